@@ -1,0 +1,62 @@
+# Vitrine's commands. `make help` lists them; every one sets up what it needs.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+BIN := .venv/bin
+MEMBERS := shared services/embedder services/indexer services/trainer services/search-api local
+SETUP := .venv/.vitrine-set-up
+# Names of the members, which the lock must leave out: they are installed from their folders.
+OWN := vitrine vitrine-embedder vitrine-indexer vitrine-trainer vitrine-search-api vitrine-local
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: $(SETUP) ## Install everything into .venv, from requirements.lock alone
+
+$(SETUP): requirements.lock deploy/setup.sh $(MEMBERS:%=%/pyproject.toml)
+	@bash deploy/setup.sh $(MEMBERS)
+	@touch $@
+
+.PHONY: demo
+demo: setup ## Index a drawn catalogue, show a search, stay up (ONCE=1: exit after the search)
+	@$(BIN)/vitrine demo $(if $(ONCE),--once)
+
+.PHONY: up
+up: setup ## Start every service on this machine (DATA=.vitrine PORT=8000)
+	@$(BIN)/vitrine up --data $(or $(DATA),.vitrine) --port $(or $(PORT),8000)
+
+.PHONY: test
+test: setup ## Run every test (ARGS="-k name" to choose)
+	@$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: lint
+lint: setup ## Check style, formatting and the import rules
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports --no-cache
+
+.PHONY: types
+types: setup ## Check types (mypy strict)
+	@$(BIN)/mypy shared/vitrine services/embedder/embedder services/indexer/indexer services/trainer/trainer services/search-api/search_api local/vitrine_local tests benchmarks
+
+.PHONY: format
+format: setup ## Rewrite the code in the house format
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+.PHONY: bench
+bench: setup ## Print the benchmark tables (minutes)
+	@$(BIN)/python benchmarks/embedder.py
+	@$(BIN)/python benchmarks/search.py
+
+.PHONY: lock
+lock: setup ## Resolve requirements.lock anew (UPGRADE=1: to the newest releases)
+	@.venv/bin/uv pip compile pyproject.toml $(MEMBERS:%=%/pyproject.toml) --all-extras --group dev --universal \
+	  --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url \
+	  $(OWN:%=--no-emit-package %) $(if $(UPGRADE),--upgrade) --quiet --output-file requirements.lock
+
+.PHONY: clean
+clean: ## Remove the environment and caches (never the data)
+	@rm -rf .venv .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis .schemathesis .import_linter_cache

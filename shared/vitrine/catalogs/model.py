@@ -1,0 +1,84 @@
+"""What a reader hands over: the good products of a catalogue, and every fault it met by id and kind.
+
+A fault costs at most its own row. `FAULT_KINDS` says for each kind whether its product was kept, so that
+`rows == len(products) + skipped rows` holds for every catalogue read without a limit.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from vitrine.catalogs.roots import resolve_picture
+from vitrine.products import AttributeValue, Product
+
+# kind -> (is the product kept, what it means)
+FAULT_KINDS: Final[dict[str, tuple[bool, str]]] = {
+    "malformed_row": (True, "too many fields; the surplus was joined to the name"),
+    "short_row": (True, "too few fields; the missing ones are left out"),
+    "empty_field": (True, "fields without a value; they are left out"),
+    "repaired_year": (True, "the year was written oddly and was read all the same"),
+    "bad_year": (True, "the year cannot be read; it is left out"),
+    "bad_encoding": (True, "the row is not UTF-8; it was read as Windows-1252"),
+    "unknown_column": (True, "a column this reader does not know; it is left out"),
+    "missing_column": (True, "a column that every such catalogue has is not there"),
+    "renamed_column": (True, "the column's name cannot be an attribute's name and was changed"),
+    "missing_picture": (False, "there is no such picture"),
+    "unsafe_picture": (False, "the picture's path or link leads out of the catalogue, or it is no regular file"),
+    "duplicate_id": (False, "the id came before; the first row counts"),
+    "bad_id": (False, "the id is empty or cannot be used"),
+    "unreadable_row": (False, "the row cannot be made sense of"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing wrong with a catalogue. `line` is the line of the CSV, counted from 1 with the header as line 1."""
+
+    product_id: str | None
+    line: int | None
+    kind: str
+    detail: str
+
+    @property
+    def kept(self) -> bool:
+        """Whether the product is in the catalogue all the same."""
+        return FAULT_KINDS[self.kind][0]
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """A catalogue read from a folder.
+
+    `root` is absolute and free of links. `rows` counts the CSV's rows that were read, blank lines and header not
+    included; with a limit, reading stops at the product that reaches it.
+    """
+
+    dataset: str
+    reader: str
+    root: Path
+    products: tuple[Product, ...]
+    faults: tuple[Fault, ...]
+    rows: int
+
+    def picture_path(self, product: Product) -> Path:
+        """The product's picture, inside the root after links are followed. Raises as `resolve_picture` does."""
+        return resolve_picture(self.root, product.picture)
+
+    def fault_counts(self) -> dict[str, int]:
+        """How many faults there are of each kind, the commonest first."""
+        return dict(Counter(fault.kind for fault in self.faults).most_common())
+
+    def skipped(self) -> tuple[Fault, ...]:
+        """The faults that cost a product, in the order of the file."""
+        return tuple(fault for fault in self.faults if not fault.kept)
+
+    def attribute_counts(self) -> dict[str, Counter[AttributeValue]]:
+        """For each attribute, how many products have each value, in the order attributes first appear."""
+        counts: dict[str, Counter[AttributeValue]] = {}
+        for product in self.products:
+            for name, value in product.attributes.items():
+                counts.setdefault(name, Counter())[value] += 1
+        return counts

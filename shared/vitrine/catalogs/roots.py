@@ -1,0 +1,100 @@
+"""Where catalogues may lie, and the one way from a picture's relative path to its file.
+
+Every path that comes from a request, a job or a CSV passes here: it is resolved with its links, and what ends outside
+its root is refused before anything is said about whether it exists.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from vitrine.errors import CatalogNotFound, CatalogRootRefused, ImageRejected, PictureNotFound
+from vitrine.images import DEFAULT_LIMITS
+from vitrine.settings import CommonSettings
+
+_MAX_ROOTS_FILE_BYTES: Final = 1_000_000
+
+
+def allowed_roots(settings: CommonSettings) -> tuple[Path, ...]:
+    """The configured roots and those of the roots file, which is read anew at each call.
+
+    In the file, blank lines and lines that begin with `#` do not count. A file that is not there adds nothing.
+    """
+    roots = list(settings.catalog_roots)
+    if settings.catalog_roots_file is not None:
+        try:
+            with settings.catalog_roots_file.open(encoding="utf-8") as file:
+                lines = file.read(_MAX_ROOTS_FILE_BYTES).splitlines()
+        except FileNotFoundError:
+            lines = []
+        roots += [Path(line.strip()) for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    return tuple(dict.fromkeys(roots))
+
+
+def resolve_catalog_root(root: str | Path, allowed: Iterable[Path]) -> Path:
+    """The folder `root` with its links followed. It must be one of the allowed folders or lie inside one.
+
+    Raises CatalogRootRefused where it does not, whether it exists or not, and CatalogNotFound where it is no folder.
+    """
+    try:
+        resolved = Path(root).resolve()
+        permitted = any(resolved.is_relative_to(folder.resolve()) for folder in allowed)
+    except (OSError, ValueError, RuntimeError) as error:  # a NUL in the path, a loop of links
+        raise CatalogRootRefused(f"the catalogue folder {_shown(root)} is not a usable path") from error
+    if not permitted:
+        raise CatalogRootRefused(
+            f"the catalogue folder {_shown(root)} lies outside the allowed catalogue roots; "
+            "add its folder to VITRINE_CATALOG_ROOTS"
+        )
+    if not resolved.is_dir():
+        raise CatalogNotFound(f"there is no catalogue folder {_shown(root)}")
+    return resolved
+
+
+def resolve_picture(root: Path, picture: str) -> Path:
+    """The file of a picture given by its path relative to `root`, with forward slashes.
+
+    Raises CatalogRootRefused where the path or a link in it leads out of the root, and PictureNotFound where there is
+    no regular file.
+    """
+    relative = PurePosixPath(picture)
+    if not picture or "\0" in picture or "\\" in picture or relative.is_absolute() or ".." in relative.parts:
+        raise CatalogRootRefused(f"the picture path {_shown(picture)} is not a path inside the catalogue")
+    try:
+        base = root.resolve()
+        resolved = (base / relative).resolve()
+    except (OSError, RuntimeError) as error:  # too long a name, a loop of links
+        raise PictureNotFound(f"there is no picture {_shown(picture)}") from error
+    if not resolved.is_relative_to(base):
+        raise CatalogRootRefused(f"the picture {_shown(picture)} is a link out of the catalogue")
+    if not resolved.is_file():
+        raise PictureNotFound(f"there is no picture {_shown(picture)}")
+    return resolved
+
+
+def read_picture(root: Path, picture: str, *, max_bytes: int = DEFAULT_LIMITS.max_bytes) -> bytes:
+    """The bytes of a picture file, found as `resolve_picture` finds it.
+
+    Raises what it raises, and ImageRejected("bytes_exceeded") for a file above `max_bytes`. A file that is swapped for
+    a link, a pipe or a device between the check and the read is refused, not followed or waited for.
+    """
+    path = resolve_picture(root, picture)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise PictureNotFound(f"the picture {_shown(picture)} cannot be opened") from error
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise PictureNotFound(f"the picture {_shown(picture)} is no regular file")
+        data = file.read(max_bytes + 1)
+    if len(data) > max_bytes:
+        raise ImageRejected("bytes_exceeded", f"the picture file has more than {max_bytes} bytes")
+    return data
+
+
+def _shown(path: str | Path) -> str:
+    return repr(str(path)[:200])

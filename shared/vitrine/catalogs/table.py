@@ -1,0 +1,140 @@
+"""A catalogue's CSV as rows of strings, whatever state the file is in.
+
+Rows are split one line at a time, so that one stray quotation mark costs one row and not the rest of the file; a quoted
+field may still span a few lines. UTF-8 with or without a byte order mark, UTF-16 with one, and single rows of
+Windows-1252 are read; every line ending is known.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from vitrine.errors import CatalogMalformed, CatalogNotFound, CatalogRootRefused
+
+MAX_CSV_BYTES: Final = 2_000_000_000
+_MAX_LINES_OF_A_ROW: Final = 50
+_MAX_LINE_CHARS: Final = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row. `line` is its first line, from 1. `fields` is None where the row cannot be split."""
+
+    line: int
+    fields: list[str] | None
+    is_utf8: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A CSV's header, stripped of blanks, and its text lines after it."""
+
+    path: Path
+    header: tuple[str, ...]
+    _lines: list[bytes]
+    _first: int
+    _delimiter: str
+
+    def rows(self) -> Iterator[Row]:
+        """The rows after the header. Blank lines are passed over."""
+        lines, index = self._lines, self._first
+        while index < len(lines):
+            line, is_utf8 = _decoded(lines[index])
+            number, used = index + 1, 1
+            if not line.strip():
+                index += 1
+                continue
+            if '"' not in line:
+                fields: list[str] | None = line.split(self._delimiter) if len(line) <= _MAX_LINE_CHARS else None
+            else:
+                fields, used, is_utf8 = self._quoted(index, line, is_utf8)
+            yield Row(number, fields, is_utf8)
+            index += used
+
+    def _quoted(self, index: int, line: str, is_utf8: bool) -> tuple[list[str] | None, int, bool]:
+        """Split a line that has quotation marks, with the following ones where a quoted field goes on there."""
+        text, sound = line, is_utf8
+        for used in range(1, _MAX_LINES_OF_A_ROW + 1):
+            fields = _split(text, self._delimiter)
+            if fields is not None:
+                return fields, used, sound
+            if index + used >= len(self._lines) or len(text) > _MAX_LINE_CHARS:
+                break
+            following, following_is_utf8 = _decoded(self._lines[index + used])
+            text, sound = f"{text}\n{following}", sound and following_is_utf8
+        # The quotation never ends: take the line by itself, marks and all.
+        return (line.split(self._delimiter) if len(line) <= _MAX_LINE_CHARS else None), 1, is_utf8
+
+
+def read_table(path: Path, *, root: Path) -> Table:
+    """Read a CSV that must lie inside `root` after links are followed.
+
+    Raises CatalogNotFound, CatalogRootRefused for a link out of the root, and CatalogMalformed for a file that is
+    empty, too large or has no header. The delimiter is the comma, or a semicolon or tab where the header has no comma.
+    """
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise CatalogRootRefused(f"{path} is a link out of the catalogue")
+    if not path.is_file():
+        raise CatalogNotFound(f"there is no {path.name} in {path.parent}")
+    if path.stat().st_size > MAX_CSV_BYTES:
+        raise CatalogMalformed(f"{path} has more than {MAX_CSV_BYTES} bytes")
+    lines = _lines(path.read_bytes())
+    first = next((index for index, line in enumerate(lines) if line.strip()), None)
+    if first is None:
+        raise CatalogMalformed(f"{path} is empty; it needs a header line and one row a product")
+    header_line = _decoded(lines[first])[0]
+    delimiter = next((mark for mark in (",", ";", "\t") if mark in header_line), ",")
+    header = tuple(name.strip() for name in _split(header_line, delimiter) or header_line.split(delimiter))
+    return Table(path, header, lines, first + 1, delimiter)
+
+
+def _lines(data: bytes) -> list[bytes]:
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        data = data.decode("utf-16", errors="replace").encode()
+    data = data.removeprefix(b"\xef\xbb\xbf")
+    ending = b"\n" if b"\n" in data else b"\r"
+    return [line.removesuffix(b"\r") for line in data.split(ending)]
+
+
+def _decoded(line: bytes) -> tuple[str, bool]:
+    try:
+        return line.decode(), True
+    except UnicodeDecodeError:
+        return line.decode("cp1252", errors="replace"), False
+
+
+def _split(text: str, delimiter: str) -> list[str] | None:
+    """The fields of one row, or None where a quotation in it does not end or a field is absurdly long."""
+    reader = csv.reader(text.splitlines(keepends=True) or [""], delimiter=delimiter, strict=False)
+    try:
+        fields = next(reader)
+        if next(reader, None) is not None:
+            return None
+    except csv.Error:
+        return None
+    # csv takes an open quotation to the end of its input as closed; a closed one loses both its marks.
+    return fields if _quotations_end(text, delimiter) else None
+
+
+def _quotations_end(text: str, delimiter: str) -> bool:
+    """Whether every field that begins with a quotation mark also ends its quotation."""
+    inside = False
+    at_field_start = True
+    index = 0
+    while index < len(text):
+        character = text[index]
+        if inside:
+            if character == '"':
+                if text[index + 1 : index + 2] == '"':
+                    index += 1
+                else:
+                    inside = False
+        elif character == '"' and at_field_start:
+            inside = True
+        at_field_start = not inside and character == delimiter
+        index += 1
+    return not inside

@@ -1,0 +1,372 @@
+"""Every error a user or a caller can meet, in one tree. Each class says what happened (`code`, stable), which HTTP
+status tells it, and whether trying the same thing again can help. Anything else that escapes is a defect: 500.
+
+    VitrineError
+    ├── InvalidInput                  400  the request says something that cannot be
+    │   ├── ParameterInvalid          400
+    │   ├── FilterInvalid             400
+    │   ├── ModelUnknown              400  named in a request; see ModelNotFound for an address
+    │   ├── ImageMissing              400
+    │   ├── ImageRejected             400  with a `reason`, so the code is e.g. image_truncated
+    │   ├── BodyInvalid               422
+    │   ├── MediaTypeUnsupported      415
+    │   └── BodyTooLarge              413
+    ├── AccessDenied
+    │   ├── KeyMissing                401
+    │   ├── KeyRefused                403
+    │   └── TooManyRequests           429  retryable
+    ├── NotFound                      404
+    │   ├── ProductNotFound           404
+    │   ├── PictureNotFound           404
+    │   ├── DatasetNotFound           404
+    │   ├── ModelNotFound             404
+    │   ├── ReleaseNotFound           404
+    │   ├── CollectionNotFound        404
+    │   └── JobNotFound               404
+    ├── Conflict                      409
+    │   ├── ReleaseMismatch           409  a vector or a collection of another release
+    │   ├── CollectionIncomplete      409
+    │   ├── JobFinished               409
+    │   └── RecordChanged             409  retryable: another writer was first
+    ├── Unavailable                   503  retryable
+    │   ├── EmbedderOverloaded        503
+    │   ├── EmbedderUnavailable       503
+    │   ├── VectorStoreUnavailable    503
+    │   ├── BrokerUnavailable         503
+    │   ├── Draining                  503
+    │   └── DeadlineExpired           504
+    ├── CatalogError                  422
+    │   ├── CatalogNotFound           422
+    │   ├── CatalogRootRefused        422
+    │   └── CatalogMalformed          422
+    ├── ReleaseError                  422
+    │   ├── ReleaseCorrupt            500
+    │   ├── WeightsUnusable           422
+    │   └── ProjectionImpossible      422
+    ├── EmbeddingFailed               500  the device failed on this picture alone
+    ├── VerificationFailed            500  a new collection did not pass its checks
+    ├── SettingsInvalid               500  at start only
+    └── JobCancelled                  409
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any, ClassVar
+
+
+class VitrineError(Exception):
+    """The root. `detail` is a sentence for the user: what is wrong and what to do."""
+
+    code: str = "internal_error"
+    status: ClassVar[int] = 500
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, detail: str, *, retry_after_s: float | None = None, **context: Any) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.retry_after_s = retry_after_s
+        self.context = context
+
+    def problem(self) -> dict[str, Any]:
+        """The error as RFC 9457 problem details, with Vitrine's `success` and `code` members."""
+        return {
+            "type": f"urn:vitrine:error:{self.code}",
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "detail": self.detail,
+            "code": self.code,
+            "success": False,
+            "retryable": self.retryable,
+            **self.context,
+        }
+
+
+class InvalidInput(VitrineError):
+    """The request says something that cannot be."""
+
+    code = "input_invalid"
+    status = 400
+
+
+class ParameterInvalid(InvalidInput):
+    """A query, path or form parameter is outside its range or of the wrong type."""
+
+    code = "parameter_invalid"
+
+
+class FilterInvalid(InvalidInput):
+    """A filter names an unknown field or a value of the wrong type."""
+
+    code = "filter_invalid"
+
+
+class ModelUnknown(InvalidInput):
+    """The request asks for a model that serves nothing in this dataset."""
+
+    code = "model_unknown"
+
+
+class ImageMissing(InvalidInput):
+    """The request carries no picture."""
+
+    code = "image_missing"
+
+
+class ImageRejected(InvalidInput):
+    """The picture cannot be used. `reason` is one of a small closed set, see `vitrine.images`."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.code = f"image_{reason}"
+
+
+class BodyInvalid(InvalidInput):
+    """A JSON body does not fit its schema."""
+
+    code = "body_invalid"
+    status = 422
+
+
+class MediaTypeUnsupported(InvalidInput):
+    """The body is of a type this call does not take."""
+
+    code = "media_type_unsupported"
+    status = 415
+
+
+class BodyTooLarge(InvalidInput):
+    """The body is larger than the limit; it was not read to its end."""
+
+    code = "body_too_large"
+    status = 413
+
+
+class AccessDenied(VitrineError):
+    """The caller may not do this."""
+
+    code = "access_denied"
+    status = 403
+
+
+class KeyMissing(AccessDenied):
+    """The call needs an API key and brought none."""
+
+    code = "key_missing"
+    status = 401
+
+
+class KeyRefused(AccessDenied):
+    """The API key is unknown or lacks the scope."""
+
+    code = "key_refused"
+
+
+class TooManyRequests(AccessDenied):
+    """The caller is over its quota."""
+
+    code = "too_many_requests"
+    status = 429
+    retryable = True
+
+
+class NotFound(VitrineError):
+    """The thing named in the address does not exist."""
+
+    code = "not_found"
+    status = 404
+
+
+class ProductNotFound(NotFound):
+    """No such product in the dataset."""
+
+    code = "product_not_found"
+
+
+class PictureNotFound(NotFound):
+    """The product is known, its picture is gone; or neither is known."""
+
+    code = "picture_not_found"
+
+
+class DatasetNotFound(NotFound):
+    """Nothing of this dataset is indexed."""
+
+    code = "dataset_not_found"
+
+
+class ModelNotFound(NotFound):
+    """No collection serves this model."""
+
+    code = "model_not_found"
+
+
+class ReleaseNotFound(NotFound):
+    """The release store holds no such release."""
+
+    code = "release_not_found"
+
+
+class CollectionNotFound(NotFound):
+    """No such collection."""
+
+    code = "collection_not_found"
+
+
+class JobNotFound(NotFound):
+    """No such job."""
+
+    code = "job_not_found"
+
+
+class Conflict(VitrineError):
+    """The thing is in a state that does not allow this."""
+
+    code = "conflict"
+    status = 409
+
+
+class ReleaseMismatch(Conflict):
+    """A vector or a collection belongs to another release; vector spaces never mix."""
+
+    code = "release_mismatch"
+
+
+class CollectionIncomplete(Conflict):
+    """The collection was never published, so it cannot be activated."""
+
+    code = "collection_incomplete"
+
+
+class JobFinished(Conflict):
+    """The job has ended already."""
+
+    code = "job_finished"
+
+
+class RecordChanged(Conflict):
+    """Another writer changed the record first."""
+
+    code = "record_changed"
+    retryable = True
+
+
+class Unavailable(VitrineError):
+    """A part of the system cannot answer now."""
+
+    code = "unavailable"
+    status = 503
+    retryable = True
+
+
+class EmbedderOverloaded(Unavailable):
+    """The embedder's queue is full."""
+
+    code = "embedder_overloaded"
+
+
+class EmbedderUnavailable(Unavailable):
+    """The embedder cannot be reached or is not ready."""
+
+    code = "embedder_unavailable"
+
+
+class VectorStoreUnavailable(Unavailable):
+    """Qdrant cannot be reached or refuses work."""
+
+    code = "vector_store_unavailable"
+
+
+class BrokerUnavailable(Unavailable):
+    """Redis cannot be reached."""
+
+    code = "broker_unavailable"
+
+
+class Draining(Unavailable):
+    """The service is stopping and takes no new work."""
+
+    code = "draining"
+
+
+class DeadlineExpired(Unavailable):
+    """The caller's deadline passed before the work was done."""
+
+    code = "deadline_expired"
+    status = 504
+
+
+class CatalogError(VitrineError):
+    """A catalogue as a whole cannot be read. Faults of single rows are not errors, see `vitrine.catalogs`."""
+
+    code = "catalog_error"
+    status = 422
+
+
+class CatalogNotFound(CatalogError):
+    """The folder or its CSV does not exist."""
+
+    code = "catalog_not_found"
+
+
+class CatalogRootRefused(CatalogError):
+    """The folder lies outside the configured catalogue roots."""
+
+    code = "catalog_root_refused"
+
+
+class CatalogMalformed(CatalogError):
+    """The catalogue's CSV has no usable header or no usable row."""
+
+    code = "catalog_malformed"
+
+
+class ReleaseError(VitrineError):
+    """A release cannot be made or used."""
+
+    code = "release_error"
+    status = 422
+
+
+class ReleaseCorrupt(ReleaseError):
+    """A release's files do not match its manifest."""
+
+    code = "release_corrupt"
+    status = 500
+
+
+class WeightsUnusable(ReleaseError):
+    """The weights are missing or do not fit the architecture."""
+
+    code = "weights_unusable"
+
+
+class ProjectionImpossible(ReleaseError):
+    """A projection cannot be fitted, for instance with fewer pictures than components."""
+
+    code = "projection_impossible"
+
+
+class EmbeddingFailed(VitrineError):
+    """The device failed on this picture alone; its neighbours in the batch were served."""
+
+    code = "embedding_failed"
+
+
+class VerificationFailed(VitrineError):
+    """A new collection did not pass its checks, so the old one goes on serving."""
+
+    code = "verification_failed"
+
+
+class SettingsInvalid(VitrineError):
+    """The configuration cannot work; raised at start only."""
+
+    code = "settings_invalid"
+
+
+class JobCancelled(Conflict):
+    """The job was cancelled while it ran."""
+
+    code = "job_cancelled"

@@ -1,0 +1,212 @@
+"""The one safe decoder: bytes of a JPEG, PNG or WebP file in, an 8-bit RGB picture out, or ImageRejected.
+
+Index and query go through the same rules, which `DECODE_RULES_VERSION` names and a release's manifest records:
+
+- the picture stands upright (EXIF orientation applied), its first frame only;
+- transparency is composited on white; 16-bit samples keep their high byte; CMYK, grey and palette become RGB;
+- a JPEG whose short side is at least twice `target_px` is decoded at 1/2, 1/4 or 1/8 scale, never below the target.
+
+Sizes are checked on the header before a pixel is decoded. No global state of Pillow is read, set or relied on, no
+warning is raised, and nothing but ImageRejected leaves this module, so it may run in any number of threads.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from PIL import Image, ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from vitrine.errors import ImageRejected
+from vitrine.image_headers import FileCorrupt, FileTruncated, FormatUnknown, PictureHeader, read_header
+
+DECODE_RULES_VERSION: Final = 1
+
+REASONS: Final = frozenset(
+    {"empty", "format_unsupported", "truncated", "corrupt", "too_large", "too_small", "aspect", "bytes_exceeded"}
+)
+FORMATS: Final = ("JPEG", "PNG", "WEBP")
+# What each format is called over HTTP and on disk.
+MEDIA_TYPES: Final = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
+SUFFIXES: Final = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp"}
+
+# The classes are called directly rather than through Image.open: that both holds to the three formats and passes by
+# its size check, which warns, and warning filters belong to the whole process, not to a thread.
+_OPENERS: Final[dict[str, type[ImageFile.ImageFile]]] = {
+    "JPEG": JpegImageFile,
+    "PNG": PngImageFile,
+    "WEBP": WebPImageFile,
+}
+_UPRIGHT: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_WHITE: Final = (255, 255, 255)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageLimits:
+    """What a picture may measure. Sides and pixels are those of the file's header, before any scaling.
+
+    The smallest side is 8: catalogue thumbnails are 60 pixels wide.
+    """
+
+    max_pixels: int = 32_000_000
+    max_side_px: int = 8192
+    min_side_px: int = 8
+    max_aspect: float = 20.0
+    max_bytes: int = 20_000_000
+
+
+DEFAULT_LIMITS: Final = ImageLimits()
+
+
+def decode_image(data: bytes, *, target_px: int | None = None, limits: ImageLimits = DEFAULT_LIMITS) -> Image.Image:
+    """Decode a picture file to a loaded 8-bit RGB image, upright, at least `limits.min_side_px` on each side.
+
+    `target_px` is the short side the caller resizes to; a much larger JPEG is decoded at a reduced scale, with its
+    short side still at least `target_px`. Without it the picture has its full size. Raises ImageRejected, and nothing
+    else, with a reason of `REASONS`.
+    """
+    header = check_image(data, limits=limits)
+    try:
+        return _decode(header, header.essential(data), target_px)
+    except MemoryError as error:
+        raise ImageRejected("too_large", "the picture does not fit into memory") from error
+    except (Image.DecompressionBombError, OverflowError) as error:
+        raise ImageRejected("too_large", "the picture's dimensions are too large") from error
+    except OSError as error:
+        if "truncated" in str(error).lower():
+            raise ImageRejected("truncated", "the picture file ends too early") from error
+        raise _corrupt(header) from error
+    except Exception as error:  # parsers of hostile bytes raise anything: SyntaxError, struct.error, zlib.error, ...
+        raise _corrupt(header) from error
+
+
+def check_image(data: bytes, *, limits: ImageLimits = DEFAULT_LIMITS) -> PictureHeader:
+    """Read a picture's header and hold it against the limits, decoding nothing. Raises ImageRejected.
+
+    A picture that passes may still turn out damaged when it is decoded.
+    """
+    if not data:
+        raise ImageRejected("empty", "the picture file is empty")
+    if len(data) > limits.max_bytes:
+        raise ImageRejected("bytes_exceeded", f"the picture file has {len(data)} bytes, {limits.max_bytes} are allowed")
+    header = _read_header(bytes(data))
+    width, height = header.width, header.height
+    if min(width, height) < 1:
+        raise ImageRejected("corrupt", f"the {header.format} file gives its picture no size")
+    if max(width, height) > limits.max_side_px or width * height > limits.max_pixels:
+        raise ImageRejected(
+            "too_large",
+            f"the picture has {width} x {height} pixels; "
+            f"{limits.max_side_px} on a side and {limits.max_pixels} in all are allowed",
+        )
+    if min(width, height) < limits.min_side_px:
+        raise ImageRejected(
+            "too_small", f"the picture has {width} x {height} pixels; each side needs {limits.min_side_px}"
+        )
+    if max(width, height) > limits.max_aspect * min(width, height):
+        raise ImageRejected(
+            "aspect",
+            f"the picture has {width} x {height} pixels; one side may be {limits.max_aspect:g} times the other",
+        )
+    return header
+
+
+def inspect_image(data: bytes) -> tuple[str, int, int]:
+    """Format (JPEG, PNG or WEBP), width and height in pixels as stored, from the header alone.
+
+    Checks no limit but that there is something to read. Raises ImageRejected.
+    """
+    if not data:
+        raise ImageRejected("empty", "the picture file is empty")
+    header = _read_header(bytes(data))
+    return header.format, header.width, header.height
+
+
+def _read_header(data: bytes) -> PictureHeader:
+    try:
+        return read_header(data)
+    except FormatUnknown:
+        raise ImageRejected("format_unsupported", "the file is no JPEG, PNG or WebP picture") from None
+    except FileTruncated:
+        raise ImageRejected("truncated", "the picture file ends too early") from None
+    except FileCorrupt as error:
+        raise ImageRejected("corrupt", str(error)) from None
+    except (struct.error, IndexError, ValueError) as error:
+        raise ImageRejected("corrupt", "the picture's header cannot be read") from error
+
+
+def _corrupt(header: PictureHeader) -> ImageRejected:
+    return ImageRejected("corrupt", f"the {header.format} file is damaged and cannot be decoded")
+
+
+def _decode(header: PictureHeader, essential: bytes, target_px: int | None) -> Image.Image:
+    with io.BytesIO(essential) as file:
+        image: Image.Image = _OPENERS[header.format](file)
+        if image.size != (header.width, header.height):
+            raise ValueError("the library and the header disagree about the size")
+        if target_px is not None and isinstance(image, JpegImageFile):
+            image.draft(None, (target_px, target_px))
+        image.load()
+    image = _to_rgb(image, header)
+    transpose = _UPRIGHT.get(header.orientation)
+    if transpose is not None:
+        image = image.transpose(transpose)
+    image.info = {}
+    return image
+
+
+def _to_rgb(image: Image.Image, header: PictureHeader) -> Image.Image:
+    """Any mode the three formats decode to, as RGB on white."""
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    if image.mode == "I;16":
+        image = _sixteen_bit_grey(image)
+    elif "transparency" in image.info and image.mode in {"L", "RGB"}:
+        _scale_transparent_colour(image, header.bits)
+    if image.has_transparency_data:
+        return _on_white(image.convert("RGBA"))
+    return image.convert("RGB")
+
+
+def _sixteen_bit_grey(image: Image.Image) -> Image.Image:
+    """The high byte of each sample; Pillow's own conversion clips everything above 255 to white."""
+    samples = np.asarray(image).astype(np.uint16, copy=False)
+    grey = Image.fromarray((samples >> 8).astype(np.uint8))
+    transparent = image.info.get("transparency")
+    if transparent is None:
+        return grey
+    opaque = Image.fromarray(np.where(samples == transparent, 0, 255).astype(np.uint8))
+    return Image.merge("LA", (grey, opaque))
+
+
+def _scale_transparent_colour(image: Image.Image, bits: int) -> None:
+    """Bring a PNG's transparent colour, given at the file's depth, to the eight bits of the decoded samples."""
+
+    def scale(sample: int) -> int:
+        return min(sample >> 8 if bits == 16 else sample * 255 // ((1 << bits) - 1), 255)
+
+    colour = image.info["transparency"]
+    image.info["transparency"] = tuple(map(scale, colour)) if isinstance(colour, tuple) else scale(colour)
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    alpha = image.getchannel("A")
+    if alpha.getextrema() == (255, 255):
+        return image.convert("RGB")
+    ground = Image.new("RGB", image.size, _WHITE)
+    ground.paste(image, mask=alpha)
+    return ground

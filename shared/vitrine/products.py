@@ -1,0 +1,140 @@
+"""A product: one garment of one dataset, with its picture and its attributes, and the identities derived from it.
+
+The point id is a function of dataset and product id alone, so indexing twice overwrites and never duplicates. Names of
+datasets, models and attributes follow one pattern each, checked here, because they become parts of collection names,
+addresses and query strings.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from vitrine.errors import ParameterInvalid
+
+AttributeValue = str | int | float
+
+POINT_NAMESPACE: Final = uuid.UUID("5a1f2f6e-6d0b-5c1e-9a53-2f1d8a4f7c10")
+
+STANDARD_ATTRIBUTES: Final = (
+    "gender",
+    "masterCategory",
+    "subCategory",
+    "articleType",
+    "baseColour",
+    "season",
+    "year",
+    "usage",
+    "name",
+)
+# `name` is free text: shown, never filtered on.
+UNFILTERED_ATTRIBUTES: Final = frozenset({"name"})
+COMPOSITE_FIELD: Final = "genderArticleType"
+# Payload keys and form fields that are not attributes. A catalogue column of such a name is renamed by its reader.
+RESERVED_NAMES: Final = frozenset(
+    {
+        "id", "product_id", "dataset", "image", "picture", "origin", "picture_sha256", "score", "model", "release",
+        "topK", "minScore", "expand", "groupBy", "field", "limit", "offset", COMPOSITE_FIELD,
+    }
+)  # fmt: skip
+
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._]|-(?!-)){0,119}")
+_ATTRIBUTE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+_MAX_PRODUCT_ID_CHARS: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """One garment.
+
+    `picture` is the picture's path relative to the catalogue's root, with forward slashes. `attributes` holds only
+    values that are known: a missing one is absent, never an empty string. `year` is an integer.
+    """
+
+    dataset: str
+    id: str
+    picture: str
+    attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
+
+    @property
+    def point_id(self) -> str:
+        return point_id(self.dataset, self.id)
+
+    def payload(self) -> dict[str, Any]:
+        """What Qdrant stores beside the vector."""
+        payload: dict[str, Any] = {
+            "product_id": self.id,
+            "dataset": self.dataset,
+            "picture": self.picture,
+            **self.attributes,
+        }
+        gender, article_type = self.attributes.get("gender"), self.attributes.get("articleType")
+        if gender is not None and article_type is not None:
+            payload[COMPOSITE_FIELD] = composite_value(gender, article_type)
+        return payload
+
+
+def point_id(dataset: str, product_id: str) -> str:
+    """The point id of a product: UUIDv5 of dataset and product id, so that a replay overwrites."""
+    return str(uuid.uuid5(POINT_NAMESPACE, f"{dataset}\x1f{product_id}"))
+
+
+def composite_value(gender: AttributeValue, article_type: AttributeValue) -> str:
+    """The value of the composite field, which gives the commonest conjunction graph links of its own."""
+    return f"{gender}|{article_type}"
+
+
+def public_id(product_id: str) -> int | str:
+    """The id as answers show it: a number where the catalogue's ids are numbers, the string otherwise."""
+    if product_id.isascii() and product_id.isdigit() and (product_id == "0" or product_id[0] != "0"):
+        number = int(product_id)
+        if number <= 2**53:  # beyond this a JavaScript client would round it
+            return number
+    return product_id
+
+
+def check_dataset_name(name: str) -> str:
+    """Return `name`, or raise ParameterInvalid: letters, digits, `.`, `_`, `-` (no `--`), at most 120 characters."""
+    return _check_name(name, "dataset")
+
+
+def check_model_name(name: str) -> str:
+    """Return `name`, or raise ParameterInvalid. The rule is that of datasets."""
+    return _check_name(name, "model")
+
+
+def check_attribute_name(name: str) -> str:
+    """Return `name`, or raise ParameterInvalid: a letter, then letters, digits and `_`, and not a reserved name."""
+    if not _ATTRIBUTE.fullmatch(name) or name in RESERVED_NAMES:
+        raise ParameterInvalid(
+            f"attribute name {name[:80]!r} is not allowed: use a letter, then letters, digits and '_'"
+        )
+    return name
+
+
+def check_product_id(product_id: str) -> str:
+    """Return `product_id`, or raise ParameterInvalid: 1 to 200 printable characters without slashes or backslashes."""
+    if (
+        not 0 < len(product_id) <= _MAX_PRODUCT_ID_CHARS
+        or not product_id.isprintable()
+        or any(character in product_id for character in "/\\")
+        or product_id in {".", ".."}
+        or product_id != product_id.strip()
+    ):
+        raise ParameterInvalid(
+            f"product id {product_id[:80]!r} is not allowed: "
+            f"1 to {_MAX_PRODUCT_ID_CHARS} printable characters, no slashes"
+        )
+    return product_id
+
+
+def _check_name(name: str, what: str) -> str:
+    if not _NAME.fullmatch(name) or name.endswith("-"):
+        raise ParameterInvalid(
+            f"{what} name {name[:80]!r} is not allowed: "
+            "letters, digits, '.', '_' and single '-', at most 120 characters"
+        )
+    return name

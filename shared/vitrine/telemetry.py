@@ -1,0 +1,104 @@
+"""Logs and metrics, the same in every service: one JSON object a line with the request and job it belongs to, and
+Prometheus metrics in a registry of the process's own. Pictures, keys and broker addresses are never logged.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import uuid
+from typing import Any, Final, Literal
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+REQUEST_ID_HEADER: Final = "x-request-id"
+_REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{7,63}")
+# From one millisecond, the fastest thing measured, to half a minute, the slowest a caller waits for.
+LATENCY_BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+def configure_logging(
+    service: str, *, level: str = "info", log_format: Literal["json", "console"] = "json"
+) -> structlog.stdlib.BoundLogger:
+    """Send structlog's and the standard library's records through one formatter to standard error."""
+    shared: list[structlog.types.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _service_adder(service),
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+    final: list[structlog.types.Processor] = (
+        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        if log_format == "json"
+        else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *final],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    # One line a request is written by our own middleware; these libraries would add a second and third.
+    for noisy in ("httpx", "httpx2", "httpcore", "httpcore2", "uvicorn.access", "hpack"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    return get_logger(service)
+
+
+def get_logger(name: str) -> structlog.stdlib.BoundLogger:
+    """A logger whose first argument is a noun and whose keywords are the fields."""
+    logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
+    return logger
+
+
+def request_id_from(header: str | None) -> str:
+    """The caller's request id where it is of the strict pattern, a new one otherwise."""
+    if header is not None and _REQUEST_ID.fullmatch(header):
+        return header
+    return uuid.uuid4().hex
+
+
+def current_request_id() -> str | None:
+    """The request id bound to the running task, to be passed on in headers and messages."""
+    value = structlog.contextvars.get_contextvars().get("request_id")
+    return value if isinstance(value, str) else None
+
+
+class HttpMetrics:
+    """Count and time of requests by route template and status, so that labels stay few."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.requests = Counter(
+            "vitrine_http_requests_total", "Requests answered", ["method", "route", "status"], registry=registry
+        )
+        self.latency_s = Histogram(
+            "vitrine_http_request_seconds",
+            "Seconds from the first byte in to the last byte out",
+            ["method", "route"],
+            registry=registry,
+            buckets=LATENCY_BUCKETS_S,
+        )
+
+    def observe(self, *, method: str, route: str, status: int, took_s: float) -> None:
+        self.requests.labels(method, route, str(status)).inc()
+        self.latency_s.labels(method, route).observe(took_s)
+
+
+def _service_adder(service: str) -> structlog.types.Processor:
+    def add(_logger: Any, _method: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
+        event.setdefault("service", service)
+        return event
+
+    return add

@@ -1,0 +1,71 @@
+"""Names tie a collection to its dataset and release, so that vector spaces never mix."""
+
+from __future__ import annotations
+
+import pytest
+from qdrant_client import models
+
+from vitrine.collections import (
+    CollectionMetadata,
+    Serving,
+    alias_name,
+    collection_name,
+    field_types,
+    parse_collection_name,
+    serving_of,
+    switch_operations,
+)
+from vitrine.errors import ParameterInvalid
+
+RELEASE = "mobilenetv2_100-0123456789"
+
+
+def test_a_collection_name_holds_dataset_and_release_and_is_read_back() -> None:
+    name = collection_name("fashion-product", RELEASE)
+    assert name == "fashion-product--mobilenetv2_100-0123456789"
+    assert parse_collection_name(name) == ("fashion-product", RELEASE)
+
+
+@pytest.mark.parametrize("name", ["", "other", "--m-0123456789", "fashion-product--model", "a--b-012345678z"])
+def test_a_collection_of_somebody_else_is_not_read(name: str) -> None:
+    assert parse_collection_name(name) is None
+
+
+@pytest.mark.parametrize("dataset", ["", "a--b", "-a", "a-", "a/b", "a b", "é", "x" * 200])
+def test_a_dataset_name_that_would_break_the_collection_name_is_refused(dataset: str) -> None:
+    with pytest.raises(ParameterInvalid):
+        collection_name(dataset, RELEASE)
+
+
+def test_an_alias_that_points_at_another_models_collection_serves_nothing() -> None:
+    assert serving_of(alias_name("shop", "resnet50"), collection_name("shop", RELEASE)) is None
+    assert serving_of(alias_name("other", "mobilenetv2_100"), collection_name("shop", RELEASE)) is None
+    assert serving_of(alias_name("shop", "mobilenetv2_100"), collection_name("shop", RELEASE)) == Serving(
+        "shop", "mobilenetv2_100", RELEASE, f"shop--{RELEASE}"
+    )
+
+
+def test_a_switch_deletes_and_creates_the_alias_in_one_list() -> None:
+    serving = Serving("shop", "m", "m-0123456789", "shop--m-0123456789")
+    fresh, previous = switch_operations([], serving)
+    assert (len(fresh), previous) == (1, None)
+    known = models.AliasDescription(alias_name="shop--m", collection_name="shop--m-aaaaaaaaaa")
+    both, previous = switch_operations([known], serving)
+    assert [type(operation).__name__ for operation in both] == ["DeleteAliasOperation", "CreateAliasOperation"]
+    assert previous == "shop--m-aaaaaaaaaa"
+
+
+def test_metadata_of_a_foreign_collection_is_not_taken_for_ours() -> None:
+    ours = CollectionMetadata("shop", "m", "m-0123456789", "folder", "pictures", "building")
+    assert CollectionMetadata.parse(ours.as_dict()) == ours
+    assert CollectionMetadata.parse({**ours.as_dict(), "later_field": 1}) == ours
+    assert CollectionMetadata.parse(None) is None
+    assert CollectionMetadata.parse({"something": "else"}) is None
+
+
+def test_attributes_are_indexed_by_the_widest_type_of_their_values() -> None:
+    rows: list[dict[str, str | int | float]] = [
+        {"gender": "Men", "year": 2012, "price": 3, "name": "Shirt", "size": 40},
+        {"price": 3.5, "size": "XL"},
+    ]
+    assert field_types(rows) == {"gender": "keyword", "year": "integer", "price": "float", "size": "keyword"}

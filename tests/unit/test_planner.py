@@ -1,0 +1,39 @@
+"""Which way a filtered search takes."""
+
+from __future__ import annotations
+
+import pytest
+
+from vitrine.collections import FieldType
+from vitrine.filters import FilterSpec, parse_filters
+from vitrine.planner import Plan, Planner
+
+SCHEMA: dict[str, FieldType] = {"gender": "keyword"}
+WOMEN = parse_filters([("gender", "Women")], SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected_matches", "points", "plan"),
+    [
+        (FilterSpec(), 1_000_000, 1_000_000, Plan.GRAPH),
+        (FilterSpec(), 5_000, 5_000, Plan.EXACT),
+        (WOMEN, 18_632, 44_441, Plan.EXACT),
+        (WOMEN, 150_000, 1_000_000, Plan.ACORN),
+        (WOMEN, 420_000, 1_000_000, Plan.GRAPH),
+        (WOMEN, 0, 1_000_000, Plan.EXACT),
+    ],
+)
+def test_few_matches_are_scanned_and_a_middling_share_uses_acorn(
+    spec: FilterSpec, expected_matches: int, points: int, plan: Plan
+) -> None:
+    assert Planner().choose(spec, expected_matches=expected_matches, points=points) is plan
+
+
+def test_the_beam_is_never_narrower_than_twice_the_answer() -> None:
+    planner = Planner(hnsw_ef=64)
+    assert planner.params(Plan.GRAPH, top_k=200).hnsw_ef == 400
+    assert planner.params(Plan.GRAPH, top_k=10).hnsw_ef == 64
+    assert planner.params(Plan.EXACT, top_k=10).exact is True
+    acorn = planner.params(Plan.ACORN, top_k=10).acorn
+    assert acorn is not None
+    assert acorn.enable
