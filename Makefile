@@ -39,7 +39,7 @@ lint: setup ## Check style, formatting and the import rules
 
 .PHONY: types
 types: setup ## Check types (mypy strict)
-	@$(BIN)/mypy shared/vitrine services/embedder/embedder services/indexer/indexer services/trainer/trainer services/search-api/search_api local/vitrine_local tests benchmarks
+	@$(BIN)/mypy shared/vitrine services/embedder/embedder services/indexer/indexer services/trainer/trainer services/search-api/search_api local/vitrine_local tests tools benchmarks
 
 .PHONY: format
 format: setup ## Rewrite the code in the house format
@@ -50,6 +50,12 @@ format: setup ## Rewrite the code in the house format
 bench: setup ## Print the benchmark tables (minutes)
 	@$(BIN)/python benchmarks/embedder.py
 	@$(BIN)/python benchmarks/search.py
+
+.PHONY: docs
+docs: setup ## Write the generated pages anew (configuration, OpenAPI)
+	@$(BIN)/python -m tools.configuration_table
+	@$(BIN)/python -m search_api.openapi > docs/openapi/search-api.json
+	@$(BIN)/python -m embedder.openapi > docs/openapi/embedder.json
 
 .PHONY: lock
 lock: setup ## Resolve requirements.lock anew (UPGRADE=1: to the newest releases)

@@ -15,8 +15,8 @@ from typing import Final
 
 from vitrine.errors import CatalogMalformed, CatalogNotFound, CatalogRootRefused
 
-MAX_CSV_BYTES: Final = 2_000_000_000
-_MAX_LINES_OF_A_ROW: Final = 50
+MAX_CSV_BYTES: Final = 500_000_000
+_MAX_LINES_OF_A_ROW: Final = 10
 _MAX_LINE_CHARS: Final = 100_000
 
 
@@ -37,7 +37,20 @@ class Table:
     header: tuple[str, ...]
     _lines: list[bytes]
     _first: int
-    _delimiter: str
+    delimiter: str
+
+    def fitted(self, row: Row, *, name_column: str | None) -> list[str] | None:
+        """The row's fields, at most as many as the header has, or None where that cannot be.
+
+        Surplus fields come from unquoted delimiters in free text, so they are joined to the last column if that is
+        `name_column`, the column of free text.
+        """
+        fields, width = row.fields, len(self.header)
+        if fields is None or len(fields) <= width:
+            return fields
+        if self.header[-1] != name_column:
+            return None
+        return [*fields[: width - 1], self.delimiter.join(fields[width - 1 :])]
 
     def rows(self) -> Iterator[Row]:
         """The rows after the header. Blank lines are passed over."""
@@ -49,7 +62,7 @@ class Table:
                 index += 1
                 continue
             if '"' not in line:
-                fields: list[str] | None = line.split(self._delimiter) if len(line) <= _MAX_LINE_CHARS else None
+                fields: list[str] | None = line.split(self.delimiter) if len(line) <= _MAX_LINE_CHARS else None
             else:
                 fields, used, is_utf8 = self._quoted(index, line, is_utf8)
             yield Row(number, fields, is_utf8)
@@ -59,7 +72,7 @@ class Table:
         """Split a line that has quotation marks, with the following ones where a quoted field goes on there."""
         text, sound = line, is_utf8
         for used in range(1, _MAX_LINES_OF_A_ROW + 1):
-            fields = _split(text, self._delimiter)
+            fields = _split(text, self.delimiter)
             if fields is not None:
                 return fields, used, sound
             if index + used >= len(self._lines) or len(text) > _MAX_LINE_CHARS:
@@ -67,7 +80,7 @@ class Table:
             following, following_is_utf8 = _decoded(self._lines[index + used])
             text, sound = f"{text}\n{following}", sound and following_is_utf8
         # The quotation never ends: take the line by itself, marks and all.
-        return (line.split(self._delimiter) if len(line) <= _MAX_LINE_CHARS else None), 1, is_utf8
+        return (line.split(self.delimiter) if len(line) <= _MAX_LINE_CHARS else None), 1, is_utf8
 
 
 def read_table(path: Path, *, root: Path) -> Table:
@@ -108,33 +121,13 @@ def _decoded(line: bytes) -> tuple[str, bool]:
 
 
 def _split(text: str, delimiter: str) -> list[str] | None:
-    """The fields of one row, or None where a quotation in it does not end or a field is absurdly long."""
-    reader = csv.reader(text.splitlines(keepends=True) or [""], delimiter=delimiter, strict=False)
+    """The fields of one row, or None where a quotation in it does not end."""
     try:
-        fields = next(reader)
-        if next(reader, None) is not None:
+        return next(csv.reader([text], delimiter=delimiter, strict=True))
+    except csv.Error as error:
+        if "unexpected end of data" in str(error):
             return None
+    try:
+        return next(csv.reader([text], delimiter=delimiter))
     except csv.Error:
-        return None
-    # csv takes an open quotation to the end of its input as closed; a closed one loses both its marks.
-    return fields if _quotations_end(text, delimiter) else None
-
-
-def _quotations_end(text: str, delimiter: str) -> bool:
-    """Whether every field that begins with a quotation mark also ends its quotation."""
-    inside = False
-    at_field_start = True
-    index = 0
-    while index < len(text):
-        character = text[index]
-        if inside:
-            if character == '"':
-                if text[index + 1 : index + 2] == '"':
-                    index += 1
-                else:
-                    inside = False
-        elif character == '"' and at_field_start:
-            inside = True
-        at_field_start = not inside and character == delimiter
-        index += 1
-    return not inside
+        return text.split(delimiter)

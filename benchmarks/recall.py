@@ -1,0 +1,171 @@
+"""Does the search path find what an exact search would?
+
+Reads every vector of a collection, computes the exact nearest products with numpy, asks the search path (the planner's
+own choice of plan, filters as users write them) for the same, and prints recall@k for no filter and for every value and
+pair of values with more than 50 products. A found product counts where its exact score reaches the exact k-th score, so
+that twins do not count as misses.
+
+    python benchmarks/recall.py --dataset fashion-product --model mobilenetv2_100 [--url http://127.0.0.1:6333]
+        [--queries 50] [--k 15]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from qdrant_client import AsyncQdrantClient
+
+from search_api.match_counts import MatchCounts
+from search_api.options import Pairs
+from search_api.retrieval import Prepared, Retrieval, Wanted
+from search_api.vector_store import VectorStore
+from vitrine.planner import Planner
+
+LEAST_PRODUCTS = 50
+SCORE_TOLERANCE = 1e-5
+PAGE = 1_000
+SEED = 7
+SINGLE_FIELDS = ("gender", "masterCategory", "articleType")
+PAIRS_OF_FIELDS = (("gender", "masterCategory"), ("gender", "articleType"))
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """One filter, and which of the collection's points it lets through."""
+
+    name: str
+    filters: Pairs
+    rows: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Points:
+    """All of a collection: `vectors` is float32 (n, dim), unit length; `payloads` are in the same order."""
+
+    ids: list[str]
+    vectors: np.ndarray
+    payloads: list[dict[str, object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What one shape came to."""
+
+    shape: Shape
+    plan: str
+    recall: float
+    p50_ms: float
+    p99_ms: float
+
+
+async def run(arguments: argparse.Namespace) -> float:
+    client = AsyncQdrantClient(url=arguments.url, api_key=arguments.api_key, timeout=60, check_compatibility=False)
+    store = VectorStore(client, alias_ttl_s=1e9, collection_ttl_s=1e9)
+    retrieval = Retrieval(store, MatchCounts(store, ttl_s=1e9), planner=Planner(), default_dataset=arguments.dataset)
+    serving = await store.resolve(await retrieval.dataset(arguments.dataset), arguments.model)
+    points = await read_points(client, serving.collection)
+    queries = choose_queries(points, arguments.queries)
+    count, dim = points.vectors.shape
+    print(f"`{serving.collection}`: {count} products, {dim} components, {len(queries)} queries, recall@{arguments.k}\n")
+    print("| filter | products | plan | recall | p50 ms | p99 ms |")
+    print("|---|---:|---|---:|---:|---:|", flush=True)
+    worst = 1.0
+    for shape in shapes(points):
+        prepared = await retrieval.prepare(serving, shape.filters)
+        result = await measure(retrieval, prepared, shape, points, queries, k=arguments.k)
+        worst = min(worst, result.recall)
+        print(
+            f"| {shape.name} | {len(shape.rows)} | {result.plan} | {result.recall:.4f} | {result.p50_ms:.2f} | "
+            f"{result.p99_ms:.2f} |",
+            flush=True,
+        )
+    print(f"\nleast recall@{arguments.k}: {worst:.4f}")
+    await store.close()
+    return worst
+
+
+async def read_points(client: AsyncQdrantClient, collection: str) -> Points:
+    ids: list[str] = []
+    vectors: list[np.ndarray] = []
+    payloads: list[dict[str, object]] = []
+    offset = None
+    while True:
+        records, offset = await client.scroll(
+            collection, limit=PAGE, offset=offset, with_payload=True, with_vectors=True
+        )
+        for record in records:
+            ids.append(str(record.id))
+            vectors.append(np.asarray(record.vector, dtype=np.float32))
+            payloads.append(record.payload or {})
+        if offset is None:
+            return Points(ids, np.stack(vectors), payloads)
+
+
+def choose_queries(points: Points, count: int) -> np.ndarray:
+    """Vectors near those of products, as those of other pictures of them would be."""
+    random = np.random.default_rng(SEED)
+    rows = random.choice(len(points.ids), size=min(count, len(points.ids)), replace=False)
+    noise = random.normal(size=(len(rows), points.vectors.shape[1])).astype(np.float32)
+    noise *= 0.1 / np.linalg.norm(noise, axis=1, keepdims=True)
+    moved = points.vectors[rows] + noise
+    moved /= np.linalg.norm(moved, axis=1, keepdims=True)
+    return moved
+
+
+def shapes(points: Points) -> Iterator[Shape]:
+    yield Shape("none", [], np.arange(len(points.ids)))
+    for fields in (*((field,) for field in SINGLE_FIELDS), *PAIRS_OF_FIELDS):
+        found = [tuple(payload.get(field) for field in fields) for payload in points.payloads]
+        counts = Counter(values for values in found if None not in values)
+        common = [values for values, count in counts.most_common() if count > LEAST_PRODUCTS]
+        for values in common:
+            rows = np.array([row for row, seen in enumerate(found) if seen == values])
+            filters = [(field, str(value)) for field, value in zip(fields, values, strict=True)]
+            yield Shape(" and ".join(f"{field}={value}" for field, value in filters), filters, rows)
+
+
+async def measure(
+    retrieval: Retrieval, prepared: Prepared, shape: Shape, points: Points, queries: np.ndarray, *, k: int
+) -> Result:
+    plan = await retrieval.plan(prepared)
+    position = {point_id: row for row, point_id in enumerate(points.ids)}
+    inside = set(shape.rows.tolist())
+    wanted = min(k, len(shape.rows))
+    found_right, took_ms = 0, []
+    for query in queries:
+        scores = points.vectors[shape.rows] @ query
+        least = np.partition(scores, -wanted)[-wanted]
+        started_s = time.perf_counter()
+        hits = await retrieval.nearest(prepared, query.tolist(), Wanted(k), plan=plan)
+        took_ms.append((time.perf_counter() - started_s) * 1e3)
+        rows = {position[str(hit.id)] for hit in hits}
+        if not rows <= inside:
+            raise SystemExit(f"the filter {shape.name} let a product through that it should not")
+        found_right += sum(float(points.vectors[row] @ query) >= least - SCORE_TOLERANCE for row in rows)
+    recall = found_right / (wanted * len(queries))
+    return Result(shape, str(plan), recall, float(np.quantile(took_ms, 0.5)), float(np.quantile(took_ms, 0.99)))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
+    parser.add_argument("--url", default=os.environ.get("QDRANT_URL", "http://127.0.0.1:6333"), help="Qdrant")
+    parser.add_argument("--api-key", default=os.environ.get("QDRANT_API_KEY"))
+    parser.add_argument("--dataset")
+    parser.add_argument("--model")
+    parser.add_argument("--queries", type=int, default=50)
+    parser.add_argument("--k", type=int, default=15)
+    parser.add_argument("--least", type=float, default=0.99, help="exit with 1 where a recall is below this")
+    arguments = parser.parse_args()
+    return 0 if asyncio.run(run(arguments)) >= arguments.least else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,112 @@
+"""The search API as the commands call it: JSON in and out, every failure one of this machine's own errors, with the code
+and the sentence that the server gave.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import httpx
+
+from vitrine_local.cli.target import Target
+from vitrine_local.errors import CommandFailed, ServerUnreachable
+
+Json = dict[str, Any]
+
+_TIMEOUT = httpx.Timeout(60.0, connect=5.0)
+_KEY_WANTED = frozenset({"key_missing", "key_refused"})
+
+
+class ApiRefused(CommandFailed):
+    """The search API answered with an error; `status` and `code` are its own."""
+
+    def __init__(self, detail: str, *, status: int, code: str) -> None:
+        super().__init__(f"{detail} ({code})")
+        self.answer_status = status
+        self.answer_code = code
+
+    @property
+    def may_pass(self) -> bool:
+        """Is it worth asking again in a moment?"""
+        return self.answer_status in (httpx.codes.SERVICE_UNAVAILABLE, httpx.codes.TOO_MANY_REQUESTS)
+
+
+class Api:
+    """A connection to one search API; close it, or use it as a context."""
+
+    def __init__(self, target: Target, *, transport: httpx.BaseTransport | None = None) -> None:
+        self.target = target
+        self._client = httpx.Client(
+            base_url=target.url,
+            timeout=_TIMEOUT,
+            headers={"X-API-Key": target.api_key} if target.api_key else {},
+            trust_env=not _is_loopback(target.url),  # a proxy cannot reach this machine's own loopback
+            transport=transport,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._client.close()
+
+    def get(self, path: str, **parameters: str | int) -> Json:
+        return self._call("GET", path, params=parameters)
+
+    def post(self, path: str, body: Mapping[str, Any] | None = None, **parameters: str) -> Json:
+        return self._call("POST", path, json=body, params=parameters)
+
+    def delete(self, path: str) -> Json:
+        return self._call("DELETE", path)
+
+    def post_picture(self, path: str, picture: bytes, fields: Mapping[str, Sequence[str]]) -> Json:
+        """Post a form with the picture as its file `image`."""
+        return self._call("POST", path, files={"image": ("query", picture)}, data=dict(fields))
+
+    def _call(self, method: str, path: str, **options: Any) -> Json:
+        try:
+            answer = self._client.request(method, path, **options)
+        except (httpx.TransportError, httpx.InvalidURL) as error:
+            raise ServerUnreachable(
+                f"no search API answers at {self.target.url} ({error or type(error).__name__}): "
+                "start one with `vitrine up`, or say where it is with VITRINE_URL"
+            ) from error
+        try:
+            content = answer.json()
+        except ValueError:
+            content = None
+        if not isinstance(content, dict):
+            raise ServerUnreachable(
+                f"what answers at {self.target.url} is no Vitrine search API: it answered {answer.status_code} "
+                f"to {path} without JSON; say where Vitrine is with VITRINE_URL"
+            )
+        if answer.is_error:
+            raise _refusal(content, answer.status_code)
+        return content
+
+
+def _refusal(problem: Json, status: int) -> ApiRefused:
+    code = str(problem.get("code", f"status_{status}"))
+    detail = str(problem.get("detail", "the search API gave no reason"))
+    if code in _KEY_WANTED:
+        detail += "; give the key in VITRINE_API_KEY"
+    return ApiRefused(detail, status=status, code=code)
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,72 @@
+"""Points of a collection as products of an answer. Plain dicts, written as JSON without a detour through models: the
+result path is the hot one, and the models of `schemas` document the same shape (a test holds the two together).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+
+import pydantic_core
+from qdrant_client import models
+from starlette.responses import Response
+
+from vitrine.collections import Serving
+from vitrine.products import COMPOSITE_FIELD, AttributeValue, public_id
+
+# What the payload holds beside the attributes.
+_OWN_KEYS: Final = frozenset({"product_id", "dataset", "picture", "origin", "picture_sha256", COMPOSITE_FIELD})
+
+
+class JsonAnswer(Response):
+    """A JSON answer from plain values."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        return pydantic_core.to_json(content)
+
+
+def image_url(dataset: str, product_id: str) -> str:
+    """Where the product's picture is, relative to the API."""
+    return f"/api/images/{quote(product_id, safe='')}?{urlencode({'dataset': dataset})}"
+
+
+def attributes_of(payload: Mapping[str, Any]) -> dict[str, AttributeValue]:
+    """The product's attributes."""
+    return {name: value for name, value in payload.items() if name not in _OWN_KEYS}
+
+
+def product(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """A product as answers show it."""
+    product_id, dataset = str(payload["product_id"]), str(payload["dataset"])
+    return {
+        "id": public_id(product_id),
+        "dataset": dataset,
+        "image": image_url(dataset, product_id),
+        **attributes_of(payload),
+    }
+
+
+def scored(point: models.ScoredPoint) -> dict[str, Any]:
+    """A found product, with its cosine similarity."""
+    shown = product(point.payload or {})
+    return {"id": shown.pop("id"), "score": round(point.score, 6), **shown}
+
+
+def search_answer(
+    serving: Serving, points: Iterable[models.ScoredPoint], *, plan: str, took_ms: Mapping[str, float]
+) -> dict[str, Any]:
+    """The answer to everything that finds products."""
+    results = [scored(point) for point in points]
+    return {
+        "success": True,
+        "ranking": [result["id"] for result in results],
+        "results": results,
+        "dataset": serving.dataset,
+        "model": serving.model,
+        "release": serving.release_id,
+        "plan": plan,
+        "tookMs": {stage: round(took, 3) for stage, took in took_ms.items()},
+    }

@@ -1,0 +1,91 @@
+"""The search API as an ASGI application: its middleware from the outside in (request id, key, quota, body size, room
+and time), then its routes. Nothing of a body is read before the key, the quota and the declared size are checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
+
+from search_api.access import RateLimit, scope_of
+from search_api.admission import Admission
+from search_api.context import Context, build_context
+from search_api.documentation import API_TITLE, DESCRIPTION, TAGS, VERSION, complete_document
+from search_api.routes import (
+    documentation,
+    facets,
+    jobs,
+    models,
+    pictures,
+    product_writes,
+    products,
+    recommend,
+    search,
+    status,
+)
+from search_api.settings import Settings, check_exposure
+from vitrine.telemetry import HttpMetrics
+from vitrine.web import ApiKeys, BodyLimit, RequestContext, health_router, install_problem_handlers, parse_api_keys
+
+_HEALTH_PATHS = frozenset({"/livez", "/readyz", "/metrics"})
+# A write waits for the indexer that long and then still has its answer to make.
+_WRITE_MARGIN_S = 5.0
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Build the application. Raises SettingsInvalid for settings that cannot work; connects to nothing yet."""
+    check_exposure(settings)
+    keys = parse_api_keys(settings.api_keys.get_secret_value())
+    registry = CollectorRegistry()
+    context = build_context(settings)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        await context.close()
+
+    app = FastAPI(
+        title=API_TITLE,
+        version=VERSION,
+        description=DESCRIPTION,
+        openapi_tags=TAGS,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    app.state.context = context
+    for module in (search, recommend, products, product_writes, pictures, facets, models, jobs, status, documentation):
+        app.include_router(module.router)
+    app.include_router(health_router(registry=registry, readiness=_readiness(context)))
+    install_problem_handlers(app)
+    complete_document(app)
+    # The last one added is the outermost.
+    app.add_middleware(
+        Admission, max_concurrent=settings.max_concurrent_requests, timeout_of=lambda *call: _timeout_s(settings, *call)
+    )
+    app.add_middleware(BodyLimit, max_body_bytes=settings.max_body_bytes)
+    app.add_middleware(RateLimit, per_s=settings.rate_limit_per_s, burst=settings.rate_limit_burst)
+    app.add_middleware(ApiKeys, keys=keys, scope_of=scope_of)
+    app.add_middleware(RequestContext, metrics=HttpMetrics(registry))
+    return app
+
+
+def _readiness(context: Context) -> Any:
+    def readiness() -> tuple[bool, Mapping[str, Any]]:
+        draining = context.lifecycle.draining.is_set()
+        return not draining, {"draining": draining}
+
+    return readiness
+
+
+def _timeout_s(settings: Settings, method: str, path: str) -> float | None:
+    """The seconds a call may take, or None for health calls and event streams."""
+    if path in _HEALTH_PATHS or (path.startswith("/api/jobs/") and path.endswith("/events")):
+        return None
+    if method in ("PUT", "DELETE") and path.startswith("/api/products/"):
+        return settings.product_write_timeout_s + _WRITE_MARGIN_S
+    return settings.request_timeout_s

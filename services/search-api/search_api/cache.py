@@ -1,0 +1,59 @@
+"""Answers kept for a short while. Many that ask for the same key at once cause one load between them, and one that
+stops waiting does not take the load away from the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+class ExpiringCache(Generic[K, V]):
+    """At most `max_entries` values, each for `ttl_s` seconds. Errors are told to all who wait and never kept."""
+
+    def __init__(self, *, ttl_s: float, max_entries: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._ttl_s = ttl_s
+        self._max_entries = max_entries
+        self._clock = clock
+        self._entries: OrderedDict[K, tuple[float, V]] = OrderedDict()
+        self._loading: dict[K, asyncio.Task[V]] = {}
+
+    async def get(self, key: K, load: Callable[[], Awaitable[V]]) -> V:
+        """The kept value, or what `load` returns."""
+        entry = self._entries.get(key)
+        if entry is not None and self._clock() - entry[0] < self._ttl_s:
+            return entry[1]
+        task = self._loading.get(key)
+        if task is None:
+            task = asyncio.create_task(self._load(key, load))
+            self._loading[key] = task
+            task.add_done_callback(lambda done: self._loaded(key, done))
+        return await asyncio.shield(task)
+
+    def drop(self, key: K) -> None:
+        """Forget the key's value."""
+        self._entries.pop(key, None)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    async def _load(self, key: K, load: Callable[[], Awaitable[V]]) -> V:
+        asked_at_s = self._clock()
+        value = await load()
+        self._entries[key] = (asked_at_s, value)
+        self._entries.move_to_end(key)
+        while len(self._entries) > self._max_entries:
+            self._entries.popitem(last=False)
+        return value
+
+    def _loaded(self, key: K, task: asyncio.Task[V]) -> None:
+        if self._loading.get(key) is task:
+            del self._loading[key]
+        if not task.cancelled():
+            task.exception()  # marks it as seen where everyone who waited has gone

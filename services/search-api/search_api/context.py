@@ -1,0 +1,105 @@
+"""What the routes work with: built once by `create_app`, closed with it, handed to each request."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import httpx
+import redis.asyncio
+from fastapi import Depends, Request
+from qdrant_client import AsyncQdrantClient
+
+from search_api.jobs_gateway import JobsGateway
+from search_api.match_counts import MatchCounts
+from search_api.pictures import Pictures
+from search_api.products import Products
+from search_api.retrieval import Retrieval
+from search_api.settings import Settings
+from search_api.vector_store import VectorStore
+from vitrine.embedding import AsyncEmbedderClient
+from vitrine.jobs import open_async_redis
+from vitrine.overlay import Overlay
+from vitrine.planner import Planner
+from vitrine.releases import ReleaseStore
+
+
+@dataclass(slots=True)
+class Lifecycle:
+    """Whether the process takes work. `draining` is set once and ends readiness and the event streams."""
+
+    draining: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The search API's parts."""
+
+    settings: Settings
+    lifecycle: Lifecycle
+    store: VectorStore
+    retrieval: Retrieval
+    embedder: AsyncEmbedderClient
+    jobs: JobsGateway
+    releases: ReleaseStore
+    overlay: Overlay
+    products: Products
+    pictures: Pictures
+    redis: redis.asyncio.Redis
+    probe: httpx.AsyncClient
+
+    async def close(self) -> None:
+        await self.embedder.aclose()
+        await self.store.close()
+        await self.jobs.close()
+        await self.redis.aclose()
+        await self.probe.aclose()
+
+
+def build_context(settings: Settings) -> Context:
+    """Make the clients; none of them connects before it is used."""
+    key = settings.qdrant_api_key
+    qdrant = AsyncQdrantClient(
+        url=settings.qdrant_url,
+        api_key=key.get_secret_value() if key else None,
+        timeout=settings.qdrant_timeout_s,
+        check_compatibility=False,
+    )
+    store = VectorStore(qdrant, alias_ttl_s=settings.alias_ttl_s, collection_ttl_s=settings.collection_ttl_s)
+    planner = Planner(
+        exact_max_matches=settings.exact_max_matches,
+        acorn_max_share=settings.acorn_max_share,
+        hnsw_ef=settings.hnsw_ef,
+    )
+    retrieval = Retrieval(
+        store,
+        MatchCounts(store, ttl_s=settings.match_count_ttl_s),
+        planner=planner,
+        default_dataset=settings.default_dataset,
+    )
+    overlay = Overlay(settings.uploads_dir)
+    products = Products(store)
+    connection = open_async_redis(settings.redis_url)
+    return Context(
+        settings=settings,
+        lifecycle=Lifecycle(),
+        store=store,
+        retrieval=retrieval,
+        embedder=AsyncEmbedderClient(settings.embedder_url),
+        jobs=JobsGateway(connection, settings),
+        releases=ReleaseStore(settings.releases_url, cache_dir=settings.releases_cache_dir),
+        overlay=overlay,
+        products=products,
+        pictures=Pictures(products, overlay, settings),
+        redis=connection,
+        probe=httpx.AsyncClient(trust_env=False),
+    )
+
+
+def _context_of(request: Request) -> Context:
+    context: Context = request.app.state.context
+    return context
+
+
+Ctx = Annotated[Context, Depends(_context_of)]

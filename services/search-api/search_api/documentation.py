@@ -1,0 +1,41 @@
+"""What the OpenAPI document says of the API as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Any, Final
+
+from fastapi import FastAPI
+
+API_TITLE: Final = "Vitrine search API"
+VERSION: Final = version("vitrine-search-api")
+DESCRIPTION: Final = (
+    "Visual search for a fashion catalogue: post a picture, get the products that look most like it, filtered by any "
+    "attribute.\n\n"
+    "Every error is a problem document (RFC 9457, `application/problem+json`) with a stable `code` and "
+    '`"success": false`. A 503 or 429 says in `Retry-After` when to come back. Every answer carries `X-Request-ID`.'
+)
+TAGS: Final = [
+    {"name": "search", "description": "Find products"},
+    {"name": "products", "description": "Single products and their pictures"},
+    {"name": "models", "description": "Models and their releases"},
+    {"name": "jobs", "description": "Long work: indexing, making releases"},
+    {"name": "system", "description": "How the parts are doing"},
+    {"name": "health", "description": "For balancers and monitoring"},
+]
+
+
+def complete_document(app: FastAPI) -> None:
+    """Add to the OpenAPI document how a key is presented. Keys are optional: with none configured none is asked for."""
+    generate: Callable[[], dict[str, Any]] = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = generate()
+        schemes = document.setdefault("components", {}).setdefault("securitySchemes", {})
+        schemes["bearer"] = {"type": "http", "scheme": "bearer", "description": "An API key"}
+        schemes["apiKey"] = {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "An API key"}
+        document["security"] = [{}, {"bearer": []}, {"apiKey": []}]
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]

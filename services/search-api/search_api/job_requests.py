@@ -1,0 +1,167 @@
+"""The bodies that start jobs, and what a job's parameters become of them: names checked, the catalogue's folder
+resolved inside the allowed roots, the release fixed. A job is created with nothing left to guess.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from search_api.settings import Settings
+from vitrine.catalogs.registry import READERS, reader_for
+from vitrine.catalogs.roots import allowed_roots, resolve_catalog_root
+from vitrine.collections import model_of_release
+from vitrine.errors import (
+    CatalogRootRefused,
+    ModelUnknown,
+    ParameterInvalid,
+    ReleaseMismatch,
+    ReleaseNotFound,
+    WeightsUnusable,
+)
+from vitrine.products import check_dataset_name, check_model_name
+from vitrine.releases import ReleaseStore
+
+_SEED: Final = re.compile(r"seed:[0-9]{1,9}")
+_PRETRAINED: Final = "pretrained"
+
+
+class CatalogRequest(BaseModel):
+    """Which catalogue a job reads."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset: str = Field(min_length=1, max_length=120, description="The name its products go by")
+    reader: str | None = Field(
+        default=None,
+        max_length=40,
+        description=f"How the folder is laid out: {', '.join(READERS)}; by default the reader of the dataset's name",
+    )
+    root: str = Field(min_length=1, max_length=4096, description="The catalogue's folder, below an allowed root")
+    model: str = Field(min_length=1, max_length=120, description="The model")
+    limit: int | None = Field(default=None, ge=1, le=100_000_000, description="Read only so many products")
+
+
+class IndexRequest(CatalogRequest):
+    """Start an indexing."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"dataset": "fashion-product", "root": "/data/fashion-product", "model": "mobilenetv2_100"}]
+        },
+    )
+
+    release_id: str | None = Field(
+        default=None, max_length=140, description="The release; by default the model's newest"
+    )
+
+
+class ProjectRequest(CatalogRequest):
+    """Start the making of a release."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "dataset": "fashion-product",
+                    "root": "/data/fashion-product",
+                    "model": "mobilenetv2_100",
+                    "weights": "pretrained",
+                    "components": 128,
+                }
+            ]
+        },
+    )
+
+    model: str = Field(
+        min_length=1, max_length=120, description="A model of the table, or any other of timm's as timm:NAME"
+    )
+    weights: str = Field(
+        default=_PRETRAINED,
+        max_length=4096,
+        description="`pretrained`, `seed:N` for random ones, or the path of a safetensors file below an allowed root",
+    )
+    options: dict[str, str | int | float | bool] = Field(
+        default={}, max_length=32, description="Options of the architecture, e.g. {'pad_type': 'same'}"
+    )
+    components: int = Field(default=128, ge=1, le=4096, description="Components of a vector")
+    whiten: bool = Field(default=True, description="Whether the PCA whitens")
+    seed: int = Field(default=0, ge=0, le=2**31 - 1, description="Seed of the sample and of the PCA")
+    sample_max: int = Field(default=50_000, ge=2, le=10_000_000, description="Most pictures the PCA is fitted on")
+
+
+async def index_params(body: IndexRequest, *, settings: Settings, releases: ReleaseStore) -> dict[str, Any]:
+    """The parameters of an indexing job.
+
+    Raises ParameterInvalid, CatalogRootRefused, CatalogNotFound, ModelUnknown where the model has no release,
+    ReleaseNotFound, and ReleaseMismatch where the release is another model's.
+    """
+    model = check_model_name(body.model)
+    return {
+        **await _catalog_params(body, settings),
+        "model": model,
+        "release_id": await asyncio.to_thread(_release_of, body.release_id, model, releases),
+        "limit": body.limit,
+    }
+
+
+async def project_params(body: ProjectRequest, *, settings: Settings) -> dict[str, Any]:
+    """The parameters of a job that makes a release. Raises as `index_params` does, and WeightsUnusable."""
+    check_model_name(body.model.removeprefix("timm:"))
+    return {
+        **await _catalog_params(body, settings),
+        "model": body.model,
+        "weights": _checked_weights(body.weights),
+        "options": dict(body.options),
+        "components": body.components,
+        "whiten": body.whiten,
+        "seed": body.seed,
+        "limit": body.limit,
+        "sample_max": body.sample_max,
+    }
+
+
+async def _catalog_params(body: CatalogRequest, settings: Settings) -> dict[str, Any]:
+    dataset = check_dataset_name(body.dataset)
+    reader = body.reader if body.reader is not None else reader_for(dataset)
+    if reader not in READERS:
+        raise ParameterInvalid(f"there is no catalogue reader {reader[:80]!r}; there are {', '.join(READERS)}")
+    root = await asyncio.to_thread(_resolved_root, body.root, settings)
+    return {"dataset": dataset, "reader": reader, "root": str(root)}
+
+
+def _resolved_root(root: str, settings: Settings) -> Path:
+    if not Path(root).is_absolute():
+        raise CatalogRootRefused(f"the catalogue folder {root[:200]!r} is not an absolute path")
+    return resolve_catalog_root(root, allowed_roots(settings))
+
+
+def _release_of(release_id: str | None, model: str, releases: ReleaseStore) -> str:
+    if release_id is None:
+        newest = releases.newest(model)
+        if newest is None:
+            raise ModelUnknown(f"the model {model!r} has no release: make one first (POST /api/jobs/project)")
+        return newest
+    if model_of_release(release_id) != model:
+        raise ReleaseMismatch(f"the release {release_id!r} is not one of the model {model!r}")
+    if release_id not in releases.ids():
+        raise ReleaseNotFound(f"there is no release {release_id!r}")
+    return release_id
+
+
+def _checked_weights(weights: str) -> str:
+    """Return `weights` where they can be meant. Whether the file may be read is for the trainer, which reads it."""
+    if weights == _PRETRAINED or _SEED.fullmatch(weights):
+        return weights
+    path = Path(weights)
+    if not path.is_absolute() or path.suffix != ".safetensors" or ".." in path.parts or "\0" in weights:
+        raise WeightsUnusable("weights are 'pretrained', 'seed:N' or the absolute path of a .safetensors file")
+    return weights

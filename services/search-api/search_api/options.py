@@ -1,0 +1,113 @@
+"""The options of a search, told apart from its filters. Form fields and query parameters say the same things; whatever
+is not an option is a filter, checked later against the fields the collection has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from vitrine.errors import BodyInvalid, ParameterInvalid
+
+MAX_TOP_K: Final = 200
+MAX_EXPAND: Final = 50
+_MAX_FAULTS_TOLD: Final = 20
+
+Pairs = list[tuple[str, str]]
+
+
+class Target(BaseModel):
+    """Which products a call is about."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    model: str | None = Field(
+        default=None,
+        max_length=120,
+        description="The model; may be left out where one model serves the dataset",
+        examples=["mobilenetv2_100"],
+    )
+    dataset: str | None = Field(
+        default=None,
+        max_length=120,
+        description="The dataset; may be left out where one is configured or only one is served",
+        examples=["fashion-product"],
+    )
+
+
+class ListOptions(Target):
+    """How many products to find, and which to leave out."""
+
+    top_k: int = Field(default=15, ge=1, le=MAX_TOP_K, alias="topK", description="How many products")
+    min_score: float | None = Field(
+        default=None,
+        ge=-1.0,
+        le=1.0,
+        allow_inf_nan=False,
+        alias="minScore",
+        description="Leave out products whose cosine similarity is lower",
+    )
+    group_by: str | None = Field(
+        default=None, max_length=64, alias="groupBy", description="At most one product for each value of this field"
+    )
+
+
+class SearchOptions(ListOptions):
+    """The options of a search by picture."""
+
+    expand: int = Field(
+        default=0,
+        ge=0,
+        le=MAX_EXPAND,
+        description="Query expansion: search again with the mean of the query and its nearest so many products",
+    )
+
+
+OptionsT = TypeVar("OptionsT", bound=Target)
+
+
+def split_options(pairs: Iterable[tuple[str, str]], kind: type[OptionsT]) -> tuple[OptionsT, Pairs]:
+    """(options of `kind`, the other pairs, which are filters).
+
+    Raises ParameterInvalid naming each option that is wrong, or that is there twice.
+    """
+    names = {field.alias or name for name, field in kind.model_fields.items()}
+    given: dict[str, str] = {}
+    rest: Pairs = []
+    for name, value in pairs:
+        if name not in names:
+            rest.append((name, value))
+        elif name in given:
+            raise ParameterInvalid(f"{name!r} is given more than once")
+        else:
+            given[name] = value
+    try:
+        options = kind.model_validate(given)
+    except ValidationError as error:
+        raise parameter_invalid(error) from None
+    return options, rest
+
+
+def parameter_invalid(error: ValidationError) -> ParameterInvalid:
+    """A pydantic error about parameters as an error of ours, naming each parameter."""
+    faults = _faults(error)
+    return ParameterInvalid(_summary(faults), errors=faults)
+
+
+def body_invalid(error: ValidationError) -> BodyInvalid:
+    """A pydantic error about a JSON body as an error of ours, naming each member."""
+    faults = _faults(error)
+    return BodyInvalid(_summary(faults), errors=faults)
+
+
+def _faults(error: ValidationError) -> list[dict[str, str]]:
+    return [
+        {"where": ".".join(str(part) for part in fault["loc"]) or "body", "message": fault["msg"]}
+        for fault in error.errors()[:_MAX_FAULTS_TOLD]
+    ]
+
+
+def _summary(faults: list[dict[str, str]]) -> str:
+    return "; ".join(f"{fault['where']}: {fault['message']}" for fault in faults)

@@ -1,0 +1,177 @@
+"""Jobs: start one, look at it, follow it, cancel it."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Header, Path, Query
+from starlette.responses import Response, StreamingResponse
+
+from search_api.answers import JsonAnswer
+from search_api.context import Context, Ctx
+from search_api.event_stream import stream_of
+from search_api.job_requests import IndexRequest, ProjectRequest, index_params, project_params
+from search_api.routes.documents import COMMON_ERRORS
+from search_api.schemas import JobAnswer, JobsAnswer
+from vitrine.errors import (
+    BodyInvalid,
+    BrokerUnavailable,
+    CatalogNotFound,
+    CatalogRootRefused,
+    Draining,
+    JobFinished,
+    JobNotFound,
+    ModelUnknown,
+    ParameterInvalid,
+    RecordChanged,
+    ReleaseCorrupt,
+    ReleaseMismatch,
+    ReleaseNotFound,
+    WeightsUnusable,
+)
+from vitrine.jobs import JobKind, JobRecord, JobState
+from vitrine.web import problem_responses
+
+router = APIRouter(tags=["jobs"])
+JobId = Annotated[str, Path(description="The job's id")]
+_IDEMPOTENCY_KEY: Final = re.compile(r"[\x21-\x7e]{1,200}")
+IdempotencyKey = Annotated[
+    str | None,
+    Header(description="1 to 200 visible ASCII characters; the same key again within a day gives the same job"),
+]
+_CREATED: Final = {
+    "description": "The job, or the one that the same Idempotency-Key made before",
+    "headers": {"Location": {"description": "Where the job is", "schema": {"type": "string"}}},
+}
+
+
+@router.post(
+    "/api/jobs/index",
+    summary="Index a catalogue with a release",
+    status_code=202,
+    response_model=JobAnswer,
+    responses={
+        **problem_responses(
+            *COMMON_ERRORS,
+            BodyInvalid,
+            BrokerUnavailable,
+            CatalogNotFound,
+            CatalogRootRefused,
+            ModelUnknown,
+            ReleaseMismatch,
+            ReleaseNotFound,
+            ReleaseCorrupt,
+        ),
+        202: _CREATED,
+    },
+)
+async def start_index(context: Ctx, body: IndexRequest, idempotency_key: IdempotencyKey = None) -> Response:
+    key = _checked_key(idempotency_key)
+    params = await index_params(body, settings=context.settings, releases=context.releases)
+    return await _submitted(context, JobKind.INDEX, params, key)
+
+
+@router.post(
+    "/api/jobs/project",
+    summary="Make a release: a network, its weights and a projection fitted on a catalogue",
+    status_code=202,
+    response_model=JobAnswer,
+    responses={
+        **problem_responses(
+            *COMMON_ERRORS, BodyInvalid, BrokerUnavailable, CatalogNotFound, CatalogRootRefused, WeightsUnusable
+        ),
+        202: _CREATED,
+    },
+)
+async def start_project(context: Ctx, body: ProjectRequest, idempotency_key: IdempotencyKey = None) -> Response:
+    key = _checked_key(idempotency_key)
+    params = await project_params(body, settings=context.settings)
+    return await _submitted(context, JobKind.PROJECT, params, key)
+
+
+@router.get(
+    "/api/jobs",
+    summary="Jobs, the newest first",
+    response_model=JobsAnswer,
+    responses=problem_responses(*COMMON_ERRORS, BrokerUnavailable),
+)
+async def list_jobs(
+    context: Ctx,
+    kind: JobKind | None = None,
+    state: JobState | None = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+) -> Response:
+    records = await context.jobs.store.list(limit=limit, kind=kind, state=state)
+    return JsonAnswer({"success": True, "jobs": [record.model_dump(mode="json") for record in records]})
+
+
+@router.get(
+    "/api/jobs/{job_id}",
+    summary="One job",
+    response_model=JobAnswer,
+    responses=problem_responses(*COMMON_ERRORS, BrokerUnavailable, JobNotFound),
+)
+async def get_job(context: Ctx, job_id: JobId) -> Response:
+    return _answer(await context.jobs.store.get(job_id))
+
+
+@router.delete(
+    "/api/jobs/{job_id}",
+    summary="Cancel a job",
+    description="A queued job is cancelled at once, a running one at its next step.",
+    response_model=JobAnswer,
+    responses=problem_responses(*COMMON_ERRORS, BrokerUnavailable, JobNotFound, JobFinished, RecordChanged),
+)
+async def cancel_job(context: Ctx, job_id: JobId) -> Response:
+    return _answer(await context.jobs.store.request_cancel(job_id))
+
+
+@router.get(
+    "/api/jobs/{job_id}/events",
+    summary="Follow a job",
+    description=(
+        "Server-sent events: one for each change, whose id is the record's version, whose event is the job's state and "
+        "whose data is the record. The event of the finished job ends the stream. Comments keep a quiet stream alive. "
+        "With `Last-Event-ID` the present version is told only where it is another."
+    ),
+    response_class=StreamingResponse,
+    responses={
+        200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
+        **problem_responses(*COMMON_ERRORS, BrokerUnavailable, JobNotFound, Draining),
+    },
+)
+async def job_events(
+    context: Ctx,
+    job_id: JobId,
+    last_event_id: Annotated[str | None, Header(description="The id of the last event seen")] = None,
+) -> Response:
+    if context.lifecycle.draining.is_set():
+        raise Draining("the search API is stopping", retry_after_s=1.0)
+    await context.jobs.store.get(job_id)  # an unknown job is an error and not an empty stream
+    seen = int(last_event_id) if last_event_id and last_event_id.isascii() and last_event_id.isdigit() else None
+    stream = stream_of(
+        context.jobs.events(job_id),
+        seen_version=seen,
+        heartbeat_s=context.settings.heartbeat_s,
+        draining=context.lifecycle.draining,
+    )
+    # Proxies that collect an answer before passing it on would make the progress arrive at its end.
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
+
+
+async def _submitted(context: Context, kind: JobKind, params: dict[str, object], key: str | None) -> Response:
+    record, _ = await context.jobs.submit(kind, params, idempotency_key=key)
+    return _answer(record, status_code=202, headers={"Location": f"/api/jobs/{record.id}"})
+
+
+def _answer(record: JobRecord, *, status_code: int = 200, headers: dict[str, str] | None = None) -> Response:
+    content = {"success": True, "job": record.model_dump(mode="json")}
+    return JsonAnswer(content, status_code=status_code, headers=headers)
+
+
+def _checked_key(key: str | None) -> str | None:
+    if key is not None and _IDEMPOTENCY_KEY.fullmatch(key) is None:
+        raise ParameterInvalid("Idempotency-Key must be 1 to 200 visible ASCII characters")
+    return key

@@ -1,0 +1,175 @@
+"""Models, their releases, and the switch from one release to another."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path
+from starlette.responses import Response
+
+from search_api.answers import JsonAnswer
+from search_api.context import Context, Ctx
+from search_api.routes.documents import COMMON_ERRORS, READ_ERRORS
+from search_api.routes.products import Dataset
+from search_api.schemas import ActivatedAnswer, ModelsAnswer, ReleasesAnswer
+from search_api.vector_store import CollectionInfo
+from vitrine.collections import Serving, collection_name, model_of_release, parse_collection_name
+from vitrine.errors import (
+    CollectionIncomplete,
+    CollectionNotFound,
+    ParameterInvalid,
+    ReleaseCorrupt,
+    ReleaseNotFound,
+    VectorStoreUnavailable,
+)
+from vitrine.products import COMPOSITE_FIELD, check_dataset_name
+from vitrine.web import problem_responses
+
+router = APIRouter(tags=["models"])
+ReleaseId = Annotated[str, Path(description="The release's id", examples=["mobilenetv2_100-0123456789"])]
+
+
+@router.get(
+    "/api/models",
+    summary="The models that can be searched with",
+    response_model=ModelsAnswer,
+    responses=problem_responses(*COMMON_ERRORS, VectorStoreUnavailable),
+)
+async def list_models(context: Ctx, dataset: Dataset = None) -> Response:
+    chosen = dataset if dataset is not None else context.settings.default_dataset
+    if chosen is not None:
+        check_dataset_name(chosen)
+    servings = [serving for serving in await context.store.servings() if chosen in (None, serving.dataset)]
+    described = await asyncio.gather(*(_detail(context, serving) for serving in servings))
+    details = [detail for detail in described if detail is not None]
+    models = sorted({detail["model"] for detail in details})
+    return JsonAnswer({"success": True, "models": models, "details": details})
+
+
+async def _detail(context: Context, serving: Serving) -> dict[str, Any] | None:
+    try:
+        info = await context.store.collection(serving.collection)
+    except CollectionNotFound:  # removed since the aliases were read
+        return None
+    return {
+        "dataset": serving.dataset,
+        "model": serving.model,
+        "release": serving.release_id,
+        "collection": serving.collection,
+        "dim": info.dim,
+        "products": info.points,
+        "fields": {name: kind for name, kind in sorted(info.schema.items()) if name != COMPOSITE_FIELD},
+        "catalog": info.metadata.catalog,
+        "publishedAt": info.metadata.published_at,
+    }
+
+
+@router.get(
+    "/api/releases",
+    summary="Every release that is stored or indexed",
+    response_model=ReleasesAnswer,
+    responses=problem_responses(*COMMON_ERRORS, VectorStoreUnavailable),
+)
+async def list_releases(context: Ctx) -> Response:
+    stored, servings, collections = await asyncio.gather(
+        asyncio.to_thread(_stored_dims, context),
+        context.store.servings(fresh=True),
+        context.store.collections(),
+    )
+    serving = {item.collection for item in servings}
+    indexed: dict[str, list[CollectionInfo]] = {}
+    for info in collections:
+        parsed = parse_collection_name(info.name)
+        if parsed is not None:
+            indexed.setdefault(parsed[1], []).append(info)
+    releases = [
+        {
+            "id": release_id,
+            "model": model_of_release(release_id),
+            "dim": stored.get(release_id),
+            "stored": release_id in stored,
+            "collections": [_collection(info, serving) for info in indexed.get(release_id, [])],
+        }
+        for release_id in sorted({*stored, *indexed})
+    ]
+    return JsonAnswer({"success": True, "releases": releases})
+
+
+def _stored_dims(context: Context) -> dict[str, int | None]:
+    dims: dict[str, int | None] = {}
+    for release_id in context.releases.ids():
+        try:
+            dims[release_id] = context.releases.manifest(release_id).dim
+        except (ReleaseCorrupt, ReleaseNotFound):
+            dims[release_id] = None
+    return dims
+
+
+def _collection(info: CollectionInfo, serving: set[str]) -> dict[str, Any]:
+    return {
+        "dataset": info.metadata.dataset,
+        "collection": info.name,
+        "state": info.metadata.state,
+        "products": info.points,
+        "serving": info.name in serving,
+    }
+
+
+@router.post(
+    "/api/releases/{release_id}/activate",
+    summary="Make a release serve its model",
+    description=(
+        "Moves the alias in one request, so searches see the old collection or the new one. Activating the `previous` "
+        "of the answer goes back. The release must have been indexed and have passed its checks."
+    ),
+    response_model=ActivatedAnswer,
+    responses=problem_responses(*READ_ERRORS, ReleaseNotFound, CollectionIncomplete),
+)
+async def activate(context: Ctx, release_id: ReleaseId, dataset: Dataset = None) -> Response:
+    model = model_of_release(release_id)
+    chosen = await _dataset_of(context, release_id, dataset)
+    try:
+        info = await context.store.collection(collection_name(chosen, release_id), fresh=True)
+    except CollectionNotFound:
+        if release_id not in await asyncio.to_thread(context.releases.ids):
+            raise ReleaseNotFound(f"there is no release {release_id!r}") from None
+        raise CollectionIncomplete(
+            f"the release {release_id!r} is not indexed for the dataset {chosen!r}: index it first"
+        ) from None
+    if info.metadata.state != "ready":
+        raise CollectionIncomplete(
+            f"the collection {info.name!r} has not passed its checks: wait for its indexing job, or run it again"
+        )
+    serving = Serving(dataset=chosen, model=model, release_id=release_id, collection=info.name)
+    previous = await context.store.activate(serving)
+    parsed = parse_collection_name(previous) if previous else None
+    return JsonAnswer(
+        {
+            "success": True,
+            "dataset": chosen,
+            "model": model,
+            "release": release_id,
+            "collection": info.name,
+            "previous": parsed[1] if parsed else None,
+        }
+    )
+
+
+async def _dataset_of(context: Context, release_id: str, dataset: str | None) -> str:
+    """The dataset named or configured, or the only one that the release is indexed for."""
+    chosen = dataset if dataset is not None else context.settings.default_dataset
+    if chosen is not None:
+        return check_dataset_name(chosen)
+    datasets = sorted(
+        {
+            info.metadata.dataset
+            for info in await context.store.collections()
+            if parse_collection_name(info.name) == (info.metadata.dataset, release_id)
+        }
+    )
+    if len(datasets) == 1:
+        return datasets[0]
+    if not datasets:
+        return await context.retrieval.dataset(None)
+    raise ParameterInvalid(f"the release is indexed for several datasets; name one of: {', '.join(datasets)}")

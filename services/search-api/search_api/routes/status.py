@@ -1,0 +1,107 @@
+"""The parts of the system as this process sees them. Dependencies are told here and not in readiness, which would take
+every replica away when one shared part fails.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any, Final
+
+import httpx
+import redis.asyncio
+from fastapi import APIRouter
+from starlette.responses import RedirectResponse, Response
+
+from search_api.answers import JsonAnswer
+from search_api.context import Context, Ctx
+from search_api.routes.documents import COMMON_ERRORS
+from search_api.schemas import StatusAnswer
+from vitrine.errors import VitrineError
+from vitrine.web import problem_responses
+
+_WORKER_KEYS: Final = "vitrine:worker:*"
+_TIMEOUT_S: Final = 2.0
+_MAX_WORKERS_TOLD: Final = 200
+router = APIRouter(tags=["system"])
+
+
+@router.get("/", include_in_schema=False)
+async def root() -> Response:
+    return RedirectResponse("/docs")
+
+
+@router.get(
+    "/api/status",
+    summary="The parts of the system and what is indexed",
+    response_model=StatusAnswer,
+    responses=problem_responses(*COMMON_ERRORS),
+)
+async def status(context: Ctx) -> Response:
+    embedder, (qdrant, datasets), (broker, workers) = await asyncio.gather(
+        _embedder(context), _qdrant(context), _redis(context)
+    )
+    services = {"search-api": _up(), "embedder": embedder, "qdrant": qdrant, "redis": broker}
+    for name in ("indexer", "trainer"):
+        of_this = [worker for worker in workers if worker.get("service") == name]
+        services[name] = {"up": bool(of_this), "workers": of_this}
+    return JsonAnswer({"success": True, "services": services, "datasets": datasets})
+
+
+def _up(**facts: Any) -> dict[str, Any]:
+    return {"up": True, **facts}
+
+
+def _down(reason: str) -> dict[str, Any]:
+    return {"up": False, "reason": reason}
+
+
+async def _embedder(context: Context) -> dict[str, Any]:
+    try:
+        answer = await context.probe.get(f"{context.settings.embedder_url}/readyz", timeout=_TIMEOUT_S)
+        facts = answer.json()
+    except httpx.HTTPError as error:
+        return _down(type(error).__name__)
+    except ValueError:
+        return _down("the answer is not JSON")
+    return {"up": answer.status_code == 200, "ready": facts}
+
+
+async def _qdrant(context: Context) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    try:
+        async with asyncio.timeout(_TIMEOUT_S):
+            servings = await context.store.servings(fresh=True)
+            collections = {info.name: info for info in await context.store.collections()}
+    except VitrineError as error:
+        return _down(error.detail), []
+    except TimeoutError:
+        return _down(f"no answer within {_TIMEOUT_S:g} s"), []
+    datasets: dict[str, list[dict[str, Any]]] = {}
+    for serving in servings:
+        info = collections.get(serving.collection)
+        told = {"model": serving.model, "release": serving.release_id, "products": info.points if info else 0}
+        datasets.setdefault(serving.dataset, []).append(told)
+    listed = [{"dataset": name, "models": models} for name, models in sorted(datasets.items())]
+    return _up(collections=len(collections)), listed
+
+
+async def _redis(context: Context) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    try:
+        async with asyncio.timeout(_TIMEOUT_S):
+            await context.redis.ping()
+            return _up(), await _workers(context.redis)
+    except (redis.asyncio.RedisError, OSError) as error:
+        return _down(type(error).__name__), []
+    except TimeoutError:
+        return _down(f"no answer within {_TIMEOUT_S:g} s"), []
+
+
+async def _workers(connection: redis.asyncio.Redis) -> list[dict[str, Any]]:
+    """What the workers last said of themselves; one that died is forgotten with its key."""
+    keys = []
+    async for key in connection.scan_iter(match=_WORKER_KEYS, count=500):
+        keys.append(key)
+        if len(keys) >= _MAX_WORKERS_TOLD:
+            break
+    said = await connection.mget(keys) if keys else []
+    return [json.loads(text) for text in said if text]

@@ -1,0 +1,189 @@
+"""The shapes of the answers, for the OpenAPI document and its readers."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+PublicId = int | str
+Value = str | int | float
+
+_PRODUCT_EXAMPLE: dict[str, JsonValue] = {
+    "id": 7747,
+    "score": 0.9137,
+    "dataset": "fashion-product",
+    "image": "/api/images/7747?dataset=fashion-product",
+    "gender": "Women",
+    "masterCategory": "Apparel",
+    "articleType": "Dresses",
+    "baseColour": "Blue",
+    "year": 2012,
+    "name": "Blue Printed Dress",
+}
+
+
+class ProductOut(BaseModel):
+    """A product. Its attributes stand beside these members under their own names."""
+
+    model_config = ConfigDict(extra="allow", json_schema_extra={"examples": [_PRODUCT_EXAMPLE]})
+    __pydantic_extra__: dict[str, Value]
+
+    id: PublicId = Field(description="A number where the catalogue's ids are numbers")
+    dataset: str
+    image: str = Field(description="Address of the picture, relative to this API")
+
+
+class ScoredProduct(ProductOut):
+    """A found product."""
+
+    score: float = Field(description="Cosine similarity to the query, 1 at most")
+
+
+class TookMs(BaseModel):
+    """Where the time went, in milliseconds."""
+
+    decode: float = Field(description="Decoding and resizing the picture; 0 where there is none")
+    embed: float = Field(description="The rest of the call to the embedder")
+    search: float = Field(description="Qdrant")
+    total: float = Field(description="All of the request, reading it included")
+
+
+class SearchAnswer(BaseModel):
+    """Found products, best first."""
+
+    success: Literal[True]
+    ranking: list[PublicId] = Field(description="The products' ids, best first")
+    results: list[ScoredProduct] = Field(description="The same products with their attributes")
+    dataset: str
+    model: str
+    release: str = Field(description="The release that made the vectors")
+    plan: Literal["exact", "acorn", "graph"] = Field(description="How the collection was searched")
+    tookMs: TookMs  # noqa: N815 - the member's name in the answer
+
+
+class ProductAnswer(BaseModel):
+    """One product."""
+
+    success: Literal[True]
+    product: ProductOut
+
+
+class DeletedAnswer(BaseModel):
+    """The product is gone."""
+
+    success: Literal[True]
+    id: PublicId
+    dataset: str
+
+
+class FacetValue(BaseModel):
+    """A value and how many products have it."""
+
+    value: Value
+    count: int
+
+
+class FacetsAnswer(BaseModel):
+    """Values with counts, the commonest first, for each field."""
+
+    success: Literal[True]
+    dataset: str
+    model: str
+    release: str
+    facets: dict[str, list[FacetValue]] = Field(
+        examples=[{"gender": [{"value": "Men", "count": 22160}, {"value": "Women", "count": 18632}]}]
+    )
+
+
+class ModelDetail(BaseModel):
+    """What serves a model in a dataset."""
+
+    dataset: str
+    model: str
+    release: str
+    collection: str
+    dim: int = Field(description="Components of a vector")
+    products: int
+    fields: dict[str, Literal["keyword", "integer", "float"]] = Field(description="Fields that filters may name")
+    catalog: str = Field(description="The reader the catalogue was read with")
+    publishedAt: str | None  # noqa: N815
+
+
+class ModelsAnswer(BaseModel):
+    """The models that can be searched with."""
+
+    success: Literal[True]
+    models: list[str] = Field(examples=[["mobilenetv2_100", "resnet50"]])
+    details: list[ModelDetail]
+
+
+class CollectionOut(BaseModel):
+    """A release's vectors of one dataset."""
+
+    dataset: str
+    collection: str
+    state: Literal["building", "ready"]
+    products: int
+    serving: bool
+
+
+class ReleaseOut(BaseModel):
+    """A release, and where it is used."""
+
+    id: str
+    model: str
+    dim: int | None = Field(description="Components of a vector; null where the manifest cannot be read")
+    stored: bool = Field(description="Whether the release store holds it")
+    collections: list[CollectionOut]
+
+
+class ReleasesAnswer(BaseModel):
+    """Every release that is stored or indexed."""
+
+    success: Literal[True]
+    releases: list[ReleaseOut]
+
+
+class ActivatedAnswer(BaseModel):
+    """The release serves."""
+
+    success: Literal[True]
+    dataset: str
+    model: str
+    release: str
+    collection: str
+    previous: str | None = Field(description="The release that served before; activate it to go back")
+
+
+class JobOut(BaseModel):
+    """A job's record."""
+
+    model_config = ConfigDict(extra="allow")
+
+    id: str
+    kind: str
+    state: Literal["queued", "running", "succeeded", "failed", "cancelled"]
+    version: int = Field(description="Grows by one with every change")
+
+
+class JobAnswer(BaseModel):
+    """One job."""
+
+    success: Literal[True]
+    job: JobOut
+
+
+class JobsAnswer(BaseModel):
+    """Jobs, the newest first."""
+
+    success: Literal[True]
+    jobs: list[JobOut]
+
+
+class StatusAnswer(BaseModel):
+    """The parts of the system as this process sees them."""
+
+    success: Literal[True]
+    services: dict[str, dict[str, Any]]
+    datasets: list[dict[str, Any]]

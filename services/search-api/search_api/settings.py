@@ -1,0 +1,69 @@
+"""What the search API reads from its environment, beyond the settings every service shares."""
+
+from __future__ import annotations
+
+import ipaddress
+
+from pydantic import Field, SecretStr
+
+from vitrine.errors import SettingsInvalid
+from vitrine.planner import DEFAULT_ACORN_MAX_SHARE, DEFAULT_EF, DEFAULT_EXACT_MAX_MATCHES
+from vitrine.settings import CommonSettings
+
+
+class Settings(CommonSettings):
+    """The search API's settings."""
+
+    api_host: str = Field(default="127.0.0.1", description="Address the search API listens on")
+    api_port: int = Field(default=8000, ge=0, le=65535, description="Port the search API listens on; 0: a free one")
+    api_keys: SecretStr = Field(
+        default=SecretStr(""),
+        description="API keys as name:scope+scope:sha256hex, separated by commas; none: loopback only",
+    )
+    default_dataset: str | None = Field(
+        default=None, description="The dataset of calls that name none; unset: the only one that is served"
+    )
+    max_body_bytes: int = Field(default=20_000_000, ge=1, description="Largest request body")
+    max_concurrent_requests: int = Field(
+        default=256, ge=1, description="Requests at work at once; more are answered 503 with Retry-After"
+    )
+    request_timeout_s: float = Field(default=30.0, gt=0, description="Seconds a request may take")
+    product_write_timeout_s: float = Field(
+        default=30.0, gt=0, description="Seconds a product's put or delete waits for the indexer"
+    )
+    rate_limit_per_s: float = Field(default=0.0, ge=0, description="Requests a second from one key or address; 0: any")
+    rate_limit_burst: int = Field(default=50, ge=1, description="Requests at once from one key or address")
+    alias_ttl_s: float = Field(default=1.0, ge=0, description="Seconds the alias table is kept between requests")
+    collection_ttl_s: float = Field(default=5.0, ge=0, description="Seconds a collection's description is kept")
+    match_count_ttl_s: float = Field(default=60.0, ge=0, description="Seconds the count of a filter's matches is kept")
+    exact_max_matches: int = Field(
+        default=DEFAULT_EXACT_MAX_MATCHES, ge=0, description="Search exactly where at most so many products match"
+    )
+    acorn_max_share: float = Field(
+        default=DEFAULT_ACORN_MAX_SHARE, ge=0, le=1, description="Use ACORN where at most this share matches"
+    )
+    hnsw_ef: int = Field(default=DEFAULT_EF, ge=1, description="Width of the graph search's beam")
+    heartbeat_s: float = Field(default=15.0, gt=0, description="Seconds between comments on a quiet event stream")
+    drain_delay_s: float = Field(
+        default=0.0, ge=0, description="Seconds between unreadiness and the end of listening when told to stop"
+    )
+    shutdown_grace_s: int = Field(default=20, ge=1, description="Seconds for the requests under way when told to stop")
+
+
+def check_exposure(settings: Settings) -> None:
+    """Raise SettingsInvalid where the API would listen to the network with no key configured."""
+    if settings.api_keys.get_secret_value().strip() or _is_loopback(settings.api_host):
+        return
+    raise SettingsInvalid(
+        f"no API key is configured, so the search API listens on loopback only, and {settings.api_host!r} is not: "
+        "set VITRINE_API_KEYS (name:scope+scope:sha256hex) or VITRINE_API_HOST=127.0.0.1"
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

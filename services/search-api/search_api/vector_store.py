@@ -1,0 +1,214 @@
+"""The one place that talks to Qdrant: its errors become ours here, and what a collection says of itself is kept for a
+few seconds so that a search is a single call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+from qdrant_client import AsyncQdrantClient, models
+from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
+from qdrant_client.http.exceptions import ApiException, ResponseHandlingException, UnexpectedResponse
+
+from search_api.cache import ExpiringCache
+from vitrine.collections import CollectionMetadata, FieldType, Serving, parse_collection_name
+from vitrine.errors import CollectionNotFound, FilterInvalid, VectorStoreUnavailable
+from vitrine.filters import schema_of
+from vitrine.products import AttributeValue
+from vitrine.serving import AliasDirectory
+from vitrine.telemetry import get_logger
+
+Query = list[float] | str | models.RecommendQuery
+_MAX_COLLECTIONS_KEPT: Final = 1_000
+_RETRY_AFTER_S: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionInfo:
+    """What a collection says of itself. `schema` holds the fields that can be filtered on."""
+
+    name: str
+    dim: int
+    points: int
+    schema: Mapping[str, FieldType]
+    metadata: CollectionMetadata
+
+
+@dataclass(frozen=True, slots=True)
+class FacetCount:
+    """How many products have a value."""
+
+    value: AttributeValue
+    count: int
+
+
+class VectorStore:
+    """Reads of collections, points and aliases."""
+
+    def __init__(self, client: AsyncQdrantClient, *, alias_ttl_s: float, collection_ttl_s: float) -> None:
+        self._client = client
+        self._directory = AliasDirectory(client, ttl_s=alias_ttl_s)
+        self._collections: ExpiringCache[str, CollectionInfo] = ExpiringCache(
+            ttl_s=collection_ttl_s, max_entries=_MAX_COLLECTIONS_KEPT
+        )
+        self._log = get_logger("vector_store")
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    async def servings(self, *, fresh: bool = False) -> list[Serving]:
+        """Everything that serves."""
+        with self._told_as_ours():
+            return await self._directory.list(fresh=fresh)
+
+    async def resolve(self, dataset: str, model: str | None) -> Serving:
+        """What answers for a model in a dataset. Raises ModelUnknown."""
+        with self._told_as_ours():
+            return await self._directory.resolve(dataset, model)
+
+    async def activate(self, serving: Serving) -> str | None:
+        """Move the alias in one request; returns the collection that served before."""
+        with self._told_as_ours():
+            return await self._directory.activate(serving)
+
+    async def collection(self, name: str, *, fresh: bool = False) -> CollectionInfo:
+        """What the collection says of itself. Raises CollectionNotFound."""
+        if fresh:
+            self._collections.drop(name)
+        return await self._collections.get(name, lambda: self._describe(name))
+
+    async def collections(self) -> list[CollectionInfo]:
+        """Every collection of ours, ordered by name."""
+        with self._told_as_ours():
+            listed = (await self._client.get_collections()).collections
+        names = sorted(item.name for item in listed if parse_collection_name(item.name))
+        described = await asyncio.gather(*(self.collection(name) for name in names), return_exceptions=True)
+        found = []
+        for info in described:
+            if isinstance(info, CollectionNotFound):  # dropped between the two calls, or made by somebody else
+                continue
+            if isinstance(info, BaseException):
+                raise info
+            found.append(info)
+        return found
+
+    async def count(self, collection: str, condition: models.Filter | None) -> int:
+        """How many points match, exactly."""
+        with self._told_as_ours(collection):
+            return (await self._client.count(collection, count_filter=condition, exact=True)).count
+
+    async def nearest(
+        self,
+        collection: str,
+        query: Query,
+        *,
+        condition: models.Filter | None,
+        params: models.SearchParams,
+        limit: int,
+        min_score: float | None = None,
+        with_vectors: bool = False,
+    ) -> list[models.ScoredPoint]:
+        """The nearest points, best first. A query by point id or by examples leaves those points out."""
+        with self._told_as_ours(collection, filtered=condition is not None):
+            answer = await self._client.query_points(
+                collection,
+                query=query,
+                query_filter=condition,
+                search_params=params,
+                limit=limit,
+                score_threshold=min_score,
+                with_payload=True,
+                with_vectors=with_vectors,
+            )
+        return answer.points
+
+    async def nearest_by_group(
+        self,
+        collection: str,
+        query: Query,
+        *,
+        field: str,
+        condition: models.Filter | None,
+        params: models.SearchParams,
+        limit: int,
+        min_score: float | None = None,
+    ) -> list[models.ScoredPoint]:
+        """The nearest point of each value of `field`, best first."""
+        with self._told_as_ours(collection, filtered=condition is not None):
+            answer = await self._client.query_points_groups(
+                collection,
+                field,
+                query=query,
+                query_filter=condition,
+                search_params=params,
+                limit=limit,
+                group_size=1,
+                score_threshold=min_score,
+                with_payload=True,
+            )
+        best = [group.hits[0] for group in answer.groups if group.hits]
+        return sorted(best, key=lambda point: -point.score)
+
+    async def retrieve(self, collection: str, point_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """The payloads of those of the points that exist, by point id."""
+        with self._told_as_ours(collection):
+            records = await self._client.retrieve(collection, ids=list(point_ids), with_payload=True)
+        return {str(record.id): record.payload or {} for record in records}
+
+    async def facet(
+        self, collection: str, field: str, *, condition: models.Filter | None, limit: int
+    ) -> list[FacetCount]:
+        """The commonest values of a field among the points that match, with exact counts."""
+        with self._told_as_ours(collection, filtered=condition is not None):
+            answer = await self._client.facet(collection, field, facet_filter=condition, limit=limit, exact=True)
+        return [FacetCount(hit.value, hit.count) for hit in answer.hits]
+
+    async def ping(self) -> int:
+        """How many collections there are; raises VectorStoreUnavailable where Qdrant does not answer."""
+        with self._told_as_ours():
+            return len((await self._client.get_collections()).collections)
+
+    async def _describe(self, name: str) -> CollectionInfo:
+        with self._told_as_ours(name):
+            info = await self._client.get_collection(name)
+        metadata = CollectionMetadata.parse(info.config.metadata)
+        vectors = info.config.params.vectors
+        if metadata is None or not isinstance(vectors, models.VectorParams):
+            raise CollectionNotFound(f"the collection {name!r} was not made by Vitrine")
+        return CollectionInfo(
+            name=name,
+            dim=vectors.size,
+            points=info.points_count or 0,
+            schema=schema_of(info.payload_schema),
+            metadata=metadata,
+        )
+
+    @contextmanager
+    def _told_as_ours(self, collection: str | None = None, *, filtered: bool = False) -> Iterator[None]:
+        try:
+            yield
+        except ResourceExhaustedResponse as refused:
+            raise VectorStoreUnavailable(
+                "the vector store is over its limits", retry_after_s=max(_RETRY_AFTER_S, refused.retry_after_s)
+            ) from refused
+        except UnexpectedResponse as answer:
+            if answer.status_code == 404 and collection is not None:
+                raise CollectionNotFound(f"the collection {collection!r} or a point in it does not exist") from answer
+            self._log.error(
+                "vector_store_refusal", status=answer.status_code, collection=collection, detail=str(answer)
+            )
+            if answer.status_code in (400, 422) and filtered:
+                raise FilterInvalid("the vector store does not take this filter: a value is out of range") from answer
+            raise VectorStoreUnavailable(
+                f"the vector store answered {answer.status_code}", retry_after_s=_RETRY_AFTER_S
+            ) from answer
+        except (ResponseHandlingException, ApiException) as failure:
+            source = getattr(failure, "source", failure)
+            self._log.error("vector_store_failure", kind=type(source).__name__, collection=collection)
+            raise VectorStoreUnavailable(
+                "the vector store cannot be reached", retry_after_s=_RETRY_AFTER_S
+            ) from failure

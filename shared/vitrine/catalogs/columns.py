@@ -1,0 +1,69 @@
+"""The columns of a folder catalogue as attributes: names that follow the attribute rule, and one type a column."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from vitrine.catalogs import values
+from vitrine.products import RESERVED_NAMES, STANDARD_ATTRIBUTES, AttributeValue
+
+_MAX_NAME_CHARS: Final = 60  # the rule allows 64; the rest is for the suffix that tells two columns apart
+_SYNONYMS: Final = {"productdisplayname": "name"}
+_STANDARD: Final = {name.lower(): name for name in STANDARD_ATTRIBUTES} | _SYNONYMS
+
+Reader = Callable[[str], AttributeValue | None]
+
+
+def attribute_names(columns: Iterable[str]) -> dict[str, str]:
+    """An attribute name for each column. No two are the same, none is reserved.
+
+    A standard attribute in another case becomes the standard one, so that `Gender` can be filtered as `gender`.
+    """
+    names: dict[str, str] = {}
+    taken: set[str] = set()
+    columns = tuple(dict.fromkeys(columns))
+    # Columns whose name needs no change come first: they keep it whatever their neighbours are called.
+    for column in sorted(columns, key=lambda column: _sanitised(column) != column):
+        name = wanted = _sanitised(column)
+        number = 2
+        while name in taken:
+            name = f"{wanted}_{number}"
+            number += 1
+        taken.add(name)
+        names[column] = name
+    return {column: names[column] for column in columns}
+
+
+def column_reader(attribute: str, texts: Iterable[str]) -> Reader:
+    """How to read a column's fields, from all its known texts: as integers, as numbers, else as they are.
+
+    `year` is always an integer, and the other standard attributes are always text.
+    """
+    if attribute == "year":
+        return values.year
+    if attribute in STANDARD_ATTRIBUTES:
+        return str
+    readers: list[Reader] = [values.whole_number, values.number]
+    seen = False
+    for text in texts:
+        seen = True
+        while readers and readers[0](text) is None:
+            readers.pop(0)
+        if not readers:
+            break
+    return readers[0] if readers and seen else str
+
+
+def _sanitised(column: str) -> str:
+    name = re.sub(r"[^A-Za-z0-9]+", "_", column).strip("_")
+    if "_" in column and re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", column):
+        name = column  # already a good name, such as `size__eu`
+    name = _STANDARD.get(name.lower(), name)
+    if not name:
+        name = "column"
+    elif not name[0].isalpha():
+        name = f"c_{name}"
+    name = name[:_MAX_NAME_CHARS]
+    return f"{name}_" if name in RESERVED_NAMES else name

@@ -1,0 +1,1 @@
+"""Drawings of garments: shapes on a canvas, filled with fabric, lit softly, on a light background."""

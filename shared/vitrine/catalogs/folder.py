@@ -1,0 +1,176 @@
+"""Any folder of pictures with one CSV whose columns are attributes.
+
+The CSV is `products.csv`, `styles.csv` or the folder's only one. The id is the column `id`, `product_id` or `sku`, or
+else the picture's name without its ending. The picture is the column `image`, `picture`, `file`, `filename` or `path`
+(a path below the folder or its `images` folder, with or without ending), or else `images/<id>.*` or `<id>.*`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from vitrine.catalogs import values
+from vitrine.catalogs.columns import Reader, attribute_names, column_reader
+from vitrine.catalogs.harvest import Harvest
+from vitrine.catalogs.model import Catalog
+from vitrine.catalogs.pictures import PICTURE_SUFFIXES, Found, PictureIndex
+from vitrine.catalogs.table import Row, Table, read_table
+from vitrine.errors import CatalogMalformed, CatalogNotFound
+from vitrine.products import AttributeValue
+
+CSV_NAMES: Final = ("products.csv", "styles.csv")
+ID_COLUMNS: Final = ("id", "product_id", "sku")
+PICTURE_COLUMNS: Final = ("image", "picture", "file", "filename", "path")
+# Where pictures lie when their path does not say: in this folder, or beside the CSV.
+PICTURE_FOLDERS: Final = ("images", "")
+_LISTED_NAMES: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """Where things stand in a row. An index is None where the table has no such column."""
+
+    id_at: int | None
+    picture_at: int | None
+    attributes: tuple[tuple[int, str, str], ...]  # index, column, attribute
+    name_column: str | None
+
+
+def read_folder(root: Path, *, dataset: str, reader: str, limit: int | None = None) -> Catalog:
+    """Read the catalogue below `root`, which is absolute and free of links; `limit` is the most products to read.
+
+    Raises CatalogNotFound without a CSV, CatalogRootRefused where that is a link out of the root, and
+    CatalogMalformed where several could be meant, where no column tells the products apart, or without a usable row.
+    """
+    table = read_table(_csv_path(root), root=root)
+    harvest = Harvest(dataset=dataset, reader=reader, root=root, limit=limit)
+    columns = _columns(table, harvest)
+    rows = list(table.rows())
+    readers = {attribute: _reader_of(index, attribute, rows) for index, _, attribute in columns.attributes}
+    pictures = PictureIndex(root)
+    for row in rows:
+        if harvest.is_full:
+            break
+        harvest.rows += 1
+        _take(row, table, columns, readers, pictures, harvest)
+    return harvest.catalog(table.path)
+
+
+def _csv_path(root: Path) -> Path:
+    for name in CSV_NAMES:
+        if (root / name).is_file():
+            return root / name
+    found = sorted(path for path in root.iterdir() if path.suffix.lower() == ".csv" and path.is_file())
+    if not found:
+        raise CatalogNotFound(f"there is no CSV in {root}; a catalogue needs products.csv with one row a product")
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found[:_LISTED_NAMES])
+        raise CatalogMalformed(f"{root} has several CSV files ({names}); name the right one products.csv")
+    return found[0]
+
+
+def _columns(table: Table, harvest: Harvest) -> _Columns:
+    id_at = _column(table.header, ID_COLUMNS)
+    picture_at = _column(table.header, PICTURE_COLUMNS)
+    if id_at is None and picture_at is None:
+        raise CatalogMalformed(
+            f"{table.path} has neither an id column ({', '.join(ID_COLUMNS)}) "
+            f"nor a picture column ({', '.join(PICTURE_COLUMNS)})"
+        )
+    others = [(index, name) for index, name in enumerate(table.header) if index not in (id_at, picture_at)]
+    names = attribute_names(name for _, name in others)
+    first_of: dict[str, int] = {}
+    for index, name in others:
+        if name in first_of:
+            harvest.fault("unknown_column", f"{name[:80]} comes twice, the first counts", line=1)
+            continue
+        first_of[name] = index
+        if names[name] != name:
+            harvest.fault("renamed_column", f"{name[:80]} -> {names[name]}", line=1)
+    attributes = tuple((index, name, names[name]) for name, index in first_of.items())
+    name_column = next((name for _, name, attribute in attributes if attribute == "name"), None)
+    return _Columns(id_at, picture_at, attributes, name_column)
+
+
+def _column(header: Sequence[str], wanted: Sequence[str]) -> int | None:
+    lowered = [name.lower() for name in header]
+    return next((lowered.index(name) for name in wanted if name in lowered), None)
+
+
+def _reader_of(index: int, attribute: str, rows: Sequence[Row]) -> Reader:
+    texts = (values.known(row.fields[index]) for row in rows if row.fields is not None and index < len(row.fields))
+    return column_reader(attribute, (text for text in texts if text is not None))
+
+
+def _take(
+    row: Row,
+    table: Table,
+    columns: _Columns,
+    readers: dict[str, Reader],
+    pictures: PictureIndex,
+    harvest: Harvest,
+) -> None:
+    fields = table.fitted(row, name_column=columns.name_column)
+    if fields is None:
+        harvest.fault("unreadable_row", "the row has too many fields or is too long", line=row.line)
+        return
+    wanted = _field(fields, columns.picture_at).replace("\\", "/")
+    product_id = _field(fields, columns.id_at) if columns.id_at is not None else PurePosixPath(wanted).stem
+    if not harvest.id_is_usable(product_id, row.line):
+        return
+    found, picture = _find(pictures, wanted) if columns.picture_at is not None else _find(pictures, product_id)
+    shown = picture or wanted or product_id
+    if not harvest.picture_is_usable(found, product_id, row.line, shown):
+        return
+    harvest.row_faults(row, len(table.header), product_id)
+    harvest.add(product_id, picture, _attributes(fields, columns, readers, product_id, row.line, harvest))
+
+
+def _field(fields: Sequence[str], index: int | None) -> str:
+    return fields[index].strip() if index is not None and index < len(fields) else ""
+
+
+def _find(pictures: PictureIndex, wanted: str) -> tuple[Found, str]:
+    """The picture a field means: as it is written, or below `images`, or with an ending added."""
+    if not wanted:
+        return "missing", ""
+    outcome: Found = "missing"
+    has_suffix = PurePosixPath(wanted).suffix.lower() in PICTURE_SUFFIXES
+    for folder in PICTURE_FOLDERS:
+        path = f"{folder}/{wanted}" if folder and not wanted.startswith("/") else wanted
+        found = pictures.find(path) if has_suffix else "missing"
+        if found == "missing":
+            found, path = pictures.find_stem("", path)
+        if found == "found":
+            return found, str(PurePosixPath(path))
+        if found == "unsafe":
+            outcome = found
+    return outcome, ""
+
+
+def _attributes(
+    fields: Sequence[str],
+    columns: _Columns,
+    readers: dict[str, Reader],
+    product_id: str,
+    line: int,
+    harvest: Harvest,
+) -> dict[str, AttributeValue]:
+    attributes: dict[str, AttributeValue] = {}
+    empty = []
+    for index, column, attribute in columns.attributes:
+        if index >= len(fields):
+            continue
+        text = values.known(fields[index])
+        if text is None:
+            empty.append(column)
+        elif (value := readers[attribute](text)) is not None:
+            attributes[attribute] = value
+        else:
+            harvest.fault("bad_year", repr(text[:40]), product_id=product_id, line=line)
+    if empty:
+        harvest.fault("empty_field", ", ".join(empty), product_id=product_id, line=line)
+    return attributes

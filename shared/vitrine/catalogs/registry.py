@@ -1,0 +1,53 @@
+"""The readers by name, and the one call that reads a catalogue with any of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final, Protocol
+
+from vitrine.catalogs.fashion_product import read_fashion_product
+from vitrine.catalogs.folder import read_folder
+from vitrine.catalogs.model import Catalog
+from vitrine.errors import CatalogNotFound, ParameterInvalid
+from vitrine.products import check_dataset_name
+
+
+class CatalogReader(Protocol):
+    """A folder on disk in, a catalogue out."""
+
+    def __call__(self, root: Path, *, dataset: str, reader: str, limit: int | None = None) -> Catalog: ...
+
+
+# The generated catalogue lies on disk as the published one does.
+_READERS: Final[dict[str, CatalogReader]] = {
+    "fashion-product": read_fashion_product,
+    "folder": read_folder,
+    "synthetic": read_fashion_product,
+}
+READERS: Final = tuple(_READERS)
+
+
+def reader_for(dataset: str) -> str:
+    """The reader meant where only a dataset is named: the one of that name, else `folder`."""
+    return dataset if dataset in _READERS else "folder"
+
+
+def read_catalog(reader: str, root: Path, *, dataset: str | None = None, limit: int | None = None) -> Catalog:
+    """Read the catalogue in the folder `root` with the named reader.
+
+    `dataset` is the name its products go by, the reader's own by default; `limit` is the most products to read, those
+    that come first in the file. Faults of single rows are in the result. Raises ParameterInvalid for a reader or a
+    name that cannot be, and CatalogNotFound, CatalogMalformed or CatalogRootRefused for a folder that cannot be read.
+    """
+    if reader not in _READERS:
+        raise ParameterInvalid(f"there is no catalogue reader {reader[:80]!r}; there are {', '.join(READERS)}")
+    if limit is not None and limit < 0:
+        raise ParameterInvalid(f"the limit is {limit}; it must be 0 or more")
+    name = check_dataset_name(reader if dataset is None else dataset)
+    try:
+        resolved = root.resolve(strict=True)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise CatalogNotFound(f"there is no catalogue folder {root}") from error
+    if not resolved.is_dir():
+        raise CatalogNotFound(f"{root} is no folder")
+    return _READERS[reader](resolved, dataset=name, reader=reader, limit=limit)

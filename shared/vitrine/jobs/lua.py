@@ -1,0 +1,125 @@
+"""The scripts that change jobs in Redis, each one atomic. They never write JSON of their own: Lua's encoder turns an
+empty list into an object and long numbers into floats, so records go in and come out as Python wrote them.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# KEYS: job, all jobs, unfinished, once | ARGV: id, record, created µs, once ttl s (0: no key), job key prefix
+# Returns the id of the job that is now there: the new one, or the one an equal idempotency key made before.
+CREATE: Final = """
+if tonumber(ARGV[4]) > 0 then
+    local known = redis.call('GET', KEYS[4])
+    if known and redis.call('EXISTS', ARGV[5] .. known) == 1 then return known end
+    redis.call('SET', KEYS[4], ARGV[1], 'EX', ARGV[4])
+end
+redis.call('HSET', KEYS[1], 'record', ARGV[2], 'state', 'queued', 'revision', 1, 'version', 1)
+redis.call('ZADD', KEYS[2], ARGV[3], ARGV[1])
+redis.call('ZADD', KEYS[3], ARGV[3], ARGV[1])
+return ARGV[1]
+"""
+
+# KEYS: job, unfinished | ARGV: revision expected, record, state, finished (0|1), id, channel
+# Returns the new version; 0: another writer was first; -1: no such job.
+REPLACE: Final = """
+local revision = redis.call('HGET', KEYS[1], 'revision')
+if not revision then return -1 end
+if revision ~= ARGV[1] then return 0 end
+redis.call('HSET', KEYS[1], 'record', ARGV[2], 'state', ARGV[3])
+redis.call('HINCRBY', KEYS[1], 'revision', 1)
+if ARGV[4] == '1' then redis.call('ZREM', KEYS[2], ARGV[5]) end
+local version = redis.call('HINCRBY', KEYS[1], 'version', 1)
+redis.call('PUBLISH', ARGV[6], version)
+return version
+"""
+
+_ADD_FAULTS = """
+local function add_faults(list, counts, limit, faults, kinds)
+    local room = limit - redis.call('LLEN', list)
+    for index, fault in ipairs(faults) do
+        if index > room then break end
+        redis.call('RPUSH', list, fault)
+    end
+    for kind, count in pairs(kinds) do redis.call('HINCRBY', counts, kind, count) end
+end
+"""
+
+# KEYS: job, batches, faults, fault_counts
+# ARGV: batch, outcome, done, failed, skipped, faults (JSON list of JSON), kinds (JSON object), fault limit, channel
+# Returns {1 counted | 0 was counted before | -1 the job is not running, finished batches}.
+FINISH_BATCH: Final = (
+    _ADD_FAULTS
+    + """
+if redis.call('HGET', KEYS[1], 'state') ~= 'running' then return {-1, redis.call('HLEN', KEYS[2])} end
+if redis.call('HSETNX', KEYS[2], ARGV[1], ARGV[2]) == 0 then return {0, redis.call('HLEN', KEYS[2])} end
+redis.call('HINCRBY', KEYS[1], 'done', ARGV[3])
+redis.call('HINCRBY', KEYS[1], 'failed', ARGV[4])
+redis.call('HINCRBY', KEYS[1], 'skipped', ARGV[5])
+add_faults(KEYS[3], KEYS[4], tonumber(ARGV[8]), cjson.decode(ARGV[6]), cjson.decode(ARGV[7]))
+redis.call('PUBLISH', ARGV[9], redis.call('HINCRBY', KEYS[1], 'version', 1))
+return {1, redis.call('HLEN', KEYS[2])}
+"""
+)
+
+# KEYS: job, sources, faults, fault_counts | ARGV: source, faults, kinds, fault limit, channel
+# Returns 1 counted, 0 not.
+NOTE_FAULTS: Final = (
+    _ADD_FAULTS
+    + """
+if redis.call('HGET', KEYS[1], 'state') ~= 'running' then return 0 end
+if redis.call('SADD', KEYS[2], ARGV[1]) == 0 then return 0 end
+add_faults(KEYS[3], KEYS[4], tonumber(ARGV[4]), cjson.decode(ARGV[2]), cjson.decode(ARGV[3]))
+redis.call('PUBLISH', ARGV[5], redis.call('HINCRBY', KEYS[1], 'version', 1))
+return 1
+"""
+)
+
+_NOW_MS = """
+local time = redis.call('TIME')
+local now_ms = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+"""
+
+# A lease is a member of a sorted set whose score is the millisecond it ends, and a token in a hash. Redis's own clock
+# counts, so the clocks of the workers' machines need not agree.
+# KEYS: leases, tokens, deferred, job | ARGV: step, ttl ms | Returns the token, or 0 where somebody else holds it.
+ACQUIRE: Final = (
+    _NOW_MS
+    + """
+if redis.call('EXISTS', KEYS[4]) == 0 then return 0 end
+local ends_ms = redis.call('ZSCORE', KEYS[1], ARGV[1])
+if ends_ms and tonumber(ends_ms) > now_ms then return 0 end
+redis.call('ZADD', KEYS[1], now_ms + tonumber(ARGV[2]), ARGV[1])
+redis.call('ZREM', KEYS[3], ARGV[1])
+return redis.call('HINCRBY', KEYS[2], ARGV[1], 1)
+"""
+)
+
+# KEYS: leases, tokens | ARGV: step, token, ttl ms | Returns 1, or 0 where the lease has passed to somebody else.
+RENEW: Final = (
+    _NOW_MS
+    + """
+if redis.call('HGET', KEYS[2], ARGV[1]) ~= ARGV[2] then return 0 end
+redis.call('ZADD', KEYS[1], now_ms + tonumber(ARGV[3]), ARGV[1])
+return 1
+"""
+)
+
+# KEYS: leases, tokens | ARGV: step, token
+RELEASE: Final = """
+if redis.call('HGET', KEYS[2], ARGV[1]) ~= ARGV[2] then return 0 end
+return redis.call('ZREM', KEYS[1], ARGV[1])
+"""
+
+# KEYS: leases | Returns the steps that are held now.
+HELD: Final = _NOW_MS + "return redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. now_ms, '+inf')"
+
+# KEYS: deferred, retries, job | ARGV: step, delay ms | Returns how often in a row the step was deferred before.
+DEFER: Final = (
+    _NOW_MS
+    + """
+if redis.call('EXISTS', KEYS[3]) == 0 then return 0 end
+redis.call('ZADD', KEYS[1], now_ms + tonumber(ARGV[2]), ARGV[1])
+return redis.call('HINCRBY', KEYS[2], ARGV[1], 1)
+"""
+)

@@ -1,0 +1,197 @@
+"""What a job is: its kind, its state and the changes a state allows, its counts and faults. Pure values, no Redis.
+
+queued ──► running ──► succeeded
+   │          ├──────► failed
+   │          └──────► cancelled
+   ├─────────────────► failed
+   └─────────────────► cancelled
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from vitrine.errors import Conflict, JobFinished, JobNotFound, VitrineError
+
+MAX_FAULTS: Final = 200
+_JOB_ID = re.compile(r"[0-9a-f]{21}")
+
+
+class JobKind(StrEnum):
+    """What a job does."""
+
+    INDEX = "index"
+    PROJECT = "project"
+    UPSERT = "upsert"
+    DELETE = "delete"
+
+
+class JobState(StrEnum):
+    """Where a job is. The last three are final."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def finished(self) -> bool:
+        return self in _FINISHED
+
+
+_FINISHED: Final = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED})
+_ALLOWED: Final[Mapping[JobState, frozenset[JobState]]] = {
+    JobState.QUEUED: frozenset({JobState.RUNNING, JobState.FAILED, JobState.CANCELLED}),
+    JobState.RUNNING: _FINISHED,
+    JobState.SUCCEEDED: frozenset(),
+    JobState.FAILED: frozenset(),
+    JobState.CANCELLED: frozenset(),
+}
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class JobFault(_Value):
+    """One thing that went wrong with one item, which cost at most that item."""
+
+    product_id: str | None
+    kind: str
+    detail: str
+
+
+class JobError(_Value):
+    """Why a job as a whole failed: the stable code of an error of `vitrine.errors`, and its sentence."""
+
+    code: str
+    detail: str
+
+    @classmethod
+    def of(cls, error: VitrineError) -> JobError:
+        return cls(code=error.code, detail=error.detail)
+
+
+class Progress(_Value):
+    """Items, counted. `skipped` were up to date already; `total` is None until it is known."""
+
+    done: int = 0
+    failed: int = 0
+    skipped: int = 0
+    total: int | None = None
+
+
+class BatchOutcome(_Value):
+    """How one batch ended. `faults` names every failed item, so `failed == len(faults)`."""
+
+    done: int = 0
+    skipped: int = 0
+    faults: tuple[JobFault, ...] = ()
+
+    @property
+    def failed(self) -> int:
+        return len(self.faults)
+
+    def failed_ids(self) -> frozenset[str]:
+        return frozenset(fault.product_id for fault in self.faults if fault.product_id is not None)
+
+
+class JobRecord(_Value):
+    """A job as everybody sees it.
+
+    `faults` holds the first 200, `fault_counts` counts all by kind. `version` grows with every change, counts included.
+    `batches` is None until the work is laid out. Times are ISO 8601 in UTC.
+    """
+
+    id: str
+    kind: JobKind
+    state: JobState = JobState.QUEUED
+    params: dict[str, Any] = Field(default_factory=dict)
+    created_at: str
+    started_at: str | None = None
+    finished_at: str | None = None
+    attempt: int = 0
+    phase: str = "queued"
+    batches: int | None = None
+    progress: Progress = Progress()
+    faults: tuple[JobFault, ...] = ()
+    fault_counts: dict[str, int] = Field(default_factory=dict)
+    result: dict[str, Any] | None = None
+    error: JobError | None = None
+    cancel_requested: bool = False
+    request_id: str | None = None
+    version: int = 0
+
+    def started(self, *, phase: str) -> JobRecord:
+        """This job, running. One that runs already was taken up anew: its attempt grows, its start stays."""
+        return self.model_copy(
+            update={
+                "state": JobState.RUNNING,
+                "phase": phase,
+                "attempt": self.attempt + 1,
+                "started_at": self.started_at or now(),
+            }
+        )
+
+    def with_phase(self, phase: str) -> JobRecord:
+        return self.model_copy(update={"phase": phase})
+
+    def with_plan(self, *, total: int, batches: int, phase: str) -> JobRecord:
+        """This job, its work laid out."""
+        progress = self.progress.model_copy(update={"total": total})
+        return self.model_copy(update={"progress": progress, "batches": batches, "phase": phase})
+
+    def succeeded(self, result: Mapping[str, Any]) -> JobRecord:
+        return self._ended(JobState.SUCCEEDED, result=dict(result))
+
+    def failed(self, error: VitrineError) -> JobRecord:
+        return self._ended(JobState.FAILED, error=JobError.of(error))
+
+    def cancelled(self) -> JobRecord:
+        return self._ended(JobState.CANCELLED, cancel_requested=True)
+
+    def _ended(self, state: JobState, **fields: Any) -> JobRecord:
+        return self.model_copy(update={"state": state, "phase": state.value, "finished_at": now(), **fields})
+
+
+def new_job_id() -> str:
+    """A fresh id: the time in microseconds, then chance, so that ids sort by age."""
+    return f"{time.time_ns() // 1000:013x}{secrets.token_hex(4)}"
+
+
+def created_us(job_id: str) -> int:
+    """The microsecond an id was made."""
+    return int(job_id[:13], 16)
+
+
+def check_job_id(job_id: str) -> str:
+    """Return `job_id`, or raise JobNotFound where no job can have it: it becomes part of key names."""
+    if _JOB_ID.fullmatch(job_id) is None:
+        raise JobNotFound(f"there is no job {job_id[:40]!r}")
+    return job_id
+
+
+def check_change(before: JobRecord, after: JobRecord) -> None:
+    """Raise JobFinished or Conflict where the states do not allow the change."""
+    if before.state.finished:
+        raise JobFinished(f"the job {before.id} has {before.state.value} already")
+    if after.state != before.state and after.state not in _ALLOWED[before.state]:
+        raise Conflict(f"a {before.state.value} job cannot become {after.state.value}")
+
+
+def count_kinds(faults: tuple[JobFault, ...]) -> dict[str, int]:
+    return dict(Counter(fault.kind for fault in faults))
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

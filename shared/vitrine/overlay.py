@@ -1,0 +1,216 @@
+"""Products put or deleted through the API, kept beside the catalogue so that a later indexing carries them over.
+
+Each product has one folder with one record, `record.json`, which is either the product or a tombstone; replacing that
+file is the one step that counts, so a crash between any two steps leaves the state before or after, never a mixture.
+A picture is written under a name of its content before the record names it, and removed after the record no longer
+does. Changes to a dataset are made one at a time, across threads and processes; readers need no lock.
+
+    <uploads_dir>/<dataset>/<product>/record.json
+    <uploads_dir>/<dataset>/<product>/<sha256>.jpg|.png|.webp
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import math
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, Literal
+from urllib.parse import quote
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from vitrine.catalogs.roots import resolve_picture
+from vitrine.errors import CatalogMalformed, ParameterInvalid
+from vitrine.images import SUFFIXES, check_image
+from vitrine.products import AttributeValue, Product, check_attribute_name, check_dataset_name, check_product_id
+
+Origin = Literal["catalog", "upload"]
+
+_RECORD: Final = "record.json"
+_LOCK: Final = ".lock"
+_STARTED: Final = ".new-"  # the beginning of a file that is still being written
+_MAX_QUOTED_CHARS: Final = 100
+
+
+class _Record(BaseModel):
+    """`record.json`. Without a picture it is a tombstone."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    schema_version: Literal[1] = 1
+    dataset: str
+    product_id: str
+    picture: str | None = Field(description="the picture's file name in the product's folder")
+    attributes: dict[str, int | float | str]
+
+
+class Overlay:
+    """The local store of uploaded products. `uploads_dir` is made when the first product comes."""
+
+    def __init__(self, uploads_dir: Path) -> None:
+        self._root = uploads_dir.resolve()
+
+    @property
+    def root(self) -> Path:
+        """The folder that the pictures' paths are relative to, absolute."""
+        return self._root
+
+    def put(self, product: Product, picture: bytes) -> Product:
+        """Store a product and its picture file, whose format is kept, in place of what is there of that id.
+
+        Returns the product with `picture` as its path relative to the uploads folder. On return it is on the disk.
+        Raises ParameterInvalid for a name, an id or a value that cannot be, and ImageRejected for a file whose header
+        is no picture's.
+        """
+        folder = self._folder(product.dataset, product.id)
+        for name, value in product.attributes.items():
+            check_attribute_name(name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ParameterInvalid(f"the attribute {name} must be a finite number")
+        suffix = SUFFIXES[check_image(picture).format]
+        file_name = f"{hashlib.sha256(picture).hexdigest()[:32]}{suffix}"
+        record = _Record(
+            dataset=product.dataset, product_id=product.id, picture=file_name, attributes=dict(product.attributes)
+        )
+        with self._changing(product.dataset):
+            _make_folder(folder)
+            _write(folder / file_name, picture)
+            _write(folder / _RECORD, record.model_dump_json(indent=1).encode())
+            _sweep(folder, keep=file_name)
+        return self._product(record, folder)
+
+    def delete(self, dataset: str, product_id: str) -> None:
+        """Write a tombstone, so that the catalogue's product of this id counts as deleted, and remove the picture."""
+        folder = self._folder(dataset, product_id)
+        record = _Record(dataset=dataset, product_id=product_id, picture=None, attributes={})
+        with self._changing(dataset):
+            _make_folder(folder)
+            _write(folder / _RECORD, record.model_dump_json(indent=1).encode())
+            _sweep(folder, keep=None)
+
+    def get(self, dataset: str, product_id: str) -> Product | None:
+        """The uploaded product, or None where there is none or it was deleted."""
+        folder = self._folder(dataset, product_id)
+        record = _read(folder / _RECORD)
+        return None if record is None or record.picture is None else self._product(record, folder)
+
+    def is_deleted(self, dataset: str, product_id: str) -> bool:
+        """Whether the last change to this id was a deletion."""
+        record = _read(self._folder(dataset, product_id) / _RECORD)
+        return record is not None and record.picture is None
+
+    def products(self, dataset: str) -> tuple[Product, ...]:
+        """Every uploaded product of a dataset, ordered by id."""
+        found = (self._product(record, folder) for folder, record in self._records(dataset) if record.picture)
+        return tuple(sorted(found, key=lambda product: product.id))
+
+    def tombstones(self, dataset: str) -> frozenset[str]:
+        """The ids of a dataset that were deleted."""
+        return frozenset(record.product_id for _, record in self._records(dataset) if record.picture is None)
+
+    def picture_path(self, product: Product) -> Path:
+        """The file of an uploaded product's picture. Raises as `resolve_picture` does."""
+        return resolve_picture(self._root, product.picture)
+
+    def _records(self, dataset: str) -> Iterator[tuple[Path, _Record]]:
+        top = self._root / check_dataset_name(dataset)
+        try:
+            folders = [entry.path for entry in os.scandir(top) if entry.is_dir(follow_symlinks=False)]
+        except FileNotFoundError:
+            return
+        for folder in map(Path, folders):
+            record = _read(folder / _RECORD)
+            if record is not None:
+                yield folder, record
+
+    def _folder(self, dataset: str, product_id: str) -> Path:
+        return self._root / check_dataset_name(dataset) / _folder_name(check_product_id(product_id))
+
+    def _product(self, record: _Record, folder: Path) -> Product:
+        picture = f"{record.dataset}/{folder.name}/{record.picture}"
+        attributes: dict[str, AttributeValue] = dict(record.attributes)
+        return Product(record.dataset, record.product_id, picture, attributes)
+
+    @contextmanager
+    def _changing(self, dataset: str) -> Iterator[None]:
+        """Hold the dataset's lock. The kernel lets go of it when its holder dies."""
+        top = self._root / dataset
+        _make_folder(top)
+        descriptor = os.open(top / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def merge(catalog_products: Iterable[Product], overlay: Overlay, dataset: str) -> list[tuple[Product, Origin]]:
+    """A catalogue's products with the uploads over them, each with where it and its picture come from.
+
+    An upload takes the place of the catalogue's product of its id, a deleted product is left out, and new uploads
+    come last.
+    """
+    uploads = {product.id: product for product in overlay.products(dataset)}
+    deleted = overlay.tombstones(dataset)
+    merged: list[tuple[Product, Origin]] = []
+    for product in catalog_products:
+        upload = uploads.pop(product.id, None)
+        if upload is not None:
+            merged.append((upload, "upload"))
+        elif product.id not in deleted:
+            merged.append((product, "catalog"))
+    merged.extend((upload, "upload") for upload in uploads.values())
+    return merged
+
+
+def _folder_name(product_id: str) -> str:
+    """A file name for an id: readable, never too long, and its own also where names ignore upper and lower case."""
+    digest = hashlib.sha256(product_id.encode()).hexdigest()[:16]
+    return f"{quote(product_id, safe='')[:_MAX_QUOTED_CHARS]}~{digest}"
+
+
+def _read(path: Path) -> _Record | None:
+    try:
+        return _Record.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValidationError as error:
+        raise CatalogMalformed(f"{path} is no record of an uploaded product") from error
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Put a file in place whole: written beside, on the disk, renamed, and the rename on the disk too."""
+    started = path.with_name(f"{_STARTED}{path.name}")  # one writer at a time: the dataset's lock is held
+    with started.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    started.replace(path)
+    _sync_folder(path.parent)
+
+
+def _sweep(folder: Path, *, keep: str | None) -> None:
+    """Remove what the record does not name: the picture before it, and what a crash left."""
+    for path in folder.iterdir():
+        if path.name not in {_RECORD, keep}:
+            path.unlink()
+
+
+def _make_folder(folder: Path) -> None:
+    if folder.is_dir():
+        return
+    _make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    _sync_folder(folder.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,29 @@
+"""What every test stands on: a clean environment, and the real catalogue where it is at hand."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting of the person who runs the tests may change what they test."""
+    for name in list(os.environ):
+        if name.startswith("VITRINE_") and not name.startswith("VITRINE_TEST_"):
+            monkeypatch.delenv(name)
+    for name in ("REDIS_URL", "QDRANT_URL", "QDRANT_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real catalogue pictures and weights, which may not be passed on and so is not in the repository."""
+    folder = Path(os.environ.get("VITRINE_TEST_DATA") or REPOSITORY.parent / "shared" / "data")
+    if not (folder / "fashion-product-60x80.zip").is_file():
+        pytest.skip(f"the real catalogue is not at {folder}: set VITRINE_TEST_DATA to its folder")
+    return folder

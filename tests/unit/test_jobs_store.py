@@ -1,0 +1,273 @@
+"""Job records on a real Redis: compare-and-set, counting once, listing, retention, and the async twin."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from harness.processes import Redis
+from vitrine.errors import BrokerUnavailable, Conflict, JobFinished, JobNotFound
+from vitrine.jobs import (
+    MAX_FAULTS,
+    AsyncJobStore,
+    BatchOutcome,
+    JobFault,
+    JobKind,
+    JobRecord,
+    JobState,
+    JobStore,
+    open_async_redis,
+    open_redis,
+)
+from vitrine.jobs import keys as job_keys
+from vitrine.jobs.wire import text
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
+    process = Redis(tmp_path_factory.mktemp("redis"))
+    yield process
+    process.kill()
+
+
+@pytest.fixture
+def client(server: Redis) -> Iterator[redis.Redis]:
+    connection = open_redis(server.url)
+    connection.flushdb()
+    yield connection
+    connection.close()
+
+
+@pytest.fixture
+def store(client: redis.Redis) -> JobStore:
+    return JobStore(client)
+
+
+def start(record: JobRecord) -> JobRecord:
+    return record.started(phase="reading")
+
+
+def running(store: JobStore, kind: JobKind = JobKind.INDEX) -> JobRecord:
+    record, _ = store.create(kind, {"dataset": "shop"})
+    return store.update(record.id, start)
+
+
+def faults(count: int, kind: str = "image_truncated") -> tuple[JobFault, ...]:
+    return tuple(JobFault(product_id=str(number), kind=kind, detail="it ends early") for number in range(count))
+
+
+def test_a_new_job_is_queued_and_reads_back_as_it_was_made(store: JobStore) -> None:
+    made, created = store.create(JobKind.INDEX, {"dataset": "shop", "limit": None, "roots": []}, request_id="r" * 8)
+    assert created
+    assert store.get(made.id) == made
+    assert made.state is JobState.QUEUED
+    assert made.params == {"dataset": "shop", "limit": None, "roots": []}
+
+
+def test_an_unknown_id_and_an_id_that_names_another_key_are_not_found(store: JobStore, client: redis.Redis) -> None:
+    client.set("vitrine:job:x", "1")
+    for job_id in ("0" * 21, "x", "", "a" * 500, "../../etc"):
+        with pytest.raises(JobNotFound):
+            store.get(job_id)
+
+
+def test_the_same_idempotency_key_gives_the_same_job_until_that_is_gone(store: JobStore) -> None:
+    first, created = store.create(JobKind.INDEX, {"n": 1}, idempotency_key="abc")
+    again, created_again = store.create(JobKind.INDEX, {"n": 2}, idempotency_key="abc")
+    other, _ = store.create(JobKind.PROJECT, {}, idempotency_key="abc")
+    assert (created, created_again) == (True, False)
+    assert again == first
+    assert other.id != first.id  # a key belongs to a kind of job
+    store.request_cancel(first.id)
+    store.trim(keep=0)
+    assert store.create(JobKind.INDEX, {}, idempotency_key="abc")[1]
+
+
+def test_fifty_posts_with_one_key_at_once_make_one_job(store: JobStore) -> None:
+    made: list[tuple[str, bool]] = []
+    posts = [
+        threading.Thread(
+            target=lambda: made.append(
+                (lambda r: (r[0].id, r[1]))(store.create(JobKind.INDEX, {}, idempotency_key="k"))
+            )
+        )
+        for _ in range(50)
+    ]
+    for post in posts:
+        post.start()
+    for post in posts:
+        post.join()
+    assert len({job_id for job_id, _ in made}) == 1
+    assert sum(created for _, created in made) == 1
+
+
+def test_a_job_goes_from_queued_through_running_to_one_end(store: JobStore) -> None:
+    record = running(store)
+    assert (record.state, record.attempt, record.phase) == (JobState.RUNNING, 1, "reading")
+    ended = store.update(record.id, lambda job: job.succeeded({"indexed": 3}))
+    assert ended.result == {"indexed": 3}
+    assert ended.finished_at is not None
+    assert ended.version > record.version
+    for change in (start, JobRecord.cancelled, lambda job: job.with_phase("again")):
+        with pytest.raises(JobFinished):
+            store.update(record.id, change)
+    assert store.get(record.id) == ended
+
+
+def test_a_queued_job_cannot_succeed_without_having_run(store: JobStore) -> None:
+    record, _ = store.create(JobKind.INDEX, {})
+    with pytest.raises(Conflict):
+        store.update(record.id, lambda job: job.succeeded({}))
+
+
+def test_concurrent_updates_lose_nothing(store: JobStore) -> None:
+    record = running(store)
+
+    def add() -> None:
+        for _ in range(10):
+            store.update(record.id, start)  # each one adds an attempt
+
+    writers = [threading.Thread(target=add) for _ in range(4)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert store.get(record.id).attempt == 41
+
+
+def test_a_batch_counts_once_and_its_first_outcome_stands(store: JobStore) -> None:
+    record = running(store)
+    first = store.finish_batch(record.id, 0, BatchOutcome(done=5, skipped=2, faults=faults(1)))
+    replay = store.finish_batch(record.id, 0, BatchOutcome(done=99))
+    assert (first.counted, replay.counted) == (True, False)
+    assert first.finished_batches == replay.finished_batches == 1
+    progress = store.get(record.id).progress
+    assert (progress.done, progress.skipped, progress.failed) == (5, 2, 1)
+    assert store.outcomes(record.id)[0].failed_ids() == {"0"}
+    assert store.finished_batches(record.id) == {0}
+
+
+def test_the_first_200_faults_are_kept_and_all_are_counted_by_kind(store: JobStore) -> None:
+    record = running(store)
+    store.note_faults(record.id, "catalogue", faults(150, "missing_picture"))
+    assert not store.note_faults(record.id, "catalogue", faults(150, "missing_picture"))
+    store.finish_batch(record.id, 7, BatchOutcome(faults=faults(130)))
+    seen = store.get(record.id)
+    assert len(seen.faults) == MAX_FAULTS == 200
+    assert [fault.kind for fault in seen.faults].count("missing_picture") == 150
+    assert seen.fault_counts == {"image_truncated": 130, "missing_picture": 150}
+    assert seen.progress.failed == 130  # a catalogue's faults are not items of the job
+
+
+def test_a_finished_job_counts_no_more_batches(store: JobStore) -> None:
+    record = running(store)
+    store.update(record.id, JobRecord.cancelled)
+    mark = store.finish_batch(record.id, 0, BatchOutcome(done=1))
+    assert not mark.counted
+    assert not mark.running
+    assert store.get(record.id).progress.done == 0
+    assert not store.note_faults(record.id, "catalogue", faults(1))
+
+
+def test_cancelling_ends_a_queued_job_and_asks_a_running_one(store: JobStore) -> None:
+    queued, _ = store.create(JobKind.INDEX, {})
+    assert store.request_cancel(queued.id).state is JobState.CANCELLED
+    with pytest.raises(JobFinished):
+        store.request_cancel(queued.id)
+    record = running(store)
+    asked = store.request_cancel(record.id)
+    assert (asked.state, asked.cancel_requested) == (JobState.RUNNING, True)
+    assert store.request_cancel(record.id).cancel_requested
+
+
+def test_the_list_is_newest_first_and_takes_filters(store: JobStore) -> None:
+    made = [store.create(JobKind.INDEX if n % 2 else JobKind.PROJECT, {"n": n})[0].id for n in range(6)]
+    store.request_cancel(made[5])
+    assert [record.params["n"] for record in store.list(limit=3)] == [5, 4, 3]
+    assert [record.id for record in store.list()] == made[::-1]
+    assert {record.params["n"] for record in store.list(kind=JobKind.INDEX)} == {1, 3, 5}
+    assert [record.id for record in store.list(state=JobState.CANCELLED)] == [made[5]]
+    assert {record.id for record in store.unfinished([JobKind.INDEX])} == {made[1], made[3]}
+
+
+def test_the_list_reaches_past_its_first_page_to_find_what_is_asked(store: JobStore) -> None:
+    wanted, _ = store.create(JobKind.PROJECT, {})
+    for _ in range(120):
+        store.create(JobKind.INDEX, {})
+    assert [record.id for record in store.list(limit=5, kind=JobKind.PROJECT)] == [wanted.id]
+
+
+def test_retention_removes_old_finished_jobs_with_all_their_keys_and_never_unfinished_ones(
+    store: JobStore, client: redis.Redis
+) -> None:
+    kept_running = running(store)
+    for _ in range(5):
+        done = running(store)
+        store.finish_batch(done.id, 0, BatchOutcome(done=1, faults=faults(1)))
+        store.update(done.id, lambda job: job.succeeded({}))
+    assert store.trim(keep=2) == 3
+    assert len(store.list()) == 3
+    assert store.trim(keep=100, keep_days=-1) == 2  # everything finished is older than that
+    assert [record.id for record in store.list()] == [kept_running.id]
+    left = {text(key) for key in client.keys("*")}
+    assert left == {job_keys.job(kept_running.id), job_keys.ALL_JOBS, job_keys.UNFINISHED}
+
+
+def test_every_key_is_in_our_namespace(store: JobStore, client: redis.Redis) -> None:
+    record, _ = store.create(JobKind.INDEX, {}, idempotency_key="k")
+    store.update(record.id, start)
+    store.finish_batch(record.id, 0, BatchOutcome(faults=faults(1)))
+    assert all(text(key).startswith("vitrine:") for key in client.keys("*"))
+
+
+def test_watching_sees_changes_until_the_end(store: JobStore) -> None:
+    record = running(store)
+    versions = store.watch(record.id, poll_s=5.0)
+    assert next(versions).version == record.version
+    ended = threading.Timer(0.05, lambda: store.update(record.id, lambda job: job.succeeded({})))
+    ended.start()
+    assert [seen.state for seen in versions][-1] is JobState.SUCCEEDED
+    ended.join()
+
+
+def test_the_async_store_and_the_sync_store_see_the_same_jobs(server: Redis, store: JobStore) -> None:
+    async def scenario() -> list[JobState]:
+        connection = open_async_redis(server.url)
+        twin = AsyncJobStore(connection)
+        made, created = await twin.create(JobKind.INDEX, {"dataset": "shop"}, idempotency_key="same")
+        again, created_again = await twin.create(JobKind.INDEX, {}, idempotency_key="same")
+        assert (created, created_again, again) == (True, False, made)
+        assert store.create(JobKind.INDEX, {}, idempotency_key="same") == (made, False)
+        assert store.get(made.id) == await twin.get(made.id) == made
+        seen = twin.events(made.id, poll_s=60.0)  # only a published change can wake it in time
+        states = [(await anext(seen)).state]
+        await asyncio.to_thread(store.update, made.id, start)
+        states.append((await anext(seen)).state)
+        await twin.request_cancel(made.id)
+        await asyncio.to_thread(store.update, made.id, JobRecord.cancelled)
+        states += [record.state async for record in seen]
+        assert [record.id for record in await twin.list(kind=JobKind.INDEX)] == [made.id]
+        with pytest.raises(JobFinished):
+            await twin.request_cancel(made.id)
+        with pytest.raises(JobNotFound):
+            await twin.get("0" * 21)
+        await connection.aclose()
+        return states
+
+    states = asyncio.run(scenario())
+    assert states == [JobState.QUEUED, JobState.RUNNING, JobState.CANCELLED]
+
+
+def test_without_redis_every_call_says_that_the_broker_is_unavailable(tmp_path: Path) -> None:
+    server = Redis(tmp_path / "redis")
+    server.kill()
+    connection = open_redis(server.url)
+    with pytest.raises(BrokerUnavailable) as refusal:
+        JobStore(connection).create(JobKind.INDEX, {})
+    assert server.url not in refusal.value.detail
+    connection.close()

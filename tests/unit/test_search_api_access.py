@@ -1,0 +1,130 @@
+"""Who may call what, how often, and how many at once."""
+
+from __future__ import annotations
+
+import asyncio
+
+import httpx
+import pytest
+from pydantic import SecretStr
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from search_api.access import RateLimit, scope_of
+from search_api.admission import Admission
+from search_api.settings import Settings, check_exposure
+from vitrine.errors import SettingsInvalid
+
+KEY = f"shop:search:{'a' * 64}"
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.10", "example.org", "127.0.0.1.example.org"])
+def test_without_a_key_only_loopback_is_listened_on(host: str) -> None:
+    with pytest.raises(SettingsInvalid, match="VITRINE_API_KEYS"):
+        check_exposure(Settings(api_host=host))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
+def test_loopback_needs_no_key(host: str) -> None:
+    check_exposure(Settings(api_host=host))
+
+
+def test_with_a_key_any_address_may_be_listened_on() -> None:
+    check_exposure(Settings(api_host="0.0.0.0", api_keys=SecretStr(KEY)))
+
+
+def test_the_settings_do_not_show_the_keys() -> None:
+    assert "a" * 64 not in repr(Settings(api_keys=SecretStr(KEY)))
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "scope"),
+    [
+        ("GET", "/livez", None),
+        ("GET", "/docs", None),
+        ("GET", "/metrics", "admin"),
+        ("POST", "/api/search", "search"),
+        ("POST", "/api/recommend", "search"),
+        ("GET", "/api/images/1", "search"),
+        ("GET", "/api/jobs/1/events", "search"),
+        ("PUT", "/api/products/1", "ingest"),
+        ("DELETE", "/api/products/1", "ingest"),
+        ("POST", "/api/jobs/index", "ingest"),
+        ("POST", "/api/jobs/project", "train"),
+        ("DELETE", "/api/jobs/1", "ingest"),
+        ("POST", "/api/releases/x/activate", "admin"),
+        ("GET", "/api/releases", "search"),
+        ("GET", "/anything/else", "search"),
+    ],
+)
+def test_each_call_needs_its_scope(method: str, path: str, scope: str | None) -> None:
+    assert scope_of(method, path) == scope
+
+
+async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+    await PlainTextResponse("fine")(scope, receive, send)
+
+
+async def call(app: ASGIApp, path: str = "/api/models") -> httpx.Response:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://test") as client:
+        return await client.get(path)
+
+
+def test_a_caller_over_the_quota_is_told_when_to_come_back() -> None:
+    now_s = [0.0]
+    app = RateLimit(answer, per_s=2.0, burst=2, clock=lambda: now_s[0])
+    assert [asyncio.run(call(app)).status_code for _ in range(3)] == [200, 200, 429]
+    refused = asyncio.run(call(app))
+    assert refused.json()["code"] == "too_many_requests"
+    assert refused.headers["retry-after"] == "1"
+    now_s[0] = 0.5
+    assert [asyncio.run(call(app)).status_code for _ in range(2)] == [200, 429]
+
+
+def test_health_is_never_over_the_quota() -> None:
+    app = RateLimit(answer, per_s=1.0, burst=1, clock=lambda: 0.0)
+    assert [asyncio.run(call(app, "/livez")).status_code for _ in range(3)] == [200, 200, 200]
+
+
+def test_a_request_too_many_is_told_to_come_back() -> None:
+    async def scenario() -> tuple[int, str, int]:
+        arrived, leave = asyncio.Event(), asyncio.Event()
+
+        async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+            arrived.set()
+            await leave.wait()
+            await answer(scope, receive, send)
+
+        app = Admission(slow, max_concurrent=1, timeout_of=lambda _method, _path: 10.0)
+        first = asyncio.create_task(call(app))
+        await arrived.wait()
+        second = await call(app)
+        leave.set()
+        return second.status_code, second.headers["retry-after"], (await first).status_code
+
+    assert asyncio.run(scenario()) == (503, "1", 200)
+
+
+def test_a_request_that_takes_too_long_is_given_up() -> None:
+    cancelled = []
+
+    async def stuck(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.append(True)
+            raise
+
+    app = Admission(stuck, max_concurrent=1, timeout_of=lambda _method, _path: 0.01)
+    late = asyncio.run(call(app))
+    assert (late.status_code, late.json()["code"], cancelled) == (504, "deadline_expired", [True])
+
+
+def test_a_request_given_up_leaves_its_place_to_the_next() -> None:
+    async def stuck(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/stuck":
+            await asyncio.Event().wait()
+        await answer(scope, receive, send)
+
+    app = Admission(stuck, max_concurrent=1, timeout_of=lambda _method, _path: 0.01)
+    assert [asyncio.run(call(app, path)).status_code for path in ("/stuck", "/fine")] == [504, 200]

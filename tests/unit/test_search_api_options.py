@@ -1,0 +1,89 @@
+"""Options and attributes: what is taken, and what is told about the rest."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from search_api.attributes import changed_attributes, typed_attributes
+from search_api.options import ListOptions, SearchOptions, split_options
+from search_api.retrieval import unit_mean
+from vitrine.collections import FieldType
+from vitrine.errors import ParameterInvalid
+
+SCHEMA: dict[str, FieldType] = {"gender": "keyword", "year": "integer", "price": "float"}
+
+
+def test_options_are_told_apart_from_filters() -> None:
+    pairs = [("model", "m"), ("gender", "Women"), ("topK", "5"), ("gender", "Men"), ("minScore", "0.5")]
+    options, filters = split_options(pairs, SearchOptions)
+    assert (options.model, options.top_k, options.min_score) == ("m", 5, 0.5)
+    assert filters == [("gender", "Women"), ("gender", "Men")]
+
+
+def test_the_defaults_are_fifteen_products_of_any_score() -> None:
+    options, _ = split_options([], SearchOptions)
+    assert (options.top_k, options.min_score, options.expand, options.group_by) == (15, None, 0, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("topK", "0"), ("topK", "201"), ("topK", "10000"), ("topK", "-1"), ("topK", "ten"), ("topK", ""),
+        ("topK", "1.5"), ("minScore", "2"), ("minScore", "nan"), ("minScore", "inf"), ("expand", "-1"),
+        ("expand", "51"), ("groupBy", "x" * 65), ("model", "m" * 121),
+    ],
+)  # fmt: skip
+def test_an_option_out_of_range_is_named(name: str, value: str) -> None:
+    with pytest.raises(ParameterInvalid, match=name):
+        split_options([(name, value)], SearchOptions)
+
+
+def test_an_option_given_twice_is_refused() -> None:
+    with pytest.raises(ParameterInvalid, match="more than once"):
+        split_options([("topK", "5"), ("topK", "6")], SearchOptions)
+
+
+def test_an_option_of_another_call_is_a_filter_there() -> None:
+    _, filters = split_options([("expand", "3")], ListOptions)
+    assert filters == [("expand", "3")]
+
+
+def test_options_cannot_be_changed() -> None:
+    options, _ = split_options([], SearchOptions)
+    with pytest.raises(ValidationError):
+        options.top_k = 3  # type: ignore[misc]
+
+
+def test_attributes_get_the_type_of_their_field() -> None:
+    fields = [("gender", "Women"), ("year", "2012"), ("price", "9.5"), ("colour", " Red "), ("season", "")]
+    attributes = typed_attributes(fields, SCHEMA, max_attributes=10)
+    assert attributes == {"gender": "Women", "year": 2012, "price": 9.5, "colour": "Red"}
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        ("year", "soon"), ("year", "2012.5"), ("year", "1e400"), ("year", "1e30"), ("price", "nan"), ("price", "inf"),
+        ("product_id", "7"), ("genderArticleType", "x"), ("0abc", "x"), ("gender", "x" * 1001),
+    ],
+)  # fmt: skip
+def test_an_attribute_that_does_not_fit_is_refused(field: tuple[str, str]) -> None:
+    with pytest.raises(ParameterInvalid):
+        typed_attributes([field], SCHEMA, max_attributes=10)
+
+
+def test_attributes_change_one_by_one() -> None:
+    present = {"gender": "Women", "season": "Fall", "year": 2012}
+    changed = changed_attributes(present, {"season": None, "year": 2013, "colour": "Red"}, SCHEMA, max_attributes=10)
+    assert changed == {"gender": "Women", "year": 2013, "colour": "Red"}
+
+
+def test_there_are_only_so_many_attributes() -> None:
+    with pytest.raises(ParameterInvalid, match="at most 2"):
+        typed_attributes([("a", "1"), ("b", "2"), ("c", "3")], {}, max_attributes=2)
+
+
+def test_the_mean_of_vectors_has_length_one() -> None:
+    assert unit_mean([[1.0, 0.0], [0.0, 1.0]]) == pytest.approx([0.5**0.5, 0.5**0.5])
+    assert unit_mean([[1.0, 0.0], [-1.0, 0.0]]) == [1.0, 0.0]

@@ -1,0 +1,1 @@
+"""Programs that keep generated documents current. `make docs` runs them; tests fail when a document is stale."""
