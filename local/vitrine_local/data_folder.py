@@ -63,6 +63,10 @@ class DataFolder:
         return self.root / "cache"
 
     @property
+    def work(self) -> Path:
+        return self.root / "work"
+
+    @property
     def logs(self) -> Path:
         return self.root / "logs"
 
@@ -77,7 +81,7 @@ class DataFolder:
     def create(self) -> None:
         """Make the folders. Raises DataFolderUnusable where that is impossible."""
         try:
-            for folder in (self.redis, self.qdrant, self.releases, self.uploads, self.cache, self.logs):
+            for folder in (self.redis, self.qdrant, self.releases, self.uploads, self.cache, self.work, self.logs):
                 folder.mkdir(parents=True, exist_ok=True)
             self.catalog_roots_file.touch()
         except OSError as error:
@@ -145,8 +149,21 @@ class DataFolder:
         resolved = folder.expanduser().resolve()
         if not resolved.is_dir():
             raise UsageInvalid(f"{folder} is not a folder")
+        return self._allow(resolved)
+
+    def allow_file(self, file: Path) -> Path:
+        """Let the services read this one file, from now on. Returns its resolved path.
+
+        Raises UsageInvalid where `file` is not a file.
+        """
+        resolved = file.expanduser().resolve()
+        if not resolved.is_file():
+            raise UsageInvalid(f"{file} is not a file")
+        return self._allow(resolved)
+
+    def _allow(self, resolved: Path) -> Path:
         if "\n" in str(resolved):
-            raise UsageInvalid(f"{resolved!s:.80} cannot be a catalogue root: its name holds a line break")
+            raise UsageInvalid(f"{resolved!s:.80} cannot be allowed: its name holds a line break")
         with self.catalog_roots_file.open("a+") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             if resolved not in self.allowed_roots():

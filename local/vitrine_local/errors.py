@@ -10,7 +10,6 @@ from vitrine.errors import VitrineError
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
-EXIT_UNREACHABLE = 3
 
 
 class LocalError(VitrineError):
@@ -67,4 +66,3 @@ class ServerUnreachable(LocalError):
     """No search API answers at the address."""
 
     code = "server_unreachable"
-    exit_code = EXIT_UNREACHABLE

@@ -5,10 +5,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal, TypeVar
 
-from pydantic import AliasChoices, Field, SecretStr, field_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from vitrine.errors import SettingsInvalid
+
+EXIT_SETTINGS: Final = 2  # the exit code of a service whose settings cannot work
 
 
 class CommonSettings(BaseSettings):
@@ -62,3 +66,27 @@ class CommonSettings(BaseSettings):
         if isinstance(value, str):
             return tuple(Path(part) for part in value.split(":") if part)
         return value
+
+
+class HttpSettings(CommonSettings):
+    """What both HTTP services read beyond that."""
+
+    drain_delay_s: float = Field(
+        default=0.0, ge=0, description="Seconds between unreadiness and the end of listening when told to stop"
+    )
+    shutdown_grace_s: int = Field(default=20, ge=1, description="Seconds for the requests under way when told to stop")
+
+
+S = TypeVar("S", bound=BaseSettings)
+
+
+def load_settings(kind: type[S]) -> S:
+    """The settings of a service from the environment.
+
+    Raises SettingsInvalid, which names the variables and leaves out their values: one of them may be a secret.
+    """
+    try:
+        return kind()
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        raise SettingsInvalid(f"the settings are not valid: {faults}") from None

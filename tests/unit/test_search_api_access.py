@@ -11,9 +11,9 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from search_api.access import RateLimit, scope_of
-from search_api.admission import Admission
 from search_api.settings import Settings, check_exposure
 from vitrine.errors import SettingsInvalid
+from vitrine.web import Admission
 
 KEY = f"shop:search:{'a' * 64}"
 

@@ -74,7 +74,7 @@ def test_an_attribute_that_does_not_fit_is_refused(field: tuple[str, str]) -> No
 
 
 def test_attributes_change_one_by_one() -> None:
-    present = {"gender": "Women", "season": "Fall", "year": 2012}
+    present: dict[str, str | int | float] = {"gender": "Women", "season": "Fall", "year": 2012}
     changed = changed_attributes(present, {"season": None, "year": 2013, "colour": "Red"}, SCHEMA, max_attributes=10)
     assert changed == {"gender": "Women", "year": 2013, "colour": "Red"}
 

@@ -1,11 +1,13 @@
-"""The search API as the commands call it: JSON in and out, every failure one of this machine's own errors, with the code
-and the sentence that the server gave.
+"""The search API as the commands call it: JSON in and out, every failure one of this machine's own errors, with the
+code and the sentence that the server gave.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -18,6 +20,7 @@ from vitrine_local.errors import CommandFailed, ServerUnreachable
 Json = dict[str, Any]
 
 _TIMEOUT = httpx.Timeout(60.0, connect=5.0)
+_EVENT_STREAM = "text/event-stream"
 _KEY_WANTED = frozenset({"key_missing", "key_refused"})
 
 
@@ -72,26 +75,64 @@ class Api:
         """Post a form with the picture as its file `image`."""
         return self._call("POST", path, files={"image": ("query", picture)}, data=dict(fields))
 
+    def picture(self, address: str) -> bytes:
+        """The picture at the address that an answer gave for it."""
+        with self._reaching():
+            answer = self._client.get(address)
+        if answer.is_error:
+            self._content(answer, address)
+        return answer.content
+
+    def events(self, path: str, *, last_id: str | None = None) -> Iterator[Json]:
+        """The data of a stream of server-sent events, until it ends. Not JSON, or no such stream: ServerUnreachable."""
+        headers = {"Accept": "text/event-stream", **({"Last-Event-ID": last_id} if last_id else {})}
+        with self._reaching(), self._client.stream("GET", path, headers=headers) as answer:
+            if answer.is_error or not answer.headers.get("content-type", "").startswith(_EVENT_STREAM):
+                answer.read()
+                self._content(answer, path)
+                raise self._no_vitrine(answer, path)
+            data: list[str] = []
+            for line in answer.iter_lines():
+                if line.startswith("data:"):
+                    data.append(line.removeprefix("data:").removeprefix(" "))
+                elif not line and data:
+                    try:
+                        yield json.loads("\n".join(data))
+                    except ValueError:
+                        raise self._no_vitrine(answer, path) from None
+                    data = []
+
     def _call(self, method: str, path: str, **options: Any) -> Json:
-        try:
+        with self._reaching():
             answer = self._client.request(method, path, **options)
+        return self._content(answer, path)
+
+    @contextlib.contextmanager
+    def _reaching(self) -> Iterator[None]:
+        try:
+            yield
         except (httpx.TransportError, httpx.InvalidURL) as error:
             raise ServerUnreachable(
                 f"no search API answers at {self.target.url} ({error or type(error).__name__}): "
                 "start one with `vitrine up`, or say where it is with VITRINE_URL"
             ) from error
+
+    def _content(self, answer: httpx.Response, path: str) -> Json:
         try:
             content = answer.json()
         except ValueError:
             content = None
         if not isinstance(content, dict):
-            raise ServerUnreachable(
-                f"what answers at {self.target.url} is no Vitrine search API: it answered {answer.status_code} "
-                f"to {path} without JSON; say where Vitrine is with VITRINE_URL"
-            )
+            raise self._no_vitrine(answer, path)
         if answer.is_error:
             raise _refusal(content, answer.status_code)
         return content
+
+    def _no_vitrine(self, answer: httpx.Response, path: str) -> ServerUnreachable:
+        return ServerUnreachable(
+            f"what answers at {self.target.url} is no Vitrine search API: it answered {answer.status_code} "
+            f"to {path} with something else; say where Vitrine is with VITRINE_URL"
+        )
 
 
 def _refusal(problem: Json, status: int) -> ApiRefused:

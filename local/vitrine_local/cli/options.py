@@ -2,36 +2,100 @@
 
 from __future__ import annotations
 
+import argparse
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
 
-import typer
-
-from vitrine.catalogs.registry import reader_for
-from vitrine_local.cli.target import Target
+from vitrine.catalogs.registry import READERS, reader_for
+from vitrine_local.cli.screen import Screen
+from vitrine_local.cli.target import Target, find_target
 from vitrine_local.errors import UsageInvalid
 
-UrlOption = Annotated[
-    str | None,
-    typer.Option("--url", envvar="VITRINE_URL", help="The search API. Default: the one that runs on the data folder."),
-]
-DataOption = Annotated[
-    Path | None,
-    typer.Option("--data", envvar="VITRINE_DATA", help="The data folder of the local system. Default: .vitrine"),
-]
-DatasetOption = Annotated[str, typer.Option("--dataset", help="The name the catalogue's products go by.")]
-ReaderOption = Annotated[
-    str | None,
-    typer.Option(
+Run = Callable[[argparse.Namespace, Screen], int]
+
+_TIMM_PREFIX = "timm:"
+
+
+class Commands:
+    """A level of the tree of commands."""
+
+    def __init__(self, parser: argparse.ArgumentParser) -> None:
+        self._level = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def add(self, name: str, run: Run, help_text: str) -> argparse.ArgumentParser:
+        """A command, carried out by `run`."""
+        parser = self._parser(name, help_text)
+        parser.set_defaults(run=run)
+        return parser
+
+    def add_level(self, name: str, help_text: str) -> Commands:
+        """A command that has commands of its own."""
+        return Commands(self._parser(name, help_text))
+
+    def _parser(self, name: str, help_text: str) -> argparse.ArgumentParser:
+        description = f"{help_text[0].upper()}{help_text[1:]}."
+        # An abbreviation that works today would mean something else once an option is added.
+        return self._level.add_parser(name, help=help_text, description=description, allow_abbrev=False)
+
+
+def add_target(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--url", help="the search API (default: VITRINE_URL, else the one that runs on the data folder)"
+    )
+    parser.add_argument("--data", type=Path, metavar="DIR", help="data folder of the local system (default: .vitrine)")
+
+
+def add_catalog(parser: argparse.ArgumentParser) -> None:
+    add_dataset(parser)
+    parser.add_argument("--root", type=Path, required=True, metavar="PATH", help="the catalogue's folder")
+    add_limit(parser)
+
+
+def add_dataset(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--dataset", required=True, metavar="NAME", help="the name the catalogue's products go by")
+    parser.add_argument(
         "--reader",
-        help="How the folder is laid out: fashion-product, folder or synthetic. "
-        "Default: the reader of the dataset's name, else folder.",
-    ),
-]
-RootOption = Annotated[Path, typer.Option("--root", help="The catalogue's folder.")]
-ModelOption = Annotated[str, typer.Option("--model", help="The model, e.g. mobilenetv2_100.")]
-LimitOption = Annotated[int | None, typer.Option("--limit", min=1, help="Use only so many products.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
+        choices=READERS,
+        help="how the folder is laid out (default: the reader of the dataset's name, else folder)",
+    )
+
+
+def add_limit(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--limit", type=whole_number(at_least=1), metavar="N", help="use only the first N products")
+
+
+def add_model(parser: argparse.ArgumentParser, *, help_text: str = "the model, e.g. mobilenetv2_100") -> None:
+    parser.add_argument("--model", required=True, help=help_text)
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print the answer as JSON")
+
+
+def whole_number(*, at_least: int) -> Callable[[str], int]:
+    """A reader of whole numbers for the parser."""
+
+    def read(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+        if number < at_least:
+            raise argparse.ArgumentTypeError(f"{number} is less than {at_least}")
+        return number
+
+    return read
+
+
+def target_of(arguments: argparse.Namespace) -> Target:
+    """The search API a command speaks to. Raises ServerUnreachable where --data names a folder nothing runs on."""
+    return find_target(arguments.url or os.environ.get("VITRINE_URL") or None, arguments.data)
+
+
+def model_name(model: str) -> str:
+    """The name a model is searched by: that of `timm:NAME` is `NAME`."""
+    return model.removeprefix(_TIMM_PREFIX)
 
 
 def reader_of(dataset: str, reader: str | None) -> str:
@@ -48,7 +112,10 @@ def catalog_root(target: Target, root: Path) -> str:
     if target.local is not None:
         return str(target.local.allow_root(root))
     if not root.is_absolute():
-        raise UsageInvalid(f"the search API runs elsewhere, so --root must be an absolute path there, not {root}")
+        raise UsageInvalid(
+            f"the search API at {target.url} does not run on a data folder known here, "
+            f"so --root must be an absolute path on its machine, not {root}"
+        )
     return str(root)
 
 
@@ -59,16 +126,17 @@ def weights_path(target: Target, weights: str) -> str:
     path = Path(weights).expanduser()
     if target.local is None:
         if not path.is_absolute():
-            raise UsageInvalid(f"the search API runs elsewhere, so --weights must be an absolute path there, not {path}")
+            raise UsageInvalid(
+                f"the search API at {target.url} does not run on a data folder known here, "
+                f"so --weights must be an absolute path on its machine, not {path}"
+            )
         return str(path)
     if not path.is_file():
         raise UsageInvalid(f"--weights takes 'pretrained', 'seed:N' or a safetensors file; there is no file {path}")
-    resolved = path.resolve()
-    target.local.allow_root(resolved.parent)
-    return str(resolved)
+    return str(target.local.allow_file(path))
 
 
-def assignments(option: str, pairs: list[str]) -> list[tuple[str, str]]:
+def assignments(option: str, pairs: Sequence[str]) -> list[tuple[str, str]]:
     """`name=value` options as pairs. Raises UsageInvalid."""
     split = [pair.partition("=") for pair in pairs]
     for pair, (name, equals, _) in zip(pairs, split, strict=True):

@@ -1,5 +1,5 @@
-"""What the commands write: results on standard output, everything else on standard error. On a terminal there is colour;
-anywhere else there are plain lines, and nothing moves.
+"""What the commands write: results on standard output, everything else on standard error. On a terminal there is
+colour; anywhere else there are plain lines, and nothing moves.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+_PLAIN_WIDTH = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +29,8 @@ class Screen:
     """Standard output and standard error."""
 
     def __init__(self, out: Console | None = None, notes: Console | None = None) -> None:
-        self.out = out or Console(highlight=False)
-        self.notes = notes or Console(stderr=True, highlight=False)
+        self.out = out or plain_if_no_terminal(Console(highlight=False))
+        self.notes = notes or plain_if_no_terminal(Console(stderr=True, highlight=False))
 
     def say(self, text: str = "", *, style: str = "") -> None:
         """A line of the result."""
@@ -37,6 +39,10 @@ class Screen:
     def note(self, text: str, *, style: str = "") -> None:
         """A line about what is going on."""
         self.notes.print(Text(text, style=style), soft_wrap=True)
+
+    def error(self, text: str) -> None:
+        """Why the thing asked for did not happen."""
+        self.notes.print(Text.assemble(("error: ", "bold red"), text), soft_wrap=True)
 
     def json(self, value: Any) -> None:
         """The result for a program."""
@@ -55,6 +61,18 @@ class Screen:
         for row in rows:
             table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
         self.out.print(table)
+
+
+def plain_if_no_terminal(console: Console) -> Console:
+    """The same console, wide enough for every line where there is no screen to be narrow."""
+    if not console.is_terminal:
+        console.width = _PLAIN_WIDTH
+    return console
+
+
+def one_line(text: str) -> str:
+    """`text` without line breaks."""
+    return " ".join(text.split())
 
 
 def count(number: int, what: str, plural: str | None = None) -> str:

@@ -12,7 +12,6 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 from search_api.access import RateLimit, scope_of
-from search_api.admission import Admission
 from search_api.context import Context, build_context
 from search_api.documentation import API_TITLE, DESCRIPTION, TAGS, VERSION, complete_document
 from search_api.routes import (
@@ -29,7 +28,15 @@ from search_api.routes import (
 )
 from search_api.settings import Settings, check_exposure
 from vitrine.telemetry import HttpMetrics
-from vitrine.web import ApiKeys, BodyLimit, RequestContext, health_router, install_problem_handlers, parse_api_keys
+from vitrine.web import (
+    Admission,
+    ApiKeys,
+    BodyLimit,
+    RequestContext,
+    health_router,
+    install_problem_handlers,
+    parse_api_keys,
+)
 
 _HEALTH_PATHS = frozenset({"/livez", "/readyz", "/metrics"})
 # A write waits for the indexer that long and then still has its answer to make.

@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from typing import Any, cast
+from typing import Any
 
 import redis.asyncio
 
@@ -38,7 +38,7 @@ class JobsGateway:
         )
         if created:
             try:
-                await asyncio.to_thread(self._publisher.publish_job, record)
+                await asyncio.to_thread(self._publisher.publish, record)
             except VitrineError as error:
                 # The record stands; the sweeper sends the message once the broker is back.
                 self._log.warning("job_publish_failure", job_id=record.id, code=error.code)
@@ -61,7 +61,7 @@ class JobsGateway:
 
     def events(self, job_id: str) -> AsyncGenerator[JobRecord, None]:
         """Each version of the job that is seen, ending with the finished one. To be closed by who asked for it."""
-        return cast("AsyncGenerator[JobRecord, None]", self.store.events(job_id))
+        return self.store.events(job_id)
 
     async def _last(self, job_id: str) -> JobRecord:
         async with aclosing(self.events(job_id)) as records:

@@ -8,10 +8,10 @@ from pydantic import Field, SecretStr
 
 from vitrine.errors import SettingsInvalid
 from vitrine.planner import DEFAULT_ACORN_MAX_SHARE, DEFAULT_EF, DEFAULT_EXACT_MAX_MATCHES
-from vitrine.settings import CommonSettings
+from vitrine.settings import HttpSettings
 
 
-class Settings(CommonSettings):
+class Settings(HttpSettings):
     """The search API's settings."""
 
     api_host: str = Field(default="127.0.0.1", description="Address the search API listens on")
@@ -44,10 +44,6 @@ class Settings(CommonSettings):
     )
     hnsw_ef: int = Field(default=DEFAULT_EF, ge=1, description="Width of the graph search's beam")
     heartbeat_s: float = Field(default=15.0, gt=0, description="Seconds between comments on a quiet event stream")
-    drain_delay_s: float = Field(
-        default=0.0, ge=0, description="Seconds between unreadiness and the end of listening when told to stop"
-    )
-    shutdown_grace_s: int = Field(default=20, ge=1, description="Seconds for the requests under way when told to stop")
 
 
 def check_exposure(settings: Settings) -> None:

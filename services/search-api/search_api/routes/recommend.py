@@ -118,10 +118,10 @@ async def _recommend_in(context: Context, serving: Serving, examples: _Examples,
     prepared = await context.retrieval.prepare(serving, examples.filters, group_by=examples.options.group_by)
     embedding_started_s = time.perf_counter()
     pictures = [*examples.positive_pictures, *examples.negative_pictures]
-    plan, points, *embeddings = await asyncio.gather(
+    plan, points, embeddings = await asyncio.gather(
         context.retrieval.plan(prepared),
         context.products.point_ids(serving, [*examples.positive, *examples.negative]),
-        *(context.embedder.embed(picture, release_id=serving.release_id) for picture in pictures),
+        asyncio.gather(*(context.embedder.embed(picture, release_id=serving.release_id) for picture in pictures)),
     )
     vectors = [embedding.vector.tolist() for embedding in embeddings]
     liked_ids, liked_pictures = len(examples.positive), len(examples.positive_pictures)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vitrine.errors import DeadlineExpired, Unavailable
-from vitrine.web import send_problem
+from vitrine.web.problems import send_problem
 
 _RETRY_AFTER_S = 1.0
 
@@ -33,7 +33,9 @@ class Admission:
             await self._app(scope, receive, send)
             return
         if self._at_work >= self._max_concurrent:
-            await send_problem(send, Unavailable("the search API is at its limit", retry_after_s=_RETRY_AFTER_S))
+            await send_problem(
+                send, Unavailable("this service has as many requests at work as it may", retry_after_s=_RETRY_AFTER_S)
+            )
             return
         self._at_work += 1
         try:

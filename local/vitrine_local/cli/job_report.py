@@ -1,0 +1,55 @@
+"""What is said of a job when it has ended: its counts, its rate, and its faults by id."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from vitrine.jobs import JobRecord, JobState
+from vitrine_local.cli.screen import Screen, count, duration
+from vitrine_local.errors import CommandFailed
+
+
+def report_job(screen: Screen, record: JobRecord, *, what: str = "picture") -> None:
+    """Say how a finished job ended."""
+    progress = record.progress
+    parts = [f"{count(progress.done, what)} done"]
+    if progress.skipped:
+        parts.append(f"{progress.skipped:,} up to date already")
+    parts.append(f"{progress.failed:,} failed")
+    seconds = lasted_s(record)
+    if seconds is not None:
+        parts.append(f"in {duration(seconds)}")
+        if progress.done and seconds > 0:
+            parts.append(f"{progress.done / seconds:.1f} {what}s/s")
+    screen.say(f"{record.kind.value} {record.state.value}: " + ", ".join(parts))
+    report_faults(screen, record)
+
+
+def report_faults(screen: Screen, record: JobRecord) -> None:
+    """Say every fault by kind and id; of very many, those the record holds."""
+    if not record.fault_counts:
+        return
+    total = sum(record.fault_counts.values())
+    kinds = ", ".join(f"{number:,} {kind}" for kind, number in sorted(record.fault_counts.items()))
+    screen.say(f"{count(total, 'fault')}: {kinds}")
+    for fault in sorted(record.faults, key=lambda fault: fault.kind):
+        screen.say(f"  {fault.kind}  {fault.product_id or '-'}  {fault.detail}")
+    if total > len(record.faults):
+        screen.say(f"  and {total - len(record.faults):,} more")
+
+
+def must_have_succeeded(record: JobRecord, doing: str) -> JobRecord:
+    """Return the record of a job that succeeded. Raises CommandFailed with the reason for any other."""
+    if record.state is JobState.SUCCEEDED:
+        return record
+    if record.state is JobState.CANCELLED:
+        raise CommandFailed(f"{doing} was cancelled (job {record.id})")
+    reason = f"{record.error.detail} ({record.error.code})" if record.error else "the job gives no reason"
+    raise CommandFailed(f"{doing} failed: {reason}")
+
+
+def lasted_s(record: JobRecord) -> float | None:
+    """Seconds from the job's start to its end; None where it did not start or end."""
+    if record.started_at is None or record.finished_at is None:
+        return None
+    return (datetime.fromisoformat(record.finished_at) - datetime.fromisoformat(record.started_at)).total_seconds()

@@ -1,0 +1,34 @@
+"""Start a job through the search API and stay with it until it ends. Leaving early leaves the job running."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from vitrine.jobs import JobRecord
+from vitrine_local.cli.api import Api
+from vitrine_local.cli.following import follow, parse_job
+from vitrine_local.cli.progress import ProgressDisplay
+from vitrine_local.cli.screen import Screen
+
+
+def start_job(api: Api, path: str, body: Mapping[str, Any]) -> JobRecord:
+    """Start a job. Members of `body` that are None are left out, so that the server's defaults hold."""
+    given = {name: value for name, value in body.items() if value is not None}
+    return parse_job(api.post(path, given).get("job"))
+
+
+def follow_job(api: Api, screen: Screen, job_id: str, title: str) -> JobRecord:
+    """Show a job's progress until it ends, and return its last record.
+
+    Ctrl-C ends the watching and not the job; it says how to go on.
+    """
+    with ProgressDisplay(screen, title) as progress:
+        try:
+            return follow(api, job_id, progress.show_job)
+        except KeyboardInterrupt:
+            screen.note(
+                f"the job goes on; watch it with `vitrine jobs {job_id} --follow`, "
+                f"end it with `vitrine jobs {job_id} --cancel`"
+            )
+            raise

@@ -1,0 +1,188 @@
+"""`vitrine release`: make a release, list them, and let one serve."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from vitrine_local.cli.api import Api, Json
+from vitrine_local.cli.job_report import must_have_succeeded, report_job
+from vitrine_local.cli.job_run import follow_job, start_job
+from vitrine_local.cli.options import (
+    Commands,
+    add_catalog,
+    add_json,
+    add_model,
+    add_target,
+    assignments,
+    catalog_root,
+    reader_of,
+    target_of,
+    weights_path,
+    whole_number,
+)
+from vitrine_local.cli.screen import Column, Screen
+from vitrine_local.errors import CommandFailed
+
+OptionValue = str | int | float | bool
+
+
+def add_to(commands: Commands) -> None:
+    level = commands.add_level("release", "make releases, list them, choose the one that serves")
+    create = level.add(
+        "create", run_create, "make a release: a network, its weights, a projection fitted on a catalogue"
+    )
+    add_model(create, help_text="a model of the table, or any other of timm's as timm:NAME")
+    create.add_argument(
+        "--weights",
+        default="pretrained",
+        metavar="FILE|seed:N|pretrained",
+        help="a safetensors file, random ones from a seed, or those timm downloads (default: pretrained)",
+    )
+    create.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="an option of the architecture that the weights need, e.g. pad_type=same; may be repeated",
+    )
+    add_catalog(create)
+    create.add_argument(
+        "--components",
+        type=whole_number(at_least=1),
+        default=128,
+        metavar="N",
+        help="components of a vector (default: 128)",
+    )
+    create.add_argument("--no-whiten", action="store_true", help="project without whitening")
+    create.add_argument(
+        "--seed",
+        type=whole_number(at_least=0),
+        default=0,
+        metavar="N",
+        help="seed of the sample and the PCA (default: 0)",
+    )
+    create.add_argument("--no-wait", action="store_true", help="start the job, print its id and leave")
+    add_json(create)
+    add_target(create)
+    for name, run, help_text in (
+        ("list", run_list, "list the releases and where each is indexed"),
+        ("show", run_show, "show one release"),
+        ("activate", run_activate, "let an indexed release serve its model"),
+    ):
+        parser = level.add(name, run, help_text)
+        if name != "list":
+            parser.add_argument("id", metavar="ID", help="the release")
+        if name == "activate":
+            parser.add_argument(
+                "--dataset", metavar="NAME", help="the dataset (default: the only one it is indexed for)"
+            )
+        add_json(parser)
+        add_target(parser)
+
+
+def run_create(arguments: argparse.Namespace, screen: Screen) -> int:
+    """Returns 0 when the release is stored (with --no-wait: when the job is queued). Raises CommandFailed."""
+    target = target_of(arguments)
+    body = {
+        "dataset": arguments.dataset,
+        "reader": reader_of(arguments.dataset, arguments.reader),
+        "root": catalog_root(target, arguments.root),
+        "model": arguments.model,
+        "weights": weights_path(target, arguments.weights),
+        "options": {name: _option_value(value) for name, value in assignments("--option", arguments.option)},
+        "components": arguments.components,
+        "whiten": not arguments.no_whiten,
+        "seed": arguments.seed,
+        "limit": arguments.limit,
+    }
+    with Api(target) as api:
+        record = start_job(api, "/api/jobs/project", body)
+        if not arguments.no_wait:
+            screen.note(f"job {record.id}: making a release of {arguments.model}")
+            record = follow_job(api, screen, record.id, "release")
+    if arguments.json:
+        screen.json(record.model_dump(mode="json"))
+    elif arguments.no_wait:
+        screen.say(record.id)
+    else:
+        report_job(screen, record)
+    if not arguments.no_wait:
+        must_have_succeeded(record, f"making a release of {arguments.model}")
+        if not arguments.json:
+            screen.say(f"release: {(record.result or {}).get('release_id')}")
+    return 0
+
+
+def run_list(arguments: argparse.Namespace, screen: Screen) -> int:
+    with Api(target_of(arguments)) as api:
+        answer = api.get("/api/releases")
+    if arguments.json:
+        screen.json(answer)
+    elif not answer["releases"]:
+        screen.say("there are no releases yet: make one with `vitrine release create`")
+    else:
+        screen.table(
+            [Column("release"), Column("model"), Column("components", right=True), Column("indexed")],
+            [
+                (item["id"], item["model"], item["dim"], ", ".join(_collection(found) for found in item["collections"]))
+                for item in answer["releases"]
+            ],
+        )
+    return 0
+
+
+def run_show(arguments: argparse.Namespace, screen: Screen) -> int:
+    """Raises CommandFailed where there is no such release."""
+    with Api(target_of(arguments)) as api:
+        answer = api.get("/api/releases")
+    release = _find(answer["releases"], arguments.id)
+    if arguments.json:
+        screen.json(release)
+        return 0
+    screen.say(f"release      {release['id']}")
+    screen.say(f"model        {release['model']}")
+    screen.say(
+        f"components   {release['dim'] if release['dim'] is not None else 'unknown: its manifest cannot be read'}"
+    )
+    screen.say(f"stored       {'yes' if release['stored'] else 'no: it is indexed, but its files are gone'}")
+    for collection in release["collections"]:
+        screen.say(f"indexed      {_collection(collection)}")
+    return 0
+
+
+def run_activate(arguments: argparse.Namespace, screen: Screen) -> int:
+    parameters = {"dataset": arguments.dataset} if arguments.dataset else {}
+    with Api(target_of(arguments)) as api:
+        answer = api.post(f"/api/releases/{arguments.id}/activate", **parameters)
+    if arguments.json:
+        screen.json(answer)
+        return 0
+    screen.say(f"{answer['release']} serves {answer['model']} in {answer['dataset']}")
+    if answer["previous"] and answer["previous"] != answer["release"]:
+        back = f"vitrine release activate {answer['previous']} --dataset {answer['dataset']}"
+        screen.note(f"to go back: `{back}`")
+    return 0
+
+
+def _find(releases: list[Json], release_id: str) -> Json:
+    for release in releases:
+        if release["id"] == release_id:
+            return release
+    raise CommandFailed(f"there is no release {release_id!r}; `vitrine release list` lists them")
+
+
+def _collection(collection: Mapping[str, Any]) -> str:
+    state = "serving" if collection["serving"] else collection["state"]
+    return f"{collection['dataset']} ({collection['products']:,} products, {state})"
+
+
+def _option_value(text: str) -> OptionValue:
+    """`true`, `3` and `0.5` as what they look like, anything else as text."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return value if isinstance(value, str | int | float | bool) else text

@@ -1,0 +1,137 @@
+"""From an HTTP request to a call and back: the key, the bounded body, Qdrant's envelope and its error form.
+
+A body is parsed straight from its bytes into the client's request models, and an answer is written by the same
+library's serializer, because both lie on the path of every search.
+"""
+
+from __future__ import annotations
+
+import hmac
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+import pydantic_core
+from pydantic import TypeAdapter, ValidationError
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import PlainTextResponse, Response
+
+from vitrine.telemetry import get_logger
+from vitrine_local.qdrant.errors import (
+    BodyTooLong,
+    FormatInvalid,
+    KeyRefused,
+    MediaTypeRefused,
+    QdrantError,
+)
+from vitrine_local.qdrant.store import Store
+
+T = TypeVar("T")
+_JSON: Final = "application/json"
+_BEARER: Final = "bearer "
+_MAX_ERRORS_TOLD: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Who may call, and how long a body may be."""
+
+    api_key: str | None
+    max_body_bytes: int
+
+    def check(self, request: Request) -> None:
+        """Raises KeyRefused."""
+        if self.api_key is None:
+            return
+        given = request.headers.get("api-key")
+        authorization = request.headers.get("authorization", "")
+        if given is None and authorization.lower().startswith(_BEARER):
+            given = authorization[len(_BEARER) :]
+        if given is None:
+            raise KeyRefused("Must provide an API key or an Authorization bearer token")
+        if not hmac.compare_digest(given.encode(), self.api_key.encode()):
+            raise KeyRefused("Invalid API key or JWT")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request, as the handlers see it."""
+
+    request: Request
+    store: Store
+    max_body_bytes: int
+
+    @property
+    def name(self) -> str:
+        """The collection in the path."""
+        return str(self.request.path_params["name"])
+
+    @property
+    def waits(self) -> bool:
+        """Whether the caller asked to wait for the change to be applied."""
+        return self.request.query_params.get("wait") == "true"
+
+    async def body(self, adapter: TypeAdapter[T]) -> T:
+        """The body as a request model. Raises MediaTypeRefused, BodyTooLong, FormatInvalid."""
+        # A web page can send other types to a loopback address without asking first, but not this one.
+        media_type = self.request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if media_type != _JSON:
+            raise MediaTypeRefused(f"the body must be {_JSON}")
+        try:
+            return adapter.validate_json(await self._bytes())
+        except ValidationError as error:
+            raise FormatInvalid(_told(error)) from None
+
+    async def _bytes(self) -> bytes:
+        declared = self.request.headers.get("content-length", "")
+        if declared.isdigit() and int(declared) > self.max_body_bytes:
+            raise BodyTooLong(f"a body may have {self.max_body_bytes} bytes")
+        parts, size = [], 0
+        async for part in self.request.stream():
+            size += len(part)
+            if size > self.max_body_bytes:
+                raise BodyTooLong(f"a body may have {self.max_body_bytes} bytes")
+            parts.append(part)
+        return b"".join(parts)
+
+
+Handler = Callable[[Call], Awaitable[Any]]
+
+
+def endpoint(handler: Handler, *, store: Store, gate: Gate) -> Callable[[Request], Awaitable[Response]]:
+    """A Starlette endpoint for a handler that returns Qdrant's `result`."""
+    log = get_logger("local-qdrant")
+
+    async def answer(request: Request) -> Response:
+        started_at_s = time.perf_counter()
+        try:
+            gate.check(request)
+            result = await handler(Call(request, store, gate.max_body_bytes))
+            return _envelope({"result": result, "status": "ok"}, started_at_s=started_at_s)
+        except KeyRefused as error:
+            return PlainTextResponse(error.message, status_code=error.status)
+        except QdrantError as error:
+            return _failure(error.message, status=error.status, started_at_s=started_at_s)
+        except ClientDisconnect:
+            return Response(status_code=400)
+        except Exception as error:
+            log.exception("request_failure", method=request.method, path=request.url.path)
+            return _failure(f"Service internal error: {error}", status=500, started_at_s=started_at_s)
+
+    return answer
+
+
+def _envelope(content: dict[str, Any], *, started_at_s: float, status: int = 200) -> Response:
+    content["time"] = time.perf_counter() - started_at_s
+    return Response(pydantic_core.to_json(content), status_code=status, media_type=_JSON)
+
+
+def _failure(message: str, *, status: int, started_at_s: float) -> Response:
+    return _envelope({"status": {"error": message}}, started_at_s=started_at_s, status=status)
+
+
+def _told(error: ValidationError) -> str:
+    """The first few things wrong with a body; its values are left out."""
+    listed = error.errors(include_url=False, include_input=False, include_context=False)
+    return "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in listed[:_MAX_ERRORS_TOLD])

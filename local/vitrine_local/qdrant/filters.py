@@ -1,0 +1,119 @@
+"""Qdrant's filters in the engine's types. What the engine lacks is refused by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import numpy as np
+import qdrant_edge as edge
+from qdrant_client.http import models
+
+from vitrine_local.qdrant.errors import Unsupported, engine_errors
+
+
+def engine_filter(condition: models.Filter | None) -> edge.Filter | None:
+    """The filter for the engine. Raises Unsupported, or FormatInvalid for a path or value that the engine rejects."""
+    if condition is None:
+        return None
+    with engine_errors():
+        return _filter(condition)
+
+
+def excluding(condition: edge.Filter | None, ids: Sequence[models.ExtendedPointId]) -> edge.Filter | None:
+    """The filter that also leaves out points."""
+    if not ids:
+        return condition
+    with engine_errors():
+        return edge.Filter(
+            must=[condition] if condition is not None else None,
+            must_not=[edge.HasIdCondition(cast(Any, set(ids)))],
+        )
+
+
+def conditions_of(condition: models.Filter) -> list[models.Condition]:
+    """All conditions directly in a filter, whatever clause they are in."""
+    minimum = condition.min_should.conditions if condition.min_should else []
+    return [*listed(condition.must), *listed(condition.should), *listed(condition.must_not), *minimum]
+
+
+def listed(clause: Any) -> list[models.Condition]:
+    """A clause as a list: Qdrant takes a single condition as well."""
+    if clause is None:
+        return []
+    return clause if isinstance(clause, list) else [clause]
+
+
+def _filter(condition: models.Filter) -> edge.Filter:
+    minimum = condition.min_should
+    return edge.Filter(
+        must=_clause(condition.must),
+        should=_clause(condition.should),
+        must_not=_clause(condition.must_not),
+        min_should=edge.MinShould(_conditions(minimum.conditions), minimum.min_count) if minimum else None,
+    )
+
+
+def _clause(clause: Any) -> list[Any] | None:
+    return None if clause is None else _conditions(listed(clause))
+
+
+def _conditions(conditions: Sequence[models.Condition]) -> list[Any]:
+    return [_condition(condition) for condition in conditions]
+
+
+def _condition(condition: models.Condition) -> Any:
+    match condition:
+        case models.FieldCondition():
+            return _field(condition)
+        case models.HasIdCondition():
+            return edge.HasIdCondition(cast(Any, set(condition.has_id)))
+        case models.IsEmptyCondition():
+            return edge.IsEmptyCondition(condition.is_empty.key)
+        case models.IsNullCondition():
+            return edge.IsNullCondition(condition.is_null.key)
+        case models.NestedCondition():
+            return edge.NestedCondition(condition.nested.key, _filter(condition.nested.filter))
+        case models.Filter():
+            return _filter(condition)
+        case _:
+            raise Unsupported(f"the filter condition {type(condition).__name__}")
+
+
+def _field(condition: models.FieldCondition) -> edge.FieldCondition:
+    for name in ("geo_bounding_box", "geo_radius", "geo_polygon"):
+        if getattr(condition, name) is not None:
+            raise Unsupported(f"the filter condition {name}")
+    count = condition.values_count
+    return edge.FieldCondition(
+        condition.key,
+        match=_match(condition.match),
+        range=_range(condition.range),
+        values_count=edge.ValuesCount(lt=count.lt, gt=count.gt, lte=count.lte, gte=count.gte) if count else None,
+        is_empty=condition.is_empty,
+        is_null=condition.is_null,
+    )
+
+
+def _match(match: models.Match | None) -> Any:
+    if match is None:
+        return None
+    if isinstance(match, models.MatchValue):
+        # The engine takes Python's bool for an integer, and numpy's for what it is.
+        value = np.bool_(match.value) if isinstance(match.value, bool) else match.value
+        return edge.MatchValue(cast(Any, value))
+    if isinstance(match, models.MatchAny):
+        return edge.MatchAny(cast(Any, match.any))
+    if isinstance(match, models.MatchExcept):
+        return edge.MatchExcept(cast(Any, match.except_))
+    if isinstance(match, models.MatchText):
+        return edge.MatchText(match.text)
+    raise Unsupported(f"the filter condition {type(match).__name__}")
+
+
+def _range(wanted: models.RangeInterface | None) -> edge.RangeFloat | None:
+    if wanted is None:
+        return None
+    if not isinstance(wanted, models.Range):
+        raise Unsupported("the filter condition DatetimeRange")
+    return edge.RangeFloat(gte=wanted.gte, gt=wanted.gt, lte=wanted.lte, lt=wanted.lt)

@@ -1,0 +1,105 @@
+"""Keeps collections in shape: builds search graphs once enough vectors lack one, and flushes what has come to rest.
+
+The engine's optimizer would hold the whole process for seconds, so it runs in a child on a copy of the shard while
+searches and writes go on. Only when the child has done well is the copy brought up to date and put in place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import sys
+import time
+import uuid
+from typing import Final
+
+from vitrine.telemetry import get_logger
+from vitrine_local.qdrant.collection import SHARDS_FOLDER, Collection
+from vitrine_local.qdrant.optimizer_child import NOTHING_TO_DO
+from vitrine_local.qdrant.store import Store
+
+_CHILD: Final = "vitrine_local.qdrant.optimizer_child"
+_LOOK_INTERVAL_S: Final = 0.25
+_REST_S: Final = 1.0
+_BACKLOG_POINTS: Final = 50_000
+_FLUSH_AFTER_S: Final = 5.0
+_RETRY_AFTER_S: Final = 30.0
+
+
+class Optimizer:
+    """Looks at all collections a few times a second and works on one at a time."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._log = get_logger("local-qdrant")
+        self._not_before_s: dict[str, float] = {}
+
+    async def run(self) -> None:
+        """Work until cancelled; the child is then killed and nothing is lost."""
+        while True:
+            for collection in self._store.collections():
+                if collection.closed:
+                    continue
+                if self._is_due(collection):
+                    await self._optimize(collection)
+                elif collection.unflushed and _resting_s(collection) >= _FLUSH_AFTER_S:
+                    collection.flush()
+            await asyncio.sleep(_LOOK_INTERVAL_S)
+
+    def _is_due(self, collection: Collection) -> bool:
+        if not collection.needs_optimizer or time.monotonic() < self._not_before_s.get(collection.record.shard, 0.0):
+            return False
+        return _resting_s(collection) >= _REST_S or collection.unindexed >= _BACKLOG_POINTS
+
+    async def _optimize(self, collection: Collection) -> None:
+        started_at_s = time.monotonic()
+        log = self._log.bind(collection=collection.name)
+        shards = collection.folder / SHARDS_FOLDER
+        unwanted = uuid.uuid4().hex
+        collection.optimizing = True
+        try:
+            await collection.copy(unwanted)
+            changed = await self._run_child(collection, str(shards / unwanted))
+            if changed:
+                unwanted = await collection.adopt(unwanted)
+            else:
+                collection.settle()
+            collection.optimizer_error = None
+            log.info("optimization", changed=changed, took_s=round(time.monotonic() - started_at_s, 2))
+        except Exception as error:
+            if not collection.closed:  # otherwise it was deleted meanwhile, and its folder with it
+                collection.optimizer_error = str(error)
+                self._not_before_s[collection.record.shard] = time.monotonic() + _RETRY_AFTER_S
+                log.exception("optimization_failure")
+        finally:
+            collection.forget_copy()
+            collection.optimizing = False
+            shutil.rmtree(shards / unwanted, ignore_errors=True)
+
+    async def _run_child(self, collection: Collection, folder: str) -> bool:
+        """Whether the child found anything to do. Raises ChildFailed."""
+        child = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", _CHILD, folder, str(os.getpid()),
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        try:
+            _, errors = await child.communicate(json.dumps(collection.record.engine_options()).encode())
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                child.kill()
+            await child.wait()
+        if child.returncode not in (0, NOTHING_TO_DO):
+            last_words = errors.decode(errors="replace").strip()[-500:]
+            raise ChildFailed(f"the optimizer process ended with {child.returncode}: {last_words}")
+        return child.returncode == 0
+
+
+class ChildFailed(Exception):
+    """The optimizer's child did not finish its work."""
+
+
+def _resting_s(collection: Collection) -> float:
+    return time.monotonic() - collection.last_write_at_s

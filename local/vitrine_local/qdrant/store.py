@@ -1,0 +1,151 @@
+"""All collections and aliases on disk.
+
+A collection exists from the moment its record is written until that file is removed; whatever else of it lies about
+after a crash is cleared at the next start. All aliases are one small file that is replaced whole, so that a request
+with several alias changes happens entirely or not at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import shutil
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from qdrant_client.http import models
+
+from vitrine.telemetry import get_logger
+from vitrine_local.qdrant.collection import RECORD_FILE, Collection
+from vitrine_local.qdrant.disk import unlink_durably, write_atomically
+from vitrine_local.qdrant.errors import AlreadyExists, NotFound, ValidationFailed
+from vitrine_local.qdrant.record import changed_record, new_record
+
+_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,255}")
+_ALIASES_FILE: Final = "aliases.json"
+_COLLECTIONS_FOLDER: Final = "collections"
+
+
+class Store:
+    """The collections by name and the aliases. Used from the event loop only."""
+
+    def __init__(self, root: Path) -> None:
+        self._folder = root / _COLLECTIONS_FOLDER
+        self._aliases_file = root / _ALIASES_FILE
+        self._collections: dict[str, Collection] = {}
+        self._aliases: dict[str, str] = {}
+        self._log = get_logger("local-qdrant")
+
+    def open(self) -> None:
+        """Load everything, and clear what a crash left half made or half deleted."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for folder in sorted(self._folder.iterdir()):
+            if not (folder / RECORD_FILE).is_file():
+                self._log.info("leftover_removal", folder=folder.name)
+                shutil.rmtree(folder, ignore_errors=True)
+                continue
+            collection = Collection.load(folder)
+            self._collections[collection.name] = collection
+        if self._aliases_file.is_file():
+            listed = json.loads(self._aliases_file.read_bytes())
+            self._aliases = {alias: name for alias, name in listed.items() if name in self._collections}
+
+    def close(self) -> None:
+        """Flush and close every collection."""
+        for collection in self._collections.values():
+            collection.close()
+
+    def collections(self) -> list[Collection]:
+        return [self._collections[name] for name in sorted(self._collections)]
+
+    def exists(self, name: str) -> bool:
+        return name in self._collections or name in self._aliases
+
+    def get(self, name: str) -> Collection:
+        """The collection of a name or alias. Raises NotFound."""
+        collection = self._collections.get(self._aliases.get(name, name))
+        if collection is None:
+            raise NotFound(f"Collection `{name}` doesn't exist!")
+        return collection
+
+    def create(self, name: str, request: models.CreateCollection) -> None:
+        """Make an empty collection. Raises AlreadyExists, ValidationFailed, Unsupported."""
+        _check_name(name)
+        if name in self._collections:
+            raise AlreadyExists(f"Collection `{name}` already exists!")
+        if name in self._aliases:
+            raise AlreadyExists(f"Can't create collection with name {name}. Alias with the same name already exists")
+        record = new_record(name, request, shard=uuid.uuid4().hex)
+        folder = self._folder / uuid.uuid4().hex
+        try:
+            self._collections[name] = Collection.create(folder, record)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+    async def update(self, name: str, request: models.UpdateCollection) -> None:
+        """Change metadata, strict mode or optimizer thresholds. Raises NotFound, Unsupported."""
+        collection = self.get(name)
+        async with collection.writing():
+            collection.save(changed_record(collection.record, request))
+
+    async def delete(self, name: str) -> bool:
+        """Delete a collection and its aliases. False where there is none of that name."""
+        collection = self._collections.get(name)
+        if collection is None:
+            return False
+        async with collection.writing():
+            unlink_durably(collection.folder / RECORD_FILE)
+            del self._collections[name]
+            collection.close()
+        kept = {alias: target for alias, target in self._aliases.items() if target != name}
+        if kept != self._aliases:
+            self._save_aliases(kept)
+        await asyncio.to_thread(shutil.rmtree, collection.folder, ignore_errors=True)
+        return True
+
+    def aliases(self, name: str | None = None) -> list[models.AliasDescription]:
+        """The aliases, of one collection or of all. Raises NotFound for an unknown collection."""
+        wanted = self.get(name).name if name is not None else None
+        return [
+            models.AliasDescription(alias_name=alias, collection_name=target)
+            for alias, target in sorted(self._aliases.items())
+            if wanted in (None, target)
+        ]
+
+    def change_aliases(self, actions: Iterable[models.AliasOperations]) -> None:
+        """Apply all changes or none. Raises NotFound, AlreadyExists, ValidationFailed."""
+        changed = dict(self._aliases)
+        for action in actions:
+            match action:
+                case models.CreateAliasOperation(create_alias=create):
+                    if create.collection_name not in self._collections:
+                        raise NotFound(f"Collection `{create.collection_name}` doesn't exist!")
+                    self._check_alias(create.alias_name)
+                    changed[create.alias_name] = create.collection_name
+                case models.DeleteAliasOperation(delete_alias=delete):
+                    changed.pop(delete.alias_name, None)
+                case models.RenameAliasOperation(rename_alias=rename):
+                    if rename.old_alias_name not in changed:
+                        raise NotFound(f"Alias {rename.old_alias_name} does not exists!")
+                    self._check_alias(rename.new_alias_name)
+                    changed[rename.new_alias_name] = changed.pop(rename.old_alias_name)
+        if changed != self._aliases:
+            self._save_aliases(changed)
+
+    def _check_alias(self, alias: str) -> None:
+        _check_name(alias)
+        if alias in self._collections:
+            raise AlreadyExists(f"Collection `{alias}` already exists!")
+
+    def _save_aliases(self, aliases: dict[str, str]) -> None:
+        write_atomically(self._aliases_file, json.dumps(aliases, sort_keys=True).encode())
+        self._aliases = aliases
+
+
+def _check_name(name: str) -> None:
+    if _NAME.fullmatch(name) is None:
+        raise ValidationFailed("[name: a collection or alias name is 1 to 255 letters, digits, `.`, `_` and `-`]")

@@ -1,0 +1,43 @@
+"""Run the embedder: `python -m embedder`."""
+
+from __future__ import annotations
+
+import sys
+
+from embedder.app import create_app
+from embedder.routes import Context
+from embedder.settings import Settings
+from vitrine.errors import SettingsInvalid
+from vitrine.settings import EXIT_SETTINGS, load_settings
+from vitrine.telemetry import configure_logging
+from vitrine.web import build_server
+
+
+def main() -> int:
+    try:
+        settings = load_settings(Settings)
+    except SettingsInvalid as error:
+        sys.stderr.write(f"embedder: {error.detail}\n")
+        return EXIT_SETTINGS
+    log = configure_logging("embedder", level=settings.log_level, log_format=settings.log_format)
+    app = create_app(settings)
+    context: Context = app.state.context
+
+    def drain() -> None:
+        context.readiness.draining = True
+
+    choice = context.residency.choice
+    log.info("start", host=settings.embedder_host, port=settings.embedder_port, device=str(choice.device))
+    build_server(
+        app,
+        host=settings.embedder_host,
+        port=settings.embedder_port,
+        on_drain=drain,
+        drain_delay_s=settings.drain_delay_s,
+        grace_s=settings.shutdown_grace_s,
+    ).run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

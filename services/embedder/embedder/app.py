@@ -1,0 +1,98 @@
+"""The embedder as an ASGI application: its parts, their start and end, and the middleware around its routes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Final
+
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
+
+from embedder import routes
+from embedder.metrics import Metrics
+from embedder.pipeline import Pipeline
+from embedder.readiness import Readiness
+from embedder.residency import Residency
+from embedder.settings import Settings
+from vitrine.errors import VitrineError
+from vitrine.releases import ReleaseStore
+from vitrine.telemetry import HttpMetrics, get_logger
+from vitrine.vision.network import choose_device
+from vitrine.web import Admission, BodyLimit, RequestContext, health_router, install_problem_handlers
+
+_DESCRIPTION: Final = (
+    "Pictures in, unit-length vectors out. Every call names the release whose vectors it wants, so vector spaces never "
+    "mix. Internal: it has no keys of its own and belongs behind the search API, on a private network."
+)
+_BATCH_ON_CPU: Final = 8
+_BATCH_ON_GPU: Final = 64
+# A request that takes longer than its deadline was lost somewhere; the middleware then answers for it.
+_ANSWER_MARGIN_S: Final = 5.0
+_EMBED_PATHS: Final = frozenset({"/v1/embed", "/v1/embed/batch"})
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Build the application. Threads start with its lifespan; releases are loaded when they are first asked for."""
+    registry = CollectorRegistry()
+    metrics = Metrics(registry)
+    choice = choose_device(settings.device, settings.precision)
+    store = ReleaseStore(settings.releases_url, cache_dir=settings.releases_cache_dir)
+    residency = Residency(store, choice, max_bytes=settings.releases_max_bytes, metrics=metrics)
+    pipeline = Pipeline(
+        decode_threads=settings.decode_threads,
+        max_batch=settings.max_batch or (_BATCH_ON_CPU if choice.device.type == "cpu" else _BATCH_ON_GPU),
+        max_wait_s=settings.max_wait_ms / 1000,
+        max_pictures=settings.queue_max_pictures,
+        metrics=metrics,
+    )
+    readiness = Readiness(pipeline, residency, interval_s=settings.self_check_interval_s)
+    context = routes.Context(settings, store, residency, pipeline, readiness)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        pipeline.start()
+        await _preload(context)
+        checking = asyncio.create_task(readiness.keep_checking())
+        try:
+            yield
+        finally:
+            checking.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await checking
+            await asyncio.to_thread(pipeline.close)
+            residency.close()
+
+    app = FastAPI(
+        title="Vitrine embedder",
+        version=version("vitrine-embedder"),
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        redoc_url=None,
+        docs_url=None,
+    )
+    app.state.context = context
+    app.include_router(routes.router)
+    app.include_router(health_router(registry=registry, readiness=readiness.facts))
+    install_problem_handlers(app)
+    # The last one added is the outermost.
+    app.add_middleware(
+        Admission,
+        max_concurrent=settings.max_requests,
+        timeout_of=lambda _method, path: settings.embed_timeout_s + _ANSWER_MARGIN_S if path in _EMBED_PATHS else None,
+    )
+    app.add_middleware(BodyLimit, max_body_bytes=settings.max_request_bytes)
+    app.add_middleware(RequestContext, metrics=HttpMetrics(registry))
+    return app
+
+
+async def _preload(context: routes.Context) -> None:
+    """Load what the settings name. A release that cannot be loaded is logged: the others still serve."""
+    for release_id in filter(None, (part.strip() for part in context.settings.preload.split(","))):
+        try:
+            context.residency.release(await context.residency.acquire(release_id))
+        except VitrineError as error:
+            get_logger("embedder").error("preload_failure", release=release_id, code=error.code, detail=error.detail)

@@ -1,0 +1,78 @@
+"""A call's pictures on their way through the pipeline, and the one future that its request waits for."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from embedder.residency import Resident
+from vitrine.errors import VitrineError
+from vitrine.vision.preprocess import Pixels
+
+Space = Literal["projected", "raw"]
+Vector = npt.NDArray[np.float32]
+Result = Vector | VitrineError
+
+
+class Call:
+    """The pictures of one request. Every picture gets exactly one result; the last one wakes the request."""
+
+    def __init__(
+        self, resident: Resident, *, count: int, space: Space, deadline_s: float, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self.resident = resident
+        self.space = space
+        self.deadline_s = deadline_s
+        self.count = count
+        self.done: asyncio.Future[None] = loop.create_future()
+        self.timings_ms: dict[str, float] = {"decode": 0.0, "queue": 0.0, "device": 0.0}
+        self._loop = loop
+        self._results: list[Result | None] = [None] * count
+        self._left = count
+        self._lock = threading.Lock()
+
+    @property
+    def expired(self) -> bool:
+        """Whether nobody waits for the result any more."""
+        return time.monotonic() >= self.deadline_s or self.done.done()
+
+    def note(self, stage: str, took_s: float) -> None:
+        """Keep the longest time any of the pictures spent in a stage."""
+        self.timings_ms[stage] = max(self.timings_ms[stage], took_s * 1e3)
+
+    def resolve(self, position: int, result: Result) -> bool:
+        """Give a picture its result. The first one counts: returns whether this was it."""
+        with self._lock:
+            if self._results[position] is not None:
+                return False
+            self._results[position] = result
+            self._left -= 1
+            last = self._left == 0
+        if last:
+            self._loop.call_soon_threadsafe(self._wake)
+        return True
+
+    def results(self) -> list[Result]:
+        """Every picture's result, in order, once `done`."""
+        return [result for result in self._results if result is not None]
+
+    def _wake(self) -> None:
+        if not self.done.done():
+            self.done.set_result(None)
+
+
+@dataclass(slots=True)
+class Item:
+    """One picture of a call."""
+
+    call: Call
+    position: int
+    data: bytes = b""
+    pixels: Pixels | None = None
+    decoded_s: float = field(default=0.0)

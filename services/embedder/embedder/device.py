@@ -1,0 +1,163 @@
+"""The device's two threads. The first forms batches and starts them, the second waits for their vectors and gives them
+out, so that a GPU computes one batch while the last one is answered. A batch that fails is halved until the picture at
+fault stands alone; its neighbours get their vectors.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from queue import Queue
+from typing import Final
+
+import numpy as np
+import torch
+
+from embedder.call import Item, Result
+from embedder.metrics import Metrics
+from embedder.queue import BatchQueue
+from vitrine.errors import DeadlineExpired, EmbeddingFailed
+from vitrine.telemetry import get_logger
+
+_STARTED_AHEAD: Final = 2
+_OVER: Final = None
+
+# Gives a picture its result.
+Finish = Callable[[Item, Result], None]
+
+
+@dataclass(slots=True)
+class _Started:
+    items: list[Item]
+    features: torch.Tensor
+    vectors: torch.Tensor
+    started_s: float
+
+
+class Device:
+    """Runs batches until closed. `on_death` is told of an error that ended one of the threads."""
+
+    def __init__(
+        self,
+        queue: BatchQueue,
+        *,
+        max_batch: int,
+        finish: Finish,
+        on_death: Callable[[BaseException], None],
+        metrics: Metrics,
+    ) -> None:
+        self.max_batch = max_batch
+        self.last_good_s = 0.0
+        self._queue = queue
+        self._finish = finish
+        self._on_death = on_death
+        self._metrics = metrics
+        self._started: Queue[_Started | None] = Queue(_STARTED_AHEAD)
+        # A failed batch is run again in halves by whichever thread saw it fail.
+        self._one_at_a_time = threading.Lock()
+        self._log = get_logger("device")
+        self._threads = [
+            threading.Thread(target=self._guard, args=(loop,), name=name, daemon=True)
+            for name, loop in (("device", self._run), ("reply", self._reply))
+        ]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def alive(self) -> bool:
+        return all(thread.is_alive() for thread in self._threads)
+
+    def join(self, timeout_s: float) -> None:
+        """Wait for the threads to end after the queue was closed."""
+        for thread in self._threads:
+            thread.join(timeout_s)
+
+    def _guard(self, loop: Callable[[], None]) -> None:
+        try:
+            loop()
+        except BaseException as error:
+            self._log.error("thread_death", exc_info=error)
+            self._on_death(error)
+
+    def _run(self) -> None:
+        try:
+            while batch := self._queue.take(self.max_batch):
+                self._metrics.queue_depth.set(len(self._queue))
+                batch = self._still_wanted(batch)
+                if batch:
+                    self._start(batch)
+        finally:
+            self._started.put(_OVER)
+
+    def _start(self, batch: list[Item]) -> None:
+        now_s = time.monotonic()
+        for item in batch:
+            item.call.note("queue", now_s - item.decoded_s)
+            self._metrics.stage_s.labels("queue").observe(now_s - item.decoded_s)
+        self._metrics.batch_size.observe(len(batch))
+        try:
+            started = self._submit(batch)
+        except Exception as error:  # whatever the network trips over is told of the picture that made it
+            self._split(batch, error)
+            return
+        self._started.put(started)
+
+    def _submit(self, items: list[Item]) -> _Started:
+        started_s = time.monotonic()
+        pixels = np.stack([item.pixels for item in items if item.pixels is not None])
+        with self._one_at_a_time:
+            features, vectors = items[0].call.resident.network.submit(pixels)
+        return _Started(items, features, vectors, started_s)
+
+    def _reply(self) -> None:
+        while (started := self._started.get()) is not _OVER:
+            try:
+                self._deliver(started)
+            except Exception as error:  # a GPU tells of a failed kernel only when its result is fetched
+                self._split(started.items, error)
+
+    def _deliver(self, started: _Started) -> None:
+        """Wait for a batch's vectors and give them out. Raises what the device raises, before any is given out."""
+        features, vectors = started.features.cpu().numpy(), started.vectors.cpu().numpy()
+        device_s = time.monotonic() - started.started_s
+        self._metrics.stage_s.labels("device").observe(device_s)
+        good = np.isfinite(vectors).all(axis=1)
+        for row, item in enumerate(started.items):
+            item.call.note("device", device_s)
+            if good[row]:
+                self._finish(item, (vectors if item.call.space == "projected" else features)[row])
+            else:
+                self._finish(item, EmbeddingFailed("the network gave no finite vector for the picture"))
+        if good.any():
+            self.last_good_s = time.monotonic()
+
+    def _split(self, batch: list[Item], error: Exception) -> None:
+        """Run the halves of a failed batch one after the other; a single picture that fails is told so."""
+        if isinstance(error, torch.OutOfMemoryError) and self.max_batch > 1:
+            self.max_batch = max(1, len(batch) // 2)
+            torch.cuda.empty_cache()
+            self._log.warning("batch_shrink", max_batch=self.max_batch)
+        if len(batch) == 1:
+            self._log.warning("picture_failure", error=f"{type(error).__name__}: {error}"[:300])
+            self._finish(batch[0], EmbeddingFailed("the network failed on this picture"))
+            return
+        self._metrics.bisections.inc()
+        middle = len(batch) // 2
+        for half in (batch[:middle], batch[middle:]):
+            try:
+                self._deliver(self._submit(half))
+            except Exception as again:  # as above
+                self._split(half, again)
+
+    def _still_wanted(self, batch: list[Item]) -> list[Item]:
+        wanted = []
+        for item in batch:
+            if item.call.expired:
+                self._finish(item, DeadlineExpired("the deadline passed before the picture's turn came"))
+            else:
+                wanted.append(item)
+        return wanted

@@ -1,0 +1,115 @@
+"""The releases in memory. One is loaded when it is first asked for, and the least recently used make room, but never
+one that pictures are on their way through. A release never changes, so what is loaded stays right.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from embedder.metrics import Metrics
+from vitrine.errors import EmbedderOverloaded, ReleaseError
+from vitrine.releases import Manifest, ReleaseStore
+from vitrine.telemetry import get_logger
+from vitrine.vision.network import DeviceChoice, ReleaseNetwork, load_release
+from vitrine.vision.preprocess import Preprocessor
+
+_RETRY_AFTER_S = 2.0
+
+
+@dataclass(slots=True, eq=False)
+class Resident:
+    """A loaded release. `in_use` counts the calls on their way through it."""
+
+    release_id: str
+    manifest: Manifest
+    network: ReleaseNetwork
+    preprocessor: Preprocessor
+    used_at_s: float = 0.0
+    in_use: int = 0
+
+
+class Residency:
+    """Loaded releases within a bound of memory. Used from the event loop only; loading itself is in a thread."""
+
+    def __init__(self, store: ReleaseStore, choice: DeviceChoice, *, max_bytes: int, metrics: Metrics) -> None:
+        self.choice = choice
+        self._store = store
+        self._max_bytes = max_bytes
+        self._metrics = metrics
+        self._loaded: dict[str, Resident] = {}
+        self._loading: dict[str, asyncio.Task[Resident]] = {}
+        # One at a time: two large releases loading side by side could each fit and together not.
+        self._one_at_a_time = asyncio.Lock()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="load")
+        self._log = get_logger("residency")
+
+    def loaded(self) -> list[Resident]:
+        """What is in memory, the most recently used first."""
+        return sorted(self._loaded.values(), key=lambda resident: -resident.used_at_s)
+
+    async def acquire(self, release_id: str) -> Resident:
+        """The release, loaded, and held in memory until `release` is called.
+
+        Raises ReleaseNotFound, ReleaseCorrupt, ReleaseError where it can never fit, EmbedderOverloaded where it does
+        not fit beside those in use.
+        """
+        while (resident := self._loaded.get(release_id)) is None:
+            task = self._loading.get(release_id)
+            if task is None:
+                task = asyncio.create_task(self._load(release_id))
+                self._loading[release_id] = task
+                task.add_done_callback(lambda _done: self._loading.pop(release_id, None))
+            # Shielded: one caller who goes away does not stop the loading that others wait for.
+            await asyncio.shield(task)
+        resident.in_use += 1
+        resident.used_at_s = time.monotonic()
+        return resident
+
+    def release(self, resident: Resident) -> None:
+        resident.in_use -= 1
+
+    def close(self) -> None:
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def _load(self, release_id: str) -> Resident:
+        loop = asyncio.get_running_loop()
+        async with self._one_at_a_time:
+            manifest = await loop.run_in_executor(self._thread, self._store.manifest, release_id)
+            self._make_room(manifest)
+            started_s = time.monotonic()
+            resident = await loop.run_in_executor(self._thread, self._read, manifest)
+            self._loaded[release_id] = resident
+            self._metrics.loads.inc()
+            self._metrics.loaded_bytes.set(self._used_bytes())
+            took_s = round(time.monotonic() - started_s, 2)
+            self._log.info("release_load", release=release_id, bytes=resident.network.size_bytes, took_s=took_s)
+            return resident
+
+    def _read(self, manifest: Manifest) -> Resident:
+        folder = self._store.local_folder(manifest.release_id)
+        network = load_release(folder, manifest, self.choice)
+        return Resident(manifest.release_id, manifest, network, Preprocessor(manifest.preprocessing))
+
+    def _make_room(self, manifest: Manifest) -> None:
+        needed = manifest.weights.size_bytes
+        if needed > self._max_bytes:
+            raise ReleaseError(
+                f"release {manifest.release_id!r} needs {needed} bytes and VITRINE_RELEASES_MAX_BYTES allows "
+                f"{self._max_bytes}: raise it"
+            )
+        idle = sorted((one for one in self._loaded.values() if not one.in_use), key=lambda one: one.used_at_s)
+        while self._used_bytes() + needed > self._max_bytes:
+            if not idle:
+                raise EmbedderOverloaded(
+                    "every loaded release is in use and there is no room for another: try again in a moment",
+                    retry_after_s=_RETRY_AFTER_S,
+                )
+            gone = idle.pop(0)
+            del self._loaded[gone.release_id]
+            self._log.info("release_unload", release=gone.release_id)
+
+    def _used_bytes(self) -> int:
+        return sum(resident.network.size_bytes for resident in self._loaded.values())

@@ -1,0 +1,38 @@
+"""What the embedder reads from its environment, beyond the settings every service shares."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from vitrine.settings import HttpSettings
+
+
+class Settings(HttpSettings):
+    """The embedder's settings. A 0 means: what suits the device."""
+
+    embedder_host: str = Field(default="127.0.0.1", description="Address the embedder listens on")
+    embedder_port: int = Field(default=8001, ge=0, le=65535, description="Port the embedder listens on; 0: a free one")
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto", description="Precision of the network; auto: bfloat16 where the hardware multiplies it"
+    )
+    max_batch: int = Field(default=0, ge=0, le=1024, description="Pictures in one pass of the device; 0: 8 or 64")
+    max_wait_ms: float = Field(
+        default=2.0, ge=0, le=1000, description="Longest wait for pictures still being decoded before a batch closes"
+    )
+    decode_threads: int = Field(default=0, ge=0, le=256, description="Decoding threads; 0: one a core")
+    queue_max_pictures: int = Field(
+        default=512, ge=1, description="Pictures accepted and not yet answered; more are answered 503 with Retry-After"
+    )
+    releases_max_bytes: int = Field(
+        default=4_000_000_000, ge=1, description="Memory for loaded releases; the least recently used make room"
+    )
+    preload: str = Field(default="", description="Releases to load at start, separated by commas")
+    max_request_bytes: int = Field(default=128_000_000, ge=1, description="Largest request body, a whole batch")
+    max_requests: int = Field(default=128, ge=1, description="Requests at work at once")
+    embed_timeout_s: float = Field(default=120.0, gt=0, description="Seconds a request may take, loading included")
+    self_check_interval_s: float = Field(
+        default=5.0, gt=0, description="Seconds without a good inference after which readiness tries one of its own"
+    )

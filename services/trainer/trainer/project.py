@@ -1,0 +1,171 @@
+"""The `project` job: extract the raw features of a catalogue's train part with a backbone, fit the PCA on them, write a
+release. It is cut into chunks: progress is counted, a cancellation seen, and a restart picks up after each.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from functools import partial
+from itertools import islice
+from typing import Any, Final
+
+import numpy as np
+
+from trainer.checkpoints import Checkpoints, Chunk
+from trainer.sample import fitting_sample
+from trainer.settings import Settings
+from trainer.weights import checked_weights
+from vitrine.catalogs import read_catalog
+from vitrine.catalogs.roots import allowed_roots, read_picture, resolve_catalog_root
+from vitrine.errors import JobCancelled, ProjectionImpossible, RecordChanged
+from vitrine.jobs import BatchOutcome, JobFault, JobRecord, JobState, JobStore, Lease
+from vitrine.products import Product
+from vitrine.releases import ReleaseStore
+from vitrine.vision.backbones import Loaded, load_backbone
+from vitrine.vision.extract import extract
+from vitrine.vision.making import fitted_on, make_release
+from vitrine.vision.models import model_entry
+from vitrine.vision.network import ReleaseNetwork, choose_device
+from vitrine.vision.options import resolve_options
+from vitrine.vision.preprocess import Preprocessor
+from vitrine.vision.projection import fit_projection
+
+CHUNK: Final = 256
+_CATALOG_FAULTS: Final = "catalog"
+
+
+class ProjectJob:
+    """One run of one job. `lease` is looked at between chunks: a run that lost it stops."""
+
+    def __init__(self, record: JobRecord, jobs: JobStore, lease: Lease, settings: Settings) -> None:
+        self._id = record.id
+        self._params: dict[str, Any] = record.params
+        self._jobs = jobs
+        self._lease = lease
+        self._settings = settings
+        self._checkpoints = Checkpoints(settings.work_dir / record.id)
+
+    def run(self) -> dict[str, Any]:
+        """Do the work and return the job's result. Raises any error of the tree; JobCancelled where asked to stop."""
+        params = self._params
+        started_s = time.monotonic()
+        self._phase("reading the catalogue")
+        sample = self._sample()
+        self._phase("loading the network")
+        entry = model_entry(params["model"])
+        options = resolve_options(entry, params.get("options") or {})
+        weights = checked_weights(params["weights"], self._settings)
+        backbone = load_backbone(entry, weights=weights, options=options.architecture)
+        choice = choose_device(self._settings.trainer_device, self._settings.trainer_precision)
+        # A copy moves to the device and its precision; the release keeps the weights as they were.
+        working = copy.deepcopy(backbone.network)
+        network = ReleaseNetwork(working, options.preprocessing, projection=None, choice=choice)
+        chunks = -(-len(sample) // CHUNK)
+        self._jobs.update(
+            self._id, lambda record: record.with_plan(total=len(sample), batches=chunks, phase="extracting features")
+        )
+        extracting_s = time.monotonic()
+        features, ids = self._extract(sample, network, Preprocessor(options.preprocessing))
+        extracted_s = time.monotonic() - extracting_s
+        self._phase("fitting the projection")
+        release_id, variance = self._release(entry.name, backbone, features, ids, options.preprocessing)
+        self._checkpoints.remove()
+        return {
+            "release_id": release_id,
+            "model": entry.name,
+            "dim": params["components"],
+            "explained_variance": variance,
+            "fitted_on": len(ids),
+            "pictures_per_second": round(len(ids) / max(extracted_s, 1e-9), 1),
+            "seconds": round(time.monotonic() - started_s, 1),
+        }
+
+    def _sample(self) -> list[Product]:
+        params = self._params
+        root = resolve_catalog_root(params["root"], allowed_roots(self._settings))
+        catalog = read_catalog(params["reader"], root, dataset=params["dataset"], limit=params.get("limit"))
+        faults = (JobFault(product_id=one.product_id, kind=one.kind, detail=one.detail) for one in catalog.faults)
+        self._jobs.note_faults(self._id, _CATALOG_FAULTS, faults)
+        return fitting_sample(
+            catalog.products,
+            seed=params["seed"],
+            sample_max=params["sample_max"],
+            components=params["components"],
+        )
+
+    def _extract(
+        self, sample: list[Product], network: ReleaseNetwork, preprocessor: Preprocessor
+    ) -> tuple[np.ndarray[Any, np.dtype[np.float32]], list[str]]:
+        """The features of every picture that could be read, (N, raw_dim) float32, and the products' ids."""
+        done: list[Chunk] = []
+        remaining = iter(enumerate(sample))
+        number = 0
+        while part := list(islice(remaining, CHUNK)):
+            self._check()
+            chunk = self._checkpoints.load(number, raw_dim=network.raw_dim)
+            if chunk is None:
+                chunk = self._extract_chunk(part, network, preprocessor)
+                self._checkpoints.save(number, chunk)
+            self._jobs.finish_batch(self._id, number, chunk.outcome)
+            done.append(chunk)
+            number += 1
+        features = np.concatenate([chunk.rows for chunk in done])
+        return features, [sample[position].id for chunk in done for position in chunk.positions]
+
+    def _extract_chunk(
+        self, part: list[tuple[int, Product]], network: ReleaseNetwork, preprocessor: Preprocessor
+    ) -> Chunk:
+        root = resolve_catalog_root(self._params["root"], allowed_roots(self._settings))
+        batch = self._settings.trainer_batch or (8 if network.choice.device.type == "cpu" else 64)
+        pictures = ((str(position), partial(read_picture, root, product.picture)) for position, product in part)
+        batches = list(extract(pictures, network, preprocessor, batch=batch))
+        by_position = {position: product.id for position, product in part}
+        faults = tuple(
+            JobFault(product_id=by_position[int(position)], kind=rejected.code, detail=rejected.detail)
+            for one in batches
+            for position, rejected in one.rejected
+        )
+        positions = np.array([int(position) for one in batches for position in one.ids], dtype=np.int64)
+        rows = np.concatenate([one.rows for one in batches])
+        return Chunk(positions, rows, BatchOutcome(done=len(positions), faults=faults))
+
+    def _release(
+        self,
+        model: str,
+        backbone: Loaded,
+        features: np.ndarray[Any, np.dtype[np.float32]],
+        ids: list[str],
+        rules: Any,
+    ) -> tuple[str, float]:
+        params = self._params
+        if len(ids) < params["components"]:
+            raise ProjectionImpossible(
+                f"only {len(ids)} pictures of the train part could be read and {params['components']} components need "
+                "as many: ask for fewer components, or see the job's faults"
+            )
+        fit = fit_projection(features, components=params["components"], whiten=params["whiten"], seed=params["seed"])
+        self._check()
+        store = ReleaseStore(self._settings.releases_url, cache_dir=self._settings.releases_cache_dir)
+        release_id = make_release(
+            store,
+            model,
+            backbone,
+            fit,
+            rules=rules,
+            trained_on=fitted_on(params["dataset"], ids, part="train", seed=params["seed"]),
+            whiten=params["whiten"],
+            random_state=params["seed"],
+        )
+        return release_id, fit.explained_variance
+
+    def _phase(self, phase: str) -> None:
+        self._check()
+        self._jobs.update(self._id, lambda record: record.with_phase(phase))
+
+    def _check(self) -> None:
+        if self._lease.lost.is_set():
+            raise RecordChanged("another worker has taken this job over")
+        record = self._jobs.get(self._id)
+        if record.cancel_requested or record.state is not JobState.RUNNING:
+            raise JobCancelled("the job was cancelled")

@@ -1,0 +1,31 @@
+"""What the trainer reads from its environment, beyond the settings every service shares."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from vitrine.settings import CommonSettings
+
+
+class Settings(CommonSettings):
+    """The trainer's settings. A 0 means: what suits the device."""
+
+    work_dir: Path = Field(
+        default=Path(".vitrine/trainer"), description="Where a job keeps what a restart would otherwise do again"
+    )
+    weights_dir: Path | None = Field(
+        default=None, description="A folder of weights files that jobs may name, beside the catalogue roots"
+    )
+    trainer_device: str = Field(
+        default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N"
+    )
+    trainer_precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto", description="Precision of feature extraction; auto: bfloat16 where the hardware multiplies it"
+    )
+    trainer_batch: int = Field(default=0, ge=0, le=1024, description="Pictures in one pass of the device; 0: 8 or 64")
+    trainer_max_deaths: int = Field(
+        default=3, ge=1, description="Times a job may take its worker with it before it is given up"
+    )

@@ -1,0 +1,88 @@
+"""The trainer's Celery task. The message names the job; who works on it is decided by a lease, so a message that comes
+twice does no harm. How the job ends is written into its record.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from celery import shared_task
+
+from trainer.project import ProjectJob
+from trainer.settings import Settings
+from vitrine.errors import JobCancelled, JobFinished, JobNotFound, ReleaseError, VitrineError
+from vitrine.jobs import JobRecord, JobStore, StepStore, open_redis
+from vitrine.telemetry import configure_logging, get_logger
+from vitrine.worker import Message, Task
+from vitrine.worker.runner import task_context
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a worker's process works with."""
+
+    settings: Settings
+    jobs: JobStore
+    steps: StepStore
+
+
+@cache
+def _parts() -> Parts:
+    """Made once in each process of the pool, when its first task comes."""
+    settings = Settings()
+    configure_logging("trainer", level=settings.log_level, log_format=settings.log_format)
+    client = open_redis(settings.redis_url)
+    return Parts(settings, JobStore(client), StepStore(client))
+
+
+@shared_task(bind=True, name=Task.PROJECT.value)  # type: ignore[untyped-decorator]
+def project(task: Any, job_id: str) -> None:
+    """Make a release."""
+    with task_context(task, job_id=job_id):
+        run_project(_parts(), job_id)
+
+
+def run_project(parts: Parts, job_id: str) -> None:
+    """Run a job, unless it has ended or another worker runs it. A failure that passes is tried again by the sweeper."""
+    log = get_logger("trainer")
+    step = Message(Task.PROJECT, job_id).step
+    try:
+        with parts.steps.hold(job_id, step) as lease:
+            if lease is None:
+                return
+            record = parts.jobs.update(job_id, lambda record: record.started(phase="starting"))
+            deaths = parts.steps.strike(job_id, step) - 1
+            if deaths >= parts.settings.trainer_max_deaths:
+                given_up = ReleaseError(f"the job ended its worker {deaths} times, most likely for want of memory")
+                _end(parts, job_id, lambda record: record.failed(given_up))
+                return
+            try:
+                result = ProjectJob(record, parts.jobs, lease, parts.settings).run()
+                _end(parts, job_id, lambda record: record.succeeded(result))
+                log.info("job_success", **result)
+            except JobCancelled:
+                _end(parts, job_id, lambda record: record.cancelled())
+            except VitrineError as error:
+                if error.retryable:
+                    parts.steps.defer(job_id, step)
+                    log.warning("job_deferral", code=error.code, detail=error.detail)
+                else:
+                    failure = error
+                    _end(parts, job_id, lambda record: record.failed(failure))
+                    log.warning("job_failure", code=error.code, detail=error.detail)
+            except Exception as defect:
+                log.error("job_defect", exc_info=defect)
+                unexpected = VitrineError(f"an unexpected error ended the job: {type(defect).__name__}")
+                _end(parts, job_id, lambda record: record.failed(unexpected))
+            parts.steps.take_back(job_id, step)
+    except (JobFinished, JobNotFound):
+        return
+
+
+def _end(parts: Parts, job_id: str, change: Any) -> JobRecord | None:
+    try:
+        return parts.jobs.update(job_id, change)
+    except JobFinished:
+        return None

@@ -1,0 +1,176 @@
+"""The embedder's two clients. The synchronous one serves the indexer, which waits: it tries again, as long as its
+budget of seconds lasts. The asynchronous one serves a search, whose caller waits: it tries once more at most.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Final, Literal, Self
+
+import httpx
+import numpy as np
+
+from vitrine.embedding.failures import error_of_answer, wait_before_retry_s
+from vitrine.embedding.wire import (
+    DEADLINE_HEADER,
+    MAX_BATCH,
+    REJECTED_HEADER,
+    VECTOR_MEDIA_TYPE,
+    BatchResult,
+    Embedding,
+    decode_batch,
+    parse_server_timing,
+)
+from vitrine.errors import DeadlineExpired, EmbedderUnavailable, ParameterInvalid, VitrineError
+from vitrine.telemetry import REQUEST_ID_HEADER, current_request_id
+
+Space = Literal["projected", "raw"]
+DEFAULT_TIMEOUT_S: Final = 30.0
+_CONNECT_TIMEOUT_S: Final = 2.0
+# The first call for a release makes the embedder load it, which takes seconds for a large network.
+_BATCH_TIMEOUT_S: Final = 120.0
+
+
+class EmbedderClient:
+    """Synchronous. `retry_budget_s` bounds the seconds that all tries of one call may take; 0: one try. Thread-safe."""
+
+    def __init__(self, url: str, *, retry_budget_s: float = 0.0, timeout_s: float = _BATCH_TIMEOUT_S) -> None:
+        self._http = httpx.Client(
+            base_url=url, timeout=httpx.Timeout(timeout_s, connect=_CONNECT_TIMEOUT_S), trust_env=False
+        )
+        self._retry_budget_s = retry_budget_s
+
+    def embed(self, data: bytes, *, release_id: str, space: Space = "projected") -> Embedding:
+        """One picture's vector. Raises ImageRejected, EmbeddingFailed, ReleaseNotFound, Unavailable."""
+        answer = self._post("/v1/embed", _parameters(release_id, space), content=data)
+        return _embedding(answer)
+
+    def embed_batch(
+        self, pictures: Sequence[bytes], *, release_id: str, space: Space = "projected"
+    ) -> list[BatchResult]:
+        """A result for each of up to 256 pictures, in order: (dim,) float32, ImageRejected or EmbeddingFailed.
+
+        Raises ReleaseNotFound, Unavailable.
+        """
+        if not 1 <= len(pictures) <= MAX_BATCH:
+            raise ParameterInvalid(f"a batch has 1 to {MAX_BATCH} pictures, not {len(pictures)}")
+        files = [("image", (f"{number}", data, VECTOR_MEDIA_TYPE)) for number, data in enumerate(pictures)]
+        answer = self._post("/v1/embed/batch", _parameters(release_id, space), files=files)
+        return decode_batch(answer.content, answer.headers.get(REJECTED_HEADER, ""), count=len(pictures))
+
+    def close(self) -> None:
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _post(self, path: str, parameters: dict[str, str], **body: Any) -> httpx.Response:
+        started_s = time.monotonic()
+        attempt = 0
+        while True:
+            try:
+                answer = self._http.post(path, params=parameters, headers=_headers(None), **body)
+                return _checked(answer)
+            except httpx.HTTPError as error:
+                failure: VitrineError = _unreachable(error)
+            except VitrineError as error:
+                failure = error
+            wait_s = wait_before_retry_s(attempt, failure)
+            left_s = self._retry_budget_s - (time.monotonic() - started_s)
+            if not failure.retryable or wait_s > left_s:
+                raise failure
+            time.sleep(wait_s)
+            attempt += 1
+
+
+class AsyncEmbedderClient:
+    """Asynchronous, with one connection pool."""
+
+    def __init__(self, url: str, *, max_connections: int = 128) -> None:
+        self._http = httpx.AsyncClient(
+            base_url=url,
+            timeout=httpx.Timeout(DEFAULT_TIMEOUT_S, connect=_CONNECT_TIMEOUT_S),
+            limits=httpx.Limits(max_connections=max_connections, max_keepalive_connections=max_connections),
+            trust_env=False,
+        )
+
+    async def embed(
+        self, data: bytes, *, release_id: str, space: Space = "projected", deadline_s: float | None = None
+    ) -> Embedding:
+        """One picture's vector, within `deadline_s` seconds, after which the embedder drops the work too.
+
+        Raises ImageRejected, EmbeddingFailed, ReleaseNotFound, DeadlineExpired, Unavailable.
+        """
+        budget_s = DEFAULT_TIMEOUT_S if deadline_s is None else deadline_s
+        ends_s = time.monotonic() + budget_s
+        try:
+            async with asyncio.timeout(max(budget_s, 0.0)):
+                try:
+                    return await self._once(data, release_id, space, budget_s)
+                except VitrineError as error:
+                    wait_s = wait_before_retry_s(0, error)
+                    left_s = ends_s - time.monotonic()
+                    # An overloaded embedder is not asked again: a caller who waits adds to the load that he waits for.
+                    if not isinstance(error, EmbedderUnavailable) or wait_s >= left_s:
+                        raise
+                    await asyncio.sleep(wait_s)
+                    return await self._once(data, release_id, space, left_s - wait_s)
+        except TimeoutError as error:
+            raise DeadlineExpired("the embedder did not answer in time: try again in a moment") from error
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+    async def _once(self, data: bytes, release_id: str, space: Space, left_s: float) -> Embedding:
+        try:
+            answer = await self._http.post(
+                "/v1/embed", params=_parameters(release_id, space), headers=_headers(left_s), content=data
+            )
+        except httpx.HTTPError as error:
+            raise _unreachable(error) from error
+        return _embedding(_checked(answer))
+
+
+def _parameters(release_id: str, space: Space) -> dict[str, str]:
+    return {"release": release_id, "space": space}
+
+
+def _headers(left_s: float | None) -> dict[str, str]:
+    headers = {"Accept": VECTOR_MEDIA_TYPE}
+    request_id = current_request_id()
+    if request_id is not None:
+        headers[REQUEST_ID_HEADER] = request_id
+    if left_s is not None:
+        headers[DEADLINE_HEADER] = str(max(1, int(left_s * 1000)))
+    return headers
+
+
+def _checked(answer: httpx.Response) -> httpx.Response:
+    if answer.status_code == 200:
+        return answer
+    try:
+        problem = answer.json()
+    except ValueError:
+        problem = None
+    raise error_of_answer(answer.status_code, answer.headers, problem)
+
+
+def _embedding(answer: httpx.Response) -> Embedding:
+    vector = np.frombuffer(answer.content, dtype="<f4").astype(np.float32, copy=False)
+    return Embedding(vector=vector, timings_ms=parse_server_timing(answer.headers.get("server-timing")))
+
+
+def _unreachable(error: httpx.HTTPError) -> VitrineError:
+    if isinstance(error, httpx.ReadTimeout):
+        return EmbedderUnavailable("the embedder did not answer in time: try again in a moment", retry_after_s=1.0)
+    return EmbedderUnavailable(
+        f"the embedder cannot be reached ({type(error).__name__}): try again in a moment", retry_after_s=0.5
+    )

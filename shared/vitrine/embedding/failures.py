@@ -1,0 +1,53 @@
+"""What an embedder's answer means: which error of the tree, and whether and when to try again."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import Any, Final
+
+from vitrine.embedding.wire import picture_error
+from vitrine.errors import (
+    DeadlineExpired,
+    EmbedderOverloaded,
+    EmbedderUnavailable,
+    ParameterInvalid,
+    ReleaseCorrupt,
+    ReleaseNotFound,
+    VitrineError,
+)
+
+_FIRST_WAIT_S: Final = 0.2
+_LONGEST_WAIT_S: Final = 5.0
+
+
+def error_of_answer(status: int, headers: Mapping[str, str], problem: Any) -> VitrineError:
+    """The error an answer of `status` tells, from its problem document where it has one."""
+    known = problem if isinstance(problem, dict) else {}
+    code, detail = str(known.get("code", "")), str(known.get("detail", ""))
+    if code.startswith("image_") or code == "embedding_failed":
+        return picture_error(code, detail)
+    if code == "release_not_found":
+        return ReleaseNotFound(detail)
+    if code in ("release_corrupt", "weights_unusable"):
+        return ReleaseCorrupt(detail)
+    if code == "deadline_expired":
+        return DeadlineExpired(detail)
+    if status in (429, 503):
+        return EmbedderOverloaded(
+            detail or "the embedder is overloaded: try again in a moment", retry_after_s=_retry_after_s(headers)
+        )
+    if 400 <= status < 500:
+        return ParameterInvalid(f"the embedder refused the request: {detail or status}")
+    return EmbedderUnavailable(f"the embedder failed with status {status}: try again in a moment", retry_after_s=1.0)
+
+
+def wait_before_retry_s(attempt: int, error: VitrineError) -> float:
+    """How long to wait before trying again: exponential with full jitter, and not before the time the error names."""
+    jittered = random.uniform(0.0, min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2**attempt))  # noqa: S311 - spreads load, no secret
+    return max(jittered, error.retry_after_s or 0.0)
+
+
+def _retry_after_s(headers: Mapping[str, str]) -> float:
+    value = headers.get("retry-after", "")
+    return float(value) if value.isdigit() else 1.0

@@ -1,0 +1,26 @@
+"""Releases: what makes vectors, frozen. This package reads and writes them and needs no torch to do so."""
+
+from vitrine.releases.manifest import (
+    Architecture,
+    FittedOn,
+    Manifest,
+    Preprocessing,
+    ProjectionSpec,
+    WeightsOrigin,
+    file_sha256,
+)
+from vitrine.releases.store import MANIFEST_FILE, PROJECTION_FILE, WEIGHTS_FILE, ReleaseStore
+
+__all__ = [
+    "Architecture",
+    "FittedOn",
+    "Manifest",
+    "Preprocessing",
+    "ProjectionSpec",
+    "ReleaseStore",
+    "WeightsOrigin",
+    "file_sha256",
+    "MANIFEST_FILE",
+    "PROJECTION_FILE",
+    "WEIGHTS_FILE",
+]

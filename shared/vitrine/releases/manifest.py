@@ -1,0 +1,146 @@
+"""The manifest of a release: everything that decides what vector a picture gets, and the hash that names it. It holds
+no time and no path, so the same inputs make the same release wherever and whenever it is made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from vitrine.errors import ReleaseCorrupt
+from vitrine.products import check_model_name
+
+SCHEMA_VERSION: Final = 1
+ID_DIGITS: Final = 10
+_CHUNK_BYTES: Final = 1 << 20
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Triple = tuple[float, float, float]
+OptionValue = str | int | float | bool
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Architecture(_Frozen):
+    """The network: timm's name, the options it is built with, and where its feature is taken."""
+
+    timm_name: str
+    options: dict[str, OptionValue] = {}
+    cut: Literal["pooled", "pooled_before_last_activation", "convolutions_mean"] = "pooled"
+    raw_dim: int = Field(ge=1)
+
+
+class WeightsOrigin(_Frozen):
+    """Where the weights came from, and the hash of what the release holds of them."""
+
+    source: str = Field(description="pretrained:NAME, seed:N or file:NAME")
+    source_sha256: Sha256 | None = Field(default=None, description="Of the file they were read from")
+    sha256: Sha256 = Field(description="Of the release's weights.safetensors")
+    size_bytes: int = Field(ge=1)
+
+
+class Preprocessing(_Frozen):
+    """From a picture file to the network's input. `resize_px` is the short side, `input_px` the square cut from it."""
+
+    input_px: int = Field(ge=16, le=2048)
+    resize_px: int = Field(ge=16, le=4096)
+    interpolation: Literal["bilinear", "bicubic"]
+    mean: Triple
+    std: Triple
+    decode_rules_version: int = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _crop_fits(self) -> Self:
+        if self.resize_px < self.input_px:
+            raise ValueError("resize_px is smaller than input_px, so the crop would not fit")
+        return self
+
+
+class FittedOn(_Frozen):
+    """The pictures a projection was fitted on. `ids_sha256` is over the sorted product ids, one a line."""
+
+    dataset: str
+    part: Literal["train", "all"]
+    seed: int
+    count: int = Field(ge=1)
+    ids_sha256: Sha256
+
+
+class ProjectionSpec(_Frozen):
+    """How raw features become vectors: L2, PCA with or without whitening, L2 (Jegou and Chum, ECCV 2012)."""
+
+    components: int = Field(ge=1)
+    whiten: bool
+    solver: str
+    random_state: int
+    explained_variance: float = Field(ge=0, le=1.000001, description="Share of the variance the components keep")
+    sha256: Sha256 = Field(description="Of the release's projection.safetensors")
+    fitted_on: FittedOn
+
+
+class Manifest(_Frozen):
+    """Everything about a release. Its canonical JSON is hashed into the release's id."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    model: str
+    architecture: Architecture
+    weights: WeightsOrigin
+    preprocessing: Preprocessing
+    projection: ProjectionSpec
+    labels: tuple[str, ...] | None = Field(default=None, description="Class names in order, where it classifies")
+    recipe: dict[str, Any] | None = Field(default=None, description="How it was trained, where it was")
+    metrics: dict[str, float] = {}
+    parent: str | None = Field(default=None, description="The release it was trained from")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        check_model_name(self.model)
+        if self.projection.components > self.architecture.raw_dim:
+            raise ValueError("the projection has more components than the feature")
+        return self
+
+    @property
+    def dim(self) -> int:
+        """Components of a projected vector."""
+        return self.projection.components
+
+    @property
+    def release_id(self) -> str:
+        """`<model>-<first 10 hex digits of the SHA-256 of the canonical JSON>`."""
+        return f"{self.model}-{hashlib.sha256(self.canonical_json()).hexdigest()[:ID_DIGITS]}"
+
+    def canonical_json(self) -> bytes:
+        """The manifest as JSON with sorted keys and no spaces: the bytes that are hashed and stored."""
+        return json.dumps(
+            self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+        ).encode()
+
+    @classmethod
+    def parse(cls, data: bytes, *, release_id: str) -> Manifest:
+        """Read a stored manifest and hold it against the id it is stored under. Raises ReleaseCorrupt."""
+        try:
+            manifest = cls.model_validate_json(data)
+        except ValidationError as error:
+            faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()[:5])
+            raise ReleaseCorrupt(f"the manifest of release {release_id!r} is not valid: {faults}") from error
+        if manifest.release_id != release_id:
+            raise ReleaseCorrupt(
+                f"the manifest stored as release {release_id!r} is that of {manifest.release_id!r}; "
+                "restore the release or make it anew"
+            )
+        return manifest
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, as hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()

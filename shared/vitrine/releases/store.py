@@ -1,0 +1,146 @@
+"""Where releases live: one immutable folder each, on disk or on any storage fsspec knows. A release appears whole or
+not at all: on disk its folder is written aside, fsynced and renamed; on object storage, which has no rename, its
+manifest is written last and a folder without one is no release. Files are held against their hashes before use.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from vitrine.collections import RELEASE_ID, model_of_release
+from vitrine.errors import ReleaseCorrupt, ReleaseNotFound
+from vitrine.releases.manifest import Manifest, file_sha256
+
+MANIFEST_FILE: Final = "manifest.json"
+WEIGHTS_FILE: Final = "weights.safetensors"
+PROJECTION_FILE: Final = "projection.safetensors"
+
+
+class ReleaseStore:
+    """Releases under one fsspec URL. `cache_dir` keeps local copies of those that are not on this machine's disk."""
+
+    def __init__(self, url: str, *, cache_dir: Path) -> None:
+        self._fs: Any
+        self._fs, root = fsspec.core.url_to_fs(url)
+        self._root = PurePosixPath(root)
+        self._on_disk = isinstance(self._fs, LocalFileSystem)
+        self._cache_dir = cache_dir
+
+    def ids(self) -> list[str]:
+        """The ids of every whole release, sorted."""
+        self._fs.invalidate_cache()
+        try:
+            names = [PurePosixPath(name).name for name in self._fs.ls(str(self._root), detail=False)]
+        except FileNotFoundError:
+            return []
+        candidates = [name for name in names if RELEASE_ID.fullmatch(name)]
+        return sorted(name for name in candidates if self._fs.exists(self._path(name, MANIFEST_FILE)))
+
+    def manifest(self, release_id: str) -> Manifest:
+        """The manifest of a release. Raises ReleaseNotFound, ReleaseCorrupt."""
+        try:
+            model_of_release(release_id)
+            data: bytes = self._fs.cat_file(self._path(release_id, MANIFEST_FILE))
+        except Exception as error:
+            if isinstance(error, FileNotFoundError | NotADirectoryError) or not RELEASE_ID.fullmatch(release_id):
+                raise ReleaseNotFound(f"there is no release {release_id[:140]!r}") from error
+            raise
+        return Manifest.parse(data, release_id=release_id)
+
+    def newest(self, model: str) -> str | None:
+        """The release of `model` that was stored last, or None."""
+        own = [release_id for release_id in self.ids() if model_of_release(release_id) == model]
+        return max(own, key=lambda release_id: (self._stored_at(release_id), release_id), default=None)
+
+    def local_folder(self, release_id: str) -> Path:
+        """The release as a folder on this disk, fetched where it lies elsewhere, each file's hash checked.
+
+        Raises ReleaseNotFound, ReleaseCorrupt.
+        """
+        manifest = self.manifest(release_id)
+        if self._on_disk:
+            folder = Path(self._path(release_id))
+        else:
+            folder = self._cache_dir / release_id
+            if not (folder / MANIFEST_FILE).exists():
+                self._place(folder, lambda aside: self._fetch(release_id, aside))
+        for name, expected in ((WEIGHTS_FILE, manifest.weights.sha256), (PROJECTION_FILE, manifest.projection.sha256)):
+            try:
+                found = file_sha256(folder / name)
+            except FileNotFoundError as error:
+                raise ReleaseCorrupt(f"release {release_id!r} lacks its {name}; restore it or make it anew") from error
+            if found != expected:
+                if not self._on_disk:
+                    shutil.rmtree(folder, ignore_errors=True)
+                raise ReleaseCorrupt(
+                    f"the {name} of release {release_id!r} does not have the hash of its manifest; "
+                    "restore it or make the release anew"
+                )
+        return folder
+
+    def publish(self, manifest: Manifest, *, weights: Path, projection: Path) -> str:
+        """Store a release and return its id. Storing what is stored already changes nothing."""
+        release_id = manifest.release_id
+        if release_id in self.ids():
+            return release_id
+
+        def fill(aside: Path) -> None:
+            shutil.copyfile(weights, aside / WEIGHTS_FILE)
+            shutil.copyfile(projection, aside / PROJECTION_FILE)
+            (aside / MANIFEST_FILE).write_bytes(manifest.canonical_json())
+
+        if self._on_disk:
+            self._place(Path(self._path(release_id)), fill)
+            return release_id
+        self._fs.makedirs(self._path(release_id), exist_ok=True)
+        self._fs.put_file(str(weights), self._path(release_id, WEIGHTS_FILE))
+        self._fs.put_file(str(projection), self._path(release_id, PROJECTION_FILE))
+        self._fs.pipe_file(self._path(release_id, MANIFEST_FILE), manifest.canonical_json())
+        return release_id
+
+    def _path(self, release_id: str, name: str | None = None) -> str:
+        path = self._root / release_id
+        return str(path / name if name else path)
+
+    def _stored_at(self, release_id: str) -> float:
+        stored = self._fs.modified(self._path(release_id, MANIFEST_FILE))
+        return float(stored.timestamp())
+
+    def _fetch(self, release_id: str, aside: Path) -> None:
+        for name in (WEIGHTS_FILE, PROJECTION_FILE, MANIFEST_FILE):
+            self._fs.get_file(self._path(release_id, name), str(aside / name))
+
+    @staticmethod
+    def _place(folder: Path, fill: Callable[[Path], None]) -> None:
+        """Make `folder` appear with everything `fill` writes, after it is safe on the disk. The first one wins."""
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        aside = folder.parent / f".tmp-{uuid.uuid4().hex}"
+        aside.mkdir()
+        try:
+            fill(aside)
+            for path in (*aside.iterdir(), aside):
+                _fsync(path)
+            try:
+                aside.rename(folder)
+            except OSError:
+                if not (folder / MANIFEST_FILE).exists():
+                    raise
+            _fsync(folder.parent)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

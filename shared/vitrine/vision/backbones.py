@@ -1,0 +1,158 @@
+"""Backbones: timm's networks with the classifier cut off, and the three places their weights come from. A weights file
+is safetensors, which holds numbers and nothing that runs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import timm
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from vitrine.errors import ParameterInvalid, WeightsUnusable
+from vitrine.releases import Architecture, file_sha256
+from vitrine.releases.manifest import OptionValue
+from vitrine.vision.models import Cut, ModelEntry
+
+PRETRAINED: Final = "pretrained"
+_SEED: Final = re.compile(r"seed:(?P<seed>[0-9]{1,9})")
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A backbone in eval mode with its weights, and what the manifest says of the two."""
+
+    network: nn.Module
+    architecture: Architecture
+    weights_source: str
+    weights_source_sha256: str | None
+
+
+class ConvolutionsMean(nn.Module):
+    """The mean over the map of a network's convolution stack: (N, 3, H, W) in, (N, channels) out."""
+
+    def __init__(self, features: nn.Module) -> None:
+        super().__init__()
+        self.features = features
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        maps: torch.Tensor = self.features(pixels)
+        return maps.mean(dim=(2, 3))
+
+
+def load_backbone(entry: ModelEntry, *, weights: str, options: Mapping[str, OptionValue]) -> Loaded:
+    """Build a model's backbone with `weights`: `pretrained` (timm's, fetched from its hub), `seed:N` (random, the same
+    for the same N) or the path of a safetensors file. A classifier in the file is left out.
+
+    Raises ParameterInvalid for options timm does not take, WeightsUnusable.
+    """
+    seeded = _SEED.fullmatch(weights)
+    source_sha256 = None
+    if weights == PRETRAINED:
+        network = _pretrained(entry, options)
+        source = f"pretrained:{entry.timm}"
+    elif seeded:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(seeded["seed"]))
+            network = _build(entry.timm, options, entry.cut)
+        source = weights
+    else:
+        path = Path(weights)
+        network = _build(entry.timm, options, entry.cut)
+        _load_file(network, path)
+        source = f"file:{path.name}"
+        source_sha256 = file_sha256(path)
+    network.eval()
+    architecture = Architecture(
+        timm_name=entry.timm, options=dict(options), cut=entry.cut, raw_dim=_raw_dim(network, entry.timm)
+    )
+    return Loaded(network, architecture, source, source_sha256)
+
+
+def restore_backbone(architecture: Architecture, weights: Path) -> nn.Module:
+    """The backbone of a release, in eval mode, from its own weights file. Raises WeightsUnusable."""
+    network = _build(architecture.timm_name, architecture.options, architecture.cut)
+    _load_file(network, weights)
+    return network.eval()
+
+
+def save_weights(network: nn.Module, path: Path) -> None:
+    """Write a network's weights and statistics as safetensors. Tensors are copied, since some share memory."""
+    state = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in network.state_dict().items()}
+    save_file(state, path)
+
+
+def _pretrained(entry: ModelEntry, options: Mapping[str, OptionValue]) -> nn.Module:
+    try:
+        return _build(entry.timm, options, entry.cut, pretrained=True)
+    except ParameterInvalid:
+        raise
+    except Exception as error:  # the hub's client, the network below it and timm each raise their own
+        raise WeightsUnusable(
+            f"the pretrained weights of {entry.timm} cannot be fetched ({type(error).__name__}): "
+            "give this machine a way to the hub, or a weights file"
+        ) from error
+
+
+def _build(timm_name: str, options: Mapping[str, OptionValue], cut: Cut, *, pretrained: bool = False) -> nn.Module:
+    arguments: dict[str, Any] = dict(options)
+    try:
+        network: nn.Module = timm.create_model(timm_name, pretrained=pretrained, num_classes=0, **arguments)
+    except (TypeError, ValueError, KeyError, RuntimeError, AttributeError) as error:
+        if pretrained and not options:
+            raise
+        raise ParameterInvalid(f"timm cannot build {timm_name} with the options {dict(options)}: {error}") from error
+    return _cut(network, timm_name, cut)
+
+
+def _cut(network: nn.Module, timm_name: str, cut: Cut) -> nn.Module:
+    if cut == "convolutions_mean":
+        features = getattr(network, "features", None)
+        if not isinstance(features, nn.Module):
+            raise ParameterInvalid(f"{timm_name} has no convolution stack to take the mean of")
+        return ConvolutionsMean(features)
+    if cut == "pooled_before_last_activation":
+        last_block = list(network.get_submodule("layer4").children())[-1]
+        # A bottleneck adds the shortcut and then calls its last activation: act3, or act2 in a basic block.
+        name = "act3" if hasattr(last_block, "act3") else "act2"
+        setattr(last_block, name, nn.Identity())
+    return network
+
+
+def _load_file(network: nn.Module, path: Path) -> None:
+    try:
+        stored = load_file(path)
+    except FileNotFoundError as error:
+        raise WeightsUnusable(f"there is no weights file {path.name!r}") from error
+    except (SafetensorError, OSError, ValueError) as error:
+        raise WeightsUnusable(f"{path.name!r} cannot be read as a safetensors file: {error}") from error
+    wanted = network.state_dict()
+    missing = [name for name in wanted if name not in stored and not name.endswith("num_batches_tracked")]
+    misfits = [name for name in wanted if name in stored and stored[name].shape != wanted[name].shape]
+    if missing or misfits:
+        wrong = f"lacks {missing[:3]}" if missing else f"has other shapes for {misfits[:3]}"
+        raise WeightsUnusable(
+            f"{path.name!r} does not fit the architecture: it {wrong} ({len(missing + misfits)} in all)"
+        )
+    network.load_state_dict({name: stored[name] for name in wanted if name in stored}, strict=False)
+
+
+def _raw_dim(network: nn.Module, timm_name: str) -> int:
+    """Components of the feature, found by running a small picture through: timm's own count does not know our cuts."""
+    side = 96
+    with torch.inference_mode():
+        try:
+            features = network(torch.zeros(1, 3, side, side))
+        except (RuntimeError, AssertionError):  # a network that takes one input size only
+            size = timm.get_pretrained_cfg_value(timm_name, "input_size") or (3, 224, 224)
+            features = network(torch.zeros(1, *size))
+    if features.dim() != 2:
+        raise ParameterInvalid(f"{timm_name} gives no single feature vector for a picture")
+    return int(features.shape[1])

@@ -1,0 +1,69 @@
+"""Making a release out of a backbone and a fitted projection: its files are written aside, hashed, and stored whole."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+from vitrine.releases import (
+    PROJECTION_FILE,
+    WEIGHTS_FILE,
+    FittedOn,
+    Manifest,
+    Preprocessing,
+    ProjectionSpec,
+    ReleaseStore,
+    WeightsOrigin,
+    file_sha256,
+)
+from vitrine.vision.backbones import Loaded, save_weights
+from vitrine.vision.projection import Fit
+
+
+def fitted_on(dataset: str, ids: Iterable[str], *, part: Literal["train", "all"], seed: int) -> FittedOn:
+    """The record of what a projection was fitted on."""
+    ordered = sorted(ids)
+    digest = hashlib.sha256("\n".join(ordered).encode()).hexdigest()
+    return FittedOn(dataset=dataset, part=part, seed=seed, count=len(ordered), ids_sha256=digest)
+
+
+def make_release(
+    store: ReleaseStore,
+    model: str,
+    backbone: Loaded,
+    fit: Fit,
+    *,
+    rules: Preprocessing,
+    trained_on: FittedOn,
+    whiten: bool,
+    random_state: int,
+) -> str:
+    """Store a release and return its id. The same inputs give the same id, and a second call changes nothing."""
+    with tempfile.TemporaryDirectory(prefix="vitrine-release-") as folder:
+        weights, projection = Path(folder, WEIGHTS_FILE), Path(folder, PROJECTION_FILE)
+        save_weights(backbone.network, weights)
+        fit.arrays.save(projection)
+        manifest = Manifest(
+            model=model,
+            architecture=backbone.architecture,
+            weights=WeightsOrigin(
+                source=backbone.weights_source,
+                source_sha256=backbone.weights_source_sha256,
+                sha256=file_sha256(weights),
+                size_bytes=weights.stat().st_size,
+            ),
+            preprocessing=rules,
+            projection=ProjectionSpec(
+                components=fit.arrays.components.shape[0],
+                whiten=whiten,
+                solver=fit.solver,
+                random_state=random_state,
+                explained_variance=fit.explained_variance,
+                sha256=file_sha256(projection),
+                fitted_on=trained_on,
+            ),
+        )
+        return store.publish(manifest, weights=weights, projection=projection)

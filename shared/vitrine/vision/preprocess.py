@@ -1,0 +1,69 @@
+"""From a picture file to the network's input, by the rules a release's manifest records. Pixels stay 8-bit until they
+are on the device, where `Normalise` scales them: a quarter of the bytes to move, and the same in every service.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torch import nn
+
+from vitrine.errors import ReleaseCorrupt
+from vitrine.images import DECODE_RULES_VERSION, decode_image
+from vitrine.releases import Preprocessing
+
+Pixels = npt.NDArray[np.uint8]
+_INTERPOLATIONS: Final = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+
+
+class Preprocessor:
+    """Picture bytes in, the network's square of pixels out. Any number of threads may share it."""
+
+    def __init__(self, rules: Preprocessing) -> None:
+        if rules.decode_rules_version != DECODE_RULES_VERSION:
+            raise ReleaseCorrupt(
+                f"the release was made with decode rules {rules.decode_rules_version}, this Vitrine has "
+                f"{DECODE_RULES_VERSION}: its vectors would not fit; make the release anew"
+            )
+        self._rules = rules
+        self._interpolation = _INTERPOLATIONS[rules.interpolation]
+
+    def __call__(self, data: bytes) -> Pixels:
+        """Decode, resize the short side, cut the middle square: (input_px, input_px, 3) uint8. Raises ImageRejected."""
+        return self.fit(decode_image(data, target_px=self._rules.resize_px))
+
+    def fit(self, image: Image.Image) -> Pixels:
+        """The same from a decoded RGB picture.
+
+        Resizing and cropping are one step: only the part of the picture that survives the crop is resampled.
+        """
+        width, height = image.size
+        side = self._rules.input_px
+        scale = self._rules.resize_px / min(width, height)
+        cut = min(side / scale, width, height)  # rounding must not push the box over an edge
+        left, top = (width - cut) / 2, (height - cut) / 2
+        square = image.resize((side, side), self._interpolation, box=(left, top, left + cut, top + cut))
+        return np.asarray(square)
+
+
+class Normalise(nn.Module):
+    """8-bit pixels as the network wants them: scaled to 0..1, less the mean, over the deviation."""
+
+    def __init__(self, rules: Preprocessing, *, dtype: torch.dtype = torch.float32) -> None:
+        super().__init__()
+        mean = torch.tensor(rules.mean).view(1, 3, 1, 1)
+        std = torch.tensor(rules.std).view(1, 3, 1, 1)
+        self.register_buffer("scale", 1.0 / (255.0 * std), persistent=False)
+        self.register_buffer("shift", -mean / std, persistent=False)
+        self.dtype = dtype
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """(N, H, W, 3) uint8 in, (N, 3, H, W) in channels-last memory out: the permutation moves no byte."""
+        planes = pixels.permute(0, 3, 1, 2)
+        scale: torch.Tensor = self.scale  # type: ignore[assignment]
+        shift: torch.Tensor = self.shift  # type: ignore[assignment]
+        return torch.addcmul(shift, planes.to(torch.float32), scale).to(self.dtype)

@@ -1,0 +1,68 @@
+"""The Qdrants under test: the local one, and the real server where Docker has its image."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+from qdrant_client import QdrantClient, models
+
+from harness.circle import DIM, points
+from harness.containers import QDRANT_IMAGE, QdrantBackend, require_image
+from harness.processes import LocalQdrant
+
+
+@pytest.fixture(
+    scope="session", params=["local", pytest.param("server", marks=pytest.mark.docker)], ids=["local", "server"]
+)
+def qdrant_backend(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[QdrantBackend]:
+    if request.param == "local":
+        process = LocalQdrant(tmp_path_factory.mktemp("qdrant"))
+        yield QdrantBackend("local", process.url)
+        process.kill()
+        return
+    image = require_image(QDRANT_IMAGE)
+    from testcontainers.qdrant import QdrantContainer
+
+    with QdrantContainer(image) as container:
+        yield QdrantBackend("server", f"http://{container.get_container_host_ip()}:{container.get_exposed_port(6333)}")
+
+
+@pytest.fixture(scope="session")
+def qdrant(qdrant_backend: QdrantBackend) -> Iterator[QdrantClient]:
+    connection = QdrantClient(qdrant_backend.url, timeout=30)
+    yield connection
+    connection.close()
+
+
+@pytest.fixture
+def empty(qdrant: QdrantClient) -> Iterator[str]:
+    """A collection with strict mode and payload indexes, as Vitrine makes them, and no points."""
+    name = f"contract.{uuid.uuid4().hex}"
+    qdrant.create_collection(
+        name,
+        vectors_config=models.VectorParams(size=DIM, distance=models.Distance.COSINE),
+        strict_mode_config=models.StrictModeConfig(
+            enabled=True, max_query_limit=100, unindexed_filtering_retrieve=False, filter_max_conditions=10
+        ),
+        metadata={"vitrine": 1, "state": "building"},
+    )
+    for field, kind in (
+        ("gender", models.PayloadSchemaType.KEYWORD),
+        ("season", models.PayloadSchemaType.KEYWORD),
+        ("tags", models.PayloadSchemaType.KEYWORD),
+        ("year", models.PayloadSchemaType.INTEGER),
+        ("price", models.PayloadSchemaType.FLOAT),
+        ("sale", models.PayloadSchemaType.BOOL),
+    ):
+        qdrant.create_payload_index(name, field, field_schema=kind, wait=True)
+    yield name
+    qdrant.delete_collection(name)
+
+
+@pytest.fixture
+def collection(qdrant: QdrantClient, empty: str) -> str:
+    """The same with its points."""
+    assert qdrant.upsert(empty, points=points(), wait=True).status == models.UpdateStatus.COMPLETED
+    return empty

@@ -1,0 +1,41 @@
+"""The embedder against its own OpenAPI document."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from schemathesis import Case
+
+from embedder.openapi import document_text
+from harness.embedder import Embedder
+from harness.openapi import check_operation, operations
+from vitrine.embedding.wire import DEADLINE_HEADER
+
+PAGE = Path(__file__).parents[2] / "docs" / "openapi" / "embedder.json"
+
+
+@pytest.fixture(scope="module")
+def embedder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedder]:
+    embedder = Embedder(tmp_path_factory.mktemp("embedder-openapi"))
+    yield embedder
+    embedder.kill()
+
+
+def test_the_page_in_docs_is_the_document_of_the_code() -> None:
+    assert PAGE.read_text() == document_text(), "run 'make docs'"
+
+
+@pytest.mark.parametrize("operation", operations(json.loads(PAGE.read_text())))
+def test_no_input_is_answered_by_a_defect(embedder: Embedder, operation: str) -> None:
+    check_operation(embedder.url, operation, max_examples=30, amend=without_deadline)
+
+
+def without_deadline(case: Case[Any]) -> None:
+    """A deadline of a millisecond is rightly answered 504; whether one passes is chance."""
+    headers: dict[str, Any] = case.headers or {}
+    for name in [name for name in headers if name.lower() == DEADLINE_HEADER.lower()]:
+        del headers[name]

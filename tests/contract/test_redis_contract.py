@@ -1,0 +1,152 @@
+"""What Vitrine asks of Redis, asked of the server that the local system starts and of the official image."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+import redis
+
+from harness.containers import REDIS_IMAGE, require_image
+from harness.processes import Redis
+from harness.waiting import wait_until
+from vitrine.jobs import BatchOutcome, JobFault, JobKind, JobStore, open_redis
+from vitrine.jobs import lua as scripts
+
+
+@dataclass(frozen=True)
+class RedisBackend:
+    """A Redis under test; `process` where it is ours to kill."""
+
+    url: str
+    process: Redis | None
+
+
+@pytest.fixture(
+    scope="session", params=["local", pytest.param("server", marks=pytest.mark.docker)], ids=["local", "server"]
+)
+def backend(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisBackend]:
+    if request.param == "local":
+        process = Redis(tmp_path_factory.mktemp("redis"))
+        yield RedisBackend(process.url, process)
+        process.kill()
+        return
+    image = require_image(REDIS_IMAGE)
+    from testcontainers.redis import RedisContainer
+
+    with RedisContainer(image).with_command("redis-server --appendonly yes --appendfsync always") as container:
+        address = f"{container.get_container_host_ip()}:{container.get_exposed_port(6379)}"
+        yield RedisBackend(f"redis://{address}/0", None)
+
+
+@pytest.fixture
+def client(backend: RedisBackend) -> Iterator[redis.Redis]:
+    connection = open_redis(backend.url)
+    connection.flushdb()
+    yield connection
+    connection.close()
+
+
+def test_nothing_is_evicted_and_every_write_is_logged(client: redis.Redis) -> None:
+    assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
+    assert client.config_get("appendonly") == {"appendonly": "yes"}
+    assert client.config_get("appendfsync") == {"appendfsync": "always"}
+
+
+def test_a_key_set_if_absent_belongs_to_one_and_expires(client: redis.Redis) -> None:
+    assert client.set("lock", "first", nx=True, px=150)
+    assert client.set("lock", "second", nx=True, px=150) is None
+    assert client.get("lock") == b"first"
+    assert 0 < client.pttl("lock") <= 150
+    wait_until(lambda: client.set("lock", "second", nx=True, px=60_000), deadline_s=10, what="the expiry")
+    assert client.get("lock") == b"second"
+
+
+def test_a_field_set_if_absent_counts_once_however_many_try(backend: RedisBackend, client: redis.Redis) -> None:
+    won: list[int] = []
+    barrier = threading.Barrier(4)
+
+    def compete(number: int) -> None:
+        with open_redis(backend.url) as own:
+            barrier.wait()
+            won.extend(field for field in range(50) if own.hsetnx("batches", str(field), str(number)))
+
+    threads = [threading.Thread(target=compete, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert sorted(won) == list(range(50))
+    assert client.hlen("batches") == 50
+
+
+def test_the_scripts_are_taken_and_see_the_servers_clock(client: redis.Redis) -> None:
+    lease = client.register_script(scripts.ACQUIRE)
+    client.hset("job", "record", "{}")
+    keys = ["leases", "tokens", "deferred", "job"]
+    assert lease(keys=keys, args=["batch-1", 60_000]) == 1
+    assert lease(keys=keys, args=["batch-1", 60_000]) == 0
+    assert client.register_script(scripts.HELD)(keys=["leases"]) == [b"batch-1"]
+    seconds, _ = client.time()
+    assert abs(float(client.zscore("leases", "batch-1") or 0) - (seconds + 60) * 1000) < 2_000
+    client.script_flush()
+    assert lease(keys=keys, args=["batch-2", 60_000]) == 1, "a script that the server forgot is sent again"
+
+
+def test_a_batch_is_counted_once_in_one_atomic_step(client: redis.Redis) -> None:
+    store = JobStore(client)
+    record, created = store.create(JobKind.INDEX, {"dataset": "shop"}, idempotency_key="once")
+    assert created
+    assert store.create(JobKind.INDEX, {"dataset": "shop"}, idempotency_key="once") == (record, False)
+    store.update(record.id, lambda known: known.started(phase="embedding"))
+    outcome = BatchOutcome(done=7, faults=(JobFault(product_id="3", kind="image_truncated", detail="cut off"),))
+    for _ in range(2):
+        store.finish_batch(record.id, 0, outcome)
+    progress = store.get(record.id).progress
+    assert (progress.done, progress.failed) == (7, 1)
+
+
+def test_a_change_is_published_to_whoever_listens(backend: RedisBackend, client: redis.Redis) -> None:
+    store = JobStore(client)
+    record, _ = store.create(JobKind.INDEX, {"dataset": "shop"})
+    with open_redis(backend.url) as listener, listener.pubsub(ignore_subscribe_messages=True) as subscription:
+        subscription.subscribe(f"vitrine:job:{record.id}:events")
+        wait_until(lambda: client.pubsub_numsub(f"vitrine:job:{record.id}:events")[0][1] == 1, what="subscription")
+        store.update(record.id, lambda known: known.started(phase="embedding"))
+        message = wait_until(lambda: subscription.get_message(timeout=0.1), what="the message")
+    assert int(message["data"]) >= 2
+
+
+def test_acknowledged_writes_survive_kill_9(backend: RedisBackend, client: redis.Redis) -> None:
+    if backend.process is None:
+        pytest.skip("only a server that this test started may be killed")
+    acknowledged: list[int] = []
+    enough = threading.Event()
+
+    def write() -> None:
+        own = redis.Redis.from_url(backend.url)
+        for number in range(1_000_000):
+            try:
+                own.rpush("queue", number)
+            except redis.RedisError:
+                break
+            acknowledged.append(number)
+            if len(acknowledged) == 200:
+                enough.set()
+        own.close()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    assert enough.wait(30)
+    backend.process.kill()
+    writer.join(30)
+    backend.process.start()
+    backend.process.wait_ready()
+    kept = [int(item) for item in client.lrange("queue", 0, -1)]
+    # The last one may have been written and not yet acknowledged.
+    assert kept[: len(acknowledged)] == acknowledged
+    assert len(kept) <= len(acknowledged) + 1
+    assert time.time() - client.time()[0] < 5

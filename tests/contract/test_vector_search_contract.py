@@ -1,0 +1,229 @@
+"""What Vitrine asks of Qdrant about filters and searches, asked of the local one and of the real server."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import uuid
+
+import pytest
+from qdrant_client import AsyncQdrantClient, QdrantClient, models
+from qdrant_client.http.exceptions import UnexpectedResponse
+
+from harness.circle import IDS, POINTS, field, must, number_of, unit, vector
+from harness.containers import QdrantBackend
+
+EXACT = models.SearchParams(exact=True)
+
+
+class TestFilters:
+    @pytest.mark.parametrize(
+        ("condition", "expected"),
+        [
+            (must(field("gender", "Men")), [n for n in range(POINTS) if n % 3 == 0]),
+            (must(field("year", 2004)), [n for n in range(POINTS) if n % 10 == 4]),
+            (must(field("sale", True)), [n for n in range(POINTS) if n % 2 == 0]),
+            (must(field("tags", "odd")), [n for n in range(POINTS) if n % 2 == 1]),
+            (
+                must(models.FieldCondition(key="gender", match=models.MatchAny(any=["Men", "Boys"]))),
+                [n for n in range(POINTS) if n % 3 != 1],
+            ),
+            (
+                must(models.FieldCondition(key="year", match=models.MatchExcept(**{"except": [2000, 2001]}))),
+                [n for n in range(POINTS) if n % 10 > 1],
+            ),
+            (
+                must(models.FieldCondition(key="price", range=models.Range(gt=2.0, lte=4.0))),
+                [5, 6, 7, 8],
+            ),
+            (must(models.HasIdCondition(has_id=[IDS[3], IDS[8]])), [3, 8]),
+            (
+                models.Filter(must_not=[models.IsEmptyCondition(is_empty=models.PayloadField(key="season"))]),
+                list(range(5)),
+            ),
+            (must(models.IsNullCondition(is_null=models.PayloadField(key="note"))), [0]),
+            (
+                models.Filter(
+                    must=[models.Filter(should=[field("season", "Summer"), field("year", 2009)])],
+                    must_not=[field("gender", "Men")],
+                ),
+                [n for n in range(POINTS) if (n < 5 or n % 10 == 9) and n % 3 != 0],
+            ),
+            (
+                models.Filter(
+                    min_should=models.MinShould(
+                        conditions=[field("season", "Summer"), field("gender", "Men"), field("sale", True)],
+                        min_count=3,
+                    )
+                ),
+                [0],
+            ),
+        ],
+    )
+    def test_a_filter_selects_what_it_says(
+        self, qdrant: QdrantClient, collection: str, condition: models.Filter, expected: list[int]
+    ) -> None:
+        assert matching(qdrant, collection, condition) == expected
+        assert qdrant.count(collection, condition, exact=True).count == len(expected)
+
+    def test_a_filter_on_a_field_without_an_index_is_refused(self, qdrant: QdrantClient, collection: str) -> None:
+        unindexed = must(models.Filter(should=[field("secret", 1)]))
+        for call in (
+            lambda: qdrant.query_points(collection, query=vector(0), query_filter=unindexed),
+            lambda: qdrant.count(collection, unindexed),
+            lambda: qdrant.scroll(collection, unindexed),
+            lambda: qdrant.facet(collection, "gender", facet_filter=unindexed),
+        ):
+            with pytest.raises(UnexpectedResponse, match="Index required but not found") as refusal:
+                call()
+            assert refusal.value.status_code == 400
+
+    def test_limits_of_strict_mode_are_kept(self, qdrant: QdrantClient, collection: str) -> None:
+        for call in (
+            lambda: qdrant.query_points(collection, query=vector(0), limit=101),
+            lambda: qdrant.scroll(collection, limit=101),
+            lambda: qdrant.count(collection, must(*(field("year", n) for n in range(11)))),
+        ):
+            with pytest.raises(UnexpectedResponse) as refusal:
+                call()
+            assert refusal.value.status_code == 400
+
+    def test_facets_count_the_values(self, qdrant: QdrantClient, collection: str) -> None:
+        hits = qdrant.facet(collection, "gender", exact=True, facet_filter=must(field("season", "Summer"))).hits
+        assert {hit.value: hit.count for hit in hits} == {"Men": 2, "Women": 2, "Boys": 1}
+        assert [hit.count for hit in qdrant.facet(collection, "year", exact=True, limit=3).hits] == [6, 6, 6]
+        with pytest.raises(UnexpectedResponse) as refusal:
+            qdrant.facet(collection, "secret", exact=True)
+        assert refusal.value.status_code == 400
+
+
+class TestSearch:
+    def test_the_nearest_come_first_with_their_cosine(self, qdrant: QdrantClient, collection: str) -> None:
+        answer = qdrant.query_points(collection, query=vector(10.2), limit=3, search_params=EXACT, with_payload=False)
+        assert numbers(answer) == [10, 11, 9]
+        assert answer.points[0].score == pytest.approx(math.cos(2 * math.pi * 0.2 / POINTS), abs=1e-5)
+        assert answer.points[0].payload is None
+        assert answer.points[0].vector is None
+
+    def test_payload_and_vectors_are_sent_when_asked_for(self, qdrant: QdrantClient, collection: str) -> None:
+        best = qdrant.query_points(
+            collection, query=vector(4), limit=1, with_payload=["year"], with_vectors=True
+        ).points[0]
+        assert best.payload == {"year": 2004}
+        assert best.vector == pytest.approx(unit(4), abs=1e-6)
+
+    def test_an_offset_pages_through_the_answer(self, qdrant: QdrantClient, collection: str) -> None:
+        whole = numbers(qdrant.query_points(collection, query=vector(10.2), limit=9, search_params=EXACT))
+        paged = numbers(qdrant.query_points(collection, query=vector(10.2), limit=6, offset=3, search_params=EXACT))
+        assert paged == whole[3:]
+
+    def test_a_score_threshold_cuts_the_answer(self, qdrant: QdrantClient, collection: str) -> None:
+        least = math.cos(2 * math.pi * 2.5 / POINTS)
+        answer = qdrant.query_points(collection, query=vector(10), limit=50, score_threshold=least)
+        assert sorted(numbers(answer)) == [8, 9, 10, 11, 12]
+
+    @pytest.mark.parametrize(
+        "params",
+        [
+            models.SearchParams(exact=True),
+            models.SearchParams(hnsw_ef=64),
+            models.SearchParams(hnsw_ef=64, acorn=models.AcornSearchParams(enable=True, max_selectivity=1.0)),
+        ],
+        ids=["exact", "ef", "acorn"],
+    )
+    def test_a_filtered_search_finds_the_nearest_that_match(
+        self, qdrant: QdrantClient, collection: str, params: models.SearchParams
+    ) -> None:
+        answer = qdrant.query_points(
+            collection, query=vector(10.2), query_filter=must(field("gender", "Men")), limit=3, search_params=params
+        )
+        assert numbers(answer) == [9, 12, 6]
+
+    def test_a_search_by_id_leaves_the_point_out(self, qdrant: QdrantClient, collection: str) -> None:
+        answer = qdrant.query_points(collection, query=IDS[10], limit=2, search_params=EXACT)
+        assert sorted(numbers(answer)) == [9, 11]
+        with pytest.raises(UnexpectedResponse, match="No point with id") as refusal:
+            qdrant.query_points(collection, query=str(uuid.uuid4()), limit=2)
+        assert refusal.value.status_code == 404
+
+    def test_the_average_of_examples_finds_what_lies_between(self, qdrant: QdrantClient, collection: str) -> None:
+        recommend = models.RecommendInput(positive=[IDS[10], IDS[14]])
+        answer = qdrant.query_points(collection, query=models.RecommendQuery(recommend=recommend), limit=3)
+        assert numbers(answer)[0] == 12
+        assert sorted(numbers(answer)) == [11, 12, 13]
+
+    def test_a_negative_example_pushes_away(self, qdrant: QdrantClient, collection: str) -> None:
+        recommend = models.RecommendInput(positive=[vector(10)], negative=[IDS[14]])
+        answer = qdrant.query_points(collection, query=models.RecommendQuery(recommend=recommend), limit=1)
+        assert numbers(answer)[0] < 10
+
+    def test_the_best_score_strategy_takes_the_nearest_to_any_example(
+        self, qdrant: QdrantClient, collection: str
+    ) -> None:
+        recommend = models.RecommendInput(
+            positive=[IDS[10], IDS[40]], negative=[IDS[25]], strategy=models.RecommendStrategy.BEST_SCORE
+        )
+        answer = qdrant.query_points(collection, query=models.RecommendQuery(recommend=recommend), limit=4)
+        assert sorted(numbers(answer)) == [9, 11, 39, 41]
+
+    def test_recommending_from_nothing_is_refused(self, qdrant: QdrantClient, collection: str) -> None:
+        recommend = models.RecommendInput(positive=[], negative=[IDS[0]])
+        with pytest.raises(UnexpectedResponse) as refusal:
+            qdrant.query_points(collection, query=models.RecommendQuery(recommend=recommend), limit=4)
+        assert refusal.value.status_code == 400
+
+    def test_a_diverse_search_leaves_the_neighbourhood(self, qdrant: QdrantClient, collection: str) -> None:
+        diverse = models.NearestQuery(nearest=vector(10), mmr=models.Mmr(diversity=0.9, candidates_limit=POINTS))
+        answer = qdrant.query_points(collection, query=diverse, limit=3)
+        assert numbers(answer)[0] == 10
+        assert max(min(abs(n - 10), POINTS - abs(n - 10)) for n in numbers(answer)) > 5
+
+    def test_several_queries_in_one_request_are_answered_in_order(self, qdrant: QdrantClient, collection: str) -> None:
+        answers = qdrant.query_batch_points(
+            collection,
+            [
+                models.QueryRequest(query=vector(n), limit=1, params=EXACT, filter=None, with_payload=["product_id"])
+                for n in (3, 33)
+            ],
+        )
+        assert [numbers(answer) for answer in answers] == [[3], [33]]
+        assert answers[1].points[0].payload == {"product_id": "33"}
+
+    def test_groups_hold_the_best_of_each_value(self, qdrant: QdrantClient, collection: str) -> None:
+        answer = qdrant.query_points_groups(
+            collection, "gender", query=vector(9.1), limit=3, group_size=2, with_payload=["gender"], search_params=EXACT
+        )
+        found = {group.id: [number_of(hit.id) for hit in group.hits] for group in answer.groups}
+        assert list(found) == ["Men", "Women", "Boys"]
+        assert found == {"Men": [9, 12], "Women": [10, 7], "Boys": [8, 11]}
+        assert answer.groups[0].hits[0].payload == {"gender": "Men"}
+
+    def test_groups_reach_far_for_a_rare_value(self, qdrant: QdrantClient, collection: str) -> None:
+        # The only points of this season are on the far side: the first answers are all of one group.
+        qdrant.set_payload(collection, {"season": "Winter"}, points=[*IDS[20:50]], wait=True)
+        answer = qdrant.query_points_groups(
+            collection, "season", query=vector(35), limit=2, group_size=1, search_params=EXACT
+        )
+        assert [(group.id, number_of(group.hits[0].id)) for group in answer.groups] == [("Winter", 35), ("Summer", 0)]
+
+    def test_the_async_client_gets_the_same_answers(self, qdrant_backend: QdrantBackend, collection: str) -> None:
+        async def ask() -> list[list[int]]:
+            connection = AsyncQdrantClient(qdrant_backend.url, timeout=30)
+            try:
+                answers = await asyncio.gather(
+                    *(connection.query_points(collection, query=vector(n), limit=1) for n in range(POINTS))
+                )
+            finally:
+                await connection.close()
+            return [numbers(answer) for answer in answers]
+
+        assert asyncio.run(ask()) == [[n] for n in range(POINTS)]
+
+
+def numbers(answer: models.QueryResponse) -> list[int]:
+    return [number_of(point.id) for point in answer.points]
+
+
+def matching(qdrant: QdrantClient, collection: str, condition: models.Filter) -> list[int]:
+    found, _ = qdrant.scroll(collection, scroll_filter=condition, limit=100)
+    return sorted(number_of(record.id) for record in found)

@@ -1,0 +1,282 @@
+"""The local Qdrant killed, stopped and doubled: what it acknowledged stays, and it answers all the while."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from qdrant_client import QdrantClient, models
+
+from harness.processes import LocalQdrant
+from harness.waiting import wait_until
+
+DIM = 64
+BULK = 6_000
+BATCH = 500
+# So low that the bulk is worth a search graph; building it takes some seconds.
+INDEXING_THRESHOLD_KB = 500
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[LocalQdrant]:
+    process = LocalQdrant(tmp_path)
+    yield process
+    process.kill()
+
+
+@pytest.fixture
+def client(server: LocalQdrant) -> Iterator[QdrantClient]:
+    connection = QdrantClient(server.url, timeout=30, check_compatibility=False)
+    yield connection
+    connection.close()
+
+
+def create(client: QdrantClient, name: str, *, threshold_kb: int = INDEXING_THRESHOLD_KB) -> None:
+    client.create_collection(
+        name,
+        vectors_config=models.VectorParams(size=DIM, distance=models.Distance.COSINE),
+        optimizers_config=models.OptimizersConfigDiff(indexing_threshold=threshold_kb),
+    )
+    client.create_payload_index(name, "kind", field_schema=models.PayloadSchemaType.KEYWORD, wait=True)
+
+
+def upsert(client: QdrantClient, name: str, ids: range, *, kind: str = "bulk") -> None:
+    generator = random.Random(ids.start)
+    batch = models.Batch(
+        ids=list(ids),
+        vectors=[[generator.gauss(0, 1) for _ in range(DIM)] for _ in ids],
+        payloads=[{"kind": kind} for _ in ids],
+    )
+    assert client.upsert(name, batch, wait=True).status == models.UpdateStatus.COMPLETED
+
+
+def fill(client: QdrantClient, name: str) -> None:
+    for start in range(0, BULK, BATCH):
+        upsert(client, name, range(start, start + BATCH))
+
+
+def shard_folders(folder: Path) -> list[Path]:
+    return sorted((folder / "storage" / "collections").glob("*/shards/*"))
+
+
+def optimizer_children() -> list[int]:
+    """The processes that run an optimizer, whoever started them."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (process / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if b"vitrine_local.qdrant.optimizer_child" in command:
+            found.append(int(process.name))
+    return found
+
+
+def child_of(server: LocalQdrant) -> int:
+    """The optimizer child of the server, awaited."""
+
+    def look() -> int:
+        for pid in optimizer_children():
+            if f"PPid:\t{server.pid}\n" in Path(f"/proc/{pid}/status").read_text():
+                return pid
+        return 0
+
+    return wait_until(look, what="the optimizer's child")
+
+
+def is_gone(pid: int) -> Callable[[], bool]:
+    return lambda: pid not in optimizer_children()
+
+
+def is_green(client: QdrantClient, name: str) -> Callable[[], bool]:
+    return lambda: client.get_collection(name).status == models.CollectionStatus.GREEN
+
+
+def test_acknowledged_points_survive_kill_9(server: LocalQdrant, client: QdrantClient) -> None:
+    create(client, "shop")
+    acknowledged: list[int] = []
+    enough = threading.Event()
+
+    def write() -> None:
+        for start in range(0, 1_000_000, 20):
+            try:
+                upsert(client, "shop", range(start, start + 20))
+            except Exception:
+                return
+            acknowledged.append(start)
+            if len(acknowledged) == 30:
+                enough.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    assert enough.wait(30)
+    server.kill()
+    writer.join(30)
+    server.start()
+    server.wait_ready()
+    expected = [number for start in acknowledged for number in range(start, start + 20)]
+    found = client.retrieve("shop", ids=expected, with_vectors=True)
+    assert sorted(record.id for record in found) == expected
+    assert all(record.payload == {"kind": "bulk"} and len(record.vector or ()) == DIM for record in found)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the child is tied to its parent's life on Linux alone")
+def test_a_server_killed_while_it_optimizes_loses_nothing_and_finishes_later(
+    server: LocalQdrant, client: QdrantClient, tmp_path: Path
+) -> None:
+    create(client, "shop")
+    fill(client, "shop")
+    child = child_of(server)
+    os.kill(server.pid, signal.SIGKILL)
+    server.popen.wait()
+    wait_until(is_gone(child), deadline_s=1.5, what="the child's end, long before its work is done")
+    server.start()
+    server.wait_ready()
+    assert client.count("shop").count == BULK
+    wait_until(is_green(client, "shop"), deadline_s=120, what="the finished graph")
+    info = client.get_collection("shop")
+    assert (info.points_count, info.indexed_vectors_count) == (BULK, BULK)
+    assert info.payload_schema["kind"].points == BULK
+    wait_until(lambda: len(shard_folders(tmp_path)) == 1, what="the removal of the replaced shard")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the child is looked up in /proc")
+def test_a_child_that_is_killed_does_no_harm(server: LocalQdrant, client: QdrantClient, tmp_path: Path) -> None:
+    create(client, "shop")
+    fill(client, "shop")
+    os.kill(child_of(server), signal.SIGKILL)
+
+    def told() -> bool:
+        return isinstance(client.get_collection("shop").optimizer_status, models.OptimizersStatusOneOf1)
+
+    wait_until(told, what="the failure in the collection's status")
+    assert client.count("shop").count == BULK
+    assert len(client.query_points("shop", query=3, limit=5).points) == 5
+    wait_until(lambda: len(shard_folders(tmp_path)) == 1, what="the removal of the half-made copy")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the child is looked up in /proc")
+def test_writes_made_while_it_optimizes_are_kept_and_searches_go_on(server: LocalQdrant, client: QdrantClient) -> None:
+    create(client, "shop")
+    fill(client, "shop")
+    latencies_s: list[float] = []
+    failures: list[BaseException] = []
+    stop = threading.Event()
+
+    def ask() -> None:
+        with_own = QdrantClient(server.url, timeout=30, check_compatibility=False)
+        while not stop.is_set():
+            started_at_s = time.perf_counter()
+            try:
+                assert len(with_own.query_points("shop", query=5, limit=5).points) == 5
+            except BaseException as failure:
+                failures.append(failure)
+                break
+            latencies_s.append(time.perf_counter() - started_at_s)
+        with_own.close()
+
+    child = child_of(server)
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        upsert(client, "shop", range(BULK, BULK + 100), kind="late")
+        upsert(client, "shop", range(0, 3), kind="changed")
+        client.delete("shop", [10, 11], wait=True)
+        client.set_payload("shop", {"kind": "set"}, points=[20], wait=True)
+        client.create_payload_index("shop", "colour", field_schema=models.PayloadSchemaType.KEYWORD, wait=True)
+        assert not is_gone(child)(), "the optimizer was done before the writes were: make the bulk larger"
+        wait_until(is_green(client, "shop"), deadline_s=120, what="the finished graph")
+    finally:
+        stop.set()
+        asking.join(30)
+    assert not failures
+    assert client.count("shop").count == BULK + 100 - 2
+    counts = {hit.value: hit.count for hit in client.facet("shop", "kind", exact=True).hits}
+    assert counts == {"bulk": BULK - 3 - 2 - 1, "late": 100, "changed": 3, "set": 1}
+    assert not client.retrieve("shop", [10, 11])
+    info = client.get_collection("shop")
+    assert "colour" in info.payload_schema
+    assert (info.indexed_vectors_count or 0) >= BULK - 10
+    sys.stdout.write(
+        f"{len(latencies_s)} searches while optimizing: median {statistics.median(latencies_s) * 1e3:.1f} ms, "
+        f"longest {max(latencies_s) * 1e3:.1f} ms\n"
+    )
+
+
+def test_an_alias_that_moves_under_constant_queries_always_answers(server: LocalQdrant, client: QdrantClient) -> None:
+    for name, kind in (("blue", "blue"), ("green", "green")):
+        create(client, name)
+        upsert(client, name, range(20), kind=kind)
+
+    def point(name: str, *, first: bool = False) -> None:
+        create_alias = models.CreateAlias(collection_name=name, alias_name="shop")
+        operations: list[models.AliasOperations] = [models.CreateAliasOperation(create_alias=create_alias)]
+        if not first:
+            operations.insert(0, models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name="shop")))
+        client.update_collection_aliases(operations)
+
+    point("blue", first=True)
+    failures: list[BaseException] = []
+    seen: set[str] = set()
+    stop = threading.Event()
+
+    def ask() -> None:
+        with_own = QdrantClient(server.url, timeout=30, check_compatibility=False)
+        while not stop.is_set():
+            try:
+                found = with_own.query_points("shop", query=[1.0] * DIM, limit=20, with_payload=True).points
+                kinds = {str((hit.payload or {})["kind"]) for hit in found}
+                assert len(found) == 20
+                assert len(kinds) == 1, kinds
+                seen.update(kinds)
+            except BaseException as failure:
+                failures.append(failure)
+                break
+        with_own.close()
+
+    threads = [threading.Thread(target=ask) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        wait_until(lambda: "blue" in seen, what="the first answer")
+        for turn in range(100):
+            point("green" if turn % 2 == 0 else "blue")
+        point("green")
+        wait_until(lambda: "green" in seen, what="an answer from the other collection")
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(30)
+    assert not failures
+    server.kill()
+    server.start()
+    server.wait_ready()
+    assert [alias.collection_name for alias in client.get_aliases().aliases] == ["green"]
+
+
+def test_a_second_server_on_the_same_folder_is_refused(server: LocalQdrant) -> None:
+    second = subprocess.run(server.command, capture_output=True, text=True, timeout=60, check=False)
+    assert second.returncode == 1
+    assert "another local Qdrant runs on" in second.stderr
+    assert server.running()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the child is looked up in /proc")
+def test_sigterm_ends_it_in_order_even_while_it_optimizes(server: LocalQdrant, client: QdrantClient) -> None:
+    create(client, "shop")
+    fill(client, "shop")
+    child = child_of(server)
+    assert server.terminate(grace_s=10) == 0
+    wait_until(is_gone(child), what="the child's end")
+    server.start()
+    server.wait_ready()
+    assert client.count("shop").count == BULK

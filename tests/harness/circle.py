@@ -1,0 +1,55 @@
+"""Points whose neighbours are known without computing: they lie on a circle, in order of their numbers."""
+
+from __future__ import annotations
+
+import math
+import uuid
+
+from qdrant_client import models
+
+DIM = 4
+POINTS = 60
+IDS = [str(uuid.uuid5(uuid.NAMESPACE_URL, f"product/{number}")) for number in range(POINTS)]
+GENDERS = ("Men", "Women", "Boys")
+
+
+def vector(number: float) -> list[float]:
+    """The place of a number on the circle, three times the length one."""
+    angle = 2 * math.pi * number / POINTS
+    return [3 * math.cos(angle), 3 * math.sin(angle), 0.0, 0.0]
+
+
+def unit(number: float) -> list[float]:
+    """The same at length one, as a store of cosine distances keeps it."""
+    return [part / 3 for part in vector(number)]
+
+
+def payload(number: int) -> dict[str, object]:
+    return {
+        "product_id": str(number),
+        "gender": GENDERS[number % 3],
+        "year": 2000 + number % 10,
+        "price": number / 2,
+        "tags": ["even" if number % 2 == 0 else "odd", "all"],
+        "sale": number % 2 == 0,
+        "secret": number,
+        **({"season": "Summer"} if number < 5 else {}),
+        **({"note": None} if number == 0 else {}),
+    }
+
+
+def points() -> list[models.PointStruct]:
+    return [models.PointStruct(id=IDS[n], vector=vector(n), payload=payload(n)) for n in range(POINTS)]
+
+
+def number_of(point_id: object) -> int:
+    """The number of a point by its id."""
+    return IDS.index(str(point_id))
+
+
+def field(key: str, value: object) -> models.FieldCondition:
+    return models.FieldCondition(key=key, match=models.MatchValue(value=value))
+
+
+def must(*conditions: models.Condition) -> models.Filter:
+    return models.Filter(must=list(conditions))

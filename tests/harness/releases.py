@@ -1,0 +1,68 @@
+"""Small real releases, made in a second or two and without any download, and pictures to ask them about."""
+
+from __future__ import annotations
+
+import io
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from vitrine.releases import ReleaseStore
+from vitrine.vision.backbones import load_backbone
+from vitrine.vision.extract import extract
+from vitrine.vision.making import fitted_on, make_release
+from vitrine.vision.models import model_entry
+from vitrine.vision.network import ReleaseNetwork, choose_device
+from vitrine.vision.options import resolve_options
+from vitrine.vision.preprocess import Preprocessor
+from vitrine.vision.projection import fit_projection
+
+TINY_MODEL = "timm:test_efficientnet"
+_FITTED_ON_COUNT = 64
+
+
+def picture(number: int, *, size: tuple[int, int] = (60, 80), kind: str = "JPEG") -> bytes:
+    """A picture file of coloured blotches, another one for each number and always the same for the same number."""
+    noise = np.random.default_rng(number).integers(0, 256, (5, 4, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def store_of(folder: Path) -> ReleaseStore:
+    return ReleaseStore(f"file:{folder}", cache_dir=folder.parent / "release-cache")
+
+
+def build_tiny_release(
+    store_folder: Path,
+    *,
+    model: str = TINY_MODEL,
+    weights: str = "seed:0",
+    components: int = 16,
+    whiten: bool = False,
+    input_px: int = 64,
+) -> str:
+    """Make a release of a very small network with random weights in the store at `store_folder`. Returns its id.
+
+    Other `weights` (`seed:1`) or `components` make another release of the same model.
+    """
+    entry = model_entry(model)
+    options = resolve_options(entry, {"input_px": input_px})
+    backbone = load_backbone(entry, weights=weights, options=options.architecture)
+    network = ReleaseNetwork(backbone.network, options.preprocessing, projection=None, choice=choose_device("cpu"))
+    numbers = [str(number) for number in range(_FITTED_ON_COUNT)]
+    pictures = ((number, partial(picture, int(number))) for number in numbers)
+    batches = extract(pictures, network, Preprocessor(options.preprocessing), batch=16)
+    features = np.concatenate([batch.rows for batch in batches])
+    return make_release(
+        store_of(store_folder),
+        entry.name,
+        backbone,
+        fit_projection(features, components=components, whiten=whiten, seed=0),
+        rules=options.preprocessing,
+        trained_on=fitted_on("blotches", numbers, part="all", seed=0),
+        whiten=whiten,
+        random_state=0,
+    )

@@ -1,0 +1,249 @@
+"""The whole system on one machine as a new user meets it: the demonstration, the commands on what it left running, and
+Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from harness.processes import Process
+from harness.waiting import wait_until
+from vitrine_local.cli import main
+from vitrine_local.cli.demo import ARCHITECTURE, DATASET, K
+from vitrine_local.data_folder import DataFolder, RunRecord
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+VITRINE = str(Path(sys.executable).with_name("vitrine"))
+COUNT = 300
+DEADLINE_S = 240.0
+
+
+class Command(Process):
+    """`vitrine ...` as a process of its own, its screen in a file."""
+
+    def __init__(self, *arguments: str, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        super().__init__([VITRINE, *arguments], log=folder / "screen.txt")
+
+    @property
+    def screen(self) -> str:
+        return self.log.read_text()
+
+    def wait_ready(self) -> str:
+        """The address in its line `ready: ...`."""
+
+        def address() -> str | None:
+            if not self.running():
+                pytest.fail(f"the command ended with {self.popen.returncode}\n{self.screen}")
+            found = re.search(r"^ready: (http://127\.0\.0\.1:\d+)$", self.screen, re.MULTILINE)
+            return found[1] if found else None
+
+        with contextlib.suppress(AssertionError):
+            found = wait_until(address, deadline_s=DEADLINE_S, what="the ready line")
+            assert found is not None
+            return found
+        pytest.fail(f"no ready line\n{self.screen}")
+
+    def wait_end(self) -> int:
+        try:
+            return self.popen.wait(DEADLINE_S)
+        finally:
+            self.kill()
+
+    def interrupt(self) -> int:
+        """Ctrl-C."""
+        self.popen.send_signal(signal.SIGINT)
+        return self.wait_end()
+
+
+def processes_of(folder: Path) -> list[int]:
+    """Every process that has the folder in its command line or its environment."""
+    found = []
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit() and int(process.name) != os.getpid():
+            with contextlib.suppress(OSError):
+                said = (process / "cmdline").read_bytes() + b"\0" + (process / "environ").read_bytes()
+                if os.fsencode(folder) in said:
+                    found.append(int(process.name))
+    return found
+
+
+def table(text: str) -> list[dict[str, str]]:
+    """The rows of the table of results."""
+    lines = text.splitlines()
+    head = next(number for number, line in enumerate(lines) if line.split()[:2] == ["rank", "id"])
+    names = lines[head].split()
+    rows = []
+    for line in lines[head + 1 :]:
+        cells = re.split(r"\s{2,}", line.strip())
+        if len(cells) != len(names):
+            break
+        rows.append(dict(zip(names, cells, strict=True)))
+    return rows
+
+
+def test_demo_once_draws_indexes_searches_and_leaves_nothing(tmp_path: Path) -> None:
+    command = Command("demo", "--once", "--count", str(COUNT), "--data", str(tmp_path / "data"), folder=tmp_path)
+    assert command.wait_end() == 0, command.screen
+    screen = command.screen
+    assert "RANDOM weights" in screen
+    assert f"index succeeded: {COUNT} pictures done, 0 failed" in screen
+    rows = table(screen)
+    assert len(rows) == K
+    assert {row["gender"] for row in rows} == {"Women"}
+    scores = [float(row["score"]) for row in rows]
+    assert scores == sorted(scores, reverse=True)
+    assert scores[0] > scores[-1]
+    assert re.search(r"^ready: http://127\.0\.0\.1:\d+$", screen, re.MULTILINE)
+    assert processes_of(tmp_path) == []
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("system")
+
+
+@pytest.fixture(scope="module")
+def demo(folder: Path) -> Iterator[Command]:
+    """A demonstration that stays up."""
+    command = Command("demo", "--count", str(COUNT), "--data", str(folder / "data"), folder=folder)
+    try:
+        command.wait_ready()
+        yield command
+    finally:
+        command.kill()
+
+
+class Commands:
+    """The commands, run on the demonstration's data folder."""
+
+    def __init__(self, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.data = data
+        self._capsys = capsys
+
+    def json(self, *arguments: str) -> Any:
+        assert main([*arguments, "--json", "--data", str(self.data)]) == 0, self._capsys.readouterr().err
+        return json.loads(self._capsys.readouterr().out)
+
+    def text(self, *arguments: str) -> str:
+        assert main([*arguments, "--data", str(self.data)]) == 0, self._capsys.readouterr().err
+        return self._capsys.readouterr().out
+
+    def refused(self, *arguments: str) -> str:
+        assert main([*arguments, "--data", str(self.data)]) == 1
+        return self._capsys.readouterr().err
+
+
+@pytest.fixture
+def vitrine(demo: Command, folder: Path, capsys: pytest.CaptureFixture[str]) -> Commands:
+    assert demo.running()
+    capsys.readouterr()
+    return Commands(folder / "data", capsys)
+
+
+def test_status_tells_every_service_and_what_is_indexed(vitrine: Commands) -> None:
+    answer = vitrine.json("status")
+    assert {name for name, facts in answer["services"].items() if facts["up"]} >= {"embedder", "indexer", "trainer"}
+    assert [(item["dataset"], item["models"][0]["products"]) for item in answer["datasets"]] == [(DATASET, COUNT)]
+    text = vitrine.text("status")
+    assert "DOWN" not in text
+    assert re.search(rf"{DATASET} +{ARCHITECTURE} +{ARCHITECTURE}-[0-9a-f]{{10}} +{COUNT}", text)
+
+
+def test_a_search_finds_the_query_itself_first_and_keeps_to_the_filters(vitrine: Commands, tmp_path: Path) -> None:
+    picture = next((vitrine.data / f"catalog-{COUNT}" / "images").glob("*.jpg"))
+    answer = vitrine.json("search", str(picture), "--model", ARCHITECTURE, "--k", "5")
+    assert answer["ranking"][0] == int(picture.stem)
+    assert answer["results"][0]["score"] == pytest.approx(1.0, abs=1e-3)
+    sheet = tmp_path / "sheet.png"
+    arguments = ["--filter", "gender=Men", "--filter", "gender=Boys", "--filter", "yearMin=2014", "--sheet", str(sheet)]
+    filtered = vitrine.json("search", str(picture), "--model", f"timm:{ARCHITECTURE}", "--k", "12", *arguments)
+    assert len(filtered["results"]) == 12
+    assert all(result["gender"] in {"Men", "Boys"} and result["year"] >= 2014 for result in filtered["results"])
+    with Image.open(sheet) as image:
+        assert image.width > image.height > 600, "twelve results are three rows"
+
+
+def test_what_the_search_api_refuses_is_one_line_with_its_code(vitrine: Commands) -> None:
+    picture = next((vitrine.data / f"catalog-{COUNT}" / "images").glob("*.jpg"))
+    error = vitrine.refused("search", str(picture), "--model", ARCHITECTURE, "--filter", "colour=Red")
+    assert error.startswith("error: ")
+    assert "(filter_invalid)" in error
+    assert error.count("\n") == 1
+    assert "(model_unknown)" in vitrine.refused("search", str(picture), "--model", "resnet50")
+    assert "there is no release" in vitrine.refused("release", "show", "nothing-0123456789")
+
+
+def test_a_second_release_is_made_indexed_and_taken_back(vitrine: Commands) -> None:
+    root = str(vitrine.data / f"catalog-{COUNT}")
+    (first,) = [release["id"] for release in vitrine.json("release", "list")["releases"]]
+    made = vitrine.json(
+        "release", "create", "--model", f"timm:{ARCHITECTURE}", "--weights", "seed:9", "--components", "32",
+        "--no-whiten", "--dataset", DATASET, "--root", root,
+    )  # fmt: skip
+    second = made["result"]["release_id"]
+    assert made["state"] == "succeeded"
+    assert second != first
+    indexed = vitrine.json("index", "--dataset", DATASET, "--root", root, "--model", ARCHITECTURE, "--release", second)
+    assert (indexed["progress"]["done"], indexed["progress"]["failed"]) == (COUNT, 0)
+    shown = vitrine.text("release", "show", second)
+    assert f"{DATASET} ({COUNT} products, serving)" in shown
+    assert "components   32" in shown
+    assert vitrine.json("release", "activate", first, "--dataset", DATASET)["previous"] == second
+    serving = {
+        release["id"]: release["collections"][0]["serving"] for release in vitrine.json("release", "list")["releases"]
+    }
+    assert serving == {first: True, second: False}
+
+
+def test_jobs_are_listed_shown_and_not_cancelled_once_they_ended(vitrine: Commands) -> None:
+    jobs = vitrine.json("jobs")["jobs"]
+    kinds = [job["kind"] for job in jobs]
+    assert kinds[-2:] == ["index", "project"], "newest first"
+    job = jobs[-1]["id"]
+    assert job in vitrine.text("jobs")
+    assert "state          succeeded" in vitrine.text("jobs", job)
+    assert "project succeeded" in vitrine.text("jobs", job, "--follow")
+    assert "(job_finished)" in vitrine.refused("jobs", job, "--cancel")
+
+
+def test_an_indexing_that_fails_ends_the_command_with_1(vitrine: Commands, tmp_path: Path) -> None:
+    error = vitrine.refused("index", "--dataset", "empty", "--root", str(tmp_path), "--model", ARCHITECTURE)
+    assert "error: " in error
+    assert "CSV" in error
+
+
+def test_ctrl_c_leaves_no_process_and_up_serves_what_was_indexed(
+    demo: Command, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = folder / "data"
+    run = DataFolder.at(data).read_run()
+    assert isinstance(run, RunRecord)
+    assert len(processes_of(folder)) > 5
+    assert demo.interrupt() == 0, demo.screen
+    assert processes_of(folder) == []
+    up = Command("up", "--port", "0", "--data", str(data), folder=folder / "up")
+    try:
+        up.wait_ready()
+        commands = Commands(data, capsys)
+        picture = next((data / f"catalog-{COUNT}" / "images").glob("*.jpg"))
+        found = commands.json("search", str(picture), "--model", ARCHITECTURE, "--k", "3")
+        assert found["ranking"][0] == int(picture.stem)
+        assert "search-api | " in up.screen
+        up.popen.send_signal(signal.SIGTERM)
+        assert up.wait_end() == 0, up.screen
+        assert processes_of(folder) == []
+    finally:
+        up.kill()

@@ -1,0 +1,225 @@
+"""The embedder as a process: its calls, its errors, its readiness and its end."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from harness.embedder import Embedder
+from harness.processes import free_port
+from harness.releases import picture
+from harness.waiting import wait_until
+from vitrine.embedding import AsyncEmbedderClient, EmbedderClient
+from vitrine.errors import EmbedderUnavailable, ImageRejected, ReleaseNotFound
+
+
+@pytest.fixture(scope="module")
+def embedder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedder]:
+    service = Embedder(tmp_path_factory.mktemp("embedder"))
+    yield service
+    service.kill()
+
+
+@pytest.fixture(scope="module")
+def client(embedder: Embedder) -> Iterator[EmbedderClient]:
+    with EmbedderClient(embedder.url) as client:
+        yield client
+
+
+def post(embedder: Embedder, path: str = "/v1/embed", **request: Any) -> httpx.Response:
+    parameters = {"release": embedder.release}
+    return httpx.post(f"{embedder.url}{path}", params=parameters, timeout=60, **request)
+
+
+def test_one_picture_gets_a_unit_vector_and_the_time_of_each_stage(embedder: Embedder, client: EmbedderClient) -> None:
+    found = client.embed(picture(1), release_id=embedder.release)
+    assert found.vector.shape == (16,)
+    assert found.vector.dtype == np.float32
+    assert abs(np.linalg.norm(found.vector) - 1) < 1e-5
+    assert set(found.timings_ms) == {"decode", "queue", "device"}
+
+
+def test_json_and_bytes_say_the_same(embedder: Embedder, client: EmbedderClient) -> None:
+    answer = post(embedder, content=picture(1), headers={"Content-Type": "image/jpeg"})
+    assert answer.status_code == 200
+    assert answer.json()["dim"] == 16
+    np.testing.assert_allclose(
+        answer.json()["vector"], client.embed(picture(1), release_id=embedder.release).vector, atol=1e-6
+    )
+
+
+def test_a_batch_keeps_order_and_tells_each_bad_picture(embedder: Embedder, client: EmbedderClient) -> None:
+    pictures = [picture(1), b"", picture(2), b"GIF89a nothing", picture(3)[:200], picture(3)]
+    results = client.embed_batch(pictures, release_id=embedder.release)
+    assert [getattr(result, "reason", "vector") for result in results] == [
+        "vector", "empty", "vector", "format_unsupported", "truncated", "vector",
+    ]  # fmt: skip
+    np.testing.assert_allclose(
+        np.asarray(results[5]), client.embed(picture(3), release_id=embedder.release).vector, atol=1e-4
+    )
+
+
+def test_a_batch_as_json_tells_vectors_and_errors(embedder: Embedder) -> None:
+    files = [("image", ("a.jpg", picture(1), "image/jpeg")), ("image", ("b.jpg", b"text", "image/jpeg"))]
+    results = post(embedder, "/v1/embed/batch", files=files).json()["results"]
+    assert len(results[0]["vector"]) == 16
+    assert results[1]["error"]["code"] == "image_format_unsupported"
+
+
+def test_raw_features_are_the_networks_own(embedder: Embedder, client: EmbedderClient) -> None:
+    found = client.embed(picture(1), release_id=embedder.release, space="raw")
+    assert found.vector.shape == (256,)
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "code"),
+    [
+        (b"", 400, "image_missing"),
+        (b"plain text", 400, "image_format_unsupported"),
+        (picture(1)[:500], 400, "image_truncated"),
+    ],
+)
+def test_a_bad_picture_is_told_as_a_problem(embedder: Embedder, content: bytes, status: int, code: str) -> None:
+    answer = post(embedder, content=content)
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["code"] == code
+
+
+def test_an_unknown_release_is_not_found(client: EmbedderClient) -> None:
+    with pytest.raises(ReleaseNotFound):
+        client.embed(picture(1), release_id="test_efficientnet-0000000000")
+    with pytest.raises(ReleaseNotFound):
+        client.embed(picture(1), release_id="../../etc/passwd")
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        ({"content": b"x", "headers": {"Content-Type": "application/json"}}, 415),
+        ({"content": b"x", "headers": {"X-Request-Deadline-Ms": "soon"}}, 400),
+        ({"content": b"x", "headers": {"X-Request-Deadline-Ms": "0"}}, 400),
+    ],
+)
+def test_a_request_that_makes_no_sense_is_refused(embedder: Embedder, request_: dict[str, Any], status: int) -> None:
+    assert post(embedder, **request_).status_code == status
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "status", "code"),
+    [
+        (b"x", "image/jpeg", 415, "media_type_unsupported"),
+        (b"", "multipart/form-data; boundary=b", 400, "image_missing"),
+        (b"no boundary at all", "multipart/form-data; boundary=b", 400, None),
+        (b'--b\r\nContent-Disposition: form-data; name="image"\r\n\r\nx', "multipart/form-data; boundary=b", 400, None),
+        (
+            b'--b\r\nContent-Disposition: form-data; name="file"\r\n\r\nx\r\n--b--\r\n',
+            "multipart/form-data; boundary=b",
+            400,
+            "parameter_invalid",
+        ),
+    ],
+)
+def test_a_batch_that_is_not_well_formed_is_refused(
+    embedder: Embedder, body: bytes, kind: str, status: int, code: str | None
+) -> None:
+    answer = post(embedder, "/v1/embed/batch", content=body, headers={"Content-Type": kind})
+    assert answer.status_code == status
+    assert code is None or answer.json()["code"] == code
+
+
+def test_more_than_256_pictures_are_refused(embedder: Embedder) -> None:
+    files = [("image", (str(number), b"x")) for number in range(257)]
+    answer = post(embedder, "/v1/embed/batch", files=files)
+    assert answer.status_code == 400
+    assert "256" in answer.json()["detail"]
+
+
+def test_a_thousand_bad_pictures_leave_it_ready(embedder: Embedder, client: EmbedderClient) -> None:
+    for _ in range(4):
+        results = client.embed_batch([picture(5)[:120]] * 250, release_id=embedder.release)
+        assert all(isinstance(result, ImageRejected) for result in results)
+    assert httpx.get(f"{embedder.url}/readyz").json()["status"] == "ready"
+    assert client.embed(picture(1), release_id=embedder.release).vector.shape == (16,)
+
+
+def test_readiness_ran_a_real_inference(embedder: Embedder, client: EmbedderClient) -> None:
+    client.embed(picture(1), release_id=embedder.release)
+    facts = httpx.get(f"{embedder.url}/readyz").json()
+    assert facts["releases"] == [embedder.release]
+    assert facts["device"] == "cpu"
+    assert facts["last_failure"] is None
+
+
+def test_metrics_tell_depth_batches_and_stages(embedder: Embedder, client: EmbedderClient) -> None:
+    client.embed(picture(1), release_id=embedder.release)
+    text = httpx.get(f"{embedder.url}/metrics").text
+    for name in ("queue_depth", "batch_size_bucket", 'stage_seconds_count{stage="device"}', "pictures_in_flight"):
+        assert f"vitrine_embedder_{name}" in text
+
+
+def test_releases_are_listed_with_what_is_loaded(embedder: Embedder, client: EmbedderClient) -> None:
+    client.embed(picture(1), release_id=embedder.release)
+    listed = httpx.get(f"{embedder.url}/v1/releases").json()["releases"]
+    assert [(one["release"], one["loaded"]) for one in listed] == [(embedder.release, True)]
+
+
+def test_an_overloaded_embedder_answers_503_with_retry_after(tmp_path: Path) -> None:
+    service = Embedder(tmp_path, VITRINE_QUEUE_MAX_PICTURES="8", VITRINE_MAX_BATCH="1")
+    try:
+        with concurrent.futures.ThreadPoolExecutor(24) as pool:
+            files = [("image", (str(number), picture(number))) for number in range(64)]
+            answers = list(pool.map(lambda _: post(service, "/v1/embed/batch", files=files), range(24)))
+        statuses = {answer.status_code for answer in answers}
+        assert statuses <= {200, 503}
+        refused = [answer for answer in answers if answer.status_code == 503]
+        assert refused, "24 batches at once do not fit into a queue of 8 pictures"
+        assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
+        assert {answer.json()["code"] for answer in refused} == {"embedder_overloaded"}
+        assert post(service, content=picture(1)).status_code == 200, "it serves again when the load is gone"
+    finally:
+        service.kill()
+
+
+def test_sigterm_finishes_what_is_under_way(tmp_path: Path) -> None:
+    service = Embedder(tmp_path, VITRINE_MAX_BATCH="1")
+    with EmbedderClient(service.url) as client:
+        client.embed(picture(0), release_id=service.release)
+        outcome: list[object] = []
+        pictures = [picture(number) for number in range(256)]
+        call = threading.Thread(target=lambda: outcome.append(client.embed_batch(pictures, release_id=service.release)))
+        call.start()
+        wait_until(
+            lambda: httpx.get(f"{service.url}/readyz").json()["pictures_in_flight"] > 0, what="the batch is under way"
+        )
+        assert service.terminate() == 0
+        call.join()
+    (results,) = outcome
+    assert isinstance(results, list)
+    assert len(results) == 256
+    assert all(isinstance(result, np.ndarray) for result in results)
+
+
+def test_an_embedder_that_is_away_is_told_by_both_clients() -> None:
+    import asyncio
+
+    url = f"http://127.0.0.1:{free_port()}"
+    with EmbedderClient(url) as client, pytest.raises(EmbedderUnavailable):
+        client.embed(picture(1), release_id="a-0123456789")
+
+    async def ask() -> None:
+        client = AsyncEmbedderClient(url)
+        try:
+            with pytest.raises(EmbedderUnavailable):
+                await client.embed(picture(1), release_id="a-0123456789", deadline_s=5.0)
+        finally:
+            await client.aclose()
+
+    asyncio.run(ask())

@@ -1,0 +1,252 @@
+"""The command line as its user meets it: what is understood, what is refused, and with which exit code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from vitrine.catalogs.synthetic import generate_catalog
+from vitrine_local.cli import main
+from vitrine_local.cli.app import build_parser
+from vitrine_local.cli.options import assignments, catalog_root, model_name, weights_path
+from vitrine_local.cli.search import search_fields, shown_attributes
+from vitrine_local.cli.target import Target, find_target
+from vitrine_local.data_folder import DataFolder, RunRecord
+from vitrine_local.errors import ServerUnreachable, UsageInvalid
+
+NOWHERE = "http://127.0.0.1:9"  # the discard port: nothing listens there
+
+
+@pytest.fixture(scope="module")
+def catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cli") / "catalog"
+    generate_catalog(folder, count=25, seed=3, processes=1)
+    return folder
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> DataFolder:
+    folder = DataFolder.at(tmp_path / "data")
+    folder.create()
+    return folder
+
+
+def run_record(url: str) -> RunRecord:
+    return RunRecord(url=url, ready=True, started_at="2026-01-01T00:00:00+00:00", supervisor_pid=1, ports={}, pids={})
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "up --data here --port 0",
+        "demo --once --count 500",
+        "status --json",
+        "catalog inspect --dataset fashion-product folder --json --pictures",
+        "catalog generate folder --count 10 --seed 3",
+        "index --dataset shop --root folder --model resnet50 --release resnet50-0123456789 --limit 3 --no-wait",
+        "search picture.jpg --model resnet50 --k 15 --filter gender=Women --filter gender=Men --sheet out.png --json",
+        "release create --model resnet50 --weights seed:3 --option pad_type=same --dataset shop --root folder "
+        "--components 64 --no-whiten --seed 2 --limit 100",
+        "release list",
+        "release show resnet50-0123456789",
+        "release activate resnet50-0123456789 --dataset shop",
+        "jobs",
+        "jobs 0123456789abc01234567 --cancel",
+        "jobs 0123456789abc01234567 --follow --json",
+    ],
+)
+def test_the_documented_command_lines_are_understood(line: str) -> None:
+    assert callable(build_parser().parse_args(line.split()).run)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "serach picture.jpg",
+        "index --dataset shop",
+        "index --dataset shop --root . --model resnet50 --limit 0",
+        "search picture.jpg --model resnet50 --k many",
+        "catalog inspect --dataset shop --reader excel .",
+        "jobs ID --cancel --follow",
+        "jobs --cancel",
+        "up --port 70000",
+        "demo --count 5",
+        "search --mod resnet50 picture.jpg",
+    ],
+)
+def test_a_wrong_command_line_ends_with_2_and_says_why(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(line.split()) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "error: " in captured.err
+
+
+def test_help_and_version_end_with_0(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    assert "release" in capsys.readouterr().out
+    assert main(["--version"]) == 0
+    assert main(["release", "create", "--help"]) == 0
+    assert "--no-whiten" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("line", ["status", "jobs", "release list", "release show x", "jobs 0123456789abc01234567"])
+def test_without_a_server_one_line_says_what_to_do(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*line.split(), "--url", NOWHERE]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith(f"error: no search API answers at {NOWHERE}")
+    assert "vitrine up" in captured.err
+    assert captured.err.count("\n") == 1
+
+
+def test_the_address_may_come_from_the_environment(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("VITRINE_URL", NOWHERE)
+    assert main(["status"]) == 1
+    assert NOWHERE in capsys.readouterr().err
+
+
+def test_a_picture_that_is_not_there_is_a_wrong_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["search", "no-such.jpg", "--model", "m", "--url", NOWHERE]) == 2
+    assert "no-such.jpg cannot be read" in capsys.readouterr().err
+
+
+def test_inspect_counts_attributes_and_lists_faults_by_id(catalog: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (catalog / "images" / "10003.jpg").rename(catalog / "images" / "10003.away")
+    try:
+        assert main(["catalog", "inspect", "--dataset", "synthetic", str(catalog)]) == 0
+        text = capsys.readouterr().out
+        assert main(["catalog", "inspect", "--dataset", "synthetic", str(catalog), "--json"]) == 0
+        told = json.loads(capsys.readouterr().out)
+    finally:
+        (catalog / "images" / "10003.away").rename(catalog / "images" / "10003.jpg")
+    assert "24 products in 25 rows" in text
+    assert "missing_picture: 1 (there is no such picture; left out)" in text
+    assert "  10003  line 4  " in text
+    assert told["products"] == 24
+    assert told["rows"] == 25
+    assert sum(told["attributes"]["gender"].values()) == 24
+    assert told["fault_counts"] == {"missing_picture": 1}
+    assert [(fault["product_id"], fault["kept"]) for fault in told["faults"]] == [("10003", False)]
+
+
+def test_inspect_can_look_into_every_picture(catalog: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spoiled = catalog / "images" / "10002.jpg"
+    kept = spoiled.read_bytes()
+    spoiled.write_bytes(kept[: len(kept) // 2])
+    try:
+        assert main(["catalog", "inspect", "--dataset", "synthetic", str(catalog), "--pictures"]) == 0
+    finally:
+        spoiled.write_bytes(kept)
+    out = capsys.readouterr().out
+    assert "25 pictures: JPEG 24; usual size 120x160" in out
+    assert "cannot be used: 1\n  10002  truncated" in out
+
+
+def test_a_folder_that_is_no_catalogue_is_one_clear_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["catalog", "inspect", "--dataset", "fashion-product", str(tmp_path / "nowhere")]) == 1
+    assert f"there is no catalogue folder {tmp_path / 'nowhere'}" in capsys.readouterr().err
+
+
+def test_generate_draws_the_same_catalogue_for_the_same_seed(
+    tmp_path: Path, catalog: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    again = tmp_path / "again"
+    assert main(["catalog", "generate", str(again), "--count", "25", "--seed", "3"]) == 0
+    assert capsys.readouterr().out == f"25 products in {again}\n"
+    assert (again / "styles.csv").read_bytes() == (catalog / "styles.csv").read_bytes()
+    assert (again / "images" / "10007.jpg").read_bytes() == (catalog / "images" / "10007.jpg").read_bytes()
+    assert main(["catalog", "generate", str(again), "--count", "25"]) == 2, "a folder that is not empty stays as it is"
+
+
+def test_a_root_given_to_the_local_system_is_allowed_once(data: DataFolder, catalog: Path) -> None:
+    target = Target("http://127.0.0.1:8000", local=data)
+    assert catalog_root(target, catalog / ".." / catalog.name) == str(catalog)
+    assert catalog_root(target, catalog) == str(catalog)
+    assert data.catalog_roots_file.read_text().splitlines() == [str(catalog)]
+
+
+def test_a_root_behind_a_link_is_allowed_where_it_really_is(data: DataFolder, catalog: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(catalog)
+    assert catalog_root(Target("http://127.0.0.1:8000", local=data), link) == str(catalog)
+
+
+def test_a_root_for_a_system_elsewhere_is_sent_as_it_is(catalog: Path) -> None:
+    elsewhere = Target("https://vitrine.example")
+    assert catalog_root(elsewhere, Path("/srv/catalog")) == "/srv/catalog"
+    with pytest.raises(UsageInvalid, match="absolute path"):
+        catalog_root(elsewhere, Path("catalog"))
+
+
+def test_a_root_that_is_no_folder_is_refused_and_not_noted(data: DataFolder, tmp_path: Path) -> None:
+    with pytest.raises(UsageInvalid, match="not a folder"):
+        catalog_root(Target("http://127.0.0.1:8000", local=data), tmp_path / "nowhere")
+    assert data.allowed_roots() == ()
+
+
+def test_weights_are_a_word_or_a_file_that_is_there(data: DataFolder, tmp_path: Path) -> None:
+    target = Target("http://127.0.0.1:8000", local=data)
+    assert weights_path(target, "pretrained") == "pretrained"
+    assert weights_path(target, "seed:7") == "seed:7"
+    assert data.allowed_roots() == ()
+    file = tmp_path / "weights" / "net.safetensors"
+    file.parent.mkdir()
+    file.write_bytes(b"x")
+    assert weights_path(target, str(file)) == str(file)
+    assert data.allowed_roots() == (file,), "the file alone is allowed, not its neighbours"
+    with pytest.raises(UsageInvalid, match="there is no file"):
+        weights_path(target, "pretraned")
+    with pytest.raises(UsageInvalid, match="absolute path"):
+        weights_path(Target("https://vitrine.example"), "net.safetensors")
+
+
+def test_the_running_system_on_the_data_folder_is_found(data: DataFolder) -> None:
+    with data.lock():
+        data.write_run(run_record("http://127.0.0.1:4321"))
+        found = find_target(None, data.root)
+        assert (found.url, found.local) == ("http://127.0.0.1:4321", data)
+        assert find_target("http://127.0.0.1:4321/", data.root).local == data
+        assert find_target("https://vitrine.example", data.root).local is None
+
+
+def test_what_a_dead_system_left_behind_is_not_believed(data: DataFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    data.write_run(run_record("http://127.0.0.1:4321"))
+    with pytest.raises(ServerUnreachable, match="no Vitrine runs on"):
+        find_target(None, data.root)
+    monkeypatch.chdir(data.root)
+    assert find_target(None, None) == Target("http://127.0.0.1:8000")
+
+
+def test_filters_are_form_fields_and_a_repeated_one_stays_repeated() -> None:
+    pairs = assignments("--filter", ["gender=Women", "gender=Girls", "name=a=b"])
+    assert search_fields(pairs, model="m", topK=5, dataset=None) == {
+        "model": ["m"],
+        "topK": ["5"],
+        "gender": ["Women", "Girls"],
+        "name": ["a=b"],
+    }
+    with pytest.raises(UsageInvalid, match="topK is no field"):
+        search_fields([("topK", "3")], topK=5)
+    for wrong in ("gender", "=Women", "gender="):
+        if wrong == "gender=":
+            assert assignments("--filter", [wrong]) == [("gender", "")]
+        else:
+            with pytest.raises(UsageInvalid, match="NAME=VALUE"):
+                assignments("--filter", [wrong])
+
+
+def test_the_table_shows_the_usual_attributes_or_else_the_first_ones() -> None:
+    usual = [{"id": 1, "score": 0.5, "dataset": "d", "image": "/i", "usage": "Casual", "gender": "Men", "name": "A"}]
+    assert shown_attributes(usual) == ["gender"]
+    other: list[dict[str, object]] = [{"id": 1, "score": 0.5, "image": "/i", "a": 1}, {"id": 2, "b": 1, "c": 2}]
+    assert shown_attributes(other) == ["a", "b", "c"]
+
+
+def test_a_model_of_timm_is_searched_by_its_own_name() -> None:
+    assert model_name("timm:resnet10t") == "resnet10t"
+    assert model_name("mobilenetv2_100") == "mobilenetv2_100"

@@ -1,0 +1,242 @@
+"""The embedder's queue, batches, failures and deadlines, around a real network that can be told to fail."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from prometheus_client import CollectorRegistry
+
+from embedder.call import Result
+from embedder.metrics import Metrics
+from embedder.pipeline import Pipeline
+from embedder.residency import Residency, Resident
+from harness.releases import build_tiny_release, picture, store_of
+from harness.waiting import wait_until
+from vitrine.errors import (
+    DeadlineExpired,
+    Draining,
+    EmbedderOverloaded,
+    EmbedderUnavailable,
+    EmbeddingFailed,
+    ImageRejected,
+    ReleaseError,
+    ReleaseNotFound,
+)
+from vitrine.vision.network import ReleaseNetwork, choose_device, load_release
+from vitrine.vision.preprocess import Pixels, Preprocessor
+
+CPU = choose_device("cpu", "float32")
+
+
+class Fragile:
+    """A release's network that notes its batches, waits while held, and fails on the pictures it is told of."""
+
+    def __init__(self, network: ReleaseNetwork) -> None:
+        self._network = network
+        self.dim, self.raw_dim, self.size_bytes = network.dim, network.raw_dim, network.size_bytes
+        self.batches: list[int] = []
+        self.guilty: list[Pixels] = []
+        self.fatal = False
+        self.go = threading.Event()
+        self.go.set()
+
+    def submit(self, pixels: Pixels) -> tuple[torch.Tensor, torch.Tensor]:
+        self.go.wait(30)
+        self.batches.append(len(pixels))
+        if self.fatal:
+            raise SystemExit("the device is gone")
+        if any((one == bad).all() for one in pixels for bad in self.guilty):
+            raise RuntimeError("kernel failed")
+        return self._network.submit(pixels)
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    folder = tmp_path_factory.mktemp("pipeline") / "releases"
+    return folder, build_tiny_release(folder)
+
+
+@pytest.fixture
+def network(release: tuple[Path, str]) -> Fragile:
+    store = store_of(release[0])
+    return Fragile(load_release(store.local_folder(release[1]), store.manifest(release[1]), CPU))
+
+
+@pytest.fixture
+def resident(release: tuple[Path, str], network: Fragile) -> Resident:
+    manifest = store_of(release[0]).manifest(release[1])
+    return Resident(release[1], manifest, network, Preprocessor(manifest.preprocessing))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def pipeline(network: Fragile) -> Iterator[Pipeline]:
+    pipeline = Pipeline(
+        decode_threads=2, max_batch=4, max_wait_s=0.0, max_pictures=16, metrics=Metrics(CollectorRegistry())
+    )
+    pipeline.start()
+    yield pipeline
+    network.go.set()
+    pipeline.close()
+
+
+async def ask(pipeline: Pipeline, resident: Resident, *pictures: bytes, within_s: float = 30.0) -> list[Result]:
+    results, _ = await pipeline.embed(resident, pictures, space="projected", deadline_s=time.monotonic() + within_s)
+    return results
+
+
+def test_every_picture_gets_its_own_vector_in_order(pipeline: Pipeline, resident: Resident) -> None:
+    async def scenario() -> None:
+        together = await ask(pipeline, resident, *(picture(number) for number in range(11)))
+        for number in (0, 5, 10):
+            (alone,) = await ask(pipeline, resident, picture(number))
+            np.testing.assert_allclose(np.asarray(together[number]), np.asarray(alone), atol=1e-4)
+
+    asyncio.run(scenario())
+
+
+def test_pictures_that_come_while_the_device_works_share_the_next_batch(
+    pipeline: Pipeline, resident: Resident, network: Fragile
+) -> None:
+    async def scenario() -> None:
+        network.go.clear()
+        calls = [asyncio.create_task(ask(pipeline, resident, picture(number))) for number in range(9)]
+        await asyncio.to_thread(wait_until, lambda: len(pipeline._queue) >= 8 - 3, what="the pictures are decoded")
+        network.go.set()
+        assert all(len(results) == 1 for results in await asyncio.gather(*calls))
+
+    asyncio.run(scenario())
+    assert max(network.batches) > 1
+    assert max(network.batches) <= 4, "a batch never exceeds its cap"
+    assert sum(network.batches) == 9
+
+
+def test_a_bad_picture_costs_only_its_own_result(pipeline: Pipeline, resident: Resident) -> None:
+    results = asyncio.run(ask(pipeline, resident, picture(0), b"not a picture", picture(1), picture(2)[:400]))
+    assert isinstance(results[1], ImageRejected)
+    assert isinstance(results[3], ImageRejected)
+    assert results[3].reason == "truncated"
+    assert isinstance(results[0], np.ndarray)
+    assert isinstance(results[2], np.ndarray)
+
+
+def test_a_picture_that_breaks_the_network_fails_alone(
+    pipeline: Pipeline, resident: Resident, network: Fragile
+) -> None:
+    network.guilty = [resident.preprocessor(picture(6))]
+    results = asyncio.run(ask(pipeline, resident, *(picture(number) for number in range(12))))
+    assert [number for number, result in enumerate(results) if isinstance(result, EmbeddingFailed)] == [6]
+    assert pipeline.state()["alive"]
+    assert pipeline.state()["in_flight"] == 0
+
+
+def test_a_full_embedder_refuses_at_once_and_recovers(pipeline: Pipeline, resident: Resident, network: Fragile) -> None:
+    async def scenario() -> None:
+        network.go.clear()
+        waiting = asyncio.create_task(ask(pipeline, resident, *(picture(number) for number in range(16))))
+        await asyncio.sleep(0)
+        with pytest.raises(EmbedderOverloaded) as told:
+            await ask(pipeline, resident, picture(0))
+        assert told.value.retry_after_s is not None
+        assert told.value.retry_after_s >= 1
+        assert pipeline.state()["full"]
+        network.go.set()
+        assert len(await waiting) == 16
+        assert len(await ask(pipeline, resident, picture(0))) == 1
+
+    asyncio.run(scenario())
+
+
+def test_a_call_larger_than_the_bound_is_served_when_nothing_else_is(pipeline: Pipeline, resident: Resident) -> None:
+    assert len(asyncio.run(ask(pipeline, resident, *(picture(number) for number in range(40))))) == 40
+
+
+def test_a_picture_whose_deadline_passed_never_reaches_the_device(
+    pipeline: Pipeline, resident: Resident, network: Fragile
+) -> None:
+    async def scenario() -> None:
+        network.go.clear()
+        held = asyncio.create_task(ask(pipeline, resident, picture(0)))
+        await asyncio.to_thread(wait_until, lambda: pipeline.state()["in_flight"] == 1, what="the first is accepted")
+        with pytest.raises(DeadlineExpired):
+            await ask(pipeline, resident, picture(1), picture(2), within_s=0.05)
+        network.go.set()
+        await held
+        await asyncio.to_thread(wait_until, lambda: pipeline.state()["in_flight"] == 0, what="the expired are dropped")
+
+    asyncio.run(scenario())
+    assert sum(network.batches) == 1
+
+
+def test_a_dead_device_fails_every_call_and_readiness(
+    pipeline: Pipeline, resident: Resident, network: Fragile, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        network.fatal = True
+        results = await ask(pipeline, resident, *(picture(number) for number in range(7)))
+        assert all(isinstance(result, EmbedderUnavailable) for result in results)
+        with pytest.raises(EmbedderUnavailable):
+            await ask(pipeline, resident, picture(0))
+
+    asyncio.run(scenario())
+    assert not pipeline.state()["alive"]
+    assert pipeline.state()["in_flight"] == 0
+
+
+def test_a_closed_pipeline_finishes_what_it_accepted(
+    release: tuple[Path, str], resident: Resident, network: Fragile
+) -> None:
+    pipeline = Pipeline(
+        decode_threads=1, max_batch=4, max_wait_s=0.0, max_pictures=64, metrics=Metrics(CollectorRegistry())
+    )
+    pipeline.start()
+
+    async def scenario() -> None:
+        network.go.clear()
+        accepted = asyncio.create_task(ask(pipeline, resident, *(picture(number) for number in range(20))))
+        await asyncio.to_thread(wait_until, lambda: pipeline.state()["in_flight"] == 20, what="all are accepted")
+        closing = asyncio.create_task(asyncio.to_thread(pipeline.close))
+        network.go.set()
+        assert all(isinstance(result, np.ndarray) for result in await accepted)
+        await closing
+        with pytest.raises(Draining):
+            await ask(pipeline, resident, picture(0))
+
+    asyncio.run(scenario())
+
+
+def test_releases_make_room_for_each_other_but_not_while_in_use(tmp_path: Path) -> None:
+    first = build_tiny_release(tmp_path / "releases", weights="seed:1")
+    second = build_tiny_release(tmp_path / "releases", weights="seed:2")
+    store = store_of(tmp_path / "releases")
+    one_size = store.manifest(first).weights.size_bytes
+    residency = Residency(store, CPU, max_bytes=int(1.5 * one_size), metrics=Metrics(CollectorRegistry()))
+
+    async def scenario() -> None:
+        held = await residency.acquire(first)
+        with pytest.raises(EmbedderOverloaded):
+            await residency.acquire(second)
+        residency.release(held)
+        residency.release(await residency.acquire(second))
+        assert [resident.release_id for resident in residency.loaded()] == [second]
+        together = await asyncio.gather(*(residency.acquire(second) for _ in range(5)))
+        assert len(set(map(id, together))) == 1, "a release is loaded once, however many ask for it"
+        with pytest.raises(ReleaseNotFound):
+            await residency.acquire("test_efficientnet-0000000000")
+
+    asyncio.run(scenario())
+    residency.close()
+
+
+def test_a_release_that_can_never_fit_is_told_with_the_setting(tmp_path: Path) -> None:
+    release_id = build_tiny_release(tmp_path / "releases")
+    residency = Residency(store_of(tmp_path / "releases"), CPU, max_bytes=1000, metrics=Metrics(CollectorRegistry()))
+    with pytest.raises(ReleaseError, match="VITRINE_RELEASES_MAX_BYTES"):
+        asyncio.run(residency.acquire(release_id))
+    residency.close()

@@ -1,0 +1,267 @@
+"""The local Qdrant's edges: the key, bodies, names, what it refuses by name, and what a crash leaves on disk."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from vitrine_local.errors import DataFolderInUse
+from vitrine_local.qdrant.app import create_app
+from vitrine_local.qdrant.disk import storage_lock, write_atomically
+from vitrine_local.qdrant.store import Store
+
+VECTORS = {"size": 2, "distance": "Cosine"}
+KEY = "a key of some length"
+
+
+@pytest.fixture
+def http(tmp_path: Path) -> Iterator[TestClient]:
+    with serving(tmp_path) as client:
+        assert client.put("/collections/shop", json={"vectors": VECTORS}).json()["result"] is True
+        yield client
+
+
+def serving(root: Path, **options: Any) -> TestClient:
+    store = Store(root)
+    store.open()
+    return TestClient(create_app(store, **options))
+
+
+def error_of(answer: Any) -> str:
+    return str(answer.json()["status"]["error"])
+
+
+def point(number: int, **payload: object) -> dict[str, object]:
+    return {"id": number, "vector": [1.0, float(number)], "payload": payload}
+
+
+def made(alias: str, collection: str) -> dict[str, object]:
+    return {"create_alias": {"collection_name": collection, "alias_name": alias}}
+
+
+def renamed(old: str, new: str) -> dict[str, object]:
+    return {"rename_alias": {"old_alias_name": old, "new_alias_name": new}}
+
+
+class TestEdges:
+    def test_an_answer_comes_in_qdrants_envelope(self, http: TestClient) -> None:
+        answer = http.get("/collections/shop/exists").json()
+        assert answer.keys() == {"result", "status", "time"}
+        assert (answer["result"], answer["status"]) == ({"exists": True}, "ok")
+        assert answer["time"] > 0
+
+    def test_calls_need_the_key_and_health_does_not(self, tmp_path: Path) -> None:
+        with serving(tmp_path, api_key=KEY) as client:
+            assert client.get("/collections").status_code == 401
+            assert client.get("/collections", headers={"api-key": "wrong"}).status_code == 401
+            assert client.put("/collections/shop", json={"vectors": VECTORS}).status_code == 401
+            assert client.get("/collections", headers={"api-key": KEY}).json()["result"] == {"collections": []}
+            assert client.get("/collections", headers={"Authorization": f"Bearer {KEY}"}).status_code == 200
+            assert [client.get(path).status_code for path in ("/", "/readyz", "/livez", "/healthz")] == [200] * 4
+
+    def test_a_body_over_the_limit_is_refused_whether_declared_or_not(self, tmp_path: Path) -> None:
+        with serving(tmp_path, max_body_bytes=1_000) as client:
+            long = b" " * 1_001
+            headers = {"content-type": "application/json"}
+            assert client.put("/collections/shop", content=long, headers=headers).status_code == 413
+            assert client.put("/collections/shop", content=iter([long]), headers=headers).status_code == 413
+
+    def test_only_json_is_read(self, http: TestClient) -> None:
+        body = json.dumps({"points": [point(1)]})
+        for media_type in ("text/plain", "application/x-www-form-urlencoded"):
+            answer = http.put("/collections/shop/points", content=body, headers={"content-type": media_type})
+            assert answer.status_code == 415
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            "{",
+            "[]",
+            '{"points": 3}',
+            '{"points": [{"id": -1, "vector": [1, 2]}]}',
+            '{"points": [{"id": "abc", "vector": [1, 2]}]}',
+            '{"points": [{"id": 1, "vector": [NaN, 2]}]}',
+            '{"points": [{"id": 1, "vector": [1e39, 2]}]}',
+            '{"points": [{"id": 1, "vector": [1, 2], "payload": {"a": NaN}}]}',
+            '{"points": [{"id": 1, "vector": [1, 2], "colour": "red"}]}',
+            '{"batch": {"ids": [1, 2], "vectors": [[1, 2]]}}',
+        ],
+    )
+    def test_points_that_make_no_sense_are_refused_and_nothing_is_written(self, http: TestClient, body: str) -> None:
+        answer = http.put("/collections/shop/points", content=body, headers={"content-type": "application/json"})
+        assert answer.status_code == 400, answer.text
+        assert error_of(answer).startswith("Format error in JSON body")
+        assert http.post("/collections/shop/points/count", json={}).json()["result"] == {"count": 0}
+
+    @pytest.mark.parametrize("name", ["a b", "a%3Cb", "ä", "a" * 256, "%00"])
+    def test_a_name_that_is_not_plain_is_refused(self, http: TestClient, name: str) -> None:
+        answer = http.put(f"/collections/{name}", json={"vectors": VECTORS})
+        assert answer.status_code == 422
+        assert "name" in error_of(answer)
+
+    @pytest.mark.parametrize("name", ["%2e%2e", "..%2f..%2fetc", "...", "-", "a.b--c_d"])
+    def test_no_name_reaches_the_file_system(self, http: TestClient, tmp_path: Path, name: str) -> None:
+        http.put(f"/collections/{name}", json={"vectors": VECTORS})
+        folders = list((tmp_path / "collections").iterdir())
+        assert all(len(folder.name) == 32 and int(folder.name, 16) for folder in folders)
+        assert {path.name for path in tmp_path.iterdir()} <= {"collections", "aliases.json", "lock"}
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("body", "named"),
+        [
+            ({"vectors": {"image": VECTORS}}, "named vectors"),
+            ({}, "collections without vectors"),
+            ({"vectors": VECTORS, "sparse_vectors": {"text": {}}}, "sparse_vectors"),
+            ({"vectors": VECTORS, "shard_number": 2}, "shard_number"),
+            ({"vectors": VECTORS, "replication_factor": 3}, "replication_factor"),
+            ({"vectors": {**VECTORS, "multivector_config": {"comparator": "max_sim"}}}, "multivector_config"),
+            ({"vectors": VECTORS, "quantization_config": {"binary": {}}}, "BinaryQuantization"),
+            ({"vectors": VECTORS, "strict_mode_config": {"read_rate_limit": 1}}, "strict_mode_config.read_rate_limit"),
+            ({"vectors": VECTORS, "optimizers_config": {"flush_interval_sec": 1}}, "optimizers_config"),
+        ],
+    )
+    def test_a_collection_it_cannot_keep_is_refused_by_name(
+        self, http: TestClient, body: dict[str, object], named: str
+    ) -> None:
+        answer = http.put("/collections/other", json=body)
+        assert answer.status_code == 501
+        assert error_of(answer).startswith("Not supported by the local Qdrant: ")
+        assert named in error_of(answer)
+        assert not http.get("/collections/other/exists").json()["result"]["exists"]
+
+    @pytest.mark.parametrize(
+        ("path", "body", "named"),
+        [
+            ("points/query", {"prefetch": [{"query": [1, 2]}], "query": {"fusion": "rrf"}}, "prefetch"),
+            ("points/query", {"query": {"fusion": "rrf"}}, "FusionQuery"),
+            ("points/query", {"query": 1, "lookup_from": {"collection": "x"}}, "lookup_from"),
+            ("points/query", {"query": {"text": "shirt", "model": "m"}}, "Document"),
+            (
+                "points/count",
+                {"filter": {"must": {"key": "a", "geo_radius": {"center": {"lon": 0, "lat": 0}, "radius": 1}}}},
+                "geo_radius",
+            ),
+            ("points/count", {"filter": {"must": {"key": "a", "range": {"gt": "2026-01-01T00:00:00Z"}}}}, "Datetime"),
+            ("points/search/matrix/pairs", {"sample": 3}, "POST /collections/shop/points/search/matrix/pairs"),
+            ("snapshots", {}, "POST /collections/shop/snapshots"),
+        ],
+    )
+    def test_a_call_it_does_not_have_is_refused_by_name(
+        self, http: TestClient, path: str, body: dict[str, object], named: str
+    ) -> None:
+        answer = http.post(f"/collections/shop/{path}", json=body)
+        assert answer.status_code == 501
+        assert named in error_of(answer)
+
+    @pytest.mark.parametrize(
+        ("path", "body", "status"),
+        [
+            ("points/query", {"query": [1, 2], "limit": 0}, 422),
+            ("points/query", {"query": [1, 2], "offset": -1}, 422),
+            ("points/query", {"query": [1, 2], "using": "image"}, 400),
+            ("points/query", {"query": [1, 2], "with_vector": ["image"]}, 400),
+            ("points/query/groups", {"query": [1, 2], "group_by": "a", "group_size": 0}, 422),
+            ("points/scroll", {"limit": 0}, 422),
+            ("points/count", {"filter": {"must": [{"key": "a["}]}}, 400),
+            ("points/delete", {}, 400),
+            ("points/payload", {"payload": {}}, 400),
+        ],
+    )
+    def test_values_out_of_range_are_refused(
+        self, http: TestClient, path: str, body: dict[str, object], status: int
+    ) -> None:
+        answer = http.post(f"/collections/shop/{path}", json=body)
+        assert answer.status_code == status, answer.text
+        assert error_of(answer)
+
+
+class TestAliases:
+    def change(self, http: TestClient, *actions: Mapping[str, object]) -> int:
+        return int(http.post("/collections/aliases", json={"actions": list(actions)}).status_code)
+
+    def aliases(self, http: TestClient) -> dict[str, str]:
+        listed = http.get("/aliases").json()["result"]["aliases"]
+        return {item["alias_name"]: item["collection_name"] for item in listed}
+
+    def test_a_request_with_one_bad_change_changes_nothing(self, http: TestClient) -> None:
+        assert self.change(http, made("now", "shop")) == 200
+        assert self.change(http, {"delete_alias": {"alias_name": "now"}}, made("now", "nowhere")) == 404
+        assert self.change(http, renamed("now", "then"), made("shop", "shop")) == 409
+        assert self.aliases(http) == {"now": "shop"}
+
+    def test_aliases_last_and_are_renamed(self, tmp_path: Path) -> None:
+        with serving(tmp_path) as client:
+            client.put("/collections/shop", json={"vectors": VECTORS})
+            assert self.change(client, made("now", "shop")) == 200
+            assert self.change(client, renamed("now", "then")) == 200
+            assert client.put("/collections/then", json={"vectors": VECTORS}).status_code == 409
+        with serving(tmp_path) as client:
+            assert self.aliases(client) == {"then": "shop"}
+            assert client.get("/collections/then").status_code == 200
+
+
+class TestDisk:
+    def test_what_a_crash_left_is_cleared_and_the_rest_is_served(self, tmp_path: Path) -> None:
+        with serving(tmp_path) as client:
+            client.put("/collections/shop", json={"vectors": VECTORS})
+            client.put("/collections/gone", json={"vectors": VECTORS})
+            client.put("/collections/shop/points?wait=true", json={"points": [point(1), point(2)]})
+            client.post("/collections/aliases", json={"actions": [made("old", "gone")]})
+        records = {
+            json.loads(path.read_bytes())["name"]: path for path in tmp_path.glob("collections/*/collection.json")
+        }
+        records["gone"].unlink()  # a deletion that was cut short
+        (tmp_path / "collections" / ("0" * 32) / "shards").mkdir(parents=True)  # a creation that was
+        shop = records["shop"].parent
+        shard = next((shop / "shards").iterdir())
+        shutil.copytree(shard, shop / "shards" / ("1" * 32))  # an optimizer that was
+        (shop / ".collection.json.tmp").write_text("{")  # a write that was
+        with serving(tmp_path) as client:
+            assert client.get("/collections").json()["result"]["collections"] == [{"name": "shop"}]
+            assert client.post("/collections/shop/points/count", json={}).json()["result"] == {"count": 2}
+            assert client.get("/aliases").json()["result"]["aliases"] == []
+        assert [path.name for path in (tmp_path / "collections").iterdir()] == [shop.name]
+        assert list((shop / "shards").iterdir()) == [shard]
+
+    def test_settings_of_a_collection_last(self, tmp_path: Path) -> None:
+        with serving(tmp_path) as client:
+            body = {"vectors": VECTORS, "metadata": {"a": 1, "b": 2}, "optimizers_config": {"indexing_threshold": 5}}
+            client.put("/collections/shop", json=body)
+            client.put("/collections/shop/index?wait=true", json={"field_name": "kind", "field_schema": "keyword"})
+            client.patch("/collections/shop", json={"metadata": {"a": None, "c": 3}})
+        with serving(tmp_path) as client:
+            info = client.get("/collections/shop").json()["result"]
+            assert info["config"]["metadata"] == {"b": 2, "c": 3}
+            assert info["config"]["optimizer_config"]["indexing_threshold"] == 5
+            assert info["payload_schema"]["kind"]["data_type"] == "keyword"
+
+    def test_a_write_that_fails_leaves_the_old_file(self, tmp_path: Path) -> None:
+        path = tmp_path / "record.json"
+        write_atomically(path, b"old")
+        (tmp_path / ".record.json.tmp").mkdir()  # the next write cannot begin
+        with pytest.raises(OSError, match="record"):
+            write_atomically(path, b"new")
+        assert path.read_bytes() == b"old"
+
+    def test_a_storage_folder_has_one_holder(self, tmp_path: Path) -> None:
+        with storage_lock(tmp_path), pytest.raises(DataFolderInUse), storage_lock(tmp_path):
+            pass
+        with storage_lock(tmp_path):
+            pass
+
+
+def test_an_open_address_needs_a_key(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "vitrine_local.qdrant", "--storage", str(tmp_path), "--host", "0.0.0.0"]
+    refused = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert refused.returncode == 2
+    assert "not a loopback address" in refused.stderr
