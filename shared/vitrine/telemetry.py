@@ -14,6 +14,16 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 REQUEST_ID_HEADER: Final = "x-request-id"
+_NOISY: Final = (
+    "celery.app.trace",
+    "celery.worker.strategy",
+    "hpack",
+    "httpcore",
+    "httpcore2",
+    "httpx",
+    "httpx2",
+    "uvicorn.access",
+)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{7,63}")
 # From one millisecond, the fastest thing measured, to half a minute, the slowest a caller waits for.
 LATENCY_BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -51,8 +61,8 @@ def configure_logging(
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    # One line a request is written by our own middleware; these libraries would add a second and third.
-    for noisy in ("httpx", "httpx2", "httpcore", "httpcore2", "uvicorn.access", "hpack"):
+    # One line a request or step is written by our own code; these libraries would add a second and third.
+    for noisy in _NOISY:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     return get_logger(service)
 

@@ -212,6 +212,27 @@ def test_writes_made_while_it_optimizes_are_kept_and_searches_go_on(server: Loca
     )
 
 
+def test_points_written_anew_are_taken_into_the_graph_and_a_restart_rebuilds_nothing(
+    server: LocalQdrant, client: QdrantClient, tmp_path: Path
+) -> None:
+    create(client, "shop")
+    fill(client, "shop")
+    wait_until(is_green(client, "shop"), deadline_s=120, what="the first graph")
+    first = shard_folders(tmp_path)
+    fill(client, "shop")
+    assert client.get_collection("shop").status == models.CollectionStatus.YELLOW
+    wait_until(is_green(client, "shop"), deadline_s=120, what="the second graph")
+    second = shard_folders(tmp_path)
+    assert first != second
+    info = client.get_collection("shop")
+    assert (info.points_count, info.indexed_vectors_count) == (BULK, BULK)
+    server.kill()
+    server.start()
+    server.wait_ready()
+    wait_until(is_green(client, "shop"), deadline_s=60, what="the check after the start")
+    wait_until(lambda: shard_folders(tmp_path) == second, what="the removal of the copy")
+
+
 def test_an_alias_that_moves_under_constant_queries_always_answers(server: LocalQdrant, client: QdrantClient) -> None:
     for name, kind in (("blue", "blue"), ("green", "green")):
         create(client, name)

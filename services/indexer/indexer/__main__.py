@@ -1,0 +1,46 @@
+"""Run the indexer: `python -m indexer`."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from indexer.settings import Settings
+from vitrine.errors import SettingsInvalid
+from vitrine.settings import EXIT_SETTINGS, load_settings
+from vitrine.telemetry import configure_logging
+
+
+def main() -> int:
+    # The process pool's library reads this when it is loaded, which the imports below do.
+    os.environ["REMAP_SIGTERM"] = "SIGQUIT"
+    from indexer.duties import IndexerDuties
+    from indexer.parts import build_parts
+    from vitrine.jobs import open_redis
+    from vitrine.worker import INDEX, celery_app
+    from vitrine.worker.announce import Announcer
+    from vitrine.worker.runner import run_worker
+    from vitrine.worker.sweeper import Sweeper
+
+    try:
+        settings = load_settings(Settings)
+        configure_logging("indexer", level=settings.log_level, log_format=settings.log_format)
+        client = open_redis(settings.redis_url)
+        parts = build_parts(settings, client)
+        return run_worker(
+            celery_app(INDEX, redis_url=settings.redis_url, include=("indexer.tasks",)),
+            INDEX,
+            service="indexer",
+            concurrency=settings.index_processes,
+            companions=(
+                Announcer(client, service="indexer", queues=tuple(queue.value for queue in INDEX.queues)),
+                Sweeper(client, service="indexer", duties=IndexerDuties(parts), publisher=parts.publisher),
+            ),
+        )
+    except SettingsInvalid as error:
+        sys.stderr.write(f"indexer: {error.detail}\n")
+        return EXIT_SETTINGS
+
+
+if __name__ == "__main__":
+    sys.exit(main())

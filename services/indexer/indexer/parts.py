@@ -1,0 +1,64 @@
+"""What an indexer's process works with: made once in each, when its first task comes, and used by all that follow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import redis
+from qdrant_client import QdrantClient
+
+from indexer.plans import PlanStore
+from indexer.settings import Settings
+from indexer.vectors import Vectors
+from vitrine.embedding import EmbedderClient
+from vitrine.jobs import JobStore, StepStore, open_redis
+from vitrine.overlay import Overlay
+from vitrine.releases import ReleaseStore
+from vitrine.telemetry import configure_logging
+from vitrine.worker import JobPublisher, producer
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The indexer's parts."""
+
+    settings: Settings
+    jobs: JobStore
+    steps: StepStore
+    plans: PlanStore
+    vectors: Vectors
+    embedder: EmbedderClient
+    overlay: Overlay
+    releases: ReleaseStore
+    publisher: JobPublisher
+
+
+def build_parts(settings: Settings, client: redis.Redis) -> Parts:
+    """Make the parts; none of them connects before it is used."""
+    key = settings.qdrant_api_key
+    qdrant = QdrantClient(
+        url=settings.qdrant_url,
+        api_key=key.get_secret_value() if key else None,
+        timeout=settings.qdrant_timeout_s,
+        check_compatibility=False,
+    )
+    return Parts(
+        settings=settings,
+        jobs=JobStore(client),
+        steps=StepStore(client),
+        plans=PlanStore(client),
+        vectors=Vectors(qdrant),
+        embedder=EmbedderClient(settings.embedder_url, retry_budget_s=settings.embed_patience_s),
+        overlay=Overlay(settings.uploads_dir),
+        releases=ReleaseStore(settings.releases_url, cache_dir=settings.releases_cache_dir),
+        publisher=producer(settings),
+    )
+
+
+@cache
+def process_parts() -> Parts:
+    """The parts of this process."""
+    settings = Settings()
+    configure_logging("indexer", level=settings.log_level, log_format=settings.log_format)
+    return build_parts(settings, open_redis(settings.redis_url))

@@ -1,0 +1,53 @@
+"""The first step of an indexing job: read the catalogue, tell its faults, lay out the work, make the collection. Doing
+it again ends the same; once the plan stands it is not laid out anew.
+"""
+
+from __future__ import annotations
+
+from indexer.parts import Parts
+from indexer.plans import Planned
+from indexer.target import Target
+from vitrine.catalogs import read_catalog
+from vitrine.catalogs.roots import allowed_roots, resolve_catalog_root
+from vitrine.collections import field_types
+from vitrine.errors import CatalogMalformed
+from vitrine.jobs import JobFault, JobRecord
+from vitrine.overlay import merge
+from vitrine.worker import Message, Task
+
+_CATALOG_FAULTS = "catalog"
+
+
+def start_indexing(parts: Parts, record: JobRecord) -> None:
+    """Lay out the work and publish its batches.
+
+    Raises CatalogError for a catalogue that cannot be read, ReleaseNotFound, Unavailable.
+    """
+    target = Target.of(record)
+    if record.batches is None:
+        record = _laid_out(parts, target)
+    assert record.batches is not None
+    finished = parts.jobs.finished_batches(target.job_id)
+    for number in range(record.batches):
+        if number not in finished:
+            parts.publisher.send(Message(Task.INDEX_BATCH, target.job_id, number), request_id=record.request_id)
+
+
+def _laid_out(parts: Parts, target: Target) -> JobRecord:
+    manifest = parts.releases.manifest(target.release_id)
+    root = resolve_catalog_root(target.root, allowed_roots(parts.settings))
+    catalog = read_catalog(target.reader, root, dataset=target.dataset, limit=target.limit)
+    faults = (JobFault(product_id=one.product_id, kind=one.kind, detail=one.detail) for one in catalog.faults)
+    parts.jobs.note_faults(target.job_id, _CATALOG_FAULTS, faults)
+    planned = [Planned(product, origin) for product, origin in merge(catalog.products, parts.overlay, target.dataset)]
+    if not planned:
+        raise CatalogMalformed(
+            f"the catalogue has no product that can be indexed: {catalog.rows} rows, faults {catalog.fault_counts()}"
+        )
+    parts.vectors.create(
+        target.metadata, dim=manifest.dim, fields=field_types(one.product.attributes for one in planned)
+    )
+    batches = parts.plans.write(target.job_id, planned, batch=parts.settings.index_batch)
+    return parts.jobs.update(
+        target.job_id, lambda record: record.with_plan(total=len(planned), batches=batches, phase="indexing")
+    )

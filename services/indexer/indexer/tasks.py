@@ -1,0 +1,65 @@
+"""The indexer's Celery tasks. A message names a job and a batch; all else is in the job's record and plan."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import shared_task
+
+from indexer.batches import index_batch
+from indexer.finish import finish_indexing
+from indexer.parts import process_parts
+from indexer.single import change_product
+from indexer.start import start_indexing
+from indexer.steps import run_step
+from vitrine.errors import VectorStoreUnavailable
+from vitrine.jobs import JobRecord
+from vitrine.worker import Message, Task
+from vitrine.worker.runner import task_context
+
+
+@shared_task(bind=True, name=Task.INDEX_START.value)  # type: ignore[untyped-decorator]
+def start(task: Any, job_id: str) -> None:
+    """Lay out an indexing job."""
+    parts = process_parts()
+
+    def work(record: JobRecord) -> None:
+        start_indexing(parts, record)
+
+    with task_context(task, job_id=job_id):
+        run_step(parts, Message(Task.INDEX_START, job_id), work, first=True)
+
+
+@shared_task(bind=True, name=Task.INDEX_BATCH.value)  # type: ignore[untyped-decorator]
+def batch(task: Any, job_id: str, number: int) -> None:
+    """Index one batch."""
+    parts = process_parts()
+
+    def work(record: JobRecord) -> None:
+        index_batch(parts, record, number)
+
+    with task_context(task, job_id=job_id, batch=number):
+        run_step(parts, Message(Task.INDEX_BATCH, job_id, number), work)
+
+
+@shared_task(bind=True, name=Task.INDEX_FINISH.value)  # type: ignore[untyped-decorator]
+def finish(task: Any, job_id: str) -> None:
+    """Check and publish a collection."""
+    parts = process_parts()
+
+    def work(record: JobRecord) -> dict[str, Any]:
+        result = finish_indexing(parts, record)
+        if result is None:
+            raise VectorStoreUnavailable("Qdrant is still optimising the collection", retry_after_s=1.0)
+        return result
+
+    with task_context(task, job_id=job_id):
+        run_step(parts, Message(Task.INDEX_FINISH, job_id), work)
+
+
+@shared_task(bind=True, name=Task.PRODUCT.value)  # type: ignore[untyped-decorator]
+def product(task: Any, job_id: str) -> None:
+    """Put or delete one product."""
+    parts = process_parts()
+    with task_context(task, job_id=job_id):
+        run_step(parts, Message(Task.PRODUCT, job_id), lambda record: change_product(parts, record), first=True)

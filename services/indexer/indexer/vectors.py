@@ -1,0 +1,181 @@
+"""The indexer's view of Qdrant: writes that are done when they return, the reads that its checks need, and every
+failure turned into one of the error tree's. Writes carry ids that follow from the product, so repeating one changes
+nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from qdrant_client import QdrantClient, models
+from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
+from qdrant_client.http.exceptions import ApiException, ResponseHandlingException, UnexpectedResponse
+
+from vitrine.collections import (
+    CollectionMetadata,
+    FieldType,
+    Serving,
+    create_collection,
+    mark_ready,
+    parse_collection_name,
+    read_metadata,
+    servings,
+    switch_alias,
+)
+from vitrine.errors import CollectionNotFound, VectorStoreUnavailable, VitrineError
+
+_PAGE: Final = 1_000
+_DELETED_AT_ONCE: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A product as it is stored: `vector` is (dim,) float32 of length 1."""
+
+    id: str
+    vector: npt.NDArray[np.float32]
+    payload: dict[str, Any]
+
+
+class Vectors:
+    """Every call may raise VectorStoreUnavailable."""
+
+    def __init__(self, client: QdrantClient) -> None:
+        self._client = client
+
+    def create(self, metadata: CollectionMetadata, *, dim: int, fields: Mapping[str, FieldType]) -> str:
+        with store_errors():
+            return create_collection(self._client, metadata, dim=dim, fields=fields)
+
+    def metadata(self, collection: str) -> CollectionMetadata | None:
+        with store_errors(collection):
+            return read_metadata(self._client, collection)
+
+    def mark_ready(self, metadata: CollectionMetadata, *, expected: int) -> None:
+        with store_errors():
+            mark_ready(self._client, metadata, expected=expected)
+
+    def servings(self) -> list[Serving]:
+        with store_errors():
+            return servings(self._client.get_aliases().aliases)
+
+    def switch(self, serving: Serving) -> str | None:
+        with store_errors():
+            return switch_alias(self._client, serving)
+
+    def exists(self, collection: str) -> bool:
+        with store_errors():
+            return bool(self._client.collection_exists(collection))
+
+    def drop(self, collection: str) -> None:
+        with store_errors():
+            self._client.delete_collection(collection)
+
+    def collections(self) -> dict[str, CollectionMetadata]:
+        """Every collection of ours by name."""
+        with store_errors():
+            names = [item.name for item in self._client.get_collections().collections]
+        found = {}
+        for name in filter(parse_collection_name, names):
+            try:
+                metadata = self.metadata(name)
+            except CollectionNotFound:  # dropped meanwhile
+                continue
+            if metadata is not None:
+                found[name] = metadata
+        return found
+
+    def upsert(self, collection: str, points: Sequence[Point]) -> None:
+        """Store points; when this returns they are on the disk and can be found."""
+        batch = models.Batch(
+            ids=[point.id for point in points],
+            vectors=[point.vector.tolist() for point in points],
+            payloads=[point.payload for point in points],
+        )
+        with store_errors(collection):
+            _done(self._client.upsert(collection, batch, wait=True))
+
+    def replace_payload(self, collection: str, point_id: str, payload: dict[str, Any]) -> None:
+        with store_errors(collection):
+            _done(self._client.overwrite_payload(collection, payload=payload, points=[point_id], wait=True))
+
+    def delete(self, collection: str, point_ids: Iterable[str]) -> None:
+        ids: list[models.ExtendedPointId] = list(point_ids)
+        with store_errors(collection):
+            for start in range(0, len(ids), _DELETED_AT_ONCE):
+                selector = models.PointIdsList(points=ids[start : start + _DELETED_AT_ONCE])
+                _done(self._client.delete(collection, points_selector=selector, wait=True))
+
+    def payloads(self, collection: str, point_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """The payloads of those points that are there."""
+        with store_errors(collection):
+            records = self._client.retrieve(collection, ids=list(point_ids), with_payload=True, with_vectors=False)
+        return {str(record.id): record.payload or {} for record in records}
+
+    def ids(self, collection: str) -> Iterator[str]:
+        """The id of every point."""
+        offset: Any = None
+        while True:
+            with store_errors(collection):
+                records, offset = self._client.scroll(
+                    collection, limit=_PAGE, offset=offset, with_payload=False, with_vectors=False
+                )
+            yield from (str(record.id) for record in records)
+            if offset is None:
+                return
+
+    def count(self, collection: str) -> int:
+        with store_errors(collection):
+            return self._client.count(collection, exact=True).count
+
+    def is_green(self, collection: str) -> bool:
+        """Whether Qdrant has finished optimising the collection."""
+        with store_errors(collection):
+            return self._client.get_collection(collection).status == models.CollectionStatus.GREEN
+
+    def vectors(self, collection: str, point_ids: Sequence[str]) -> dict[str, list[float]]:
+        """The vectors of those points that are there."""
+        with store_errors(collection):
+            records = self._client.retrieve(collection, ids=list(point_ids), with_payload=False, with_vectors=True)
+        return {str(record.id): record.vector for record in records if isinstance(record.vector, list)}  # type: ignore[misc]
+
+    def neighbours(
+        self, collection: str, vectors: Sequence[list[float]], *, limit: int, exact: bool
+    ) -> list[list[models.ScoredPoint]]:
+        """The nearest points of each vector, best first."""
+        requests = [
+            models.QueryRequest(query=vector, limit=limit, params=models.SearchParams(exact=exact))
+            for vector in vectors
+        ]
+        with store_errors(collection):
+            return [answer.points for answer in self._client.query_batch_points(collection, requests)]
+
+
+def _done(result: models.UpdateResult) -> None:
+    if result.status != models.UpdateStatus.COMPLETED:
+        raise VectorStoreUnavailable(f"Qdrant has not finished a write in time: its status is {result.status}")
+
+
+@contextmanager
+def store_errors(collection: str | None = None) -> Iterator[None]:
+    """Turn Qdrant's errors into ours."""
+    try:
+        yield
+    except ResourceExhaustedResponse as error:
+        raise VectorStoreUnavailable("Qdrant is over its rate limit", retry_after_s=error.retry_after_s) from error
+    except ResponseHandlingException as error:
+        raise VectorStoreUnavailable(f"Qdrant cannot be reached ({type(error.source).__name__})") from error
+    except UnexpectedResponse as error:
+        if error.status_code == 404 and collection is not None:
+            raise CollectionNotFound(f"the collection {collection!r} is not there") from error
+        if error.status_code is None or error.status_code >= 500 or error.status_code == 429:
+            raise VectorStoreUnavailable(f"Qdrant answered {error.status_code}") from error
+        reason = error.content.decode(errors="replace")[:300]
+        raise VitrineError(f"Qdrant refused a request of the indexer: {error.status_code} {reason}") from error
+    except ApiException as error:
+        raise VectorStoreUnavailable(f"Qdrant's answer cannot be read: {type(error).__name__}") from error

@@ -1,0 +1,161 @@
+"""The whole system as real processes on free ports, in a folder of its own, with drawn catalogues and tiny releases."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import httpx
+from qdrant_client import QdrantClient
+
+from harness.processes import LocalQdrant, Process, Redis, Service, free_port
+from harness.releases import TINY_MODEL, build_tiny_release, store_of
+from harness.waiting import wait_until
+from vitrine.catalogs.synthetic import generate_catalog
+from vitrine.collections import alias_name, collection_name
+from vitrine.jobs import JobKind, JobRecord, JobState, JobStore, open_redis
+from vitrine.settings import CommonSettings
+from vitrine.worker import JobPublisher
+
+MODEL = TINY_MODEL.removeprefix("timm:")
+JOB_DEADLINE_S = 120.0
+
+
+class System:
+    """Redis and the local Qdrant run from the start; services are started by name."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.catalogs = folder / "catalogs"
+        self.catalogs.mkdir(parents=True)
+        self.releases = folder / "releases"
+        self.redis = Redis(folder / "redis")
+        self.qdrant = LocalQdrant(folder / "qdrant")
+        self.services: dict[str, Service] = {}
+        self._ports = {"embedder": free_port(), "search_api": free_port()}
+        self.env = {
+            "VITRINE_REDIS_URL": self.redis.url,
+            "VITRINE_QDRANT_URL": self.qdrant.url,
+            "VITRINE_EMBEDDER_URL": self.url("embedder"),
+            "VITRINE_EMBEDDER_PORT": str(self._ports["embedder"]),
+            "VITRINE_API_PORT": str(self._ports["search_api"]),
+            "VITRINE_RELEASES_URL": f"file:{self.releases}",
+            "VITRINE_RELEASES_CACHE_DIR": str(folder / "release-cache"),
+            "VITRINE_UPLOADS_DIR": str(folder / "uploads"),
+            "VITRINE_WORK_DIR": str(folder / "work"),
+            "VITRINE_CATALOG_ROOTS": str(self.catalogs),
+            "VITRINE_DEVICE": "cpu",
+            "VITRINE_TRAINER_DEVICE": "cpu",
+        }
+
+    def start(self, *names: str, **env: str) -> None:
+        """Start services by the names of their packages; the HTTP ones are waited for."""
+        for name in names:
+            ready_url = f"{self.url(name)}/readyz" if name in self._ports else None
+            self.services[name] = Service(
+                name, folder=self.folder / "logs", env={**self.env, **env}, ready_url=ready_url
+            )
+
+    def url(self, name: str) -> str:
+        return f"http://127.0.0.1:{self._ports[name]}"
+
+    @property
+    def processes(self) -> list[Process]:
+        return [self.redis, self.qdrant, *self.services.values()]
+
+    def stop(self) -> None:
+        for process in reversed(self.processes):
+            process.kill()
+
+    def catalog(self, name: str = "drawn", *, count: int = 48, seed: int = 1) -> Path:
+        """A drawn catalogue below the allowed root."""
+        folder = self.catalogs / name
+        if not folder.exists():
+            generate_catalog(folder, count=count, seed=seed)
+        return folder
+
+    def release(self, **options: Any) -> str:
+        """A tiny release in the system's store."""
+        return build_tiny_release(self.releases, **options)
+
+    @cached_property
+    def jobs(self) -> JobStore:
+        return JobStore(open_redis(self.redis.url))
+
+    @cached_property
+    def publisher(self) -> JobPublisher:
+        return JobPublisher(CommonSettings(redis_url=self.redis.url))
+
+    @cached_property
+    def store(self) -> QdrantClient:
+        return QdrantClient(url=self.qdrant.url, check_compatibility=False, timeout=10)
+
+    @cached_property
+    def api(self) -> httpx.Client:
+        return httpx.Client(base_url=self.url("search_api"), timeout=60, trust_env=False)
+
+    def enqueue(self, kind: JobKind, params: dict[str, Any]) -> str:
+        """Create a job and publish it, as the search API does."""
+        record, _ = self.jobs.create(kind, params)
+        self.publisher.publish(record)
+        return record.id
+
+    def enqueue_index(self, release_id: str, root: Path, *, dataset: str = "drawn", limit: int | None = None) -> str:
+        params = {
+            "dataset": dataset,
+            "reader": "synthetic",
+            "root": str(root),
+            "model": store_of(self.releases).manifest(release_id).model,
+            "release_id": release_id,
+            "limit": limit,
+        }
+        return self.enqueue(JobKind.INDEX, params)
+
+    def finished(self, job_id: str, *, deadline_s: float = JOB_DEADLINE_S) -> JobRecord:
+        """The job once it has ended."""
+
+        def ended() -> JobRecord | None:
+            record = self.jobs.get(job_id)
+            return record if record.state.finished else None
+
+        record = wait_until(ended, deadline_s=deadline_s, what=f"the end of job {job_id}")
+        assert record is not None
+        return record
+
+    def succeeded(self, job_id: str, *, deadline_s: float = JOB_DEADLINE_S) -> JobRecord:
+        """The job once it has ended well; the services' logs where it did not."""
+        try:
+            record = self.finished(job_id, deadline_s=deadline_s)
+        except AssertionError as late:
+            raise AssertionError(f"{late}\n{self.jobs.get(job_id)}\n{self.tails()}") from None
+        assert record.state is JobState.SUCCEEDED, f"{record.error}\n{self.tails()}"
+        return record
+
+    def index(self, release_id: str, root: Path, **options: Any) -> JobRecord:
+        return self.succeeded(self.enqueue_index(release_id, root, **options))
+
+    def serving(self, *, dataset: str = "drawn", model: str = MODEL) -> str | None:
+        """The collection an alias names."""
+        alias = alias_name(dataset, model)
+        named = {one.alias_name: one.collection_name for one in self.store.get_aliases().aliases}
+        return named.get(alias)
+
+    def collection(self, release_id: str, *, dataset: str = "drawn") -> str:
+        return collection_name(dataset, release_id)
+
+    def tails(self) -> str:
+        return "\n".join(f"--- {name}\n{service.tail(chars=3000)}" for name, service in self.services.items())
+
+
+@contextlib.contextmanager
+def running_system(folder: Path, *services: str, **env: str) -> Iterator[System]:
+    """A system with these services, killed at the end."""
+    system = System(folder)
+    try:
+        system.start(*services, **env)
+        yield system
+    finally:
+        system.stop()
