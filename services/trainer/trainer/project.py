@@ -31,7 +31,6 @@ from vitrine.vision.options import resolve_options
 from vitrine.vision.preprocess import Preprocessor
 from vitrine.vision.projection import fit_projection
 
-CHUNK: Final = 256
 _CATALOG_FAULTS: Final = "catalog"
 
 
@@ -61,7 +60,7 @@ class ProjectJob:
         # A copy moves to the device and its precision; the release keeps the weights as they were.
         working = copy.deepcopy(backbone.network)
         network = ReleaseNetwork(working, options.preprocessing, projection=None, choice=choice)
-        chunks = -(-len(sample) // CHUNK)
+        chunks = -(-len(sample) // self._settings.trainer_chunk)
         self._jobs.update(
             self._id, lambda record: record.with_plan(total=len(sample), batches=chunks, phase="extracting features")
         )
@@ -101,7 +100,7 @@ class ProjectJob:
         done: list[Chunk] = []
         remaining = iter(enumerate(sample))
         number = 0
-        while part := list(islice(remaining, CHUNK)):
+        while part := list(islice(remaining, self._settings.trainer_chunk)):
             self._check()
             chunk = self._checkpoints.load(number, raw_dim=network.raw_dim)
             if chunk is None:

@@ -26,6 +26,9 @@ class Settings(CommonSettings):
         default="auto", description="Precision of feature extraction; auto: bfloat16 where the hardware multiplies it"
     )
     trainer_batch: int = Field(default=0, ge=0, le=1024, description="Pictures in one pass of the device; 0: 8 or 64")
+    trainer_chunk: int = Field(
+        default=256, ge=1, description="Pictures between two checkpoints, which a restart does not do again"
+    )
     trainer_max_deaths: int = Field(
         default=3, ge=1, description="Times a job may take its worker with it before it is given up"
     )

@@ -10,7 +10,6 @@ from typing import Any
 
 from celery import shared_task
 
-from trainer.project import ProjectJob
 from trainer.settings import Settings
 from vitrine.errors import JobCancelled, JobFinished, JobNotFound, ReleaseError, VitrineError
 from vitrine.jobs import JobRecord, JobStore, StepStore, open_redis
@@ -59,6 +58,9 @@ def run_project(parts: Parts, job_id: str) -> None:
                 _end(parts, job_id, lambda record: record.failed(given_up))
                 return
             try:
+                # Torch comes with this import: the worker's parent process, which runs no job, does without it.
+                from trainer.project import ProjectJob
+
                 result = ProjectJob(record, parts.jobs, lease, parts.settings).run()
                 _end(parts, job_id, lambda record: record.succeeded(result))
                 log.info("job_success", **result)

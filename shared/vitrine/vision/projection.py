@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors.numpy import load_file, save_file
-from sklearn.decomposition import PCA
 from torch import nn
 from torch.nn import functional
 
@@ -75,6 +74,9 @@ def fit_projection(features: Features, *, components: int, whiten: bool, seed: i
         )
     if not np.isfinite(features).all():
         raise ProjectionImpossible("the features are not all finite numbers: the weights do not fit the network")
+    # Imported here, since only the fitting needs it and every embedder would wait seconds for it at its start.
+    from sklearn.decomposition import PCA
+
     unit = unit_rows(features).astype(np.float64)
     if float(unit.var(axis=0).sum()) < _LEAST_VARIANCE:
         raise ProjectionImpossible("the pictures are all alike: there is no direction in which they vary")
