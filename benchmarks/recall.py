@@ -1,12 +1,13 @@
 """Does the search path find what an exact search would?
 
 Reads every vector of a collection, computes the exact nearest products with numpy, asks the search path (the planner's
-own choice of plan, filters as users write them) for the same, and prints recall@k for no filter and for every value and
+own choice of plan, filters as users write them, the code that the search API runs) for the same, and prints recall@k
+for no filter and for every value and
 pair of values with more than 50 products. A found product counts where its exact score reaches the exact k-th score, so
 that twins do not count as misses.
 
     python benchmarks/recall.py --dataset fashion-product --model mobilenetv2_100 [--url http://127.0.0.1:6333]
-        [--queries 50] [--k 15]
+        [--queries 50] [--k 15] [--brief]
 """
 
 from __future__ import annotations
@@ -33,14 +34,15 @@ LEAST_PRODUCTS = 50
 SCORE_TOLERANCE = 1e-5
 PAGE = 1_000
 SEED = 7
-SINGLE_FIELDS = ("gender", "masterCategory", "articleType")
-PAIRS_OF_FIELDS = (("gender", "masterCategory"), ("gender", "articleType"))
+SINGLE_FIELDS = ("gender", "masterCategory", "subCategory", "articleType")
+PAIRS_OF_FIELDS = (("gender", "masterCategory"), ("gender", "subCategory"), ("gender", "articleType"))
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
     """One filter, and which of the collection's points it lets through."""
 
+    kind: str
     name: str
     filters: Pairs
     rows: np.ndarray
@@ -75,21 +77,46 @@ async def run(arguments: argparse.Namespace) -> float:
     queries = choose_queries(points, arguments.queries)
     count, dim = points.vectors.shape
     print(f"`{serving.collection}`: {count} products, {dim} components, {len(queries)} queries, recall@{arguments.k}\n")
-    print("| filter | products | plan | recall | p50 ms | p99 ms |")
-    print("|---|---:|---|---:|---:|---:|", flush=True)
-    worst = 1.0
+    results = []
     for shape in shapes(points):
         prepared = await retrieval.prepare(serving, shape.filters)
-        result = await measure(retrieval, prepared, shape, points, queries, k=arguments.k)
-        worst = min(worst, result.recall)
-        print(
-            f"| {shape.name} | {len(shape.rows)} | {result.plan} | {result.recall:.4f} | {result.p50_ms:.2f} | "
-            f"{result.p99_ms:.2f} |",
-            flush=True,
-        )
-    print(f"\nleast recall@{arguments.k}: {worst:.4f}")
+        results.append(await measure(retrieval, prepared, shape, points, queries, k=arguments.k))
     await store.close()
-    return worst
+    print_summary(results)
+    if not arguments.brief:
+        print_all(results)
+    return min(result.recall for result in results)
+
+
+def print_summary(results: list[Result]) -> None:
+    """One line for each kind of filter."""
+    print("| filters on | filters | products | plans | mean recall | least recall | p50 ms | p99 ms |")
+    print("|---|---:|---:|---|---:|---:|---:|---:|")
+    kinds = list(dict.fromkeys(result.shape.kind for result in results))
+    for name, chosen in (
+        *((kind, [one for one in results if one.shape.kind == kind]) for kind in kinds),
+        ("all", results),
+    ):
+        counts = [len(one.shape.rows) for one in chosen]
+        plans = Counter(one.plan for one in chosen)
+        recalls = [one.recall for one in chosen]
+        print(
+            f"| {name} | {len(chosen)} | {min(counts)} to {max(counts)} | "
+            f"{', '.join(f'{plan} {count}' for plan, count in plans.most_common())} | {np.mean(recalls):.4f} | "
+            f"{min(recalls):.4f} | {np.median([one.p50_ms for one in chosen]):.2f} | "
+            f"{max(one.p99_ms for one in chosen):.2f} |"
+        )
+
+
+def print_all(results: list[Result]) -> None:
+    """One line for each filter."""
+    print("\n| filter | products | plan | recall | p50 ms | p99 ms |")
+    print("|---|---:|---|---:|---:|---:|")
+    for one in results:
+        print(
+            f"| {one.shape.name} | {len(one.shape.rows)} | {one.plan} | {one.recall:.4f} | {one.p50_ms:.2f} | "
+            f"{one.p99_ms:.2f} |"
+        )
 
 
 async def read_points(client: AsyncQdrantClient, collection: str) -> Points:
@@ -121,7 +148,7 @@ def choose_queries(points: Points, count: int) -> np.ndarray:
 
 
 def shapes(points: Points) -> Iterator[Shape]:
-    yield Shape("none", [], np.arange(len(points.ids)))
+    yield Shape("no filter", "none", [], np.arange(len(points.ids)))
     for fields in (*((field,) for field in SINGLE_FIELDS), *PAIRS_OF_FIELDS):
         found = [tuple(payload.get(field) for field in fields) for payload in points.payloads]
         counts = Counter(values for values in found if None not in values)
@@ -129,7 +156,8 @@ def shapes(points: Points) -> Iterator[Shape]:
         for values in common:
             rows = np.array([row for row, seen in enumerate(found) if seen == values])
             filters = [(field, str(value)) for field, value in zip(fields, values, strict=True)]
-            yield Shape(" and ".join(f"{field}={value}" for field, value in filters), filters, rows)
+            name = " and ".join(f"{field}={value}" for field, value in filters)
+            yield Shape(" x ".join(fields), name, filters, rows)
 
 
 async def measure(
@@ -162,6 +190,7 @@ def main() -> int:
     parser.add_argument("--model")
     parser.add_argument("--queries", type=int, default=50)
     parser.add_argument("--k", type=int, default=15)
+    parser.add_argument("--brief", action="store_true", help="the table by kind of filter alone")
     parser.add_argument("--least", type=float, default=0.99, help="exit with 1 where a recall is below this")
     arguments = parser.parse_args()
     return 0 if asyncio.run(run(arguments)) >= arguments.least else 1

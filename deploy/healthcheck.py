@@ -1,7 +1,7 @@
 """A container's health check: exits 0 where the service can work, 1 where it cannot, with the reason on stderr.
 
-    healthcheck.py http PORT         the service's /readyz answers 200
-    healthcheck.py worker SERVICE    the worker of this container has told Redis of late that it lives
+healthcheck.py http PORT         the service's /readyz answers 200
+healthcheck.py worker SERVICE    the worker of this container has told Redis of late that it lives
 """
 
 from __future__ import annotations
@@ -50,9 +50,7 @@ def worker_fault(service: str, *, redis_url: str, host: str) -> str | None:
     from vitrine.worker.announce import announcement_key
 
     try:
-        with redis.Redis.from_url(
-            redis_url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S
-        ) as client:
+        with redis.Redis.from_url(redis_url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S) as client:
             # Two workers are never in one container, so any process number is that of this one.
             pattern = announcement_key(service, host, 0).removesuffix("0") + "*"
             found = next(client.scan_iter(match=pattern, count=1000), None)

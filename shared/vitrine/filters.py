@@ -22,6 +22,7 @@ from vitrine.products import COMPOSITE_FIELD, composite_value
 MAX_CONDITIONS: Final = 32
 MAX_VALUES_PER_FIELD: Final = 64
 MAX_VALUE_CHARS: Final = 200
+MAX_INTEGER: Final = 2**63 - 1  # what Qdrant's integers hold
 # Fields that are indexed for our own use and not offered as filters.
 _HIDDEN_FIELDS: Final = frozenset({COMPOSITE_FIELD})
 
@@ -166,9 +167,12 @@ def _typed(name: str, value: str, kind: FieldType) -> FilterValue:
         return value
     if kind == "integer":
         try:
-            return int(value)
+            number = int(value)
         except ValueError:
             raise FilterInvalid(f"{name!r} is a whole number; {value[:40]!r} is not") from None
+        if abs(number) > MAX_INTEGER:
+            raise FilterInvalid(f"{name!r} is out of range: {value[:40]!r}")
+        return number
     raise FilterInvalid(f"{name!r} is a decimal number: use {name}Min and {name}Max")
 
 

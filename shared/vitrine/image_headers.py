@@ -102,6 +102,9 @@ def _read_jpeg(data: bytes) -> PictureHeader:
         if marker == 0xDA:
             if frame is None:
                 raise FileCorrupt("the JPEG has no frame header")
+            # No sample's bytes look like this marker, so a file cut off within its samples has none.
+            if data.find(b"\xff\xd9", end) < 0:
+                raise FileTruncated
             if data.count(b"\xff\xda", start) > _MAX_JPEG_SCANS:
                 raise FileCorrupt(f"the JPEG has more than {_MAX_JPEG_SCANS} scans")
             spans.append((start, len(data)))

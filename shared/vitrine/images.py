@@ -6,8 +6,9 @@ Index and query go through the same rules, which `DECODE_RULES_VERSION` names an
 - transparency is composited on white; 16-bit samples keep their high byte; CMYK, grey and palette become RGB;
 - a JPEG whose short side is at least twice `target_px` is decoded at 1/2, 1/4 or 1/8 scale, never below the target.
 
-Sizes are checked on the header before a pixel is decoded. No global state of Pillow is read, set or relied on, no
-warning is raised, and nothing but ImageRejected leaves this module, so it may run in any number of threads.
+Sizes are checked on the header before a pixel is decoded. No global state of Pillow is set, no warning is raised, and
+nothing but ImageRejected leaves this module, so it may run in any number of threads. The one switch of Pillow's that
+is relied on is `ImageFile.LOAD_TRUNCATED_IMAGES`, which nothing may turn on.
 """
 
 from __future__ import annotations

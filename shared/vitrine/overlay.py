@@ -68,9 +68,7 @@ class Overlay:
         """
         folder = self._folder(product.dataset, product.id)
         for name, value in product.attributes.items():
-            check_attribute_name(name)
-            if isinstance(value, float) and not math.isfinite(value):
-                raise ParameterInvalid(f"the attribute {name} must be a finite number")
+            _check_value(check_attribute_name(name), value)
         suffix = SUFFIXES[check_image(picture).format]
         file_name = f"{hashlib.sha256(picture).hexdigest()[:32]}{suffix}"
         record = _Record(
@@ -165,6 +163,18 @@ def merge(catalog_products: Iterable[Product], overlay: Overlay, dataset: str) -
             merged.append((product, "catalog"))
     merged.extend((upload, "upload") for upload in uploads.values())
     return merged
+
+
+def _check_value(name: str, value: AttributeValue) -> None:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ParameterInvalid(f"the attribute {name} must be a finite number")
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ParameterInvalid(f"the attribute {name} must fit a signed 64-bit integer")
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise ParameterInvalid(f"the attribute {name} is no valid Unicode text") from error
 
 
 def _folder_name(product_id: str) -> str:

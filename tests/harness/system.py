@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import redis
 from qdrant_client import QdrantClient
 
 from harness.processes import LocalQdrant, Process, Redis, Service, free_port
@@ -67,6 +68,9 @@ class System:
         return [self.redis, self.qdrant, *self.services.values()]
 
     def stop(self) -> None:
+        for client in ("redis_client", "publisher", "store", "api"):
+            if client in self.__dict__:
+                getattr(self, client).close()
         for process in reversed(self.processes):
             process.kill()
 
@@ -82,8 +86,13 @@ class System:
         return build_tiny_release(self.releases, **options)
 
     @cached_property
+    def redis_client(self) -> redis.Redis:
+        """A client of the system's Redis."""
+        return open_redis(self.redis.url)
+
+    @cached_property
     def jobs(self) -> JobStore:
-        return JobStore(open_redis(self.redis.url))
+        return JobStore(self.redis_client)
 
     @cached_property
     def publisher(self) -> JobPublisher:

@@ -19,7 +19,8 @@ def main() -> int:
     from vitrine.jobs import open_redis
     from vitrine.worker import INDEX, celery_app
     from vitrine.worker.announce import Announcer
-    from vitrine.worker.runner import run_worker
+    from vitrine.worker.metrics import MetricsServer, WorkerCollector
+    from vitrine.worker.runner import Companion, run_worker
     from vitrine.worker.sweeper import Sweeper
 
     try:
@@ -27,15 +28,20 @@ def main() -> int:
         configure_logging("indexer", level=settings.log_level, log_format=settings.log_format)
         client = open_redis(settings.redis_url)
         parts = build_parts(settings, client)
+        companions: list[Companion] = [
+            Announcer(client, service="indexer", queues=tuple(queue.value for queue in INDEX.queues)),
+            Sweeper(client, service="indexer", duties=IndexerDuties(parts), publisher=parts.publisher),
+        ]
+        if settings.indexer_metrics_port:
+            collector = WorkerCollector(client, parts.counts, service="indexer", profile=INDEX)
+            host, port = settings.indexer_metrics_host, settings.indexer_metrics_port
+            companions.append(MetricsServer(collector, host=host, port=port))
         return run_worker(
             celery_app(INDEX, redis_url=settings.redis_url, include=("indexer.tasks",)),
             INDEX,
             service="indexer",
             concurrency=settings.index_processes,
-            companions=(
-                Announcer(client, service="indexer", queues=tuple(queue.value for queue in INDEX.queues)),
-                Sweeper(client, service="indexer", duties=IndexerDuties(parts), publisher=parts.publisher),
-            ),
+            companions=tuple(companions),
         )
     except SettingsInvalid as error:
         sys.stderr.write(f"indexer: {error.detail}\n")

@@ -5,70 +5,92 @@ the one before for rollback. A crash between any two lines leaves the old one se
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from indexer.overlaying import reconcile
+from indexer.overlaying import Reconciled, Uploads, reconcile
 from indexer.parts import Parts
+from indexer.plans import Planned
 from indexer.target import Target
 from indexer.verify import verify
-from vitrine.errors import CatalogMalformed
+from vitrine.errors import CatalogMalformed, VerificationFailed
 from vitrine.jobs import JobKind, JobRecord
 from vitrine.products import point_id
 from vitrine.telemetry import get_logger
 
 _GREEN_PATIENCE_S: Final = 20.0
 _GREEN_POLL_S: Final = 0.25
+_CHECKS: Final = 5
 
 
 def finish_indexing(parts: Parts, record: JobRecord) -> dict[str, Any] | None:
     """Publish the collection and return the job's result, or None while Qdrant is still optimising it.
 
-    Raises VerificationFailed, Unavailable.
+    Raises VerificationFailed, CatalogMalformed where no picture could be used, Unavailable.
     """
     target = Target.of(record)
     planned = list(parts.plans.all(target.job_id, dataset=target.dataset))
-    failed = {
-        product_id for outcome in parts.jobs.outcomes(target.job_id).values() for product_id in outcome.failed_ids()
-    }
-    good = {one.product.point_id for one in planned if one.product.id not in failed}
-    added, deleted = reconcile(parts, target, planned)
-    expected = (good | added) - deleted
-    if not expected:
-        raise CatalogMalformed("none of the catalogue's pictures could be indexed: see the job's faults")
-    if target.limit is None:
-        stale = set(parts.vectors.ids(target.collection)) - expected
-        parts.vectors.delete(target.collection, stale)
-    else:
-        # A part of the catalogue was asked for, so what is there beside it stays.
-        expected |= set(parts.vectors.ids(target.collection)) - {
-            point_id(target.dataset, product_id) for product_id in failed
-        }
-        parts.vectors.delete(target.collection, {point_id(target.dataset, product_id) for product_id in failed})
-    if not _green(parts, target.collection):
-        return None
+    outcomes = parts.jobs.outcomes(target.job_id).values()
+    rejected = frozenset(product_id for outcome in outcomes for product_id in outcome.failed_ids())
     parts.jobs.update(target.job_id, lambda current: current.with_phase("verifying"))
-    recall = verify(
+    for checks in range(1, _CHECKS + 1):
+        reconciled = reconcile(parts, target, planned)
+        expected = _settle(parts, target, _expected(target, planned, rejected, reconciled), rejected)
+        if not _green(parts, target.collection):
+            return None
+        try:
+            recall = _verified(parts, target, expected)
+            break
+        except VerificationFailed:
+            # A product put or deleted meanwhile makes another count; with the uploads as they were it is a failure.
+            if checks == _CHECKS or Uploads.of(parts.overlay, target.dataset) == reconciled.uploads:
+                raise
+    parts.vectors.mark_ready(target.metadata, expected=len(expected))
+    previous = parts.vectors.switch(target.serving)
+    # Once more: who put a product between the last look and the switch saw only the old collection serving.
+    reconcile(parts, target, planned)
+    _remove_old(parts, target, previous)
+    return {
+        "collection": target.collection,
+        "release_id": target.release_id,
+        "indexed": len(expected),
+        "rejected": len(rejected),
+        "recall_at_10": round(recall, 4),
+        "previous": previous if previous != target.collection else None,
+        **_rate(parts, target.job_id),
+    }
+
+
+def _expected(target: Target, planned: Sequence[Planned], rejected: frozenset[str], reconciled: Reconciled) -> set[str]:
+    """The point ids that the collection must have: what was planned and not rejected, and the uploads since."""
+    in_plan = {one.product.id: one.product for one in planned}
+    uploaded = {one.id for one in reconciled.uploads.products.values() if in_plan.get(one.id) != one}
+    product_ids = ((in_plan.keys() - rejected) | uploaded) - reconciled.failed - reconciled.uploads.deleted
+    if not product_ids:
+        raise CatalogMalformed("none of the catalogue's pictures could be indexed: see the job's faults")
+    return {point_id(target.dataset, product_id) for product_id in product_ids}
+
+
+def _settle(parts: Parts, target: Target, expected: set[str], rejected: frozenset[str]) -> set[str]:
+    """Remove what must not be there. Where a part of the catalogue was asked for, what lies beside it stays."""
+    there = set(parts.vectors.ids(target.collection))
+    stale = there - expected
+    if target.limit is not None:
+        stale &= {point_id(target.dataset, product_id) for product_id in rejected}
+        expected = expected | (there - stale)
+    parts.vectors.delete(target.collection, stale)
+    return expected
+
+
+def _verified(parts: Parts, target: Target, expected: set[str]) -> float:
+    return verify(
         parts.vectors,
         target.collection,
         expected,
         sample=parts.settings.verify_sample,
         least_recall=parts.settings.verify_recall,
     )
-    parts.vectors.mark_ready(target.metadata, expected=len(expected))
-    previous = parts.vectors.switch(target.serving)
-    # Once more: who put a product between the first look and the switch saw only the old collection serving.
-    reconcile(parts, target, planned)
-    _remove_old(parts, target)
-    parts.plans.remove(target.job_id)
-    return {
-        "collection": target.collection,
-        "release_id": target.release_id,
-        "products": len(expected),
-        "recall_at_10": round(recall, 4),
-        "previous": previous if previous != target.collection else None,
-        **_rate(parts, target.job_id),
-    }
 
 
 def _green(parts: Parts, collection: str) -> bool:
@@ -80,22 +102,24 @@ def _green(parts: Parts, collection: str) -> bool:
     return True
 
 
-def _remove_old(parts: Parts, target: Target) -> None:
-    """Remove this dataset and model's collections but the serving one, the newest before it, and those being built."""
-    serving = {one.collection for one in parts.vectors.servings()}
+def _remove_old(parts: Parts, target: Target, previous: str | None) -> None:
+    """Remove this dataset and model's collections, but those an alias names, the one that served before, the newest
+    others up to the number to be kept, and those being built.
+    """
     building = {
         Target.of(record).collection
         for record in parts.jobs.unfinished((JobKind.INDEX,))
         if record.id != target.job_id and record.params.get("release_id")
     }
+    kept = parts.vectors.aliased() | building | {target.collection}
     own = {
         name: metadata
         for name, metadata in parts.vectors.collections().items()
-        if metadata.dataset == target.dataset and metadata.model == target.model and name not in serving | building
+        if metadata.dataset == target.dataset and metadata.model == target.model and name not in kept
     }
     ready = sorted(
         (name for name, metadata in own.items() if metadata.state == "ready"),
-        key=lambda name: own[name].published_at or "",
+        key=lambda name: (name == previous, own[name].published_at or ""),
         reverse=True,
     )
     for name in own:

@@ -5,10 +5,12 @@ exactly the release of the collection, and store it. A picture that cannot be us
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -16,8 +18,12 @@ from indexer.parts import Parts
 from indexer.plans import Planned
 from indexer.vectors import Point
 from vitrine.catalogs.roots import allowed_roots, read_picture, resolve_catalog_root
-from vitrine.errors import CatalogRootRefused, EmbeddingFailed, ImageRejected, PictureNotFound
+from vitrine.errors import CatalogRootRefused, DeadlineExpired, EmbeddingFailed, ImageRejected, PictureNotFound
 from vitrine.jobs import BatchOutcome, JobFault
+
+# Well below what an embedder takes in one body, with room for the largest picture.
+REQUEST_MAX_BYTES: Final = 64_000_000
+_UNREADABLE: Final = "picture_unreadable"
 
 
 @dataclass(slots=True)
@@ -29,38 +35,79 @@ class _Read:
 
 @dataclass(slots=True)
 class _Tally:
+    done: int = 0
     skipped: int = 0
     faults: list[JobFault] = field(default_factory=list)
 
 
+def request_slices(sizes_bytes: Sequence[int], *, max_bytes: int = REQUEST_MAX_BYTES) -> Iterator[slice]:
+    """Pictures of these sizes, in order, in as few requests as `max_bytes` allows; one that is larger goes alone."""
+    start = total_bytes = 0
+    for position, size_bytes in enumerate(sizes_bytes):
+        if position > start and total_bytes + size_bytes > max_bytes:
+            yield slice(start, position)
+            start, total_bytes = position, 0
+        total_bytes += size_bytes
+    if start < len(sizes_bytes):
+        yield slice(start, len(sizes_bytes))
+
+
 class Ingest:
-    """Stores products in one collection, in the vectors of one release."""
+    """Stores products in one collection, in the vectors of one release. `took_s`: the seconds of each stage so far."""
 
     def __init__(self, parts: Parts, *, collection: str, release_id: str, root: Path | None) -> None:
         self._parts = parts
         self._collection = collection
         self._release_id = release_id
         self._root = None if root is None else resolve_catalog_root(root, allowed_roots(parts.settings))
+        self.took_s: dict[str, float] = {}
 
     def store(self, planned: Sequence[Planned]) -> BatchOutcome:
         """Store up to 256 products. Raises Unavailable, ReleaseNotFound and CollectionNotFound; storing again what was
         stored changes nothing.
         """
         tally = _Tally()
-        read = [one for one in (self._read(item, tally) for item in planned) if one is not None]
-        wanted = self._unlike_stored(read, tally)
+        with self._timed("read"):
+            read = [one for one in (self._read(item, tally) for item in planned) if one is not None]
+        with self._timed("compare"):
+            wanted = self._unlike_stored(read, tally)
+        for part in request_slices([len(one.data) for one in wanted]):
+            self._embed(wanted[part], tally)
+        return BatchOutcome(done=tally.done, skipped=tally.skipped, faults=tuple(tally.faults))
+
+    def _embed(self, wanted: Sequence[_Read], tally: _Tally) -> None:
+        """Embed and store so many in one request. What is stored stays, whatever comes of the rest."""
+        try:
+            with self._timed("embed"):
+                results = self._parts.embedder.embed_batch([one.data for one in wanted], release_id=self._release_id)
+        except DeadlineExpired:
+            # A large network on a small machine: half as many may be done in time.
+            if len(wanted) == 1:
+                raise
+            half = len(wanted) // 2
+            self._embed(wanted[:half], tally)
+            self._embed(wanted[half:], tally)
+            return
         points: list[Point] = []
-        if wanted:
-            results = self._parts.embedder.embed_batch([one.data for one in wanted], release_id=self._release_id)
-            for one, result in zip(wanted, results, strict=True):
-                if isinstance(result, ImageRejected | EmbeddingFailed):
-                    tally.faults.append(_fault(one.planned, result.code, result.detail))
-                else:
-                    vector = np.asarray(result, dtype=np.float32)
-                    points.append(Point(one.planned.product.point_id, vector, one.payload))
+        for one, result in zip(wanted, results, strict=True):
+            if isinstance(result, ImageRejected | EmbeddingFailed):
+                tally.faults.append(_fault(one.planned, result.code, result.detail))
+            elif not np.isfinite(result).all():
+                tally.faults.append(_fault(one.planned, EmbeddingFailed.code, "the picture's vector is not finite"))
+            else:
+                points.append(Point(one.planned.product.point_id, np.asarray(result, dtype=np.float32), one.payload))
         if points:
-            self._parts.vectors.upsert(self._collection, points)
-        return BatchOutcome(done=len(points), skipped=tally.skipped, faults=tuple(tally.faults))
+            with self._timed("store"):
+                self._parts.vectors.upsert(self._collection, points)
+            tally.done += len(points)
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        started_s = time.monotonic()
+        try:
+            yield
+        finally:
+            self.took_s[stage] = self.took_s.get(stage, 0.0) + time.monotonic() - started_s
 
     def _read(self, planned: Planned, tally: _Tally) -> _Read | None:
         product = planned.product
@@ -73,6 +120,10 @@ class Ingest:
                 data = read_picture(self._root, product.picture)
         except (ImageRejected, PictureNotFound, CatalogRootRefused) as error:
             tally.faults.append(_fault(planned, error.code, error.detail))
+            return None
+        except OSError as error:
+            detail = f"the picture {product.picture[:200]!r} cannot be read ({type(error).__name__})"
+            tally.faults.append(_fault(planned, _UNREADABLE, detail))
             return None
         payload = {
             **product.payload(),

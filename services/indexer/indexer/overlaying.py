@@ -4,33 +4,59 @@ planned is not looked at again; only what the overlay says now, and the plan did
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from indexer.ingest import Ingest
 from indexer.parts import Parts
 from indexer.plans import Planned
 from indexer.target import Target
+from vitrine.errors import VectorStoreUnavailable
+from vitrine.overlay import Overlay
 from vitrine.products import Product, point_id
 
 _AT_ONCE = 64
+_ROUNDS = 100
 
 
-def reconcile(parts: Parts, target: Target, planned: Iterable[Planned]) -> tuple[set[str], set[str]]:
-    """Apply the overlay to the target's collection. Returns the point ids it added or kept, and those it deleted."""
-    in_plan = {one.product.id: one for one in planned}
-    deleted = {point_id(target.dataset, product_id) for product_id in parts.overlay.tombstones(target.dataset)}
-    parts.vectors.delete(target.collection, deleted)
-    changed = [
-        Planned(product, "upload")
-        for product in parts.overlay.products(target.dataset)
-        if not _is_planned(product, in_plan)
-    ]
+@dataclass(frozen=True, slots=True)
+class Uploads:
+    """What the overlay says of a dataset at one moment."""
+
+    products: Mapping[str, Product]
+    deleted: frozenset[str]
+
+    @classmethod
+    def of(cls, overlay: Overlay, dataset: str) -> Uploads:
+        products = {product.id: product for product in overlay.products(dataset)}
+        # One that is put between the two looks is in both: it is not deleted.
+        return cls(products, overlay.tombstones(dataset) - products.keys())
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciled:
+    """The uploads a collection was brought up to, and the products of them that could not be stored."""
+
+    uploads: Uploads
+    failed: frozenset[str]
+
+
+def reconcile(parts: Parts, target: Target, planned: Iterable[Planned]) -> Reconciled:
+    """Apply the overlay to the target's collection, again until it stays as it was. Raises Unavailable."""
+    known = {one.product.id: one.product for one in planned if one.origin == "upload"}
+    deleted: frozenset[str] = frozenset()
+    failed: set[str] = set()
     ingest = Ingest(parts, collection=target.collection, release_id=target.release_id, root=None)
-    for start in range(0, len(changed), _AT_ONCE):
-        ingest.store(changed[start : start + _AT_ONCE])
-    return {one.product.point_id for one in changed}, deleted
-
-
-def _is_planned(product: Product, in_plan: dict[str, Planned]) -> bool:
-    planned = in_plan.get(product.id)
-    return planned is not None and planned.origin == "upload" and planned.product == product
+    for _ in range(_ROUNDS):
+        uploads = Uploads.of(parts.overlay, target.dataset)
+        changed = [product for product in uploads.products.values() if known.get(product.id) != product]
+        if not changed and uploads.deleted == deleted:
+            return Reconciled(uploads, frozenset(failed & uploads.products.keys()))
+        parts.vectors.delete(target.collection, {point_id(target.dataset, one) for one in uploads.deleted - deleted})
+        for start in range(0, len(changed), _AT_ONCE):
+            some = changed[start : start + _AT_ONCE]
+            outcome = ingest.store([Planned(product, "upload") for product in some])
+            failed = (failed - {product.id for product in some}) | outcome.failed_ids()
+        known = dict(uploads.products)
+        deleted = uploads.deleted
+    raise VectorStoreUnavailable("the uploads change faster than they can be stored", retry_after_s=1.0)

@@ -17,6 +17,7 @@ from vitrine.overlay import Overlay
 from vitrine.releases import ReleaseStore
 from vitrine.telemetry import configure_logging
 from vitrine.worker import JobPublisher, producer
+from vitrine.worker.metrics import Counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,13 @@ class Parts:
     overlay: Overlay
     releases: ReleaseStore
     publisher: JobPublisher
+    counts: Counts
+
+    def close(self) -> None:
+        """Close every connection but that of the Redis client, which is its maker's."""
+        self.publisher.close()
+        self.embedder.close()
+        self.vectors.close()
 
 
 def build_parts(settings: Settings, client: redis.Redis) -> Parts:
@@ -53,6 +61,7 @@ def build_parts(settings: Settings, client: redis.Redis) -> Parts:
         overlay=Overlay(settings.uploads_dir),
         releases=ReleaseStore(settings.releases_url, cache_dir=settings.releases_cache_dir),
         publisher=producer(settings),
+        counts=Counts(client, service="indexer"),
     )
 
 

@@ -23,8 +23,12 @@ class Settings(CommonSettings):
     poison_deaths: int = Field(
         default=3, ge=1, description="Times a batch may take its worker with it before it goes picture by picture"
     )
-    verify_sample: int = Field(default=100, ge=10, le=1000, description="Products a new collection is checked with")
+    verify_sample: int = Field(default=100, ge=50, le=1000, description="Products a new collection is checked with")
     verify_recall: float = Field(
         default=0.99, ge=0, le=1, description="Least recall@10 against exact search that a new collection must have"
     )
     keep_previous: int = Field(default=1, ge=1, description="Earlier collections kept for rollback")
+    indexer_metrics_host: str = Field(default="127.0.0.1", description="Address the worker shows its metrics on")
+    indexer_metrics_port: int = Field(
+        default=0, ge=0, le=65535, description="Port of the worker's Prometheus metrics; 0: none"
+    )

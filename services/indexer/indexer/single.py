@@ -1,5 +1,8 @@
-"""Single products: what the API put into the overlay goes into every collection that serves the dataset, each with its
-own release; what it deleted goes out of them.
+"""Single products: every collection that serves the dataset is brought to what the overlay says of the product now,
+each in the vectors of its own release.
+
+The overlay decides, not the kind of the job: of two jobs for one product, whichever runs last does the same. What the
+overlay says and what serves are looked at again afterwards, and the work is done anew where either has changed.
 """
 
 from __future__ import annotations
@@ -12,21 +15,35 @@ from indexer.plans import Planned
 from vitrine.collections import Serving
 from vitrine.errors import DatasetNotFound, ImageRejected, ProductNotFound, VitrineError
 from vitrine.jobs import JobFault, JobKind, JobRecord
-from vitrine.products import point_id
+from vitrine.products import Product, point_id
 
 
 def change_product(parts: Parts, record: JobRecord) -> dict[str, Any]:
-    """Carry out an upsert or a delete. Raises the picture's own error where it cannot be used, Unavailable."""
+    """Carry out an upsert or a delete: its effect can be searched on return.
+
+    Raises the picture's own error where it cannot be used, DatasetNotFound, ProductNotFound for a product that is
+    nowhere, Unavailable.
+    """
     dataset, product_id = record.params["dataset"], record.params["product_id"]
+    if parts.overlay.get(dataset, product_id) is None and not parts.overlay.is_deleted(dataset, product_id):
+        _note_deletion(parts, record, dataset, product_id)
     done: set[str] = set()
-    # Looked at again afterwards: a collection that began to serve meanwhile has not seen the change.
+    wanted = parts.overlay.get(dataset, product_id)
     while left := [serving for serving in _servings(parts, dataset) if serving.collection not in done]:
+        faults: list[JobFault] = []
         for serving in left:
-            if record.kind is JobKind.DELETE:
+            if wanted is None:
                 parts.vectors.delete(serving.collection, [point_id(dataset, product_id)])
             else:
-                _store(parts, serving, product_id)
+                faults += _store(parts, serving, wanted)
             done.add(serving.collection)
+        now = parts.overlay.get(dataset, product_id)
+        if now != wanted:
+            # Also where a picture was not to be read: it goes when another takes its place.
+            wanted = now
+            done.clear()
+        elif faults:
+            raise _error_of(faults[0])
     return {"product_id": product_id, "collections": sorted(done)}
 
 
@@ -37,14 +54,19 @@ def _servings(parts: Parts, dataset: str) -> list[Serving]:
     return found
 
 
-def _store(parts: Parts, serving: Serving, product_id: str) -> None:
-    product = parts.overlay.get(serving.dataset, product_id)
-    if product is None:
-        raise ProductNotFound(f"the product {product_id!r} is not among the uploads: it was deleted meanwhile")
+def _note_deletion(parts: Parts, record: JobRecord, dataset: str, product_id: str) -> None:
+    """Write the tombstone of a catalogue's product, so that no later indexing brings it back."""
+    if record.kind is not JobKind.DELETE:
+        raise ProductNotFound(f"the product {product_id!r} is not among the uploads of the dataset {dataset!r}")
+    point = point_id(dataset, product_id)
+    if not any(parts.vectors.payloads(serving.collection, [point]) for serving in _servings(parts, dataset)):
+        raise ProductNotFound(f"there is no product {product_id!r} in the dataset {dataset!r}")
+    parts.overlay.delete(dataset, product_id)
+
+
+def _store(parts: Parts, serving: Serving, product: Product) -> tuple[JobFault, ...]:
     ingest = Ingest(parts, collection=serving.collection, release_id=serving.release_id, root=None)
-    outcome = ingest.store([Planned(product, "upload")])
-    if outcome.faults:
-        raise _error_of(outcome.faults[0])
+    return ingest.store([Planned(product, "upload")]).faults
 
 
 def _error_of(fault: JobFault) -> VitrineError:

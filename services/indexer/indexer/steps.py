@@ -7,9 +7,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from celery.exceptions import SoftTimeLimitExceeded
+
 from indexer.parts import Parts
 from indexer.target import Target
-from vitrine.errors import JobFinished, JobNotFound, Unavailable, VitrineError
+from vitrine.errors import DeadlineExpired, JobFinished, JobNotFound, VitrineError
 from vitrine.jobs import JobKind, JobRecord, JobState
 from vitrine.telemetry import get_logger
 from vitrine.worker import Message
@@ -44,6 +46,7 @@ def run_step(parts: Parts, message: Message, work: Work, *, first: bool = False)
 def end_cancelled(parts: Parts, record: JobRecord) -> None:
     """End a cancelled job. Its half-made collection goes, unless it served before or serves now."""
     parts.jobs.update(record.id, lambda current: current.cancelled())
+    parts.counts.add("jobs", {JobState.CANCELLED.value: 1})
     _clean_up(parts, record)
 
 
@@ -52,22 +55,28 @@ def _do(parts: Parts, message: Message, record: JobRecord, work: Work) -> None:
     try:
         result = work(record)
     except VitrineError as error:
-        if error.retryable and isinstance(error, Unavailable):
+        if error.retryable:
             _set_aside(parts, message, record, error)
             return
         log.warning("job_failure", code=error.code, detail=error.detail)
         _fail(parts, record, error)
+    except SoftTimeLimitExceeded:
+        # What the step has stored so far stays, so that the next try has less to do.
+        _set_aside(parts, message, record, DeadlineExpired("the step took longer than a worker gives it"))
     except Exception as defect:
         log.error("job_defect", exc_info=defect)
         _fail(parts, record, VitrineError(f"an unexpected error ended the job: {type(defect).__name__}"))
     else:
         if result is not None:
             parts.jobs.update(record.id, lambda current: current.succeeded(result))
+            parts.plans.remove(record.id)
+            parts.counts.add("jobs", {JobState.SUCCEEDED.value: 1})
             log.info("job_success", **result)
 
 
 def _set_aside(parts: Parts, message: Message, record: JobRecord, error: VitrineError) -> None:
     times = parts.steps.defer(message.job_id, message.step, at_least_ms=int((error.retry_after_s or 0) * 1000))
+    parts.counts.add("deferrals", {error.code: 1})
     get_logger("indexer").warning("step_deferral", step=message.step, code=error.code, times=times)
     if times > parts.settings.batch_max_deferrals:
         _fail(parts, record, error)
@@ -75,6 +84,7 @@ def _set_aside(parts: Parts, message: Message, record: JobRecord, error: Vitrine
 
 def _fail(parts: Parts, record: JobRecord, error: VitrineError) -> None:
     parts.jobs.update(record.id, lambda current: current.failed(error))
+    parts.counts.add("jobs", {JobState.FAILED.value: 1})
     _clean_up(parts, record)
 
 
@@ -91,8 +101,8 @@ def _clean_up(parts: Parts, record: JobRecord) -> None:
         if not parts.vectors.exists(target.collection):
             return
         metadata = parts.vectors.metadata(target.collection)
-        serving = {one.collection for one in parts.vectors.servings()}
-        if metadata is not None and metadata.state == "building" and target.collection not in serving:
+        aliased = parts.vectors.aliased()
+        if metadata is not None and metadata.state == "building" and target.collection not in aliased:
             parts.vectors.drop(target.collection)
     except VitrineError as error:
         # The next indexing of this dataset and model removes it.

@@ -48,6 +48,9 @@ class Vectors:
     def __init__(self, client: QdrantClient) -> None:
         self._client = client
 
+    def close(self) -> None:
+        self._client.close()
+
     def create(self, metadata: CollectionMetadata, *, dim: int, fields: Mapping[str, FieldType]) -> str:
         with store_errors():
             return create_collection(self._client, metadata, dim=dim, fields=fields)
@@ -63,6 +66,11 @@ class Vectors:
     def servings(self) -> list[Serving]:
         with store_errors():
             return servings(self._client.get_aliases().aliases)
+
+    def aliased(self) -> set[str]:
+        """Every collection that an alias names, also one that somebody else gave it."""
+        with store_errors():
+            return {alias.collection_name for alias in self._client.get_aliases().aliases}
 
     def switch(self, serving: Serving) -> str | None:
         with store_errors():

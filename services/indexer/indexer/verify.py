@@ -14,8 +14,8 @@ from indexer.vectors import Vectors
 from vitrine.errors import VerificationFailed
 
 TOP: Final = 10
-# Two products with one picture have one score; which of them comes first is chance.
-_TIE: Final = 1e-5
+# Products with one picture have one score; which of them comes first is chance.
+_TIE: Final = 1e-6
 _AT_ONCE: Final = 50
 
 
@@ -55,14 +55,11 @@ def verify(vectors: Vectors, collection: str, expected: Collection[str], *, samp
 
 
 def _finds_itself(point: str, found: Sequence[models.ScoredPoint]) -> bool:
+    """Whether the point has or shares the first place. Where all that was found shares it, the point may lie beyond."""
     if not found:
         return False
-    return str(found[0].id) == point or (found[0].score >= 1.0 - _TIE and _ties(found))
-
-
-def _ties(found: Sequence[models.ScoredPoint]) -> bool:
-    """Whether the first place is shared: then any of those who share it may be first."""
-    return len(found) > 1 and found[0].score - found[1].score <= _TIE
+    first = [str(hit.id) for hit in found if found[0].score - hit.score <= _TIE]
+    return point in first or len(first) == TOP
 
 
 def _hits(found: Sequence[models.ScoredPoint], exact: Sequence[models.ScoredPoint]) -> int:

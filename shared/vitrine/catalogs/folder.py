@@ -48,14 +48,18 @@ def read_folder(root: Path, *, dataset: str, reader: str, limit: int | None = No
     table = read_table(_csv_path(root), root=root)
     harvest = Harvest(dataset=dataset, reader=reader, root=root, limit=limit)
     columns = _columns(table, harvest)
-    rows = list(table.rows())
-    readers = {attribute: _reader_of(index, attribute, rows) for index, _, attribute in columns.attributes}
+    rows = [(row, table.fitted(row, name_column=columns.name_column)) for row in table.rows()]
+    readable = [fields for _, fields in rows if fields is not None]
+    readers = {attribute: _reader_of(index, attribute, readable) for index, _, attribute in columns.attributes}
     pictures = PictureIndex(root)
-    for row in rows:
+    for row, fields in rows:
         if harvest.is_full:
             break
         harvest.rows += 1
-        _take(row, table, columns, readers, pictures, harvest)
+        if fields is None:
+            harvest.fault("unreadable_row", "the row has too many fields or is too long", line=row.line)
+        else:
+            _take(row, fields, len(table.header), columns, readers, pictures, harvest)
     return harvest.catalog(table.path)
 
 
@@ -100,37 +104,39 @@ def _column(header: Sequence[str], wanted: Sequence[str]) -> int | None:
     return next((lowered.index(name) for name in wanted if name in lowered), None)
 
 
-def _reader_of(index: int, attribute: str, rows: Sequence[Row]) -> Reader:
-    texts = (values.known(row.fields[index]) for row in rows if row.fields is not None and index < len(row.fields))
+def _reader_of(index: int, attribute: str, rows: Sequence[Sequence[str]]) -> Reader:
+    texts = (values.known(fields[index]) for fields in rows if index < len(fields))
     return column_reader(attribute, (text for text in texts if text is not None))
 
 
 def _take(
     row: Row,
-    table: Table,
+    fields: Sequence[str],
+    width: int,
     columns: _Columns,
     readers: dict[str, Reader],
     pictures: PictureIndex,
     harvest: Harvest,
 ) -> None:
-    fields = table.fitted(row, name_column=columns.name_column)
-    if fields is None:
-        harvest.fault("unreadable_row", "the row has too many fields or is too long", line=row.line)
-        return
     wanted = _field(fields, columns.picture_at).replace("\\", "/")
-    product_id = _field(fields, columns.id_at) if columns.id_at is not None else PurePosixPath(wanted).stem
+    product_id = _field(fields, columns.id_at) if columns.id_at is not None else _stem(wanted)
     if not harvest.id_is_usable(product_id, row.line):
         return
     found, picture = _find(pictures, wanted) if columns.picture_at is not None else _find(pictures, product_id)
     shown = picture or wanted or product_id
     if not harvest.picture_is_usable(found, product_id, row.line, shown):
         return
-    harvest.row_faults(row, len(table.header), product_id)
+    harvest.row_faults(row, width, product_id)
     harvest.add(product_id, picture, _attributes(fields, columns, readers, product_id, row.line, harvest))
 
 
 def _field(fields: Sequence[str], index: int | None) -> str:
     return fields[index].strip() if index is not None and index < len(fields) else ""
+
+
+def _stem(picture: str) -> str:
+    name = PurePosixPath(picture).name
+    return PurePosixPath(name).stem if PurePosixPath(name).suffix.lower() in PICTURE_SUFFIXES else name
 
 
 def _find(pictures: PictureIndex, wanted: str) -> tuple[Found, str]:

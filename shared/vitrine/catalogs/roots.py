@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from vitrine.errors import CatalogNotFound, CatalogRootRefused, ImageRejected, PictureNotFound
+from vitrine.errors import CatalogNotFound, CatalogRootRefused, ImageRejected, PictureNotFound, SettingsInvalid
 from vitrine.images import DEFAULT_LIMITS
 from vitrine.settings import CommonSettings
 
@@ -22,15 +22,21 @@ _MAX_ROOTS_FILE_BYTES: Final = 1_000_000
 def allowed_roots(settings: CommonSettings) -> tuple[Path, ...]:
     """The configured roots and those of the roots file, which is read anew at each call.
 
-    In the file, blank lines and lines that begin with `#` do not count. A file that is not there adds nothing.
+    In the file, blank lines and lines that begin with `#` do not count. A file that is not there adds nothing. Raises
+    SettingsInvalid for one that cannot be read or is too large: half of a line would be another, wider folder.
     """
     roots = list(settings.catalog_roots)
     if settings.catalog_roots_file is not None:
         try:
-            with settings.catalog_roots_file.open(encoding="utf-8") as file:
-                lines = file.read(_MAX_ROOTS_FILE_BYTES).splitlines()
+            with settings.catalog_roots_file.open("rb") as file:
+                data = file.read(_MAX_ROOTS_FILE_BYTES + 1)
         except FileNotFoundError:
-            lines = []
+            data = b""
+        except OSError as error:
+            raise SettingsInvalid(f"the file of catalogue roots cannot be read: {error.strerror}") from error
+        if len(data) > _MAX_ROOTS_FILE_BYTES:
+            raise SettingsInvalid(f"the file of catalogue roots has more than {_MAX_ROOTS_FILE_BYTES} bytes")
+        lines = os.fsdecode(data).splitlines()
         roots += [Path(line.strip()) for line in lines if line.strip() and not line.lstrip().startswith("#")]
     return tuple(dict.fromkeys(roots))
 
@@ -43,14 +49,15 @@ def resolve_catalog_root(root: str | Path, allowed: Iterable[Path]) -> Path:
     try:
         resolved = Path(root).resolve()
         permitted = any(resolved.is_relative_to(folder.resolve()) for folder in allowed)
-    except (OSError, ValueError, RuntimeError) as error:  # a NUL in the path, a loop of links
+        is_folder = permitted and resolved.is_dir()
+    except (OSError, ValueError, RuntimeError) as error:  # a NUL in the path, a loop of links, too long a name
         raise CatalogRootRefused(f"the catalogue folder {_shown(root)} is not a usable path") from error
     if not permitted:
         raise CatalogRootRefused(
             f"the catalogue folder {_shown(root)} lies outside the allowed catalogue roots; "
             "add its folder to VITRINE_CATALOG_ROOTS"
         )
-    if not resolved.is_dir():
+    if not is_folder:
         raise CatalogNotFound(f"there is no catalogue folder {_shown(root)}")
     return resolved
 
@@ -67,11 +74,12 @@ def resolve_picture(root: Path, picture: str) -> Path:
     try:
         base = root.resolve()
         resolved = (base / relative).resolve()
-    except (OSError, RuntimeError) as error:  # too long a name, a loop of links
+        is_file = resolved.is_file()
+    except (OSError, ValueError, RuntimeError) as error:  # too long a name, not UTF-8, a loop of links
         raise PictureNotFound(f"there is no picture {_shown(picture)}") from error
     if not resolved.is_relative_to(base):
         raise CatalogRootRefused(f"the picture {_shown(picture)} is a link out of the catalogue")
-    if not resolved.is_file():
+    if not is_file:
         raise PictureNotFound(f"there is no picture {_shown(picture)}")
     return resolved
 

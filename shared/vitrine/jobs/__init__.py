@@ -9,6 +9,7 @@ compare-and-set only; a finished one changes no more. Celery messages carry a jo
         request_cancel(job_id) -> JobRecord           queued: cancelled at once; running: at its next step; JobFinished
         finish_batch(job_id, batch, outcome) -> BatchMark             counted once however often it is called
         note_faults(job_id, source, faults) -> bool   faults that belong to no batch; counted once a source
+        batch_finished(job_id, batch) -> bool
         finished_batches(job_id) -> frozenset[int];   outcomes(job_id) -> dict[int, BatchOutcome]
         unfinished(kinds) -> list[JobRecord];         trim(...) -> int
         watch(job_id, *, poll_s) -> Iterator[JobRecord]

@@ -133,6 +133,11 @@ class JobStore:
         with broker_errors():
             return int(self._note_faults(keys=script_keys, args=args)) == 1
 
+    def batch_finished(self, job_id: str, batch: int) -> bool:
+        """Whether this batch is done."""
+        with broker_errors():
+            return bool(self._redis.hexists(keys.part(check_job_id(job_id), "batches"), str(batch)))
+
     def finished_batches(self, job_id: str) -> frozenset[int]:
         """The numbers of the batches that are done."""
         with broker_errors():

@@ -19,7 +19,6 @@ from vitrine.worker.messages import QUEUE_OF, Queue, Task
 
 MAX_RETRIES: Final = 3
 RETRY_DELAY_S: Final = 1
-SOFT_SHUTDOWN_S: Final = 20.0
 _SOCKET_TIMEOUT_S: Final = 15.0
 _CONNECT_TIMEOUT_S: Final = 3.0
 _HEALTH_CHECK_INTERVAL_S: Final = 10
@@ -28,13 +27,17 @@ _PUBLISH_ACQUIRE_TIMEOUT_S: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What differs between the brokers. `queues` are consumed in this order: the first is served first."""
+    """What differs between the brokers. `queues` are consumed in this order: the first is served first.
+
+    `soft_shutdown_s` is slept through by a worker that is told to stop while it has work, however soon that is done.
+    """
 
     name: str
     queues: tuple[Queue, ...]
     hard_limit_s: int
     soft_limit_s: int
     visibility_timeout_s: int
+    soft_shutdown_s: float
 
     @property
     def key_prefix(self) -> str:
@@ -48,6 +51,8 @@ INDEX: Final = Profile(
     hard_limit_s=240,
     soft_limit_s=210,
     visibility_timeout_s=600,
+    # Steps are short, and one that is cut off is done anew.
+    soft_shutdown_s=3.0,
 )
 # A message that is really lost comes back within seconds, by the sweeper; this only has to be longer than any training.
 TRAIN: Final = Profile(
@@ -56,6 +61,7 @@ TRAIN: Final = Profile(
     hard_limit_s=48 * 3600,
     soft_limit_s=47 * 3600,
     visibility_timeout_s=100 * 3600,
+    soft_shutdown_s=20.0,
 )
 PROFILES: Final = (INDEX, TRAIN)
 PROFILE_OF: Final[dict[Queue, Profile]] = {queue: profile for profile in PROFILES for queue in profile.queues}
@@ -112,7 +118,7 @@ def celery_config(profile: Profile, *, redis_url: str) -> dict[str, Any]:
         "worker_pool": "prefork",
         "worker_pool_start_method": "spawn",
         "worker_prefetch_multiplier": 1,
-        "worker_soft_shutdown_timeout": SOFT_SHUTDOWN_S,
+        "worker_soft_shutdown_timeout": profile.soft_shutdown_s,
         "worker_cancel_long_running_tasks_on_connection_loss": True,
         "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,

@@ -40,7 +40,8 @@ async def list_models(context: Ctx, dataset: Dataset = None) -> Response:
     chosen = dataset if dataset is not None else context.settings.default_dataset
     if chosen is not None:
         check_dataset_name(chosen)
-    servings = [serving for serving in await context.store.servings() if chosen in (None, serving.dataset)]
+    # Read anew: who has just seen an indexing end asks for what it made.
+    servings = [one for one in await context.store.servings(fresh=True) if chosen in (None, one.dataset)]
     described = await asyncio.gather(*(_detail(context, serving) for serving in servings))
     details = [detail for detail in described if detail is not None]
     models = sorted({detail["model"] for detail in details})
@@ -49,7 +50,7 @@ async def list_models(context: Ctx, dataset: Dataset = None) -> Response:
 
 async def _detail(context: Context, serving: Serving) -> dict[str, Any] | None:
     try:
-        info = await context.store.collection(serving.collection)
+        info = await context.store.collection(serving.collection, fresh=True)
     except CollectionNotFound:  # removed since the aliases were read
         return None
     return {

@@ -19,7 +19,7 @@ def draw_sneaker(canvas: Canvas, style: Style) -> None:
     canvas.fill(upper, style.cloth, roundness=0.36)
     inside = Path(-3, top - 2).bend((10, top + 6), (26, top - 3)).bend((10, top - 1), (-3, top - 2))
     canvas.fill(inside, darker(style.colour, 0.55), roundness=0)
-    tongue = Path(-10, top + 7).to((-6, top - 5), (1, top - 6), (2, top + 3))
+    tongue = Path(-12, top + 7).bend((-11, top - 5), (-5, top - 6)).bend((1, top - 6), (2, top + 3))
     canvas.fill(tongue, lighter(style.colour, 0.25), roundness=0.2)
     sole = Path(-44, sole_y).bend((-47, _GROUND_Y), (-38, _GROUND_Y)).to((36, _GROUND_Y))
     sole.bend((44, _GROUND_Y), (42, sole_y - 2)).bend((0, sole_y + 1.5), (-44, sole_y))

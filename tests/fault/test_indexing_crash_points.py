@@ -1,0 +1,148 @@
+"""An indexing that dies between any two of its steps: before every single call to Qdrant, Redis or the queue. What
+served before serves until the new collection does, and whoever takes the job up ends it with the exact counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from harness.system import MODEL, System, running_system
+from indexer.batches import index_batch
+from indexer.duties import IndexerDuties
+from indexer.finish import finish_indexing
+from indexer.parts import Parts, build_parts
+from indexer.settings import Settings
+from indexer.start import start_indexing
+from indexer.steps import run_step
+from vitrine.collections import Serving
+from vitrine.jobs import JobKind, JobRecord, JobState
+from vitrine.worker import Message, Task
+
+COUNT = 12
+BATCH = 6
+DATASET = "drawn"
+_WATCHED = ("jobs", "plans", "vectors", "publisher")
+
+
+class Crashed(BaseException):
+    """The process ends here; nothing may catch it."""
+
+
+class Watch:
+    """Counts the calls to the parts and crashes before one of them."""
+
+    def __init__(self, *, crash_before: int | None = None) -> None:
+        self.crash_before = crash_before
+        self.calls: list[str] = []
+
+    def over(self, parts: Parts) -> Parts:
+        return replace(parts, **{name: cast(Any, _Watched(name, getattr(parts, name), self)) for name in _WATCHED})
+
+    def note(self, call: str) -> None:
+        if len(self.calls) == self.crash_before:
+            raise Crashed(call)
+        self.calls.append(call)
+
+
+class _Watched:
+    def __init__(self, name: str, part: object, watch: Watch) -> None:
+        self._name, self._part, self._watch = name, part, watch
+
+    def __getattr__(self, method: str) -> Callable[..., Any]:
+        call = getattr(self._part, method)
+
+        def watched(*args: Any, **options: Any) -> Any:
+            self._watch.note(f"{self._name}.{method}")
+            return call(*args, **options)
+
+        return watched
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    with running_system(tmp_path_factory.mktemp("crashes") / "system", "embedder") as system:
+        yield system
+
+
+@pytest.fixture(scope="module")
+def parts(system: System) -> Iterator[Parts]:
+    settings = Settings(
+        redis_url=system.redis.url,
+        qdrant_url=system.qdrant.url,
+        embedder_url=system.url("embedder"),
+        releases_url=system.env["VITRINE_RELEASES_URL"],
+        releases_cache_dir=Path(system.env["VITRINE_RELEASES_CACHE_DIR"]),
+        uploads_dir=Path(system.env["VITRINE_UPLOADS_DIR"]),
+        catalog_roots=(system.catalogs,),
+        index_batch=BATCH,
+    )
+    parts = build_parts(settings, system.redis_client)
+    yield parts
+    parts.close()
+
+
+def take_up(parts: Parts, job_id: str) -> JobRecord:
+    """Do what the sweeper finds to be due, once."""
+    record = parts.jobs.get(job_id)
+    for message in IndexerDuties(parts).due(record, frozenset()):
+        if message.task is Task.INDEX_START:
+            run_step(parts, message, lambda record: start_indexing(parts, record), first=True)
+        elif message.task is Task.INDEX_FINISH:
+            run_step(parts, message, lambda record: finish_indexing(parts, record))
+        else:
+            run_step(parts, message, batch_work(parts, message))
+    return parts.jobs.get(job_id)
+
+
+def batch_work(parts: Parts, message: Message) -> Callable[[JobRecord], None]:
+    number = message.batch
+    assert number is not None
+    return lambda record: index_batch(parts, record, number)
+
+
+def run_to_the_end(parts: Parts, job_id: str) -> JobRecord:
+    for _ in range(5):
+        record = take_up(parts, job_id)
+        if record.state.finished:
+            return record
+    raise AssertionError(f"the job does not end: {record}")
+
+
+def test_a_crash_before_any_call_loses_nothing(system: System, parts: Parts) -> None:
+    first, second = system.release(), system.release(weights="seed:1")
+    root = system.catalog(count=COUNT)
+
+    def job(release_id: str) -> str:
+        params = {"dataset": DATASET, "reader": "synthetic", "root": str(root), "model": MODEL,
+                  "release_id": release_id, "limit": None}  # fmt: skip
+        return parts.jobs.create(JobKind.INDEX, params)[0].id
+
+    old, new = system.collection(first), system.collection(second)
+    assert run_to_the_end(parts, job(first)).state is JobState.SUCCEEDED
+    watch = Watch()  # how many calls there are: one run that nothing happens to
+    assert run_to_the_end(watch.over(parts), job(second)).state is JobState.SUCCEEDED
+    assert {"vectors.switch", "vectors.mark_ready", "vectors.upsert", "plans.write", "jobs.finish_batch"} <= set(
+        watch.calls
+    )
+    for point in range(len(watch.calls)):
+        parts.vectors.switch(Serving(DATASET, MODEL, first, old))
+        parts.vectors.drop(new)
+        job_id = job(second)
+        crash = Watch(crash_before=point)
+        with pytest.raises(Crashed):
+            run_to_the_end(crash.over(parts), job_id)
+        after = f"after {crash.calls[-1] if crash.calls else 'nothing'} ({point} calls)"
+        assert system.serving() == (new if "vectors.switch" in crash.calls else old), after
+        record = run_to_the_end(parts, job_id)
+        assert record.state is JobState.SUCCEEDED, f"{after}: {record.error}"
+        assert record.progress.done + record.progress.skipped == record.progress.total == COUNT, after
+        assert record.result is not None
+        assert record.result["indexed"] == COUNT, after
+        assert system.serving() == new, after
+        assert system.store.count(new, exact=True).count == COUNT, after
+        assert system.store.count(old, exact=True).count == COUNT, f"{after}: the one before is kept"

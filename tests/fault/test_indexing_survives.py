@@ -1,0 +1,203 @@
+"""Killing any part with `kill -9` in the middle of an indexing: it ends by itself after the restart, nothing is lost or
+stored twice, and the old collection serves all the while.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from qdrant_client import QdrantClient
+
+from harness.processes import Process
+from harness.system import System, running_system
+from harness.waiting import wait_until
+from vitrine.collections import alias_name
+from vitrine.embedding import EmbedderClient
+from vitrine.jobs import StepStore
+
+COUNT = 300
+PAUSE_S = 0.005  # leaves the machine's cores to the services
+SETTINGS = {"VITRINE_INDEX_BATCH": "4", "VITRINE_EMBED_PATIENCE_S": "2"}
+ALIAS = alias_name("drawn", "test_efficientnet")
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    folder = tmp_path_factory.mktemp("survival") / "system"
+    with running_system(folder, "embedder", "indexer", **SETTINGS) as system:
+        system.index(system.release(), system.catalog(count=COUNT))
+        yield system
+
+
+class Queries:
+    """Asks the alias for neighbours all the time, in a thread, and keeps what failed and what answered."""
+
+    def __init__(self, system: System) -> None:
+        self.answers = 0
+        self.failures: list[str] = []
+        self._client = QdrantClient(url=system.qdrant.url, check_compatibility=False, timeout=10)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Queries:
+        self._thread.start()
+        wait_until(lambda: self.answers > 0, what="the first query is answered")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._client.close()
+
+    def _run(self) -> None:
+        while not self._stop.wait(PAUSE_S):
+            try:
+                found = self._client.query_points(ALIAS, query=[0.25] * 16, limit=5).points
+                assert len(found) == 5
+                self.answers += 1
+            except Exception as error:
+                self.failures.append(repr(error))
+
+
+def killed_midway(system: System, victim: Callable[[], Process], *, seed: int) -> str:
+    """Start an indexing with a new release, kill the victim once some batches are done. Returns the job's id."""
+    release_id = system.release(weights=f"seed:{seed}")
+    before = system.serving()
+    job_id = system.enqueue_index(release_id, system.catalog(count=COUNT))
+    wait_until(lambda: len(system.jobs.finished_batches(job_id)) >= 3, what="three batches are done")
+    victim().kill()
+    if victim() is not system.qdrant:
+        assert system.serving() == before
+    return job_id
+
+
+def check_whole(system: System, job_id: str) -> None:
+    """The job has ended well by itself; every product is there once, and the alias names the new collection."""
+    record = system.succeeded(job_id)
+    collection = system.collection(str(record.params["release_id"]))
+    assert record.progress.done + record.progress.skipped == COUNT
+    assert record.progress.failed == 0
+    assert system.store.count(collection, exact=True).count == COUNT
+    points, _ = system.store.scroll(collection, limit=1000)
+    assert len({(point.payload or {})["product_id"] for point in points}) == COUNT
+    assert system.serving() == collection
+    check_vectors(system, collection, str(record.params["release_id"]))
+
+
+def check_vectors(system: System, collection: str, release_id: str) -> None:
+    """A sample of the stored vectors is what the embedder says of the pictures: of this release, and no other."""
+    points, _ = system.store.scroll(collection, limit=8, with_vectors=True)
+    files = [system.catalog(count=COUNT) / (point.payload or {})["picture"] for point in points]
+    with EmbedderClient(system.url("embedder"), retry_budget_s=30) as embedder:
+        vectors = embedder.embed_batch([file.read_bytes() for file in files], release_id=release_id)
+    for point, vector in zip(points, vectors, strict=True):
+        assert np.dot(np.asarray(point.vector), np.asarray(vector)) == pytest.approx(1.0, abs=1e-4)
+
+
+def test_the_indexer_is_killed(system: System) -> None:
+    with Queries(system) as queries:
+        job_id = killed_midway(system, lambda: system.services["indexer"], seed=101)
+        serving = system.serving()
+        system.start("indexer", **SETTINGS)
+        assert serving != system.collection(str(system.jobs.get(job_id).params["release_id"]))
+        check_whole(system, job_id)
+    assert queries.failures == []
+
+
+def test_one_process_of_the_indexer_is_killed(system: System) -> None:
+    release_id = system.release(weights="seed:106")
+    job_id = system.enqueue_index(release_id, system.catalog(count=COUNT))
+    wait_until(lambda: len(system.jobs.finished_batches(job_id)) >= 3, what="three batches are done")
+    for child in processes_of_the_pool(system.services["indexer"].pid):
+        os.kill(child, signal.SIGKILL)
+    check_whole(system, job_id)
+
+
+def processes_of_the_pool(pid: int) -> list[int]:
+    """The processes that the worker has spawned to run its tasks."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/status"):
+        with contextlib.suppress(OSError):
+            command = (status.parent / "cmdline").read_bytes()
+            if f"\nPPid:\t{pid}\n" in status.read_text() and b"spawn_main" in command:
+                found.append(int(status.parent.name))
+    assert found, "the pool has processes"
+    return found
+
+
+def test_the_indexer_is_stopped_and_started_again(system: System) -> None:
+    with Queries(system) as queries:
+        job_id = system.enqueue_index(system.release(weights="seed:107"), system.catalog(count=COUNT))
+        wait_until(lambda: len(system.jobs.finished_batches(job_id)) >= 3, what="three batches are done")
+        assert system.services["indexer"].terminate() == 0
+        assert not system.jobs.get(job_id).state.finished
+        system.start("indexer", **SETTINGS)
+        check_whole(system, job_id)
+    assert queries.failures == []
+
+
+def test_the_embedder_is_killed(system: System) -> None:
+    with Queries(system) as queries:
+        job_id = killed_midway(system, lambda: system.services["embedder"], seed=102)
+        wait_until(
+            lambda: "step_deferral" in system.services["indexer"].tail(chars=100_000), what="a batch is set aside"
+        )
+        system.start("embedder")
+        check_whole(system, job_id)
+    assert queries.failures == []
+
+
+def test_qdrant_is_killed(system: System) -> None:
+    job_id = killed_midway(system, lambda: system.qdrant, seed=103)
+    system.qdrant.start()
+    system.qdrant.wait_ready()
+    with Queries(system) as queries:
+        check_whole(system, job_id)
+    assert queries.failures == [], "once Qdrant is back, what served before serves again"
+
+
+def test_redis_is_killed(system: System) -> None:
+    with Queries(system) as queries:
+        job_id = killed_midway(system, lambda: system.redis, seed=104)
+        system.redis.start()
+        system.redis.wait_ready()
+        check_whole(system, job_id)
+    assert queries.failures == []
+
+
+def test_a_second_release_takes_over_under_load_and_can_be_rolled_back(system: System) -> None:
+    before = system.serving()
+    with Queries(system) as first, Queries(system) as second:
+        record = system.index(system.release(weights="seed:105"), system.catalog(count=COUNT))
+        assert record.result is not None
+        assert record.result["previous"] == before
+        answered = first.answers
+        wait_until(lambda: first.answers > answered, what="a query after the switch")
+    assert first.failures == second.failures == []
+    assert system.store.collection_exists(str(before)), "the one before is kept for rollback"
+
+
+def test_a_batch_that_kills_its_worker_is_gone_through_picture_by_picture(system: System) -> None:
+    """A worker that dies leaves a strike; after enough of them the guilty picture alone is left out."""
+    assert system.services["indexer"].terminate() == 0
+    release_id = system.release()
+    root = system.catalog("poisoned", count=4)
+    job_id = system.enqueue_index(release_id, root, dataset="poisoned")
+    ids = sorted(path.stem for path in (root / "images").iterdir())
+    steps = StepStore(system.redis_client)
+    for _ in range(3):
+        steps.strike(job_id, "batch:0")
+    for _ in range(2):
+        steps.strike(job_id, f"batch:0:{ids[2]}")
+    system.start("indexer", **SETTINGS)
+    record = system.succeeded(job_id)
+    assert [(fault.product_id, fault.kind) for fault in record.faults] == [(ids[2], "quarantined")]
+    assert record.progress.done == 3
+    assert system.store.count(system.collection(release_id, dataset="poisoned"), exact=True).count == 3

@@ -1,0 +1,144 @@
+"""The overlay under kills and under many writers: every change is whole or did not happen."""
+
+from __future__ import annotations
+
+import io
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from vitrine.overlay import Overlay
+from vitrine.products import AttributeValue, Product
+
+
+def picture(shade: int = 0, image_format: str = "PNG") -> bytes:
+    with io.BytesIO() as file:
+        Image.new("RGB", (16, 16), (shade, 0, 0)).save(file, image_format)
+        return file.getvalue()
+
+
+def product(product_id: str = "1", dataset: str = "shop", **attributes: AttributeValue) -> Product:
+    return Product(dataset, product_id, "", attributes)
+
+
+@pytest.fixture
+def overlay(tmp_path: Path) -> Overlay:
+    return Overlay(tmp_path / "uploads")
+
+
+def files(overlay: Overlay) -> list[str]:
+    return sorted(path.relative_to(overlay.root).as_posix() for path in overlay.root.rglob("*") if path.is_file())
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from vitrine.overlay import Overlay
+from vitrine.products import Product
+
+calls = last = 0
+def counted(real):
+    def call(*arguments, **options):
+        global calls
+        calls += 1
+        if calls > last:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(*arguments, **options)
+    return call
+
+folder, what, old, new = Path(sys.argv[1]), sys.argv[2], *(Path(path).read_bytes() for path in sys.argv[3:])
+for last in range(40):
+    overlay = Overlay(folder / str(last))
+    overlay.put(Product("shop", "1", "", {"gender": "Men"}), old)
+    child = os.fork()
+    if child == 0:
+        os.fsync, Path.replace, Path.unlink = counted(os.fsync), counted(Path.replace), counted(Path.unlink)
+        if what == "delete":
+            overlay.delete("shop", "1")
+        else:
+            overlay.put(Product("shop", "1", "", {"season": "Fall"}), new)
+        os._exit(0)
+    ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    print(ended)
+    if ended != -signal.SIGKILL:
+        break
+"""
+
+
+def killed_at_each_step(folder: Path, what: str) -> int:
+    """Change a product in a process that is killed after one step, after two, and so on, each in a store of its own.
+
+    Returns how many stores there are; in the last the change was made to its end.
+    """
+    (folder / "old.png").write_bytes(picture(1))
+    (folder / "new.png").write_bytes(picture(2))
+    command = [sys.executable, "-c", KILLED, str(folder), what, str(folder / "old.png"), str(folder / "new.png")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    *killed, finished = map(int, done.stdout.split())
+    assert set(killed) == {-signal.SIGKILL}
+    assert finished == 0, done.stderr
+    return len(killed) + 1
+
+
+@pytest.mark.parametrize("what", ["put", "delete"])
+def test_a_kill_between_any_two_steps_leaves_the_state_before_or_after(tmp_path: Path, what: str) -> None:
+    states: list[str] = []
+    for step in range(killed_at_each_step(tmp_path, what)):
+        overlay = Overlay(tmp_path / str(step))
+        found = overlay.get("shop", "1")
+        if found is not None and found.attributes == {"gender": "Men"}:
+            states.append("before")
+            assert overlay.picture_path(found).read_bytes() == picture(1)
+        elif what == "delete":
+            states.append("after")
+            assert found is None
+            assert overlay.is_deleted("shop", "1")
+        else:
+            states.append("after")
+            assert found is not None
+            assert found.attributes == {"season": "Fall"}
+            assert overlay.picture_path(found).read_bytes() == picture(2)
+        # The next change is not held up by what the crash left, and clears it away.
+        again = overlay.put(product(usage="Party"), picture(3))
+        assert overlay.products("shop") == (again,)
+        assert len(files(overlay)) == 3, files(overlay)
+    assert states[0] == "before"
+    assert states[-2:] == ["after", "after"], "the change counts before its last step"
+    assert states == sorted(states, reverse=True), "once the change counts it stays"
+
+
+def test_writers_at_the_same_time_do_not_spoil_each_other(overlay: Overlay) -> None:
+    def work(number: int) -> None:
+        overlay.put(product(str(number % 4), size=number), picture(number))
+        if number % 5 == 0:
+            overlay.delete("shop", str(number % 4))
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(work, range(40)))
+    kept = overlay.products("shop")
+    assert len(kept) + len(overlay.tombstones("shop")) == 4
+    for item in kept:
+        size = item.attributes["size"]
+        assert isinstance(size, int)
+        assert overlay.picture_path(item).read_bytes() == picture(size)
+    assert len(files(overlay)) == 1 + 4 + len(kept)
+
+
+def test_a_reader_never_sees_half_a_record(overlay: Overlay) -> None:
+    overlay.put(product(size=0, note="x" * 5000), picture(0))
+    with ThreadPoolExecutor(1) as threads:
+        writing = threads.submit(
+            lambda: [overlay.put(product(size=number, note="x" * 5000), picture(number)) for number in range(40)]
+        )
+        reads = 0
+        while not writing.done() or reads == 0:
+            found = overlay.get("shop", "1")
+            assert found is not None
+            assert len(str(found.attributes["note"])) == 5000
+            reads += 1
+        writing.result()

@@ -1,0 +1,72 @@
+"""A system with one drawn catalogue indexed, and what tests of the search API ask of it."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from harness.system import System, running_system
+
+DATASET = "drawn"
+PRODUCTS = 150
+
+
+@dataclass(frozen=True)
+class Shop:
+    """`root` is the catalogue's folder, `release` serves the dataset `drawn`."""
+
+    system: System
+    release: str
+    root: Path
+
+    @property
+    def api(self) -> httpx.Client:
+        return self.system.api
+
+    @cached_property
+    def rows(self) -> dict[str, dict[str, str]]:
+        """The catalogue's rows by id."""
+        with (self.root / "styles.csv").open(newline="") as file:
+            return {row["id"]: row for row in csv.DictReader(file)}
+
+    def picture(self, product_id: str) -> bytes:
+        return (self.root / "images" / f"{product_id}.jpg").read_bytes()
+
+    def search(self, product_id: str, fields: dict[str, Any] | None = None, **options: Any) -> dict[str, Any]:
+        """The answer to a search with a product's own picture."""
+        form = {"dataset": DATASET, **(fields or {}), **options}
+        answer = self.api.post("/api/search", files={"image": self.picture(product_id)}, data=form)
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    def get(self, path: str, **parameters: Any) -> dict[str, Any]:
+        answer = self.api.get(path, params=parameters)
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    def start_index(self, headers: dict[str, str] | None = None, **body: Any) -> dict[str, Any]:
+        """The job that an indexing through the API makes."""
+        wanted = {"dataset": DATASET, "reader": "synthetic", "root": str(self.root), "model": "test_efficientnet"}
+        answer = self.api.post("/api/jobs/index", json={**wanted, **body}, headers=headers)
+        assert answer.status_code == 202, answer.text
+        job: dict[str, Any] = answer.json()["job"]
+        assert answer.headers["location"] == f"/api/jobs/{job['id']}"
+        return job
+
+
+@contextlib.contextmanager
+def running_shop(folder: Path, *, products: int = PRODUCTS, **env: str) -> Iterator[Shop]:
+    """The whole system but the trainer, with the catalogue indexed through the API."""
+    with running_system(folder, "embedder", "indexer", "search_api", **env) as system:
+        shop = Shop(system, system.release(), system.catalog(count=products))
+        system.succeeded(shop.start_index()["id"])
+        yield shop

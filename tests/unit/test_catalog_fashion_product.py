@@ -1,0 +1,304 @@
+"""The Fashion Product layout and each of its faults: survived, reported by id, and costing its own row at most."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from vitrine.catalogs import Catalog, Fault, read_catalog
+from vitrine.catalogs.inspection import inspect_pictures
+from vitrine.errors import CatalogMalformed, CatalogNotFound, CatalogRootRefused, ParameterInvalid, PictureNotFound
+
+HEADER = "id,gender,masterCategory,subCategory,articleType,baseColour,season,year,usage,productDisplayName"
+GOOD = "1,Men,Apparel,Topwear,Shirts,Navy Blue,Fall,2011,Casual,Turtle Check Men Navy Blue Shirt"
+
+
+def row(product_id: str, *, year: str = "2012", name: str = "A plain shirt") -> str:
+    return f"{product_id},Men,Apparel,Topwear,Shirts,Blue,Summer,{year},Casual,{name}"
+
+
+def jpeg(*, size: tuple[int, int] = (60, 80), mode: str = "RGB") -> bytes:
+    with io.BytesIO() as file:
+        Image.new(mode, size, 100 if mode == "L" else (90, 20, 30)).save(file, "JPEG")
+        return file.getvalue()
+
+
+def written(root: Path, csv: str | bytes, *pictures: str) -> Path:
+    """A catalogue folder with this CSV and, for each id, a picture."""
+    (root / "images").mkdir(exist_ok=True)
+    (root / "styles.csv").write_bytes(csv if isinstance(csv, bytes) else csv.encode())
+    for product_id in pictures:
+        (root / "images" / f"{product_id}.jpg").write_bytes(jpeg())
+    return root
+
+
+def read(root: Path, *rows: str, pictures: tuple[str, ...] = ("1", "2", "3")) -> Catalog:
+    catalog = read_catalog("fashion-product", written(root, "\n".join([HEADER, *rows]) + "\n", *pictures))
+    assert catalog.rows == len(catalog.products) + len(catalog.skipped())
+    return catalog
+
+
+def ids(catalog: Catalog) -> list[str]:
+    return [product.id for product in catalog.products]
+
+
+def the_fault(catalog: Catalog) -> Fault:
+    assert len(catalog.faults) == 1, catalog.faults
+    return catalog.faults[0]
+
+
+def test_a_good_row_becomes_a_product_with_its_attributes(tmp_path: Path) -> None:
+    catalog = read(tmp_path, GOOD)
+    assert catalog.faults == ()
+    (product,) = catalog.products
+    assert (product.dataset, product.id, product.picture) == ("fashion-product", "1", "images/1.jpg")
+    assert product.attributes == {
+        "gender": "Men",
+        "masterCategory": "Apparel",
+        "subCategory": "Topwear",
+        "articleType": "Shirts",
+        "baseColour": "Navy Blue",
+        "season": "Fall",
+        "year": 2011,
+        "usage": "Casual",
+        "name": "Turtle Check Men Navy Blue Shirt",
+    }
+    assert product.payload()["genderArticleType"] == "Men|Shirts"
+    assert catalog.picture_path(product) == tmp_path.resolve() / "images" / "1.jpg"
+
+
+def test_a_row_without_a_picture_is_skipped_and_told(tmp_path: Path) -> None:
+    catalog = read(tmp_path, row("1"), row("77"), row("2"))
+    assert ids(catalog) == ["1", "2"]
+    assert the_fault(catalog) == Fault("77", 3, "missing_picture", "images/77.jpg")
+
+
+@pytest.mark.parametrize("name", ["Shirt, slim", "Shirt, slim, blue", "Shirt,,", 'Shirt 5" long, slim'])
+def test_unquoted_commas_in_the_name_are_joined_again(tmp_path: Path, name: str) -> None:
+    catalog = read(tmp_path, row("1", name=name), row("2"))
+    assert ids(catalog) == ["1", "2"]
+    assert catalog.products[0].attributes["name"] == name.strip()
+    fault = the_fault(catalog)
+    assert (fault.product_id, fault.line, fault.kind, fault.kept) == ("1", 2, "malformed_row", True)
+
+
+def test_a_quoted_name_with_commas_is_no_fault(tmp_path: Path) -> None:
+    catalog = read(tmp_path, row("1", name='"Shirt, ""slim"", blue"'))
+    assert catalog.faults == ()
+    assert catalog.products[0].attributes["name"] == 'Shirt, "slim", blue'
+
+
+def test_a_quotation_that_never_ends_costs_no_other_row(tmp_path: Path) -> None:
+    catalog = read(tmp_path, row("1", name='"Shirt'), *(row("2") for _ in range(1)), row("3"))
+    assert ids(catalog) == ["1", "2", "3"]
+    assert catalog.products[0].attributes["name"] == '"Shirt'
+
+
+def test_a_quoted_name_may_go_over_two_lines(tmp_path: Path) -> None:
+    catalog = read(tmp_path, row("1", name='"Shirt\nslim"'), row("2"), row("99"))
+    assert ids(catalog) == ["1", "2"]
+    assert catalog.products[0].attributes["name"] == "Shirt\nslim"
+    assert the_fault(catalog).line == 5
+
+
+def test_of_two_rows_of_one_id_the_first_counts(tmp_path: Path) -> None:
+    catalog = read(tmp_path, row("1", name="first"), row("2"), row("1", name="second"))
+    assert ids(catalog) == ["1", "2"]
+    assert catalog.products[0].attributes["name"] == "first"
+    fault = the_fault(catalog)
+    assert (fault.product_id, fault.line, fault.kind, fault.kept) == ("1", 4, "duplicate_id", False)
+
+
+@pytest.mark.parametrize("year", ["soon", "20x4", "-5", "99999", "2014.5"])
+def test_a_year_that_is_none_is_left_out(tmp_path: Path, year: str) -> None:
+    catalog = read(tmp_path, row("1", year=year))
+    assert "year" not in catalog.products[0].attributes
+    assert (the_fault(catalog).kind, the_fault(catalog).product_id) == ("bad_year", "1")
+
+
+def test_a_year_that_a_spreadsheet_spoilt_is_repaired(tmp_path: Path) -> None:
+    catalog = read(tmp_path, row("1", year="2014.0"))
+    year = catalog.products[0].attributes["year"]
+    assert (year, type(year)) == (2014, int)
+    assert the_fault(catalog).kind == "repaired_year"
+
+
+@pytest.mark.parametrize("nothing", ["", "NA", "N/A", "  ", "nan", "NULL"])
+def test_an_empty_field_is_absent_and_told(tmp_path: Path, nothing: str) -> None:
+    catalog = read(tmp_path, row("1", name=nothing, year=nothing))
+    assert {"name", "year"}.isdisjoint(catalog.products[0].attributes)
+    assert the_fault(catalog) == Fault("1", 2, "empty_field", "year, productDisplayName")
+
+
+def test_a_row_that_is_too_short_keeps_what_it_has(tmp_path: Path) -> None:
+    catalog = read(tmp_path, "1,Men,Apparel", row("2"))
+    assert catalog.products[0].attributes == {"gender": "Men", "masterCategory": "Apparel"}
+    assert (the_fault(catalog).kind, the_fault(catalog).detail) == ("short_row", "3 of 10 fields")
+
+
+@pytest.mark.parametrize("bad", ["", "a/b", "..", "../1", "a\\b", "x" * 201, "tab\there"])
+def test_an_id_that_cannot_be_is_skipped(tmp_path: Path, bad: str) -> None:
+    catalog = read(tmp_path, row(bad), row("1"))
+    assert ids(catalog) == ["1"]
+    assert (the_fault(catalog).kind, the_fault(catalog).line) == ("bad_id", 2)
+
+
+def test_blank_lines_are_passed_over_and_lines_still_counted(tmp_path: Path) -> None:
+    catalog = read(tmp_path, "", row("1"), "", "   ", row("88"))
+    assert (ids(catalog), catalog.rows, the_fault(catalog).line) == (["1"], 2, 6)
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_byte_order_mark_and_line_endings_change_nothing(tmp_path: Path, ending: str, mark: bytes) -> None:
+    csv = mark + ending.join([HEADER, GOOD, row("2", name="Größe"), ""]).encode()
+    catalog = read_catalog("fashion-product", written(tmp_path, csv, "1", "2"))
+    assert catalog.faults == ()
+    assert [product.attributes["name"] for product in catalog.products] == [GOOD.rsplit(",", 1)[1], "Größe"]
+
+
+def test_utf_16_with_its_mark_is_read(tmp_path: Path) -> None:
+    csv = f"{HEADER}\r\n{row('1', name='Größe')}\r\n".encode("utf-16")
+    catalog = read_catalog("fashion-product", written(tmp_path, csv, "1"))
+    assert catalog.products[0].attributes["name"] == "Größe"
+
+
+def test_a_row_of_another_encoding_is_read_and_told(tmp_path: Path) -> None:
+    csv = f"{HEADER}\n{row('1', name='Größe')}\n".encode("cp1252") + row("2", name="Größe").encode()
+    catalog = read_catalog("fashion-product", written(tmp_path, csv, "1", "2"))
+    assert [product.attributes["name"] for product in catalog.products] == ["Größe", "Größe"]
+    assert (the_fault(catalog).product_id, the_fault(catalog).kind) == ("1", "bad_encoding")
+
+
+def test_missing_and_unknown_columns_are_told(tmp_path: Path) -> None:
+    written(tmp_path, "articleType,id,price\nShirts,1,12\n", "1")
+    catalog = read_catalog("fashion-product", tmp_path)
+    assert catalog.products[0].attributes == {"articleType": "Shirts"}
+    counts = catalog.fault_counts()
+    assert counts == {"missing_column": 8, "unknown_column": 1}
+    assert {fault.detail for fault in catalog.faults} >= {"gender", "productDisplayName", "price"}
+    assert all(fault.kept for fault in catalog.faults)
+
+
+@pytest.mark.parametrize(
+    ("csv", "told"),
+    [("", "empty"), ("\n\n", "empty"), ("gender,year\nMen,2012\n", "no column 'id'"), (HEADER, "0 rows")],
+)
+def test_a_file_without_a_usable_header_or_row_is_malformed(tmp_path: Path, csv: str, told: str) -> None:
+    with pytest.raises(CatalogMalformed, match=told):
+        read_catalog("fashion-product", written(tmp_path, csv))
+
+
+def test_a_file_without_any_usable_row_says_why(tmp_path: Path) -> None:
+    with pytest.raises(CatalogMalformed, match=r"2 rows and no usable product \(2 missing_picture"):
+        read(tmp_path, row("8"), row("9"))
+
+
+def test_a_folder_without_the_csv_is_not_found(tmp_path: Path) -> None:
+    with pytest.raises(CatalogNotFound, match=r"styles\.csv"):
+        read_catalog("fashion-product", tmp_path)
+    with pytest.raises(CatalogNotFound, match="no catalogue folder"):
+        read_catalog("fashion-product", tmp_path / "nowhere")
+    (tmp_path / "file").touch()
+    with pytest.raises(CatalogNotFound, match="no folder"):
+        read_catalog("fashion-product", tmp_path / "file")
+
+
+def test_a_csv_that_is_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    (tmp_path / "secret.csv").write_text(f"{HEADER}\n{GOOD}\n")
+    (inside / "styles.csv").symlink_to(tmp_path / "secret.csv")
+    with pytest.raises(CatalogRootRefused):
+        read_catalog("fashion-product", inside)
+
+
+def test_a_picture_that_is_no_file_inside_the_folder_is_unsafe(tmp_path: Path) -> None:
+    root = tmp_path / "catalogue"
+    root.mkdir()
+    (tmp_path / "secret.jpg").write_bytes(jpeg())
+    written(root, "")
+    (root / "images" / "1.jpg").symlink_to(tmp_path / "secret.jpg")
+    (root / "images" / "2.jpg").mkdir()
+    (root / "images" / "4.jpg").symlink_to("5.jpg")
+    (root / "images" / "6.jpg").symlink_to("nowhere.jpg")
+    catalog = read(root, *(row(number) for number in "123456"), pictures=("3", "5"))
+    assert ids(catalog) == ["3", "4", "5"]
+    told = {fault.product_id: fault.kind for fault in catalog.faults}
+    assert told == {"1": "unsafe_picture", "2": "unsafe_picture", "6": "missing_picture"}
+
+
+def test_a_folder_of_pictures_that_is_a_link_out_is_unsafe(tmp_path: Path) -> None:
+    root, elsewhere = tmp_path / "catalogue", tmp_path / "elsewhere"
+    root.mkdir()
+    elsewhere.mkdir()
+    (elsewhere / "1.jpg").write_bytes(jpeg())
+    (root / "images").symlink_to(elsewhere)
+    (root / "styles.csv").write_text(f"{HEADER}\n{GOOD}\n")
+    with pytest.raises(CatalogMalformed, match="1 unsafe_picture"):
+        read_catalog("fashion-product", root)
+
+
+def test_a_picture_that_leaves_the_folder_later_is_refused_when_it_is_asked_for(tmp_path: Path) -> None:
+    root = tmp_path / "catalogue"
+    root.mkdir()
+    (tmp_path / "secret.jpg").write_bytes(jpeg())
+    catalog = read(root, row("1"), row("2"))
+    (root / "images" / "1.jpg").unlink()
+    with pytest.raises(PictureNotFound):
+        catalog.picture_path(catalog.products[0])
+    (root / "images" / "1.jpg").symlink_to(tmp_path / "secret.jpg")
+    with pytest.raises(CatalogRootRefused):
+        catalog.picture_path(catalog.products[0])
+
+
+@pytest.mark.parametrize("suffix", [".jpeg", ".JPG", ".png", ".webp"])
+def test_pictures_may_have_other_endings(tmp_path: Path, suffix: str) -> None:
+    written(tmp_path, "")
+    (tmp_path / "images" / f"1{suffix}").touch()
+    assert read(tmp_path, GOOD, pictures=()).products[0].picture == f"images/1{suffix}"
+
+
+def test_the_limit_counts_products_and_takes_the_first(tmp_path: Path) -> None:
+    written(tmp_path, "\n".join([HEADER, row("99"), row("1"), row("2"), row("3")]), "1", "2", "3")
+    catalog = read_catalog("fashion-product", tmp_path, limit=2)
+    assert (ids(catalog), catalog.rows) == (["1", "2"], 3)
+    assert read_catalog("fashion-product", tmp_path, limit=0).products == ()
+    with pytest.raises(ParameterInvalid, match="limit"):
+        read_catalog("fashion-product", tmp_path, limit=-1)
+
+
+def test_the_dataset_may_have_another_name_than_the_reader(tmp_path: Path) -> None:
+    written(tmp_path, f"{HEADER}\n{GOOD}", "1")
+    catalog = read_catalog("fashion-product", tmp_path, dataset="winter-sale")
+    assert (catalog.dataset, catalog.reader) == ("winter-sale", "fashion-product")
+    assert catalog.products[0].dataset == "winter-sale"
+    with pytest.raises(ParameterInvalid, match="dataset name"):
+        read_catalog("fashion-product", tmp_path, dataset="winter--sale")
+    with pytest.raises(ParameterInvalid, match="no catalogue reader"):
+        read_catalog("photos", tmp_path)
+
+
+def test_the_attributes_are_counted(tmp_path: Path) -> None:
+    counts = read(tmp_path, row("1"), row("2"), row("3", year="2013")).attribute_counts()
+    assert counts["year"] == {2012: 2, 2013: 1}
+    assert counts["articleType"] == {"Shirts": 3}
+
+
+def test_looking_into_the_pictures_tells_grey_odd_and_damaged_ones(tmp_path: Path) -> None:
+    catalog = read(tmp_path, *(row(number) for number in "1234567"), pictures=tuple("1234567"))
+    images = tmp_path / "images"
+    (images / "2.jpg").write_bytes(jpeg(mode="L"))
+    (images / "3.jpg").write_bytes(jpeg(size=(80, 60)))
+    (images / "4.jpg").write_bytes(jpeg()[:300])
+    (images / "5.jpg").write_bytes(b"no picture")
+    (images / "6.jpg").unlink()
+    done: list[int] = []
+    report = inspect_pictures(catalog, progress=done.append)
+    assert (report.checked, report.usual_size, done) == (7, (60, 80), [1, 2, 3, 4, 5, 6, 7])
+    assert report.greyscale == ("2",)
+    assert report.odd_size == (("3", (80, 60)),)
+    assert report.rejected == (("4", "truncated"), ("5", "format_unsupported"), ("6", "missing_picture"))
