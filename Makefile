@@ -48,7 +48,6 @@ format: setup ## Rewrite the code in the house format
 
 .PHONY: bench
 bench: setup ## Print the benchmark tables (minutes)
-	@$(BIN)/python benchmarks/embedder.py
 	@$(BIN)/python benchmarks/search.py
 
 .PHONY: docs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from search_api.absent_modules import remember_absent
 from search_api.app import create_app
 from search_api.settings import Settings
 from vitrine.errors import SettingsInvalid
@@ -13,6 +14,7 @@ from vitrine.web import build_server
 
 
 def main() -> int:
+    remember_absent()
     try:
         settings = load_settings(Settings)
         log = configure_logging("search-api", level=settings.log_level, log_format=settings.log_format)

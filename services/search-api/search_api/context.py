@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Final
 
 import httpx
 import redis.asyncio
@@ -23,6 +23,8 @@ from vitrine.jobs import open_async_redis
 from vitrine.overlay import Overlay
 from vitrine.planner import Planner
 from vitrine.releases import ReleaseStore
+
+_QDRANT_CONNECTIONS: Final = 128
 
 
 @dataclass(slots=True)
@@ -65,6 +67,8 @@ def build_context(settings: Settings) -> Context:
         api_key=key.get_secret_value() if key else None,
         timeout=settings.qdrant_timeout_s,
         check_compatibility=False,
+        # Named, because the client's own choice for a local address is a new connection for each call.
+        limits=httpx.Limits(max_connections=_QDRANT_CONNECTIONS, max_keepalive_connections=_QDRANT_CONNECTIONS),
     )
     store = VectorStore(qdrant, alias_ttl_s=settings.alias_ttl_s, collection_ttl_s=settings.collection_ttl_s)
     planner = Planner(
