@@ -1,5 +1,5 @@
-"""httpcore imports `sniffio` for each lock it makes, ten times a search. Python remembers no import that failed, so where
-the package is not installed each of them searches the whole path again: some milliseconds a search in all.
+"""httpcore imports `sniffio` for each lock it makes, ten times a search. Python remembers no import that failed, so
+where the package is not installed each of them searches the whole path again: some milliseconds a search in all.
 """
 
 from __future__ import annotations
