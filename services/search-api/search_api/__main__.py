@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 
 from search_api.absent_modules import remember_absent
@@ -22,6 +23,9 @@ def main() -> int:
     except SettingsInvalid as error:
         sys.stderr.write(f"search-api: {error.detail}\n")
         return EXIT_SETTINGS
+    # What lives as long as the process need not be gone through again at each full collection.
+    gc.collect()
+    gc.freeze()
     log.info("start", host=settings.api_host, port=settings.api_port)
     build_server(
         app,

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 import pydantic_core
 from qdrant_client import models
@@ -30,7 +30,12 @@ class JsonAnswer(Response):
 
 def image_url(dataset: str, product_id: str) -> str:
     """Where the product's picture is, relative to the API."""
-    return f"/api/images/{quote(product_id, safe='')}?{urlencode({'dataset': dataset})}"
+    return f"/api/images/{_quoted(product_id)}?dataset={_quoted(dataset)}"
+
+
+def _quoted(text: str) -> str:
+    # Nearly all names need no quoting, and a search makes many of them.
+    return text if text.isalnum() and text.isascii() else quote(text, safe="")
 
 
 def attributes_of(payload: Mapping[str, Any]) -> dict[str, AttributeValue]:
