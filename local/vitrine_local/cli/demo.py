@@ -149,7 +149,7 @@ class Demo:
         return release_id
 
     def _index(self, api: Api, release_id: str) -> None:
-        self._job(api, "/api/jobs/index", {"model": ARCHITECTURE, "release_id": release_id}, title="indexing")
+        self._job(api, "/api/jobs/index", {"model": ARCHITECTURE, "release_id": release_id}, title="index")
 
     def _job(self, api: Api, path: str, body: dict[str, object], *, title: str) -> JobRecord:
         root = catalog_root(api.target, self.catalog)
@@ -164,7 +164,8 @@ class Demo:
         draw_garment("Tops", "Pink", "plain", "Women", 1, (240, 320), design=987_654_321).save(file)
         name, value = FILTER
         self.screen.say()
-        self.screen.say(f"query: a drawn pink top ({file}), filter: {name}={value}")
+        where = f" ({file})" if self.stay else ""  # without staying the file goes with its folder
+        self.screen.say(f"query: a drawn pink top{where}, filter: {name}={value}")
         fields = search_fields([FILTER], model=ARCHITECTURE, topK=K, dataset=DATASET)
         show_results(self.screen, api.post_picture("/api/search", file.read_bytes(), fields))
         self.screen.say()

@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
         record = start_job(api, "/api/jobs/index", body)
         if not arguments.no_wait:
             screen.note(f"job {record.id}: indexing {arguments.dataset} with {record.params.get('release_id')}")
-            record = follow_job(api, screen, record.id, "indexing")
+            record = follow_job(api, screen, record.id, "index")
     if arguments.json:
         screen.json(record.model_dump(mode="json"))
     elif arguments.no_wait:
