@@ -25,7 +25,9 @@ fi
 
 echo "setup: $("$python" --version), $("$uv" --version)" >&2
 [ -x .venv/bin/python ] || "$uv" venv --quiet --python "$python" .venv
-"$uv" pip install --quiet --python .venv/bin/python --require-hashes --requirements requirements.lock
+# Compiled once here, all cores at work: a service that compiles torch as it starts takes four times as long, and does so
+# at every start where PYTHONDONTWRITEBYTECODE is set.
+"$uv" pip install --quiet --python .venv/bin/python --require-hashes --requirements requirements.lock --compile-bytecode
 editables=()
 for member in "$@"; do editables+=(--editable "$member"); done
 "$uv" pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation "${editables[@]}"

@@ -133,7 +133,7 @@ def test_a_picture_that_breaks_the_network_fails_alone(
     results = asyncio.run(ask(pipeline, resident, *(picture(number) for number in range(12))))
     assert [number for number, result in enumerate(results) if isinstance(result, EmbeddingFailed)] == [6]
     assert pipeline.state()["alive"]
-    assert pipeline.state()["in_flight"] == 0
+    wait_until(lambda: pipeline.state()["in_flight"] == 0, what="every picture is accounted for")
 
 
 def test_a_full_embedder_refuses_at_once_and_recovers(pipeline: Pipeline, resident: Resident, network: Fragile) -> None:
@@ -186,7 +186,7 @@ def test_a_dead_device_fails_every_call_and_readiness(
 
     asyncio.run(scenario())
     assert not pipeline.state()["alive"]
-    assert pipeline.state()["in_flight"] == 0
+    wait_until(lambda: pipeline.state()["in_flight"] == 0, what="every picture is accounted for")
 
 
 def test_a_closed_pipeline_finishes_what_it_accepted(
