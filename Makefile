@@ -28,8 +28,8 @@ up: setup ## Start every service on this machine (DATA=.vitrine PORT=8000)
 	@$(BIN)/vitrine up --data $(or $(DATA),.vitrine) --port $(or $(PORT),8000)
 
 .PHONY: test
-test: setup ## Run every test (ARGS="-k name" to choose)
-	@$(BIN)/python -m pytest $(ARGS)
+test: setup ## Run every test, in two processes (ARGS="-k name" to choose)
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup $(ARGS)
 
 .PHONY: lint
 lint: setup ## Check style, formatting and the import rules

@@ -2,12 +2,12 @@
 
 Reads every vector of a collection, computes the exact nearest products with numpy, asks the search path (the planner's
 own choice of plan, filters as users write them, the code that the search API runs) for the same, and prints recall@k
-for no filter and for every value and
-pair of values with more than 50 products. A found product counts where its exact score reaches the exact k-th score, so
-that twins do not count as misses.
+for no filter and for every value and pair of values with more than 50 products. A found product counts where its exact
+score reaches the exact k-th score, so that twins do not count as misses.
 
-    python benchmarks/recall.py --dataset fashion-product --model mobilenetv2_100 [--url http://127.0.0.1:6333]
-        [--queries 50] [--k 15] [--brief]
+    python benchmarks/recall.py --dataset fashion-product --model mobilenetv2_100 [--queries 50] [--k 15] [--brief]
+
+It asks the Qdrant of the system that runs on `--data`, or the one at `--url`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from qdrant_client import AsyncQdrantClient
@@ -29,6 +30,7 @@ from search_api.options import Pairs
 from search_api.retrieval import Prepared, Retrieval, Wanted
 from search_api.vector_store import VectorStore
 from vitrine.planner import Planner
+from vitrine_local.data_folder import DataFolder
 
 LEAST_PRODUCTS = 50
 SCORE_TOLERANCE = 1e-5
@@ -182,9 +184,18 @@ async def measure(
     return Result(shape, str(plan), recall, float(np.quantile(took_ms, 0.5)), float(np.quantile(took_ms, 0.99)))
 
 
+def local_qdrant(data: Path) -> str:
+    """The address of the Qdrant that `vitrine up` runs on a data folder."""
+    run = DataFolder.at(data).read_run()
+    if run is None:
+        raise SystemExit(f"no system runs on {data}: name its folder with --data, or Qdrant's address with --url")
+    return f"http://127.0.0.1:{run.ports['qdrant']}"
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    parser.add_argument("--url", default=os.environ.get("QDRANT_URL", "http://127.0.0.1:6333"), help="Qdrant")
+    parser.add_argument("--url", default=os.environ.get("QDRANT_URL"), help="Qdrant (default: the one of --data)")
+    parser.add_argument("--data", type=Path, default=Path(".vitrine"), help="data folder of a local system that runs")
     parser.add_argument("--api-key", default=os.environ.get("QDRANT_API_KEY"))
     parser.add_argument("--dataset")
     parser.add_argument("--model")
@@ -193,6 +204,7 @@ def main() -> int:
     parser.add_argument("--brief", action="store_true", help="the table by kind of filter alone")
     parser.add_argument("--least", type=float, default=0.99, help="exit with 1 where a recall is below this")
     arguments = parser.parse_args()
+    arguments.url = arguments.url or local_qdrant(arguments.data)
     return 0 if asyncio.run(run(arguments)) >= arguments.least else 1
 
 

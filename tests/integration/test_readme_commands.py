@@ -1,0 +1,134 @@
+"""README's commands, run as they stand: from a folder of their own, one after the other, on the system they start."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from harness.processes import Process, free_port
+from harness.waiting import wait_until
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PORT_OF_README = "8000"
+DEADLINE_S = 180.0
+
+
+def commands() -> Iterator[str]:
+    """Every command of every shell block, without its remark and with its continued lines joined."""
+    for block in BLOCK.findall(README):
+        for line in block.replace("\\\n", " ").splitlines():
+            command = re.sub(r"\s+# .*", "", line).strip()
+            if command and not command.startswith("#"):
+                yield command
+
+
+COMMANDS = list(commands())
+TARGETS = [command for command in COMMANDS if command.startswith("make ")]
+BENCHMARKS = [command for command in COMMANDS if "benchmarks/" in command]
+COMPOSE = [command for command in COMMANDS if command.startswith("docker ")]
+LIVE = [command for command in COMMANDS if command not in {*TARGETS, *BENCHMARKS, *COMPOSE}]
+
+
+@dataclass
+class Reader:
+    """Somebody who follows README in `folder`, with a free port in place of README's."""
+
+    folder: Path
+    port: int = field(default_factory=free_port)
+    up: Process | None = None
+
+    @property
+    def env(self) -> Mapping[str, str]:
+        path = f"{ROOT / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}"
+        return {**os.environ, "PATH": path, "COLUMNS": "120"}
+
+    def start(self, command: str) -> None:
+        """Start the system, as in a terminal of its own, and wait for the line that says it is ready."""
+        self.up = up = Process(
+            ["bash", "-c", f"cd {self.folder} && exec {self.on_port(command)}"],
+            log=self.folder / "up.txt",
+            env=self.env,
+        )
+        ready = f"ready: http://127.0.0.1:{self.port}"
+
+        def says_so() -> bool:
+            assert up.running(), up.tail()
+            return ready in up.log.read_text().splitlines()
+
+        wait_until(says_so, deadline_s=DEADLINE_S, what=ready)
+
+    def run(self, command: str) -> str:
+        """What the command prints. It must succeed."""
+        ended = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", self.on_port(command)],
+            cwd=self.folder, env=self.env, capture_output=True, text=True, timeout=DEADLINE_S, check=False,
+        )  # fmt: skip
+        assert ended.returncode == 0, f"{command}\n{ended.stdout}\n{ended.stderr}"
+        return ended.stdout
+
+    def on_port(self, command: str) -> str:
+        return command.replace(PORT_OF_README, str(self.port))
+
+
+def test_the_readme_shows_commands_of_every_sort() -> None:
+    assert {"make demo", "make test"} <= set(TARGETS)
+    assert any(command.startswith("vitrine up") for command in LIVE)
+    assert any(command.startswith("curl") for command in LIVE)
+
+
+@pytest.mark.parametrize("command", TARGETS)
+def test_every_target_of_make_that_it_names_exists(command: str) -> None:
+    """The demonstration itself is run by test_demo, and `make test` is this run."""
+    planned = subprocess.run(
+        ["bash", "-c", command.replace("make ", "make --dry-run ")],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert planned.returncode == 0, planned.stderr
+
+
+@pytest.mark.parametrize("command", BENCHMARKS)
+def test_every_benchmark_that_it_names_knows_the_options_given(command: str) -> None:
+    """The benchmarks are run in small by tests of their own: the figures of README need the real catalogue."""
+    script = re.search(r"benchmarks/\w+\.py", command)
+    assert script is not None
+    helped = subprocess.run(
+        [str(ROOT / ".venv/bin/python"), script[0], "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    for option in re.findall(r"(?<=\s)--[a-z-]+", command):
+        assert option in helped.stdout, f"{script[0]} does not know {option}"
+
+
+def test_the_commands_work_one_after_the_other(tmp_path: Path) -> None:
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed, and README's calls of the HTTP API use it")
+    (tmp_path / ".venv").symlink_to(ROOT / ".venv")
+    reader = Reader(tmp_path)
+    said = {}
+    try:
+        for command in LIVE:
+            if command.startswith("vitrine up"):
+                reader.start(command)
+            else:
+                said[command] = reader.run(command)
+        assert reader.up is not None
+        assert reader.up.running(), reader.up.tail()
+    finally:
+        if reader.up is not None:
+            reader.up.terminate()
+    searches = [text for command, text in said.items() if command.startswith("vitrine search")]
+    assert searches
+    assert all(re.search(r"^ *1 +10007 ", text, re.MULTILINE) for text in searches), searches
+    answers = [text for command, text in said.items() if command.startswith("curl") and "/api/search" in command]
+    assert answers
+    assert all('"success":true' in text for text in answers), answers
