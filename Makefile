@@ -29,7 +29,7 @@ up: setup ## Start every service on this machine (DATA=.vitrine PORT=8000)
 
 .PHONY: test
 test: setup ## Run every test, in two processes (ARGS="-k name" to choose)
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: lint
 lint: setup ## Check style, formatting and the import rules

@@ -10,18 +10,6 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
-# Files whose tests share one running system: it is started once where they run in the same process.
-_ONE_SHOP = ("test_search_api", "test_reference_calls", "test_hostile_input", "test_overlay_through_reindex")
-
-
-@pytest.hookimpl(tryfirst=True)  # before the plugin that reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where several processes share the tests, those of one file stay together, for their fixtures are dear."""
-    for item in items:
-        file = item.path.stem
-        item.add_marker(pytest.mark.xdist_group("shop" if file in _ONE_SHOP else str(item.path)))
-
-
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No setting of the person who runs the tests may change what they test."""
