@@ -37,22 +37,20 @@ def http_fault(port: int) -> str | None:
     try:
         with opener.open(f"http://127.0.0.1:{port}/readyz", timeout=_TIMEOUT_S) as answer:
             return None if answer.status == 200 else f"status {answer.status}"
-    except urllib.error.HTTPError as answer:
-        return f"status {answer.code}"
+    except urllib.error.HTTPError as refusal:
+        return f"status {refusal.code}"
     except OSError as error:
         return f"no answer ({type(error).__name__})"
 
 
 def worker_fault(service: str, *, redis_url: str, host: str) -> str | None:
     """Why the worker `service` of `host` does not count as alive, or None where it does."""
-    import redis  # here alone: the HTTP check is run by services that do not have it
+    import redis  # here alone, since the embedder's check runs without it
 
-    from vitrine.worker.announce import announcement_key
-
+    # As vitrine.worker.announce writes it, whose import would cost a second of a core at every check.
+    pattern = f"vitrine:worker:{service}:{host}:*"
     try:
         with redis.Redis.from_url(redis_url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S) as client:
-            # Two workers are never in one container, so any process number is that of this one.
-            pattern = announcement_key(service, host, 0).removesuffix("0") + "*"
             found = next(client.scan_iter(match=pattern, count=1000), None)
     except redis.RedisError as error:
         return f"Redis cannot be asked ({type(error).__name__})"

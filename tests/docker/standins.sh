@@ -12,10 +12,18 @@
 # Authorities that this machine adds to those of Debian are copied into the images, for it may sit behind a proxy.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-export DOCKER_BUILDKIT=1 BUILDKIT_PROGRESS=plain
+export DOCKER_BUILDKIT=1
 
 PREFIX=vitrine-standin
 SUITE=bookworm  # its Python is 3.11
+TAG=${IMAGE_TAG:-0.1.0}
+
+# Reads a Dockerfile from standard input; $2 is a folder of what it copies.
+build() {
+  local name=$1 context=$2
+  shift 2
+  docker build --quiet --network host --tag "$PREFIX/$name" --file - "$@" "$context"
+}
 
 base() {
   local folder
@@ -26,7 +34,7 @@ base() {
   tar -C "$folder/root" --exclude=./dev --exclude=./var/cache/apt/archives/*.deb -c . | docker import - "$PREFIX/debian" > /dev/null
   mkdir -p "$folder/context/authorities"
   cp /usr/local/share/ca-certificates/*.crt "$folder/context/authorities/" 2> /dev/null || true
-  docker build --quiet --tag "$PREFIX/python" --file - "$folder/context" << 'DOCKERFILE'
+  build python "$folder/context" << 'DOCKERFILE'
 FROM vitrine-standin/debian
 RUN apt-get update && apt-get install --yes --no-install-recommends ca-certificates python3 python3-venv && rm -rf /var/lib/apt/lists/*
 COPY authorities/ /usr/local/share/ca-certificates/
@@ -34,18 +42,18 @@ RUN update-ca-certificates
 ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt PIP_CERT=/etc/ssl/certs/ca-certificates.crt
 DOCKERFILE
   # The accounts have the numbers that those of the real images have.
-  docker build --quiet --tag "$PREFIX/redis" - << 'DOCKERFILE'
+  build redis "$folder/context" << 'DOCKERFILE'
 FROM vitrine-standin/debian
-RUN groupadd --gid 999 redis && useradd --uid 999 --gid 999 redis \
+RUN groupadd --gid 999 redis && useradd --system --uid 999 --gid 999 redis \
  && apt-get update && apt-get install --yes --no-install-recommends redis-server && rm -rf /var/lib/apt/lists/* \
  && install --directory --owner=999 --group=999 /data
 WORKDIR /data
 CMD ["redis-server"]
 DOCKERFILE
-  docker build --quiet --tag "$PREFIX/haproxy" - << 'DOCKERFILE'
+  build haproxy "$folder/context" << 'DOCKERFILE'
 FROM vitrine-standin/debian
-RUN groupadd --gid 99 haproxy && useradd --uid 99 --gid 99 haproxy \
- && apt-get update && apt-get install --yes --no-install-recommends haproxy && rm -rf /var/lib/apt/lists/*
+RUN apt-get update && apt-get install --yes --no-install-recommends haproxy && rm -rf /var/lib/apt/lists/* \
+ && groupmod --gid 99 haproxy && usermod --uid 99 haproxy
 USER haproxy
 CMD ["haproxy", "-f", "/usr/local/etc/haproxy/haproxy.cfg"]
 DOCKERFILE
@@ -54,15 +62,14 @@ DOCKERFILE
 services() {
   local service
   for service in search-api indexer embedder trainer; do
-    docker build --quiet --file deploy/Dockerfile --build-arg "BASE_IMAGE=$PREFIX/python" --build-arg "SERVICE=$service" \
-      --tag "vitrine/$service:${VITRINE_VERSION:-0.1.0}" .
+    docker build --quiet --network host --file deploy/Dockerfile --tag "vitrine/$service:$TAG" \
+      --build-arg "BASE_IMAGE=$PREFIX/python" --build-arg "SERVICE=$service" .
   done
 }
 
 qdrant() {
   # Its own requirements alone are added to the search API's image: the engine, with the lock's hashes.
-  docker build --quiet --tag "$PREFIX/qdrant" --file tests/docker/qdrant.Dockerfile \
-    --build-arg "SERVICE_IMAGE=vitrine/search-api:${VITRINE_VERSION:-0.1.0}" .
+  build qdrant . --build-arg "SERVICE_IMAGE=vitrine/search-api:$TAG" < tests/docker/qdrant.Dockerfile
 }
 
 remove() {

@@ -1,0 +1,230 @@
+"""The files of the deployment agree with each other, with the settings, and with what a deployment has to be."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import tomllib
+
+import pytest
+import yaml
+
+from harness.containers import QDRANT_IMAGE
+from harness.deployment import (
+    BALANCER,
+    COMPOSE,
+    COMPOSE_TEXT,
+    DEPLOY,
+    DOCKERFILE,
+    ENV_EXAMPLE,
+    REPOSITORY,
+    SERVICES,
+    defaulted_variables,
+    documented_settings,
+    environment_of,
+    package_of,
+    required_variables,
+)
+
+OWN = sorted(name for name in SERVICES if package_of(name) is not None)
+MEMBERS = ["embedder", "indexer", "search-api", "trainer"]
+every_service = pytest.mark.parametrize("service", sorted(SERVICES))
+every_own_service = pytest.mark.parametrize("service", OWN)
+
+
+def test_only_the_search_api_is_published_and_by_default_on_the_loopback_address() -> None:
+    published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
+    assert published == {"search-api": ["${PUBLISH_ADDRESS:-127.0.0.1}:${PUBLISH_PORT:-8000}:8000"]}
+    assert "network_mode" not in COMPOSE_TEXT
+
+
+def test_only_the_search_api_and_the_trainer_reach_beyond_the_inner_network() -> None:
+    assert COMPOSE["networks"]["inner"] == {"internal": True}
+    outward = {name for name, service in SERVICES.items() if "outward" in service["networks"]}
+    assert outward == {"search-api", "trainer", "trainer-gpu"}
+    assert all("inner" in service["networks"] for service in SERVICES.values())
+
+
+@every_service
+def test_every_service_has_a_health_check_limits_and_no_privileges(service: str) -> None:
+    facts = SERVICES[service]
+    assert {"test", "interval", "timeout", "retries", "start_period"} <= facts["healthcheck"].keys()
+    assert re.fullmatch(r"\d+[mg]|\$\{\w+_MEMORY:-\d+g\}", facts["mem_limit"])
+    assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", facts["user"])
+    assert facts["cap_drop"] == ["ALL"]
+    assert facts["security_opt"] == ["no-new-privileges:true"]
+    assert facts["read_only"] is True
+    assert facts["restart"] == "unless-stopped"
+    assert facts["logging"]["options"].keys() == {"max-size", "max-file"}
+    assert "privileged" not in facts
+
+
+@every_service
+def test_every_image_is_pinned(service: str) -> None:
+    image = SERVICES[service]["image"]
+    if package_of(service) is None:
+        assert re.search(r":v?\d+\.\d+\.\d+(-\w+)?(@sha256:[0-9a-f]{64})?$", image), image
+    else:
+        version = tomllib.loads((REPOSITORY / "shared/pyproject.toml").read_text())["project"]["version"]
+        assert image == f"vitrine/{package_of(service)}:${{IMAGE_TAG:-{version}}}"
+
+
+def test_the_qdrant_deployed_is_the_one_the_tests_know() -> None:
+    assert SERVICES["qdrant"]["image"].removesuffix("-unprivileged") == QDRANT_IMAGE
+
+
+def test_every_member_is_deployed() -> None:
+    assert sorted({package_of(name) for name in OWN} - {None}, key=str) == MEMBERS
+
+
+@every_own_service
+def test_a_service_is_given_settings_that_it_reads(service: str) -> None:
+    settings = documented_settings()
+    package = package_of(service)
+    assert package is not None
+    given = {name for name in environment_of(service) if name.startswith("VITRINE_")}
+    assert given <= settings["Shared by all services"] | settings[package]
+
+
+def test_every_setting_named_anywhere_in_the_deployment_exists() -> None:
+    known = set().union(*documented_settings().values())
+    text = COMPOSE_TEXT + BALANCER + ENV_EXAMPLE + DOCKERFILE + (DEPLOY / "README.md").read_text()
+    of_the_command_line = {"VITRINE_URL", "VITRINE_API_KEY"}
+    assert set(re.findall(r"VITRINE_[A-Z_]+", text)) - of_the_command_line <= known
+
+
+def test_whatever_has_to_be_set_stands_empty_in_the_example_but_for_the_profile() -> None:
+    given = dict(re.findall(r"^(\w+)=(.*)$", ENV_EXAMPLE, re.MULTILINE))
+    assert given.keys() == required_variables()
+    assert {name: value for name, value in given.items() if value} == {"COMPOSE_PROFILES": "cpu"}
+
+
+def test_whatever_can_be_set_stands_in_the_example_with_its_default() -> None:
+    assert dict(re.findall(r"^#(\w+)=(.*)$", ENV_EXAMPLE, re.MULTILINE)) == defaulted_variables()
+
+
+def test_no_secret_is_written_down() -> None:
+    for service in SERVICES:
+        for name, value in environment_of(service).items():
+            if re.search(r"PASSWORD|KEY|AUTH|SECRET|TOKEN", name):
+                assert re.fullmatch(r"\$\{\w+:\?[^}]*\}", value), f"{service}: {name}"
+            without_variables = re.sub(r"\$\{\w+:\?[^}]*\}", "", value)
+            assert not re.search(r":[^:/@]+@", without_variables), f"{service}: {name}"
+    assert not re.search(r"\b[0-9a-f]{32,}\b", COMPOSE_TEXT + ENV_EXAMPLE + BALANCER)
+    assert ".env\n" in (DEPLOY / ".gitignore").read_text()
+
+
+def test_catalogues_and_weights_are_only_read() -> None:
+    for service in OWN:
+        for mount in SERVICES[service]["volumes"]:
+            if "/catalogs" in mount or "/data/weights" in mount:
+                assert mount.endswith(":ro"), f"{service}: {mount}"
+
+
+def test_only_the_trainer_writes_releases() -> None:
+    writers = {name for name in OWN if "releases:/data/releases" in SERVICES[name]["volumes"]}
+    assert writers == {"trainer", "trainer-gpu"}
+
+
+def test_redis_keeps_what_it_acknowledges_and_forgets_nothing() -> None:
+    script = SERVICES["redis"]["entrypoint"][-1]
+    for option in ("--appendonly yes", "--appendfsync always", "--maxmemory-policy noeviction", "requirepass"):
+        assert option in script
+
+
+@pytest.mark.parametrize("name", ["embedder", "trainer"])
+def test_the_gpu_profile_differs_in_nothing_but_the_card(name: str) -> None:
+    on_cpu, on_gpu = dict(SERVICES[name]), dict(SERVICES[f"{name}-gpu"])
+    assert (on_cpu.pop("profiles"), on_gpu.pop("profiles")) == (["cpu"], ["gpu"])
+    assert on_gpu.pop("deploy")["resources"]["reservations"]["devices"][0]["capabilities"] == ["gpu"]
+    on_cpu.pop("networks"), on_gpu.pop("networks")
+    assert on_cpu == on_gpu
+
+
+def test_the_balancer_asks_for_the_embedders_by_the_name_and_port_they_have() -> None:
+    assert re.search(r"^ +balance leastconn$", BALANCER, re.MULTILINE)
+    port = environment_of("embedder")["VITRINE_EMBEDDER_PORT"]
+    assert re.search(rf"^ +server-template \w+ \d+ embedder:{port}$", BALANCER, re.MULTILINE)
+    assert SERVICES["embedder-gpu"]["networks"]["inner"]["aliases"] == ["embedder"]
+    assert "option httpchk GET /readyz" in BALANCER
+
+
+@pytest.mark.parametrize("service", ["indexer", "search-api"])
+def test_the_balancer_listens_where_the_services_look_for_an_embedder(service: str) -> None:
+    host, port = environment_of(service)["VITRINE_EMBEDDER_URL"].removeprefix("http://").split(":")
+    assert host in SERVICES
+    assert re.search(rf"^ +bind :{port}$", BALANCER, re.MULTILINE)
+
+
+def test_the_balancer_is_checked_on_a_port_that_it_has() -> None:
+    test = SERVICES["balancer"]["healthcheck"]["test"][-1]
+    assert "/dev/tcp/127.0.0.1/8404" in test
+    assert "bind :8404" in BALANCER
+    assert "GET /healthy " in test
+    assert "monitor-uri /healthy" in BALANCER
+
+
+def test_an_embedder_that_leaves_is_seen_to_leave_before_it_stops_listening() -> None:
+    found = re.search(r"check inter (\d+)s fastinter (\d+)s fall 2 ", BALANCER)
+    assert found is not None
+    noticed_s = int(found[1]) + int(found[2])
+    assert noticed_s < float(environment_of("embedder")["VITRINE_DRAIN_DELAY_S"])
+
+
+@pytest.mark.parametrize("service", ["embedder", "embedder-gpu", "search-api"])
+def test_docker_waits_longer_than_a_service_takes_to_stop(service: str) -> None:
+    environment = environment_of(service)
+    longest_s = sum(float(environment.get(f"VITRINE_{name}_S", 0)) for name in ("DRAIN_DELAY", "SHUTDOWN_GRACE"))
+    assert longest_s < int(SERVICES[service]["stop_grace_period"].removesuffix("s"))
+
+
+@every_own_service
+def test_a_service_is_checked_for_what_it_is(service: str) -> None:
+    kind, about = SERVICES[service]["healthcheck"]["test"][-2:]
+    environment = environment_of(service)
+    if kind == "http":
+        assert about in (environment.get("VITRINE_API_PORT"), environment.get("VITRINE_EMBEDDER_PORT"))
+    else:
+        assert (kind, about) == ("worker", package_of(service))
+
+
+@every_own_service
+def test_the_account_is_the_one_the_image_has(service: str) -> None:
+    assert f"USER {SERVICES[service]['user']}" in DOCKERFILE.splitlines()
+
+
+def test_the_images_are_built_from_a_pinned_python_and_the_lock_alone() -> None:
+    assert re.search(r"^ARG BASE_IMAGE=python:3\.12\.\d+-slim-\w+", DOCKERFILE, re.MULTILINE)
+    commands = re.split(r"\n|&&|\|\|", DOCKERFILE.replace("\\\n", " "))
+    installs = [command for command in commands if "pip install" in command]
+    assert len(installs) == 5
+    # --no-deps: the wheels of this repository, which the build itself has made.
+    assert [command for command in installs if "--require-hashes" not in command and "--no-deps" not in command] == []
+
+
+def test_torch_is_in_the_images_of_the_embedder_and_the_trainer_alone() -> None:
+    stages = {member: stage for stage, member in re.findall(r"^FROM (\w+) AS base-([\w-]+)$", DOCKERFILE, re.MULTILINE)}
+    assert stages == {"embedder": "vision", "trainer": "vision", "indexer": "runtime", "search-api": "runtime"}
+
+
+def test_the_build_is_sent_what_it_copies() -> None:
+    allowed = {line[1:] for line in (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines() if line[:1] == "!"}
+    for member in MEMBERS:
+        package = member.replace("-", "_")
+        assert f"services/{member}/{package}" in allowed
+        assert f"COPY services/{member}/pyproject.toml" in DOCKERFILE
+    assert {"requirements.lock", "pyproject.toml", "shared/vitrine", "deploy/healthcheck.py"} <= allowed
+
+
+def test_haproxy_accepts_its_configuration() -> None:
+    haproxy = shutil.which("haproxy")
+    if haproxy is None:
+        pytest.skip("there is no haproxy on this machine")
+    done = subprocess.run([haproxy, "-c", "-f", str(DEPLOY / "haproxy.cfg")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_stand_ins_replace_nothing_but_what_comes_from_elsewhere() -> None:
+    overlay = yaml.safe_load((REPOSITORY / "tests/docker/docker-compose.standins.yml").read_text())["services"]
+    assert overlay.keys() == SERVICES.keys() - set(OWN)
