@@ -66,7 +66,7 @@ class Pipeline:
         `deadline_s` is on the monotonic clock. Raises EmbedderOverloaded, Draining, EmbedderUnavailable,
         DeadlineExpired where the call as a whole has no result.
         """
-        self._admit(len(pictures))
+        at_work = self._admit(len(pictures))
         call = Call(resident, count=len(pictures), space=space, deadline_s=deadline_s, loop=asyncio.get_running_loop())
         self._calls.add(call)
         started_s = time.monotonic()
@@ -82,7 +82,7 @@ class Pipeline:
             raise DeadlineExpired("the deadline passed before the pictures were embedded") from error
         finally:
             self._calls.discard(call)
-            self._learn(len(pictures), time.monotonic() - started_s)
+            self._learn(at_work, time.monotonic() - started_s)
         return call.results(), call.timings_ms
 
     def state(self) -> dict[str, Any]:
@@ -101,7 +101,8 @@ class Pipeline:
         self._queue.close()
         self._device.join(_JOIN_S)
 
-    def _admit(self, count: int) -> None:
+    def _admit(self, count: int) -> int:
+        """Let a call in. Returns how many pictures are then at work, this call's among them."""
         if self._dead is not None:
             raise EmbedderUnavailable("the embedder has failed and is being restarted", retry_after_s=2.0)
         if self._closed:
@@ -116,6 +117,7 @@ class Pipeline:
                 )
             self._in_flight += count
             self._metrics.in_flight.set(self._in_flight)
+            return self._in_flight
 
     def _decode(self, item: Item) -> None:
         """Runs in the decode pool."""
@@ -164,6 +166,9 @@ class Pipeline:
         for position in range(call.count):
             self._finish(Item(call, position), failure)
 
-    def _learn(self, count: int, took_s: float) -> None:
-        """Keep a running mean of the time a picture takes, from which Retry-After is told."""
-        self._per_picture_s = 0.9 * self._per_picture_s + 0.1 * (took_s / max(count, 1))
+    def _learn(self, at_work: int, took_s: float) -> None:
+        """Keep a running mean of the time a picture takes, from which Retry-After is told.
+
+        A call waits for the pictures before it as well, so its time is shared among all that were at work.
+        """
+        self._per_picture_s = 0.9 * self._per_picture_s + 0.1 * (took_s / max(at_work, 1))

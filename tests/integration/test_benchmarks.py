@@ -1,0 +1,65 @@
+"""The benchmarks run and print what they promise. How fast anything is, is not looked at here."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.releases import TINY_MODEL
+
+EMBEDDER_BENCHMARK = Path(__file__).resolve().parents[2] / "benchmarks" / "embedder.py"
+SMALL = [
+    "--models", TINY_MODEL, "--weights", f"{TINY_MODEL}=seed:0,input_px=64", "--count", "24", "--seconds", "0.5",
+    "--clients", "2", "--batch", "8", "--batches", "4", "--device", "cpu", "--litserve", "first",
+]  # fmt: skip
+
+Rows = list[dict[str, str]]
+
+
+@pytest.mark.slow
+def test_embedder_benchmark_tells_rates_client_cpu_and_ratios(tmp_path: Path) -> None:
+    file = tmp_path / "tables.md"
+    command = [sys.executable, str(EMBEDDER_BENCHMARK), *SMALL, "--output", str(file)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    assert file.read_text(encoding="utf-8") == done.stdout
+    assert "random weights" in done.stdout
+    yardsticks, cells, ratios = tables_of(done.stdout)
+
+    assert [row["without HTTP"] for row in yardsticks] == ["bare forward", "offline loop"]
+    assert all(float(row["mean"]) > 0 for row in yardsticks)
+
+    calls = [(row["server"], row["call"], row["clients"]) for row in cells]
+    kinds = [("embedder", "single"), ("embedder", "batch of 8"), ("LitServe", "single")]
+    assert calls == [(*kind, "2") for kind in kinds]
+    for row in cells:
+        assert float(row["pictures/s"]) > 0
+        assert float(row["p50 ms"]) > 0
+        assert float(row["client CPU s"]) > 0
+        assert row["failed"] == "0"
+
+    goals = {re.sub(r" \(.*?\)", "", row["ratio"]): row["goal"] for row in ratios}
+    assert goals["HTTP batch ÷ offline loop"] == "≥ 0.90"
+    assert goals["HTTP batch ÷ bare forward"] == "-"
+    assert goals["embedder's best ÷ LitServe's best"] == "≥ 1.20"
+
+
+def tables_of(text: str) -> list[Rows]:
+    """Each markdown table of a text as its rows, by the names of its head."""
+    tables: list[Rows] = []
+    heads: list[str] | None = None
+    for line in text.splitlines():
+        if not line.startswith("|"):
+            heads = None
+            continue
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if heads is None:
+            heads = cells
+            tables.append([])
+        elif not set(line) <= set("|-:"):
+            tables[-1].append(dict(zip(heads, cells, strict=True)))
+    return tables
