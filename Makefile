@@ -47,8 +47,9 @@ format: setup ## Rewrite the code in the house format
 	@$(BIN)/ruff format .
 
 .PHONY: bench
-bench: setup ## Print the benchmark tables (minutes)
-	@$(BIN)/python benchmarks/search.py
+bench: setup ## Print the embedder's table, and the search's where VITRINE_URL and PICTURES name a system (minutes)
+	@$(BIN)/python benchmarks/embedder.py $(ARGS)
+	@if [ -n "$$VITRINE_URL" ]; then $(BIN)/python benchmarks/search.py --pictures $(PICTURES); fi
 
 .PHONY: docs
 docs: setup ## Write the generated pages anew (configuration, OpenAPI)

@@ -21,7 +21,6 @@ if not __package__:
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from benchmarks.embedder_parts import prepared, report, rounds, servers
-
 from vitrine.errors import VitrineError
 from vitrine.vision.network import choose_device
 

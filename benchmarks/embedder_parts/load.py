@@ -16,8 +16,8 @@ from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
 import numpy as np
-from benchmarks.embedder_parts.processor_time import own_cpu_s, session_cpu_s
 
+from benchmarks.embedder_parts.processor_time import own_cpu_s, session_cpu_s
 from vitrine.embedding import EmbedderClient
 from vitrine.embedding.wire import VECTOR_MEDIA_TYPE, Vector
 from vitrine.errors import EmbedderOverloaded, VitrineError

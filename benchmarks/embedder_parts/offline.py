@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from benchmarks.embedder_parts.prepared import Stored
 
+from benchmarks.embedder_parts.prepared import Stored
 from vitrine.vision.extract import extract
 from vitrine.vision.network import ReleaseNetwork, choose_device
 from vitrine.vision.preprocess import Pixels, Preprocessor

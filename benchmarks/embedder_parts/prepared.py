@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from benchmarks.search import SEED, SUFFIXES
 
+from benchmarks.search import SEED, SUFFIXES
 from vitrine.catalogs.synthetic import generate_catalog
 from vitrine.releases import ReleaseStore
 from vitrine.releases.manifest import OptionValue

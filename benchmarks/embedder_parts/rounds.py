@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import numpy as np
+
 from benchmarks.embedder_parts import servers
 from benchmarks.embedder_parts.prepared import Stored
 from benchmarks.embedder_parts.processes import worker
