@@ -1,0 +1,45 @@
+"""What the networks' memory costs the kernel."""
+
+import subprocess
+import sys
+
+import pytest
+
+_PASSES = 10
+# Aligned blocks leave slivers between them; the heap finds its shape when malloc's cache of slivers is full.
+_WARMING_PASSES = 30
+_BLOCK_BYTES = 32 * 1024 * 1024
+
+# In a process of its own, because malloc is set once for all and torch is large.
+_FAULTS_OF_PASSES = f"""
+{{before}}
+import resource, threading
+import torch
+
+def passes(count):
+    for _ in range(count):
+        torch.empty({_BLOCK_BYTES}, dtype=torch.uint8).fill_(1)
+
+def in_a_thread():
+    passes({_WARMING_PASSES})
+    start = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    passes({_PASSES})
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - start)
+
+thread = threading.Thread(target=in_a_thread)
+thread.start()
+thread.join()
+"""
+
+
+def faulted_pages(before: str) -> int:
+    code = _FAULTS_OF_PASSES.format(before=before)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return int(done.stdout)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only glibc's malloc is told to keep memory")
+def test_a_pass_reuses_the_pages_of_the_pass_before() -> None:
+    kept = faulted_pages("import vitrine.vision")
+    fresh = faulted_pages("")
+    assert kept < fresh / 10, f"{kept} pages faulted where freed memory is kept, {fresh} where it is not"
