@@ -11,7 +11,7 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
-# A shell that runs the tests in the background has them, and every process they start, ignore Ctrl-C, which some tests send.
+# A shell that runs the tests in the background has them and their processes ignore Ctrl-C, which some tests send.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
