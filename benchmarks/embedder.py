@@ -22,6 +22,7 @@ if not __package__:
 
 from benchmarks.embedder_parts import prepared, report, rounds, servers
 from vitrine.errors import VitrineError
+from vitrine.telemetry import configure_logging
 from vitrine.vision.network import choose_device
 
 _BATCHES_ON_CPU = [2, 4, 8, 16, 32, 64]
@@ -30,6 +31,7 @@ _BATCHES_ON_GPU = [32, 64, 128, 256]
 
 def main() -> int:
     arguments = parse_arguments()
+    configure_logging(service="benchmark")
     try:
         choice = choose_device(arguments.device, arguments.precision)
         with tempfile.TemporaryDirectory(prefix="vitrine-benchmark-") as name:

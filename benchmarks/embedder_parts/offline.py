@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from benchmarks.embedder_parts.prepared import Stored
+from vitrine.telemetry import configure_logging
 from vitrine.vision.extract import extract
 from vitrine.vision.network import ReleaseNetwork, choose_device
 from vitrine.vision.preprocess import Pixels, Preprocessor
@@ -95,4 +96,6 @@ def _until(ends_s: float, pictures: list[bytes], *, at_least: int) -> Iterator[t
 
 
 if __name__ == "__main__":
+    # To standard error: the answer alone goes to standard output.
+    configure_logging(service="benchmark")
     json.dump(measure(json.load(sys.stdin)), sys.stdout)

@@ -198,7 +198,7 @@ def test_the_report_has_counts_rate_and_every_fault_by_id(
         "4 faults: 1 malformed_row, 3 missing_picture",
         "  malformed_row  -  line 8",
         "  missing_picture  7  there is no such picture",
-        "  and 2 more",
+        "  and 2 more of the kind missing_picture",
     ]
 
 

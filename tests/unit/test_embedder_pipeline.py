@@ -216,7 +216,9 @@ def test_releases_make_room_for_each_other_but_not_while_in_use(tmp_path: Path) 
     second = build_tiny_release(tmp_path / "releases", weights="seed:2")
     store = store_of(tmp_path / "releases")
     one_size = store.manifest(first).weights.size_bytes
-    residency = Residency(store, CPU, max_bytes=int(1.5 * one_size), metrics=Metrics(CollectorRegistry()))
+    residency = Residency(
+        store, CPU, max_bytes=int(1.5 * one_size), largest_batch=2, metrics=Metrics(CollectorRegistry())
+    )
 
     async def scenario() -> None:
         held = await residency.acquire(first)
@@ -236,7 +238,9 @@ def test_releases_make_room_for_each_other_but_not_while_in_use(tmp_path: Path) 
 
 def test_a_release_that_can_never_fit_is_told_with_the_setting(tmp_path: Path) -> None:
     release_id = build_tiny_release(tmp_path / "releases")
-    residency = Residency(store_of(tmp_path / "releases"), CPU, max_bytes=1000, metrics=Metrics(CollectorRegistry()))
+    residency = Residency(
+        store_of(tmp_path / "releases"), CPU, max_bytes=1000, largest_batch=2, metrics=Metrics(CollectorRegistry())
+    )
     with pytest.raises(ReleaseError, match="VITRINE_RELEASES_MAX_BYTES"):
         asyncio.run(residency.acquire(release_id))
     residency.close()

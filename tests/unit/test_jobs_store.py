@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import redis
 from harness.processes import Redis
 from vitrine.errors import BrokerUnavailable, Conflict, JobFinished, JobNotFound
 from vitrine.jobs import (
-    MAX_FAULTS,
+    MAX_FAULTS_OF_A_KIND,
     AsyncJobStore,
     BatchOutcome,
     JobFault,
@@ -152,15 +153,16 @@ def test_a_batch_counts_once_and_its_first_outcome_stands(store: JobStore) -> No
     assert store.finished_batches(record.id) == {0}
 
 
-def test_the_first_200_faults_are_kept_and_all_are_counted_by_kind(store: JobStore) -> None:
+def test_the_first_200_faults_of_a_kind_are_kept_and_all_are_counted(store: JobStore) -> None:
     record = running(store)
-    store.note_faults(record.id, "catalogue", faults(150, "missing_picture"))
-    assert not store.note_faults(record.id, "catalogue", faults(150, "missing_picture"))
+    store.note_faults(record.id, "catalogue", (*faults(150, "empty_field"), *faults(3, "missing_picture")))
+    assert not store.note_faults(record.id, "catalogue", faults(150, "empty_field"))
+    assert store.note_faults(record.id, "pictures", (*faults(900, "empty_field"), *faults(1, "bad_id")))
     store.finish_batch(record.id, 7, BatchOutcome(faults=faults(130)))
     seen = store.get(record.id)
-    assert len(seen.faults) == MAX_FAULTS == 200
-    assert [fault.kind for fault in seen.faults].count("missing_picture") == 150
-    assert seen.fault_counts == {"image_truncated": 130, "missing_picture": 150}
+    kept = Counter(fault.kind for fault in seen.faults)
+    assert kept == {"empty_field": MAX_FAULTS_OF_A_KIND, "missing_picture": 3, "bad_id": 1, "image_truncated": 130}
+    assert seen.fault_counts == {"empty_field": 1050, "missing_picture": 3, "bad_id": 1, "image_truncated": 130}
     assert seen.progress.failed == 130  # a catalogue's faults are not items of the job
 
 

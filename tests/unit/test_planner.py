@@ -19,11 +19,11 @@ WOMEN = parse_filters([("gender", "Women")], SCHEMA)
         (FilterSpec(), 5_000, 5_000, Plan.EXACT),
         (WOMEN, 18_632, 44_441, Plan.EXACT),
         (WOMEN, 150_000, 1_000_000, Plan.ACORN),
-        (WOMEN, 420_000, 1_000_000, Plan.GRAPH),
+        (WOMEN, 990_000, 1_000_000, Plan.ACORN),
         (WOMEN, 0, 1_000_000, Plan.EXACT),
     ],
 )
-def test_few_matches_are_scanned_and_a_middling_share_uses_acorn(
+def test_few_matches_are_scanned_and_many_use_acorn(
     spec: FilterSpec, expected_matches: int, points: int, plan: Plan
 ) -> None:
     assert Planner().choose(spec, expected_matches=expected_matches, points=points) is plan
@@ -34,6 +34,7 @@ def test_the_beam_is_never_narrower_than_twice_the_answer() -> None:
     assert planner.params(Plan.GRAPH, top_k=200).hnsw_ef == 400
     assert planner.params(Plan.GRAPH, top_k=10).hnsw_ef == 64
     assert planner.params(Plan.EXACT, top_k=10).exact is True
+    assert planner.params(Plan.ACORN, top_k=200).hnsw_ef == 400
     acorn = planner.params(Plan.ACORN, top_k=10).acorn
     assert acorn is not None
     assert acorn.enable

@@ -13,6 +13,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import normalize
+from structlog.testing import capture_logs
 
 from harness.releases import TINY_MODEL, build_tiny_release, picture, store_of
 from vitrine.errors import ImageRejected, ModelUnknown, ParameterInvalid, ProjectionImpossible, WeightsUnusable
@@ -187,8 +188,40 @@ def test_the_fused_graph_gives_the_networks_features() -> None:
     pixels = np.stack([Preprocessor(rules)(picture(number)) for number in range(5)])
     with torch.inference_mode():
         expected = plain(Normalise(rules)(torch.from_numpy(pixels))).numpy()
-    found = ReleaseNetwork(plain, rules, projection=None, choice=CPU).features(pixels)
+    with capture_logs() as logs:
+        found = ReleaseNetwork(plain, rules, projection=None, choice=CPU).features(pixels)
+    assert [entry["event"] for entry in logs if entry["event"] == "graph_refusal"] == []
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_half_precision_on_a_cpu_keeps_the_direction_of_the_features() -> None:
+    entry = model_entry(TINY_MODEL)
+    rules = resolve_options(entry, {"input_px": 64}).preprocessing
+    network = load_backbone(entry, weights="seed:0", options={}).network
+    pixels = np.stack([Preprocessor(rules)(picture(number)) for number in range(5)])
+    full = ReleaseNetwork(network, rules, projection=None, choice=choose_device("cpu", "float32")).features(pixels)
+    half = ReleaseNetwork(network, rules, projection=None, choice=choose_device("cpu", "bfloat16")).features(pixels)
+    cosine = (full * half).sum(axis=1) / np.linalg.norm(full, axis=1) / np.linalg.norm(half, axis=1)
+    assert cosine.min() > 0.999
+    assert not np.array_equal(full, half), "half precision was not used"
+
+
+class CountsItsPictures(torch.nn.Module):
+    """A network that a trace gets wrong: what it computes depends on how many pictures it is given."""
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        features = batch.mean(dim=(2, 3))
+        return features if len(batch) == 2 else features.flip(1) + 1.0
+
+
+def test_a_network_that_its_trace_does_not_equal_runs_as_it_is() -> None:
+    rules = resolve_options(model_entry(TINY_MODEL), {"input_px": 64}).preprocessing
+    pixels = np.stack([Preprocessor(rules)(picture(number)) for number in range(3)])
+    expected = CountsItsPictures()(Normalise(rules)(torch.from_numpy(pixels))).numpy()
+    with capture_logs() as logs:
+        found = ReleaseNetwork(CountsItsPictures(), rules, projection=None, choice=CPU).features(pixels)
+    assert "graph_refusal" in [entry["event"] for entry in logs]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def test_normalisation_is_what_torchvision_does() -> None:

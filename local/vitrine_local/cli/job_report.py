@@ -26,16 +26,19 @@ def report_job(screen: Screen, record: JobRecord, *, what: str = "picture") -> N
 
 
 def report_faults(screen: Screen, record: JobRecord) -> None:
-    """Say every fault by kind and id; of very many, those the record holds."""
+    """Say every fault by kind and id; of very many of a kind, those the record holds."""
     if not record.fault_counts:
         return
     total = sum(record.fault_counts.values())
     kinds = ", ".join(f"{number:,} {kind}" for kind, number in sorted(record.fault_counts.items()))
     screen.say(f"{count(total, 'fault')}: {kinds}")
-    for fault in sorted(record.faults, key=lambda fault: fault.kind):
-        screen.say(f"  {fault.kind}  {fault.product_id or '-'}  {fault.detail}")
-    if total > len(record.faults):
-        screen.say(f"  and {total - len(record.faults):,} more")
+    # The rarest kind first, for it is the one that a long list would hide.
+    for kind, number in sorted(record.fault_counts.items(), key=lambda item: (item[1], item[0])):
+        listed = [fault for fault in record.faults if fault.kind == kind]
+        for fault in listed:
+            screen.say(f"  {kind}  {fault.product_id or '-'}  {fault.detail}")
+        if number > len(listed):
+            screen.say(f"  and {number - len(listed):,} more of the kind {kind}")
 
 
 def must_have_succeeded(record: JobRecord, doing: str) -> JobRecord:

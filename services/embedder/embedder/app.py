@@ -41,10 +41,13 @@ def create_app(settings: Settings) -> FastAPI:
     metrics = Metrics(registry)
     choice = choose_device(settings.device, settings.precision)
     store = ReleaseStore(settings.releases_url, cache_dir=settings.releases_cache_dir)
-    residency = Residency(store, choice, max_bytes=settings.releases_max_bytes, metrics=metrics)
+    max_batch = settings.max_batch or (_BATCH_ON_CPU if choice.device.type == "cpu" else _BATCH_ON_GPU)
+    residency = Residency(
+        store, choice, max_bytes=settings.releases_max_bytes, largest_batch=max_batch, metrics=metrics
+    )
     pipeline = Pipeline(
         decode_threads=settings.decode_threads,
-        max_batch=settings.max_batch or (_BATCH_ON_CPU if choice.device.type == "cpu" else _BATCH_ON_GPU),
+        max_batch=max_batch,
         max_wait_s=settings.max_wait_ms / 1000,
         max_pictures=settings.queue_max_pictures,
         metrics=metrics,

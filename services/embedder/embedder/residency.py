@@ -34,10 +34,13 @@ class Resident:
 class Residency:
     """Loaded releases within a bound of memory. Used from the event loop only; loading itself is in a thread."""
 
-    def __init__(self, store: ReleaseStore, choice: DeviceChoice, *, max_bytes: int, metrics: Metrics) -> None:
+    def __init__(
+        self, store: ReleaseStore, choice: DeviceChoice, *, max_bytes: int, largest_batch: int, metrics: Metrics
+    ) -> None:
         self.choice = choice
         self._store = store
         self._max_bytes = max_bytes
+        self._largest_batch = largest_batch
         self._metrics = metrics
         self._loaded: dict[str, Resident] = {}
         self._loading: dict[str, asyncio.Task[Resident]] = {}
@@ -91,6 +94,7 @@ class Residency:
     def _read(self, manifest: Manifest) -> Resident:
         folder = self._store.local_folder(manifest.release_id)
         network = load_release(folder, manifest, self.choice)
+        network.warm_up(self._largest_batch)
         return Resident(manifest.release_id, manifest, network, Preprocessor(manifest.preprocessing))
 
     def _make_room(self, manifest: Manifest) -> None:

@@ -73,8 +73,8 @@ def build_context(settings: Settings) -> Context:
     store = VectorStore(qdrant, alias_ttl_s=settings.alias_ttl_s, collection_ttl_s=settings.collection_ttl_s)
     planner = Planner(
         exact_max_matches=settings.exact_max_matches,
-        acorn_max_share=settings.acorn_max_share,
         hnsw_ef=settings.hnsw_ef,
+        acorn_ef=settings.acorn_ef,
     )
     retrieval = Retrieval(
         store,

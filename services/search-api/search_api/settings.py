@@ -7,7 +7,7 @@ import ipaddress
 from pydantic import Field, SecretStr
 
 from vitrine.errors import SettingsInvalid
-from vitrine.planner import DEFAULT_ACORN_MAX_SHARE, DEFAULT_EF, DEFAULT_EXACT_MAX_MATCHES
+from vitrine.planner import DEFAULT_ACORN_EF, DEFAULT_EF, DEFAULT_EXACT_MAX_MATCHES
 from vitrine.settings import HttpSettings
 
 
@@ -37,12 +37,12 @@ class Settings(HttpSettings):
     collection_ttl_s: float = Field(default=5.0, ge=0, description="Seconds a collection's description is kept")
     match_count_ttl_s: float = Field(default=60.0, ge=0, description="Seconds the count of a filter's matches is kept")
     exact_max_matches: int = Field(
-        default=DEFAULT_EXACT_MAX_MATCHES, ge=0, description="Search exactly where at most so many products match"
+        default=DEFAULT_EXACT_MAX_MATCHES,
+        ge=0,
+        description="Search exactly where at most so many products match a filter, with ACORN where more do",
     )
-    acorn_max_share: float = Field(
-        default=DEFAULT_ACORN_MAX_SHARE, ge=0, le=1, description="Use ACORN where at most this share matches"
-    )
-    hnsw_ef: int = Field(default=DEFAULT_EF, ge=1, description="Width of the graph search's beam")
+    hnsw_ef: int = Field(default=DEFAULT_EF, ge=1, description="Width of the graph search's beam without a filter")
+    acorn_ef: int = Field(default=DEFAULT_ACORN_EF, ge=1, description="Width of the beam with a filter")
     heartbeat_s: float = Field(default=15.0, gt=0, description="Seconds between comments on a quiet event stream")
 
 

@@ -25,7 +25,7 @@ Every call raises BrokerUnavailable where Redis cannot answer. Publishing a job'
 from vitrine.jobs.async_store import AsyncJobStore
 from vitrine.jobs.connect import open_async_redis, open_redis
 from vitrine.jobs.record import (
-    MAX_FAULTS,
+    MAX_FAULTS_OF_A_KIND,
     BatchOutcome,
     JobError,
     JobFault,
@@ -38,7 +38,7 @@ from vitrine.jobs.steps import Lease, StepStore
 from vitrine.jobs.store import BatchMark, JobStore
 
 __all__ = [
-    "MAX_FAULTS",
+    "MAX_FAULTS_OF_A_KIND",
     "AsyncJobStore",
     "BatchMark",
     "BatchOutcome",

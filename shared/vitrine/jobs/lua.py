@@ -36,17 +36,19 @@ return version
 
 _ADD_FAULTS = """
 local function add_faults(list, counts, limit, faults, kinds)
-    local room = limit - redis.call('LLEN', list)
-    for index, fault in ipairs(faults) do
-        if index > room then break end
-        redis.call('RPUSH', list, fault)
+    local seen = {}
+    for _, fault in ipairs(faults) do
+        local kind = cjson.decode(fault)['kind']
+        local before = seen[kind] or tonumber(redis.call('HGET', counts, kind) or '0')
+        if before < limit then redis.call('RPUSH', list, fault) end
+        seen[kind] = before + 1
     end
     for kind, count in pairs(kinds) do redis.call('HINCRBY', counts, kind, count) end
 end
 """
 
 # KEYS: job, batches, faults, fault_counts
-# ARGV: batch, outcome, done, failed, skipped, faults (JSON list of JSON), kinds (JSON object), fault limit, channel
+# ARGV: batch, outcome, done, failed, skipped, faults (JSON list of JSON), kinds (JSON object), limit of a kind, channel
 # Returns {1 counted | 0 was counted before | -1 the job is not running, finished batches}.
 FINISH_BATCH: Final = (
     _ADD_FAULTS
@@ -62,7 +64,7 @@ return {1, redis.call('HLEN', KEYS[2])}
 """
 )
 
-# KEYS: job, sources, faults, fault_counts | ARGV: source, faults, kinds, fault limit, channel
+# KEYS: job, sources, faults, fault_counts | ARGV: source, faults, kinds, limit of a kind, channel
 # Returns 1 counted, 0 not.
 NOTE_FAULTS: Final = (
     _ADD_FAULTS

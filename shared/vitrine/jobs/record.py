@@ -22,7 +22,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from vitrine.errors import Conflict, JobFinished, JobNotFound, VitrineError
 
-MAX_FAULTS: Final = 200
+# Of each kind, so that a thousand empty fields do not hide the one picture that is missing.
+MAX_FAULTS_OF_A_KIND: Final = 200
 _JOB_ID = re.compile(r"[0-9a-f]{21}")
 
 
@@ -109,8 +110,8 @@ class BatchOutcome(_Value):
 class JobRecord(_Value):
     """A job as everybody sees it.
 
-    `faults` holds the first 200, `fault_counts` counts all by kind. `version` grows with every change, counts included.
-    `batches` is None until the work is laid out. Times are ISO 8601 in UTC.
+    `faults` holds the first 200 of each kind, `fault_counts` counts all. `version` grows with every change, counts
+    included. `batches` is None until the work is laid out. Times are ISO 8601 in UTC.
     """
 
     id: str

@@ -7,13 +7,14 @@ batch can be counted without a race for the record.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from vitrine.errors import JobFinished, JobNotFound, RecordChanged
 from vitrine.jobs import keys
 from vitrine.jobs.record import (
-    MAX_FAULTS,
+    MAX_FAULTS_OF_A_KIND,
     BatchOutcome,
     JobFault,
     JobKind,
@@ -92,7 +93,7 @@ def finish_batch_args(job_id: str, batch: int, outcome: BatchOutcome) -> tuple[l
         [keys.job(job_id), *(keys.part(job_id, name) for name in ("batches", "faults", "fault_counts"))],
         [
             batch, outcome.model_dump_json(), outcome.done, outcome.failed, outcome.skipped,
-            _fault_list(outcome.faults), _kinds(outcome.faults), MAX_FAULTS, keys.events(job_id),
+            _fault_list(outcome.faults), _kinds(outcome.faults), MAX_FAULTS_OF_A_KIND, keys.events(job_id),
         ],
     )  # fmt: skip
 
@@ -101,7 +102,7 @@ def note_faults_args(job_id: str, source: str, faults: Iterable[JobFault]) -> tu
     listed = tuple(faults)
     return (
         [keys.job(job_id), *(keys.part(job_id, name) for name in ("sources", "faults", "fault_counts"))],
-        [source, _fault_list(listed), _kinds(listed), MAX_FAULTS, keys.events(job_id)],
+        [source, _fault_list(listed), _kinds(listed), MAX_FAULTS_OF_A_KIND, keys.events(job_id)],
     )
 
 
@@ -126,8 +127,14 @@ def cancel(record: JobRecord) -> JobRecord:
 
 
 def _fault_list(faults: Sequence[JobFault]) -> str:
-    # More than the limit can never be kept, so more is not sent.
-    return json.dumps([fault.model_dump_json() for fault in faults[:MAX_FAULTS]])
+    # More of a kind than the limit can never be kept, so more is not sent.
+    seen: Counter[str] = Counter()
+    listed = []
+    for fault in faults:
+        seen[fault.kind] += 1
+        if seen[fault.kind] <= MAX_FAULTS_OF_A_KIND:
+            listed.append(fault.model_dump_json())
+    return json.dumps(listed)
 
 
 def _kinds(faults: tuple[JobFault, ...]) -> str:

@@ -5,10 +5,9 @@ with its convolutions, normalisations and activations fused (docs/decisions/0007
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,16 +16,13 @@ from torch import nn
 
 from vitrine.errors import WeightsUnusable
 from vitrine.releases import PROJECTION_FILE, WEIGHTS_FILE, Manifest, Preprocessing
-from vitrine.telemetry import get_logger
 from vitrine.vision.backbones import restore_backbone
+from vitrine.vision.cpu_graph import prepare_for_cpu
 from vitrine.vision.preprocess import Normalise, Pixels
 from vitrine.vision.projection import Projection, ProjectionArrays
 
 Precision = Literal["auto", "float32", "bfloat16"]
 Vectors = npt.NDArray[np.float32]
-# How far the prepared graph may be from the plain one, as cosine distance, before the plain one is used.
-_GRAPH_TOLERANCE: Final = 1e-3
-_PROBE_BATCHES: Final = (1, 3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +59,11 @@ class ReleaseNetwork:
     ) -> None:
         self.choice = choice
         self._rules = rules
-        self._normalise = Normalise(rules, dtype=choice.dtype).to(choice.device)
-        plain = backbone.eval().to(choice.device, choice.dtype).to(memory_format=torch.channels_last)
+        # A CPU rounds inside its graph, a GPU is given a network that is rounded already.
+        on_cpu = choice.device.type == "cpu"
+        dtype = torch.float32 if on_cpu else choice.dtype
+        self._normalise = Normalise(rules, dtype=dtype).to(choice.device)
+        plain = backbone.eval().to(choice.device, dtype).to(memory_format=torch.channels_last)
         with torch.inference_mode():
             raw_dim = int(plain(self._normalise(self._zeros(1))).shape[1])
         self.raw_dim = raw_dim
@@ -74,7 +73,7 @@ class ReleaseNetwork:
                 f"the projection is of {projection.components.shape[1]} raw components, the network gives {raw_dim}"
             )
         self._projection = None if projection is None else Projection(projection).to(choice.device)
-        self._forward: nn.Module = plain if choice.device.type != "cpu" else self._fused(plain)
+        self._forward = prepare_for_cpu(plain, choice.dtype, self._noise) if on_cpu else plain
         parameters = [*backbone.parameters(), *backbone.buffers()]
         self.size_bytes = sum(tensor.numel() * tensor.element_size() for tensor in parameters)
 
@@ -97,38 +96,23 @@ class ReleaseNetwork:
         """Projected vectors of a batch: (N, S, S, 3) uint8 in, (N, dim) float32 of length 1 out."""
         return np.asarray(self.submit(pixels)[1].cpu().numpy(), dtype=np.float32)
 
+    def warm_up(self, largest_batch: int) -> None:
+        """Run every batch size up to this once, where the first pass of a size takes longer than the next: on a CPU."""
+        if self.choice.device.type == "cpu":
+            for count in range(1, largest_batch + 1):
+                self.submit(self._zeros(count).numpy())
+
     def _zeros(self, count: int) -> torch.Tensor:
         side = self._rules.input_px
         return torch.zeros(count, side, side, 3, dtype=torch.uint8, device=self.choice.device)
 
-    def _fused(self, plain: nn.Module) -> nn.Module:
-        """The traced and fused graph, or `plain` where the network cannot be traced or the two differ."""
-        try:
-            with warnings.catch_warnings(), torch.no_grad():
-                # The tracer is deprecated in favour of a compiler that needs a C++ toolchain, which users lack.
-                warnings.simplefilter("ignore")
-                example = self._normalise(self._noise(2))
-                traced = torch.jit.trace(plain, example, check_trace=False)  # type: ignore[no-untyped-call]
-                fused: nn.Module = torch.jit.optimize_for_inference(traced.eval())
-            worst = max(self._distance(plain, fused, count) for count in _PROBE_BATCHES)
-        except Exception as error:  # whatever the tracer trips over, the plain network still works
-            get_logger("vision").warning("graph_refusal", reason=f"{type(error).__name__}: {error}"[:300])
-            return plain
-        if not worst <= _GRAPH_TOLERANCE:
-            get_logger("vision").warning("graph_refusal", reason="it differs from the network", distance=worst)
-            return plain
-        return fused
-
-    def _distance(self, plain: nn.Module, fused: nn.Module, count: int) -> float:
-        with torch.inference_mode():
-            batch = self._normalise(self._noise(count))
-            cosine = nn.functional.cosine_similarity(plain(batch).float(), fused(batch).float(), dim=1)
-        return float(1.0 - cosine.min())
-
     def _noise(self, count: int) -> torch.Tensor:
         generator = torch.Generator().manual_seed(0)
         side = self._rules.input_px
-        return torch.randint(0, 256, (count, side, side, 3), dtype=torch.uint8, generator=generator)
+        pixels = torch.randint(0, 256, (count, side, side, 3), dtype=torch.uint8, generator=generator)
+        with torch.no_grad():
+            batch: torch.Tensor = self._normalise(pixels)
+            return batch
 
 
 def load_release(folder: Path, manifest: Manifest, choice: DeviceChoice) -> ReleaseNetwork:
