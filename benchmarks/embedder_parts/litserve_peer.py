@@ -65,7 +65,7 @@ def main() -> int:
         Embedding(Stored(**order["stored"]), order["precision"], setting),
         accelerator=order["accelerator"],
         devices=1,
-        workers_per_device=1,
+        workers_per_device=setting.workers,
         fast_queue=setting.fast_queue,
     )
     server.run(host="127.0.0.1", port=int(os.environ[LITSERVE_PORT]), generate_client_file=False, log_level="warning")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,13 +27,21 @@ class Setting:
     max_batch: int
     timeout_ms: float
     fast_queue: bool
+    workers: int = 1
 
     def __str__(self) -> str:
         queue = "ZeroMQ" if self.fast_queue else "multiprocessing"
-        return f"batch {self.max_batch}, {self.timeout_ms:g} ms, {queue} queue"
+        return f"{self.workers} worker(s), batch {self.max_batch}, {self.timeout_ms:g} ms, {queue} queue"
 
 
-SETTINGS_ON_CPU: Final = (Setting(8, 2, False), Setting(8, 10, False), Setting(16, 10, False), Setting(8, 10, True))
+# A pass takes one core of a CPU, so LitServe is given a worker for each, too.
+_CORES: Final = os.cpu_count() or 1
+SETTINGS_ON_CPU: Final = (
+    Setting(4, 2, False, _CORES),
+    Setting(8, 10, False, _CORES),
+    Setting(8, 10, True, _CORES),
+    Setting(16, 10, False),
+)
 SETTINGS_ON_GPU: Final = (Setting(32, 2, False), Setting(64, 5, False), Setting(64, 10, False), Setting(64, 5, True))
 
 
@@ -60,7 +69,7 @@ def embedder(stored: Stored, *, device: str, precision: str) -> Iterator[tuple[s
 
 @contextmanager
 def litserve(stored: Stored, setting: Setting, *, device: str, precision: str) -> Iterator[tuple[str, int]]:
-    """LitServe with the release loaded, one worker process on the device."""
+    """LitServe with the release loaded."""
     order = {
         "stored": asdict(stored),
         "setting": asdict(setting),

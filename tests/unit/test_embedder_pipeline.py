@@ -42,12 +42,14 @@ class Fragile:
         self._network = network
         self.dim, self.raw_dim, self.size_bytes = network.dim, network.raw_dim, network.size_bytes
         self.batches: list[int] = []
+        self.alone: list[bool] = []
         self.guilty: list[Pixels] = []
         self.fatal = False
         self.go = threading.Event()
         self.go.set()
 
-    def submit(self, pixels: Pixels) -> tuple[torch.Tensor, torch.Tensor]:
+    def submit(self, pixels: Pixels, *, alone: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
+        self.alone.append(alone)
         self.go.wait(30)
         self.batches.append(len(pixels))
         if self.fatal:
@@ -75,12 +77,31 @@ def resident(release: tuple[Path, str], network: Fragile) -> Resident:
     return Resident(release[1], manifest, network, Preprocessor(manifest.preprocessing))  # type: ignore[arg-type]
 
 
-@pytest.fixture
-def pipeline(network: Fragile) -> Iterator[Pipeline]:
+def started_pipeline(*, passes_at_once: int = 1, max_pictures: int = 16) -> Pipeline:
     pipeline = Pipeline(
-        decode_threads=2, max_batch=4, max_wait_s=0.0, max_pictures=16, metrics=Metrics(CollectorRegistry())
+        decode_threads=2,
+        max_batch=4,
+        passes_at_once=passes_at_once,
+        max_wait_s=0.0,
+        max_pictures=max_pictures,
+        metrics=Metrics(CollectorRegistry()),
     )
     pipeline.start()
+    return pipeline
+
+
+@pytest.fixture
+def pipeline(network: Fragile) -> Iterator[Pipeline]:
+    pipeline = started_pipeline()
+    yield pipeline
+    network.go.set()
+    pipeline.close()
+
+
+@pytest.fixture
+def wide_pipeline(network: Fragile) -> Iterator[Pipeline]:
+    """One whose device runs two passes at once, as a CPU of two cores does."""
+    pipeline = started_pipeline(passes_at_once=2)
     yield pipeline
     network.go.set()
     pipeline.close()
@@ -115,6 +136,44 @@ def test_pictures_that_come_while_the_device_works_share_the_next_batch(
     assert max(network.batches) > 1
     assert max(network.batches) <= 4, "a batch never exceeds its cap"
     assert sum(network.batches) == 9
+
+
+def test_passes_side_by_side_give_every_picture_its_own_vector(
+    wide_pipeline: Pipeline, resident: Resident, network: Fragile
+) -> None:
+    async def scenario() -> None:
+        alone = [(await ask(wide_pipeline, resident, picture(number)))[0] for number in range(12)]
+        for _ in range(3):
+            together = await ask(wide_pipeline, resident, *(picture(number) for number in range(12)))
+            np.testing.assert_allclose(np.asarray(together), np.asarray(alone), atol=1e-4)
+
+    asyncio.run(scenario())
+    assert sum(network.batches) == 12 + 3 * 12
+
+
+def test_a_lone_picture_is_told_from_one_with_company(
+    wide_pipeline: Pipeline, resident: Resident, network: Fragile
+) -> None:
+    async def scenario() -> None:
+        await ask(wide_pipeline, resident, picture(0))
+        network.go.clear()
+        calls = [asyncio.create_task(ask(wide_pipeline, resident, picture(number))) for number in (1, 2)]
+        await asyncio.to_thread(wait_until, lambda: len(network.alone) == 3, what="both passes run")
+        network.go.set()
+        await asyncio.gather(*calls)
+
+    asyncio.run(scenario())
+    assert network.alone[0]
+    assert not network.alone[2], "the last to come is not alone"
+
+
+def test_a_picture_that_breaks_a_pass_leaves_the_pass_beside_it_alone(
+    wide_pipeline: Pipeline, resident: Resident, network: Fragile
+) -> None:
+    network.guilty = [resident.preprocessor(picture(6))]
+    results = asyncio.run(ask(wide_pipeline, resident, *(picture(number) for number in range(12))))
+    assert [number for number, result in enumerate(results) if isinstance(result, EmbeddingFailed)] == [6]
+    assert wide_pipeline.state()["alive"]
 
 
 def test_a_bad_picture_costs_only_its_own_result(pipeline: Pipeline, resident: Resident) -> None:
@@ -192,10 +251,7 @@ def test_a_dead_device_fails_every_call_and_readiness(
 def test_a_closed_pipeline_finishes_what_it_accepted(
     release: tuple[Path, str], resident: Resident, network: Fragile
 ) -> None:
-    pipeline = Pipeline(
-        decode_threads=1, max_batch=4, max_wait_s=0.0, max_pictures=64, metrics=Metrics(CollectorRegistry())
-    )
-    pipeline.start()
+    pipeline = started_pipeline(max_pictures=64)
 
     async def scenario() -> None:
         network.go.clear()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +18,9 @@ from structlog.testing import capture_logs
 
 from harness.releases import TINY_MODEL, build_tiny_release, picture, store_of
 from vitrine.errors import ImageRejected, ModelUnknown, ParameterInvalid, ProjectionImpossible, WeightsUnusable
+from vitrine.vision import cpu_graph
 from vitrine.vision.backbones import load_backbone, save_weights
+from vitrine.vision.cpu_graph import CORES
 from vitrine.vision.extract import extract
 from vitrine.vision.models import model_entry, model_table
 from vitrine.vision.network import ReleaseNetwork, choose_device, load_release
@@ -192,6 +195,36 @@ def test_the_fused_graph_gives_the_networks_features() -> None:
         found = ReleaseNetwork(plain, rules, projection=None, choice=CPU).features(pixels)
     assert [entry["event"] for entry in logs if entry["event"] == "graph_refusal"] == []
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_passes_in_several_threads_give_what_one_gives() -> None:
+    entry = model_entry(TINY_MODEL)
+    rules = resolve_options(entry, {"input_px": 64}).preprocessing
+    network = ReleaseNetwork(
+        load_backbone(entry, weights="seed:0", options={}).network, rules, projection=None, choice=CPU
+    )
+    prepare = Preprocessor(rules)
+    batches = [np.stack([prepare(picture(number)) for number in range(size)]) for size in (1, 4, 2, 3, 5)]
+    # No batch size was seen before, so that the threads meet in the compiler too.
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(network.features, batches * 20))
+    expected = [network.features(batch) for batch in batches]
+    for one, other in zip(found, expected * 20, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.skipif(CORES == 1, reason="one core has nothing to divide")
+def test_a_lone_picture_divided_among_the_cores_has_the_same_features(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu_graph, "_WORTH_DIVIDING_S", 0.0)
+    times_s = iter([2.0, 1.0])
+    monkeypatch.setattr(cpu_graph, "_took_s", lambda *_: next(times_s))
+    entry = model_entry(TINY_MODEL)
+    rules = resolve_options(entry, {"input_px": 64}).preprocessing
+    network = ReleaseNetwork(
+        load_backbone(entry, weights="seed:0", options={}).network, rules, projection=None, choice=CPU
+    )
+    pixels = np.stack([Preprocessor(rules)(picture(3))])
+    np.testing.assert_allclose(network.submit(pixels, alone=True)[0], network.features(pixels), rtol=1e-3, atol=1e-4)
 
 
 def test_half_precision_on_a_cpu_keeps_the_direction_of_the_features() -> None:

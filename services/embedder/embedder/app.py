@@ -21,14 +21,14 @@ from embedder.settings import Settings
 from vitrine.errors import VitrineError
 from vitrine.releases import ReleaseStore
 from vitrine.telemetry import HttpMetrics, get_logger
-from vitrine.vision.network import choose_device
+from vitrine.vision.network import choose_device, passes_at_once
 from vitrine.web import Admission, BodyLimit, RequestContext, health_router, install_problem_handlers
 
 _DESCRIPTION: Final = (
     "Pictures in, unit-length vectors out. Every call names the release whose vectors it wants, so vector spaces never "
     "mix. Internal: it has no keys of its own and belongs behind the search API, on a private network."
 )
-_BATCH_ON_CPU: Final = 8
+_BATCH_ON_CPU: Final = 4
 _BATCH_ON_GPU: Final = 64
 # A request that takes longer than its deadline was lost somewhere; the middleware then answers for it.
 _ANSWER_MARGIN_S: Final = 5.0
@@ -48,6 +48,7 @@ def create_app(settings: Settings) -> FastAPI:
     pipeline = Pipeline(
         decode_threads=settings.decode_threads,
         max_batch=max_batch,
+        passes_at_once=passes_at_once(choice),
         max_wait_s=settings.max_wait_ms / 1000,
         max_pictures=settings.queue_max_pictures,
         metrics=metrics,

@@ -1,13 +1,14 @@
-"""The device's two threads. The first forms batches and starts them, the second waits for their vectors and gives them
-out, so that a GPU computes one batch while the last one is answered. A batch that fails is halved until the picture at
-fault stands alone; its neighbours get their vectors.
+"""The device's threads. Some form batches and start them: one for a GPU, one for each core of a CPU. Another waits for
+their vectors and gives them out, so that a GPU computes one batch while the last one is answered. A batch that fails is
+halved until the picture at fault stands alone; its neighbours get their vectors.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from queue import Queue
 from typing import Final
@@ -44,6 +45,7 @@ class Device:
         queue: BatchQueue,
         *,
         max_batch: int,
+        passes_at_once: int,
         finish: Finish,
         on_death: Callable[[BaseException], None],
         metrics: Metrics,
@@ -54,13 +56,19 @@ class Device:
         self._finish = finish
         self._on_death = on_death
         self._metrics = metrics
-        self._started: Queue[_Started | None] = Queue(_STARTED_AHEAD)
+        self._started: Queue[_Started | None] = Queue(_STARTED_AHEAD * passes_at_once)
+        self._passes_at_once = passes_at_once
         # A failed batch is run again in halves by whichever thread saw it fail.
-        self._one_at_a_time = threading.Lock()
+        self._passes = threading.BoundedSemaphore(passes_at_once)
+        self._running = 0
+        self._lock = threading.Lock()
         self._log = get_logger("device")
         self._threads = [
             threading.Thread(target=self._guard, args=(loop,), name=name, daemon=True)
-            for name, loop in (("device", self._run), ("reply", self._reply))
+            for name, loop in (
+                *((f"device-{number}", self._run) for number in range(passes_at_once)),
+                ("reply", self._reply),
+            )
         ]
 
     def start(self) -> None:
@@ -109,16 +117,34 @@ class Device:
     def _submit(self, items: list[Item]) -> _Started:
         started_s = time.monotonic()
         pixels = np.stack([item.pixels for item in items if item.pixels is not None])
-        with self._one_at_a_time:
-            features, vectors = items[0].call.resident.network.submit(pixels)
+        with self._passes, self._counted() as running:
+            alone = running == 1 and self._queue.quiet
+            features, vectors = items[0].call.resident.network.submit(pixels, alone=alone)
         return _Started(items, features, vectors, started_s)
 
     def _reply(self) -> None:
-        while (started := self._started.get()) is not _OVER:
+        running = self._passes_at_once
+        while running:
+            started = self._started.get()
+            if started is _OVER:
+                running -= 1
+                continue
             try:
                 self._deliver(started)
             except Exception as error:  # a GPU tells of a failed kernel only when its result is fetched
                 self._split(started.items, error)
+
+    @contextmanager
+    def _counted(self) -> Iterator[int]:
+        """How many passes run, this one among them."""
+        with self._lock:
+            self._running += 1
+            running = self._running
+        try:
+            yield running
+        finally:
+            with self._lock:
+                self._running -= 1
 
     def _deliver(self, started: _Started) -> None:
         """Wait for a batch's vectors and give them out. Raises what the device raises, before any is given out."""

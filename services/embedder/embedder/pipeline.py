@@ -38,14 +38,26 @@ class Pipeline:
     """Pictures in, results out. `embed` is called in the event loop, the rest runs in threads of its own."""
 
     def __init__(
-        self, *, decode_threads: int, max_batch: int, max_wait_s: float, max_pictures: int, metrics: Metrics
+        self,
+        *,
+        decode_threads: int,
+        max_batch: int,
+        passes_at_once: int,
+        max_wait_s: float,
+        max_pictures: int,
+        metrics: Metrics,
     ) -> None:
         self._metrics = metrics
         self._max_pictures = max_pictures
         self._queue = BatchQueue(max_wait_s=max_wait_s)
         self._pool = ThreadPoolExecutor(decode_threads or os.cpu_count() or 1, thread_name_prefix="decode")
         self._device = Device(
-            self._queue, max_batch=max_batch, finish=self._finish, on_death=self._on_death, metrics=metrics
+            self._queue,
+            max_batch=max_batch,
+            passes_at_once=passes_at_once,
+            finish=self._finish,
+            on_death=self._on_death,
+            metrics=metrics,
         )
         self._lock = threading.Lock()
         self._in_flight = 0

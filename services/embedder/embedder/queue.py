@@ -1,6 +1,6 @@
 """The queue before the device. It forms batches: all pictures of one release, in the order they came, never more than
 the cap. An idle device takes what is there at once; only while more pictures are being decoded does it wait for them,
-and then no longer than `max_wait_s`.
+and then no longer than `max_wait_s`. Takers that wait side by side share what there is.
 """
 
 from __future__ import annotations
@@ -13,17 +13,23 @@ from embedder.call import Item
 
 
 class BatchQueue:
-    """Decoded pictures, taken in batches by one thread. Its bound is the pipeline's: pictures in flight."""
+    """Decoded pictures, taken in batches by the device's threads. Its bound is the pipeline's: pictures in flight."""
 
     def __init__(self, *, max_wait_s: float) -> None:
         self._max_wait_s = max_wait_s
         self._items: deque[Item] = deque()
         self._decoding = 0
+        self._takers = 0
         self._closed = False
         self._changed = threading.Condition()
 
     def __len__(self) -> int:
         return len(self._items)
+
+    @property
+    def quiet(self) -> bool:
+        """Whether no picture waits and none is being decoded."""
+        return not self._items and not self._decoding
 
     def announce(self, count: int) -> None:
         """So many pictures have begun to be decoded."""
@@ -46,17 +52,20 @@ class BatchQueue:
     def take(self, max_batch: int) -> list[Item]:
         """The next batch; empty once the queue is closed and drained."""
         with self._changed:
-            self._changed.wait_for(lambda: self._items or self._closed)
-            if not self._items:
-                return []
-            resident = self._items[0].call.resident
-            if self._decoding and self._max_wait_s:
-                ends_s = time.monotonic() + self._max_wait_s
-                while self._decoding and not self._closed and self._count(resident, max_batch) < max_batch:
-                    left_s = ends_s - time.monotonic()
-                    if left_s <= 0 or not self._changed.wait(left_s):
-                        break
-            return self._pick(resident, max_batch)
+            self._takers += 1
+            try:
+                while True:
+                    self._changed.wait_for(lambda: self._items or self._closed)
+                    if not self._items:
+                        return []
+                    resident = self._items[0].call.resident
+                    self._wait_for_more(resident, max_batch)
+                    # Another taker may have been quicker.
+                    if self._items:
+                        share = -(-self._count(resident, self._takers * max_batch) // self._takers)
+                        return self._pick(resident, max(1, min(share, max_batch)))
+            finally:
+                self._takers -= 1
 
     def close(self) -> None:
         with self._changed:
@@ -69,6 +78,15 @@ class BatchQueue:
             items = list(self._items)
             self._items.clear()
             return items
+
+    def _wait_for_more(self, resident: object, max_batch: int) -> None:
+        if not self._decoding or not self._max_wait_s:
+            return
+        ends_s = time.monotonic() + self._max_wait_s
+        while self._items and self._decoding and not self._closed and self._count(resident, max_batch) < max_batch:
+            left_s = ends_s - time.monotonic()
+            if left_s <= 0 or not self._changed.wait(left_s):
+                return
 
     def _count(self, resident: object, enough: int) -> int:
         count = 0

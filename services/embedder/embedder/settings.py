@@ -18,7 +18,9 @@ class Settings(HttpSettings):
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto", description="Precision of the network; auto: bfloat16 where the hardware multiplies it"
     )
-    max_batch: int = Field(default=0, ge=0, le=1024, description="Pictures in one pass of the device; 0: 8 or 64")
+    max_batch: int = Field(
+        default=0, ge=0, le=1024, description="Pictures in one pass of the device; 0: 4 on a CPU, 64 on a GPU"
+    )
     max_wait_ms: float = Field(
         default=2.0, ge=0, le=1000, description="Longest wait for pictures still being decoded before a batch closes"
     )

@@ -116,7 +116,7 @@ class ProjectJob:
         self, part: list[tuple[int, Product]], network: ReleaseNetwork, preprocessor: Preprocessor
     ) -> Chunk:
         root = resolve_catalog_root(self._params["root"], allowed_roots(self._settings))
-        batch = self._settings.trainer_batch or (8 if network.choice.device.type == "cpu" else 64)
+        batch = self._settings.trainer_batch or (4 if network.choice.device.type == "cpu" else 64)
         pictures = ((str(position), partial(read_picture, root, product.picture)) for position, product in part)
         batches = list(extract(pictures, network, preprocessor, batch=batch))
         by_position = {position: product.id for position, product in part}

@@ -25,7 +25,9 @@ class Settings(CommonSettings):
     trainer_precision: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto", description="Precision of feature extraction; auto: bfloat16 where the hardware multiplies it"
     )
-    trainer_batch: int = Field(default=0, ge=0, le=1024, description="Pictures in one pass of the device; 0: 8 or 64")
+    trainer_batch: int = Field(
+        default=0, ge=0, le=1024, description="Pictures in one pass of the device; 0: 4 on a CPU, 64 on a GPU"
+    )
     trainer_chunk: int = Field(
         default=256, ge=1, description="Pictures between two checkpoints, which a restart does not do again"
     )

@@ -7,8 +7,11 @@ different, runs as it is (docs/decisions/0007-cpu-graph.md).
 
 from __future__ import annotations
 
+import threading
+import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import torch
@@ -21,8 +24,36 @@ from vitrine.telemetry import get_logger
 _TOLERANCE: Final = 1e-3
 _HALF_PRECISION_SLACK: Final = 2.0
 _TRACED_BATCH: Final = 2
-# The executor watches the first runs, and compiles in the ones that follow.
-_PROBE_BATCHES: Final = (_TRACED_BATCH, _TRACED_BATCH, 1, 3)
+_BATCH_SIZES_FUSED: Final = 64
+_COMPILING_PASSES: Final = 2
+# A pass that takes a core less than this is not worth dividing among all of them.
+_WORTH_DIVIDING_S: Final = 0.010
+_TIMED_PASSES: Final = 3
+# Before anything below limits it: every core that this process may use.
+CORES: Final = torch.get_num_threads()
+_PROBE_BATCHES: Final = (_TRACED_BATCH, 1, 3)
+
+
+class Compiled(nn.Module):
+    """A graph that several threads may run. The first passes of a batch size, which compile, run one at a time."""
+
+    # The compiler fails now and then where two threads use it at once, be it for different networks.
+    _compiling: Final = threading.Lock()
+
+    def __init__(self, graph: nn.Module) -> None:
+        super().__init__()
+        self.graph = graph
+        self._sizes: set[int] = set()
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        """(N, 3, S, S) in, (N, raw_dim) out."""
+        if len(batch) not in self._sizes:
+            with self._compiling:
+                for _ in range(_COMPILING_PASSES):
+                    self.graph(batch)
+            self._sizes.add(len(batch))
+        features: torch.Tensor = self.graph(batch)
+        return features
 
 
 class Autocast(nn.Module):
@@ -42,15 +73,17 @@ class Autocast(nn.Module):
 
 
 def prepare_for_cpu(network: nn.Module, dtype: torch.dtype, noise: Callable[[int], torch.Tensor]) -> nn.Module:
-    """The fused graph of `network`, or the network itself where it cannot be traced or the two differ.
+    """The fused graph of `network` for one core, or the network itself where it cannot be traced or the two differ.
 
+    Two passes on a core each do more than one on both, and stand a neighbour better: nothing waits for the slower half.
     `network` is in evaluation mode and float32; `noise` makes a normalised (n, 3, S, S) float32 batch. The first pass
     of each new batch size takes longer, because the compiler works for a shape.
     """
     plain = network if dtype == torch.float32 else Autocast(network, dtype)
     try:
-        fused = _fuse(plain, noise(_TRACED_BATCH))
-        distance = max(_distance(network, fused, noise(count)) for count in _PROBE_BATCHES)
+        with on_cores(1):
+            fused = _fuse(plain, noise(_TRACED_BATCH))
+            distance = max(_distance(network, fused, noise(count)) for count in _PROBE_BATCHES)
     except Exception as error:  # whatever the tracer trips over, the plain network still works
         get_logger("vision").warning("graph_refusal", reason=f"{type(error).__name__}: {error}"[:300])
         return plain
@@ -65,14 +98,56 @@ def prepare_for_cpu(network: nn.Module, dtype: torch.dtype, noise: Callable[[int
     return fused
 
 
+def prepare_for_all_cores(
+    network: nn.Module, on_one: nn.Module, dtype: torch.dtype, noise: Callable[[int], torch.Tensor]
+) -> nn.Module | None:
+    """The same for a lone picture, whose pass all cores share; None where that is no faster.
+
+    `on_one` is what `prepare_for_cpu` made of `network`.
+    """
+    if CORES == 1 or not isinstance(on_one, Compiled):
+        return None
+    picture = noise(1)
+    one_s = _took_s(on_one, picture)
+    if one_s < _WORTH_DIVIDING_S:
+        return None
+    with on_cores(CORES):
+        divided = _fuse(network if dtype == torch.float32 else Autocast(network, dtype), picture)
+        return divided if _took_s(divided, picture) < one_s else None
+
+
+@contextmanager
+def on_cores(count: int) -> Iterator[None]:
+    """What is compiled within runs on so many cores, whichever thread runs it later."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _took_s(network: nn.Module, batch: torch.Tensor) -> float:
+    """The shortest of a few passes, after those in which the compiler works."""
+    took_s = []
+    with torch.inference_mode():
+        network(batch)
+        for _ in range(_TIMED_PASSES):
+            started_s = time.perf_counter()
+            network(batch)
+            took_s.append(time.perf_counter() - started_s)
+    return min(took_s)
+
+
 def _fuse(network: nn.Module, example: torch.Tensor) -> nn.Module:
     with warnings.catch_warnings(), torch.no_grad():
         # The tracer is deprecated in favour of a compiler that needs a C++ toolchain, which users lack.
         warnings.simplefilter("ignore")
         torch.jit.enable_onednn_fusion(True)
+        # By default the executor gives up fusing after a dozen batch sizes, and the next ones run at half the speed.
+        torch.jit.set_fusion_strategy([("DYNAMIC", _BATCH_SIZES_FUSED)])
         traced = torch.jit.trace(network, example, check_trace=False)  # type: ignore[no-untyped-call]
-        frozen: nn.Module = torch.jit.freeze(traced.eval())
-        return frozen
+        return Compiled(torch.jit.freeze(traced.eval()))
 
 
 def _distance(expected: nn.Module, found: nn.Module, batch: torch.Tensor) -> float:

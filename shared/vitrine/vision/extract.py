@@ -1,5 +1,6 @@
-"""The offline loop: many pictures through one network, without a service. Pictures are read and decoded in threads
-while the device computes, a bounded number ahead, so memory does not grow with the catalogue.
+"""The offline loop: many pictures through one network, without a service. On a GPU pictures are read and decoded in
+threads while the device computes; on a CPU each core takes whole batches, from the files to the rows. Either way a
+bounded number is ahead, so memory does not grow with the catalogue.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
@@ -18,9 +19,11 @@ from vitrine.errors import ImageRejected
 from vitrine.vision.network import ReleaseNetwork, Vectors
 from vitrine.vision.preprocess import Pixels, Preprocessor
 
-# Reads a picture's bytes when a decoding thread gets to it; raises ImageRejected where there is none to read.
+# Reads a picture's bytes when a thread gets to it; raises ImageRejected where there is none to read.
 Read = Callable[[], bytes]
 Space = Literal["raw", "projected"]
+T = TypeVar("T")
+_Chunk = list[tuple[str, Read]]
 _BATCHES_AHEAD = 3
 
 
@@ -40,10 +43,8 @@ def extract(
     *,
     batch: int,
     space: Space = "raw",
-    threads: int | None = None,
 ) -> Iterator[Extracted]:
     """Embed (id, read) pairs in their order, a batch at a time. Rows are (N, raw_dim) or (N, dim) float32."""
-    source = iter(pictures)
 
     def prepare(read: Read) -> Pixels | ImageRejected:
         try:
@@ -51,21 +52,30 @@ def extract(
         except ImageRejected as rejected:
             return rejected
 
-    with ThreadPoolExecutor(threads or os.cpu_count() or 1, thread_name_prefix="decode") as pool:
-        ahead: deque[list[tuple[str, Future[Pixels | ImageRejected]]]] = deque()
+    def run(chunk: _Chunk) -> Extracted:
+        return _run([(key, prepare(read)) for key, read in chunk], network, space)
 
-        def fill() -> None:
-            while len(ahead) < _BATCHES_AHEAD:
-                chunk = [(key, pool.submit(prepare, read)) for key, read in islice(source, batch)]
-                if not chunk:
-                    return
-                ahead.append(chunk)
+    def decode(chunk: _Chunk) -> list[tuple[str, Future[Pixels | ImageRejected]]]:
+        return [(key, pool.submit(prepare, read)) for key, read in chunk]
 
-        fill()
-        while ahead:
-            prepared = [(key, future.result()) for key, future in ahead.popleft()]
-            fill()
-            yield _run(prepared, network, space)
+    source = iter(pictures)
+    chunks = iter(lambda: list(islice(source, batch)), [])
+    cores = network.passes_at_once
+    with ThreadPoolExecutor(cores if cores > 1 else os.cpu_count(), thread_name_prefix="extract") as pool:
+        if cores > 1:
+            for future in _started_ahead(chunks, lambda chunk: pool.submit(run, chunk), count=cores + 1):
+                yield future.result()
+            return
+        for decoding in _started_ahead(chunks, decode, count=_BATCHES_AHEAD):
+            yield _run([(key, future.result()) for key, future in decoding], network, space)
+
+
+def _started_ahead(chunks: Iterator[_Chunk], start: Callable[[_Chunk], T], *, count: int) -> Iterator[T]:
+    """What `start` gives for each chunk, in order, with `count` of them started and not yet taken."""
+    started = deque(start(chunk) for chunk in islice(chunks, count))
+    while started:
+        yield started.popleft()
+        started.extend(start(chunk) for chunk in islice(chunks, 1))
 
 
 def _run(prepared: list[tuple[str, Pixels | ImageRejected]], network: ReleaseNetwork, space: Space) -> Extracted:

@@ -17,7 +17,7 @@ from torch import nn
 from vitrine.errors import WeightsUnusable
 from vitrine.releases import PROJECTION_FILE, WEIGHTS_FILE, Manifest, Preprocessing
 from vitrine.vision.backbones import restore_backbone
-from vitrine.vision.cpu_graph import prepare_for_cpu
+from vitrine.vision.cpu_graph import CORES, on_cores, prepare_for_all_cores, prepare_for_cpu
 from vitrine.vision.preprocess import Normalise, Pixels
 from vitrine.vision.projection import Projection, ProjectionArrays
 
@@ -46,8 +46,13 @@ def choose_device(device: str = "auto", precision: Precision = "auto") -> Device
     return DeviceChoice(chosen, torch.bfloat16 if fast else torch.float32)
 
 
+def passes_at_once(choice: DeviceChoice) -> int:
+    """How many passes keep the device busy: one on a GPU, one for each core of a CPU."""
+    return CORES if choice.device.type == "cpu" else 1
+
+
 class ReleaseNetwork:
-    """Normalisation, backbone and, where given, projection, on one device. One thread at a time may run it."""
+    """Normalisation, backbone and, where given, projection, on one device. `passes_at_once` threads may run it."""
 
     def __init__(
         self,
@@ -58,6 +63,7 @@ class ReleaseNetwork:
         choice: DeviceChoice,
     ) -> None:
         self.choice = choice
+        self.passes_at_once = passes_at_once(choice)
         self._rules = rules
         # A CPU rounds inside its graph, a GPU is given a network that is rounded already.
         on_cpu = choice.device.type == "cpu"
@@ -74,18 +80,21 @@ class ReleaseNetwork:
             )
         self._projection = None if projection is None else Projection(projection).to(choice.device)
         self._forward = prepare_for_cpu(plain, choice.dtype, self._noise) if on_cpu else plain
+        self._divided = prepare_for_all_cores(plain, self._forward, choice.dtype, self._noise) if on_cpu else None
         parameters = [*backbone.parameters(), *backbone.buffers()]
         self.size_bytes = sum(tensor.numel() * tensor.element_size() for tensor in parameters)
 
-    def submit(self, pixels: Pixels) -> tuple[torch.Tensor, torch.Tensor]:
+    def submit(self, pixels: Pixels, *, alone: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
         """Start a batch: (N, S, S, 3) uint8 in, (features (N, raw_dim), vectors (N, dim)) float32 tensors out, which on
         a GPU are not computed yet; moving them to the CPU waits for them. Without a projection both are the features.
+        `alone` tells that nothing else runs, so that a single picture may have all cores.
         """
+        forward = self._divided if alone and self._divided is not None and len(pixels) == 1 else self._forward
         with torch.inference_mode():
             batch = torch.from_numpy(pixels)
             if self.choice.device.type == "cuda":
                 batch = batch.pin_memory().to(self.choice.device, non_blocking=True)
-            features: torch.Tensor = self._forward(self._normalise(batch)).float()
+            features: torch.Tensor = forward(self._normalise(batch)).float()
             return features, features if self._projection is None else self._projection(features)
 
     def features(self, pixels: Pixels) -> Vectors:
@@ -98,7 +107,9 @@ class ReleaseNetwork:
 
     def warm_up(self, largest_batch: int) -> None:
         """Run every batch size up to this once, where the first pass of a size takes longer than the next: on a CPU."""
-        if self.choice.device.type == "cpu":
+        if self.choice.device.type != "cpu":
+            return
+        with on_cores(1):
             for count in range(1, largest_batch + 1):
                 self.submit(self._zeros(count).numpy())
 
