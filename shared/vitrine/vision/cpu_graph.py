@@ -35,20 +35,24 @@ _PROBE_BATCHES: Final = (_TRACED_BATCH, 1, 3)
 
 
 class Compiled(nn.Module):
-    """A graph that several threads may run. The first passes of a batch size, which compile, run one at a time."""
+    """A graph that several threads may run, a pass of it on `cores` cores.
+
+    The first passes of a batch size, which compile it for so many threads, run one at a time.
+    """
 
     # The compiler fails now and then where two threads use it at once, be it for different networks.
     _compiling: Final = threading.Lock()
 
-    def __init__(self, graph: nn.Module) -> None:
+    def __init__(self, graph: nn.Module, *, cores: int) -> None:
         super().__init__()
         self.graph = graph
+        self._cores = cores
         self._sizes: set[int] = set()
 
     def forward(self, batch: torch.Tensor) -> torch.Tensor:
         """(N, 3, S, S) in, (N, raw_dim) out."""
         if len(batch) not in self._sizes:
-            with self._compiling:
+            with self._compiling, on_cores(self._cores):
                 for _ in range(_COMPILING_PASSES):
                     self.graph(batch)
             self._sizes.add(len(batch))
@@ -81,9 +85,8 @@ def prepare_for_cpu(network: nn.Module, dtype: torch.dtype, noise: Callable[[int
     """
     plain = network if dtype == torch.float32 else Autocast(network, dtype)
     try:
-        with on_cores(1):
-            fused = _fuse(plain, noise(_TRACED_BATCH))
-            distance = max(_distance(network, fused, noise(count)) for count in _PROBE_BATCHES)
+        fused = _fuse(plain, noise(_TRACED_BATCH), cores=1)
+        distance = max(_distance(network, fused, noise(count)) for count in _PROBE_BATCHES)
     except Exception as error:  # whatever the tracer trips over, the plain network still works
         get_logger("vision").warning("graph_refusal", reason=f"{type(error).__name__}: {error}"[:300])
         return plain
@@ -111,14 +114,13 @@ def prepare_for_all_cores(
     one_s = _took_s(on_one, picture)
     if one_s < _WORTH_DIVIDING_S:
         return None
-    with on_cores(CORES):
-        divided = _fuse(network if dtype == torch.float32 else Autocast(network, dtype), picture)
-        return divided if _took_s(divided, picture) < one_s else None
+    divided = _fuse(network if dtype == torch.float32 else Autocast(network, dtype), picture, cores=CORES)
+    return divided if _took_s(divided, picture) < one_s else None
 
 
 @contextmanager
 def on_cores(count: int) -> Iterator[None]:
-    """What is compiled within runs on so many cores, whichever thread runs it later."""
+    """What is compiled within runs in so many threads, whichever thread calls it later."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -139,7 +141,7 @@ def _took_s(network: nn.Module, batch: torch.Tensor) -> float:
     return min(took_s)
 
 
-def _fuse(network: nn.Module, example: torch.Tensor) -> nn.Module:
+def _fuse(network: nn.Module, example: torch.Tensor, *, cores: int) -> nn.Module:
     with warnings.catch_warnings(), torch.no_grad():
         # The tracer is deprecated in favour of a compiler that needs a C++ toolchain, which users lack.
         warnings.simplefilter("ignore")
@@ -147,7 +149,7 @@ def _fuse(network: nn.Module, example: torch.Tensor) -> nn.Module:
         # By default the executor gives up fusing after a dozen batch sizes, and the next ones run at half the speed.
         torch.jit.set_fusion_strategy([("DYNAMIC", _BATCH_SIZES_FUSED)])
         traced = torch.jit.trace(network, example, check_trace=False)  # type: ignore[no-untyped-call]
-        return Compiled(torch.jit.freeze(traced.eval()))
+        return Compiled(torch.jit.freeze(traced.eval()), cores=cores)
 
 
 def _distance(expected: nn.Module, found: nn.Module, batch: torch.Tensor) -> float:

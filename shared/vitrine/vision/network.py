@@ -17,7 +17,7 @@ from torch import nn
 from vitrine.errors import WeightsUnusable
 from vitrine.releases import PROJECTION_FILE, WEIGHTS_FILE, Manifest, Preprocessing
 from vitrine.vision.backbones import restore_backbone
-from vitrine.vision.cpu_graph import CORES, on_cores, prepare_for_all_cores, prepare_for_cpu
+from vitrine.vision.cpu_graph import CORES, prepare_for_all_cores, prepare_for_cpu
 from vitrine.vision.preprocess import Normalise, Pixels
 from vitrine.vision.projection import Projection, ProjectionArrays
 
@@ -109,9 +109,8 @@ class ReleaseNetwork:
         """Run every batch size up to this once, where the first pass of a size takes longer than the next: on a CPU."""
         if self.choice.device.type != "cpu":
             return
-        with on_cores(1):
-            for count in range(1, largest_batch + 1):
-                self.submit(self._zeros(count).numpy())
+        for count in range(1, largest_batch + 1):
+            self.submit(self._zeros(count).numpy())
 
     def _zeros(self, count: int) -> torch.Tensor:
         side = self._rules.input_px
