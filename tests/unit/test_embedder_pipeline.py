@@ -236,6 +236,9 @@ def test_a_picture_whose_deadline_passed_never_reaches_the_device(
 def test_a_dead_device_fails_every_call_and_readiness(
     pipeline: Pipeline, resident: Resident, network: Fragile, caplog: pytest.LogCaptureFixture
 ) -> None:
+    told = threading.Event()
+    pipeline.when_dead(told.set)
+
     async def scenario() -> None:
         network.fatal = True
         results = await ask(pipeline, resident, *(picture(number) for number in range(7)))
@@ -245,6 +248,8 @@ def test_a_dead_device_fails_every_call_and_readiness(
 
     asyncio.run(scenario())
     assert not pipeline.state()["alive"]
+    assert told.wait(10)
+    assert pipeline.dead
     wait_until(lambda: pipeline.state()["in_flight"] == 0, what="every picture is accounted for")
 
 

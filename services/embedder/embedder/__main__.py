@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 
 from embedder.app import create_app
@@ -26,6 +28,8 @@ def main() -> int:
     def drain() -> None:
         context.readiness.draining = True
 
+    # A device that has died is not mended in place: the process ends, and whoever watches over it starts a new one.
+    context.pipeline.when_dead(lambda: os.kill(os.getpid(), signal.SIGTERM))
     choice = context.residency.choice
     log.info("start", host=settings.embedder_host, port=settings.embedder_port, device=str(choice.device))
     build_server(
@@ -36,7 +40,7 @@ def main() -> int:
         drain_delay_s=settings.drain_delay_s,
         grace_s=settings.shutdown_grace_s,
     ).run()
-    return 0
+    return 1 if context.pipeline.dead else 0
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
@@ -64,11 +64,21 @@ class Pipeline:
         self._calls: set[Call] = set()
         self._closed = False
         self._dead: BaseException | None = None
+        self._when_dead: Callable[[], None] = lambda: None
         self._per_picture_s = 0.01
         self._log = get_logger("pipeline")
 
     def start(self) -> None:
         self._device.start()
+
+    @property
+    def dead(self) -> bool:
+        """Whether a thread of the device has ended by an error, after which nothing is served."""
+        return self._dead is not None
+
+    def when_dead(self, call: Callable[[], None]) -> None:
+        """What to call, in a thread, when the device has died and every waiting call has been refused."""
+        self._when_dead = call
 
     async def embed(
         self, resident: Resident, pictures: Sequence[bytes], *, space: Space, deadline_s: float
@@ -172,6 +182,7 @@ class Pipeline:
         self._queue.drain()
         for call in list(self._calls):
             self._refuse(call)
+        self._when_dead()
 
     def _refuse(self, call: Call) -> None:
         failure = EmbedderUnavailable("the embedder has failed and is being restarted", retry_after_s=2.0)
