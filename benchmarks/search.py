@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+SHARES = (0.5, 0.95, 0.99)
 STAGES = ("decode", "embed", "search", "total")
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 WARM_UP = 20
@@ -44,8 +45,9 @@ def main() -> int:
     print(
         f"{len(chosen)} pictures, {arguments.requests} requests a line, {os.cpu_count()} cores shared with the client\n"
     )
-    heads = ["clients", "filter", "requests/s", "client p50", "p95", "p99", "server p50", "p95", "p99"]
-    heads += ["decode p50", "embed p50", "search p50", "p95", "p99", "above embed p50", "p99", "client CPU s", "failed"]
+    heads = ["clients", "filter", "requests/s", "at the client", "at the server", "decode", "embed", "search"]
+    heads += ["above embed", "client CPU s", "failed"]
+    print("Milliseconds, p50 / p95 / p99.\n")
     print("| " + " | ".join(heads) + " |")
     print("|" + "|".join(["---:", "---", *["---:"] * (len(heads) - 2)]) + "|", flush=True)
     for text in arguments.filters or [""]:
@@ -99,19 +101,16 @@ def line(result: dict[str, Any], clients: int, filters: str) -> str:
         for total, decode, embed in zip(result["client_ms"], stages["decode"], stages["embed"], strict=True)
     ]
     cells = [str(clients), filters or "none", f"{result['per_s']:.1f}"]
-    cells += [quantile(result["client_ms"], share) for share in (0.5, 0.95, 0.99)]
-    cells += [quantile(stages["total"], share) for share in (0.5, 0.95, 0.99)]
-    cells += [quantile(stages["decode"], 0.5), quantile(stages["embed"], 0.5)]
-    cells += [quantile(stages["search"], share) for share in (0.5, 0.95, 0.99)]
-    cells += [quantile(above, 0.5), quantile(above, 0.99), f"{result['cpu_s']:.1f}", str(result["failed"])]
-    return "| " + " | ".join(cells) + " |"
+    measured = (result["client_ms"], *(stages[name] for name in ("total", "decode", "embed", "search")), above)
+    cells += [" / ".join(quantile(values, share) for share in SHARES) for values in measured]
+    return "| " + " | ".join([*cells, f"{result['cpu_s']:.1f}", str(result["failed"])]) + " |"
 
 
 def quantile(values: list[float], share: float) -> str:
     if not values:
         return "-"
     ordered = sorted(values)
-    return f"{ordered[min(len(ordered) - 1, int(share * len(ordered)))]:.2f}"
+    return f"{ordered[min(len(ordered) - 1, int(share * len(ordered)))]:.1f}"
 
 
 def load(order: dict[str, Any]) -> dict[str, Any]:
