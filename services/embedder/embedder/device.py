@@ -112,7 +112,14 @@ class Device:
         except Exception as error:  # whatever the network trips over is told of the picture that made it
             self._split(batch, error)
             return
-        self._started.put(started)
+        if started.vectors.device.type != "cpu":
+            self._started.put(started)
+            return
+        # A CPU has computed it already, and another thread would only have to be woken.
+        try:
+            self._deliver(started)
+        except Exception as error:  # as above
+            self._split(batch, error)
 
     def _submit(self, items: list[Item]) -> _Started:
         started_s = time.monotonic()
