@@ -13,9 +13,10 @@ import pytest
 import torch
 from prometheus_client import CollectorRegistry
 
-from embedder.call import Result
+from embedder.call import Call, Item, Result
 from embedder.metrics import Metrics
 from embedder.pipeline import Pipeline
+from embedder.queue import BatchQueue
 from embedder.residency import Residency, Resident
 from harness.releases import build_tiny_release, picture, store_of
 from harness.waiting import wait_until
@@ -149,6 +150,24 @@ def test_passes_side_by_side_give_every_picture_its_own_vector(
 
     asyncio.run(scenario())
     assert sum(network.batches) == 12 + 3 * 12
+
+
+def test_a_taker_that_leaves_a_picture_wakes_the_next(resident: Resident) -> None:
+    queue = BatchQueue(max_wait_s=60.0)
+    taken: list[int] = []
+    takers = [threading.Thread(target=lambda: taken.append(len(queue.take(4))), daemon=True) for _ in range(2)]
+    for taker in takers:
+        taker.start()
+    wait_until(lambda: queue._takers == 2, what="both wait")
+    loop = asyncio.new_event_loop()
+    call = Call(resident, count=2, space="projected", deadline_s=time.monotonic() + 60, loop=loop)
+    queue.announce(2)
+    for position in range(2):
+        queue.put(Item(call, position))
+    for taker in takers:
+        taker.join(10)
+    loop.close()
+    assert taken == [1, 1]
 
 
 def test_a_lone_picture_is_told_from_one_with_company(

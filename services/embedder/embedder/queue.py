@@ -63,7 +63,11 @@ class BatchQueue:
                     # Another taker may have been quicker.
                     if self._items:
                         share = -(-self._count(resident, self._takers * max_batch) // self._takers)
-                        return self._pick(resident, max(1, min(share, max_batch)))
+                        picked = self._pick(resident, max(1, min(share, max_batch)))
+                        if self._items:
+                            # A picture wakes one taker, and this one has left some of them to the next.
+                            self._changed.notify()
+                        return picked
             finally:
                 self._takers -= 1
 
