@@ -76,34 +76,20 @@ class Autocast(nn.Module):
             return features
 
 
-def prepare_for_cpu(network: nn.Module, dtype: torch.dtype, noise: Callable[[int], torch.Tensor]) -> nn.Module:
+Noise = Callable[[int], torch.Tensor]
+
+
+def prepare_for_cpu(network: nn.Module, dtype: torch.dtype, noise: Noise) -> nn.Module:
     """The fused graph of `network` for one core, or the network itself where it cannot be traced or the two differ.
 
     Two passes on a core each do more than one on both, and stand a neighbour better: nothing waits for the slower half.
     `network` is in evaluation mode and float32; `noise` makes a normalised (n, 3, S, S) float32 batch. The first pass
     of each new batch size takes longer, because the compiler works for a shape.
     """
-    plain = network if dtype == torch.float32 else Autocast(network, dtype)
-    try:
-        fused = _fuse(plain, noise(_TRACED_BATCH), cores=1)
-        distance = max(_distance(network, fused, noise(count)) for count in _PROBE_BATCHES)
-    except Exception as error:  # whatever the tracer trips over, the plain network still works
-        get_logger("vision").warning("graph_refusal", reason=f"{type(error).__name__}: {error}"[:300])
-        return plain
-    allowed = _TOLERANCE
-    if plain is not network:
-        allowed = max(allowed, _HALF_PRECISION_SLACK * _distance(network, plain, noise(max(_PROBE_BATCHES))))
-    if not distance <= allowed:
-        get_logger("vision").warning(
-            "graph_refusal", reason="it differs from the network", distance=distance, allowed=allowed
-        )
-        return plain
-    return fused
+    return _fused(network, dtype, noise, cores=1) or _plain(network, dtype)
 
 
-def prepare_for_all_cores(
-    network: nn.Module, on_one: nn.Module, dtype: torch.dtype, noise: Callable[[int], torch.Tensor]
-) -> nn.Module | None:
+def prepare_for_all_cores(network: nn.Module, on_one: nn.Module, dtype: torch.dtype, noise: Noise) -> nn.Module | None:
     """The same for a lone picture, whose pass all cores share; None where that is no faster.
 
     `on_one` is what `prepare_for_cpu` made of `network`.
@@ -114,8 +100,32 @@ def prepare_for_all_cores(
     one_s = _took_s(on_one, picture)
     if one_s < _WORTH_DIVIDING_S:
         return None
-    divided = _fuse(network if dtype == torch.float32 else Autocast(network, dtype), picture, cores=CORES)
-    return divided if _took_s(divided, picture) < one_s else None
+    divided = _fused(network, dtype, noise, cores=CORES)
+    return divided if divided is not None and _took_s(divided, picture) < one_s else None
+
+
+def _plain(network: nn.Module, dtype: torch.dtype) -> nn.Module:
+    return network if dtype == torch.float32 else Autocast(network, dtype)
+
+
+def _fused(network: nn.Module, dtype: torch.dtype, noise: Noise, *, cores: int) -> nn.Module | None:
+    """The graph, where it can be made and gives what the network gives."""
+    plain = _plain(network, dtype)
+    allowed = _TOLERANCE
+    try:
+        fused = _fuse(plain, noise(_TRACED_BATCH), cores=cores)
+        distance = max(_distance(network, fused, noise(count)) for count in _PROBE_BATCHES)
+    except Exception as error:  # whatever the tracer trips over, the plain network still works
+        get_logger("vision").warning("graph_refusal", reason=f"{type(error).__name__}: {error}"[:300])
+        return None
+    if plain is not network:
+        allowed = max(allowed, _HALF_PRECISION_SLACK * _distance(network, plain, noise(max(_PROBE_BATCHES))))
+    if not distance <= allowed:
+        get_logger("vision").warning(
+            "graph_refusal", reason="it differs from the network", distance=distance, allowed=allowed
+        )
+        return None
+    return fused
 
 
 @contextmanager
