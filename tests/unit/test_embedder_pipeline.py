@@ -158,12 +158,14 @@ def test_a_taker_that_leaves_a_picture_wakes_the_next(resident: Resident) -> Non
     takers = [threading.Thread(target=lambda: taken.append(len(queue.take(4))), daemon=True) for _ in range(2)]
     for taker in takers:
         taker.start()
-    wait_until(lambda: queue._takers == 2, what="both wait")
+    asleep = vars(queue._changed)["_waiters"]
+    wait_until(lambda: len(asleep) == 2, what="both wait for a picture")
     loop = asyncio.new_event_loop()
     call = Call(resident, count=2, space="projected", deadline_s=time.monotonic() + 60, loop=loop)
     queue.announce(2)
-    for position in range(2):
-        queue.put(Item(call, position))
+    queue.put(Item(call, 0))
+    wait_until(lambda: len(asleep) == 2, what="the first has woken and waits for the second picture")
+    queue.put(Item(call, 1))
     for taker in takers:
         taker.join(10)
     loop.close()
