@@ -42,7 +42,10 @@ status tells it, and whether trying the same thing again can help. Anything else
     ├── ReleaseError                  422
     │   ├── ReleaseCorrupt            500
     │   ├── WeightsUnusable           422
-    │   └── ProjectionImpossible      422
+    │   ├── ProjectionImpossible      422
+    │   ├── TrainingImpossible        422  what was asked for cannot be trained
+    │   └── TrainingDiverged          422  the loss is no finite number any more
+    ├── StorageFull                   507
     ├── EmbeddingFailed               500  the device failed on this picture alone
     ├── VerificationFailed            500  a new collection did not pass its checks
     ├── SettingsInvalid               500  at start only
@@ -346,6 +349,25 @@ class ProjectionImpossible(ReleaseError):
     """A projection cannot be fitted, for instance with fewer pictures than components."""
 
     code = "projection_impossible"
+
+
+class TrainingImpossible(ReleaseError):
+    """What was asked for cannot be trained, for instance on a single class or without pictures."""
+
+    code = "training_impossible"
+
+
+class TrainingDiverged(ReleaseError):
+    """The loss is no finite number any more."""
+
+    code = "training_diverged"
+
+
+class StorageFull(VitrineError):
+    """The disk has no room for what must be written. What was written before is whole."""
+
+    code = "storage_full"
+    status = 507
 
 
 class EmbeddingFailed(VitrineError):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import shutil
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from vitrine.catalogs import read_catalog
+from vitrine.catalogs import Catalog, read_catalog
+from vitrine.catalogs.subsets import select
+from vitrine.partitions import stratified_split
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +24,11 @@ def real_catalog(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> I
     shutil.rmtree(folder)
 
 
+@pytest.fixture(scope="module")
+def published(real_catalog: Path) -> Catalog:
+    return read_catalog("fashion-product", real_catalog)
+
+
 PICTURELESS = ["12347", "39401", "39403", "39410", "39425"]
 MALFORMED = [
     "3413", "3418", "3428", "4854", "23100", "23101", "23103", "23107", "23108", "23109", "23110", "23111", "23112",
@@ -28,9 +36,18 @@ MALFORMED = [
 ]  # fmt: skip
 
 
+# The 22 classes that the reference system was measured on.
+CLASSES = {
+    "Tshirts": 7_068, "Shirts": 3_215, "Casual Shoes": 2_846, "Sports Shoes": 2_036, "Tops": 1_762, "Heels": 1_323,
+    "Flip Flops": 916, "Sandals": 897, "Formal Shoes": 637, "Jeans": 608, "Shorts": 547, "Trousers": 530, "Flats": 500,
+    "Dresses": 464, "Track Pants": 304, "Sweatshirts": 285, "Sweaters": 277, "Jackets": 258, "Nightdress": 189,
+    "Leggings": 177, "Night suits": 141, "Skirts": 128,
+}  # fmt: skip
+
+
 @pytest.mark.real_data
-def test_the_published_catalogue_is_read_with_all_its_faults(real_catalog: Path) -> None:
-    catalog = read_catalog("fashion-product", real_catalog)
+def test_the_published_catalogue_is_read_with_all_its_faults(published: Catalog) -> None:
+    catalog = published
     assert (catalog.rows, len(catalog.products)) == (44_446, 44_441)
 
     def with_fault(kind: str) -> list[str]:
@@ -48,3 +65,21 @@ def test_the_published_catalogue_is_read_with_all_its_faults(real_catalog: Path)
     assert len(counts["subCategory"]) == 45
     assert all(isinstance(year, int) for year in counts["year"])
     assert all(catalog.picture_path(product).is_file() for product in catalog.products[::1000])
+
+
+@pytest.mark.real_data
+def test_the_subset_of_22_classes_has_the_published_counts(published: Catalog) -> None:
+    chosen = select(published.products, "fashion-22")
+    assert len(chosen) == 25_108
+    assert Counter(product.attributes["articleType"] for product in chosen) == CLASSES
+
+
+@pytest.mark.real_data
+def test_the_subset_divides_into_parts_that_each_have_every_class(published: Catalog) -> None:
+    chosen = select(published.products, "fashion-22")
+    parts = stratified_split(chosen, attribute="articleType", seed=0)
+    counts = Counter((parts[product.id], product.attributes["articleType"]) for product in chosen)
+    assert Counter(parts.values()) == {"train": 15_066, "validation": 5_021, "test": 5_021}
+    for name, count in CLASSES.items():
+        assert counts["validation", name] == counts["test", name] == round(count / 5)
+        assert counts["train", name] == count - 2 * round(count / 5)

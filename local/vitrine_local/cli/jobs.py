@@ -10,7 +10,7 @@ from vitrine_local.cli.following import parse_job, read_job
 from vitrine_local.cli.job_report import must_have_succeeded, report_faults, report_job
 from vitrine_local.cli.job_run import follow_job
 from vitrine_local.cli.options import Commands, add_json, add_target, target_of, whole_number
-from vitrine_local.cli.screen import Column, Screen
+from vitrine_local.cli.screen import Column, Screen, duration
 from vitrine_local.errors import UsageInvalid
 
 
@@ -92,6 +92,7 @@ def _show(screen: Screen, record: JobRecord, *, as_json: bool) -> None:
         ("kind", record.kind.value),
         ("state", _state(record)),
         ("progress", f"{_progress(record)} ({record.progress.failed:,} failed, {record.progress.skipped:,} skipped)"),
+        *([("time left", duration(record.eta_s))] if record.eta_s is not None else []),
         ("attempt", record.attempt),
         ("created", _time(record.created_at)),
         ("started", _time(record.started_at)),
@@ -102,6 +103,8 @@ def _show(screen: Screen, record: JobRecord, *, as_json: bool) -> None:
     ]
     for name, value in lines:
         screen.say(f"{name:<14} {value}")
+    for note in record.notes:
+        screen.say(f"{_time(note.at)}  {note.text}")
     report_faults(screen, record)
 
 
@@ -115,7 +118,7 @@ def _state(record: JobRecord) -> str:
 
 def _progress(record: JobRecord) -> str:
     progress = record.progress
-    done = progress.done + progress.failed + progress.skipped
+    done = progress.done + progress.failed + progress.skipped if progress.course is None else progress.course
     return f"{done:,}" if progress.total is None else f"{done:,} of {progress.total:,}"
 
 

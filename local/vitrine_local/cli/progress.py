@@ -46,7 +46,8 @@ class ProgressDisplay:
     def show_job(self, record: JobRecord) -> None:
         """A job's record."""
         progress = record.progress
-        self.show(progress.done + progress.failed + progress.skipped, progress.total, phase=record.phase)
+        counted = progress.done + progress.failed + progress.skipped
+        self.show(counted if progress.course is None else progress.course, progress.total, phase=record.phase)
 
     def show(self, done: int, total: int | None, *, phase: str = "") -> None:
         """`done` of `total` (None: not known yet) are done in `phase`."""

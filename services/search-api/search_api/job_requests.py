@@ -24,6 +24,7 @@ from vitrine.errors import (
     WeightsUnusable,
 )
 from vitrine.products import check_dataset_name, check_model_name
+from vitrine.recipes import Recipe
 from vitrine.releases import ReleaseStore
 
 _SEED: Final = re.compile(r"seed:[0-9]{1,9}")
@@ -42,7 +43,6 @@ class CatalogRequest(BaseModel):
         description=f"How the folder is laid out: {', '.join(READERS)}; by default the reader of the dataset's name",
     )
     root: str = Field(min_length=1, max_length=4096, description="The catalogue's folder, below an allowed root")
-    model: str = Field(min_length=1, max_length=120, description="The model")
     limit: int | None = Field(default=None, ge=1, le=100_000_000, description="Read only so many products")
 
 
@@ -57,6 +57,7 @@ class IndexRequest(CatalogRequest):
         },
     )
 
+    model: str = Field(min_length=1, max_length=120, description="The model")
     release_id: str | None = Field(
         default=None, max_length=140, description="The release; by default the model's newest"
     )
@@ -98,6 +99,51 @@ class ProjectRequest(CatalogRequest):
     sample_max: int = Field(default=50_000, ge=2, le=10_000_000, description="Most pictures the PCA is fitted on")
 
 
+class TrainRequest(CatalogRequest):
+    """Start a training."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "dataset": "fashion-product",
+                    "root": "/data/fashion-product",
+                    "recipe": {
+                        "kind": "metric",
+                        "name": "mobilenetv2_100_metric",
+                        "model": {"model": "mobilenetv2_100", "weights": "pretrained", "embedding": 128},
+                        "terms": [{"kind": "cosface"}, {"kind": "supervised_contrastive"}],
+                        "optim": {"epochs": 10},
+                    },
+                }
+            ]
+        },
+    )
+
+    recipe: Recipe = Field(description="What is trained, from where, and how; the same fields as a recipe file")
+
+
+class AdaptRequest(CatalogRequest):
+    """Start an adaptation of batch normalisation. The catalogue is the one whose train part the projection is fitted
+    on; `target` is the one whose pictures the network is to get used to, by default the same.
+    """
+
+    release_id: str = Field(min_length=1, max_length=140, description="The release that is adapted")
+    name: str = Field(min_length=1, max_length=120, description="The model's name of the new release")
+    target: CatalogRequest | None = Field(default=None, description="The catalogue to adapt to")
+    share: float = Field(
+        default=1.0, ge=0, le=1, description="How far the statistics move: 1 makes them the target's own"
+    )
+    components: int | None = Field(default=None, ge=1, le=4096, description="By default as many as before")
+    whiten: bool | None = Field(default=None, description="By default as before")
+    seed: int = Field(default=0, ge=0, le=2**31 - 1)
+    sample_max: int = Field(
+        default=50_000, ge=2, le=10_000_000, description="Most pictures looked at of each catalogue"
+    )
+
+
 async def index_params(body: IndexRequest, *, settings: Settings, releases: ReleaseStore) -> dict[str, Any]:
     """The parameters of an indexing job.
 
@@ -129,6 +175,45 @@ async def project_params(body: ProjectRequest, *, settings: Settings) -> dict[st
     }
 
 
+async def train_params(body: TrainRequest, *, settings: Settings, releases: ReleaseStore) -> dict[str, Any]:
+    """The parameters of a training. Raises as `project_params` does, and ReleaseNotFound for a release it starts from
+    or learns from that is not there.
+    """
+    recipe = body.recipe
+    if recipe.model.model is not None:
+        check_model_name(recipe.model.model.removeprefix("timm:"))
+        _checked_weights(recipe.model.weights)
+    named = [release_id for release_id in (recipe.model.release, recipe.teacher) if release_id is not None]
+    for release_id in named:
+        await asyncio.to_thread(_must_exist, release_id, releases)
+    return {
+        **await _catalog_params(body, settings),
+        "model": recipe.name,
+        "limit": body.limit,
+        "recipe": recipe.as_json(),
+    }
+
+
+async def adapt_params(body: AdaptRequest, *, settings: Settings, releases: ReleaseStore) -> dict[str, Any]:
+    """The parameters of an adaptation. Raises as `index_params` does."""
+    name = check_model_name(body.name)
+    await asyncio.to_thread(_must_exist, body.release_id, releases)
+    target = body if body.target is None else body.target
+    return {
+        **await _catalog_params(body, settings),
+        "model": name,
+        "name": name,
+        "release_id": body.release_id,
+        "target": {**await _catalog_params(target, settings), "limit": target.limit},
+        "share": body.share,
+        "components": body.components,
+        "whiten": body.whiten,
+        "seed": body.seed,
+        "limit": body.limit,
+        "sample_max": body.sample_max,
+    }
+
+
 async def _catalog_params(body: CatalogRequest, settings: Settings) -> dict[str, Any]:
     dataset = check_dataset_name(body.dataset)
     reader = body.reader if body.reader is not None else reader_for(dataset)
@@ -152,9 +237,13 @@ def _release_of(release_id: str | None, model: str, releases: ReleaseStore) -> s
         return newest
     if model_of_release(release_id) != model:
         raise ReleaseMismatch(f"the release {release_id!r} is not one of the model {model!r}")
-    if release_id not in releases.ids():
-        raise ReleaseNotFound(f"there is no release {release_id!r}")
+    _must_exist(release_id, releases)
     return release_id
+
+
+def _must_exist(release_id: str, releases: ReleaseStore) -> None:
+    if release_id not in releases.ids():
+        raise ReleaseNotFound(f"there is no release {release_id[:140]!r}")
 
 
 def _checked_weights(weights: str) -> str:

@@ -17,7 +17,7 @@ class TrainerDuties:
 
     @property
     def kinds(self) -> Collection[JobKind]:
-        return (JobKind.PROJECT,)
+        return (JobKind.PROJECT, JobKind.TRAIN, JobKind.ADAPT)
 
     def due(self, record: JobRecord, held: frozenset[str]) -> list[Message]:
         message = first_message(record)

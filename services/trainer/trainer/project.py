@@ -8,18 +8,19 @@ import copy
 import time
 from functools import partial
 from itertools import islice
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
 from trainer.checkpoints import Checkpoints, Chunk
+from trainer.control import JobControl
+from trainer.reading import read_allowed_catalog
 from trainer.sample import fitting_sample
 from trainer.settings import Settings
 from trainer.weights import checked_weights
-from vitrine.catalogs import read_catalog
 from vitrine.catalogs.roots import allowed_roots, read_picture, resolve_catalog_root
-from vitrine.errors import JobCancelled, ProjectionImpossible, RecordChanged
-from vitrine.jobs import BatchOutcome, JobFault, JobRecord, JobState, JobStore, Lease
+from vitrine.errors import ProjectionImpossible
+from vitrine.jobs import BatchOutcome, JobFault, JobRecord, JobStore, Lease
 from vitrine.products import Product
 from vitrine.releases import ReleaseStore
 from vitrine.vision.backbones import Loaded, load_backbone
@@ -31,17 +32,15 @@ from vitrine.vision.options import resolve_options
 from vitrine.vision.preprocess import Preprocessor
 from vitrine.vision.projection import fit_projection
 
-_CATALOG_FAULTS: Final = "catalog"
-
 
 class ProjectJob:
-    """One run of one job. `lease` is looked at between chunks: a run that lost it stops."""
+    """One run of one job."""
 
     def __init__(self, record: JobRecord, jobs: JobStore, lease: Lease, settings: Settings) -> None:
         self._id = record.id
         self._params: dict[str, Any] = record.params
         self._jobs = jobs
-        self._lease = lease
+        self._control = JobControl(record.id, jobs, lease)
         self._settings = settings
         self._checkpoints = Checkpoints(settings.work_dir / record.id)
 
@@ -49,9 +48,9 @@ class ProjectJob:
         """Do the work and return the job's result. Raises any error of the tree; JobCancelled where asked to stop."""
         params = self._params
         started_s = time.monotonic()
-        self._phase("reading the catalogue")
+        self._control.phase("reading the catalogue")
         sample = self._sample()
-        self._phase("loading the network")
+        self._control.phase("loading the network")
         entry = model_entry(params["model"])
         options = resolve_options(entry, params.get("options") or {})
         weights = checked_weights(params["weights"], self._settings)
@@ -67,7 +66,7 @@ class ProjectJob:
         extracting_s = time.monotonic()
         features, ids = self._extract(sample, network, Preprocessor(options.preprocessing))
         extracted_s = time.monotonic() - extracting_s
-        self._phase("fitting the projection")
+        self._control.phase("fitting the projection")
         release_id, variance = self._release(entry.name, backbone, features, ids, options.preprocessing)
         self._checkpoints.remove()
         return {
@@ -82,10 +81,7 @@ class ProjectJob:
 
     def _sample(self) -> list[Product]:
         params = self._params
-        root = resolve_catalog_root(params["root"], allowed_roots(self._settings))
-        catalog = read_catalog(params["reader"], root, dataset=params["dataset"], limit=params.get("limit"))
-        faults = (JobFault(product_id=one.product_id, kind=one.kind, detail=one.detail) for one in catalog.faults)
-        self._jobs.note_faults(self._id, _CATALOG_FAULTS, faults)
+        catalog = read_allowed_catalog(params, self._settings, self._control)
         return fitting_sample(
             catalog.products,
             seed=params["seed"],
@@ -101,7 +97,7 @@ class ProjectJob:
         remaining = iter(enumerate(sample))
         number = 0
         while part := list(islice(remaining, self._settings.trainer_chunk)):
-            self._check()
+            self._control.check()
             chunk = self._checkpoints.load(number, raw_dim=network.raw_dim)
             if chunk is None:
                 chunk = self._extract_chunk(part, network, preprocessor)
@@ -144,7 +140,7 @@ class ProjectJob:
                 "as many: ask for fewer components, or see the job's faults"
             )
         fit = fit_projection(features, components=params["components"], whiten=params["whiten"], seed=params["seed"])
-        self._check()
+        self._control.check()
         store = ReleaseStore(self._settings.releases_url, cache_dir=self._settings.releases_cache_dir)
         release_id = make_release(
             store,
@@ -157,14 +153,3 @@ class ProjectJob:
             random_state=params["seed"],
         )
         return release_id, fit.explained_variance
-
-    def _phase(self, phase: str) -> None:
-        self._check()
-        self._jobs.update(self._id, lambda record: record.with_phase(phase))
-
-    def _check(self) -> None:
-        if self._lease.lost.is_set():
-            raise RecordChanged("another worker has taken this job over")
-        record = self._jobs.get(self._id)
-        if record.cancel_requested or record.state is not JobState.RUNNING:
-            raise JobCancelled("the job was cancelled")

@@ -34,3 +34,9 @@ class Settings(CommonSettings):
     trainer_max_deaths: int = Field(
         default=3, ge=1, description="Times a job may take its worker with it before it is given up"
     )
+    trainer_checkpoint_s: float = Field(
+        default=120.0, gt=0, description="Seconds of training within an epoch after which its state is kept"
+    )
+    trainer_pixels_gib: float = Field(
+        default=20.0, gt=0, description="Decoded pictures kept between trainings, in GiB below the work folder"
+    )

@@ -1,9 +1,10 @@
-"""The trainer's Celery task. The message names the job; who works on it is decided by a lease, so a message that comes
-twice does no harm. How the job ends is written into its record.
+"""The trainer's Celery tasks, one for each kind of job. The message names the job; who works on it is decided by a
+lease, so a message that comes twice does no harm. How the job ends is written into its record.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -12,7 +13,7 @@ from celery import shared_task
 
 from trainer.settings import Settings
 from vitrine.errors import JobCancelled, JobFinished, JobNotFound, ReleaseError, VitrineError
-from vitrine.jobs import JobRecord, JobStore, StepStore, open_redis
+from vitrine.jobs import JobRecord, JobStore, Lease, StepStore, open_redis
 from vitrine.telemetry import configure_logging, get_logger
 from vitrine.worker import Message, Task
 from vitrine.worker.runner import task_context
@@ -38,15 +39,53 @@ def _parts() -> Parts:
 
 @shared_task(bind=True, name=Task.PROJECT.value)  # type: ignore[untyped-decorator]
 def project(task: Any, job_id: str) -> None:
-    """Make a release."""
+    """Make a release of a network as it is."""
     with task_context(task, job_id=job_id):
-        run_project(_parts(), job_id)
+        run_job(_parts(), job_id, Task.PROJECT, _project)
 
 
-def run_project(parts: Parts, job_id: str) -> None:
+@shared_task(bind=True, name=Task.TRAIN.value)  # type: ignore[untyped-decorator]
+def train(task: Any, job_id: str) -> None:
+    """Train a network by a recipe and make a release of it."""
+    with task_context(task, job_id=job_id):
+        run_job(_parts(), job_id, Task.TRAIN, _train)
+
+
+@shared_task(bind=True, name=Task.ADAPT.value)  # type: ignore[untyped-decorator]
+def adapt(task: Any, job_id: str) -> None:
+    """Adapt a release's batch normalisation to a catalogue."""
+    with task_context(task, job_id=job_id):
+        run_job(_parts(), job_id, Task.ADAPT, _adapt)
+
+
+# Torch comes with these imports: the worker's parent process, which runs no job, does without it.
+
+
+def _project(record: JobRecord, parts: Parts, lease: Lease) -> dict[str, Any]:
+    from trainer.project import ProjectJob
+
+    return ProjectJob(record, parts.jobs, lease, parts.settings).run()
+
+
+def _train(record: JobRecord, parts: Parts, lease: Lease) -> dict[str, Any]:
+    from trainer.training_job import TrainJob
+
+    return TrainJob(record, parts.jobs, lease, parts.settings).run()
+
+
+def _adapt(record: JobRecord, parts: Parts, lease: Lease) -> dict[str, Any]:
+    from trainer.adapting import AdaptJob
+
+    return AdaptJob(record, parts.jobs, lease, parts.settings).run()
+
+
+Work = Callable[[JobRecord, Parts, Lease], dict[str, Any]]
+
+
+def run_job(parts: Parts, job_id: str, task: Task, work: Work) -> None:
     """Run a job, unless it has ended or another worker runs it. A failure that passes is tried again by the sweeper."""
     log = get_logger("trainer")
-    step = Message(Task.PROJECT, job_id).step
+    step = Message(task, job_id).step
     try:
         with parts.steps.hold(job_id, step) as lease:
             if lease is None:
@@ -58,10 +97,7 @@ def run_project(parts: Parts, job_id: str) -> None:
                 _end(parts, job_id, lambda record: record.failed(given_up))
                 return
             try:
-                # Torch comes with this import: the worker's parent process, which runs no job, does without it.
-                from trainer.project import ProjectJob
-
-                result = ProjectJob(record, parts.jobs, lease, parts.settings).run()
+                result = work(record, parts, lease)
                 _end(parts, job_id, lambda record: record.succeeded(result))
                 log.info("job_success", **result)
             except JobCancelled:

@@ -25,6 +25,12 @@ FAULT_KINDS: Final[dict[str, tuple[bool, str]]] = {
     "unknown_column": (True, "a column this reader does not know; it is left out"),
     "missing_column": (True, "a column that every such catalogue has is not there"),
     "renamed_column": (True, "the column's name cannot be an attribute's name and was changed"),
+    "unknown_category": (True, "no article type is known for this category; it is left out"),
+    "unknown_partition": (True, "the benchmark has no such partition; it is left out"),
+    "unusual_path": (True, "the picture's path does not tell what this layout promises; that is left out"),
+    "unlisted_item": (True, "the list of items does not have this item"),
+    "repeated_row": (True, "a second list has this row twice; the first counts"),
+    "wrong_count": (True, "a list's first line does not tell how many rows it has"),
     "missing_picture": (False, "there is no such picture"),
     "unsafe_picture": (False, "the picture's path or link leads out of the catalogue, or it is no regular file"),
     "duplicate_id": (False, "the id came before; the first row counts"),
@@ -35,7 +41,11 @@ FAULT_KINDS: Final[dict[str, tuple[bool, str]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing wrong with a catalogue. `line` is the line of the CSV, counted from 1 with the header as line 1."""
+    """One thing wrong with a catalogue.
+
+    `line` is the line of the CSV, counted from 1 with the header as line 1. For a catalogue of several lists it is a
+    line of the list of pictures, or of the list that `detail` names.
+    """
 
     product_id: str | None
     line: int | None
@@ -52,8 +62,8 @@ class Fault:
 class Catalog:
     """A catalogue read from a folder.
 
-    `root` is absolute and free of links. `rows` counts the CSV's rows that were read, blank lines and header not
-    included; with a limit, reading stops at the product that reaches it.
+    `root` is absolute and free of links. `rows` counts the rows of products that were read, blank lines and header
+    not included; with a limit, reading stops at the product that reaches it.
     """
 
     dataset: str

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final, Protocol
 
+from vitrine.catalogs.deepfashion_category import read_deepfashion_category
+from vitrine.catalogs.deepfashion_inshop import read_deepfashion_inshop
 from vitrine.catalogs.fashion_product import read_fashion_product
 from vitrine.catalogs.folder import read_folder
 from vitrine.catalogs.model import Catalog
@@ -20,6 +22,8 @@ class CatalogReader(Protocol):
 
 # The generated catalogue lies on disk as the published one does.
 _READERS: Final[dict[str, CatalogReader]] = {
+    "deepfashion-category": read_deepfashion_category,
+    "deepfashion-inshop": read_deepfashion_inshop,
     "fashion-product": read_fashion_product,
     "folder": read_folder,
     "synthetic": read_fashion_product,

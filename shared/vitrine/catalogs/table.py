@@ -56,7 +56,7 @@ class Table:
         """The rows after the header. Blank lines are passed over."""
         lines, index = self._lines, self._first
         while index < len(lines):
-            line, is_utf8 = _decoded(lines[index])
+            line, is_utf8 = decoded(lines[index])
             number, used = index + 1, 1
             if not line.strip():
                 index += 1
@@ -77,7 +77,7 @@ class Table:
                 return fields, used, sound
             if index + used >= len(self._lines) or len(text) > _MAX_LINE_CHARS:
                 break
-            following, following_is_utf8 = _decoded(self._lines[index + used])
+            following, following_is_utf8 = decoded(self._lines[index + used])
             text, sound = f"{text}\n{following}", sound and following_is_utf8
         # The quotation never ends: take the line by itself, marks and all.
         return (line.split(self.delimiter) if len(line) <= _MAX_LINE_CHARS else None), 1, is_utf8
@@ -89,20 +89,25 @@ def read_table(path: Path, *, root: Path) -> Table:
     Raises CatalogNotFound, CatalogRootRefused for a link out of the root, and CatalogMalformed for a file that is
     empty, too large or has no header. The delimiter is the comma, or a semicolon or tab where the header has no comma.
     """
+    check_file(path, root=root)
+    lines = _lines(path.read_bytes())
+    first = next((index for index, line in enumerate(lines) if line.strip()), None)
+    if first is None:
+        raise CatalogMalformed(f"{path} is empty; it needs a header line and one row a product")
+    header_line = decoded(lines[first])[0]
+    delimiter = next((mark for mark in (",", ";", "\t") if mark in header_line), ",")
+    header = tuple(name.strip() for name in _split(header_line, delimiter) or header_line.split(delimiter))
+    return Table(path, header, lines, first + 1, delimiter)
+
+
+def check_file(path: Path, *, root: Path) -> None:
+    """Raise CatalogRootRefused, CatalogNotFound or CatalogMalformed for a file that must not or cannot be read."""
     if not path.resolve().is_relative_to(root.resolve()):
         raise CatalogRootRefused(f"{path} is a link out of the catalogue")
     if not path.is_file():
         raise CatalogNotFound(f"there is no {path.name} in {path.parent}")
     if path.stat().st_size > MAX_CSV_BYTES:
         raise CatalogMalformed(f"{path} has more than {MAX_CSV_BYTES} bytes")
-    lines = _lines(path.read_bytes())
-    first = next((index for index, line in enumerate(lines) if line.strip()), None)
-    if first is None:
-        raise CatalogMalformed(f"{path} is empty; it needs a header line and one row a product")
-    header_line = _decoded(lines[first])[0]
-    delimiter = next((mark for mark in (",", ";", "\t") if mark in header_line), ",")
-    header = tuple(name.strip() for name in _split(header_line, delimiter) or header_line.split(delimiter))
-    return Table(path, header, lines, first + 1, delimiter)
 
 
 def _lines(data: bytes) -> list[bytes]:
@@ -113,7 +118,8 @@ def _lines(data: bytes) -> list[bytes]:
     return [line.removesuffix(b"\r") for line in data.split(ending)]
 
 
-def _decoded(line: bytes) -> tuple[str, bool]:
+def decoded(line: bytes) -> tuple[str, bool]:
+    """The line's text, and whether it is UTF-8; where it is not it is read as Windows-1252."""
     try:
         return line.decode(), True
     except UnicodeDecodeError:

@@ -24,6 +24,7 @@ from vitrine.errors import Conflict, JobFinished, JobNotFound, VitrineError
 
 # Of each kind, so that a thousand empty fields do not hide the one picture that is missing.
 MAX_FAULTS_OF_A_KIND: Final = 200
+MAX_NOTES: Final = 200
 _JOB_ID = re.compile(r"[0-9a-f]{21}")
 
 
@@ -32,6 +33,8 @@ class JobKind(StrEnum):
 
     INDEX = "index"
     PROJECT = "project"
+    TRAIN = "train"
+    ADAPT = "adapt"
     UPSERT = "upsert"
     DELETE = "delete"
 
@@ -84,12 +87,17 @@ class JobError(_Value):
 
 
 class Progress(_Value):
-    """Items, counted. `skipped` were up to date already; `total` is None until it is known."""
+    """Items, counted. `skipped` were up to date already; `total` is None until it is known.
+
+    `course` is how far a training is, in pictures of all epochs: no count of items, and a run that is taken up anew may
+    set it back.
+    """
 
     done: int = 0
     failed: int = 0
     skipped: int = 0
     total: int | None = None
+    course: int | None = None
 
 
 class BatchOutcome(_Value):
@@ -107,11 +115,18 @@ class BatchOutcome(_Value):
         return frozenset(fault.product_id for fault in self.faults if fault.product_id is not None)
 
 
+class JobNote(_Value):
+    """A line of a job's story."""
+
+    at: str
+    text: str
+
+
 class JobRecord(_Value):
     """A job as everybody sees it.
 
     `faults` holds the first 200 of each kind, `fault_counts` counts all. `version` grows with every change, counts
-    included. `batches` is None until the work is laid out. Times are ISO 8601 in UTC.
+    included. `batches` is None until the work is laid out. `notes` tell a long job's story. Times are ISO 8601 in UTC.
     """
 
     id: str
@@ -125,6 +140,8 @@ class JobRecord(_Value):
     phase: str = "queued"
     batches: int | None = None
     progress: Progress = Progress()
+    eta_s: float | None = None
+    notes: tuple[JobNote, ...] = ()
     faults: tuple[JobFault, ...] = ()
     fault_counts: dict[str, int] = Field(default_factory=dict)
     result: dict[str, Any] | None = None
@@ -152,6 +169,18 @@ class JobRecord(_Value):
         progress = self.progress.model_copy(update={"total": total})
         return self.model_copy(update={"progress": progress, "batches": batches, "phase": phase})
 
+    def with_course(self, done: int, total: int, *, eta_s: float | None, phase: str | None) -> JobRecord:
+        """This job, so far on its way, with the seconds that are left where they can be told."""
+        progress = self.progress.model_copy(update={"course": done, "total": total})
+        return self.model_copy(update={"progress": progress, "eta_s": eta_s, "phase": phase or self.phase})
+
+    def with_note(self, text: str) -> JobRecord:
+        """This job, with a further line of its story; of a long one the first and the newest lines are kept."""
+        notes = (*self.notes, JobNote(at=now(), text=text))
+        if len(notes) > MAX_NOTES:
+            notes = (*notes[: MAX_NOTES // 2], *notes[-(MAX_NOTES // 2) :])
+        return self.model_copy(update={"notes": notes})
+
     def succeeded(self, result: Mapping[str, Any]) -> JobRecord:
         return self._ended(JobState.SUCCEEDED, result=dict(result))
 
@@ -162,7 +191,9 @@ class JobRecord(_Value):
         return self._ended(JobState.CANCELLED, cancel_requested=True)
 
     def _ended(self, state: JobState, **fields: Any) -> JobRecord:
-        return self.model_copy(update={"state": state, "phase": state.value, "finished_at": now(), **fields})
+        return self.model_copy(
+            update={"state": state, "phase": state.value, "finished_at": now(), "eta_s": None, **fields}
+        )
 
 
 def new_job_id() -> str:

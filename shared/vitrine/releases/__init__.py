@@ -9,7 +9,14 @@ from vitrine.releases.manifest import (
     WeightsOrigin,
     file_sha256,
 )
-from vitrine.releases.store import MANIFEST_FILE, PROJECTION_FILE, WEIGHTS_FILE, ReleaseStore
+from vitrine.releases.store import (
+    CLASSIFIER_FILE,
+    MANIFEST_FILE,
+    PROJECTION_FILE,
+    TRAINING_FOLDER,
+    WEIGHTS_FILE,
+    ReleaseStore,
+)
 
 __all__ = [
     "Architecture",
@@ -21,6 +28,8 @@ __all__ = [
     "WeightsOrigin",
     "file_sha256",
     "MANIFEST_FILE",
+    "CLASSIFIER_FILE",
     "PROJECTION_FILE",
+    "TRAINING_FOLDER",
     "WEIGHTS_FILE",
 ]

@@ -7,9 +7,17 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from vitrine.errors import ReleaseCorrupt
 from vitrine.products import check_model_name
@@ -24,16 +32,30 @@ OptionValue = str | int | float | bool
 
 
 class _Frozen(BaseModel):
+    """`GROWN` names what was added since the first releases were made: left out of the JSON, and so of the release's
+    id, where a release does without it.
+    """
+
     model_config = ConfigDict(frozen=True, extra="forbid")
+    GROWN: ClassVar[frozenset[str]] = frozenset()
+
+    @model_serializer(mode="wrap")
+    def _without_unused(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        written: dict[str, Any] = serialize(self)
+        return {name: value for name, value in written.items() if value is not None or name not in self.GROWN}
 
 
 class Architecture(_Frozen):
-    """The network: timm's name, the options it is built with, and where its feature is taken."""
+    """The network: timm's name, the options it is built with, where its feature is taken, and what follows it."""
+
+    GROWN = frozenset({"pooling", "embedding"})
 
     timm_name: str
     options: dict[str, OptionValue] = {}
     cut: Literal["pooled", "pooled_before_last_activation", "convolutions_mean"] = "pooled"
-    raw_dim: int = Field(ge=1)
+    raw_dim: int = Field(ge=1, description="Components of what the network gives: of the embedding, where it has one")
+    pooling: Literal["gem"] | None = Field(default=None, description="What pools the last map; the mean, where absent")
+    embedding: int | None = Field(default=None, ge=1, description="Components of a trained embedding, where it has one")
 
 
 class WeightsOrigin(_Frozen):
@@ -46,14 +68,38 @@ class WeightsOrigin(_Frozen):
 
 
 class Preprocessing(_Frozen):
-    """From a picture file to the network's input. `resize_px` is the short side, `input_px` the square cut from it."""
+    """From a picture file to the network's input of `height_px` by `width_px` pixels.
 
-    input_px: int = Field(ge=16, le=2048)
+    To crop, the picture is resized until it covers a box of `resize_px` height and the input's form, and the middle is
+    cut from it; for a square input `resize_px` is then the short side.
+    """
+
+    GROWN = frozenset({"input_width_px", "fit", "detail_px"})
+
+    input_px: int = Field(ge=16, le=2048, description="Height of the network's input; its width too, if not given")
+    input_width_px: int | None = Field(default=None, ge=16, le=2048, description="Width, where the input is no square")
     resize_px: int = Field(ge=16, le=4096)
+    fit: Literal["pad", "stretch"] | None = Field(
+        default=None, description="Keep the whole picture, on white or out of proportion; the middle is cut, if absent"
+    )
+    detail_px: int | None = Field(
+        default=None,
+        ge=8,
+        le=2048,
+        description="Height to which the picture is shrunk on the way, so that a sharp one is no sharper than the rest",
+    )
     interpolation: Literal["bilinear", "bicubic"]
     mean: Triple
     std: Triple
     decode_rules_version: int = Field(ge=1)
+
+    @property
+    def height_px(self) -> int:
+        return self.input_px
+
+    @property
+    def width_px(self) -> int:
+        return self.input_px if self.input_width_px is None else self.input_width_px
 
     @model_validator(mode="after")
     def _crop_fits(self) -> Self:
@@ -87,6 +133,8 @@ class ProjectionSpec(_Frozen):
 class Manifest(_Frozen):
     """Everything about a release. Its canonical JSON is hashed into the release's id."""
 
+    GROWN = frozenset({"classifier_sha256"})
+
     schema_version: Literal[1] = SCHEMA_VERSION
     model: str
     architecture: Architecture
@@ -94,6 +142,9 @@ class Manifest(_Frozen):
     preprocessing: Preprocessing
     projection: ProjectionSpec
     labels: tuple[str, ...] | None = Field(default=None, description="Class names in order, where it classifies")
+    classifier_sha256: Sha256 | None = Field(
+        default=None, description="Of its classifier.safetensors, where it has one"
+    )
     recipe: dict[str, Any] | None = Field(default=None, description="How it was trained, where it was")
     metrics: dict[str, float] = {}
     parent: str | None = Field(default=None, description="The release it was trained from")

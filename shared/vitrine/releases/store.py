@@ -22,6 +22,9 @@ from vitrine.releases.manifest import Manifest, file_sha256
 MANIFEST_FILE: Final = "manifest.json"
 WEIGHTS_FILE: Final = "weights.safetensors"
 PROJECTION_FILE: Final = "projection.safetensors"
+CLASSIFIER_FILE: Final = "classifier.safetensors"
+# How the release came about: its recipe, parts, curves and tables, for people to look at. Nothing computes with them.
+TRAINING_FOLDER: Final = "training"
 
 
 class ReleaseStore:
@@ -72,7 +75,7 @@ class ReleaseStore:
             folder = self._cache_dir / release_id
             if not (folder / MANIFEST_FILE).exists():
                 self._place(folder, lambda aside: self._fetch(release_id, aside))
-        for name, expected in ((WEIGHTS_FILE, manifest.weights.sha256), (PROJECTION_FILE, manifest.projection.sha256)):
+        for name, expected in _hashes(manifest).items():
             try:
                 found = file_sha256(folder / name)
             except FileNotFoundError as error:
@@ -86,23 +89,40 @@ class ReleaseStore:
                 )
         return folder
 
-    def publish(self, manifest: Manifest, *, weights: Path, projection: Path) -> str:
-        """Store a release and return its id. Storing what is stored already changes nothing."""
+    def publish(
+        self,
+        manifest: Manifest,
+        *,
+        weights: Path,
+        projection: Path,
+        classifier: Path | None = None,
+        training: Path | None = None,
+    ) -> str:
+        """Store a release and return its id. Storing what is stored already changes nothing.
+
+        `classifier` is the file whose hash the manifest holds; `training` a folder of files to keep beside the release.
+        """
         release_id = manifest.release_id
         if release_id in self.ids():
             return release_id
+        files = {WEIGHTS_FILE: weights, PROJECTION_FILE: projection}
+        if classifier is not None:
+            files[CLASSIFIER_FILE] = classifier
+        if training is not None:
+            files |= {f"{TRAINING_FOLDER}/{path.name}": path for path in sorted(training.iterdir()) if path.is_file()}
 
         def fill(aside: Path) -> None:
-            shutil.copyfile(weights, aside / WEIGHTS_FILE)
-            shutil.copyfile(projection, aside / PROJECTION_FILE)
+            for name, source in files.items():
+                (aside / name).parent.mkdir(exist_ok=True)
+                shutil.copyfile(source, aside / name)
             (aside / MANIFEST_FILE).write_bytes(manifest.canonical_json())
 
         if self._on_disk:
             self._place(Path(self._path(release_id)), fill)
             return release_id
-        self._fs.makedirs(self._path(release_id), exist_ok=True)
-        self._fs.put_file(str(weights), self._path(release_id, WEIGHTS_FILE))
-        self._fs.put_file(str(projection), self._path(release_id, PROJECTION_FILE))
+        for name, source in files.items():
+            self._fs.makedirs(str(PurePosixPath(self._path(release_id, name)).parent), exist_ok=True)
+            self._fs.put_file(str(source), self._path(release_id, name))
         self._fs.pipe_file(self._path(release_id, MANIFEST_FILE), manifest.canonical_json())
         return release_id
 
@@ -115,7 +135,7 @@ class ReleaseStore:
         return float(stored.timestamp())
 
     def _fetch(self, release_id: str, aside: Path) -> None:
-        for name in (WEIGHTS_FILE, PROJECTION_FILE, MANIFEST_FILE):
+        for name in (*_hashes(self.manifest(release_id)), MANIFEST_FILE):
             self._fs.get_file(self._path(release_id, name), str(aside / name))
 
     @staticmethod
@@ -126,7 +146,7 @@ class ReleaseStore:
         aside.mkdir()
         try:
             fill(aside)
-            for path in (*aside.iterdir(), aside):
+            for path in (*aside.rglob("*"), aside):
                 _fsync(path)
             try:
                 aside.rename(folder)
@@ -136,6 +156,12 @@ class ReleaseStore:
             _fsync(folder.parent)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
+
+
+def _hashes(manifest: Manifest) -> dict[str, str]:
+    """The files that vectors and labels are computed with, and the hash of each."""
+    hashes = {WEIGHTS_FILE: manifest.weights.sha256, PROJECTION_FILE: manifest.projection.sha256}
+    return hashes if manifest.classifier_sha256 is None else {**hashes, CLASSIFIER_FILE: manifest.classifier_sha256}
 
 
 def _fsync(path: Path) -> None:

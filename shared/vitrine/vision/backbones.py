@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from torch import nn
 from vitrine.errors import ParameterInvalid, WeightsUnusable
 from vitrine.releases import Architecture, file_sha256
 from vitrine.releases.manifest import OptionValue
+from vitrine.vision.heads import Pooling, extend
 from vitrine.vision.models import Cut, ModelEntry
 
 PRETRAINED: Final = "pretrained"
@@ -78,9 +79,33 @@ def load_backbone(entry: ModelEntry, *, weights: str, options: Mapping[str, Opti
 
 def restore_backbone(architecture: Architecture, weights: Path) -> nn.Module:
     """The backbone of a release, in eval mode, from its own weights file. Raises WeightsUnusable."""
-    network = _build(architecture.timm_name, architecture.options, architecture.cut)
+    network = build_architecture(architecture)
     _load_file(network, weights)
     return network.eval()
+
+
+def build_architecture(architecture: Architecture) -> nn.Module:
+    """A release's network with torch's start values. Raises ParameterInvalid where timm knows it no more."""
+    network = _build(architecture.timm_name, architecture.options, architecture.cut)
+    raw_dim = architecture.raw_dim
+    if architecture.embedding is not None:
+        raw_dim = _raw_dim(network, architecture.timm_name)
+    return extend(network, raw_dim=raw_dim, pooling=architecture.pooling, embedding=architecture.embedding)
+
+
+def extended(loaded: Loaded, *, pooling: Pooling | None, embedding: int | None, seed: int) -> Loaded:
+    """A loaded backbone with another pooling or an embedding, whose start values follow from `seed`.
+
+    Raises ParameterInvalid.
+    """
+    if pooling is None and embedding is None:
+        return loaded
+    raw_dim = loaded.architecture.raw_dim
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = extend(loaded.network, raw_dim=raw_dim, pooling=pooling, embedding=embedding)
+    changed = {"pooling": pooling, "embedding": embedding, "raw_dim": embedding or raw_dim}
+    return replace(loaded, network=network.eval(), architecture=loaded.architecture.model_copy(update=changed))
 
 
 def save_weights(network: nn.Module, path: Path) -> None:

@@ -50,7 +50,7 @@ class Compiled(nn.Module):
         self._sizes: set[int] = set()
 
     def forward(self, batch: torch.Tensor) -> torch.Tensor:
-        """(N, 3, S, S) in, (N, raw_dim) out."""
+        """(N, 3, H, W) in, (N, raw_dim) out."""
         if len(batch) not in self._sizes:
             with self._compiling, on_cores(self._cores):
                 for _ in range(_COMPILING_PASSES):
@@ -69,7 +69,7 @@ class Autocast(nn.Module):
         self._dtype = dtype
 
     def forward(self, batch: torch.Tensor) -> torch.Tensor:
-        """(N, 3, S, S) float32 in, (N, raw_dim) in either precision out."""
+        """(N, 3, H, W) float32 in, (N, raw_dim) in either precision out."""
         # Nothing is cached: a trace must see each weight being rounded, so that freezing can do it once.
         with torch.autocast("cpu", self._dtype, cache_enabled=False):
             features: torch.Tensor = self.network(batch)
@@ -83,7 +83,7 @@ def prepare_for_cpu(network: nn.Module, dtype: torch.dtype, noise: Noise) -> nn.
     """The fused graph of `network` for one core, or the network itself where it cannot be traced or the two differ.
 
     Two passes on a core each do more than one on both, and stand a neighbour better: nothing waits for the slower half.
-    `network` is in evaluation mode and float32; `noise` makes a normalised (n, 3, S, S) float32 batch. The first pass
+    `network` is in evaluation mode and float32; `noise` makes a normalised (n, 3, H, W) float32 batch. The first pass
     of each new batch size takes longer, because the compiler works for a shape.
     """
     return _fused(network, dtype, noise, cores=1) or _plain(network, dtype)

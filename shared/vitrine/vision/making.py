@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from vitrine.releases import (
     PROJECTION_FILE,
@@ -30,6 +31,20 @@ def fitted_on(dataset: str, ids: Iterable[str], *, part: Literal["train", "all"]
     return FittedOn(dataset=dataset, part=part, seed=seed, count=len(ordered), ids_sha256=digest)
 
 
+@dataclass(frozen=True, slots=True)
+class Training:
+    """What a trained release has beyond one that is only projected: `classifier` is the weights file of its label's
+    classifier, and `folder` holds the files that tell how it came about.
+    """
+
+    recipe: dict[str, Any]
+    labels: tuple[str, ...]
+    metrics: dict[str, float]
+    parent: str | None
+    classifier: Path | None
+    folder: Path | None
+
+
 def make_release(
     store: ReleaseStore,
     model: str,
@@ -40,6 +55,7 @@ def make_release(
     trained_on: FittedOn,
     whiten: bool,
     random_state: int,
+    training: Training | None = None,
 ) -> str:
     """Store a release and return its id. The same inputs give the same id, and a second call changes nothing."""
     with tempfile.TemporaryDirectory(prefix="vitrine-release-") as folder:
@@ -66,4 +82,18 @@ def make_release(
                 fitted_on=trained_on,
             ),
         )
-        return store.publish(manifest, weights=weights, projection=projection)
+        if training is None:
+            return store.publish(manifest, weights=weights, projection=projection)
+        classifier = training.classifier
+        manifest = manifest.model_copy(
+            update={
+                "recipe": training.recipe,
+                "labels": training.labels,
+                "metrics": training.metrics,
+                "parent": training.parent,
+                "classifier_sha256": None if classifier is None else file_sha256(classifier),
+            }
+        )
+        return store.publish(
+            manifest, weights=weights, projection=projection, classifier=classifier, training=training.folder
+        )

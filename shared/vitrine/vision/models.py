@@ -18,6 +18,16 @@ TIMM_PREFIX: Final = "timm:"
 Cut = Literal["pooled", "pooled_before_last_activation", "convolutions_mean"]
 
 
+class AuxiliaryEntry(BaseModel):
+    """A second classifier that training puts on the map of the module `at`, of so many `channels`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    at: str
+    channels: int = Field(ge=1)
+    weight: float = Field(gt=0)
+
+
 class ModelEntry(BaseModel):
     """One model of the table. `input_px` is None where timm's own input size holds."""
 
@@ -28,6 +38,7 @@ class ModelEntry(BaseModel):
     input_px: int | None = Field(default=None, ge=16)
     cut: Cut = "pooled"
     trainable: tuple[str, ...] = ()
+    auxiliary: AuxiliaryEntry | None = None
     batch: int = Field(default=32, ge=1)
 
 

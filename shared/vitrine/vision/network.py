@@ -85,7 +85,7 @@ class ReleaseNetwork:
         self.size_bytes = sum(tensor.numel() * tensor.element_size() for tensor in parameters)
 
     def submit(self, pixels: Pixels, *, alone: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
-        """Start a batch: (N, S, S, 3) uint8 in, (features (N, raw_dim), vectors (N, dim)) float32 tensors out, which on
+        """Start a batch: (N, H, W, 3) uint8 in, (features (N, raw_dim), vectors (N, dim)) float32 tensors out, which on
         a GPU are not computed yet; moving them to the CPU waits for them. Without a projection both are the features.
         `alone` tells that nothing else runs, so that a single picture may have all cores.
         """
@@ -98,11 +98,11 @@ class ReleaseNetwork:
             return features, features if self._projection is None else self._projection(features)
 
     def features(self, pixels: Pixels) -> Vectors:
-        """Raw features of a batch: (N, S, S, 3) uint8 in, (N, raw_dim) float32 out."""
+        """Raw features of a batch: (N, H, W, 3) uint8 in, (N, raw_dim) float32 out."""
         return np.asarray(self.submit(pixels)[0].cpu().numpy(), dtype=np.float32)
 
     def vectors(self, pixels: Pixels) -> Vectors:
-        """Projected vectors of a batch: (N, S, S, 3) uint8 in, (N, dim) float32 of length 1 out."""
+        """Projected vectors of a batch: (N, H, W, 3) uint8 in, (N, dim) float32 of length 1 out."""
         return np.asarray(self.submit(pixels)[1].cpu().numpy(), dtype=np.float32)
 
     def warm_up(self, largest_batch: int) -> None:
@@ -113,13 +113,13 @@ class ReleaseNetwork:
             self.submit(self._zeros(count).numpy())
 
     def _zeros(self, count: int) -> torch.Tensor:
-        side = self._rules.input_px
-        return torch.zeros(count, side, side, 3, dtype=torch.uint8, device=self.choice.device)
+        shape = (count, self._rules.height_px, self._rules.width_px, 3)
+        return torch.zeros(shape, dtype=torch.uint8, device=self.choice.device)
 
     def _noise(self, count: int) -> torch.Tensor:
         generator = torch.Generator().manual_seed(0)
-        side = self._rules.input_px
-        pixels = torch.randint(0, 256, (count, side, side, 3), dtype=torch.uint8, generator=generator)
+        shape = (count, self._rules.height_px, self._rules.width_px, 3)
+        pixels = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
         with torch.no_grad():
             batch: torch.Tensor = self._normalise(pixels)
             return batch

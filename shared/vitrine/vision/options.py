@@ -16,7 +16,16 @@ from vitrine.releases import Preprocessing
 from vitrine.releases.manifest import OptionValue
 from vitrine.vision.models import ModelEntry, timm_defaults
 
-PREPROCESSING_OPTIONS: Final = ("input_px", "resize_px", "interpolation", "mean", "std")
+PREPROCESSING_OPTIONS: Final = (
+    "input_px",
+    "input_width_px",
+    "resize_px",
+    "fit",
+    "detail_px",
+    "interpolation",
+    "mean",
+    "std",
+)
 # What timm's builders take and a caller may not set: they would fetch, unpickle or change what the release says.
 _REFUSED: Final = frozenset(
     {
@@ -55,7 +64,10 @@ def resolve_options(entry: ModelEntry, options: Mapping[str, OptionValue]) -> Re
         preprocessing = Preprocessing.model_validate(
             {
                 "input_px": input_px,
+                "input_width_px": own.get("input_width_px"),
                 "resize_px": int(own.get("resize_px", round(input_px / defaults.crop_share))),
+                "fit": own.get("fit"),
+                "detail_px": own.get("detail_px"),
                 "interpolation": own.get("interpolation", defaults.interpolation),
                 "mean": _triple(own["mean"]) if "mean" in own else defaults.mean,
                 "std": _triple(own["std"]) if "std" in own else defaults.std,

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import nn
 
 from vitrine.errors import ReleaseCorrupt
@@ -17,11 +17,12 @@ from vitrine.images import DECODE_RULES_VERSION, decode_image
 from vitrine.releases import Preprocessing
 
 Pixels = npt.NDArray[np.uint8]
+_WHITE: Final = (255, 255, 255)
 _INTERPOLATIONS: Final = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
 class Preprocessor:
-    """Picture bytes in, the network's square of pixels out. Any number of threads may share it."""
+    """Picture bytes in, the network's pixels out. Any number of threads may share it."""
 
     def __init__(self, rules: Preprocessing) -> None:
         if rules.decode_rules_version != DECODE_RULES_VERSION:
@@ -30,24 +31,39 @@ class Preprocessor:
                 f"{DECODE_RULES_VERSION}: its vectors would not fit; make the release anew"
             )
         self._rules = rules
+        self._size = (rules.width_px, rules.height_px)
         self._interpolation = _INTERPOLATIONS[rules.interpolation]
+        self._decode_px = max(rules.resize_px, rules.width_px, rules.height_px)
+        if rules.detail_px is not None:
+            self._detail = (max(1, round(rules.detail_px * rules.width_px / rules.height_px)), rules.detail_px)
 
     def __call__(self, data: bytes) -> Pixels:
-        """Decode, resize the short side, cut the middle square: (input_px, input_px, 3) uint8. Raises ImageRejected."""
-        return self.fit(decode_image(data, target_px=self._rules.resize_px))
+        """Decode and fit: (height_px, width_px, 3) uint8. Raises ImageRejected."""
+        return self.fit(decode_image(data, target_px=self._decode_px))
 
     def fit(self, image: Image.Image) -> Pixels:
         """The same from a decoded RGB picture.
 
         Resizing and cropping are one step: only the part of the picture that survives the crop is resampled.
         """
+        if self._rules.detail_px is None:
+            return np.asarray(self._fitted(image, self._size))
+        coarse = self._fitted(image, self._detail)
+        return np.asarray(coarse.resize(self._size, self._interpolation))
+
+    def _fitted(self, image: Image.Image, size: tuple[int, int]) -> Image.Image:
+        if self._rules.fit == "stretch":
+            return image.resize(size, self._interpolation)
+        if self._rules.fit == "pad":
+            return ImageOps.pad(image, size, self._interpolation, color=_WHITE)
         width, height = image.size
-        side = self._rules.input_px
-        scale = self._rules.resize_px / min(width, height)
-        cut = min(side / scale, width, height)  # rounding must not push the box over an edge
-        left, top = (width - cut) / 2, (height - cut) / 2
-        square = image.resize((side, side), self._interpolation, box=(left, top, left + cut, top + cut))
-        return np.asarray(square)
+        across, down = self._size
+        # The share of the covering box that the cut keeps; rounding must not push the cut over an edge.
+        share = self._rules.input_px / self._rules.resize_px
+        cover = min(width / across, height / down)
+        cut_width, cut_height = min(across * cover * share, width), min(down * cover * share, height)
+        left, top = (width - cut_width) / 2, (height - cut_height) / 2
+        return image.resize(size, self._interpolation, box=(left, top, left + cut_width, top + cut_height))
 
 
 class Normalise(nn.Module):

@@ -98,6 +98,13 @@ def fit_projection(features: Features, *, components: int, whiten: bool, seed: i
     return Fit(arrays=arrays, solver=solver, explained_variance=round(float(pca.explained_variance_ratio_.sum()), 6))
 
 
+def project(arrays: ProjectionArrays, features: Features) -> Features:
+    """The projection of (N, raw_dim) features, as `Projection` computes it: (N, dim) float32 of length 1."""
+    with torch.inference_mode():
+        vectors: Features = Projection(arrays)(torch.from_numpy(features)).numpy()
+    return vectors
+
+
 def unit_rows(rows: Features) -> Features:
     """Rows scaled to length 1; a row of noughts stays."""
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)

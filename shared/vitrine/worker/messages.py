@@ -19,6 +19,8 @@ class Task(StrEnum):
     INDEX_FINISH = "indexer.finish"
     PRODUCT = "indexer.product"
     PROJECT = "trainer.project"
+    TRAIN = "trainer.train"
+    ADAPT = "trainer.adapt"
 
 
 class Queue(StrEnum):
@@ -35,12 +37,16 @@ QUEUE_OF: Final[dict[Task, Queue]] = {
     Task.INDEX_FINISH: Queue.INDEX,
     Task.PRODUCT: Queue.PRODUCTS,
     Task.PROJECT: Queue.TRAIN,
+    Task.TRAIN: Queue.TRAIN,
+    Task.ADAPT: Queue.TRAIN,
 }
 _FIRST_TASK: Final[dict[JobKind, Task]] = {
     JobKind.INDEX: Task.INDEX_START,
     JobKind.UPSERT: Task.PRODUCT,
     JobKind.DELETE: Task.PRODUCT,
     JobKind.PROJECT: Task.PROJECT,
+    JobKind.TRAIN: Task.TRAIN,
+    JobKind.ADAPT: Task.ADAPT,
 }
 
 

@@ -11,7 +11,16 @@ from starlette.responses import Response, StreamingResponse
 from search_api.answers import JsonAnswer
 from search_api.context import Context, Ctx
 from search_api.event_stream import stream_of
-from search_api.job_requests import IndexRequest, ProjectRequest, index_params, project_params
+from search_api.job_requests import (
+    AdaptRequest,
+    IndexRequest,
+    ProjectRequest,
+    TrainRequest,
+    adapt_params,
+    index_params,
+    project_params,
+    train_params,
+)
 from search_api.routes.documents import COMMON_ERRORS
 from search_api.schemas import JobAnswer, JobsAnswer
 from vitrine.errors import (
@@ -88,6 +97,43 @@ async def start_project(context: Ctx, body: ProjectRequest, idempotency_key: Ide
     key = _checked_key(idempotency_key)
     params = await project_params(body, settings=context.settings)
     return await _submitted(context, JobKind.PROJECT, params, key)
+
+
+_TRAINING_ERRORS: Final = (
+    *COMMON_ERRORS,
+    BodyInvalid,
+    BrokerUnavailable,
+    CatalogNotFound,
+    CatalogRootRefused,
+    ReleaseNotFound,
+    WeightsUnusable,
+)
+
+
+@router.post(
+    "/api/jobs/train",
+    summary="Train a network by a recipe and make a release of it",
+    status_code=202,
+    response_model=JobAnswer,
+    responses={**problem_responses(*_TRAINING_ERRORS), 202: _CREATED},
+)
+async def start_train(context: Ctx, body: TrainRequest, idempotency_key: IdempotencyKey = None) -> Response:
+    key = _checked_key(idempotency_key)
+    params = await train_params(body, settings=context.settings, releases=context.releases)
+    return await _submitted(context, JobKind.TRAIN, params, key)
+
+
+@router.post(
+    "/api/jobs/adapt",
+    summary="Adapt a release's batch normalisation to a catalogue and make a release of it",
+    status_code=202,
+    response_model=JobAnswer,
+    responses={**problem_responses(*_TRAINING_ERRORS), 202: _CREATED},
+)
+async def start_adapt(context: Ctx, body: AdaptRequest, idempotency_key: IdempotencyKey = None) -> Response:
+    key = _checked_key(idempotency_key)
+    params = await adapt_params(body, settings=context.settings, releases=context.releases)
+    return await _submitted(context, JobKind.ADAPT, params, key)
 
 
 @router.get(

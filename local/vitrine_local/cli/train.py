@@ -1,0 +1,161 @@
+"""`vitrine train` and `vitrine adapt`: from a catalogue to a better release."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from vitrine.errors import ParameterInvalid
+from vitrine.jobs import JobRecord
+from vitrine.recipes import Recipe, read_recipe
+from vitrine_local.cli.api import Api
+from vitrine_local.cli.job_report import must_have_succeeded, report_faults
+from vitrine_local.cli.job_run import follow_job, start_job
+from vitrine_local.cli.options import (
+    Commands,
+    add_catalog,
+    add_json,
+    add_limit,
+    add_target,
+    catalog_root,
+    reader_of,
+    target_of,
+    weights_path,
+)
+from vitrine_local.cli.screen import Column, Screen, duration
+from vitrine_local.cli.target import Target
+
+_FIGURES = (
+    ("test_precision_at_15", "P@15, every product in the gallery"),
+    ("test_mean_average_precision", "mAP, every product in the gallery"),
+    ("unseen_precision_at_15", "P@15, unseen products only"),
+    ("unseen_mean_average_precision", "mAP, unseen products only"),
+    ("test_accuracy", "accuracy of the classifier"),
+)
+
+
+def add_to(commands: Commands) -> None:
+    train = commands.add("train", run_train, "train a network by a recipe, and make a release of it")
+    train.add_argument("recipe", type=Path, metavar="RECIPE.toml", help="what is trained, from where, and how")
+    train.add_argument("--dataset", metavar="NAME", help="instead of the recipe's catalog.dataset")
+    train.add_argument("--reader", help="instead of the recipe's catalog.reader")
+    train.add_argument("--root", type=Path, metavar="PATH", help="instead of the recipe's catalog.root")
+    add_limit(train)
+    train.add_argument("--weights", metavar="FILE|seed:N|pretrained", help="instead of the recipe's model.weights")
+    train.add_argument("--release", metavar="ID", help="instead of the recipe's model.release")
+    train.add_argument("--teacher", metavar="ID", help="instead of the recipe's teacher")
+    adapt = commands.add("adapt", run_adapt, "adapt a release's batch normalisation to a catalogue, without labels")
+    adapt.add_argument("release", metavar="RELEASE", help="the release that is adapted")
+    adapt.add_argument("--name", required=True, help="the model's name of the new release")
+    add_catalog(adapt)
+    adapt.add_argument("--target-dataset", metavar="NAME", help="the catalogue to adapt to (default: the same)")
+    adapt.add_argument("--target-root", type=Path, metavar="PATH", help="its folder")
+    adapt.add_argument("--target-reader", metavar="READER", help="how it is laid out")
+    adapt.add_argument(
+        "--share", type=float, default=1.0, metavar="0..1", help="how far the statistics move (default: 1, all the way)"
+    )
+    for parser in (train, adapt):
+        parser.add_argument("--no-wait", action="store_true", help="start the job, print its id and leave")
+        add_json(parser)
+        add_target(parser)
+
+
+def run_train(arguments: argparse.Namespace, screen: Screen) -> int:
+    """Returns 0 when the release is stored (with --no-wait: when the job is queued).
+
+    Raises ParameterInvalid for a recipe that is none, CommandFailed where the job does not succeed.
+    """
+    recipe, catalog = read_recipe(arguments.recipe)
+    target = target_of(arguments)
+    dataset = arguments.dataset or catalog.get("dataset")
+    root = arguments.root or (Path(catalog["root"]) if "root" in catalog else None)
+    if dataset is None or root is None:
+        raise ParameterInvalid("name the catalogue: --dataset and --root, or the recipe's catalog table")
+    body = {
+        "dataset": dataset,
+        "reader": reader_of(dataset, arguments.reader or catalog.get("reader")),
+        "root": catalog_root(target, root),
+        "limit": arguments.limit or catalog.get("limit"),
+        "recipe": _changed(recipe, arguments, target).as_json(),
+    }
+    return _run(arguments, screen, target, "/api/jobs/train", body, doing=f"training {recipe.name}", title="train")
+
+
+def run_adapt(arguments: argparse.Namespace, screen: Screen) -> int:
+    """Returns as `run_train` does. Raises CommandFailed where the job does not succeed."""
+    target = target_of(arguments)
+    body: dict[str, Any] = {
+        "dataset": arguments.dataset,
+        "reader": reader_of(arguments.dataset, arguments.reader),
+        "root": catalog_root(target, arguments.root),
+        "limit": arguments.limit,
+        "release_id": arguments.release,
+        "name": arguments.name,
+        "share": arguments.share,
+    }
+    if (arguments.target_dataset is None) != (arguments.target_root is None):
+        raise ParameterInvalid("--target-dataset and --target-root belong together")
+    if arguments.target_root is not None:
+        body["target"] = {
+            "dataset": arguments.target_dataset,
+            "reader": reader_of(arguments.target_dataset, arguments.target_reader),
+            "root": catalog_root(target, arguments.target_root),
+        }
+    doing = f"adapting {arguments.release}"
+    return _run(arguments, screen, target, "/api/jobs/adapt", body, doing=doing, title="adapt")
+
+
+def _changed(recipe: Recipe, arguments: argparse.Namespace, target: Target) -> Recipe:
+    """The recipe with what the command line says instead. Raises ParameterInvalid where the two do not go together."""
+    content = recipe.as_json()
+    if arguments.release is not None:
+        content["model"] |= {"release": arguments.release, "model": None}
+    if arguments.teacher is not None:
+        content["teacher"] = arguments.teacher
+    if content["model"]["release"] is None:
+        content["model"]["weights"] = weights_path(target, arguments.weights or content["model"]["weights"])
+    elif arguments.weights is not None:
+        raise ParameterInvalid("--weights does not go with a release to start from")
+    return Recipe.model_validate(content)
+
+
+def _run(
+    arguments: argparse.Namespace,
+    screen: Screen,
+    target: Target,
+    path: str,
+    body: dict[str, Any],
+    *,
+    doing: str,
+    title: str,
+) -> int:
+    with Api(target) as api:
+        record = start_job(api, path, body)
+        if not arguments.no_wait:
+            screen.note(f"job {record.id}: {doing}")
+            record = follow_job(api, screen, record.id, title)
+    if arguments.json:
+        screen.json(record.model_dump(mode="json"))
+    elif arguments.no_wait:
+        screen.say(record.id)
+    else:
+        _report(screen, record)
+    if not arguments.no_wait:
+        must_have_succeeded(record, doing)
+    return 0
+
+
+def _report(screen: Screen, record: JobRecord) -> None:
+    for note in record.notes:
+        screen.say(f"{note.at[:19].replace('T', ' ')}  {note.text}")
+    report_faults(screen, record)
+    result = record.result
+    if result is None:
+        return
+    figures = [(told, f"{result[name]:.3f}") for name, told in _FIGURES if name in result]
+    if figures:
+        screen.table([Column("on the test part"), Column("", right=True)], figures)
+    seconds = result.get("training_seconds", result.get("seconds"))
+    took = f" in {duration(seconds)}" if isinstance(seconds, int | float) else ""
+    screen.say(f"release: {result.get('release_id')}{took}")

@@ -1,0 +1,171 @@
+"""The `adapt` job: a release's batch normalisation learns what another catalogue's pictures look like. No weight moves,
+no label is needed: the network sees the pictures once, and the means and deviations of its layers become theirs, or a
+mixture of the two (Li et al., "Revisiting Batch Normalization For Practical Domain Adaptation", 2016; the mixture is
+that of Schneider et al., NeurIPS 2020). The projection is fitted anew, since the features have moved.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from trainer.control import JobControl
+from trainer.reading import read_allowed_catalog
+from trainer.sample import fitting_sample
+from trainer.settings import Settings
+from trainer.training.checkpoint import writing
+from trainer.training.distillation import embed_pixels
+from trainer.training.pixels import PixelCache, cached_pixels
+from trainer.training.sampling import generator
+from trainer.training.start import WEIGHTS_FILE
+from vitrine.catalogs import Catalog
+from vitrine.errors import ParameterInvalid, TrainingImpossible
+from vitrine.jobs import JobFault, JobRecord, JobStore, Lease
+from vitrine.products import Product
+from vitrine.releases import Preprocessing, ReleaseStore
+from vitrine.vision.backbones import Loaded, restore_backbone
+from vitrine.vision.making import Training, fitted_on, make_release
+from vitrine.vision.network import DeviceChoice, ReleaseNetwork, choose_device
+from vitrine.vision.preprocess import Normalise
+from vitrine.vision.projection import fit_projection
+
+_BATCH: Final = 64
+
+
+class AdaptJob:
+    """One run of one job. It is short enough to begin anew after a kill; only decoded pictures are kept."""
+
+    def __init__(self, record: JobRecord, jobs: JobStore, lease: Lease, settings: Settings) -> None:
+        self._params: dict[str, Any] = record.params
+        self._settings = settings
+        self._control = JobControl(record.id, jobs, lease)
+        self._store = ReleaseStore(settings.releases_url, cache_dir=settings.releases_cache_dir)
+
+    def run(self) -> dict[str, Any]:
+        """Do the work and return the job's result. Raises any error of the tree; JobCancelled where asked to stop."""
+        params, control = self._params, self._control
+        started_s = time.monotonic()
+        control.phase("reading the catalogues")
+        target = read_allowed_catalog(params["target"], self._settings, control)
+        catalog = read_allowed_catalog(params, self._settings, control)
+        control.phase("loading the release")
+        manifest = self._store.manifest(params["release_id"])
+        folder = self._store.local_folder(params["release_id"])
+        backbone = restore_backbone(manifest.architecture, folder / WEIGHTS_FILE)
+        choice = choose_device(self._settings.trainer_device, self._settings.trainer_precision)
+        rules = manifest.preprocessing
+        shown = target.products[: params["sample_max"]]
+        pixels = self._pixels(target, shown, rules).pixels
+        if len(pixels) < 2:
+            raise TrainingImpossible("the catalogue to adapt to has fewer than two pictures that can be read")
+        control.phase("adapting")
+        layers = adapt(backbone, rules, pixels, share=params["share"], choice=choice, step=control.check)
+        control.phase("fitting the projection")
+        components = params["components"] or manifest.dim
+        whiten = manifest.projection.whiten if params["whiten"] is None else params["whiten"]
+        sample = fitting_sample(
+            catalog.products, seed=params["seed"], sample_max=params["sample_max"], components=components
+        )
+        cache = self._pixels(catalog, sample, rules)
+        network = ReleaseNetwork(copy.deepcopy(backbone), rules, projection=None, choice=choice)
+        rows = np.arange(len(cache.rows), dtype=np.int64)
+        features = embed_pixels(network, cache.pixels, rows, raw=True, batch=4)
+        fit = fit_projection(features, components=components, whiten=whiten, seed=params["seed"])
+        control.check()
+        release_id = make_release(
+            self._store,
+            params["name"],
+            Loaded(backbone, manifest.architecture, f"release:{params['release_id']}", manifest.weights.sha256),
+            fit,
+            rules=rules,
+            trained_on=fitted_on(
+                catalog.dataset, [sample[row].id for row in cache.rows], part="train", seed=params["seed"]
+            ),
+            whiten=whiten,
+            random_state=params["seed"],
+            training=Training(
+                recipe={"kind": "adapt", "target": target.dataset, "pictures": len(pixels), "share": params["share"]},
+                labels=manifest.labels or (),
+                metrics={},
+                parent=params["release_id"],
+                classifier=None,
+                folder=None,
+            ),
+        )
+        return {
+            "release_id": release_id,
+            "model": params["name"],
+            "dim": components,
+            "adapted_layers": layers,
+            "adapted_on": len(pixels),
+            "fitted_on": len(rows),
+            "seconds": round(time.monotonic() - started_s, 1),
+        }
+
+    def _pixels(self, catalog: Catalog, products: Sequence[Product], rules: Preprocessing) -> PixelCache:
+        folder, total = self._settings.work_dir / "pixels", len(products)
+        with writing(folder):
+            cache = cached_pixels(
+                products,
+                catalog.root,
+                rules,
+                folder=folder,
+                step=lambda done: self._control.progress(done, total, eta_s=None, phase="decoding pictures"),
+            )
+        faults = [JobFault(product_id=one.product_id, kind=one.kind, detail=one.detail) for one in cache.unreadable]
+        self._control.faults(f"pixels of {catalog.dataset}", faults)
+        return cache
+
+
+def adapt(
+    backbone: nn.Module,
+    rules: Preprocessing,
+    pixels: np.ndarray[Any, np.dtype[np.uint8]],
+    *,
+    share: float,
+    choice: DeviceChoice,
+    step: Any,
+) -> int:
+    """Move the statistics of every batch normalisation of `backbone`, in place, by `share` towards those of `pixels`
+    (N, H, W, 3) uint8: 1 makes them the pictures' own, 0 leaves them. Parameters stay, bit for bit. Returns how many
+    layers there are. Raises ParameterInvalid where there is none.
+    """
+    layers = [module for module in backbone.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
+    if not layers:
+        raise ParameterInvalid("the network has no batch normalisation that could be adapted")
+    before = [(_copy(layer.running_mean), _copy(layer.running_var)) for layer in layers]
+    momenta = [layer.momentum for layer in layers]
+    backbone.eval().to(choice.device)
+    for layer in layers:
+        layer.reset_running_stats()
+        layer.momentum = None  # the plain mean over all batches
+        layer.train()
+    normalise = Normalise(rules).to(choice.device)
+    order = generator(0, len(pixels)).permutation(len(pixels))
+    with torch.inference_mode(), torch.autocast(choice.device.type, choice.dtype, enabled=choice.dtype.itemsize == 2):
+        # A last batch of one picture has no deviation, so the few that are over are left out.
+        for start in range(0, max(1, len(order) - _BATCH + 1), _BATCH):
+            step()
+            rows = np.sort(order[start : start + _BATCH])
+            backbone(normalise(torch.from_numpy(np.ascontiguousarray(pixels[rows])).to(choice.device)))
+    backbone.eval().cpu()
+    with torch.no_grad():
+        for layer, (mean, variance), momentum in zip(layers, before, momenta, strict=True):
+            assert layer.running_mean is not None
+            assert layer.running_var is not None
+            layer.running_mean.lerp_(mean.to(layer.running_mean), 1.0 - share)
+            layer.running_var.lerp_(variance.to(layer.running_var), 1.0 - share)
+            layer.momentum = momentum
+    return len(layers)
+
+
+def _copy(tensor: torch.Tensor | None) -> torch.Tensor:
+    assert tensor is not None
+    return tensor.detach().clone()

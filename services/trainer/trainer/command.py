@@ -1,0 +1,98 @@
+"""Train without a queue: `python -m trainer.command RECIPE.toml`. The same run as a `train` job, followed on the
+console, for a machine that has only the trainer. A run that was stopped goes on where it was when it is started again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+from trainer.settings import Settings
+from trainer.training.checkpoint import writing
+from trainer.training.run import TrainingRun
+from vitrine.catalogs import read_catalog
+from vitrine.catalogs.registry import reader_for
+from vitrine.errors import ParameterInvalid, VitrineError
+from vitrine.jobs import JobFault
+from vitrine.recipes import read_recipe
+from vitrine.releases import ReleaseStore
+from vitrine.settings import load_settings
+
+_SHOWN_EVERY_S = 10.0
+
+
+class Console:
+    """Follows a run by lines on standard error."""
+
+    def __init__(self) -> None:
+        self._began_s = time.monotonic()
+        self._shown_s = 0.0
+
+    def phase(self, phase: str) -> None:
+        self._say(phase)
+
+    def note(self, text: str) -> None:
+        self._say(text)
+
+    def faults(self, source: str, faults: list[JobFault]) -> None:
+        for fault in faults:
+            self._say(f"{source}: {fault.product_id}: {fault.kind}: {fault.detail}")
+
+    def progress(self, done: int, total: int, *, eta_s: float | None, phase: str | None = None) -> None:
+        now = time.monotonic()
+        if now - self._shown_s < _SHOWN_EVERY_S and done < total:
+            return
+        self._shown_s = now
+        left = "" if eta_s is None else f", {eta_s:.0f} s left"
+        self._say(f"{phase or 'working'}: {done:,} of {total:,}{left}")
+
+    def check(self) -> None:
+        """Nobody can cancel but by an interrupt, which comes by itself."""
+
+    def _say(self, text: str) -> None:
+        sys.stderr.write(f"{time.monotonic() - self._began_s:7.1f} s  {text}\n")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m trainer.command", description=__doc__, allow_abbrev=False)
+    parser.add_argument("recipe", type=Path, help="the recipe, TOML")
+    parser.add_argument("--root", type=Path, help="the catalogue's folder (default: the recipe's catalog.root)")
+    parser.add_argument("--weights", help="instead of the recipe's model.weights")
+    parser.add_argument("--release", help="instead of the recipe's model.release")
+    parser.add_argument("--run", help="a name for the run, under which it is taken up again (default: the model's)")
+    arguments = parser.parse_args()
+    try:
+        result = _train(arguments)
+    except VitrineError as error:
+        sys.stderr.write(f"{error.detail}\n")
+        return 1
+    sys.stdout.write(json.dumps(result, indent=1) + "\n")
+    return 0
+
+
+def _train(arguments: argparse.Namespace) -> dict[str, object]:
+    recipe, catalog = read_recipe(arguments.recipe)
+    changes = {name: value for name in ("weights", "release") if (value := getattr(arguments, name)) is not None}
+    if changes:
+        recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update=changes)})
+    root = arguments.root or (Path(catalog["root"]) if "root" in catalog else None)
+    if root is None or "dataset" not in catalog:
+        raise ParameterInvalid("name the catalogue: catalog.dataset in the recipe, and --root or catalog.root")
+    settings = load_settings(Settings)
+    # Whoever runs this command may read what it names: the roots are for what comes over the network.
+    settings = settings.model_copy(update={"catalog_roots": (*settings.catalog_roots, Path("/"))})
+    reader = catalog.get("reader", reader_for(catalog["dataset"]))
+    read = read_catalog(reader, root, dataset=catalog["dataset"], limit=catalog.get("limit"))
+    store = ReleaseStore(settings.releases_url, cache_dir=settings.releases_cache_dir)
+    with writing(settings.work_dir):
+        run = TrainingRun(recipe, read, store, settings, settings.work_dir / (arguments.run or recipe.name), Console())
+        result = run.run()
+    run.clean()
+    return result
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,56 @@
+"""A run's side of its job record: phases, progress with the time left, notes of what happened, and the question whether
+it may go on. Shared by every job of the trainer.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from vitrine.errors import JobCancelled, RecordChanged
+from vitrine.jobs import JobFault, JobRecord, JobState, JobStore, Lease
+
+_WRITE_EVERY_S: Final = 1.0
+
+
+class JobControl:
+    """One run of one job. `lease` is looked at between steps: a run that lost it stops."""
+
+    def __init__(self, job_id: str, jobs: JobStore, lease: Lease) -> None:
+        self.job_id = job_id
+        self._jobs = jobs
+        self._lease = lease
+        self._written_s = 0.0
+
+    def phase(self, phase: str) -> None:
+        """Tell what begins now. Raises JobCancelled, RecordChanged."""
+        self.check()
+        self._jobs.update(self.job_id, lambda record: record.with_phase(phase))
+
+    def note(self, text: str) -> None:
+        """Add a line to the job's story."""
+        self._jobs.update(self.job_id, lambda record: record.with_note(text))
+
+    def faults(self, source: str, faults: list[JobFault]) -> None:
+        """Count faults, once for each `source`."""
+        self._jobs.note_faults(self.job_id, source, faults)
+
+    def check(self) -> None:
+        """Raise JobCancelled where the job is to end, RecordChanged where another worker has it."""
+        if self._lease.lost.is_set():
+            raise RecordChanged("another worker has taken this job over")
+        record = self._jobs.get(self.job_id)
+        if record.cancel_requested or record.state is not JobState.RUNNING:
+            raise JobCancelled("the job was cancelled")
+
+    def progress(self, done: int, total: int, *, eta_s: float | None, phase: str | None = None) -> None:
+        """Tell how far it is, at most once a second, and check. Raises as `check` does."""
+        now = time.monotonic()
+        if now - self._written_s < _WRITE_EVERY_S and done < total:
+            return
+        self._written_s = now
+        self.check()
+        self._jobs.update(self.job_id, lambda record: record.with_course(done, total, eta_s=eta_s, phase=phase))
+
+    def record(self) -> JobRecord:
+        return self._jobs.get(self.job_id)

@@ -1,0 +1,22 @@
+"""The catalogue that a job names."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from trainer.control import JobControl
+from trainer.settings import Settings
+from vitrine.catalogs import Catalog, read_catalog
+from vitrine.catalogs.roots import allowed_roots, resolve_catalog_root
+from vitrine.jobs import JobFault
+
+_SOURCE: Final = "catalog"
+
+
+def read_allowed_catalog(params: dict[str, Any], settings: Settings, control: JobControl) -> Catalog:
+    """The catalogue below an allowed root; its faults are counted in the job's record. Raises as its two halves do."""
+    root = resolve_catalog_root(params["root"], allowed_roots(settings))
+    catalog = read_catalog(params["reader"], root, dataset=params["dataset"], limit=params.get("limit"))
+    faults = [JobFault(product_id=one.product_id, kind=one.kind, detail=one.detail) for one in catalog.faults]
+    control.faults(_SOURCE, faults)
+    return catalog

@@ -1,0 +1,62 @@
+"""What a trained release is worth on the test part, which nothing was chosen on: as the reference measured it (600
+queries against every product), and against the test part alone, as a shop would see it whose products are all new.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from trainer.training.examples import Codes, Rows
+from trainer.training.sampling import generator
+from vitrine.vision.retrieval import RetrievalMetrics, Vectors, equal_labels, rank_metrics, top_k
+
+K = 15
+_TEST_SEED = 601
+_SHOWN = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """`metrics` by name; of the queries (Q,) their example, average precision and precision at 15, and their first
+    matches (Q, 8) with whether each is relevant.
+    """
+
+    metrics: dict[str, float]
+    queries: Rows
+    average_precision: npt.NDArray[np.float64]
+    precision_at_k: npt.NDArray[np.float64]
+    matches: Rows
+    relevant: npt.NDArray[np.bool_]
+
+
+def evaluate(vectors: Vectors, relevance: Codes, test: Rows, *, queries: int) -> Evaluation:
+    """`vectors` (N, dim) float32 of length 1 and `relevance` (N, A) are those of all examples, the gallery."""
+    chosen = generator(_TEST_SEED).permutation(test)[:queries]
+    relevant = equal_labels(relevance[chosen], relevance)
+    whole = rank_metrics(vectors[chosen], vectors, relevant, k=K, exclude=chosen)
+    own = np.arange(len(test), dtype=np.int64)
+    unseen = rank_metrics(
+        vectors[test], vectors[test], equal_labels(relevance[test], relevance[test]), k=K, exclude=own
+    )
+    matches, _ = top_k(vectors[chosen], vectors, _SHOWN, chosen)
+    hits = (relevance[chosen][:, None, :] == relevance[matches]).all(axis=2)
+    return Evaluation(
+        metrics={**_named("test", whole), **_named("unseen", unseen)},
+        queries=chosen,
+        average_precision=whole.average_precision,
+        precision_at_k=whole.precision_at_k,
+        matches=matches,
+        relevant=hits,
+    )
+
+
+def _named(prefix: str, found: RetrievalMetrics) -> dict[str, float]:
+    named = {
+        f"{prefix}_precision_at_15": found.mean_precision_at_k,
+        f"{prefix}_mean_average_precision": found.mean_average_precision,
+        **{f"{prefix}_recall_at_{depth}": value for depth, value in found.recall_at.items()},
+    }
+    return {name: round(value, 4) for name, value in named.items() if np.isfinite(value)}

@@ -1,0 +1,113 @@
+"""Batches ahead of the device: a thread gathers pixels and, on a CPU, augments them, while the network works on the
+last batch. On a GPU the pixels go over as they are and are augmented there, a few with each draw.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import torch
+
+from trainer.training.augment import Augmenter
+from trainer.training.cutouts import garment_mask
+from trainer.training.examples import Rows
+from trainer.training.pixels import Pixels
+from trainer.training.sampling import generator
+
+_AHEAD: Final = 4
+_GPU_GROUP: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """`rows` (N,) int64 of the examples and their `pixels` (N, H, W, 3) uint8 on the device."""
+
+    number: int
+    rows: Rows
+    pixels: torch.Tensor
+
+
+class BatchLoader:
+    """Batches of one cache of pixels. `pixels` has a row for each example."""
+
+    def __init__(self, pixels: Pixels, augmenter: Augmenter | None, device: torch.device, *, seed: int) -> None:
+        self.pixels = pixels
+        self._augmenter = augmenter
+        self._device = device
+        self._seed = seed
+        self._masks: dict[int, torch.Tensor] = {}
+
+    def epoch(self, batches: Sequence[Rows], epoch: int, *, first: int = 0) -> Generator[Batch, None, None]:
+        """The batches from `first` on, in order. Closing the iterator ends the threads."""
+        on_cpu = self._device.type == "cpu"
+        threads = 1 if on_cpu else min(8, os.cpu_count() or 1)
+        with ThreadPoolExecutor(threads, thread_name_prefix="batches", initializer=_one_core) as pool:
+            remaining = iter(range(first, len(batches)))
+            ahead: deque[tuple[int, Future[torch.Tensor]]] = deque()
+
+            def start() -> None:
+                number = next(remaining, None)
+                if number is not None:
+                    ahead.append((number, pool.submit(self._gather, batches[number], epoch, number)))
+
+            try:
+                for _ in range(_AHEAD):
+                    start()
+                while ahead:
+                    number, future = ahead.popleft()
+                    pixels = future.result()
+                    start()
+                    if not on_cpu:
+                        pixels = self._on_device(pixels, epoch, number)
+                    yield Batch(number, batches[number], pixels)
+            finally:
+                for _, future in ahead:
+                    future.cancel()
+
+    def _gather(self, rows: Rows, epoch: int, number: int) -> torch.Tensor:
+        """(N, H, W, 3) uint8, augmented on a CPU; with the masks as a fourth channel for a GPU that needs them."""
+        pictures = torch.from_numpy(self.pixels[rows])
+        if self._augmenter is None:
+            return pictures
+        planes = pictures.permute(0, 3, 1, 2)
+        masks = torch.stack([self._mask(int(row)) for row in rows]) if self._augmenter.needs_masks else None
+        if self._device.type != "cpu":
+            planes = planes if masks is None else torch.cat([planes, masks], dim=1)
+            return planes.pin_memory() if torch.cuda.is_available() else planes
+        return self._augmented(planes, masks, epoch, number, group=1).permute(0, 2, 3, 1)
+
+    def _on_device(self, planes: torch.Tensor, epoch: int, number: int) -> torch.Tensor:
+        planes = planes.to(self._device, non_blocking=True)
+        if self._augmenter is None:
+            return planes
+        masks = planes[:, 3:] if planes.shape[1] > 3 else None
+        return self._augmented(planes[:, :3], masks, epoch, number, group=_GPU_GROUP).permute(0, 2, 3, 1)
+
+    def _augmented(
+        self, planes: torch.Tensor, masks: torch.Tensor | None, epoch: int, number: int, *, group: int
+    ) -> torch.Tensor:
+        assert self._augmenter is not None
+        chance = generator(self._seed, epoch, number)
+        changed = [
+            self._augmenter(planes[at : at + group], None if masks is None else masks[at : at + group], chance)
+            for at in range(0, len(planes), group)
+        ]
+        return torch.cat(changed)
+
+    def _mask(self, row: int) -> torch.Tensor:
+        if row not in self._masks:
+            self._masks[row] = torch.from_numpy(garment_mask(np.asarray(self.pixels[row]))).unsqueeze(0)
+        return self._masks[row]
+
+
+def _one_core() -> None:
+    """This thread's small operations gain nothing from a team of threads, which would push the network's aside."""
+    threading.current_thread().name = "batches"
+    torch.set_num_threads(1)

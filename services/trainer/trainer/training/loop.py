@@ -1,0 +1,299 @@
+"""The one training loop, on Lightning Fabric: device, precision and the number of devices are Fabric's business. After
+every epoch, and now and then within one, the whole state is kept, so that a run that was killed goes on as if it had
+not been: the order of the pictures and their changes follow from the seed, the epoch and the batch.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final, Protocol
+
+import torch
+from lightning_fabric import Fabric
+
+from trainer.reports.history import EpochRecord
+from trainer.training.checkpoint import (
+    RunFolder,
+    Tensors,
+    flat_optimizer,
+    prefixed,
+    restore_optimizer,
+    unprefixed,
+)
+from trainer.training.examples import UNKNOWN, Codes, Rows
+from trainer.training.freezing import Freezing
+from trainer.training.judging import Judgement, judge
+from trainer.training.loading import BatchLoader
+from trainer.training.sampling import epoch_batches
+from trainer.training.steps import make_average, make_optimizer, make_schedule
+from trainer.training.subject import Subject
+from vitrine.errors import TrainingDiverged
+from vitrine.recipes import Recipe
+from vitrine.vision.network import Vectors
+
+_GPU_CHECK_EVERY: Final = 20  # asking a GPU for a number makes it wait
+
+
+class Reporter(Protocol):
+    """Who is told how it goes. Any call may raise to stop the run."""
+
+    def step(self, pictures: int) -> None:
+        """Called between steps with the pictures trained on so far, of all epochs."""
+
+    def epoch(self, record: EpochRecord, judgement: Judgement | None) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What is trained and judged on. `codes` (N, columns) are the classes of the terms, the label's first; `relevance`
+    (N, A) those of retrieval; `teacher` (N, D), if any, the embeddings to be learned.
+    """
+
+    codes: Codes
+    relevance: Codes
+    train: Rows
+    validation: Rows
+    teacher: Vectors | None = None
+
+
+@dataclass(slots=True)
+class Standing:
+    """Where a run is: what a checkpoint keeps beside tensors."""
+
+    epoch: int = 0
+    batch: int = 0
+    pictures: int = 0
+    epoch_s: float = 0.0
+    loss_sum: float = 0.0
+    right: int = 0
+    scored: int = 0
+    seen: int = 0
+    best: Judgement | None = None
+    best_epoch: int | None = None
+    stale: int = 0
+    history: list[EpochRecord] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> Standing:
+        best = stored.pop("best")
+        history = [EpochRecord(**one) for one in stored.pop("history")]
+        return cls(**stored, best=None if best is None else Judgement(**best), history=history)
+
+
+class TrainingLoop:
+    """One run of one recipe. Make it, then `run`."""
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        subject: Subject,
+        freezing: Freezing,
+        material: Material,
+        loader: BatchLoader,
+        recipe: Recipe,
+        folder: RunFolder,
+        reporter: Reporter,
+        *,
+        checkpoint_every_s: float,
+    ) -> None:
+        self._fabric = fabric
+        self._recipe = recipe
+        self._freezing = freezing
+        self._material = material
+        self._loader = loader
+        self._folder = folder
+        self._reporter = reporter
+        self._checkpoint_every_s = checkpoint_every_s
+        subject.backbone.to(memory_format=torch.channels_last)
+        self._subject = subject
+        self._optimizer = make_optimizer(subject, recipe.optim)
+        self.steps_per_epoch = math.ceil(len(self._batches(0)) / recipe.optim.accumulate)
+        self._schedule = make_schedule(self._optimizer, recipe.optim, self.steps_per_epoch * recipe.optim.epochs)
+        self._wrapped, self._wrapped_optimizer = fabric.setup(subject, self._optimizer)
+        self._average = None if recipe.optim.ema is None else make_average(subject, recipe.optim.ema)
+        self.standing = Standing()
+
+    @property
+    def resumed(self) -> bool:
+        """Whether a checkpoint was taken up."""
+        return self.standing.pictures > 0
+
+    def restore(self) -> bool:
+        """Take up the newest checkpoint. Returns whether there was one."""
+        found = self._folder.load()
+        if found is None:
+            return False
+        tensors, state = found
+        self._subject.load_state_dict(unprefixed("subject", tensors))
+        if self._average is not None:
+            self._average.load_state_dict(unprefixed("average", tensors))
+        restore_optimizer(self._optimizer, unprefixed("optimizer", tensors), state["optimizer"])
+        self._schedule.load_state_dict(state["schedule"])
+        torch.set_rng_state(tensors["rng"])
+        self.standing = Standing.from_json(state["standing"])
+        return True
+
+    def run(self) -> Standing:
+        """Train to the end, or until validation gains nothing any more.
+
+        Raises TrainingDiverged, StorageFull, and whatever the reporter raises.
+        """
+        recipe, standing = self._recipe, self.standing
+        while standing.epoch < recipe.optim.epochs and not self._stopped_early():
+            self._train_epoch()
+            self._finish_epoch()
+            self._save()
+        return standing
+
+    def _stopped_early(self) -> bool:
+        patience = self._recipe.validation.patience
+        return patience is not None and self.standing.stale >= patience
+
+    def _batches(self, epoch: int) -> list[Rows]:
+        recipe = self._recipe
+        return epoch_batches(
+            self._material.train,
+            self._material.codes[:, 0],
+            recipe.sampler,
+            batch=recipe.optim.batch,
+            seed=recipe.seed,
+            epoch=epoch,
+        )
+
+    def _train_epoch(self) -> None:
+        standing, accumulate = self.standing, self._recipe.optim.accumulate
+        world, rank = self._fabric.world_size, self._fabric.global_rank
+        batches = [rows[rank::world] for rows in self._batches(standing.epoch)]
+        self._subject.train()
+        self._freezing.train_mode()
+        clock = time.monotonic()
+        saved = clock
+        loaded = self._loader.epoch(batches, standing.epoch, first=standing.batch)
+        try:
+            for batch in loaded:
+                is_step = (batch.number + 1) % accumulate == 0 or batch.number + 1 == len(batches)
+                self._train_batch(batch.rows, batch.pixels, number=batch.number, is_step=is_step)
+                standing.batch = batch.number + 1
+                standing.pictures += len(batch.rows) * world
+                now = time.monotonic()
+                standing.epoch_s += now - clock
+                clock = now
+                self._reporter.step(standing.pictures)
+                if is_step and now - saved > self._checkpoint_every_s:
+                    self._save()
+                    saved = time.monotonic()
+        finally:
+            loaded.close()
+
+    def _train_batch(self, rows: Rows, pixels: torch.Tensor, *, number: int, is_step: bool) -> None:
+        recipe, material, device = self._recipe, self._material, self._fabric.device
+        codes = torch.from_numpy(material.codes[rows]).to(device)
+        teacher = None if material.teacher is None else torch.from_numpy(material.teacher[rows]).to(device)
+        with self._fabric.no_backward_sync(self._wrapped, enabled=not is_step):
+            loss = self._wrapped(pixels, codes, teacher)
+            self._fabric.backward(loss.total / recipe.optim.accumulate)
+        self._note(loss.total.detach(), loss.scores, codes[:, 0], number)
+        if not is_step:
+            return
+        if recipe.optim.clip_norm is not None:
+            self._fabric.clip_gradients(self._wrapped, self._wrapped_optimizer, max_norm=recipe.optim.clip_norm)
+        self._wrapped_optimizer.step()
+        self._wrapped_optimizer.zero_grad()
+        self._schedule.step()
+        if self._average is not None:
+            self._average.update_parameters(self._subject)
+
+    def _note(self, loss: torch.Tensor, scores: torch.Tensor | None, codes: torch.Tensor, number: int) -> None:
+        """Count the batch. On a GPU only every so often, scaled up, since each question makes it wait."""
+        if self._fabric.device.type != "cpu" and number % _GPU_CHECK_EVERY:
+            return
+        standing = self.standing
+        value = float(loss)
+        if not math.isfinite(value):
+            raise TrainingDiverged(
+                f"the loss is {value} in epoch {standing.epoch + 1}, batch {number + 1}: lower optim.learning_rate, "
+                "set optim.clip_norm, or train in float32 (VITRINE_TRAINER_PRECISION)"
+            )
+        standing.loss_sum += value * len(codes)
+        standing.seen += len(codes)
+        if scores is not None:
+            known = codes != UNKNOWN
+            standing.right += int((scores.argmax(dim=1)[known] == codes[known]).sum())
+            standing.scored += int(known.sum())
+
+    def _finish_epoch(self) -> None:
+        recipe, standing = self._recipe, self.standing
+        is_last = standing.epoch + 1 == recipe.optim.epochs
+        judgement = None
+        if is_last or (standing.epoch + 1) % recipe.validation.every == 0:
+            judgement = self._judge()
+            if judgement.better_than(standing.best, recipe.validation.best_by):
+                standing.best, standing.best_epoch, standing.stale = judgement, standing.epoch + 1, 0
+                if self._fabric.is_global_zero:
+                    self._folder.save_best(self._judged().state_dict())
+            else:
+                standing.stale += 1
+        record = EpochRecord(
+            epoch=standing.epoch + 1,
+            train_loss=standing.loss_sum / max(1, standing.seen),
+            validation_loss=judgement.loss if judgement else None,
+            train_accuracy=standing.right / standing.scored if standing.scored else None,
+            validation_accuracy=judgement.accuracy if judgement else None,
+            learning_rate=max(float(rate) for rate in self._schedule.get_last_lr()),
+            precision_at_15=judgement.precision_at_15 if judgement else None,
+            mean_average_precision=judgement.mean_average_precision if judgement else None,
+            pictures_per_second=len(self._material.train) / max(standing.epoch_s, 1e-9),
+            seconds=standing.epoch_s,
+        )
+        standing.history.append(record)
+        standing.epoch += 1
+        standing.batch = standing.right = standing.scored = standing.seen = 0
+        standing.loss_sum = standing.epoch_s = 0.0
+        self._reporter.epoch(record, judgement)
+
+    def _judged(self) -> Subject:
+        """What is judged and kept: the average of the weights where one is kept, else the weights."""
+        if self._average is None:
+            return self._subject
+        averaged = self._average.module
+        assert isinstance(averaged, Subject)
+        return averaged
+
+    def _judge(self) -> Judgement:
+        return judge(
+            self._judged(),
+            self._loader.pixels,
+            self._material.validation,
+            self._material.codes,
+            self._material.relevance,
+            device=self._fabric.device,
+            batch=self._recipe.optim.batch,
+            queries=self._recipe.validation.queries,
+            precision=self._fabric.autocast,
+            step=lambda: self._reporter.step(self.standing.pictures),
+        )
+
+    def _save(self) -> None:
+        if not self._fabric.is_global_zero:
+            return
+        moments, optimizer = flat_optimizer(self._optimizer)
+        tensors: Tensors = {
+            **prefixed("subject", self._subject.state_dict()),
+            **prefixed("optimizer", moments),
+            "rng": torch.get_rng_state(),
+        }
+        if self._average is not None:
+            tensors |= prefixed("average", self._average.state_dict())
+        state = {"standing": self.standing.as_json(), "optimizer": optimizer, "schedule": _plain(self._schedule)}
+        self._folder.save(self.standing.epoch * 1_000_000 + self.standing.batch, tensors, state)
+
+
+def _plain(schedule: torch.optim.lr_scheduler.LambdaLR) -> dict[str, Any]:
+    """A schedule's state without its function, which follows from the recipe."""
+    state = {name: value for name, value in schedule.state_dict().items() if name != "lr_lambdas"}
+    return {**state, "lr_lambdas": [None] * len(schedule.lr_lambdas)}

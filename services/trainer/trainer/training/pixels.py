@@ -1,0 +1,144 @@
+"""Decoded pictures, kept: each is read and fitted once, and lies from then on in one file of uint8 at the training
+size, mapped into memory. An epoch reads from it what it would otherwise decode anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from vitrine.catalogs.roots import read_picture
+from vitrine.errors import CatalogRootRefused, ImageRejected, PictureNotFound
+from vitrine.products import Product
+from vitrine.releases import Preprocessing
+from vitrine.vision.preprocess import Preprocessor
+
+Pixels = npt.NDArray[np.uint8]
+_CHUNK: Final = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A product whose picture could not be used."""
+
+    product_id: str
+    kind: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class PixelCache:
+    """`pixels` (N, H, W, 3) uint8, a row for each product that could be read, at `rows` (N,) of the products given."""
+
+    pixels: Pixels
+    rows: npt.NDArray[np.int64]
+    unreadable: tuple[Unreadable, ...]
+
+
+def cached_pixels(
+    products: Sequence[Product],
+    root: Path,
+    rules: Preprocessing,
+    *,
+    folder: Path,
+    step: Callable[[int], None],
+) -> PixelCache:
+    """The pictures of `products` as `rules` fit them, from the file below `folder` where it is there already.
+
+    The file belongs to these products, rules, and sizes and times of the picture files. `step` is told how many are
+    done, and may raise to stop; what was decoded until then is dropped.
+    """
+    name = _key(products, root, rules)
+    data, index = folder / f"{name}.pixels", folder / f"{name}.json"
+    shape = (rules.height_px, rules.width_px, 3)
+    if not index.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        _build(products, root, Preprocessor(rules), data, index, step)
+    kept: dict[str, Any] = json.loads(index.read_text(encoding="utf-8"))
+    rows = np.array(kept["rows"], dtype=np.int64)
+    unreadable = tuple(Unreadable(**one) for one in kept["unreadable"])
+    if not len(rows):
+        return PixelCache(np.empty((0, *shape), dtype=np.uint8), rows, unreadable)
+    mapped = np.memmap(data, dtype=np.uint8, mode="r", shape=(len(rows), *shape))
+    return PixelCache(mapped, rows, unreadable)
+
+
+def _build(
+    products: Sequence[Product],
+    root: Path,
+    preprocessor: Preprocessor,
+    data: Path,
+    index: Path,
+    step: Callable[[int], None],
+) -> None:
+    def read(product: Product) -> Pixels | Unreadable:
+        try:
+            return preprocessor(read_picture(root, product.picture))
+        except ImageRejected as rejected:
+            return Unreadable(product.id, rejected.code, rejected.detail)
+        except (PictureNotFound, CatalogRootRefused) as missing:
+            return Unreadable(product.id, "missing_picture", missing.detail)
+
+    rows: list[int] = []
+    unreadable: list[Unreadable] = []
+    aside = data.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        with aside.open("wb") as file, ThreadPoolExecutor(thread_name_prefix="decode") as pool:
+            done = 0
+            for chunk in _chunks(products):
+                for offset, pixels in enumerate(pool.map(read, chunk)):
+                    if isinstance(pixels, Unreadable):
+                        unreadable.append(pixels)
+                    else:
+                        file.write(pixels.tobytes())
+                        rows.append(done + offset)
+                done += len(chunk)
+                step(done)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(data)
+        aside.write_text(json.dumps({"rows": rows, "unreadable": [asdict(one) for one in unreadable]}), "utf-8")
+        aside.replace(index)  # with it the pixels count
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _chunks(products: Sequence[Product]) -> Iterator[list[Product]]:
+    remaining = iter(products)
+    return iter(lambda: list(islice(remaining, _CHUNK)), [])
+
+
+def _key(products: Sequence[Product], root: Path, rules: Preprocessing) -> str:
+    digest = hashlib.sha256(f"{root}\n{rules.model_dump_json()}\n".encode())
+    for product in products:
+        digest.update(f"{product.id}\t{product.picture}\t{_stamp(root / product.picture)}\n".encode())
+    return digest.hexdigest()[:24]
+
+
+def _stamp(path: Path) -> str:
+    try:
+        found = path.stat()
+    except OSError:
+        return "-"
+    return f"{found.st_size} {found.st_mtime_ns}"
+
+
+def trim_cache(folder: Path, *, keep_bytes: int) -> None:
+    """Remove the caches used longest ago until the rest fits. The newest always stays."""
+    found = sorted(folder.glob("*.pixels"), key=lambda path: path.stat().st_atime, reverse=True)
+    total = 0
+    for number, data in enumerate(found):
+        total += data.stat().st_size
+        if number and total > keep_bytes:
+            data.with_suffix(".json").unlink(missing_ok=True)
+            data.unlink(missing_ok=True)

@@ -1,0 +1,97 @@
+"""The projection of a trained network, chosen on the validation part: every size and whitening a recipe names is fitted
+on the train part, and so is none at all tried, and the one by which validation queries find best is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from trainer.training.examples import Codes, Rows
+from trainer.training.sampling import generator
+from vitrine.recipes import ProjectionRecipe
+from vitrine.vision.projection import Features, Fit, ProjectionArrays, fit_projection, project
+from vitrine.vision.retrieval import equal_labels, rank_metrics
+
+K: Final = 15
+IDENTITY: Final = "identity"
+_VALIDATION_SEED: Final = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """One projection and how it did on validation queries."""
+
+    components: int
+    whiten: bool
+    raw: bool
+    precision_at_15: float
+    mean_average_precision: float
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The projection kept, and all that were tried."""
+
+    fit: Fit
+    whiten: bool
+    kept: Tried
+    tried: tuple[Tried, ...]
+
+
+def identity_fit(dim: int) -> Fit:
+    """No projection: the feature at length 1, as it is."""
+    arrays = ProjectionArrays(
+        mean=np.zeros(dim, dtype=np.float32),
+        components=np.eye(dim, dtype=np.float32),
+        scale=np.ones(dim, dtype=np.float32),
+    )
+    return Fit(arrays=arrays, solver=IDENTITY, explained_variance=1.0)
+
+
+def choose_projection(
+    features: Features,
+    relevance: Codes,
+    *,
+    train: Rows,
+    validation: Rows,
+    recipe: ProjectionRecipe,
+    queries: int,
+    by: str,
+    seed: int,
+    step: Callable[[], None],
+) -> Choice:
+    """`features` (N, dim) and `relevance` (N, A) are those of all examples. Queries come from `validation`, the gallery
+    is `train` and `validation`, so that the test part has no say. Raises ProjectionImpossible where no size can be
+    fitted.
+    """
+    dim = features.shape[1]
+    gallery = np.sort(np.concatenate([train, validation]))
+    chosen = generator(_VALIDATION_SEED).permutation(validation)[:queries]
+    own = np.searchsorted(gallery, chosen)
+    relevant = equal_labels(relevance[chosen], relevance[gallery])
+
+    def judged(fit: Fit, *, whiten: bool, raw: bool) -> tuple[Tried, Fit]:
+        step()
+        vectors = project(fit.arrays, features)
+        found = rank_metrics(vectors[chosen], vectors[gallery], relevant, k=K, exclude=own)
+        components = len(fit.arrays.components)
+        return Tried(components, whiten, raw, found.mean_precision_at_k, found.mean_average_precision), fit
+
+    sizes = sorted({min(size, dim, len(train)) for size in recipe.components})
+    results = [
+        judged(fit_projection(features[train], components=size, whiten=whiten, seed=seed), whiten=whiten, raw=False)
+        for size in sizes
+        for whiten in recipe.whiten
+    ]
+    if recipe.raw:
+        results.append(judged(identity_fit(dim), whiten=False, raw=True))
+    name = by if by == "mean_average_precision" else "precision_at_15"
+    kept, fit = max(results, key=lambda result: getattr(result[0], name))
+    return Choice(fit, kept.whiten, kept, tuple(tried for tried, _ in results))

@@ -1,0 +1,165 @@
+"""From a trained network to a stored release: its figures on the test part, the files that tell how it came about, and
+the release itself.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections import Counter
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from torch import nn
+
+from trainer.reports.history import EpochRecord
+from trainer.reports.report import Queries, write_report
+from trainer.training.evaluating import evaluate
+from trainer.training.examples import UNKNOWN, Classes, Codes, Examples
+from trainer.training.projecting import Choice
+from trainer.training.start import Start
+from trainer.training.terms import Classifier
+from vitrine.catalogs import Catalog
+from vitrine.catalogs.roots import read_picture
+from vitrine.images import decode_image
+from vitrine.recipes import Recipe
+from vitrine.releases import CLASSIFIER_FILE, ReleaseStore
+from vitrine.vision.making import Training, fitted_on, make_release
+from vitrine.vision.projection import project
+from vitrine.vision.retrieval import Vectors
+
+_TEST_QUERIES = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A network at its best, and everything about how it got there. `features` (N, dim) are of all examples."""
+
+    recipe: Recipe
+    catalog: Catalog
+    start: Start
+    backbone: nn.Module
+    examples: Examples
+    classes: Classes
+    relevance: Codes
+    choice: Choice
+    features: Vectors
+    history: list[EpochRecord]
+    best_epoch: int
+    classifier: Classifier | None
+
+
+def publish_trained(trained: Trained, store: ReleaseStore) -> tuple[str, dict[str, float]]:
+    """Evaluate, write the reports and store the release. Returns its id and its figures on the test part."""
+    recipe, choice, examples = trained.recipe, trained.choice, trained.examples
+    train = examples.rows("train")
+    with tempfile.TemporaryDirectory(prefix="vitrine-training-") as made:
+        reports = Path(made, "training")
+        reports.mkdir()
+        metrics = _evaluated(trained, reports)
+        _write_json(reports / "recipe.json", recipe.as_json())
+        _write_json(reports / "parts.json", _parts(examples))
+        _write_json(reports / "projections.json", [tried.as_json() for tried in choice.tried])
+        classifier = None
+        if trained.classifier is not None:
+            classifier = Path(made, CLASSIFIER_FILE)
+            linear = trained.classifier.linear
+            save_file(
+                {"weight": linear.weight.detach().cpu().clone(), "bias": linear.bias.detach().cpu().clone()}, classifier
+            )
+        ids = [examples.products[row].id for row in train]
+        release_id = make_release(
+            store,
+            recipe.name,
+            replace(trained.start.loaded, network=trained.backbone),
+            choice.fit,
+            rules=trained.start.rules,
+            trained_on=fitted_on(trained.catalog.dataset, ids, part="train", seed=recipe.seed),
+            whiten=choice.whiten,
+            random_state=recipe.seed,
+            training=Training(
+                recipe=recipe.as_json(),
+                labels=trained.classes.names,
+                metrics=metrics,
+                parent=trained.start.parent,
+                classifier=classifier,
+                folder=reports,
+            ),
+        )
+    return release_id, metrics
+
+
+def _evaluated(trained: Trained, reports: Path) -> dict[str, float]:
+    examples, choice = trained.examples, trained.choice
+    metrics = {
+        "validation_precision_at_15": round(choice.kept.precision_at_15, 4),
+        "validation_mean_average_precision": round(choice.kept.mean_average_precision, 4),
+    }
+    test = examples.rows("test")
+    truth, predicted = _predictions(trained, test)
+    queries = None
+    if len(test):
+        vectors = project(choice.fit.arrays, trained.features)
+        found = evaluate(vectors, trained.relevance, test, queries=_TEST_QUERIES)
+        metrics |= found.metrics
+        queries = Queries(
+            rows=found.queries,
+            scores=found.average_precision,
+            matches=found.matches,
+            relevant=found.relevant,
+            ids=[product.id for product in examples.products],
+            captions=[_caption(trained, row) for row in range(len(examples))],
+            picture=partial(_picture, trained.catalog, examples),
+        )
+    if truth is not None and predicted is not None and len(truth):
+        metrics["test_accuracy"] = round(float((truth == predicted).mean()), 4)
+    write_report(
+        reports,
+        history=trained.history,
+        best_epoch=trained.best_epoch,
+        truth=truth,
+        predicted=predicted,
+        classes=trained.classes.names,
+        queries=queries,
+    )
+    return metrics
+
+
+def _predictions(trained: Trained, test: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """True and predicted classes of the test part, where the feature is what the classifier looks at."""
+    classifier = trained.classifier
+    if classifier is None or trained.features.shape[1] != classifier.linear.in_features:
+        return None, None
+    known = test[trained.classes.codes[test] != UNKNOWN]
+    with torch.inference_mode():
+        scores = classifier.cpu().logits(torch.from_numpy(trained.features[known]))
+    return trained.classes.codes[known], scores.argmax(dim=1).numpy()
+
+
+def _parts(examples: Examples) -> dict[str, Any]:
+    """Who was in which part, by product id, and how many of each."""
+    parts: dict[str, list[str]] = {}
+    for product, part in zip(examples.products, examples.parts, strict=True):
+        parts.setdefault(part, []).append(product.id)
+    return {"counts": dict(Counter(examples.parts)), "ids": parts}
+
+
+def _caption(trained: Trained, row: int) -> str:
+    code = int(trained.classes.codes[row])
+    return "" if code == UNKNOWN else trained.classes.names[code]
+
+
+def _picture(catalog: Catalog, examples: Examples, product_id: str) -> Image.Image:
+    """Raises ImageRejected or PictureNotFound where it cannot be had any more."""
+    product = next(product for product in examples.products if product.id == product_id)
+    return decode_image(read_picture(catalog.root, product.picture))
+
+
+def _write_json(path: Path, content: object) -> None:
+    path.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")

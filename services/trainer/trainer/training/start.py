@@ -1,0 +1,93 @@
+"""Where a training starts: a model's weights or a release, and what a release brings with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from vitrine.errors import ParameterInvalid, ReleaseCorrupt
+from vitrine.recipes import ModelRecipe
+from vitrine.releases import CLASSIFIER_FILE, Preprocessing, ReleaseStore
+from vitrine.vision.backbones import Loaded, extended, load_backbone, restore_backbone
+from vitrine.vision.models import AuxiliaryEntry, model_entry, model_table
+from vitrine.vision.options import PREPROCESSING_OPTIONS, resolve_options
+
+WEIGHTS_FILE: Final = "weights.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The network before the first step. `labels` and `classifier` are those of the release it came from, if any.
+
+    `trainable` are the names that the recipe's "table" stands for.
+    """
+
+    loaded: Loaded
+    rules: Preprocessing
+    trainable: tuple[str, ...]
+    auxiliary: AuxiliaryEntry | None
+    parent: str | None = None
+    labels: tuple[str, ...] = ()
+    classifier: dict[str, torch.Tensor] | None = None
+
+
+def make_start(recipe: ModelRecipe, *, seed: int, store: ReleaseStore, checked_weights: Callable[[str], str]) -> Start:
+    """Build the network. Raises ModelUnknown, ParameterInvalid, WeightsUnusable, ReleaseNotFound, ReleaseCorrupt."""
+    if recipe.release is not None:
+        return _from_release(recipe, recipe.release, seed, store)
+    assert recipe.model is not None
+    entry = model_entry(recipe.model)
+    options = resolve_options(entry, recipe.options)
+    loaded = load_backbone(entry, weights=checked_weights(recipe.weights), options=options.architecture)
+    loaded = extended(loaded, pooling=recipe.pooling, embedding=recipe.embedding, seed=seed)
+    return Start(loaded, options.preprocessing, entry.trainable, entry.auxiliary)
+
+
+def _from_release(recipe: ModelRecipe, release_id: str, seed: int, store: ReleaseStore) -> Start:
+    manifest = store.manifest(release_id)
+    folder = store.local_folder(release_id)
+    architecture = manifest.architecture
+    loaded = Loaded(
+        network=restore_backbone(architecture, folder / WEIGHTS_FILE),
+        architecture=architecture,
+        weights_source=f"release:{release_id}",
+        weights_source_sha256=manifest.weights.sha256,
+    )
+    if architecture.embedding is None:
+        loaded = extended(loaded, pooling=recipe.pooling, embedding=recipe.embedding, seed=seed)
+    elif recipe.embedding not in (None, architecture.embedding) or recipe.pooling not in (None, architecture.pooling):
+        raise ParameterInvalid(
+            f"the release {release_id!r} has an embedding of {architecture.embedding} components, which training from "
+            "it keeps: leave 'embedding' and 'pooling' out of the recipe"
+        )
+    other = sorted(set(recipe.options) - set(PREPROCESSING_OPTIONS))
+    if other:
+        raise ParameterInvalid(f"the option {other[0]!r} belongs to the architecture, which the release has already")
+    rules = manifest.preprocessing
+    if recipe.options:
+        rules = Preprocessing.model_validate({**rules.model_dump(), **recipe.options})
+    entry = next((one for one in model_table().values() if one.timm == architecture.timm_name), None)
+    return Start(
+        loaded,
+        rules,
+        trainable=() if entry is None else entry.trainable,
+        auxiliary=None if entry is None else entry.auxiliary,
+        parent=release_id,
+        labels=manifest.labels or (),
+        classifier=_classifier(folder / CLASSIFIER_FILE, release_id),
+    )
+
+
+def _classifier(path: object, release_id: str) -> dict[str, torch.Tensor] | None:
+    try:
+        stored: dict[str, torch.Tensor] = load_file(str(path))
+    except FileNotFoundError:
+        return None
+    except (SafetensorError, OSError) as error:
+        raise ReleaseCorrupt(f"the classifier of release {release_id!r} cannot be read: {error}") from error
+    return stored

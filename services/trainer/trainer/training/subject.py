@@ -1,0 +1,105 @@
+"""What is trained: a backbone with its embedding, and the terms of the loss with whatever weights of their own they
+have. Its forward pass goes from pixels to the loss, so that it can be wrapped for several devices as one module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from trainer.training.auxiliary import AuxiliaryHead
+from trainer.training.terms import Classifier, MetricTerm
+from vitrine.recipes import TermRecipe
+from vitrine.releases import Preprocessing
+from vitrine.vision.heads import Embedded
+from vitrine.vision.preprocess import Normalise
+
+
+class Loss(NamedTuple):
+    """The weighted sum, each term's own value, and (N, classes) scores of the label where a term gives them."""
+
+    total: torch.Tensor
+    terms: torch.Tensor
+    scores: torch.Tensor | None
+
+
+@dataclass(frozen=True, slots=True)
+class Weighted:
+    """A term's recipe and the number of its column of codes."""
+
+    recipe: TermRecipe
+    column: int
+
+
+class Subject(nn.Module):
+    """`backbone` maps (N, 3, H, W) to (N, dim). `terms` and `modules` belong together, one of each."""
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        rules: Preprocessing,
+        terms: Sequence[Weighted],
+        modules: Sequence[nn.Module],
+        *,
+        auxiliary: AuxiliaryHead | None = None,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.normalise = Normalise(rules)
+        self.terms = nn.ModuleList(modules)
+        self.auxiliary = auxiliary
+        self._weighted = tuple(terms)
+
+    def forward(self, pixels: torch.Tensor, codes: torch.Tensor, teacher: torch.Tensor | None = None) -> Loss:
+        """(N, H, W, 3) uint8 and (N, columns) int64 in; `teacher` (N, D) are the embeddings to be learned, if any."""
+        feature, embedding = (seen.float() for seen in self.see(pixels))
+        # The loss is computed in full precision: its exponentials and small differences do not survive half.
+        with torch.autocast(pixels.device.type, enabled=False):
+            return self._loss(feature, embedding, codes, teacher)
+
+    def _loss(
+        self, feature: torch.Tensor, embedding: torch.Tensor, codes: torch.Tensor, teacher: torch.Tensor | None
+    ) -> Loss:
+        values = [
+            module(self._seen(weighted, feature, embedding), self._target(weighted, codes, teacher))
+            for weighted, module in zip(self._weighted, self.terms, strict=True)
+        ]
+        total = torch.stack(
+            [one.recipe.weight * value for one, value in zip(self._weighted, values, strict=True)]
+        ).sum()
+        if self.auxiliary is not None and self.training:
+            total = total + self.auxiliary.loss(codes[:, 0])
+        return Loss(total, torch.stack([value.detach().float() for value in values]), self.scores(feature, embedding))
+
+    def scores(self, feature: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor | None:
+        """(N, classes) scores of the label by the first term that gives them."""
+        for weighted, module in zip(self._weighted, self.terms, strict=True):
+            if weighted.column == 0 and isinstance(module, Classifier | MetricTerm):
+                found = module.logits(self._seen(weighted, feature, embedding))
+                if found is not None:
+                    return found
+        return None
+
+    @staticmethod
+    def _seen(weighted: Weighted, feature: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:
+        return feature if weighted.recipe.of == "feature" else embedding
+
+    @staticmethod
+    def _target(weighted: Weighted, codes: torch.Tensor, teacher: torch.Tensor | None) -> torch.Tensor:
+        if weighted.recipe.kind != "distill":
+            return codes[:, weighted.column]
+        assert teacher is not None
+        return teacher
+
+    def see(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The feature and the embedding of a batch; without an embedding they are the same."""
+        batch = self.normalise(pixels)
+        if isinstance(self.backbone, Embedded):
+            feature = self.backbone.backbone(batch)
+            return feature, self.backbone.embedding(feature)
+        feature = self.backbone(batch)
+        return feature, feature

@@ -1,0 +1,41 @@
+"""The `train` job: a recipe and a catalogue in, a release out. Its record says how far it is; its checkpoints let
+another worker go on where this one was killed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trainer.control import JobControl
+from trainer.reading import read_allowed_catalog
+from trainer.settings import Settings
+from trainer.training.checkpoint import writing
+from trainer.training.run import TrainingRun
+from vitrine.jobs import JobRecord, JobStore, Lease
+from vitrine.recipes import parse_recipe
+from vitrine.releases import ReleaseStore
+
+
+class TrainJob:
+    """One run of one job."""
+
+    def __init__(self, record: JobRecord, jobs: JobStore, lease: Lease, settings: Settings) -> None:
+        self._params: dict[str, Any] = record.params
+        self._attempt = record.attempt
+        self._settings = settings
+        self._control = JobControl(record.id, jobs, lease)
+
+    def run(self) -> dict[str, Any]:
+        """Do the work and return the job's result. Raises any error of the tree; JobCancelled where asked to stop."""
+        settings, control = self._settings, self._control
+        recipe = parse_recipe(self._params["recipe"])
+        control.note(f"attempt {self._attempt} begins")
+        control.phase("reading the catalogue")
+        catalog = read_allowed_catalog(self._params, settings, control)
+        store = ReleaseStore(settings.releases_url, cache_dir=settings.releases_cache_dir)
+        folder = settings.work_dir / control.job_id
+        with writing(settings.work_dir):
+            run = TrainingRun(recipe, catalog, store, settings, folder, control)
+            result = run.run()
+        run.clean()
+        return result

@@ -1,0 +1,235 @@
+"""A training recipe: everything that decides what a run of training does, as data. It is written as TOML, travels as
+JSON, is checked once by the search API and once by the trainer, and is kept in the release it made.
+
+The catalogue is not part of it: the same recipe trains on any.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any, Final, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from vitrine.errors import ParameterInvalid
+from vitrine.products import check_attribute_name, check_model_name
+
+OptionValue = str | int | float | bool
+Kind = Literal["classify", "metric", "retrain", "distill"]
+TermKind = Literal[
+    "cross_entropy",
+    "supervised_contrastive",
+    "multi_similarity",
+    "proxy_anchor",
+    "arcface",
+    "cosface",
+    "triplet",
+    "distill",
+]
+BestBy = Literal["precision_at_15", "mean_average_precision", "accuracy", "loss"]
+_MAX_FAULTS_TOLD: Final = 5
+Range = tuple[float, float]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DataRecipe(_Part):
+    """Which products are trained on, and what makes two of them relevant to each other."""
+
+    subset: str | None = Field(default=None, description="A named selection, e.g. fashion-22; all products, if absent")
+    label: str = Field(default="articleType", description="The attribute that is classified, and stratified by")
+    relevance: tuple[str, ...] = Field(
+        default=("articleType",), min_length=1, description="The attributes that relevant products share"
+    )
+    split: Literal["stratified", "official"] = Field(
+        default="stratified", description="60/20/20 within each class, or the parts the dataset comes with"
+    )
+    group: str | None = Field(default=None, description="Products equal in this attribute stay in one part")
+    train_on: tuple[Literal["train", "validation"], ...] = Field(default=("train",), min_length=1)
+    least_pictures: int = Field(default=3, ge=1, description="Classes with fewer pictures are left out")
+
+    @field_validator("label", "group")
+    @classmethod
+    def _attribute(cls, name: str | None) -> str | None:
+        return name if name is None else check_attribute_name(name)
+
+    @field_validator("relevance")
+    @classmethod
+    def _attributes(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(check_attribute_name(name) for name in names)
+
+
+class ModelRecipe(_Part):
+    """The network that is trained, and where it starts: a model's weights, or a release."""
+
+    model: str | None = Field(default=None, max_length=120, description="A model of the table, or timm:NAME")
+    weights: str = Field(default="pretrained", max_length=4096, description="pretrained, seed:N or a safetensors file")
+    release: str | None = Field(default=None, max_length=140, description="The release to start from, for a model's")
+    options: dict[str, OptionValue] = Field(default={}, max_length=32)
+    pooling: Literal["gem"] | None = None
+    embedding: int | None = Field(default=None, ge=2, le=4096, description="Components of a learned embedding")
+    trainable: Literal["all", "table"] | tuple[str, ...] = Field(
+        default="all", description="all; table: what the model table names; or module names. All else stays frozen"
+    )
+    frozen: tuple[str, ...] = Field(default=(), description="Module names that stay frozen, before `trainable`")
+
+    @model_validator(mode="after")
+    def _one_start(self) -> Self:
+        if (self.model is None) == (self.release is None):
+            raise ValueError("name either a model or a release to start from")
+        return self
+
+
+class TermRecipe(_Part):
+    """One term of the loss."""
+
+    kind: TermKind
+    weight: float = Field(default=1.0, gt=0)
+    on: tuple[str, ...] | None = Field(
+        default=None, min_length=1, description="The attributes whose combination is the class; the label, if absent"
+    )
+    of: Literal["feature", "embedding"] = Field(
+        default="embedding", description="What is looked at: the network's output, or what its embedding starts from"
+    )
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    options: dict[str, OptionValue] = Field(default={}, description="Parameters of the loss, e.g. temperature")
+
+
+class OptimRecipe(_Part):
+    """How long, and by what steps."""
+
+    epochs: int = Field(default=10, ge=1, le=10_000)
+    batch: int = Field(default=64, ge=2, le=4096, description="Pictures in one pass")
+    accumulate: int = Field(default=1, ge=1, le=1024, description="Passes before a step")
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    learning_rate: float = Field(default=1e-3, gt=0, description="At its highest")
+    backbone_rate: float = Field(default=1.0, ge=0, description="Share of it for what was trained before")
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    weight_decay: float = Field(default=0.01, ge=0)
+    schedule: Literal["constant", "cosine", "one-cycle"] = "cosine"
+    warmup: float = Field(default=0.05, ge=0, lt=1, description="Share of the steps on which the rate rises")
+    clip_norm: float | None = Field(default=None, gt=0)
+    ema: float | None = Field(default=None, gt=0, lt=1, description="Decay of the average of the weights, if kept")
+    train_norm: bool = Field(default=True, description="Whether batch normalisation follows the batches")
+
+
+class SamplerRecipe(_Part):
+    """In which proportion classes come. `classes` and `per_class` make each batch of P x K pictures."""
+
+    balance: float = Field(default=0.0, ge=0, le=1, description="0: as they are; 1: every class equally often")
+    classes: int | None = Field(default=None, ge=2)
+    per_class: int | None = Field(default=None, ge=2)
+
+    @model_validator(mode="after")
+    def _both(self) -> Self:
+        if (self.classes is None) != (self.per_class is None):
+            raise ValueError("classes and per_class belong together")
+        return self
+
+
+class AugmentRecipe(_Part):
+    """How a picture is changed each time it is seen. A 0 leaves it be."""
+
+    crop: Range | None = Field(default=None, description="Share of the picture's area that is kept, from and to")
+    crop_ratio: Range = Field(default=(0.8, 1.25), description="How far the cut's form may leave the input's")
+    flip: float = Field(default=0.0, ge=0, le=1)
+    shrink: float = Field(default=1.0, gt=0, le=1, description="Least size of the garment in its frame")
+    shift: float = Field(default=0.0, ge=0, le=0.5, description="Most of a side by which it is moved")
+    rotate_degrees: float = Field(default=0.0, ge=0, le=180)
+    perspective: float = Field(default=0.0, ge=0, lt=1, description="Most of half a side by which corners are moved")
+    brightness: float = Field(default=0.0, ge=0, lt=1)
+    contrast: float = Field(default=0.0, ge=0, lt=1)
+    saturation: float = Field(default=0.0, ge=0, lt=1)
+    hue: float = Field(default=0.0, ge=0, le=0.5)
+    tint: float = Field(default=0.0, ge=0, lt=1, description="Most by which a channel is scaled, as by coloured light")
+    grey: float = Field(default=0.0, ge=0, le=1)
+    blur: float = Field(default=0.0, ge=0, le=1)
+    noise: float = Field(default=0.0, ge=0, le=1, description="Most deviation of added noise")
+    erase: float = Field(default=0.0, ge=0, le=1, description="How often a rectangle is hidden")
+    erase_area: Range = (0.02, 0.2)
+    background: float = Field(default=0.0, ge=0, le=1, description="How often the white background is replaced")
+
+
+class ValidationRecipe(_Part):
+    """How an epoch is judged, and when to stop."""
+
+    best_by: BestBy = "precision_at_15"
+    queries: int = Field(default=600, ge=1, le=100_000)
+    every: int = Field(default=1, ge=1, description="Epochs between two validations; the last is always validated")
+    patience: int | None = Field(default=None, ge=1, description="Validations without gain after which to stop")
+
+
+class ProjectionRecipe(_Part):
+    """The projections tried on the validation part, the best of which the release gets."""
+
+    components: tuple[int, ...] = Field(default=(20, 32, 64, 128), min_length=1)
+    whiten: tuple[bool, ...] = Field(default=(False, True), min_length=1)
+    raw: bool = Field(default=True, description="Whether no projection at all is tried too")
+
+
+class Recipe(_Part):
+    """A whole recipe."""
+
+    kind: Kind
+    name: str = Field(description="The model's name in releases, aliases and searches")
+    seed: int = Field(default=0, ge=0, le=2**31 - 1)
+    data: DataRecipe = DataRecipe()
+    model: ModelRecipe
+    terms: tuple[TermRecipe, ...] = Field(default=(), description="The loss; the kind's own, if absent")
+    teacher: str | None = Field(default=None, max_length=140, description="distill: the release that is learned from")
+    optim: OptimRecipe = OptimRecipe()
+    sampler: SamplerRecipe = SamplerRecipe()
+    augment: AugmentRecipe = AugmentRecipe()
+    validation: ValidationRecipe = ValidationRecipe()
+    projection: ProjectionRecipe = ProjectionRecipe()
+
+    @field_validator("name")
+    @classmethod
+    def _model_name(cls, name: str) -> str:
+        return check_model_name(name)
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.kind == "distill" and self.teacher is None:
+            raise ValueError("distill needs a teacher: the id of the release that is learned from")
+        if self.kind != "distill" and self.teacher is not None:
+            raise ValueError("only distill has a teacher")
+        if self.kind == "retrain" and self.model.release is None:
+            raise ValueError("retrain starts from a release: set model.release")
+        return self
+
+    def as_json(self) -> dict[str, Any]:
+        """The recipe as JSON, every default written out."""
+        return self.model_dump(mode="json")
+
+
+def parse_recipe(content: dict[str, Any]) -> Recipe:
+    """A recipe out of parsed TOML or JSON. Raises ParameterInvalid, naming each field that is wrong."""
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(map(str, fault['loc'])) or 'recipe'}: {fault['msg']}"
+            for fault in error.errors()[:_MAX_FAULTS_TOLD]
+        )
+        raise ParameterInvalid(f"the recipe is not valid: {faults}") from error
+
+
+def read_recipe(path: Path) -> tuple[Recipe, dict[str, Any]]:
+    """A recipe file: the recipe, and its `catalog` table (dataset, reader, root, limit), empty where it has none.
+
+    Raises ParameterInvalid where the file is not there, is no TOML or no recipe.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ParameterInvalid(f"the recipe {path} cannot be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ParameterInvalid(f"the recipe {path} is not TOML: {error}") from error
+    catalog = content.pop("catalog", {})
+    if not isinstance(catalog, dict):
+        raise ParameterInvalid(f"the recipe {path} has a 'catalog' that is no table")
+    return parse_recipe(content), catalog

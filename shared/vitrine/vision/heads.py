@@ -1,0 +1,52 @@
+"""What training may put behind a backbone: another pooling of its last map, and a learned embedding."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from vitrine.errors import ParameterInvalid
+
+Pooling = Literal["gem"]
+_LEAST = 1e-6
+
+
+class GeM(nn.Module):
+    """Generalised mean over the last map, with a learned exponent: 1 is the mean, infinity the maximum (Radenovic et
+    al., "Fine-tuning CNN Image Retrieval with No Human Annotation", TPAMI 2018). (N, C, H, W) in, (N, C) out.
+    """
+
+    def __init__(self, exponent: float = 3.0) -> None:
+        super().__init__()
+        self.exponent = nn.Parameter(torch.tensor(exponent))
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        powers = maps.float().clamp(min=_LEAST).pow(self.exponent)
+        return powers.mean(dim=(2, 3)).pow(1.0 / self.exponent)
+
+
+class Embedded(nn.Module):
+    """A backbone and a linear embedding of its feature: (N, 3, H, W) in, (N, embedding) out, of any length."""
+
+    def __init__(self, backbone: nn.Module, raw_dim: int, embedding: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.embedding = nn.Linear(raw_dim, embedding, bias=False)
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return functional.linear(self.backbone(pixels), self.embedding.weight)
+
+
+def extend(network: nn.Module, *, raw_dim: int, pooling: Pooling | None, embedding: int | None) -> nn.Module:
+    """Give a backbone of `raw_dim` components its pooling and its embedding, where asked for.
+
+    Their weights are torch's own start values. Raises ParameterInvalid where the network's pooling cannot be replaced.
+    """
+    if pooling == "gem":
+        if not isinstance(getattr(network, "global_pool", None), nn.Module):
+            raise ParameterInvalid("the pooling of this network cannot be replaced: leave 'pooling' out")
+        network.global_pool = GeM()
+    return network if embedding is None else Embedded(network, raw_dim, embedding)
