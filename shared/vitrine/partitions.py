@@ -1,7 +1,7 @@
 """The parts of a whole dataset at once: 60/20/20 within each class, or as the dataset's authors divided it.
 
 `vitrine.splits` decides for one product alone; here the parts depend on which other products there are, and in return
-every class has its shares exactly.
+every class has its shares exactly, or as nearly as groups that stay together allow.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ def stratified_split(
     Which product goes where follows from the seed, the dataset and the id alone, not from the order of the products.
     A value of three products or more has one in each part; one of fewer is all train. With `group`, say `itemId`, all
     products of one group are in one part, so that no garment is both learnt and asked for: a group goes with its
-    commonest value, and whole groups are dealt out so that the numbers of products come near the shares. Products
-    without one of the attributes are left out. Raises ParameterInvalid where no product has an attribute, or where the
-    products are of several datasets.
+    commonest value, whole groups are dealt out so that the numbers of products come near the shares, and it is three
+    groups that a value needs. Products without one of the attributes are left out. Raises ParameterInvalid where no
+    product has an attribute, or where the products are of several datasets.
     """
     known = _one_dataset(products)
     for name in (attribute, group):
@@ -135,10 +135,10 @@ def _divided(sizes: Mapping[AttributeValue, int], *, dataset: str, seed: int) ->
     ends = list(accumulate(sizes[key] for key in rest))
     share = min(share, ends[-1] / 2)
     # Laid end to end, a unit is in the part that its middle lies in; for units of one product the shares are exact.
+    # Train is never empty: it has a unit above the share, or where there is none the last unit, which lies beyond both.
     middles = [end - sizes[key] / 2 for key, end in zip(rest, ends, strict=True)]
-    most = len(rest) if parts else len(rest) - 1  # train has one too
-    tests_from = min(max(bisect_left(middles, share), 1), most - 1)
-    train_from = min(max(bisect_left(middles, 2 * share), tests_from + 1), most)
+    tests_from = max(bisect_left(middles, share), 1)
+    train_from = max(bisect_left(middles, 2 * share), tests_from + 1)
     for at, key in enumerate(rest):
         parts[key] = "validation" if at < tests_from else "test" if at < train_from else "train"
     return parts

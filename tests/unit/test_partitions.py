@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -16,6 +17,7 @@ from vitrine.products import AttributeValue, Product
 from vitrine.splits import Part
 
 KINDS = {"Shirts": 3, "Heels": 5}
+SHARES: dict[Part, float] = {"train": 0.6, "validation": 0.2, "test": 0.2}
 
 
 def product(product_id: str, **attributes: AttributeValue) -> Product:
@@ -122,7 +124,7 @@ def test_the_pictures_of_one_item_stay_together_and_their_numbers_come_near_the_
     assert all(len(found) == 1 for found in parts_of_items(products, parts).values())
     for members in kinds.values():
         counts = Counter(parts[each.id] for each in members)
-        for part, share in (("train", 0.6), ("validation", 0.2), ("test", 0.2)):
+        for part, share in SHARES.items():
             assert abs(counts[part] - share * len(members)) <= 7, "the largest item has seven pictures"
 
 
@@ -139,6 +141,18 @@ def test_an_item_with_most_of_the_pictures_is_learnt_and_every_part_has_an_item(
     assert set.union(*found.values()) == {"train", "validation", "test"}
     learnt = [size for item, size in enumerate(sizes) if found[f"Shirts-{item}"] == {"train"}]
     assert max(learnt) == max(sizes)
+
+
+def test_what_the_largest_items_leave_is_for_validation_and_test_alike() -> None:
+    counts = Counter(by_item(of_items([1, 1, 1, 90, 1, 1, 1])).values())
+    assert counts == {"train": 90, "validation": 3, "test": 3}
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_however_the_sizes_fall_every_part_has_an_item(seed: int) -> None:
+    random = Random(seed)
+    products = of_items(random.choices([1, 1, 2, 3, 8, 30], k=random.randint(3, 9)))
+    assert set(by_item(products, seed=seed).values()) == {"train", "validation", "test"}
 
 
 def test_a_kind_of_two_items_is_for_training() -> None:
@@ -185,6 +199,10 @@ def test_a_tenth_of_the_in_shop_training_items_is_for_validation() -> None:
 @pytest.mark.parametrize(("items", "held_out"), [(1, 0), (2, 1), (9, 1), (14, 1), (15, 2)])
 def test_few_training_items_still_leave_one_for_validation(items: int, held_out: int) -> None:
     assert Counter(official_split(in_shop(items, views=1)).values())["validation"] == held_out
+
+
+def test_a_training_picture_of_no_item_stays_in_training() -> None:
+    assert official_split([*in_shop(20), product("bare", partition="train")])["bare"] == "train"
 
 
 def test_where_the_authors_made_a_validation_part_no_item_is_held_out() -> None:

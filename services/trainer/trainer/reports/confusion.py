@@ -11,8 +11,9 @@ import matplotlib
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm, Normalize
+from matplotlib.colors import LogNorm, Normalize, PowerNorm
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.ticker import FuncFormatter
 
 from trainer.reports.files import write_json, write_png
@@ -22,6 +23,7 @@ from trainer.reports.style import (
     INK,
     LABEL_PT,
     PAPER,
+    POINTS_PER_INCH,
     RULE,
     TITLE_PT,
     fitted,
@@ -43,6 +45,7 @@ _MATRIX_IN: Final = 15.5  # the side of a matrix of many classes, whose cells be
 _NARROWEST_MATRIX_IN: Final = 2.6
 _NUMBERED_CELL_IN: Final = 0.3
 _NARROWEST_LABEL_IN: Final = 0.1
+_SMALLEST_LABEL_PT: Final = 4.5
 _WIDEST_LABEL_IN: Final = 2.2
 _MARGIN_IN: Final = 0.35
 _HEAD_IN: Final = 0.6
@@ -102,28 +105,33 @@ def normalised(counts: Counts) -> Shares:
 
 def draw_counts(counts: Counts, labels: Sequence[str]) -> Figure:
     """Colours on a logarithmic scale, so that a few mistakes show beside thousands of hits; 0 stays white."""
+    most = max(2, int(counts.max()))
+    # Powers of ten, and the largest count where it is clear of the last of them.
+    powers = [10**power for power in range(len(str(most)))]
     return _draw(
         np.where(counts > 0, counts.astype(np.float64), np.nan),
         labels,
         title="Confusion, in pictures",
-        norm=LogNorm(1, max(2, int(counts.max()))),
+        norm=LogNorm(1, most),
         blank=PAPER,
         numbers=np.where(counts > 0, counts.astype(str), ""),
+        ticks=[*powers, most] if most >= 2 * powers[-1] else powers,
         tick="{:,.0f}",
     )
 
 
 def draw_normalised(counts: Counts, labels: Sequence[str]) -> Figure:
-    """Shares of each row in percent; grey is the row of a class that never occurs."""
+    """Shares of each row in percent, the small ones drawn out; grey is the row of a class that never occurs."""
     percent = 100 * normalised(counts)
     numbers = np.where(percent >= 0.5, np.char.mod("%.0f", np.nan_to_num(percent)), "")
     return _draw(
         percent,
         labels,
         title="Confusion, in percent of the true class",
-        norm=Normalize(0, 100),
+        norm=PowerNorm(0.5, 0, 100),
         blank=BLANK,
         numbers=numbers,
+        ticks=(0, 1, 5, 20, 50, 100),
         tick="{:.0f} %",
     )
 
@@ -136,6 +144,7 @@ def _draw(
     norm: Normalize,
     blank: str,
     numbers: npt.NDArray[np.str_],
+    ticks: Sequence[int],
     tick: str,
 ) -> Figure:
     """The matrix at a size that follows from its cells, margins as wide as the labels."""
@@ -143,15 +152,17 @@ def _draw(
     cell_in = min(_WIDEST_CELL_IN, _MATRIX_IN / size)
     side_in = max(size * cell_in, _NARROWEST_MATRIX_IN)
     cell_in = side_in / size
-    label_pt = min(LABEL_PT, max(4.5, cell_in * 72 * 0.62))
+    label_pt = min(LABEL_PT, max(_SMALLEST_LABEL_PT, 0.62 * cell_in * POINTS_PER_INCH))
     shown = [fitted(label, label_pt, _WIDEST_LABEL_IN) for label in labels]
     label_in = max(width_in(label, label_pt) for label in shown) + 0.45
     width, height = label_in + side_in + _BAR_SPACE_IN, _HEAD_IN + side_in + label_in
-    width = max(width, _MARGIN_IN * 2 + width_in(title, TITLE_PT) * 1.15)
+    width = max(width, _MARGIN_IN * 2 + width_in(title, TITLE_PT, bold=True))
     figure = new_figure(width, height)
     axes = figure.add_axes((label_in / width, label_in / height, side_in / width, side_in / height))
     colours = matplotlib.colormaps["Blues"].with_extremes(bad=blank)
-    drawn = axes.imshow(np.ma.masked_invalid(values), cmap=colours, norm=norm, interpolation="nearest", aspect="auto")
+    drawn = axes.imshow(
+        np.ma.masked_invalid(values), cmap=colours, norm=norm, origin="upper", interpolation="nearest", aspect="auto"
+    )
     _label(axes, shown, label_pt, every=math.ceil(_NARROWEST_LABEL_IN / cell_in))
     if cell_in >= _NUMBERED_CELL_IN:
         _number(axes, values, numbers, norm)
@@ -161,19 +172,21 @@ def _draw(
         color=INK,
         va="center",
     )
-    left = (label_in + side_in + 0.18) / width
     bar_in = min(side_in, 4.0)
-    bar = figure.colorbar(
-        drawn,
-        cax=figure.add_axes((left, (label_in + side_in - bar_in) / height, _BAR_IN / width, bar_in / height)),
-        format=FuncFormatter(lambda value, _: tick.format(value)),
-    )
-    bar.outline.set_visible(False)
-    bar.ax.minorticks_off()
-    bar.ax.tick_params(colors=FAINT_INK, length=2)
-    for text in bar.ax.get_yticklabels():
-        text.set_fontproperties(font(LABEL_PT - 1))
+    left, bottom = label_in + side_in + 0.18, label_in + side_in - bar_in
+    bar_axes = figure.add_axes((left / width, bottom / height, _BAR_IN / width, bar_in / height))
+    _explain_colours(figure, drawn, bar_axes, ticks, tick)
     return figure
+
+
+def _explain_colours(figure: Figure, drawn: AxesImage, axes: Axes, ticks: Sequence[int], tick: str) -> None:
+    words = FuncFormatter(lambda value, _: tick.format(value))
+    bar = figure.colorbar(drawn, cax=axes, ticks=list(ticks), format=words)
+    bar.outline.set_visible(False)
+    axes.minorticks_off()
+    axes.tick_params(colors=FAINT_INK, length=2)
+    for text in axes.get_yticklabels():
+        text.set_fontproperties(font(LABEL_PT - 1))
 
 
 def _label(axes: Axes, labels: Sequence[str], size_pt: float, *, every: int) -> None:

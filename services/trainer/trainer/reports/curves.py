@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
 from trainer.reports.files import write_json, write_png
 from trainer.reports.history import EpochRecord, history_document
@@ -101,10 +101,11 @@ def _draw_rates(axes: Axes, records: Sequence[EpochRecord]) -> None:
     if min(rates) > 0 and max(rates) / min(rates) > _WIDE_RANGE:
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(numticks=8))
-        axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0e}"))
+        axes.minorticks_off()
     else:
         axes.set_ylim(0, (max(rates) or 1.0) * 1.08)
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
 def _title(axes: Axes, title: str) -> None:
@@ -141,7 +142,8 @@ def _mark_epochs(axes: Axes, records: Sequence[EpochRecord], best_epoch: int | N
             color=FAINT_INK,
             linewidth=0.9,
             linestyle=(0, (4, 3)),
-            label=f"best epoch, {best_epoch}",
+            # Named once, where there is room.
+            label=f"best epoch, {best_epoch}" if axes is axes.figure.axes[0] else "",
             zorder=1,
         )
     axes.set_xlim(records[0].epoch - 0.5, records[-1].epoch + 0.5)
@@ -153,7 +155,6 @@ def _mark_epochs(axes: Axes, records: Sequence[EpochRecord], best_epoch: int | N
 
 def _explain(axes: Axes) -> None:
     handles, labels = axes.get_legend_handles_labels()
-    # The best epoch is named once, where there is room.
     shown = [(handle, label) for handle, label in zip(handles, labels, strict=True) if label]
     if not shown:
         return
@@ -161,7 +162,7 @@ def _explain(axes: Axes) -> None:
         *zip(*shown, strict=True),
         loc="lower left",
         bbox_to_anchor=(-0.02, 1.0),
-        ncols=3,
+        ncols=2 if len(shown) > 3 else 3,
         frameon=False,
         prop=font(LABEL_PT - 1),
         handlelength=1.6,

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 
@@ -18,8 +19,9 @@ def write_json(path: Path, document: object, *, indent: int | None = 2) -> None:
 
 def write_png(path: Path, figure: Figure) -> None:
     """The figure as it is, at its own resolution. The PNG names neither the program nor the time."""
-    metadata = {"Software": None}
-    _write_aside(path, lambda aside: figure.savefig(aside, format="png", dpi="figure", metadata=metadata))
+    # Not figure.savefig, which heeds the process's settings for saving.
+    canvas = FigureCanvasAgg(figure)
+    _write_aside(path, lambda aside: canvas.print_png(aside, metadata={"Software": None}))
 
 
 def _write_aside(path: Path, write: Callable[[Path], object]) -> None:

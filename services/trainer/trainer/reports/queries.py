@@ -4,7 +4,6 @@ and wrong ones in red. A picture that cannot be had leaves a grey tile.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -44,65 +43,75 @@ class Queries:
     score_name: str = "average precision"
 
 
-def write_queries(folder: Path, queries: Queries, *, shown: int = 8, matches: int = 8) -> list[str]:
+def write_queries(
+    folder: Path, queries: Queries, *, shown: int = 8, matches: int = 8, per_caption: int = 2
+) -> list[str]:
     """Write the two sheets of at most `shown` queries and queries.json, and return their names. Where no query was
-    scored there is no sheet.
+    scored there is no sheet. See `choose_best_and_worst` for `per_caption`.
     """
-    best, worst = choose_best_and_worst(queries, shown)
+    best, worst = choose_best_and_worst(queries, shown, per_caption=per_caption)
+    tiles = _Tiles(queries)
     names = []
-    unreadable: set[str] = set()
     for file, title, chosen in ((BEST_FILE, "Best queries", best), (WORST_FILE, "Worst queries", worst)):
         if chosen:
-            rows = [_row(queries, place, matches, unreadable) for place in chosen]
-            write_png(folder / file, draw_sheet(f"{title}, by {queries.score_name}", rows))
+            rows = [_row(queries, tiles, place, matches) for place in chosen]
+            heading = f"{title} by {queries.score_name}, at most {per_caption} of a kind"
+            write_png(folder / file, draw_sheet(heading, rows))
             names.append(file)
+    scored = int(np.isfinite(queries.scores).sum())
     document = {
         "score": queries.score_name,
-        "scored": int(np.isfinite(queries.scores).sum()),
-        "left_out": int((~np.isfinite(queries.scores)).sum()),
+        "scored": scored,
+        "left_out": len(queries.scores) - scored,
+        "per_caption": per_caption,
         "best": [_entry(queries, place, matches) for place in best],
         "worst": [_entry(queries, place, matches) for place in worst],
-        "unreadable": sorted(unreadable),
+        "unreadable": tiles.unreadable,
     }
     write_json(folder / QUERIES_FILE, document)
     return [*names, QUERIES_FILE]
 
 
-def choose_best_and_worst(queries: Queries, count: int) -> tuple[list[int], list[int]]:
+def choose_best_and_worst(queries: Queries, count: int, *, per_caption: int) -> tuple[list[int], list[int]]:
     """The places of the queries with the highest and with the lowest scores, the extreme one first.
 
-    Of equal scores, which the best often have, each caption comes once before any comes twice.
+    Only so many of each are of the same caption, so that one easy class does not fill the sheet, unless there are not
+    enough others. Equal scores stay in their order.
     """
-    seen: Counter[tuple[float, str]] = Counter()
-    ranked: list[tuple[float, int, int]] = []
-    for place, (row, score) in enumerate(zip(queries.rows, queries.scores, strict=True)):
-        if math.isfinite(score):
-            key = (float(score), queries.captions[row])
-            ranked.append((float(score), seen[key], place))
-            seen[key] += 1
-    best = sorted(ranked, key=lambda one: (-one[0], one[1], one[2]))[:count]
-    worst = sorted(ranked)[:count]
-    return [place for *_, place in best], [place for *_, place in worst]
+    places = np.flatnonzero(np.isfinite(queries.scores))
+    scores = queries.scores[places]
+    best = places[np.argsort(-scores, kind="stable")].tolist()
+    worst = places[np.argsort(scores, kind="stable")].tolist()
+    return _varied(queries, best, count, per_caption), _varied(queries, worst, count, per_caption)
 
 
-def _row(queries: Queries, place: int, matches: int, unreadable: set[str]) -> Row:
-    def tile(row: int, *, right: bool | None = None) -> Tile:
-        product_id = queries.ids[row]
-        picture = _picture(queries.picture, product_id)
-        if picture is None:
-            unreadable.add(product_id)
-        return Tile(picture, queries.captions[row], right=right)
-
-    return Row(
-        query=tile(int(queries.rows[place])),
-        score=f"{queries.scores[place]:.3f}",
-        matches=tuple(tile(row, right=right) for row, right in _matches(queries, place, matches)),
-    )
+def _varied(queries: Queries, ranked: list[int], count: int, per_caption: int) -> list[int]:
+    taken: Counter[str] = Counter()
+    first: list[int] = []
+    spare: list[int] = []
+    for rank, place in enumerate(ranked):
+        caption = queries.captions[queries.rows[place]]
+        (first if taken[caption] < per_caption else spare).append(rank)
+        taken[caption] += 1
+    return [ranked[rank] for rank in sorted([*first, *spare][:count])]
 
 
-def _matches(queries: Queries, place: int, count: int) -> list[tuple[int, bool]]:
-    found = zip(queries.matches[place, :count], queries.relevant[place, :count], strict=True)
-    return [(int(row), bool(right)) for row, right in found if row >= 0]
+class _Tiles:
+    """The tiles of products, each picture fetched once."""
+
+    def __init__(self, queries: Queries) -> None:
+        self._queries = queries
+        self._pictures: dict[str, Image.Image | None] = {}
+
+    @property
+    def unreadable(self) -> list[str]:
+        return sorted(product_id for product_id, picture in self._pictures.items() if picture is None)
+
+    def tile(self, row: int, *, right: bool | None = None) -> Tile:
+        product_id = self._queries.ids[row]
+        if product_id not in self._pictures:
+            self._pictures[product_id] = _picture(self._queries.picture, product_id)
+        return Tile(self._pictures[product_id], self._queries.captions[row], right=right)
 
 
 def _picture(picture: Picture, product_id: str) -> Image.Image | None:
@@ -111,6 +120,19 @@ def _picture(picture: Picture, product_id: str) -> Image.Image | None:
     except Exception as error:  # hours of training are not to be lost for the sake of a drawing
         get_logger("reports").warning("picture_failure", product=product_id, error=f"{type(error).__name__}: {error}")
         return None
+
+
+def _row(queries: Queries, tiles: _Tiles, place: int, matches: int) -> Row:
+    return Row(
+        query=tiles.tile(int(queries.rows[place])),
+        score=f"{queries.scores[place]:.3f}",
+        matches=tuple(tiles.tile(row, right=right) for row, right in _matches(queries, place, matches)),
+    )
+
+
+def _matches(queries: Queries, place: int, count: int) -> list[tuple[int, bool]]:
+    found = zip(queries.matches[place, :count], queries.relevant[place, :count], strict=True)
+    return [(int(row), bool(right)) for row, right in found if row >= 0]
 
 
 def _entry(queries: Queries, place: int, matches: int) -> dict[str, Any]:

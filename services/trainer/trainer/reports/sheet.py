@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -38,6 +40,7 @@ _CAPTION_PX: Final = 46
 _MARGIN_PX: Final = 30
 _HEAD_PX: Final = 62
 _QUERY_GAP_PX: Final = 46
+_WORD_GAP_PX: Final = 24
 _RIGHT: Final = "\N{CHECK MARK} "
 _WRONG: Final = "\N{BALLOT X} "
 _LEGEND: Final = ((GOOD, f"{_RIGHT}relevant"), (BAD, f"{_WRONG}not relevant"))
@@ -61,9 +64,10 @@ class Row:
     matches: tuple[Tile, ...]
 
 
-def draw_sheet(title: str, rows: list[Row]) -> Figure:
+def draw_sheet(title: str, rows: Sequence[Row]) -> Figure:
+    """As wide as the longest row needs. There is at least one row."""
     columns = max(1, *(len(row.matches) for row in rows))
-    width_px = max(_left(columns) + _TILE_PX + _MARGIN_PX, 640)
+    width_px = max(_left(columns) + _TILE_PX + _MARGIN_PX, _head_width_px(title))
     height_px = _HEAD_PX + len(rows) * _row_px() + _MARGIN_PX - _GAP_PX
     figure = new_figure(width_px / DPI, height_px / DPI)
     axes = figure.add_axes((0, 0, 1, 1))
@@ -89,13 +93,19 @@ def _left(column: int) -> int:
     return _MARGIN_PX + column * (_TILE_PX + _GAP_PX) + (_QUERY_GAP_PX - _GAP_PX if column else 0)
 
 
+def _head_width_px(title: str) -> int:
+    words_in = sum(width_in(words, LABEL_PT) for _, words in _LEGEND)
+    words_in += width_in(title, TITLE_PT, bold=True)
+    return 2 * _MARGIN_PX + math.ceil(words_in * DPI) + len(_LEGEND) * _WORD_GAP_PX
+
+
 def _draw_head(axes: Axes, title: str, width_px: int) -> None:
     middle = _HEAD_PX / 2
     axes.text(_MARGIN_PX, middle, title, fontproperties=font(TITLE_PT, bold=True), color=INK, va="center")
     right = float(width_px - _MARGIN_PX)
     for colour, words in reversed(_LEGEND):
         axes.text(right, middle, words, fontproperties=font(LABEL_PT), color=colour, va="center", ha="right")
-        right -= width_in(words, LABEL_PT) * DPI + 24
+        right -= width_in(words, LABEL_PT) * DPI + _WORD_GAP_PX
 
 
 def _draw_tile(axes: Axes, tile: Tile, *, left: int, top: int) -> None:
@@ -103,10 +113,14 @@ def _draw_tile(axes: Axes, tile: Tile, *, left: int, top: int) -> None:
     axes.imshow(
         _framed(tile.picture),
         extent=(left, left + _TILE_PX, top + _TILE_PX, top),
+        origin="upper",
         interpolation="nearest",
         aspect="auto",
         zorder=1,
     )
+    if tile.picture is None:
+        middle = (left + _TILE_PX / 2, top + _TILE_PX / 2)
+        axes.text(*middle, "no picture", fontproperties=font(SMALL_PT), color=FAINT_INK, va="center", ha="center")
     line_px = 2 if tile.right is None else _FRAME_PX
     inset, side = line_px / 2, _TILE_PX - line_px
     axes.add_patch(

@@ -1,6 +1,6 @@
 """How every drawing of a report looks: its colours, its type, and words that are sure to fit and to be drawn.
 
-Figures are made on their own canvas; neither pyplot nor any other state of the process is touched.
+Figures are made without pyplot, whose state belongs to the whole process.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from functools import cache
 from typing import Final
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.textpath import text_to_path
@@ -35,11 +34,9 @@ _MISSING: Final = "\N{REPLACEMENT CHARACTER}"
 _ELLIPSIS: Final = "\N{HORIZONTAL ELLIPSIS}"
 
 
-def new_figure(width_in: float, height_in: float, *, dpi: int = DPI) -> Figure:
-    """An empty white figure with a canvas of its own."""
-    figure = Figure(figsize=(width_in, height_in), dpi=dpi, facecolor=PAPER)
-    FigureCanvasAgg(figure)
-    return figure
+def new_figure(width_in: float, height_in: float) -> Figure:
+    """An empty white figure."""
+    return Figure(figsize=(width_in, height_in), dpi=DPI, facecolor=PAPER)
 
 
 def font(size_pt: float, *, bold: bool = False) -> FontProperties:
@@ -62,9 +59,9 @@ def drawable(text: str) -> str:
     return "".join(char if ord(char) in glyphs else _MISSING for char in " ".join(text.split()))
 
 
-def width_in(text: str, size_pt: float) -> float:
+def width_in(text: str, size_pt: float, *, bold: bool = False) -> float:
     """How wide the text is drawn, in inches."""
-    points: float = text_to_path.get_text_width_height_descent(text, font(size_pt), ismath=False)[0]
+    points: float = text_to_path.get_text_width_height_descent(text, font(size_pt, bold=bold), ismath=False)[0]
     return points / POINTS_PER_INCH
 
 

@@ -25,12 +25,12 @@ _QUERY_SEED = 600
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """`loss` and `accuracy` are None where no term scores classes."""
+    """`loss` and `accuracy` are None where no term scores classes, the others where no query has anything to find."""
 
     loss: float | None
     accuracy: float | None
-    precision_at_15: float
-    mean_average_precision: float
+    precision_at_15: float | None
+    mean_average_precision: float | None
 
     def better_than(self, other: Judgement | None, by: BestBy) -> bool:
         if other is None:
@@ -82,6 +82,6 @@ def judge(
     return Judgement(
         loss=sum(losses) / scored if scored else None,
         accuracy=right / scored if scored else None,
-        precision_at_15=metrics.mean_precision_at_k,
-        mean_average_precision=metrics.mean_average_precision,
+        precision_at_15=metrics.mean_precision_at_k if metrics.scored else None,
+        mean_average_precision=metrics.mean_average_precision if metrics.scored else None,
     )

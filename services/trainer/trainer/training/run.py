@@ -7,7 +7,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -43,6 +43,12 @@ from vitrine.vision.network import DeviceChoice, ReleaseNetwork, Vectors, choose
 
 _BATCH_CPU: Final = 4
 _BATCH_GPU: Final = 128
+_TOLD: Final = {
+    "loss": "validation loss",
+    "accuracy": "accuracy",
+    "precision_at_15": "P@15",
+    "mean_average_precision": "mAP",
+}
 
 
 class Follower(Protocol):
@@ -337,14 +343,10 @@ class Watch:
         self._follower.progress(pictures, self._total, eta_s=eta_s, phase="training")
 
     def epoch(self, record: EpochRecord, judgement: Judgement | None) -> None:
-        judged = ""
-        if judgement is not None:
-            judged = (
-                f", validation P@15 {judgement.precision_at_15:.3f}, mAP {judgement.mean_average_precision:.3f}"
-                + (f", accuracy {judgement.accuracy:.3f}" if judgement.accuracy is not None else "")
-            )
+        judged = {} if judgement is None else asdict(judgement)
+        told = "".join(f", {_TOLD[name]} {value:.3f}" for name, value in judged.items() if value is not None)
         self._follower.note(
-            f"epoch {record.epoch}: loss {record.train_loss:.4f}{judged}, {record.pictures_per_second:.0f} pictures/s"
+            f"epoch {record.epoch}: loss {record.train_loss:.4f}{told}, {record.pictures_per_second:.0f} pictures/s"
         )
 
 

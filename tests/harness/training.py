@@ -1,0 +1,85 @@
+"""Small trainings on a drawn catalogue: the real loop, a very small network, seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.releases import TINY_MODEL, store_of
+from trainer.settings import Settings
+from trainer.training.run import TrainingRun
+from vitrine.catalogs import Catalog
+from vitrine.catalogs.synthetic import generate_catalog
+from vitrine.jobs import JobFault
+from vitrine.recipes import Recipe, parse_recipe
+
+OPTIONS = {"input_px": 48, "resize_px": 48}
+
+
+def tiny_recipe(**changes: Any) -> Recipe:
+    """A recipe that trains for a few seconds. A table in `changes` is merged into the recipe's own."""
+    content: dict[str, Any] = {
+        "kind": "classify",
+        "name": "tiny",
+        "data": {"label": "subCategory", "relevance": ["subCategory"]},
+        "model": {"model": TINY_MODEL, "weights": "seed:0", "options": OPTIONS},
+        "optim": {"epochs": 2, "batch": 16, "learning_rate": 3e-3},
+        "projection": {"components": [8], "whiten": [False]},
+        "validation": {"queries": 50},
+    }
+    for name, value in changes.items():
+        content[name] = {**content.get(name, {}), **value} if isinstance(value, dict) else value
+    return parse_recipe(content)
+
+
+def drawn_catalog(folder: Path, *, count: int = 90, seed: int = 1) -> Catalog:
+    """A drawn catalogue of a few dozen pictures a subCategory."""
+    return generate_catalog(folder, count=count, seed=seed)
+
+
+@dataclass(slots=True)
+class Listener:
+    """Follows a run and remembers it. `stop_when` is asked at every step and may raise."""
+
+    stop_when: Callable[[Listener], None] | None = None
+    notes: list[str] = field(default_factory=list)
+    phases: list[str] = field(default_factory=list)
+    told: list[JobFault] = field(default_factory=list)
+    done: list[int] = field(default_factory=list)
+    eta_s: list[float | None] = field(default_factory=list)
+
+    def phase(self, phase: str) -> None:
+        self.phases.append(phase)
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def faults(self, source: str, faults: list[JobFault]) -> None:
+        self.told += faults
+
+    def progress(self, done: int, total: int, *, eta_s: float | None, phase: str | None = None) -> None:
+        if phase == "training":
+            self.done.append(done)
+            self.eta_s.append(eta_s)
+        self.check()
+
+    def check(self) -> None:
+        if self.stop_when is not None:
+            self.stop_when(self)
+
+
+def training_run(
+    recipe: Recipe, catalog: Catalog, folder: Path, listener: Listener | None = None, **settings: Any
+) -> TrainingRun:
+    """A run whose releases, checkpoints and pixels lie below `folder`."""
+    chosen = Settings(
+        releases_url=f"file:{folder / 'releases'}",
+        work_dir=folder / "work",
+        trainer_device="cpu",
+        trainer_precision="float32",
+        **settings,
+    )
+    store = store_of(folder / "releases")
+    return TrainingRun(recipe, catalog, store, chosen, folder / "work" / "run", listener or Listener())

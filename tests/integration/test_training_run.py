@@ -1,0 +1,224 @@
+"""Whole trainings on a drawn catalogue: what comes out, and what happens when one is stopped, fails or goes on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from harness.releases import store_of
+from harness.training import Listener, drawn_catalog, tiny_recipe, training_run
+from vitrine.catalogs import Catalog
+from vitrine.errors import JobCancelled, ReleaseNotFound, TrainingDiverged, TrainingImpossible
+from vitrine.images import decode_image
+from vitrine.recipes import Recipe
+from vitrine.vision.network import choose_device, load_release
+from vitrine.vision.preprocess import Preprocessor
+
+
+@pytest.fixture(scope="module")
+def catalog(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
+    return drawn_catalog(tmp_path_factory.mktemp("catalog") / "shop", count=120)
+
+
+def trained(recipe: Recipe, catalog: Catalog, folder: Path, listener: Listener | None = None) -> dict[str, Any]:
+    return training_run(recipe, catalog, folder, listener).run()
+
+
+def test_a_training_ends_in_a_release_with_its_story_beside_it(catalog: Catalog, tmp_path: Path) -> None:
+    listener = Listener()
+    result = trained(tiny_recipe(optim={"epochs": 3}, augment={"flip": 0.5}), catalog, tmp_path, listener)
+    store = store_of(tmp_path / "releases")
+    manifest = store.manifest(result["release_id"])
+    assert manifest.model == "tiny"
+    assert manifest.recipe is not None
+    assert manifest.recipe["optim"]["epochs"] == 3
+    assert manifest.labels == tuple(sorted(manifest.labels or ()))
+    assert manifest.projection.fitted_on.part == "train"
+    assert manifest.metrics["test_precision_at_15"] == result["test_precision_at_15"]
+    story = store.local_folder(manifest.release_id) / "training"
+    assert {path.name for path in story.iterdir()} >= {
+        "curves.png", "history.json", "confusion-counts.png", "confusion-normalised.png", "confusion.json",
+        "best-queries.png", "worst-queries.png", "queries.json", "recipe.json", "parts.json", "projections.json",
+    }  # fmt: skip
+    for picture in story.glob("*.png"):
+        with Image.open(picture) as opened:
+            assert min(opened.size) > 200
+    parts = json.loads((story / "parts.json").read_text())
+    ids = [one for members in parts["ids"].values() for one in members]
+    assert len(ids) == len(set(ids)) <= len(catalog.products)
+    assert len(json.loads((story / "history.json").read_text())["epochs"]) == 3
+    assert [note.partition(":")[0] for note in listener.notes[:3]] == ["epoch 1", "epoch 2", "epoch 3"]
+    assert listener.done == sorted(listener.done)
+    assert listener.done[-1] % 3 == 0
+    assert listener.eta_s[-1] == pytest.approx(0, abs=1)
+
+
+def test_the_release_gives_the_vectors_it_was_judged_by(catalog: Catalog, tmp_path: Path) -> None:
+    result = trained(tiny_recipe(model={"embedding": 8}, projection={"components": [8]}), catalog, tmp_path)
+    store = store_of(tmp_path / "releases")
+    manifest = store.manifest(result["release_id"])
+    assert manifest.architecture.embedding == 8
+    network = load_release(store.local_folder(manifest.release_id), manifest, choose_device("cpu", "float32"))
+    pixels = Preprocessor(manifest.preprocessing)(catalog.picture_path(catalog.products[0]).read_bytes())
+    vector = network.vectors(pixels[None])
+    assert vector.shape == (1, 8)
+    assert float((vector**2).sum()) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [
+        [{"kind": "supervised_contrastive"}, {"kind": "cosface", "weight": 0.5}],
+        [{"kind": "multi_similarity"}],
+        [{"kind": "proxy_anchor", "on": ["articleType", "gender", "baseColour"]}],
+        [{"kind": "arcface"}, {"kind": "cross_entropy", "of": "feature", "on": ["gender"], "label_smoothing": 0.1}],
+        [{"kind": "triplet"}],
+    ],
+)
+def test_metric_learning_with_every_loss(terms: list[dict[str, Any]], catalog: Catalog, tmp_path: Path) -> None:
+    recipe = tiny_recipe(
+        kind="metric",
+        terms=terms,
+        model={"embedding": 16, "pooling": "gem"},
+        sampler={"classes": 4, "per_class": 4},
+        data={"relevance": ["articleType", "gender"]},
+        optim={"ema": 0.9, "schedule": "one-cycle", "clip_norm": 1.0, "accumulate": 2},
+    )
+    result = trained(recipe, catalog, tmp_path)
+    assert 0 < result["test_mean_average_precision"] <= 1
+
+
+def test_retraining_keeps_the_numbers_of_classes_and_adds_new_ones_behind(catalog: Catalog, tmp_path: Path) -> None:
+    few = Catalog(
+        catalog.dataset, catalog.reader, catalog.root,
+        tuple(one for one in catalog.products if one.attributes["masterCategory"] == "Apparel"), (), catalog.rows,
+    )  # fmt: skip
+    first = trained(tiny_recipe(optim={"epochs": 1}), few, tmp_path)
+    store = store_of(tmp_path / "releases")
+    known = store.manifest(first["release_id"]).labels
+    assert known is not None
+    others = tuple(one for one in catalog.products if one.attributes["subCategory"] != known[0])
+    rest = Catalog(catalog.dataset, catalog.reader, catalog.root, others, (), catalog.rows)
+    recipe = tiny_recipe(
+        kind="retrain", name="again", model={"model": None, "weights": "pretrained", "release": first["release_id"],
+        "options": {}}, optim={"epochs": 1, "learning_rate": 1e-6},
+    )  # fmt: skip
+    second = trained(recipe, rest, tmp_path)
+    manifest = store.manifest(second["release_id"])
+    assert manifest.parent == first["release_id"]
+    assert manifest.labels is not None
+    assert manifest.labels[: len(known)] == known, "a number means the same garment before and after"
+    assert known[0] in manifest.labels, "a class that the new catalogue lacks keeps its number"
+    assert set(manifest.labels) > set(known)
+    before, after = (
+        load_file(store.local_folder(one["release_id"]) / "classifier.safetensors")["weight"] for one in (first, second)
+    )
+    assert torch.allclose(before, after[: len(known)], atol=1e-3), "and its weights"
+
+
+def test_a_small_network_learns_a_releases_embeddings(catalog: Catalog, tmp_path: Path) -> None:
+    teacher = trained(tiny_recipe(optim={"epochs": 3}, projection={"components": [8], "raw": False}), catalog, tmp_path)
+    recipe = tiny_recipe(
+        kind="distill", name="pupil", teacher=teacher["release_id"], model={"weights": "seed:3", "embedding": 8},
+        optim={"epochs": 6, "learning_rate": 1e-2},
+    )  # fmt: skip
+    listener = Listener()
+    trained(recipe, catalog, tmp_path, listener)
+    losses = [float(note.split("loss ")[1].split(",")[0]) for note in listener.notes if note.startswith("epoch")]
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_a_teacher_that_is_not_there_is_told(catalog: Catalog, tmp_path: Path) -> None:
+    with pytest.raises(ReleaseNotFound, match="gone-0123456789"):
+        trained(tiny_recipe(kind="distill", teacher="gone-0123456789"), catalog, tmp_path)
+
+
+def test_a_stopped_run_goes_on_to_the_same_weights(catalog: Catalog, tmp_path: Path) -> None:
+    recipe = tiny_recipe(
+        optim={"epochs": 3, "ema": 0.9}, augment={"flip": 0.5, "brightness": 0.3, "erase": 0.5, "crop": [0.5, 1.0]}
+    )
+    whole = trained(recipe, catalog, tmp_path / "whole")
+
+    def stop_at(steps: int) -> Listener:
+        def stop(listener: Listener) -> None:
+            if len(listener.done) == steps:
+                raise JobCancelled("stop")
+
+        return Listener(stop_when=stop)
+
+    for steps in (2, 3, 5):  # within the first epoch, and twice behind it
+        with pytest.raises(JobCancelled):
+            training_run(recipe, catalog, tmp_path / "cut", stop_at(steps), trainer_checkpoint_s=1e-9).run()
+    last = Listener()
+    cut = training_run(recipe, catalog, tmp_path / "cut", last, trainer_checkpoint_s=1e-9).run()
+    assert any("taken up from its checkpoint" in note for note in last.notes)
+    assert cut["epochs"] == whole["epochs"] == 3
+    one, two = (
+        load_file(store_of(tmp_path / name / "releases").local_folder(result["release_id"]) / "weights.safetensors")
+        for name, result in (("whole", whole), ("cut", cut))
+    )
+    assert all(torch.allclose(one[name], two[name], atol=1e-5) for name in one)
+
+
+def test_a_loss_that_is_no_number_ends_the_run_and_leaves_the_last_good_checkpoint(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    recipe = tiny_recipe(optim={"epochs": 2, "learning_rate": 1e30, "optimizer": "sgd", "schedule": "constant"})
+    with pytest.raises(TrainingDiverged, match=r"optim\.learning_rate"):
+        training_run(recipe, catalog, tmp_path, trainer_checkpoint_s=1e-9).run()
+    checkpoints = list((tmp_path / "work" / "run").glob("checkpoint-*"))
+    assert len(checkpoints) == 1
+    assert store_of(tmp_path / "releases").ids() == []
+
+
+def test_a_run_without_gain_stops_early(catalog: Catalog, tmp_path: Path) -> None:
+    recipe = tiny_recipe(
+        optim={"epochs": 30, "learning_rate": 1e-12, "train_norm": False},
+        validation={"patience": 2, "best_by": "mean_average_precision"},
+    )
+    result = trained(recipe, catalog, tmp_path)
+    assert result["epochs"] == 3
+    assert result["best_epoch"] == 1
+
+
+def test_the_best_epoch_is_the_one_that_is_kept(catalog: Catalog, tmp_path: Path) -> None:
+    result = trained(tiny_recipe(optim={"epochs": 4}, validation={"best_by": "loss"}), catalog, tmp_path)
+    story = store_of(tmp_path / "releases").local_folder(result["release_id"]) / "training"
+    epochs = json.loads((story / "history.json").read_text())["epochs"]
+    assert result["best_epoch"] == min(epochs, key=lambda one: one["validation_loss"])["epoch"]
+
+
+def test_unreadable_pictures_cost_themselves_and_no_more(tmp_path: Path) -> None:
+    catalog = drawn_catalog(tmp_path / "shop", count=90)
+    for product in catalog.products[:4]:
+        (catalog.root / product.picture).write_bytes(b"\xff\xd8 nothing")
+    listener = Listener()
+    result = trained(tiny_recipe(optim={"epochs": 1}), catalog, tmp_path, listener)
+    assert {fault.product_id for fault in listener.told} == {product.id for product in catalog.products[:4]}
+    assert result["release_id"]
+
+
+def test_a_catalogue_without_a_readable_picture_is_told(tmp_path: Path) -> None:
+    catalog = drawn_catalog(tmp_path / "shop", count=40)
+    for product in catalog.products:
+        (catalog.root / product.picture).write_bytes(b"nothing")
+    with pytest.raises(TrainingImpossible, match="not one picture"):
+        trained(tiny_recipe(), catalog, tmp_path)
+
+
+def test_a_release_of_a_training_can_be_searched_by_a_picture(catalog: Catalog, tmp_path: Path) -> None:
+    """The picture goes the way a query goes: decoded, fitted, embedded; its own product comes first."""
+    result = trained(tiny_recipe(), catalog, tmp_path)
+    store = store_of(tmp_path / "releases")
+    manifest = store.manifest(result["release_id"])
+    network = load_release(store.local_folder(manifest.release_id), manifest, choose_device("cpu", "float32"))
+    fit = Preprocessor(manifest.preprocessing).fit
+    pictures = [fit(decode_image(catalog.picture_path(one).read_bytes())) for one in catalog.products[:20]]
+    vectors = [network.vectors(one[None])[0] for one in pictures]
+    assert all(max(range(20), key=lambda other: float(vectors[row] @ vectors[other])) == row for row in range(20))

@@ -1,0 +1,87 @@
+"""Checkpoints: whole or not there, and an optimiser that comes back as it was."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from trainer.training.checkpoint import RunFolder, flat_optimizer, restore_optimizer
+from vitrine.errors import StorageFull
+
+
+def test_the_newest_checkpoint_is_loaded_and_older_ones_are_gone(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    assert folder.load() is None
+    for number in (1, 2, 10):
+        folder.save(number, {"x": torch.tensor([float(number)])}, {"number": number})
+    loaded = folder.load()
+    assert loaded is not None
+    assert loaded[0]["x"].item() == 10
+    assert loaded[1] == {"number": 10}
+    assert len(list((tmp_path / "run").iterdir())) == 1
+
+
+def test_a_checkpoint_that_was_cut_off_does_not_count(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.save(1, {"x": torch.ones(1)}, {"number": 1})
+    broken = tmp_path / "checkpoint-000000000002"
+    broken.mkdir()
+    (broken / "state.json").write_text('{"number"')
+    loaded = folder.load()
+    assert loaded is not None
+    assert loaded[1] == {"number": 1}
+
+
+@pytest.mark.parametrize("kind", [torch.optim.AdamW, torch.optim.SGD])
+def test_an_optimiser_goes_on_as_if_it_had_not_been_stored(kind: type[torch.optim.Optimizer]) -> None:
+    options = {"lr": 0.1} if kind is torch.optim.AdamW else {"lr": 0.1, "momentum": 0.9}
+
+    def steps(network: nn.Module, optimizer: torch.optim.Optimizer, count: int) -> None:
+        for _ in range(count):
+            optimizer.zero_grad()
+            network(torch.ones(1, 3)).square().sum().backward()
+            optimizer.step()
+
+    torch.manual_seed(0)
+    network = nn.Linear(3, 2)
+    optimizer = kind(network.parameters(), **options)
+    steps(network, optimizer, 3)
+    tensors, rest = flat_optimizer(optimizer)
+    copied = nn.Linear(3, 2)
+    copied.load_state_dict(network.state_dict())
+    other = kind(copied.parameters(), **options)
+    restore_optimizer(other, {name: tensor.clone() for name, tensor in tensors.items()}, rest)
+    steps(network, optimizer, 2)
+    steps(copied, other, 2)
+    assert torch.equal(network.weight, copied.weight)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of one mebibyte."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.mount(b"tmpfs", str(folder).encode(), b"tmpfs", 0, b"size=1m") != 0:
+        pytest.skip(f"a small disk cannot be mounted here: {os.strerror(ctypes.get_errno())}")
+    yield folder
+    libc.umount(str(folder).encode())
+
+
+def test_a_full_disk_is_told_and_leaves_the_checkpoint_before(small_disk: Path) -> None:
+    folder = RunFolder(small_disk / "run")
+    folder.save(1, {"x": torch.ones(10_000)}, {"number": 1})
+    with pytest.raises(StorageFull, match="VITRINE_WORK_DIR"):
+        folder.save(2, {"x": torch.ones(1_000_000)}, {"number": 2})
+    with pytest.raises(StorageFull):
+        folder.save_best({"x": torch.ones(1_000_000)})
+    loaded = folder.load()
+    assert loaded is not None
+    assert loaded[1] == {"number": 1}
+    assert [path.name for path in (small_disk / "run").iterdir()] == ["checkpoint-000000000001"]

@@ -1,0 +1,253 @@
+"""What a training sees: its examples, their classes and parts, pixels, batches and changes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from harness.training import drawn_catalog
+from trainer.training.augment import Augmenter
+from trainer.training.cutouts import Backgrounds, garment_mask
+from trainer.training.examples import UNKNOWN, check_trainable, choose_examples, classes_of
+from trainer.training.loading import BatchLoader
+from trainer.training.pixels import cached_pixels, trim_cache
+from trainer.training.sampling import epoch_batches, generator
+from vitrine.errors import ParameterInvalid, TrainingImpossible
+from vitrine.products import Product
+from vitrine.recipes import AugmentRecipe, DataRecipe, SamplerRecipe
+from vitrine.releases import Preprocessing
+
+RULES = Preprocessing(
+    input_px=64, input_width_px=48, resize_px=64, interpolation="bilinear", mean=(0.5,) * 3, std=(0.5,) * 3,
+    decode_rules_version=1,
+)  # fmt: skip
+
+
+def product(number: int, **attributes: str) -> Product:
+    return Product("d", str(number), f"images/{number}.jpg", attributes)
+
+
+def many(**counts: int) -> list[Product]:
+    kinds = [kind for kind, count in counts.items() for _ in range(count)]
+    return [product(number, articleType=kind, gender="Women") for number, kind in enumerate(kinds)]
+
+
+def test_products_without_the_label_and_classes_with_too_few_pictures_are_left_out() -> None:
+    products = [*many(Tops=10, Heels=2, Jeans=10), product(99)]
+    examples = choose_examples(products, DataRecipe(), seed=0)
+    assert {one.attributes["articleType"] for one in examples.products} == {"Tops", "Jeans"}
+    assert len(examples) == 20
+    assert Counter(examples.parts) == {"train": 12, "validation": 4, "test": 4}
+
+
+def test_a_label_that_no_product_has_is_told() -> None:
+    with pytest.raises(TrainingImpossible, match="sleeve"):
+        choose_examples(many(Tops=10), DataRecipe(label="sleeve"), seed=0)
+
+
+def test_an_unknown_subset_is_told() -> None:
+    with pytest.raises(ParameterInvalid, match="fashion-22"):
+        choose_examples(many(Tops=10), DataRecipe(subset="fashion-2"), seed=0)
+
+
+def test_a_class_is_the_combination_of_its_attributes_and_an_unknown_one_is_no_class() -> None:
+    products = [
+        product(1, articleType="Tops", gender="Women"),
+        product(2, articleType="Tops", gender="Men"),
+        product(3, articleType="Tops"),
+        product(4, articleType="Tops", gender="Men"),
+    ]
+    examples = choose_examples(products, DataRecipe(least_pictures=1), seed=0)
+    classes = classes_of(examples, ("articleType", "gender"))
+    assert classes.names == ("Tops|Men", "Tops|Women")
+    assert classes.codes.tolist() == [1, 0, UNKNOWN, 0]
+
+
+def test_a_known_class_keeps_its_number_and_a_new_one_follows() -> None:
+    examples = choose_examples(many(Tops=5, Jeans=5), DataRecipe(), seed=0)
+    classes = classes_of(examples, ("articleType",), known=("Tops", "Heels"))
+    assert classes.names == ("Tops", "Heels", "Jeans")
+    assert set(classes.codes.tolist()) == {0, 2}
+
+
+def test_one_class_only_cannot_be_trained() -> None:
+    examples = choose_examples(many(Tops=10), DataRecipe(), seed=0)
+    classes = classes_of(examples, ("articleType",))
+    with pytest.raises(TrainingImpossible, match="one class only"):
+        check_trainable(classes, examples.rows("train"), examples.rows("validation"))
+
+
+def test_a_class_without_a_picture_to_train_on_is_told_by_name() -> None:
+    examples = choose_examples(many(Tops=10, Jeans=10, Heels=10), DataRecipe(), seed=0)
+    classes = classes_of(examples, ("articleType",))
+    train = examples.rows("train")
+    without = train[classes.codes[train] != classes.names.index("Heels")]
+    with pytest.raises(TrainingImpossible, match="Heels"):
+        check_trainable(classes, without, examples.rows("validation"))
+
+
+def test_pictures_are_decoded_once_and_found_again(tmp_path: Path) -> None:
+    catalog = drawn_catalog(tmp_path / "shop", count=30)
+    (catalog.root / catalog.products[3].picture).write_bytes(b"no picture")
+    (catalog.root / catalog.products[5].picture).unlink()
+    steps: list[int] = []
+    first = cached_pixels(catalog.products, catalog.root, RULES, folder=tmp_path / "pixels", step=steps.append)
+    assert first.pixels.shape == (28, 64, 48, 3)
+    assert [one.product_id for one in first.unreadable] == [catalog.products[3].id, catalog.products[5].id]
+    assert [one.kind for one in first.unreadable] == ["image_format_unsupported", "missing_picture"]
+    assert steps[-1] == 30
+    steps.clear()
+    again = cached_pixels(catalog.products, catalog.root, RULES, folder=tmp_path / "pixels", step=steps.append)
+    assert not steps, "nothing was decoded"
+    assert np.array_equal(first.pixels, again.pixels)
+    assert again.rows.tolist() == [row for row in range(30) if row not in (3, 5)]
+    assert again.unreadable == first.unreadable
+
+
+def test_a_picture_that_changed_is_decoded_anew(tmp_path: Path) -> None:
+    catalog = drawn_catalog(tmp_path / "shop", count=12)
+    folder = tmp_path / "pixels"
+    first = cached_pixels(catalog.products, catalog.root, RULES, folder=folder, step=lambda _: None)
+    changed, other = (catalog.root / one.picture for one in catalog.products[:2])
+    changed.write_bytes(other.read_bytes())
+    again = cached_pixels(catalog.products, catalog.root, RULES, folder=folder, step=lambda _: None)
+    assert not np.array_equal(first.pixels[0], again.pixels[0])
+    assert np.array_equal(again.pixels[0], again.pixels[1])
+
+
+def test_decoding_that_is_stopped_leaves_nothing_behind(tmp_path: Path) -> None:
+    catalog = drawn_catalog(tmp_path / "shop", count=12)
+
+    def stop(_: int) -> None:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        cached_pixels(catalog.products, catalog.root, RULES, folder=tmp_path / "pixels", step=stop)
+    assert list((tmp_path / "pixels").iterdir()) == []
+
+
+def test_old_pixels_make_room(tmp_path: Path) -> None:
+    for number in range(3):
+        (tmp_path / f"{number}.pixels").write_bytes(bytes(1000))
+        (tmp_path / f"{number}.json").write_text("{}")
+    trim_cache(tmp_path, keep_bytes=2000)
+    assert len(list(tmp_path.glob("*.pixels"))) == 2
+    assert len(list(tmp_path.glob("*.json"))) == 2
+    trim_cache(tmp_path, keep_bytes=1)
+    assert len(list(tmp_path.glob("*.pixels"))) == 1, "the newest stays"
+
+
+TRAIN = np.arange(100, dtype=np.int64)
+CODES = np.array([0] * 80 + [1] * 15 + [2] * 5 + [UNKNOWN] * 20, dtype=np.int64)
+
+
+def test_an_epoch_shows_every_picture_once_in_an_order_of_its_own() -> None:
+    batches = epoch_batches(TRAIN, CODES, SamplerRecipe(), batch=10, seed=1, epoch=0)
+    assert sorted(np.concatenate(batches).tolist()) == TRAIN.tolist()
+    same = epoch_batches(TRAIN, CODES, SamplerRecipe(), batch=10, seed=1, epoch=0)
+    other = epoch_batches(TRAIN, CODES, SamplerRecipe(), batch=10, seed=1, epoch=1)
+    assert all(np.array_equal(one, two) for one, two in zip(batches, same, strict=True))
+    assert not np.array_equal(np.concatenate(batches), np.concatenate(other))
+
+
+def test_a_balanced_epoch_shows_every_class_equally_often() -> None:
+    batches = [
+        rows
+        for epoch in range(20)
+        for rows in epoch_batches(TRAIN, CODES, SamplerRecipe(balance=1.0), batch=10, seed=1, epoch=epoch)
+    ]
+    shown = Counter(CODES[np.concatenate(batches)].tolist())
+    assert set(shown) == {0, 1, 2}
+    assert min(shown.values()) > 0.8 * max(shown.values())
+
+
+def test_a_batch_of_classes_has_as_many_pictures_of_each() -> None:
+    recipe = SamplerRecipe(classes=2, per_class=4)
+    batches = epoch_batches(TRAIN, CODES, recipe, batch=8, seed=1, epoch=0)
+    assert len(batches) == len(TRAIN) // 8
+    shown: Counter[int] = Counter()
+    for rows in batches:
+        counts = Counter(CODES[rows].tolist())
+        assert sorted(counts.values()) == [4, 4]
+        shown.update(counts.keys())
+    assert max(shown.values()) - min(shown.values()) <= 1, "classes come in turn"
+
+
+def whole() -> AugmentRecipe:
+    return AugmentRecipe(
+        crop=(0.5, 1.0), flip=0.5, shrink=0.6, shift=0.1, rotate_degrees=30, perspective=0.3, brightness=0.3,
+        contrast=0.3, saturation=0.3, hue=0.1, tint=0.2, grey=0.2, blur=0.5, noise=0.1, erase=0.5, background=1.0,
+    )  # fmt: skip
+
+
+def drawn_pixels(tmp_path: Path, count: int = 12) -> np.ndarray:
+    catalog = drawn_catalog(tmp_path / "shop", count=count)
+    return cached_pixels(catalog.products, catalog.root, RULES, folder=tmp_path / "pixels", step=lambda _: None).pixels
+
+
+def test_a_picture_is_changed_the_same_for_the_same_draw_and_otherwise_for_another(tmp_path: Path) -> None:
+    pixels = drawn_pixels(tmp_path)
+    picture = torch.from_numpy(np.array(pixels[:1])).permute(0, 3, 1, 2)
+    mask = torch.from_numpy(garment_mask(np.array(pixels[0])))[None, None]
+    augmenter = Augmenter(whole(), 64, 48, seed=0)
+    seen = [augmenter(picture, mask, generator(5)) for _ in range(2)]
+    other = augmenter(picture, mask, generator(6))
+    assert seen[0].shape == picture.shape
+    assert seen[0].dtype == torch.uint8
+    assert torch.equal(seen[0], seen[1])
+    assert not torch.equal(seen[0], other)
+    assert not torch.equal(seen[0], picture)
+
+
+def test_a_recipe_that_changes_nothing_leaves_the_picture(tmp_path: Path) -> None:
+    picture = torch.from_numpy(np.array(drawn_pixels(tmp_path)[:1])).permute(0, 3, 1, 2)
+    assert torch.equal(Augmenter(AugmentRecipe(), 64, 48, seed=0)(picture, None, generator(1)), picture)
+
+
+def test_the_mask_keeps_the_garment_and_gives_up_the_white_around_it() -> None:
+    picture = np.full((40, 30, 3), 255, dtype=np.uint8)
+    picture[10:30, 8:22] = (200, 30, 30)
+    picture[15:20, 12:17] = 255  # white inside the garment
+    mask = garment_mask(picture)
+    assert mask[20, 15] == 255
+    assert mask[17, 14] == 255, "white inside stays"
+    assert mask[2, 2] == 0
+    assert mask[38, 28] == 0
+
+
+def test_a_background_takes_the_place_of_the_white() -> None:
+    picture = np.full((1, 64, 48, 3), 255, dtype=np.uint8)
+    picture[:, 20:44, 16:32] = (10, 20, 30)
+    planes = torch.from_numpy(picture).permute(0, 3, 1, 2)
+    mask = torch.from_numpy(garment_mask(picture[0]))[None, None]
+    changed = [
+        Augmenter(AugmentRecipe(background=1.0), 64, 48, seed=0)(planes, mask, generator(number)) for number in range(8)
+    ]
+    assert all(one[0, :, 32, 24].tolist() == [10, 20, 30] for one in changed)
+    assert sum(one[0, :, 4, 4].tolist() == [255, 255, 255] for one in changed) <= 1
+    assert len({tuple(one[0, :, 4, 4].tolist()) for one in changed}) > 4
+
+
+def test_backgrounds_are_the_same_for_the_same_seed() -> None:
+    one, two = (Backgrounds(32, 24, seed=3).draw(generator(1)) for _ in range(2))
+    assert one.shape == (32, 24, 3)
+    assert np.array_equal(one, two)
+
+
+def test_batches_taken_up_in_the_middle_are_those_that_were_left(tmp_path: Path) -> None:
+    pixels = drawn_pixels(tmp_path)
+    batches = [np.array(rows, dtype=np.int64) for rows in ([0, 1, 2], [3, 4, 5], [6, 7, 8], [9, 10, 11])]
+
+    def loader() -> BatchLoader:
+        return BatchLoader(pixels, Augmenter(whole(), 64, 48, seed=2), torch.device("cpu"), seed=2)
+
+    whole_epoch = list(loader().epoch(batches, 3))
+    rest = list(loader().epoch(batches, 3, first=2))
+    assert [batch.number for batch in rest] == [2, 3]
+    for one, two in zip(whole_epoch[2:], rest, strict=True):
+        assert torch.equal(one.pixels, two.pixels)
+        assert one.pixels.shape == (3, 64, 48, 3)

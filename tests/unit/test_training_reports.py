@@ -1,0 +1,333 @@
+"""The report of a training run: its drawings are looked at again as pictures, its figures as JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from harness.pictures import colour_at, encoded, gradient, near
+from trainer.reports.confusion import confusion_counts, normalised, write_confusion
+from trainer.reports.curves import write_curves
+from trainer.reports.files import write_json
+from trainer.reports.history import EpochRecord
+from trainer.reports.queries import Queries, choose_best_and_worst, write_queries
+from trainer.reports.report import write_report
+from trainer.reports.style import drawable, fitted, width_in
+from vitrine.images import decode_image
+
+GREEN, RED, GREY = (0x2E, 0x7D, 0x4F), (0xC0, 0x39, 0x2B), (0xE4, 0xE6, 0xEA)
+
+
+def record(epoch: int, **changes: Any) -> EpochRecord:
+    plain = EpochRecord(
+        epoch=epoch,
+        train_loss=3 / epoch,
+        validation_loss=3.5 / epoch,
+        train_accuracy=1 - 0.9 / epoch,
+        validation_accuracy=0.9 - 0.8 / epoch,
+        learning_rate=1e-3 / epoch,
+        precision_at_15=0.7 - 0.3 / epoch,
+        mean_average_precision=0.5 - 0.3 / epoch,
+        pictures_per_second=210.5,
+        seconds=31.25,
+    )
+    return replace(plain, **changes)
+
+
+def queries(count: int = 20, **changes: Any) -> Queries:
+    random = np.random.default_rng(0)
+    plain = Queries(
+        rows=np.arange(count),
+        scores=random.random(count),
+        matches=random.integers(0, count, (count, 8)),
+        relevant=random.random((count, 8)) < 0.5,
+        ids=[f"p{row}" for row in range(count)],
+        captions=[f"Kind {row % 3}" for row in range(count)],
+        picture=lambda _: gradient(60, 80),
+    )
+    return replace(plain, **changes)
+
+
+def drawn(path: Path) -> Image.Image:
+    """The picture in the file, which must show something."""
+    with Image.open(path) as image:
+        assert image.format == "PNG"
+        assert image.info.keys() <= {"dpi"}, "the file tells of the program or the time"
+        image.load()
+        picture = image.convert("RGB")
+    pixels = np.asarray(picture)
+    assert (pixels == 255).all(axis=2).mean() < 0.995, "the picture is blank"
+    assert (pixels != 255).any(axis=2).mean() > 0.005
+    return picture
+
+
+def document(path: Path) -> Any:
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} is no JSON")
+
+    return json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
+
+
+def has_colour(picture: Image.Image, colour: tuple[int, int, int]) -> bool:
+    return bool((np.asarray(picture) == colour).all(axis=2).any())
+
+
+def test_a_report_writes_all_that_there_is_material_for(tmp_path: Path) -> None:
+    truth = np.array([0, 1, 2, 2, 1])
+    written = write_report(
+        tmp_path / "made" / "training",
+        history=[record(1), record(2)],
+        best_epoch=2,
+        truth=truth,
+        predicted=truth[::-1].copy(),
+        classes=("Shirts", "Shoes", "Watches"),
+        queries=queries(),
+    )
+    assert written == [
+        "curves.png", "history.json", "confusion-counts.png", "confusion-normalised.png", "confusion.json",
+        "best-queries.png", "worst-queries.png", "queries.json",
+    ]  # fmt: skip
+    assert sorted(written) == sorted(path.name for path in (tmp_path / "made" / "training").iterdir())
+    for name in written:
+        if name.endswith(".png"):
+            drawn(tmp_path / "made" / "training" / name)
+
+
+def test_a_report_of_nothing_writes_nothing(tmp_path: Path) -> None:
+    nothing = np.empty(0, dtype=np.int64)
+    assert write_report(tmp_path) == []
+    assert write_report(tmp_path, truth=nothing, predicted=nothing, classes=["a"]) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_same_figures_give_the_same_bytes(tmp_path: Path) -> None:
+    for folder in ("one", "other"):
+        write_report(
+            tmp_path / folder,
+            history=[record(1), record(2)],
+            truth=np.array([0, 1]),
+            predicted=np.array([0, 0]),
+            classes=("a", "b"),
+            queries=queries(),
+        )
+    for path in (tmp_path / "one").iterdir():
+        assert path.read_bytes() == (tmp_path / "other" / path.name).read_bytes(), path.name
+
+
+def test_drawing_leaves_pyplot_alone() -> None:
+    code = "import sys, trainer.reports.report; sys.exit('matplotlib.pyplot' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_history_holds_the_numbers_of_the_run(tmp_path: Path) -> None:
+    records = [record(epoch) for epoch in range(1, 13)]
+    assert write_curves(tmp_path, records, best_epoch=9) == ["curves.png", "history.json"]
+    assert document(tmp_path / "history.json") == {"best_epoch": 9, "epochs": [asdict(one) for one in records]}
+    assert drawn(tmp_path / "curves.png").size == (2025, 660)
+
+
+def test_what_was_not_measured_stays_a_gap(tmp_path: Path) -> None:
+    gaps: dict[str, Any] = dict.fromkeys(
+        ("validation_loss", "validation_accuracy", "precision_at_15", "mean_average_precision")
+    )
+    records = [record(1, **gaps), record(2, train_loss=math.nan), record(3, **gaps), record(4, train_loss=math.inf)]
+    write_curves(tmp_path, records)
+    epochs = document(tmp_path / "history.json")["epochs"]
+    assert [one["validation_loss"] for one in epochs] == [None, 1.75, None, 0.875]
+    assert [one["train_loss"] for one in epochs] == [3.0, None, 1.0, None]
+    drawn(tmp_path / "curves.png")
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        [record(1)],
+        [record(7, train_loss=math.nan, validation_loss=None, train_accuracy=None, validation_accuracy=None,
+                precision_at_15=None, mean_average_precision=None, learning_rate=0.0)],
+        [record(epoch, learning_rate=1e-9 * 10**epoch) for epoch in range(1, 9)],
+        [record(epoch, learning_rate=1e-4) for epoch in range(1, 300)],
+        [record(epoch, train_loss=-2.0, validation_loss=-1.0) for epoch in range(1, 4)],
+    ],
+    ids=["one epoch", "nothing measured", "warm-up", "many epochs", "negative loss"],
+)  # fmt: skip
+def test_any_run_has_curves(tmp_path: Path, records: list[EpochRecord]) -> None:
+    write_curves(tmp_path, records, best_epoch=records[-1].epoch)
+    drawn(tmp_path / "curves.png")
+
+
+def test_a_run_without_an_epoch_has_no_curves(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="epoch"):
+        write_curves(tmp_path, [])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_confusion_counts_what_was_taken_for_what() -> None:
+    truth = np.array([0, 0, 0, 1, 2, 2])
+    predicted = np.array([0, 0, 2, 1, 0, 2])
+    counts = confusion_counts(truth, predicted, 4)
+    assert counts.dtype == np.int64
+    assert counts.tolist() == [[2, 0, 1, 0], [0, 1, 0, 0], [1, 0, 1, 0], [0, 0, 0, 0]]
+    np.testing.assert_allclose(normalised(counts)[:3].sum(axis=1), 1)
+    assert np.isnan(normalised(counts)[3]).all()
+
+
+@pytest.mark.parametrize(("truth", "predicted"), [([0, 3], [0, 0]), ([0, 0], [0, -1]), ([0], [0, 1])])
+def test_codes_that_are_no_classes_are_told(truth: list[int], predicted: list[int]) -> None:
+    with pytest.raises(ValueError, match=r"class code|belong together"):
+        confusion_counts(np.array(truth), np.array(predicted), 3)
+
+
+def test_the_confusion_document_holds_the_counts_and_each_classs_figures(tmp_path: Path) -> None:
+    counts = np.array([[8, 2, 0], [1, 3, 0], [0, 0, 0]])
+    write_confusion(tmp_path, counts, ["Shirts", "Shoes", "Socks"])
+    assert document(tmp_path / "confusion.json") == {
+        "labels": ["Shirts", "Shoes", "Socks"],
+        "accuracy": 11 / 14,
+        "counts": counts.tolist(),
+        "per_class": [
+            {"label": "Shirts", "precision": 8 / 9, "recall": 0.8, "support": 10},
+            {"label": "Shoes", "precision": 0.6, "recall": 0.75, "support": 4},
+            {"label": "Socks", "precision": None, "recall": None, "support": 0},
+        ],
+    }
+
+
+@pytest.mark.parametrize("classes", [1, 2, 22, 143])
+def test_any_number_of_classes_has_a_matrix(tmp_path: Path, classes: int) -> None:
+    random = np.random.default_rng(0)
+    truth = random.integers(0, classes, 4000)
+    predicted = np.where(random.random(4000) < 0.7, truth, random.integers(0, classes, 4000))
+    labels = [f"A class with the number {code}" for code in range(classes)]
+    write_confusion(tmp_path, confusion_counts(truth, predicted, classes), labels)
+    for name in ("confusion-counts.png", "confusion-normalised.png"):
+        picture = drawn(tmp_path / name)
+        assert 600 <= max(picture.size) < 4000
+        # The drawing ends before the picture does.
+        pixels = np.asarray(picture)
+        edges = (pixels[:3], pixels[-3:], pixels[:, :3], pixels[:, -3:])
+        assert all((edge == 255).all() for edge in edges)
+
+
+def test_a_matrix_without_a_picture_can_be_drawn(tmp_path: Path) -> None:
+    write_confusion(tmp_path, np.zeros((3, 3), dtype=np.int64), ["a", "", "c"])
+    assert document(tmp_path / "confusion.json")["accuracy"] is None
+
+
+def test_names_of_classes_are_no_formulas_and_need_no_glyphs(tmp_path: Path) -> None:
+    write_confusion(tmp_path, np.eye(3, dtype=np.int64), ["$5 \\frac$ or less", "\u9774\u4e0b\n\t\x00", "Schuhe für $"])
+    drawn(tmp_path / "confusion-counts.png")
+    labels = document(tmp_path / "confusion.json")["labels"]
+    assert labels == ["$5 \\frac$ or less", "\u9774\u4e0b\n\t\x00", "Schuhe für $"]
+
+
+def test_a_text_that_is_too_wide_is_shortened() -> None:
+    assert fitted("Tops", 8, 2.0) == "Tops"
+    shortened = fitted("Foundation and primer of every kind", 8, 1.0)
+    assert shortened.endswith("\N{HORIZONTAL ELLIPSIS}")
+    assert width_in(shortened, 8) <= 1.0
+    assert drawable("a\n \u9774b") == "a \N{REPLACEMENT CHARACTER}b"
+
+
+def test_the_sheets_show_the_best_and_the_worst_queries(tmp_path: Path) -> None:
+    judged = queries(30, captions=[f"Kind {row}" for row in range(30)])
+    write_queries(tmp_path, judged, shown=5, matches=6)
+    told = document(tmp_path / "queries.json")
+    order = np.argsort(judged.scores)
+    assert [one["id"] for one in told["worst"]] == [f"p{row}" for row in order[:5]]
+    assert [one["id"] for one in told["best"]] == [f"p{row}" for row in order[:-6:-1]]
+    best = order[-1]
+    assert told["best"][0] == {
+        "id": f"p{best}",
+        "caption": f"Kind {best}",
+        "score": judged.scores[best],
+        "matches": [
+            {"id": f"p{row}", "caption": f"Kind {row}", "relevant": bool(right)}
+            for row, right in zip(judged.matches[best, :6], judged.relevant[best, :6], strict=True)
+        ],
+    }
+    assert (told["scored"], told["left_out"], told["unreadable"]) == (30, 0, [])
+    assert drawn(tmp_path / "best-queries.png").size == drawn(tmp_path / "worst-queries.png").size
+
+
+@pytest.mark.parametrize(("right", "frame", "other"), [(True, GREEN, RED), (False, RED, GREEN)])
+def test_a_frame_tells_whether_a_match_is_relevant(
+    tmp_path: Path, right: bool, frame: tuple[int, int, int], other: tuple[int, int, int]
+) -> None:
+    judged = queries(4, relevant=np.full((4, 8), right))
+    write_queries(tmp_path, judged, shown=2)
+    sheet = np.asarray(drawn(tmp_path / "best-queries.png")).astype(int)
+    below_the_head = sheet[62:]
+    of_frame, of_other = ((below_the_head == colour).all(axis=2).sum() for colour in (frame, other))
+    # Two rows of eight frames of 4 x 150 pixels on each of four sides.
+    assert of_frame > 16 * 4 * 4 * 140
+    assert of_other == 0
+
+
+def test_a_picture_is_shown_as_it_is(tmp_path: Path) -> None:
+    written = encoded(Image.new("RGB", (60, 80), (10, 200, 90)), "PNG")
+    write_queries(tmp_path, queries(3, picture=lambda _: decode_image(written)), shown=1)
+    sheet = drawn(tmp_path / "best-queries.png")
+    assert near(colour_at(sheet, 30 + 75, 62 + 75), (10, 200, 90), tolerance=1)
+
+
+def test_a_picture_that_cannot_be_read_leaves_a_grey_tile(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def picture(product_id: str) -> Image.Image:
+        asked.append(product_id)
+        if product_id == "p2":
+            return decode_image(b"no picture")
+        if product_id == "p1":
+            raise RuntimeError("a share that is not mounted")
+        return Image.new("RGBA", (80, 20), (10, 20, 30, 0))
+
+    judged = queries(3, matches=np.tile([0, 1, 2], (3, 1)), relevant=np.ones((3, 3), dtype=np.bool_), picture=picture)
+    write_queries(tmp_path, judged)
+    assert document(tmp_path / "queries.json")["unreadable"] == ["p1", "p2"]
+    assert has_colour(drawn(tmp_path / "best-queries.png"), GREY)
+    assert sorted(asked) == ["p0", "p1", "p2"], "each picture is asked for once"
+
+
+def test_a_query_that_was_left_out_is_neither_best_nor_worst(tmp_path: Path) -> None:
+    scores = np.array([math.nan, 0.4, math.nan, 0.9])
+    judged = queries(4, scores=scores, matches=np.full((4, 8), -1))
+    write_queries(tmp_path, judged)
+    told = document(tmp_path / "queries.json")
+    assert [one["id"] for one in told["best"]] == ["p3", "p1"]
+    assert [one["id"] for one in told["worst"]] == ["p1", "p3"]
+    assert (told["scored"], told["left_out"]) == (2, 2)
+    assert all(one["matches"] == [] for one in told["best"]), "-1 stands for no match"
+    drawn(tmp_path / "best-queries.png")
+
+
+def test_where_no_query_was_scored_there_is_no_sheet(tmp_path: Path) -> None:
+    assert write_queries(tmp_path, queries(4, scores=np.full(4, math.nan))) == ["queries.json"]
+    assert document(tmp_path / "queries.json")["best"] == []
+
+
+def test_one_easy_kind_does_not_fill_the_sheet() -> None:
+    judged = queries(
+        8, scores=np.array([1, 1, 1, 1, 0.5, 0.4, 0.3, 0.2]), captions=["Shoes"] * 4 + ["Bags", "Bags", "Bags", "Hats"]
+    )
+    best, worst = choose_best_and_worst(judged, 5, per_caption=2)
+    assert best == [0, 1, 4, 5, 7]
+    assert worst == [7, 6, 5, 0, 1]
+    alike = replace(judged, captions=["Shoes"] * 8)
+    assert choose_best_and_worst(alike, 5, per_caption=2)[0] == [0, 1, 2, 3, 4], "there is nothing else to show"
+
+
+def test_a_document_that_json_cannot_hold_leaves_what_was_there(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"x": 1.5})
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "a.json", {"x": math.nan})
+    assert document(tmp_path / "a.json") == {"x": 1.5}
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]

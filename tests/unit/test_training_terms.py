@@ -1,0 +1,96 @@
+"""The terms of the loss: each pulls together what belongs together, and none minds a picture of no class."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional
+
+from trainer.training.distillation import Imitation
+from trainer.training.examples import UNKNOWN
+from trainer.training.terms import Classifier, make_term
+from vitrine.errors import ParameterInvalid
+from vitrine.recipes import TermRecipe
+
+METRIC = ("supervised_contrastive", "multi_similarity", "proxy_anchor", "arcface", "cosface", "triplet")
+DIM, CLASSES = 16, 4
+
+
+def points(*, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Random features of 32 pictures, and their classes."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(32, DIM, generator=generator), torch.arange(32) % CLASSES
+
+
+def gap(features: torch.Tensor, codes: torch.Tensor) -> float:
+    """Mean cosine within classes less that between them."""
+    unit = functional.normalize(features, dim=1)
+    same = codes[:, None] == codes[None]
+    cosines = unit @ unit.T
+    return float(cosines[same].mean() - cosines[~same].mean())
+
+
+@pytest.mark.parametrize("kind", ["cross_entropy", *METRIC])
+def test_a_term_parts_the_classes(kind: str) -> None:
+    torch.manual_seed(0)
+    features, codes = points()
+    term = make_term(TermRecipe(kind=kind), dim=DIM, classes=CLASSES)
+    features.requires_grad_(True)
+    before = gap(features.detach(), codes)
+    optimizer = torch.optim.Adam([features, *term.parameters()], lr=0.05)
+    first = None
+    for _ in range(80):
+        optimizer.zero_grad()
+        loss = term(features, codes)
+        first = float(loss.detach()) if first is None else first
+        loss.backward()
+        optimizer.step()
+    assert first is not None
+    assert float(term(features, codes).detach()) < first
+    assert gap(features.detach(), codes) > before + 0.2
+
+
+@pytest.mark.parametrize("kind", ["cross_entropy", *METRIC])
+def test_a_picture_of_no_class_takes_no_part(kind: str) -> None:
+    torch.manual_seed(0)
+    features, codes = points()
+    term = make_term(TermRecipe(kind=kind), dim=DIM, classes=CLASSES)
+    more = torch.cat([features, torch.full((3, DIM), 100.0)])
+    value = term(more, torch.cat([codes, torch.full((3,), UNKNOWN)]))
+    assert torch.allclose(value, term(features, codes), atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", METRIC)
+def test_a_batch_with_one_known_picture_costs_nothing(kind: str) -> None:
+    features, _ = points()
+    term = make_term(TermRecipe(kind=kind), dim=DIM, classes=CLASSES)
+    codes = torch.full((32,), UNKNOWN)
+    codes[0] = 1
+    features.requires_grad_(True)
+    value = term(features, codes)
+    value.backward()
+    assert float(value.detach()) == 0.0
+
+
+def test_an_option_a_loss_does_not_have_is_told_with_its_term() -> None:
+    with pytest.raises(ParameterInvalid, match="arcface"):
+        make_term(TermRecipe(kind="arcface", options={"warmth": 3}), dim=DIM, classes=CLASSES)
+    with pytest.raises(ParameterInvalid, match="cross_entropy"):
+        make_term(TermRecipe(kind="cross_entropy", options={"margin": 3}), dim=DIM, classes=CLASSES)
+
+
+def test_a_classifier_goes_on_with_the_weights_of_the_classes_it_knows() -> None:
+    old, new = Classifier(DIM, 3, smoothing=0), Classifier(DIM, 5, smoothing=0)
+    behind = new.linear.weight[3:].clone()
+    new.take_over({"weight": old.linear.weight.detach(), "bias": old.linear.bias.detach()})
+    features, _ = points()
+    assert torch.allclose(new.logits(features)[:, :3], old.logits(features), atol=1e-5)
+    assert torch.equal(new.linear.weight[3:], behind)
+
+
+def test_an_imitation_is_perfect_where_the_map_leads_to_the_teacher() -> None:
+    features, _ = points()
+    term = Imitation(DIM, 8)
+    teacher = features @ term.map.weight.T.detach()
+    assert float(term(features, 3 * teacher).detach()) == pytest.approx(0, abs=1e-5)
+    assert float(term(features, -teacher).detach()) == pytest.approx(2, abs=1e-5)
