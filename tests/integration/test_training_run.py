@@ -60,7 +60,8 @@ def test_a_training_ends_in_a_release_with_its_story_beside_it(catalog: Catalog,
 
 
 def test_the_release_gives_the_vectors_it_was_judged_by(catalog: Catalog, tmp_path: Path) -> None:
-    result = trained(tiny_recipe(model={"embedding": 8}, projection={"components": [8]}), catalog, tmp_path)
+    recipe = tiny_recipe(kind="metric", model={"embedding": 8}, projection={"components": [8]})
+    result = trained(recipe, catalog, tmp_path)
     store = store_of(tmp_path / "releases")
     manifest = store.manifest(result["release_id"])
     assert manifest.architecture.embedding == 8

@@ -18,6 +18,7 @@ from trainer.reports.style import (
     FAINT_INK,
     INK,
     LABEL_PT,
+    PAPER,
     RULE,
     SERIES,
     TITLE_PT,
@@ -130,7 +131,9 @@ def _lines(axes: Axes, records: Sequence[EpochRecord], series: Sequence[_Series]
             *(0.5, 0.5, "not measured"),
             transform=axes.transAxes,
             ha="center",
+            va="center",
             color=FAINT_INK,
+            backgroundcolor=PAPER,
             fontproperties=font(LABEL_PT),
         )
 

@@ -21,7 +21,7 @@ def write_png(path: Path, figure: Figure) -> None:
     """The figure as it is, at its own resolution. The PNG names neither the program nor the time."""
     # Not figure.savefig, which heeds the process's settings for saving.
     canvas = FigureCanvasAgg(figure)
-    _write_aside(path, lambda aside: canvas.print_png(aside, metadata={"Software": None}))
+    _write_aside(path, lambda aside: canvas.print_png(aside, metadata={"Software": None}))  # type: ignore[no-untyped-call]
 
 
 def _write_aside(path: Path, write: Callable[[Path], object]) -> None:

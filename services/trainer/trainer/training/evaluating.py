@@ -42,7 +42,7 @@ def evaluate(vectors: Vectors, relevance: Codes, test: Rows, *, queries: int) ->
         vectors[test], vectors[test], equal_labels(relevance[test], relevance[test]), k=K, exclude=own
     )
     matches, _ = top_k(vectors[chosen], vectors, _SHOWN, chosen)
-    hits = (relevance[chosen][:, None, :] == relevance[matches]).all(axis=2)
+    hits = np.stack([relevant(slice(row, row + 1))[0, matches[row]] for row in range(len(chosen))]) & (matches >= 0)
     return Evaluation(
         metrics={**_named("test", whole), **_named("unseen", unseen)},
         queries=chosen,

@@ -124,11 +124,14 @@ class TrainingLoop:
         return self.standing.pictures > 0
 
     def restore(self) -> bool:
-        """Take up the newest checkpoint. Returns whether there was one."""
+        """Take up the newest checkpoint. Returns whether there was one; that of another recipe is thrown away."""
         found = self._folder.load()
         if found is None:
             return False
         tensors, state = found
+        if state["recipe"] != self._recipe.as_json():
+            self._folder.remove()
+            return False
         self._subject.load_state_dict(unprefixed("subject", tensors))
         if self._average is not None:
             self._average.load_state_dict(unprefixed("average", tensors))
@@ -289,7 +292,12 @@ class TrainingLoop:
         }
         if self._average is not None:
             tensors |= prefixed("average", self._average.state_dict())
-        state = {"standing": self.standing.as_json(), "optimizer": optimizer, "schedule": _plain(self._schedule)}
+        state = {
+            "recipe": self._recipe.as_json(),
+            "standing": self.standing.as_json(),
+            "optimizer": optimizer,
+            "schedule": _plain(self._schedule),
+        }
         self._folder.save(self.standing.epoch * 1_000_000 + self.standing.batch, tensors, state)
 
 

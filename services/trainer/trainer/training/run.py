@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 import numpy as np
+import torch
 from lightning_fabric import Fabric
 from torch import nn
 
@@ -156,6 +157,8 @@ class TrainingRun:
 
     def _prepare(self) -> Prepared:
         recipe, follower = self._recipe, self._follower
+        # Whatever has start values of its own, such as a classifier, draws them from here on.
+        torch.manual_seed(recipe.seed)
         follower.phase("choosing pictures")
         if not self._catalog.products:
             raise TrainingImpossible("the catalogue has no products to train on")
