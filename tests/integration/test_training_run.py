@@ -67,7 +67,7 @@ def test_the_release_gives_the_vectors_it_was_judged_by(catalog: Catalog, tmp_pa
     assert manifest.architecture.embedding == 8
     network = load_release(store.local_folder(manifest.release_id), manifest, choose_device("cpu", "float32"))
     pixels = Preprocessor(manifest.preprocessing)(catalog.picture_path(catalog.products[0]).read_bytes())
-    vector = network.vectors(pixels[None])
+    vector = network.vectors(pixels[None].copy())
     assert vector.shape == (1, 8)
     assert float((vector**2).sum()) == pytest.approx(1, abs=1e-5)
 
@@ -221,5 +221,5 @@ def test_a_release_of_a_training_can_be_searched_by_a_picture(catalog: Catalog, 
     network = load_release(store.local_folder(manifest.release_id), manifest, choose_device("cpu", "float32"))
     fit = Preprocessor(manifest.preprocessing).fit
     pictures = [fit(decode_image(catalog.picture_path(one).read_bytes())) for one in catalog.products[:20]]
-    vectors = [network.vectors(one[None])[0] for one in pictures]
+    vectors = [network.vectors(one[None].copy())[0] for one in pictures]
     assert all(max(range(20), key=lambda other: float(vectors[row] @ vectors[other])) == row for row in range(20))

@@ -5,7 +5,6 @@ last batch. On a GPU the pixels go over as they are and are augmented there, a f
 from __future__ import annotations
 
 import os
-import threading
 from collections import deque
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -48,7 +47,7 @@ class BatchLoader:
         """The batches from `first` on, in order. Closing the iterator ends the threads."""
         on_cpu = self._device.type == "cpu"
         threads = 1 if on_cpu else min(8, os.cpu_count() or 1)
-        with ThreadPoolExecutor(threads, thread_name_prefix="batches", initializer=_one_core) as pool:
+        with ThreadPoolExecutor(threads, thread_name_prefix="batches") as pool:
             remaining = iter(range(first, len(batches)))
             ahead: deque[tuple[int, Future[torch.Tensor]]] = deque()
 
@@ -105,9 +104,3 @@ class BatchLoader:
         if row not in self._masks:
             self._masks[row] = torch.from_numpy(garment_mask(np.asarray(self.pixels[row]))).unsqueeze(0)
         return self._masks[row]
-
-
-def _one_core() -> None:
-    """This thread's small operations gain nothing from a team of threads, which would push the network's aside."""
-    threading.current_thread().name = "batches"
-    torch.set_num_threads(1)

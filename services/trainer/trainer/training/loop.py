@@ -28,7 +28,7 @@ from trainer.training.judging import Judgement, judge
 from trainer.training.loading import BatchLoader
 from trainer.training.sampling import epoch_batches
 from trainer.training.steps import make_average, make_optimizer, make_schedule
-from trainer.training.subject import Subject
+from trainer.training.subject import Loss, Subject
 from vitrine.errors import TrainingDiverged
 from vitrine.recipes import Recipe
 from vitrine.vision.network import Vectors
@@ -110,7 +110,7 @@ class TrainingLoop:
         self._reporter = reporter
         self._checkpoint_every_s = checkpoint_every_s
         subject.backbone.to(memory_format=torch.channels_last)
-        self._subject = subject
+        self.subject = subject
         self._optimizer = make_optimizer(subject, recipe.optim)
         self.steps_per_epoch = math.ceil(len(self._batches(0)) / recipe.optim.accumulate)
         self._schedule = make_schedule(self._optimizer, recipe.optim, self.steps_per_epoch * recipe.optim.epochs)
@@ -132,7 +132,7 @@ class TrainingLoop:
         if state["recipe"] != self._recipe.as_json():
             self._folder.remove()
             return False
-        self._subject.load_state_dict(unprefixed("subject", tensors))
+        self.subject.load_state_dict(unprefixed("subject", tensors))
         if self._average is not None:
             self._average.load_state_dict(unprefixed("average", tensors))
         restore_optimizer(self._optimizer, unprefixed("optimizer", tensors), state["optimizer"])
@@ -172,7 +172,7 @@ class TrainingLoop:
         standing, accumulate = self.standing, self._recipe.optim.accumulate
         world, rank = self._fabric.world_size, self._fabric.global_rank
         batches = [rows[rank::world] for rows in self._batches(standing.epoch)]
-        self._subject.train()
+        self.subject.train()
         self._freezing.train_mode()
         clock = time.monotonic()
         saved = clock
@@ -198,8 +198,7 @@ class TrainingLoop:
         codes = torch.from_numpy(material.codes[rows]).to(device)
         teacher = None if material.teacher is None else torch.from_numpy(material.teacher[rows]).to(device)
         with self._fabric.no_backward_sync(self._wrapped, enabled=not is_step):
-            loss = self._wrapped(pixels, codes, teacher)
-            self._fabric.backward(loss.total / recipe.optim.accumulate)
+            loss = self.forward_backward(pixels, codes, teacher)
         self._note(loss.total.detach(), loss.scores, codes[:, 0], number)
         if not is_step:
             return
@@ -209,7 +208,13 @@ class TrainingLoop:
         self._wrapped_optimizer.zero_grad()
         self._schedule.step()
         if self._average is not None:
-            self._average.update_parameters(self._subject)
+            self._average.update_parameters(self.subject)
+
+    def forward_backward(self, pixels: torch.Tensor, codes: torch.Tensor, teacher: torch.Tensor | None) -> Loss:
+        """One pass and its gradients: (N, H, W, 3) uint8 and (N, columns) int64 in."""
+        loss: Loss = self._wrapped(pixels, codes, teacher)
+        self._fabric.backward(loss.total / self._recipe.optim.accumulate)
+        return loss
 
     def _note(self, loss: torch.Tensor, scores: torch.Tensor | None, codes: torch.Tensor, number: int) -> None:
         """Count the batch. On a GPU only every so often, scaled up, since each question makes it wait."""
@@ -262,7 +267,7 @@ class TrainingLoop:
     def _judged(self) -> Subject:
         """What is judged and kept: the average of the weights where one is kept, else the weights."""
         if self._average is None:
-            return self._subject
+            return self.subject
         averaged = self._average.module
         assert isinstance(averaged, Subject)
         return averaged
@@ -286,7 +291,7 @@ class TrainingLoop:
             return
         moments, optimizer = flat_optimizer(self._optimizer)
         tensors: Tensors = {
-            **prefixed("subject", self._subject.state_dict()),
+            **prefixed("subject", self.subject.state_dict()),
             **prefixed("optimizer", moments),
             "rng": torch.get_rng_state(),
         }

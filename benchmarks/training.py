@@ -1,0 +1,165 @@
+"""How much of the network's own speed does training reach?
+
+For each recipe the training loop, pictures from the cache, changed and stepped with, as a job runs it, beside the bare
+forward and backward pass of the same network and loss on one prepared batch. They take turns, several times, so that
+both see the same machine.
+
+    python benchmarks/training.py --root PATH RECIPE.toml [...] [--weights FILE] [--seconds 20] [--rounds 3]
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from trainer.reports.history import EpochRecord
+from trainer.settings import Settings
+from trainer.training.assembling import assemble
+from trainer.training.checkpoint import RunFolder
+from trainer.training.judging import Judgement
+from trainer.training.loop import TrainingLoop
+from trainer.training.preparing import Preparation, Prepared
+from vitrine.catalogs import read_catalog
+from vitrine.catalogs.registry import reader_for
+from vitrine.jobs import JobFault
+from vitrine.recipes import Recipe, read_recipe
+from vitrine.releases import ReleaseStore
+from vitrine.settings import load_settings
+from vitrine.vision.network import DeviceChoice, choose_device
+
+WARM_UP_STEPS = 8
+
+
+class Quiet:
+    """Follows the preparation, says nothing."""
+
+    def phase(self, phase: str) -> None: ...
+
+    def note(self, text: str) -> None: ...
+
+    def faults(self, source: str, faults: list[JobFault]) -> None: ...
+
+    def progress(self, done: int, total: int, *, eta_s: float | None, phase: str | None = None) -> None: ...
+
+    def check(self) -> None: ...
+
+
+class Enough(Exception):
+    """The loop has run for its time."""
+
+
+class Stopwatch:
+    """Reports to the benchmark: pictures and seconds after the first steps, then `Enough`."""
+
+    def __init__(self, seconds: float, device: torch.device) -> None:
+        self._seconds = seconds
+        self._device = device
+        self._steps = 0
+        self._from = (0, 0.0)
+        self.rate = 0.0
+
+    def step(self, pictures: int) -> None:
+        self._steps += 1
+        if self._steps < WARM_UP_STEPS:
+            return
+        now = time.perf_counter()
+        if self._steps == WARM_UP_STEPS:
+            self._from = (pictures, now)
+        elif now - self._from[1] > self._seconds:
+            _wait(self._device)
+            self.rate = (pictures - self._from[0]) / (time.perf_counter() - self._from[1])
+            raise Enough
+
+    def epoch(self, record: EpochRecord, judgement: Judgement | None) -> None:
+        """A short epoch ends before the time: the next begins."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipes", type=Path, nargs="+", metavar="RECIPE.toml")
+    parser.add_argument("--root", type=Path, required=True, help="the catalogue's folder")
+    parser.add_argument("--weights", help="instead of the recipes' model.weights")
+    parser.add_argument("--limit", type=int, help="only so many products")
+    parser.add_argument("--seconds", type=float, default=20.0, help="measured seconds of each turn (default: 20)")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each (default: 3)")
+    arguments = parser.parse_args()
+    print("| recipe | device | loop, pictures/s | bare forward + backward | loop ÷ bare | goal |")
+    print("|---|---|---:|---:|---:|---|")
+    for path in arguments.recipes:
+        print(row(path, arguments), flush=True)
+    return 0
+
+
+def row(path: Path, arguments: argparse.Namespace) -> str:
+    """One recipe, measured."""
+    recipe, described = read_recipe(path)
+    if arguments.weights is not None:
+        changed = recipe.model.model_copy(update={"weights": arguments.weights})
+        recipe = recipe.model_copy(update={"model": changed})
+    recipe = recipe.model_copy(update={"optim": recipe.optim.model_copy(update={"epochs": 10_000})})
+    with tempfile.TemporaryDirectory(prefix="vitrine-benchmark-") as folder:
+        settings = load_settings(Settings).model_copy(
+            update={"work_dir": Path(folder), "catalog_roots": (Path("/"),), "trainer_checkpoint_s": 1e9}
+        )
+        choice = choose_device(settings.trainer_device, settings.trainer_precision)
+        catalog = read_catalog(
+            reader_for(described["dataset"]), arguments.root, dataset=described["dataset"], limit=arguments.limit
+        )
+        store = ReleaseStore(settings.releases_url, cache_dir=settings.releases_cache_dir)
+        prepared = Preparation(recipe, catalog, store, settings, choice, Quiet()).prepare()
+        loops, bares = [], []
+        for _ in range(arguments.rounds):
+            stopwatch = Stopwatch(arguments.seconds, choice.device)
+            loop = assemble(prepared, recipe, settings, choice, RunFolder(Path(folder, "run")), stopwatch)
+            loops.append(_loop_rate(loop, stopwatch))
+            bares.append(_bare_rate(loop, prepared, recipe, choice, seconds=arguments.seconds))
+    ratio = statistics.median(one / two for one, two in zip(loops, bares, strict=True))
+    name = choice.device.type + (", bfloat16" if choice.dtype == torch.bfloat16 else ", float32")
+    return (
+        f"| {path.stem} | {name} | {statistics.median(loops):.1f} | {statistics.median(bares):.1f} | {ratio:.2f} "
+        "| ≥ 0.90 |"
+    )
+
+
+def _loop_rate(loop: TrainingLoop, stopwatch: Stopwatch) -> float:
+    try:
+        loop.run()
+    except Enough:
+        return stopwatch.rate
+    raise AssertionError("the loop came to its end before its time")
+
+
+def _bare_rate(
+    loop: TrainingLoop, prepared: Prepared, recipe: Recipe, choice: DeviceChoice, *, seconds: float
+) -> float:
+    """Pictures a second through the forward and backward pass alone, in the mode that the loop trains in."""
+    rows = prepared.material.train[: recipe.optim.batch]
+    pixels = torch.from_numpy(prepared.cache.pixels[rows]).to(choice.device)
+    codes = torch.from_numpy(prepared.material.codes[rows]).to(choice.device)
+    teacher = prepared.material.teacher
+    wanted = None if teacher is None else torch.from_numpy(teacher[rows]).to(choice.device)
+    steps, began_s = 0, 0.0
+    while True:
+        loop.forward_backward(pixels, codes, wanted)
+        steps += 1
+        if steps == WARM_UP_STEPS:
+            _wait(choice.device)
+            began_s = time.perf_counter()
+        elif steps > WARM_UP_STEPS and time.perf_counter() - began_s > seconds:
+            _wait(choice.device)
+            return (steps - WARM_UP_STEPS) * len(rows) / (time.perf_counter() - began_s)
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,60 @@
+"""Who follows a run, and what it is told between two steps."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Final, Protocol
+
+from trainer.reports.history import EpochRecord
+from trainer.training.judging import Judgement
+from vitrine.jobs import JobFault
+
+_TOLD: Final = {
+    "loss": "validation loss",
+    "accuracy": "accuracy",
+    "precision_at_15": "P@15",
+    "mean_average_precision": "mAP",
+}
+
+
+class Follower(Protocol):
+    """Who follows a run. Every call but `note` may raise to stop it."""
+
+    def phase(self, phase: str) -> None: ...
+
+    def note(self, text: str) -> None: ...
+
+    def faults(self, source: str, faults: list[JobFault]) -> None: ...
+
+    def progress(self, done: int, total: int, *, eta_s: float | None, phase: str | None = None) -> None: ...
+
+    def check(self) -> None: ...
+
+
+class Watch:
+    """Between the loop and the follower: pictures become a share of the way and the seconds that are left."""
+
+    def __init__(self, follower: Follower, total: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._follower = follower
+        self._total = total
+        self._clock = clock
+        self._from = 0
+        self._since_s = clock()
+
+    def begin(self, pictures: int) -> None:
+        self._from, self._since_s = pictures, self._clock()
+
+    def step(self, pictures: int) -> None:
+        done = pictures - self._from
+        passed_s = self._clock() - self._since_s
+        eta_s = round(passed_s / done * max(0, self._total - pictures), 1) if done else None
+        self._follower.progress(pictures, self._total, eta_s=eta_s, phase="training")
+
+    def epoch(self, record: EpochRecord, judgement: Judgement | None) -> None:
+        judged = {} if judgement is None else asdict(judgement)
+        told = "".join(f", {_TOLD[name]} {value:.3f}" for name, value in judged.items() if value is not None)
+        self._follower.note(
+            f"epoch {record.epoch}: loss {record.train_loss:.4f}{told}, {record.pictures_per_second:.0f} pictures/s"
+        )

@@ -1,0 +1,143 @@
+"""Everything before the first step of a run: pictures and their classes, the network it starts from, its teacher."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import torch
+
+from trainer.settings import Settings
+from trainer.training.checkpoint import writing
+from trainer.training.distillation import embed_pixels
+from trainer.training.examples import Classes, Codes, Examples, check_trainable, choose_examples, classes_of
+from trainer.training.following import Follower
+from trainer.training.kinds import KINDS
+from trainer.training.loop import Material
+from trainer.training.pixels import PixelCache, cached_pixels, trim_cache
+from trainer.training.start import Start, make_start
+from trainer.training.subject import Weighted
+from trainer.weights import checked_weights
+from vitrine.catalogs import Catalog
+from vitrine.errors import TrainingImpossible
+from vitrine.jobs import JobFault
+from vitrine.recipes import Recipe
+from vitrine.releases import Preprocessing, ReleaseStore
+from vitrine.vision.network import DeviceChoice, Vectors, load_release
+
+_BATCH_CPU: Final = 4
+_BATCH_GPU: Final = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Everything before the first step."""
+
+    start: Start
+    examples: Examples
+    cache: PixelCache
+    classes: Classes
+    terms: tuple[Weighted, ...]
+    material: Material
+
+
+class Preparation:
+    """Prepares one run. `prepare` raises as `TrainingRun.run` does."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        catalog: Catalog,
+        store: ReleaseStore,
+        settings: Settings,
+        choice: DeviceChoice,
+        follower: Follower,
+    ) -> None:
+        self._recipe = recipe
+        self._catalog = catalog
+        self._store = store
+        self._settings = settings
+        self._choice = choice
+        self._follower = follower
+        self._kind = KINDS[recipe.kind]
+
+    def prepare(self) -> Prepared:
+        recipe, follower = self._recipe, self._follower
+        # Whatever has start values of its own, such as a classifier, draws them from here on.
+        torch.manual_seed(recipe.seed)
+        follower.phase("choosing pictures")
+        if not self._catalog.products:
+            raise TrainingImpossible("the catalogue has no products to train on")
+        examples = choose_examples(self._catalog.products, recipe.data, seed=recipe.seed)
+        follower.phase("loading the network")
+        start = make_start(
+            recipe.model,
+            seed=recipe.seed,
+            store=self._store,
+            checked_weights=lambda weights: checked_weights(weights, self._settings),
+        )
+        examples, cache = self._decoded(examples, start.rules)
+        label = (recipe.data.label,)
+        known = start.labels if self._kind.keeps_labels else ()
+        classes = classes_of(examples, label, known=known)
+        train, validation = examples.rows(*recipe.data.train_on), examples.rows("validation")
+        check_trainable(classes, train, validation)
+        terms, codes = self._columns(examples, classes)
+        relevance = np.stack([classes_of(examples, (attribute,)).codes for attribute in recipe.data.relevance], axis=1)
+        teacher = self._teacher(examples) if self._kind.has_teacher else None
+        material = Material(codes, relevance, train, validation, teacher)
+        return Prepared(start, examples, cache, classes, terms, material)
+
+    def _decoded(self, examples: Examples, rules: Preprocessing) -> tuple[Examples, PixelCache]:
+        """The examples whose pictures can be read, and their pixels."""
+        folder = self._settings.work_dir / "pixels"
+        total = len(examples)
+        with writing(folder):
+            cache = cached_pixels(
+                examples.products,
+                self._catalog.root,
+                rules,
+                folder=folder,
+                step=lambda done: self._follower.progress(done, total, eta_s=None, phase="decoding pictures"),
+            )
+            trim_cache(folder, keep_bytes=int(self._settings.trainer_pixels_gib * 2**30))
+        if cache.unreadable:
+            faults = [JobFault(product_id=one.product_id, kind=one.kind, detail=one.detail) for one in cache.unreadable]
+            self._follower.faults(f"pixels {rules.height_px}x{rules.width_px}", faults)
+        if not len(cache.rows):
+            raise TrainingImpossible("not one picture could be read: see the job's faults")
+        return examples.keep(cache.rows), cache
+
+    def _columns(self, examples: Examples, label: Classes) -> tuple[tuple[Weighted, ...], Codes]:
+        """The terms with the column of codes each looks at; the label's is the first."""
+        recipes = self._recipe.terms or self._kind.terms
+        columns: dict[tuple[str, ...], int] = {(self._recipe.data.label,): 0}
+        codes = [label.codes]
+        terms = []
+        for term in recipes:
+            attributes = term.on or (self._recipe.data.label,)
+            if attributes not in columns:
+                columns[attributes] = len(codes)
+                codes.append(classes_of(examples, attributes).codes)
+            terms.append(Weighted(term, columns[attributes]))
+        return tuple(terms), np.stack(codes, axis=1)
+
+    def _teacher(self, examples: Examples) -> Vectors:
+        """The teacher's embeddings of all examples, each picture as the teacher's own rules fit it."""
+        assert self._recipe.teacher is not None
+        self._follower.phase("asking the teacher")
+        manifest = self._store.manifest(self._recipe.teacher)
+        network = load_release(self._store.local_folder(self._recipe.teacher), manifest, self._choice)
+        readable, cache = self._decoded(examples, manifest.preprocessing)
+        if len(readable) != len(examples):
+            raise TrainingImpossible("pictures became unreadable while the job ran")
+        rows = np.arange(len(readable), dtype=np.int64)
+        return embed_pixels(
+            network, cache.pixels, rows, raw=False, batch=extraction_batch(self._settings, self._choice)
+        )
+
+
+def extraction_batch(settings: Settings, choice: DeviceChoice) -> int:
+    """Pictures in one pass where nothing is trained."""
+    return settings.trainer_batch or (_BATCH_CPU if choice.device.type == "cpu" else _BATCH_GPU)
