@@ -75,6 +75,7 @@ class ModelRecipe(_Part):
         default="all", description="all; table: what the model table names; or module names. All else stays frozen"
     )
     frozen: tuple[str, ...] = Field(default=(), description="Module names that stay frozen, before `trainable`")
+    half: bool = Field(default=False, description="Whether the release stores its weights in half precision")
 
     @model_validator(mode="after")
     def _one_start(self) -> Self:

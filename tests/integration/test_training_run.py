@@ -57,6 +57,9 @@ def test_a_training_ends_in_a_release_with_its_story_beside_it(catalog: Catalog,
     assert listener.done == sorted(listener.done)
     assert listener.done[-1] % 3 == 0
     assert listener.eta_s[-1] == pytest.approx(0, abs=1)
+    logs = list((tmp_path / "work" / "tensorboard" / "run").glob("events.out.tfevents.*"))
+    assert len(logs) == 1
+    assert b"retrieval/precision_at_15" in logs[0].read_bytes()
 
 
 def test_the_release_gives_the_vectors_it_was_judged_by(catalog: Catalog, tmp_path: Path) -> None:
@@ -70,6 +73,24 @@ def test_the_release_gives_the_vectors_it_was_judged_by(catalog: Catalog, tmp_pa
     vector = network.vectors(pixels[None].copy())
     assert vector.shape == (1, 8)
     assert float((vector**2).sum()) == pytest.approx(1, abs=1e-5)
+
+
+def test_weights_stored_in_half_precision_are_half_the_size_and_give_the_judged_vectors(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    sizes = {}
+    for half in (False, True):
+        result = trained(tiny_recipe(model={"half": half}), catalog, tmp_path / str(half))
+        store = store_of(tmp_path / str(half) / "releases")
+        manifest = store.manifest(result["release_id"])
+        folder = store.local_folder(manifest.release_id)
+        sizes[half] = manifest.weights.size_bytes
+        network = load_release(folder, manifest, choose_device("cpu", "float32"))
+        assert network.dim == manifest.dim
+    assert sizes[True] < 0.8 * sizes[False], "the tiny network has many statistics beside its weights"
+    stored = load_file(folder / "weights.safetensors")
+    assert {tensor.dtype for name, tensor in stored.items() if tensor.dim() > 1} == {torch.float16}
+    assert {tensor.dtype for name, tensor in stored.items() if "running" in name} == {torch.float32}
 
 
 @pytest.mark.parametrize(

@@ -108,10 +108,27 @@ def extended(loaded: Loaded, *, pooling: Pooling | None, embedding: int | None, 
     return replace(loaded, network=network.eval(), architecture=loaded.architecture.model_copy(update=changed))
 
 
-def save_weights(network: nn.Module, path: Path) -> None:
-    """Write a network's weights and statistics as safetensors. Tensors are copied, since some share memory."""
+def save_weights(network: nn.Module, path: Path, *, half: bool = False) -> None:
+    """Write a network's weights and statistics as safetensors, with `half` its weights in half precision, which takes
+    half the room. Tensors are copied, since some share memory.
+    """
     state = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in network.state_dict().items()}
+    if half:
+        state = {name: tensor.half() if _is_weight(tensor) else tensor for name, tensor in state.items()}
     save_file(state, path)
+
+
+def round_weights(network: nn.Module) -> None:
+    """Round the weights in place to what `save_weights` keeps of them with `half`."""
+    with torch.no_grad():
+        for parameter in network.parameters():
+            if _is_weight(parameter):
+                parameter.copy_(parameter.half())
+
+
+def _is_weight(tensor: torch.Tensor) -> bool:
+    """Whether it is of a convolution or a matrix: the few numbers of normalisation stay as they are."""
+    return tensor.dim() > 1 and tensor.is_floating_point()
 
 
 def _pretrained(entry: ModelEntry, options: Mapping[str, OptionValue]) -> nn.Module:

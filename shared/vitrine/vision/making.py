@@ -34,7 +34,8 @@ def fitted_on(dataset: str, ids: Iterable[str], *, part: Literal["train", "all"]
 @dataclass(frozen=True, slots=True)
 class Training:
     """What a trained release has beyond one that is only projected: `classifier` is the weights file of its label's
-    classifier, and `folder` holds the files that tell how it came about.
+    classifier, `folder` holds the files that tell how it came about, and with `half` its weights, rounded already, are
+    stored in half precision.
     """
 
     recipe: dict[str, Any]
@@ -43,6 +44,7 @@ class Training:
     parent: str | None
     classifier: Path | None
     folder: Path | None
+    half: bool = False
 
 
 def make_release(
@@ -60,7 +62,7 @@ def make_release(
     """Store a release and return its id. The same inputs give the same id, and a second call changes nothing."""
     with tempfile.TemporaryDirectory(prefix="vitrine-release-") as folder:
         weights, projection = Path(folder, WEIGHTS_FILE), Path(folder, PROJECTION_FILE)
-        save_weights(backbone.network, weights)
+        save_weights(backbone.network, weights, half=training is not None and training.half)
         fit.arrays.save(projection)
         manifest = Manifest(
             model=model,

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Final, Protocol
 
 from trainer.reports.history import EpochRecord
+from trainer.training.board import Board
 from trainer.training.judging import Judgement
 from vitrine.jobs import JobFault
 
@@ -42,9 +43,11 @@ class Watch:
         self._clock = clock
         self._from = 0
         self._since_s = clock()
+        self._board: Board | None = None
 
-    def begin(self, pictures: int) -> None:
-        self._from, self._since_s = pictures, self._clock()
+    def begin(self, pictures: int, board: Board) -> None:
+        """The loop is about to start, or to go on, from so many pictures."""
+        self._from, self._since_s, self._board = pictures, self._clock(), board
 
     def step(self, pictures: int) -> None:
         done = pictures - self._from
@@ -53,6 +56,8 @@ class Watch:
         self._follower.progress(pictures, self._total, eta_s=eta_s, phase="training")
 
     def epoch(self, record: EpochRecord, judgement: Judgement | None) -> None:
+        if self._board is not None:
+            self._board.epoch(record)
         judged = {} if judgement is None else asdict(judgement)
         told = "".join(f", {_TOLD[name]} {value:.3f}" for name, value in judged.items() if value is not None)
         self._follower.note(

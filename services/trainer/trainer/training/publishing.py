@@ -90,6 +90,7 @@ def publish_trained(trained: Trained, store: ReleaseStore) -> tuple[str, dict[st
                 parent=trained.start.parent,
                 classifier=classifier,
                 folder=reports,
+                half=recipe.model.half,
             ),
         )
     return release_id, metrics

@@ -14,6 +14,7 @@ from torch import nn
 
 from trainer.settings import Settings
 from trainer.training.assembling import assemble
+from trainer.training.board import open_board
 from trainer.training.checkpoint import RunFolder, writing
 from trainer.training.distillation import embed_pixels
 from trainer.training.following import Follower, Watch
@@ -25,6 +26,7 @@ from trainer.training.terms import Classifier
 from vitrine.catalogs import Catalog
 from vitrine.recipes import Recipe
 from vitrine.releases import ReleaseStore
+from vitrine.vision.backbones import round_weights
 from vitrine.vision.network import DeviceChoice, ReleaseNetwork, Vectors, choose_device
 
 
@@ -62,12 +64,16 @@ class TrainingRun:
         if loop.restore():
             where = f"epoch {loop.standing.epoch + 1}, batch {loop.standing.batch + 1}"
             follower.note(f"taken up from its checkpoint at {where}")
-        watch.begin(loop.standing.pictures)
-        standing, subject = loop.run(), loop.subject
+        logs = self._settings.work_dir / "tensorboard" / self._folder.folder.name
+        with open_board(logs, history=loop.standing.history) as board:
+            watch.begin(loop.standing.pictures, board)
+            standing, subject = loop.run(), loop.subject
         trained_s = time.monotonic()
         self._follower.phase("choosing the projection")
         subject.load_state_dict(self._folder.load_best())
         backbone = subject.backbone.float().cpu().eval()
+        if recipe.model.half:
+            round_weights(backbone)
         features = self._features(backbone, prepared)
         choice = self._projection(features, prepared)
         self._follower.phase("evaluating")
