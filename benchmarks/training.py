@@ -47,6 +47,8 @@ class Quiet:
 
     def progress(self, done: int, total: int, *, eta_s: float | None, phase: str | None = None) -> None: ...
 
+    def saved(self) -> None: ...
+
     def check(self) -> None: ...
 
 
@@ -75,6 +77,8 @@ class Stopwatch:
             _wait(self._device)
             self.rate = (pictures - self._from[0]) / (time.perf_counter() - self._from[1])
             raise Enough
+
+    def saved(self) -> None: ...
 
     def epoch(self, record: EpochRecord, judgement: Judgement | None) -> None:
         """A short epoch ends before the time: the next begins."""

@@ -59,13 +59,12 @@ def test_a_run_killed_three_times_at_random_ends_as_one_that_was_not(system: Sys
     job_id = system.enqueue(JobKind.TRAIN, params(system, name="cut", **changes))
     total = undisturbed.progress.total or 0
     chance = random.Random(0)
-    least = 0
-    for _ in range(KILLS):
-        least += chance.randint(1, total // (KILLS + 2))
+    for attempt in range(1, KILLS + 1):
+        least = (system.jobs.get(job_id).progress.course or 0) + chance.randint(40, total // (KILLS + 2))
 
-        def far_enough(least: int = least) -> bool:
+        def far_enough(attempt: int = attempt, least: int = least) -> bool:
             record = system.jobs.get(job_id)
-            return record.state is JobState.RUNNING and (record.progress.course or 0) >= least
+            return record.attempt == attempt and (record.progress.course or 0) >= least
 
         wait_until(far_enough, deadline_s=90, what=f"the run has seen {least} pictures")
         system.services["trainer"].kill()

@@ -27,7 +27,7 @@ from trainer.training.sampling import generator
 from trainer.training.start import WEIGHTS_FILE
 from vitrine.catalogs import Catalog
 from vitrine.errors import ParameterInvalid, TrainingImpossible
-from vitrine.jobs import JobFault, JobRecord, JobStore, Lease
+from vitrine.jobs import JobFault, JobRecord
 from vitrine.products import Product
 from vitrine.releases import Preprocessing, ReleaseStore
 from vitrine.vision.backbones import Loaded, restore_backbone
@@ -42,10 +42,10 @@ _BATCH: Final = 64
 class AdaptJob:
     """One run of one job. It is short enough to begin anew after a kill; only decoded pictures are kept."""
 
-    def __init__(self, record: JobRecord, jobs: JobStore, lease: Lease, settings: Settings) -> None:
+    def __init__(self, record: JobRecord, control: JobControl, settings: Settings) -> None:
         self._params: dict[str, Any] = record.params
         self._settings = settings
-        self._control = JobControl(record.id, jobs, lease)
+        self._control = control
         self._store = ReleaseStore(settings.releases_url, cache_dir=settings.releases_cache_dir)
 
     def run(self) -> dict[str, Any]:
@@ -142,6 +142,7 @@ def adapt(
         raise ParameterInvalid("the network has no batch normalisation that could be adapted")
     before = [(_copy(layer.running_mean), _copy(layer.running_var)) for layer in layers]
     momenta = [layer.momentum for layer in layers]
+    counts = [_copy(layer.num_batches_tracked) for layer in layers]
     backbone.eval().to(choice.device)
     for layer in layers:
         layer.reset_running_stats()
@@ -157,12 +158,12 @@ def adapt(
             backbone(normalise(torch.from_numpy(np.ascontiguousarray(pixels[rows])).to(choice.device)))
     backbone.eval().cpu()
     with torch.no_grad():
-        for layer, (mean, variance), momentum in zip(layers, before, momenta, strict=True):
+        for layer, (mean, variance), momentum, count in zip(layers, before, momenta, counts, strict=True):
             assert layer.running_mean is not None
             assert layer.running_var is not None
             layer.running_mean.lerp_(mean.to(layer.running_mean), 1.0 - share)
             layer.running_var.lerp_(variance.to(layer.running_var), 1.0 - share)
-            layer.momentum = momentum
+            layer.momentum, layer.num_batches_tracked = momentum, count
     return len(layers)
 
 

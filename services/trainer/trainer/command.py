@@ -49,6 +49,9 @@ class Console:
         left = "" if eta_s is None else f", {eta_s:.0f} s left"
         self._say(f"{phase or 'working'}: {done:,} of {total:,}{left}")
 
+    def saved(self) -> None:
+        """Nothing to tell."""
+
     def check(self) -> None:
         """Nobody can cancel but by an interrupt, which comes by itself."""
 

@@ -8,7 +8,7 @@ import time
 from typing import Final
 
 from vitrine.errors import JobCancelled, RecordChanged
-from vitrine.jobs import JobFault, JobRecord, JobState, JobStore, Lease
+from vitrine.jobs import BatchOutcome, JobFault, JobState, JobStore, Lease, StepStore
 
 _WRITE_EVERY_S: Final = 1.0
 
@@ -16,10 +16,11 @@ _WRITE_EVERY_S: Final = 1.0
 class JobControl:
     """One run of one job. `lease` is looked at between steps: a run that lost it stops."""
 
-    def __init__(self, job_id: str, jobs: JobStore, lease: Lease) -> None:
+    def __init__(self, job_id: str, jobs: JobStore, lease: Lease, steps: StepStore) -> None:
         self.job_id = job_id
         self._jobs = jobs
         self._lease = lease
+        self._steps = steps
         self._written_s = 0.0
 
     def phase(self, phase: str) -> None:
@@ -30,6 +31,10 @@ class JobControl:
     def note(self, text: str) -> None:
         """Add a line to the job's story."""
         self._jobs.update(self.job_id, lambda record: record.with_note(text))
+
+    def saved(self) -> None:
+        """What was done until now will not be done again: that the worker died before is no reason to give up."""
+        self._steps.pardon(self.job_id, self._lease.step)
 
     def faults(self, source: str, faults: list[JobFault]) -> None:
         """Count faults, once for each `source`."""
@@ -52,5 +57,11 @@ class JobControl:
         self.check()
         self._jobs.update(self.job_id, lambda record: record.with_course(done, total, eta_s=eta_s, phase=phase))
 
-    def record(self) -> JobRecord:
-        return self._jobs.get(self.job_id)
+    def plan(self, *, total: int, batches: int, phase: str) -> None:
+        """Lay out work that is counted by items and batches."""
+        self._jobs.update(self.job_id, lambda record: record.with_plan(total=total, batches=batches, phase=phase))
+
+    def finish_batch(self, number: int, outcome: BatchOutcome) -> None:
+        """Count a batch, whose work is kept, as finished."""
+        self._jobs.finish_batch(self.job_id, number, outcome)
+        self.saved()

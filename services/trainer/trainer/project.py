@@ -20,7 +20,7 @@ from trainer.settings import Settings
 from trainer.weights import checked_weights
 from vitrine.catalogs.roots import allowed_roots, read_picture, resolve_catalog_root
 from vitrine.errors import ProjectionImpossible
-from vitrine.jobs import BatchOutcome, JobFault, JobRecord, JobStore, Lease
+from vitrine.jobs import BatchOutcome, JobFault, JobRecord
 from vitrine.products import Product
 from vitrine.releases import ReleaseStore
 from vitrine.vision.backbones import Loaded, load_backbone
@@ -36,11 +36,9 @@ from vitrine.vision.projection import fit_projection
 class ProjectJob:
     """One run of one job."""
 
-    def __init__(self, record: JobRecord, jobs: JobStore, lease: Lease, settings: Settings) -> None:
-        self._id = record.id
+    def __init__(self, record: JobRecord, control: JobControl, settings: Settings) -> None:
         self._params: dict[str, Any] = record.params
-        self._jobs = jobs
-        self._control = JobControl(record.id, jobs, lease)
+        self._control = control
         self._settings = settings
         self._checkpoints = Checkpoints(settings.work_dir / record.id)
 
@@ -60,9 +58,7 @@ class ProjectJob:
         working = copy.deepcopy(backbone.network)
         network = ReleaseNetwork(working, options.preprocessing, projection=None, choice=choice)
         chunks = -(-len(sample) // self._settings.trainer_chunk)
-        self._jobs.update(
-            self._id, lambda record: record.with_plan(total=len(sample), batches=chunks, phase="extracting features")
-        )
+        self._control.plan(total=len(sample), batches=chunks, phase="extracting features")
         extracting_s = time.monotonic()
         features, ids = self._extract(sample, network, Preprocessor(options.preprocessing))
         extracted_s = time.monotonic() - extracting_s
@@ -102,7 +98,7 @@ class ProjectJob:
             if chunk is None:
                 chunk = self._extract_chunk(part, network, preprocessor)
                 self._checkpoints.save(number, chunk)
-            self._jobs.finish_batch(self._id, number, chunk.outcome)
+            self._control.finish_batch(number, chunk.outcome)
             done.append(chunk)
             number += 1
         features = np.concatenate([chunk.rows for chunk in done])

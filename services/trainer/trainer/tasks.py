@@ -11,9 +11,10 @@ from typing import Any
 
 from celery import shared_task
 
+from trainer.control import JobControl
 from trainer.settings import Settings
 from vitrine.errors import JobCancelled, JobFinished, JobNotFound, ReleaseError, VitrineError
-from vitrine.jobs import JobRecord, JobStore, Lease, StepStore, open_redis
+from vitrine.jobs import JobRecord, JobStore, StepStore, open_redis
 from vitrine.telemetry import configure_logging, get_logger
 from vitrine.worker import Message, Task
 from vitrine.worker.runner import task_context
@@ -61,25 +62,25 @@ def adapt(task: Any, job_id: str) -> None:
 # Torch comes with these imports: the worker's parent process, which runs no job, does without it.
 
 
-def _project(record: JobRecord, parts: Parts, lease: Lease) -> dict[str, Any]:
+def _project(record: JobRecord, control: JobControl, settings: Settings) -> dict[str, Any]:
     from trainer.project import ProjectJob
 
-    return ProjectJob(record, parts.jobs, lease, parts.settings).run()
+    return ProjectJob(record, control, settings).run()
 
 
-def _train(record: JobRecord, parts: Parts, lease: Lease) -> dict[str, Any]:
+def _train(record: JobRecord, control: JobControl, settings: Settings) -> dict[str, Any]:
     from trainer.training_job import TrainJob
 
-    return TrainJob(record, parts.jobs, lease, parts.settings).run()
+    return TrainJob(record, control, settings).run()
 
 
-def _adapt(record: JobRecord, parts: Parts, lease: Lease) -> dict[str, Any]:
+def _adapt(record: JobRecord, control: JobControl, settings: Settings) -> dict[str, Any]:
     from trainer.adapting import AdaptJob
 
-    return AdaptJob(record, parts.jobs, lease, parts.settings).run()
+    return AdaptJob(record, control, settings).run()
 
 
-Work = Callable[[JobRecord, Parts, Lease], dict[str, Any]]
+Work = Callable[[JobRecord, JobControl, Settings], dict[str, Any]]
 
 
 def run_job(parts: Parts, job_id: str, task: Task, work: Work) -> None:
@@ -97,7 +98,8 @@ def run_job(parts: Parts, job_id: str, task: Task, work: Work) -> None:
                 _end(parts, job_id, lambda record: record.failed(given_up))
                 return
             try:
-                result = work(record, parts, lease)
+                control = JobControl(job_id, parts.jobs, lease, parts.steps)
+                result = work(record, control, parts.settings)
                 _end(parts, job_id, lambda record: record.succeeded(result))
                 log.info("job_success", **result)
             except JobCancelled:

@@ -11,7 +11,7 @@ from trainer.reading import read_allowed_catalog
 from trainer.settings import Settings
 from trainer.training.checkpoint import writing
 from trainer.training.run import TrainingRun
-from vitrine.jobs import JobRecord, JobStore, Lease
+from vitrine.jobs import JobRecord
 from vitrine.recipes import parse_recipe
 from vitrine.releases import ReleaseStore
 
@@ -19,11 +19,11 @@ from vitrine.releases import ReleaseStore
 class TrainJob:
     """One run of one job."""
 
-    def __init__(self, record: JobRecord, jobs: JobStore, lease: Lease, settings: Settings) -> None:
+    def __init__(self, record: JobRecord, control: JobControl, settings: Settings) -> None:
         self._params: dict[str, Any] = record.params
         self._attempt = record.attempt
         self._settings = settings
-        self._control = JobControl(record.id, jobs, lease)
+        self._control = control
 
     def run(self) -> dict[str, Any]:
         """Do the work and return the job's result. Raises any error of the tree; JobCancelled where asked to stop."""

@@ -2,7 +2,8 @@
 
 A lease is short and renewed by a thread while the work goes on, so a killed worker's step is free within seconds. A
 deferral says when a step that met a passing failure is due again; how often it came in a row sets the wait. A strike is
-counted before dangerous work and taken back after it, so that what is left counts the workers that died of it.
+counted before dangerous work and taken back after it, so that what is left counts the workers that died of it; long
+work that keeps what it has done is pardoned as it gets on.
 """
 
 from __future__ import annotations
@@ -130,6 +131,11 @@ class StepStore:
         """The step came to an orderly end: its strike does not count."""
         with broker_errors():
             self._redis.hincrby(keys.part(job_id, "strikes"), step, -1)
+
+    def pardon(self, job_id: str, step: str) -> None:
+        """The step has got further than ever: of its strikes only the one of this attempt stays."""
+        with broker_errors():
+            self._redis.hset(keys.part(job_id, "strikes"), step, 1)
 
     def strikes(self, job_id: str, step: str) -> int:
         with broker_errors():

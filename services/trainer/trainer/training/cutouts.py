@@ -14,7 +14,8 @@ from scipy import ndimage
 
 Mask = npt.NDArray[np.uint8]
 Plane = npt.NDArray[np.uint8]
-_WHITE_FROM: Final = 236
+_WHITE_FROM: Final = 240
+_WHITE_SPREAD: Final = 10  # between the channels: what has a colour is no background
 _BANK_SIZE: Final = 192
 _MARGIN: Final = 1.5  # a background is larger than the picture, so that a piece of it can be drawn
 
@@ -24,7 +25,8 @@ def garment_mask(pixels: npt.NDArray[np.uint8]) -> Mask:
 
     White inside the garment stays garment; a white garment that melts into the border loses its edge.
     """
-    white = pixels.min(axis=2) >= _WHITE_FROM
+    darkest, lightest = pixels.min(axis=2), pixels.max(axis=2)
+    white = (darkest >= _WHITE_FROM) & (lightest - darkest <= _WHITE_SPREAD)
     regions, count = ndimage.label(white)
     edge = np.concatenate([regions[0], regions[-1], regions[:, 0], regions[:, -1]])
     outside = np.zeros(count + 1, dtype=bool)

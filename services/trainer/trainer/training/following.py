@@ -31,6 +31,8 @@ class Follower(Protocol):
 
     def progress(self, done: int, total: int, *, eta_s: float | None, phase: str | None = None) -> None: ...
 
+    def saved(self) -> None: ...
+
     def check(self) -> None: ...
 
 
@@ -54,6 +56,9 @@ class Watch:
         passed_s = self._clock() - self._since_s
         eta_s = round(passed_s / done * max(0, self._total - pictures), 1) if done else None
         self._follower.progress(pictures, self._total, eta_s=eta_s, phase="training")
+
+    def saved(self) -> None:
+        self._follower.saved()
 
     def epoch(self, record: EpochRecord, judgement: Judgement | None) -> None:
         if self._board is not None:

@@ -42,6 +42,9 @@ class Reporter(Protocol):
     def step(self, pictures: int) -> None:
         """Called between steps with the pictures trained on so far, of all epochs."""
 
+    def saved(self) -> None:
+        """Called once the state is kept."""
+
     def epoch(self, record: EpochRecord, judgement: Judgement | None) -> None: ...
 
 
@@ -304,6 +307,7 @@ class TrainingLoop:
             "schedule": _plain(self._schedule),
         }
         self._folder.save(self.standing.epoch * 1_000_000 + self.standing.batch, tensors, state)
+        self._reporter.saved()
 
 
 def _plain(schedule: torch.optim.lr_scheduler.LambdaLR) -> dict[str, Any]:
