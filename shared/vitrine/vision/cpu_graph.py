@@ -104,6 +104,11 @@ def prepare_for_all_cores(network: nn.Module, on_one: nn.Module, dtype: torch.dt
     return divided if divided is not None and _took_s(divided, picture) < one_s else None
 
 
+def unprepared(network: nn.Module, dtype: torch.dtype, _noise: Noise) -> nn.Module:
+    """The network as it is, in the precision asked for."""
+    return _plain(network, dtype)
+
+
 def _plain(network: nn.Module, dtype: torch.dtype) -> nn.Module:
     return network if dtype == torch.float32 else Autocast(network, dtype)
 

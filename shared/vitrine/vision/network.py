@@ -17,7 +17,7 @@ from torch import nn
 from vitrine.errors import WeightsUnusable
 from vitrine.releases import PROJECTION_FILE, WEIGHTS_FILE, Manifest, Preprocessing
 from vitrine.vision.backbones import restore_backbone
-from vitrine.vision.cpu_graph import CORES, prepare_for_all_cores, prepare_for_cpu
+from vitrine.vision.cpu_graph import CORES, prepare_for_all_cores, prepare_for_cpu, unprepared
 from vitrine.vision.preprocess import Normalise, Pixels
 from vitrine.vision.projection import Projection, ProjectionArrays
 
@@ -52,7 +52,10 @@ def passes_at_once(choice: DeviceChoice) -> int:
 
 
 class ReleaseNetwork:
-    """Normalisation, backbone and, where given, projection, on one device. `passes_at_once` threads may run it."""
+    """Normalisation, backbone and, where given, projection, on one device. `passes_at_once` threads may run it.
+
+    Without `fused` a CPU runs the plain network: for few pictures, which the preparing would take longer than.
+    """
 
     def __init__(
         self,
@@ -61,6 +64,7 @@ class ReleaseNetwork:
         *,
         projection: ProjectionArrays | None,
         choice: DeviceChoice,
+        fused: bool = True,
     ) -> None:
         self.choice = choice
         self.passes_at_once = passes_at_once(choice)
@@ -79,8 +83,11 @@ class ReleaseNetwork:
                 f"the projection is of {projection.components.shape[1]} raw components, the network gives {raw_dim}"
             )
         self._projection = None if projection is None else Projection(projection).to(choice.device)
-        self._forward = prepare_for_cpu(plain, choice.dtype, self._noise) if on_cpu else plain
-        self._divided = prepare_for_all_cores(plain, self._forward, choice.dtype, self._noise) if on_cpu else None
+        self._forward = plain
+        self._divided = None
+        if on_cpu:
+            self._forward = (prepare_for_cpu if fused else unprepared)(plain, choice.dtype, self._noise)
+            self._divided = prepare_for_all_cores(plain, self._forward, choice.dtype, self._noise)
         parameters = [*backbone.parameters(), *backbone.buffers()]
         self.size_bytes = sum(tensor.numel() * tensor.element_size() for tensor in parameters)
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from trainer.training.examples import Codes, Rows
 from trainer.training.sampling import generator
+from vitrine.errors import ProjectionImpossible
 from vitrine.recipes import ProjectionRecipe
 from vitrine.vision.projection import Features, Fit, ProjectionArrays, fit_projection, project
 from vitrine.vision.retrieval import equal_labels, rank_metrics
@@ -85,13 +86,20 @@ def choose_projection(
         return Tried(components, whiten, raw, found.mean_precision_at_k, found.mean_average_precision), fit
 
     sizes = sorted({min(size, dim, len(train)) for size in recipe.components})
-    results = [
-        judged(fit_projection(features[train], components=size, whiten=whiten, seed=seed), whiten=whiten, raw=False)
-        for size in sizes
-        for whiten in recipe.whiten
-    ]
+    results = []
+    impossible: ProjectionImpossible | None = None
+    for size in sizes:
+        for whiten in recipe.whiten:
+            try:
+                fit = fit_projection(features[train], components=size, whiten=whiten, seed=seed)
+            except ProjectionImpossible as error:  # of so many components; fewer may do
+                impossible = error
+            else:
+                results.append(judged(fit, whiten=whiten, raw=False))
     if recipe.raw:
         results.append(judged(identity_fit(dim), whiten=False, raw=True))
+    if not results and impossible is not None:
+        raise impossible
     name = by if by == "mean_average_precision" else "precision_at_15"
     kept, fit = max(results, key=lambda result: getattr(result[0], name))
     return Choice(fit, kept.whiten, kept, tuple(tried for tried, _ in results))

@@ -7,7 +7,7 @@ from __future__ import annotations
 import copy
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from torch import nn
@@ -28,6 +28,9 @@ from vitrine.recipes import Recipe
 from vitrine.releases import ReleaseStore
 from vitrine.vision.backbones import round_weights
 from vitrine.vision.network import DeviceChoice, ReleaseNetwork, Vectors, choose_device
+
+# Pictures from which on a network is prepared for the CPU before they go through it: that takes up to a minute.
+_WORTH_FUSING: Final = 2_000
 
 
 class TrainingRun:
@@ -118,7 +121,8 @@ class TrainingRun:
 
     def _features(self, backbone: nn.Module, prepared: Prepared) -> Vectors:
         working = copy.deepcopy(backbone)
-        network = ReleaseNetwork(working, prepared.start.rules, projection=None, choice=self._choice)
+        fused = len(prepared.examples) >= _WORTH_FUSING
+        network = ReleaseNetwork(working, prepared.start.rules, projection=None, choice=self._choice, fused=fused)
         rows = np.arange(len(prepared.examples), dtype=np.int64)
         return embed_pixels(
             network, prepared.cache.pixels, rows, raw=True, batch=extraction_batch(self._settings, self._choice)
