@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from harness.releases import store_of
+from harness.deepfashion import inshop_benchmark, with_pictures
+from harness.releases import picture, store_of
 from harness.training import Listener, drawn_catalog, tiny_recipe, training_run
-from vitrine.catalogs import Catalog
+from vitrine.catalogs import Catalog, read_catalog
 from vitrine.errors import JobCancelled, ReleaseNotFound, TrainingDiverged, TrainingImpossible
 from vitrine.images import decode_image
 from vitrine.recipes import Recipe
@@ -46,8 +48,8 @@ def test_a_training_ends_in_a_release_with_its_story_beside_it(catalog: Catalog,
         "curves.png", "history.json", "confusion-counts.png", "confusion-normalised.png", "confusion.json",
         "best-queries.png", "worst-queries.png", "queries.json", "recipe.json", "parts.json", "projections.json",
     }  # fmt: skip
-    for picture in story.glob("*.png"):
-        with Image.open(picture) as opened:
+    for drawn in story.glob("*.png"):
+        with Image.open(drawn) as opened:
             assert min(opened.size) > 200
     parts = json.loads((story / "parts.json").read_text())
     ids = [one for members in parts["ids"].values() for one in members]
@@ -188,6 +190,25 @@ def test_a_stopped_run_goes_on_to_the_same_weights(catalog: Catalog, tmp_path: P
     assert all(torch.allclose(one[name], two[name], atol=1e-5) for name in one)
 
 
+def test_two_devices_share_the_batches_and_make_one_release(catalog: Catalog, tmp_path: Path) -> None:
+    listener = Listener()
+    result = training_run(tiny_recipe(optim={"epochs": 2}), catalog, tmp_path, listener, trainer_devices=2).run()
+    assert store_of(tmp_path / "releases").ids() == [result["release_id"]]
+    assert result["epochs"] == 2
+    assert [note.partition(":")[0] for note in listener.notes[:2]] == ["epoch 1", "epoch 2"]
+
+
+def test_a_run_on_two_devices_that_is_stopped_leaves_no_process_behind(catalog: Catalog, tmp_path: Path) -> None:
+    def stop(listener: Listener) -> None:
+        if len(listener.done) == 3:
+            raise JobCancelled("stop")
+
+    with pytest.raises(JobCancelled):
+        training_run(tiny_recipe(), catalog, tmp_path, Listener(stop_when=stop), trainer_devices=2).run()
+    assert not [one for one in Path("/proc").glob("[0-9]*/cmdline") if b"trainer.training.ranks" in one.read_bytes()]
+    assert "LOCAL_RANK" not in os.environ
+
+
 def test_a_loss_that_is_no_number_ends_the_run_and_leaves_the_last_good_checkpoint(
     catalog: Catalog, tmp_path: Path
 ) -> None:
@@ -244,3 +265,29 @@ def test_a_release_of_a_training_can_be_searched_by_a_picture(catalog: Catalog, 
     pictures = [fit(decode_image(catalog.picture_path(one).read_bytes())) for one in catalog.products[:20]]
     vectors = [network.vectors(one[None].copy())[0] for one in pictures]
     assert all(max(range(20), key=lambda other: float(vectors[row] @ vectors[other])) == row for row in range(20))
+
+
+def test_the_same_garment_is_learned_on_the_benchmarks_own_parts(tmp_path: Path) -> None:
+    """In-shop retrieval: items of the train part are classes, those of the test part are only to be found."""
+    rows = []
+    for item in range(24):
+        part = "train" if item < 16 else "query"
+        for view in range(4):
+            path = f"img/WOMEN/Dresses/id_{item:08}/0{view + 1}_{view + 1}_front.jpg"
+            with_pictures(tmp_path / "inshop", path)
+            (tmp_path / "inshop" / path).write_bytes(picture(item))
+            rows.append(f"{path} id_{item:08} {part if part == 'train' or view else 'gallery'}")
+    inshop_benchmark(tmp_path / "inshop", *rows)
+    catalog = read_catalog("deepfashion-inshop", tmp_path / "inshop")
+    recipe = tiny_recipe(
+        kind="metric",
+        data={"label": "itemId", "relevance": ["itemId"], "split": "official"},
+        model={"embedding": 8},
+        sampler={"classes": 4, "per_class": 4},
+    )
+    result = trained(recipe, catalog, tmp_path)
+    manifest = store_of(tmp_path / "releases").manifest(result["release_id"])
+    assert manifest.labels is not None
+    assert 0 < len(manifest.labels) < 16, "a tenth of the items is held out to validate on"
+    assert all(int(name.removeprefix("id_")) < 16 for name in manifest.labels)
+    assert result["test_recall_at_10"] > 0

@@ -22,6 +22,9 @@ class Settings(CommonSettings):
     trainer_device: str = Field(
         default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N"
     )
+    trainer_devices: int = Field(
+        default=1, ge=1, le=64, description="Devices that one training shares its batches among, a process each"
+    )
     trainer_precision: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto", description="Precision of feature extraction; auto: bfloat16 where the hardware multiplies it"
     )

@@ -50,9 +50,11 @@ def assemble(
     )
     fabric = Fabric(
         accelerator="cuda" if choice.device.type == "cuda" else "cpu",
-        devices=1,
+        devices=settings.trainer_devices,
+        strategy="auto" if settings.trainer_devices == 1 else "ddp",
         precision="bf16-mixed" if choice.dtype.itemsize == 2 else "32-true",
     )
+    fabric.launch()  # several devices: waits until every rank is there
     augmenter = None
     if recipe.augment != AugmentRecipe():
         augmenter = Augmenter(recipe.augment, start.rules.height_px, start.rules.width_px, seed=recipe.seed)

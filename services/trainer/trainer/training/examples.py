@@ -92,15 +92,18 @@ def choose_examples(products: Sequence[Product], recipe: DataRecipe, *, seed: in
     return Examples(kept, tuple(parts[product.id] for product in kept))
 
 
-def classes_of(examples: Examples, attributes: Sequence[str], *, known: Sequence[str] = ()) -> Classes:
-    """The classes that `attributes` make among the examples: those of `known`, a label map, keep their numbers, and
-    those it lacks follow in alphabetical order.
+def classes_of(
+    examples: Examples, attributes: Sequence[str], *, known: Sequence[str] = (), rows: Rows | None = None
+) -> Classes:
+    """The classes that `attributes` make among the examples, or those at `rows`: those of `known`, a label map, keep
+    their numbers, and those it lacks follow in alphabetical order. A value beyond `rows` is no class.
     """
     values = examples.values(attributes)
-    new = sorted({value for value in values if value is not None} - set(known))
+    among = values if rows is None else [values[row] for row in rows]
+    new = sorted({value for value in among if value is not None} - set(known))
     names = (*known, *new)
     code_of = {name: code for code, name in enumerate(names)}
-    codes = np.array([UNKNOWN if value is None else code_of[value] for value in values], dtype=np.int64)
+    codes = np.array([UNKNOWN if value is None else code_of.get(value, UNKNOWN) for value in values], dtype=np.int64)
     return Classes(names, codes)
 
 

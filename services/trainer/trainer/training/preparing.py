@@ -11,7 +11,7 @@ import torch
 from trainer.settings import Settings
 from trainer.training.checkpoint import writing
 from trainer.training.distillation import embed_pixels
-from trainer.training.examples import Classes, Codes, Examples, check_trainable, choose_examples, classes_of
+from trainer.training.examples import Classes, Codes, Examples, Rows, check_trainable, choose_examples, classes_of
 from trainer.training.following import Follower
 from trainer.training.kinds import KINDS
 from trainer.training.loop import Material
@@ -80,10 +80,12 @@ class Preparation:
         examples, cache = self._decoded(examples, start.rules)
         label = (recipe.data.label,)
         known = start.labels if self._kind.keeps_labels else ()
-        classes = classes_of(examples, label, known=known)
         train, validation = examples.rows(*recipe.data.train_on), examples.rows("validation")
+        # Where whole items are parted, the other parts have classes of their own, to be found and not to be learned.
+        taught = train if recipe.data.group is not None or recipe.data.split == "official" else None
+        classes = classes_of(examples, label, known=known, rows=taught)
         check_trainable(classes, train, validation)
-        terms, codes = self._columns(examples, classes)
+        terms, codes = self._columns(examples, classes, taught)
         relevance = np.stack([classes_of(examples, (attribute,)).codes for attribute in recipe.data.relevance], axis=1)
         teacher = self._teacher(examples) if self._kind.has_teacher else None
         material = Material(codes, relevance, train, validation, teacher)
@@ -109,7 +111,7 @@ class Preparation:
             raise TrainingImpossible("not one picture could be read: see the job's faults")
         return examples.keep(cache.rows), cache
 
-    def _columns(self, examples: Examples, label: Classes) -> tuple[tuple[Weighted, ...], Codes]:
+    def _columns(self, examples: Examples, label: Classes, taught: Rows | None) -> tuple[tuple[Weighted, ...], Codes]:
         """The terms with the column of codes each looks at; the label's is the first."""
         recipes = self._recipe.terms or self._kind.terms
         columns: dict[tuple[str, ...], int] = {(self._recipe.data.label,): 0}
@@ -119,7 +121,7 @@ class Preparation:
             attributes = term.on or (self._recipe.data.label,)
             if attributes not in columns:
                 columns[attributes] = len(codes)
-                codes.append(classes_of(examples, attributes).codes)
+                codes.append(classes_of(examples, attributes, rows=taught).codes)
             terms.append(Weighted(term, columns[attributes]))
         return tuple(terms), np.stack(codes, axis=1)
 

@@ -18,9 +18,11 @@ from trainer.training.board import open_board
 from trainer.training.checkpoint import RunFolder, writing
 from trainer.training.distillation import embed_pixels
 from trainer.training.following import Follower, Watch
+from trainer.training.loop import Standing
 from trainer.training.preparing import Preparation, Prepared, extraction_batch
 from trainer.training.projecting import Choice, choose_projection
 from trainer.training.publishing import Trained, publish_trained
+from trainer.training.ranks import other_ranks
 from trainer.training.subject import Subject
 from trainer.training.terms import Classifier
 from vitrine.catalogs import Catalog
@@ -62,15 +64,8 @@ class TrainingRun:
         started_s = time.monotonic()
         choice_of_device, recipe, follower = self._choice, self._recipe, self._follower
         prepared = Preparation(recipe, self._catalog, self._store, self._settings, choice_of_device, follower).prepare()
-        watch = Watch(follower, len(prepared.material.train) * recipe.optim.epochs)
-        loop = assemble(prepared, recipe, self._settings, choice_of_device, self._folder, watch)
-        if loop.restore():
-            where = f"epoch {loop.standing.epoch + 1}, batch {loop.standing.batch + 1}"
-            follower.note(f"taken up from its checkpoint at {where}")
-        logs = self._settings.work_dir / "tensorboard" / self._folder.folder.name
-        with open_board(logs, history=loop.standing.history) as board:
-            watch.begin(loop.standing.pictures, board)
-            standing, subject = loop.run(), loop.subject
+        with other_ranks(recipe, self._catalog, self._settings, self._folder.folder):
+            standing, subject = self._train(prepared)
         trained_s = time.monotonic()
         self._follower.phase("choosing the projection")
         subject.load_state_dict(self._folder.load_best())
@@ -114,6 +109,18 @@ class TrainingRun:
         }
         self._follower.note(f"published {release_id} after {time.monotonic() - trained_s:.0f} s of finishing")
         return result
+
+    def _train(self, prepared: Prepared) -> tuple[Standing, Subject]:
+        recipe, follower = self._recipe, self._follower
+        watch = Watch(follower, len(prepared.material.train) * recipe.optim.epochs)
+        loop = assemble(prepared, recipe, self._settings, self._choice, self._folder, watch)
+        if loop.restore():
+            where = f"epoch {loop.standing.epoch + 1}, batch {loop.standing.batch + 1}"
+            follower.note(f"taken up from its checkpoint at {where}")
+        logs = self._settings.work_dir / "tensorboard" / self._folder.folder.name
+        with open_board(logs, history=loop.standing.history) as board:
+            watch.begin(loop.standing.pictures, board)
+            return loop.run(), loop.subject
 
     def clean(self) -> None:
         """Remove the checkpoints: the run has come to its end."""

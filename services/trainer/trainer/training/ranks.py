@@ -1,0 +1,145 @@
+"""Several devices: rank 0 is the process that runs the job, the others are started by it, each for one device. All read
+the same recipe, pixels and checkpoint; rank 0 alone writes, tells and publishes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from torch import distributed
+
+from trainer.reports.history import EpochRecord
+from trainer.settings import Settings
+from trainer.training.judging import Judgement
+from vitrine.catalogs import Catalog, read_catalog
+from vitrine.errors import ReleaseError, VitrineError
+from vitrine.jobs import JobFault
+from vitrine.recipes import Recipe, parse_recipe
+from vitrine.releases import ReleaseStore
+from vitrine.vision.network import choose_device
+
+_HOST: Final = "127.0.0.1"
+_RANK: Final = "LOCAL_RANK"
+_TAIL_BYTES: Final = 2_000
+_LAST_WORDS_S: Final = 10.0
+
+
+@contextmanager
+def other_ranks(recipe: Recipe, catalog: Catalog, settings: Settings, folder: Path) -> Iterator[None]:
+    """Start the other ranks, if there are to be any, and see to their end.
+
+    Raises ReleaseError where one of them ended before its time, since the work at hand cannot go on without it.
+    """
+    if settings.trainer_devices == 1:
+        yield
+        return
+    meeting = {"MASTER_ADDR": _HOST, "MASTER_PORT": str(_free_port()), "NODE_RANK": "0"}
+    task = {
+        "recipe": recipe.as_json(),
+        "catalog": {"reader": catalog.reader, "root": str(catalog.root), "dataset": catalog.dataset},
+        "limit": len(catalog.products),
+        "settings": settings.model_dump(mode="json", exclude={"qdrant_api_key"}),
+        "folder": str(folder),
+    }
+    before = {name: os.environ.get(name) for name in (*meeting, _RANK)}
+    with tempfile.TemporaryDirectory(prefix="vitrine-ranks-") as made:
+        path = Path(made, "task.json")
+        path.write_text(json.dumps(task), encoding="utf-8")
+        processes = []
+        try:
+            for rank in range(1, settings.trainer_devices):
+                with Path(made, f"{rank}.log").open("wb") as log:
+                    processes.append(
+                        subprocess.Popen(
+                            [sys.executable, "-m", "trainer.training.ranks", str(path)],
+                            env={**os.environ, **meeting, _RANK: str(rank)},
+                            stdout=log,
+                            stderr=log,
+                        )
+                    )
+            os.environ.update(meeting | {_RANK: "0"})
+            yield
+        except (RuntimeError, ConnectionError) as error:
+            for rank, process in enumerate(processes, 1):
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(_LAST_WORDS_S)
+                if process.returncode:
+                    told = Path(made, f"{rank}.log").read_bytes()[-_TAIL_BYTES:].decode(errors="replace")
+                    raise ReleaseError(
+                        f"rank {rank} of the training ended with {process.returncode}: {told}"
+                    ) from error
+            raise
+        finally:
+            for name, value in before.items():
+                os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+            for process in processes:
+                process.kill()
+                process.wait()
+            if distributed.is_initialized():
+                distributed.destroy_process_group()
+
+
+class Silent:
+    """Follows a rank that has nothing to tell."""
+
+    def phase(self, phase: str) -> None: ...
+
+    def note(self, text: str) -> None: ...
+
+    def faults(self, source: str, faults: list[JobFault]) -> None: ...
+
+    def progress(self, done: int, total: int, *, eta_s: float | None, phase: str | None = None) -> None: ...
+
+    def step(self, pictures: int) -> None: ...
+
+    def epoch(self, record: EpochRecord, judgement: Judgement | None) -> None: ...
+
+    def saved(self) -> None: ...
+
+    def check(self) -> None: ...
+
+
+def main() -> int:
+    """Run as another rank: `python -m trainer.training.ranks TASK.json`."""
+    from trainer.training.assembling import assemble
+    from trainer.training.checkpoint import RunFolder
+    from trainer.training.preparing import Preparation
+
+    task = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    try:
+        settings = Settings.model_validate(task["settings"])
+        recipe = parse_recipe(task["recipe"])
+        described = task["catalog"]
+        catalog = read_catalog(
+            described["reader"], Path(described["root"]), dataset=described["dataset"], limit=task["limit"]
+        )
+        choice = choose_device(settings.trainer_device, settings.trainer_precision)
+        store = ReleaseStore(settings.releases_url, cache_dir=settings.releases_cache_dir)
+        silent = Silent()
+        prepared = Preparation(recipe, catalog, store, settings, choice, silent).prepare()
+        loop = assemble(prepared, recipe, settings, choice, RunFolder(Path(task["folder"])), silent)
+        loop.restore()
+        loop.run()
+    except VitrineError as error:
+        sys.stderr.write(f"{error.detail}\n")
+        return 1
+    return 0
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind((_HOST, 0))
+        return int(found.getsockname()[1])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
