@@ -48,7 +48,9 @@ class DataRecipe(_Part):
         default="stratified", description="60/20/20 within each class, or the parts the dataset comes with"
     )
     group: str | None = Field(default=None, description="Products equal in this attribute stay in one part")
-    train_on: tuple[Literal["train", "validation"], ...] = Field(default=("train",), min_length=1)
+    train_on: tuple[Literal["train", "validation"], ...] = Field(
+        default=("train",), min_length=1, description="The parts whose pictures are trained on"
+    )
     least_pictures: int = Field(default=3, ge=1, description="Classes with fewer pictures are left out")
 
     @field_validator("label", "group")
@@ -68,8 +70,10 @@ class ModelRecipe(_Part):
     model: str | None = Field(default=None, max_length=120, description="A model of the table, or timm:NAME")
     weights: str = Field(default="pretrained", max_length=4096, description="pretrained, seed:N or a safetensors file")
     release: str | None = Field(default=None, max_length=140, description="The release to start from, for a model's")
-    options: dict[str, OptionValue] = Field(default={}, max_length=32)
-    pooling: Literal["gem"] | None = None
+    options: dict[str, OptionValue] = Field(
+        default={}, max_length=32, description="Of the architecture and the input, e.g. input_px, pad_type"
+    )
+    pooling: Literal["gem"] | None = Field(default=None, description="What pools the last map; the mean, if absent")
     embedding: int | None = Field(default=None, ge=2, le=4096, description="Components of a learned embedding")
     trainable: Literal["all", "table"] | tuple[str, ...] = Field(
         default="all", description="all; table: what the model table names; or module names. All else stays frozen"
@@ -87,32 +91,34 @@ class ModelRecipe(_Part):
 class TermRecipe(_Part):
     """One term of the loss."""
 
-    kind: TermKind
-    weight: float = Field(default=1.0, gt=0)
+    kind: TermKind = Field(description="The loss")
+    weight: float = Field(default=1.0, gt=0, description="What it counts in the sum")
     on: tuple[str, ...] | None = Field(
         default=None, min_length=1, description="The attributes whose combination is the class; the label, if absent"
     )
     of: Literal["feature", "embedding"] = Field(
         default="embedding", description="What is looked at: the network's output, or what its embedding starts from"
     )
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="Of cross_entropy")
     options: dict[str, OptionValue] = Field(default={}, description="Parameters of the loss, e.g. temperature")
 
 
 class OptimRecipe(_Part):
     """How long, and by what steps."""
 
-    epochs: int = Field(default=10, ge=1, le=10_000)
+    epochs: int = Field(default=10, ge=1, le=10_000, description="How often every picture is seen")
     batch: int = Field(default=64, ge=2, le=4096, description="Pictures in one pass")
     accumulate: int = Field(default=1, ge=1, le=1024, description="Passes before a step")
-    optimizer: Literal["adamw", "sgd"] = "adamw"
+    optimizer: Literal["adamw", "sgd"] = Field(default="adamw", description="AdamW, or gradient descent with momentum")
     learning_rate: float = Field(default=1e-3, gt=0, description="At its highest")
     backbone_rate: float = Field(default=1.0, ge=0, description="Share of it for what was trained before")
-    momentum: float = Field(default=0.9, ge=0, lt=1)
-    weight_decay: float = Field(default=0.01, ge=0)
-    schedule: Literal["constant", "cosine", "one-cycle"] = "cosine"
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="Of sgd")
+    weight_decay: float = Field(default=0.01, ge=0, description="Of weights; biases and norms do not decay")
+    schedule: Literal["constant", "cosine", "one-cycle"] = Field(
+        default="cosine", description="How the rate goes over the steps"
+    )
     warmup: float = Field(default=0.05, ge=0, lt=1, description="Share of the steps on which the rate rises")
-    clip_norm: float | None = Field(default=None, gt=0)
+    clip_norm: float | None = Field(default=None, gt=0, description="Longest gradient that is stepped by")
     ema: float | None = Field(default=None, gt=0, lt=1, description="Decay of the average of the weights, if kept")
     train_norm: bool = Field(default=True, description="Whether batch normalisation follows the batches")
 
@@ -121,8 +127,8 @@ class SamplerRecipe(_Part):
     """In which proportion classes come. `classes` and `per_class` make each batch of P x K pictures."""
 
     balance: float = Field(default=0.0, ge=0, le=1, description="0: as they are; 1: every class equally often")
-    classes: int | None = Field(default=None, ge=2)
-    per_class: int | None = Field(default=None, ge=2)
+    classes: int | None = Field(default=None, ge=2, description="P")
+    per_class: int | None = Field(default=None, ge=2, description="K")
 
     @model_validator(mode="after")
     def _both(self) -> Self:
@@ -136,29 +142,29 @@ class AugmentRecipe(_Part):
 
     crop: Range | None = Field(default=None, description="Share of the picture's area that is kept, from and to")
     crop_ratio: Range = Field(default=(0.8, 1.25), description="How far the cut's form may leave the input's")
-    flip: float = Field(default=0.0, ge=0, le=1)
+    flip: float = Field(default=0.0, ge=0, le=1, description="How often it is mirrored")
     shrink: float = Field(default=1.0, gt=0, le=1, description="Least size of the garment in its frame")
     shift: float = Field(default=0.0, ge=0, le=0.5, description="Most of a side by which it is moved")
-    rotate_degrees: float = Field(default=0.0, ge=0, le=180)
+    rotate_degrees: float = Field(default=0.0, ge=0, le=180, description="Most it is turned, either way")
     perspective: float = Field(default=0.0, ge=0, lt=1, description="Most of half a side by which corners are moved")
-    brightness: float = Field(default=0.0, ge=0, lt=1)
-    contrast: float = Field(default=0.0, ge=0, lt=1)
-    saturation: float = Field(default=0.0, ge=0, lt=1)
-    hue: float = Field(default=0.0, ge=0, le=0.5)
+    brightness: float = Field(default=0.0, ge=0, lt=1, description="Most the factor leaves 1")
+    contrast: float = Field(default=0.0, ge=0, lt=1, description="Most the factor leaves 1")
+    saturation: float = Field(default=0.0, ge=0, lt=1, description="Most the factor leaves 1")
+    hue: float = Field(default=0.0, ge=0, le=0.5, description="Most it turns; 0.5 is half the circle")
     tint: float = Field(default=0.0, ge=0, lt=1, description="Most by which a channel is scaled, as by coloured light")
-    grey: float = Field(default=0.0, ge=0, le=1)
-    blur: float = Field(default=0.0, ge=0, le=1)
+    grey: float = Field(default=0.0, ge=0, le=1, description="How often it loses its colour")
+    blur: float = Field(default=0.0, ge=0, le=1, description="How often it is blurred")
     noise: float = Field(default=0.0, ge=0, le=1, description="Most deviation of added noise")
     erase: float = Field(default=0.0, ge=0, le=1, description="How often a rectangle is hidden")
-    erase_area: Range = (0.02, 0.2)
+    erase_area: Range = Field(default=(0.02, 0.2), description="Share of the area that the rectangle has")
     background: float = Field(default=0.0, ge=0, le=1, description="How often the white background is replaced")
 
 
 class ValidationRecipe(_Part):
     """How an epoch is judged, and when to stop."""
 
-    best_by: BestBy = "precision_at_15"
-    queries: int = Field(default=600, ge=1, le=100_000)
+    best_by: BestBy = Field(default="precision_at_15", description="What the kept epoch is best in")
+    queries: int = Field(default=600, ge=1, le=100_000, description="Most validation pictures used as queries")
     every: int = Field(default=1, ge=1, description="Epochs between two validations; the last is always validated")
     patience: int | None = Field(default=None, ge=1, description="Validations without gain after which to stop")
 
@@ -166,17 +172,21 @@ class ValidationRecipe(_Part):
 class ProjectionRecipe(_Part):
     """The projections tried on the validation part, the best of which the release gets."""
 
-    components: tuple[int, ...] = Field(default=(20, 32, 64, 128), min_length=1)
-    whiten: tuple[bool, ...] = Field(default=(False, True), min_length=1)
+    components: tuple[int, ...] = Field(default=(20, 32, 64, 128), min_length=1, description="Sizes tried")
+    whiten: tuple[bool, ...] = Field(
+        default=(False, True), min_length=1, description="With whitening, without, or both"
+    )
     raw: bool = Field(default=True, description="Whether no projection at all is tried too")
 
 
 class Recipe(_Part):
     """A whole recipe."""
 
-    kind: Kind
+    kind: Kind = Field(description="What the training learns by")
     name: str = Field(description="The model's name in releases, aliases and searches")
-    seed: int = Field(default=0, ge=0, le=2**31 - 1)
+    seed: int = Field(
+        default=0, ge=0, le=2**31 - 1, description="Of the split, the order and every change of a picture"
+    )
     data: DataRecipe = DataRecipe()
     model: ModelRecipe
     terms: tuple[TermRecipe, ...] = Field(default=(), description="The loss; the kind's own, if absent")

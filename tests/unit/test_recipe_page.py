@@ -1,0 +1,35 @@
+"""The page of recipes lists what a recipe may really say, and the recipes that are shipped can be followed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tools.recipe_table import TABLES
+from vitrine.recipes import read_recipe
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+RECIPES = sorted((REPOSITORY / "recipes").glob("*.toml"))
+
+
+def test_the_page_of_recipes_is_current() -> None:
+    command = [sys.executable, "-m", "tools.recipe_table", "--check"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_field_of_a_recipe_says_what_it_means() -> None:
+    for name, table in TABLES.items():
+        unexplained = [field for field, found in table.model_fields.items() if not found.description]
+        assert unexplained == [], name
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=[path.stem for path in RECIPES])
+def test_a_recipe_that_is_shipped_is_valid_and_says_what_it_is(path: Path) -> None:
+    recipe, catalog = read_recipe(path)
+    assert recipe.name
+    assert "dataset" in catalog
+    assert path.read_text().startswith("# ")

@@ -1,0 +1,104 @@
+"""Write docs/recipes.md from the recipe's classes: every field, its default and what it means. `--check` writes nothing
+and fails when the page is stale.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from vitrine.recipes import (
+    AugmentRecipe,
+    DataRecipe,
+    ModelRecipe,
+    OptimRecipe,
+    ProjectionRecipe,
+    Recipe,
+    SamplerRecipe,
+    TermRecipe,
+    ValidationRecipe,
+)
+
+PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "recipes.md"
+TABLES: Final[dict[str, type[BaseModel]]] = {
+    "[data]": DataRecipe,
+    "[model]": ModelRecipe,
+    "[[terms]]": TermRecipe,
+    "[optim]": OptimRecipe,
+    "[sampler]": SamplerRecipe,
+    "[augment]": AugmentRecipe,
+    "[validation]": ValidationRecipe,
+    "[projection]": ProjectionRecipe,
+}
+HEAD: Final = """# Recipes
+
+A recipe is a TOML file that says everything a training does; `vitrine train RECIPE.toml` starts it as a job, and
+`POST /api/jobs/train` takes the same as JSON. Those in [recipes](../recipes) made the releases whose figures the
+documentation gives. This page is made from the recipe's classes by `make docs`.
+
+A table `[catalog]` (`dataset`, `reader`, `root`, `limit`) may name the catalogue; the command line goes before it.
+
+"""
+
+
+def render() -> str:
+    """The page: the fields of the recipe itself, then those of each of its tables."""
+    own = {name: field for name, field in Recipe.model_fields.items() if not _is_table(field)}
+    sections = [HEAD, "## The recipe itself\n\n", _table(own)]
+    for name, recipe in TABLES.items():
+        meaning = " ".join((recipe.__doc__ or "").split())
+        sections += [f"\n## `{name}`\n\n{meaning}\n\n", _table(recipe.model_fields)]
+    return "".join(sections)
+
+
+def _is_table(field: FieldInfo) -> bool:
+    kind = field.annotation
+    return (isinstance(kind, type) and issubclass(kind, BaseModel)) or "TermRecipe" in str(kind)
+
+
+def _table(fields: dict[str, FieldInfo]) -> str:
+    rows = ["| field | takes | default | meaning |\n", "|---|---|---|---|\n"]
+    for name, field in fields.items():
+        meaning = (field.description or "").replace("|", "\\|")
+        rows.append(f"| `{name}` | {_takes(field)} | {_default(field)} | {meaning} |\n")
+    return "".join(rows)
+
+
+def _takes(field: FieldInfo) -> str:
+    kind = field.annotation
+    text = kind.__name__ if isinstance(kind, type) and not hasattr(kind, "__args__") else str(kind)
+    text = re.sub(r"(?:Union|Optional)\[(.*)\]$", lambda found: found[1].replace("], ", "] or "), text)
+    text = re.sub(r"typing\.|vitrine\.recipes\.", "", text)
+    text = re.sub(r"Literal\[([^\]]*)\]", lambda found: found[1].replace(", ", " or "), text)
+    text = text.replace("NoneType", "none").replace("None", "none")
+    return text.replace("|", "or").replace("tuple", "list").replace("'", "`")
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "must be given"
+    value: Any = field.get_default(call_default_factory=True, validated_data={})
+    return "none" if value is None or value == () or value == {} else f"`{value}`"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="fail when the page is stale, write nothing")
+    page = render()
+    if parser.parse_args().check:
+        if PAGE.read_text() != page:
+            sys.stderr.write(f"{PAGE.name} is stale: run 'make docs'\n")
+            return 1
+        return 0
+    PAGE.write_text(page)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
