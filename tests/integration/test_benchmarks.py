@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.releases import TINY_MODEL
+from harness.releases import TINY_MODEL, build_tiny_release
+from harness.training import drawn_catalog
 
-EMBEDDER_BENCHMARK = Path(__file__).resolve().parents[2] / "benchmarks" / "embedder.py"
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+EMBEDDER_BENCHMARK = BENCHMARKS / "embedder.py"
 SMALL = [
     "--models", TINY_MODEL, "--weights", f"{TINY_MODEL}=seed:0,input_px=64", "--count", "24", "--seconds", "0.5",
     "--clients", "2", "--batch", "8", "--batches", "4", "--device", "cpu", "--litserve", "first",
@@ -46,6 +48,43 @@ def test_embedder_benchmark_tells_rates_client_cpu_and_ratios(tmp_path: Path) ->
     assert goals["HTTP batch ÷ offline loop"] == "≥ 0.90"
     assert goals["HTTP batch ÷ bare forward"] == "-"
     assert goals["embedder's best ÷ LitServe's best"] == "≥ 1.20"
+
+
+@pytest.mark.slow
+def test_training_benchmark_tells_the_loops_rate_beside_the_bare_one(tmp_path: Path) -> None:
+    catalog = drawn_catalog(tmp_path / "shop", count=60)
+    recipe = BENCHMARKS.parent / "recipes" / "drawn.toml"
+    command = [sys.executable, str(BENCHMARKS / "training.py"), "--root", str(catalog.root), "--rounds", "1"]
+    done = subprocess.run(
+        [*command, "--seconds", "0.5", str(recipe)], cwd=tmp_path, capture_output=True, text=True, timeout=240,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (row,) = tables_of(done.stdout)[0]
+    assert row["recipe"] == "drawn"
+    rates = [float(row[name]) for name in ("loop, pictures/s", "bare forward + backward")]
+    assert min(rates) > 0
+    assert float(row["loop ÷ bare"]) == pytest.approx(rates[0] / rates[1], abs=0.01)
+
+
+@pytest.mark.slow
+def test_retrieval_benchmark_measures_a_release_in_every_way_of_projecting(tmp_path: Path) -> None:
+    catalog = drawn_catalog(tmp_path / "shop", count=120)
+    release_id = build_tiny_release(tmp_path / "releases")
+    command = [
+        sys.executable, str(BENCHMARKS / "retrieval.py"), "--root", str(catalog.root), "--dataset", "synthetic",
+        "--store", f"file:{tmp_path / 'releases'}", "--relevance", "subCategory", "--photographs", str(catalog.root),
+        f"tiny={release_id}",
+    ]  # fmt: skip
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = tables_of(done.stdout)[0]
+    assert [row["projection"] for row in rows] == ["not whitened", "whitened", "the feature itself"]
+    assert {row["release"] for row in rows} == {"tiny"}
+    for row in rows:
+        # The catalogue itself as photographs: each has its own picture in the gallery.
+        assert float(row["P@15, photographs"]) > float(row["P@15"]) > 0
+        assert 0 < float(row["mAP, unseen"]) <= 1
 
 
 def tables_of(text: str) -> list[Rows]:

@@ -1,0 +1,173 @@
+"""How a run goes on: its rate, its average, how it is judged, what is told of it, and which projection is kept."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from harness.training import Listener
+from trainer.training.board import Board
+from trainer.training.evaluating import evaluate
+from trainer.training.following import Watch
+from trainer.training.freezing import Freezing
+from trainer.training.judging import Judgement
+from trainer.training.projecting import choose_projection
+from trainer.training.steps import rate_at
+from vitrine.errors import ParameterInvalid, ProjectionImpossible
+from vitrine.recipes import BestBy, OptimRecipe, ProjectionRecipe
+
+STEPS = 100
+
+
+def rates(**options: object) -> list[float]:
+    share = rate_at(OptimRecipe.model_validate(options), STEPS)
+    return [share(step) for step in range(STEPS)]
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "one-cycle"])
+def test_a_rate_rises_to_its_highest_and_falls_to_almost_nothing(schedule: str) -> None:
+    course = rates(schedule=schedule, warmup=0.1)
+    top = course.index(max(course))
+    assert max(course) == pytest.approx(1)
+    assert top in (9, 10)
+    assert course[:top] == sorted(course[:top])
+    assert course[top:] == sorted(course[top:], reverse=True)
+    assert course[-1] < 0.01
+
+
+def test_a_constant_rate_stays() -> None:
+    assert set(rates(schedule="constant", warmup=0.0)) == {1.0}
+
+
+def judgement(**changes: float | None) -> Judgement:
+    values: dict[str, float | None] = {
+        "loss": 1.0, "accuracy": 0.5, "precision_at_15": 0.5, "mean_average_precision": 0.5
+    }  # fmt: skip
+    return Judgement(**{**values, **changes})
+
+
+@pytest.mark.parametrize(
+    ("by", "better"),
+    [
+        ("loss", {"loss": 0.5}),
+        ("accuracy", {"accuracy": 0.6}),
+        ("precision_at_15", {"precision_at_15": 0.6}),
+        ("mean_average_precision", {"mean_average_precision": 0.6}),
+    ],
+)
+def test_the_better_epoch_is_the_one_that_is_better_in_what_was_asked_for(by: BestBy, better: dict[str, float]) -> None:
+    assert judgement(**better).better_than(judgement(), by)
+    assert not judgement().better_than(judgement(**better), by)
+    assert not judgement().better_than(judgement(), by)
+    assert judgement().better_than(None, by)
+    assert not judgement(**dict.fromkeys(better)).better_than(judgement(), by), "what was not measured is no better"
+
+
+def test_the_time_left_follows_from_the_pictures_since_the_run_was_taken_up() -> None:
+    now = [0.0]
+    listener = Listener()
+    watch = Watch(listener, 1000, clock=lambda: now[0])
+
+    class NoBoard(Board):
+        def __init__(self) -> None: ...
+
+    watch.begin(600, NoBoard())
+    now[0] = 10.0
+    watch.step(700)
+    assert listener.eta_s == [30.0]
+    assert listener.done == [700]
+
+
+def network() -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4))
+
+
+def test_a_frozen_part_keeps_its_parameters_and_its_statistics() -> None:
+    backbone = network()
+    freezing = Freezing(backbone, trainable=("2", "3"), frozen=(), train_norm=True)
+    freezing.train_mode()
+    before = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
+    optimizer = torch.optim.SGD([one for one in backbone.parameters() if one.requires_grad], lr=0.1, weight_decay=0.1)
+    backbone(torch.randn(8, 3, 5, 5)).square().mean().backward()
+    optimizer.step()
+    after = backbone.state_dict()
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert moved
+    assert all(name.startswith(("2.", "3.")) for name in moved)
+    assert "3.running_mean" in moved
+
+
+def test_batch_normalisation_can_be_left_as_it_is() -> None:
+    backbone = network()
+    Freezing(backbone, trainable=None, frozen=("0",), train_norm=False).train_mode()
+    assert not backbone[1].training
+    assert backbone[2].training
+    assert [name for name, one in backbone.named_parameters() if not one.requires_grad] == ["0.weight", "0.bias"]
+
+
+def test_a_part_that_the_network_does_not_have_is_told() -> None:
+    with pytest.raises(ParameterInvalid, match="layer9"):
+        Freezing(network(), trainable=("layer9",), frozen=(), train_norm=True)
+
+
+def clustered(count: int = 300, dim: int = 12) -> tuple[np.ndarray, np.ndarray]:
+    """Features of three classes, and their codes (N, 1)."""
+    chance = np.random.default_rng(0)
+    codes = np.arange(count, dtype=np.int64)[:, None] % 3
+    centres = chance.normal(0, 1, (3, dim))
+    noise = chance.normal(0, 1.5, (count, dim))
+    return (centres[codes[:, 0]] + noise).astype(np.float32), codes
+
+
+def test_the_projection_that_finds_best_on_validation_is_kept_and_all_that_were_tried_are_told() -> None:
+    features, codes = clustered()
+    train, validation = np.arange(200, dtype=np.int64), np.arange(200, 250, dtype=np.int64)
+    choice = choose_projection(
+        features, codes, train=train, validation=validation, queries=50, by="precision_at_15", seed=0,
+        recipe=ProjectionRecipe(components=(2, 6, 500)), step=lambda: None,
+    )  # fmt: skip
+    assert {(one.components, one.whiten, one.raw) for one in choice.tried} == {
+        (2, False, False), (2, True, False), (6, False, False), (6, True, False), (12, False, False), (12, True, False),
+        (12, False, True),
+    }  # fmt: skip
+    assert choice.kept.precision_at_15 == max(one.precision_at_15 for one in choice.tried)
+    assert len(choice.fit.arrays.components) == choice.kept.components
+
+
+def test_the_test_part_has_no_say_in_the_projection() -> None:
+    features, codes = clustered()
+    parts = {"train": np.arange(200, dtype=np.int64), "validation": np.arange(200, 250, dtype=np.int64)}
+    options = {"recipe": ProjectionRecipe(components=(2, 6)), "queries": 50, "by": "precision_at_15", "seed": 0}
+    changed = features.copy()
+    changed[250:] = 7.0
+    one, two = (
+        choose_projection(rows, codes, **parts, **options, step=lambda: None)  # type: ignore[arg-type]
+        for rows in (features, changed)
+    )
+    assert one.tried == two.tried
+
+
+def test_features_that_cannot_be_projected_are_told_where_nothing_else_is_tried() -> None:
+    alike = np.ones((100, 8), dtype=np.float32)
+    rows = np.arange(60, dtype=np.int64)
+    with pytest.raises(ProjectionImpossible, match="alike"):
+        choose_projection(
+            alike, np.zeros((100, 1), dtype=np.int64), train=rows, validation=rows + 40, queries=9,
+            by="precision_at_15", seed=0, recipe=ProjectionRecipe(raw=False), step=lambda: None,
+        )  # fmt: skip
+
+
+def test_a_query_is_not_its_own_answer_and_unseen_products_are_judged_apart() -> None:
+    vectors = np.eye(4, dtype=np.float32)[[0, 0, 1, 1, 2, 3]]
+    relevance = np.array([[0], [0], [1], [1], [2], [-1]], dtype=np.int64)
+    found = evaluate(vectors, relevance, np.array([0, 2, 4, 5], dtype=np.int64), queries=10)
+    assert found.metrics["test_mean_average_precision"] == 1.0
+    assert found.metrics["test_recall_at_1"] == 1.0
+    assert "unseen_mean_average_precision" not in found.metrics, "no test product has another of its kind in that part"
+    row = found.queries.tolist().index(0)
+    assert found.matches[row, 0] == 1
+    assert found.relevant[row].tolist() == [True, False, False, False, False, False, False, False]
+    unknown = found.queries.tolist().index(5)
+    assert not found.relevant[unknown].any(), "what is unknown is relevant to nothing"
