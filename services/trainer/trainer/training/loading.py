@@ -41,7 +41,10 @@ class BatchLoader:
         self._augmenter = augmenter
         self._device = device
         self._seed = seed
-        self._masks: dict[int, torch.Tensor] = {}
+        # In one piece: thousands of small blocks between the network's large ones would leave memory full of holes.
+        needs_masks = augmenter is not None and augmenter.needs_masks
+        self._masks = np.zeros(pixels.shape[:3] if needs_masks else (0, 0, 0), dtype=np.uint8)
+        self._masked = np.zeros(len(self._masks), dtype=bool)
 
     def epoch(self, batches: Sequence[Rows], epoch: int, *, first: int = 0) -> Generator[Batch, None, None]:
         """The batches from `first` on, in order. Closing the iterator ends the threads."""
@@ -76,7 +79,7 @@ class BatchLoader:
         if self._augmenter is None:
             return pictures
         planes = pictures.permute(0, 3, 1, 2)
-        masks = torch.stack([self._mask(int(row)) for row in rows]) if self._augmenter.needs_masks else None
+        masks = self._masks_of(rows) if self._augmenter.needs_masks else None
         if self._device.type != "cpu":
             planes = planes if masks is None else torch.cat([planes, masks], dim=1)
             return planes.pin_memory() if torch.cuda.is_available() else planes
@@ -100,7 +103,9 @@ class BatchLoader:
         ]
         return torch.cat(changed)
 
-    def _mask(self, row: int) -> torch.Tensor:
-        if row not in self._masks:
-            self._masks[row] = torch.from_numpy(garment_mask(np.asarray(self.pixels[row]))).unsqueeze(0)
-        return self._masks[row]
+    def _masks_of(self, rows: Rows) -> torch.Tensor:
+        """(N, 1, H, W) uint8, each found when it is first asked for."""
+        for row in rows[~self._masked[rows]]:
+            self._masks[row] = garment_mask(self.pixels[row])
+            self._masked[row] = True
+        return torch.from_numpy(self._masks[rows]).unsqueeze(1)
