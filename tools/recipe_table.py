@@ -22,6 +22,7 @@ from vitrine.recipes import (
     Recipe,
     SamplerRecipe,
     TermRecipe,
+    UnlabelledRecipe,
     ValidationRecipe,
 )
 
@@ -33,6 +34,7 @@ TABLES: Final[dict[str, type[BaseModel]]] = {
     "[optim]": OptimRecipe,
     "[sampler]": SamplerRecipe,
     "[augment]": AugmentRecipe,
+    "[unlabelled]": UnlabelledRecipe,
     "[validation]": ValidationRecipe,
     "[projection]": ProjectionRecipe,
 }
@@ -59,7 +61,11 @@ def render() -> str:
 
 def _is_table(field: FieldInfo) -> bool:
     kind = field.annotation
-    return (isinstance(kind, type) and issubclass(kind, BaseModel)) or "TermRecipe" in str(kind)
+    return (
+        (isinstance(kind, type) and issubclass(kind, BaseModel))
+        or "TermRecipe" in str(kind)
+        or "UnlabelledRecipe" in str(kind)
+    )
 
 
 def _table(fields: dict[str, FieldInfo]) -> str:

@@ -160,6 +160,15 @@ class AugmentRecipe(_Part):
     background: float = Field(default=0.0, ge=0, le=1, description="How often the white background is replaced")
 
 
+class UnlabelledRecipe(_Part):
+    """How pictures of another catalogue are learned from without their labels."""
+
+    share: float = Field(default=0.5, gt=0, le=4, description="How many come with a batch, as a share of its pictures")
+    threshold: float = Field(default=0.7, gt=0, lt=1, description="How sure the average of the weights must be")
+    balance: float = Field(default=0.5, ge=0, le=1, description="How much what is said too often is held back")
+    from_epoch: int = Field(default=2, ge=1, description="The first epoch in which they come")
+
+
 class ValidationRecipe(_Part):
     """How an epoch is judged, and when to stop."""
 
@@ -194,6 +203,9 @@ class Recipe(_Part):
     optim: OptimRecipe = OptimRecipe()
     sampler: SamplerRecipe = SamplerRecipe()
     augment: AugmentRecipe = AugmentRecipe()
+    unlabelled: UnlabelledRecipe | None = Field(
+        default=None, description="Whether, and how, pictures of another catalogue are learned from without labels"
+    )
     validation: ValidationRecipe = ValidationRecipe()
     projection: ProjectionRecipe = ProjectionRecipe()
 

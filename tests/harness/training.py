@@ -74,7 +74,13 @@ class Listener:
 
 
 def training_run(
-    recipe: Recipe, catalog: Catalog, folder: Path, listener: Listener | None = None, **settings: Any
+    recipe: Recipe,
+    catalog: Catalog,
+    folder: Path,
+    listener: Listener | None = None,
+    *,
+    unlabelled: Catalog | None = None,
+    **settings: Any,
 ) -> TrainingRun:
     """A run whose releases, checkpoints and pixels lie below `folder`."""
     chosen = Settings(
@@ -85,4 +91,4 @@ def training_run(
         **settings,
     )
     store = store_of(folder / "releases")
-    return TrainingRun(recipe, catalog, store, chosen, folder / "work" / "run", listener or Listener())
+    return TrainingRun(recipe, catalog, store, chosen, folder / "work" / "run", listener or Listener(), unlabelled)

@@ -75,6 +75,7 @@ def test_a_recipe_that_is_none_is_refused_with_the_field_that_is_wrong(system: S
     refused(post("/api/jobs/train", json=body(system, name="no name")), 400, "no name")
     refused(post("/api/jobs/train", json=body(system, model={"release": "gone-0123456789"})), 404, "gone-0123456789")
     refused(post("/api/jobs/train", json={**body(system), "root": "/etc"}), 422, "VITRINE_CATALOG_ROOTS")
+    refused(post("/api/jobs/train", json=body(system, unlabelled={"share": 0.5})), 400, "unlabelled")
     weights = {"model": TINY_MODEL, "weights": "../../secret.safetensors"}
     refused(post("/api/jobs/train", json=body(system, model=weights)), 422, "safetensors")
 

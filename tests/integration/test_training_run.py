@@ -16,8 +16,9 @@ from harness.deepfashion import inshop_benchmark, with_pictures
 from harness.releases import picture, store_of
 from harness.training import Listener, drawn_catalog, tiny_recipe, training_run
 from vitrine.catalogs import Catalog, read_catalog
-from vitrine.errors import JobCancelled, ReleaseNotFound, TrainingDiverged, TrainingImpossible
+from vitrine.errors import JobCancelled, ParameterInvalid, ReleaseNotFound, TrainingDiverged, TrainingImpossible
 from vitrine.images import decode_image
+from vitrine.products import Product
 from vitrine.recipes import Recipe
 from vitrine.vision.network import choose_device, load_release
 from vitrine.vision.preprocess import Preprocessor
@@ -235,6 +236,30 @@ def test_the_best_epoch_is_the_one_that_is_kept(catalog: Catalog, tmp_path: Path
     story = store_of(tmp_path / "releases").local_folder(result["release_id"]) / "training"
     epochs = json.loads((story / "history.json").read_text())["epochs"]
     assert result["best_epoch"] == min(epochs, key=lambda one: one["validation_loss"])["epoch"]
+
+
+def test_pictures_without_labels_are_learned_from(catalog: Catalog, tmp_path: Path) -> None:
+    """Those of another catalogue, of which nothing but the pictures is given."""
+    other = drawn_catalog(tmp_path / "other", count=60, seed=5)
+    bare = tuple(Product(one.dataset, one.id, one.picture) for one in other.products)
+    unlabelled = Catalog(other.dataset, other.reader, other.root, bare, (), other.rows)
+    changes: dict[str, Any] = {"optim": {"epochs": 3, "ema": 0.8}, "augment": {"flip": 0.5}}
+    without = training_run(tiny_recipe(**changes), catalog, tmp_path / "without").run()
+    recipe = tiny_recipe(**changes, unlabelled={"share": 1.0, "threshold": 0.2, "from_epoch": 2})
+    first = training_run(recipe, catalog, tmp_path / "with", unlabelled=unlabelled).run()
+    again = training_run(recipe, catalog, tmp_path / "again", unlabelled=unlabelled).run()
+    weights = [
+        load_file(store_of(tmp_path / name / "releases").local_folder(result["release_id"]) / "weights.safetensors")
+        for name, result in (("without", without), ("with", first), ("again", again))
+    ]
+    name = "conv_stem.weight"
+    assert not torch.equal(weights[0][name], weights[1][name]), "they have moved the weights"
+    assert torch.equal(weights[1][name], weights[2][name]), "and the same run moves them the same way"
+
+
+def test_a_recipe_that_needs_unlabelled_pictures_says_so(catalog: Catalog, tmp_path: Path) -> None:
+    with pytest.raises(ParameterInvalid, match="unlabelled"):
+        trained(tiny_recipe(unlabelled={}), catalog, tmp_path)
 
 
 def test_unreadable_pictures_cost_themselves_and_no_more(tmp_path: Path) -> None:

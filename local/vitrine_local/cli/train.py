@@ -45,6 +45,10 @@ def add_to(commands: Commands) -> None:
     train.add_argument("--weights", metavar="FILE|seed:N|pretrained", help="instead of the recipe's model.weights")
     train.add_argument("--release", metavar="ID", help="instead of the recipe's model.release")
     train.add_argument("--teacher", metavar="ID", help="instead of the recipe's teacher")
+    for what in ("dataset", "root", "reader"):
+        train.add_argument(
+            f"--unlabelled-{what}", metavar=what.upper(), help="of the catalogue to learn from without labels"
+        )
     adapt = commands.add("adapt", run_adapt, "adapt a release's batch normalisation to a catalogue, without labels")
     adapt.add_argument("release", metavar="RELEASE", help="the release that is adapted")
     adapt.add_argument("--name", required=True, help="the model's name of the new release")
@@ -78,6 +82,7 @@ def run_train(arguments: argparse.Namespace, screen: Screen) -> int:
         "root": catalog_root(target, root),
         "limit": arguments.limit or catalog.get("limit"),
         "recipe": _changed(recipe, arguments, target).as_json(),
+        "unlabelled": _other_catalog(arguments, "unlabelled", target),
     }
     return _run(arguments, screen, target, "/api/jobs/train", body, doing=f"training {recipe.name}", title="train")
 
@@ -94,16 +99,19 @@ def run_adapt(arguments: argparse.Namespace, screen: Screen) -> int:
         "name": arguments.name,
         "share": arguments.share,
     }
-    if (arguments.target_dataset is None) != (arguments.target_root is None):
-        raise ParameterInvalid("--target-dataset and --target-root belong together")
-    if arguments.target_root is not None:
-        body["target"] = {
-            "dataset": arguments.target_dataset,
-            "reader": reader_of(arguments.target_dataset, arguments.target_reader),
-            "root": catalog_root(target, arguments.target_root),
-        }
+    body["target"] = _other_catalog(arguments, "target", target)
     doing = f"adapting {arguments.release}"
     return _run(arguments, screen, target, "/api/jobs/adapt", body, doing=doing, title="adapt")
+
+
+def _other_catalog(arguments: argparse.Namespace, name: str, target: Target) -> dict[str, Any] | None:
+    """A second catalogue, where one is named. Raises ParameterInvalid where only half of it is."""
+    dataset, root, reader = (getattr(arguments, f"{name}_{what}") for what in ("dataset", "root", "reader"))
+    if (dataset is None) != (root is None):
+        raise ParameterInvalid(f"--{name}-dataset and --{name}-root belong together")
+    if root is None:
+        return None
+    return {"dataset": dataset, "reader": reader_of(dataset, reader), "root": catalog_root(target, Path(root))}
 
 
 def _changed(recipe: Recipe, arguments: argparse.Namespace, target: Target) -> Recipe:

@@ -123,6 +123,10 @@ class TrainRequest(CatalogRequest):
     )
 
     recipe: Recipe = Field(description="What is trained, from where, and how; the same fields as a recipe file")
+    unlabelled: CatalogRequest | None = Field(
+        default=None,
+        description="The catalogue whose pictures are learned from without labels, where the recipe does so",
+    )
 
 
 class AdaptRequest(CatalogRequest):
@@ -183,6 +187,11 @@ async def train_params(body: TrainRequest, *, settings: Settings, releases: Rele
     if recipe.model.model is not None:
         check_model_name(recipe.model.model.removeprefix("timm:"))
         _checked_weights(recipe.model.weights)
+    if (recipe.unlabelled is None) != (body.unlabelled is None):
+        raise ParameterInvalid("'unlabelled' names a catalogue for a recipe that learns from one: give both or neither")
+    more = None
+    if body.unlabelled is not None:
+        more = {**await _catalog_params(body.unlabelled, settings), "limit": body.unlabelled.limit}
     named = [release_id for release_id in (recipe.model.release, recipe.teacher) if release_id is not None]
     for release_id in named:
         await asyncio.to_thread(_must_exist, release_id, releases)
@@ -191,6 +200,7 @@ async def train_params(body: TrainRequest, *, settings: Settings, releases: Rele
         "model": recipe.name,
         "limit": body.limit,
         "recipe": recipe.as_json(),
+        "unlabelled": more,
     }
 
 

@@ -65,6 +65,7 @@ def main() -> int:
     parser.add_argument("--root", type=Path, help="the catalogue's folder (default: the recipe's catalog.root)")
     parser.add_argument("--weights", help="instead of the recipe's model.weights")
     parser.add_argument("--release", help="instead of the recipe's model.release")
+    parser.add_argument("--unlabelled", type=Path, help="a folder catalogue of pictures to learn from without labels")
     parser.add_argument("--run", help="a name for the run, under which it is taken up again (default: the model's)")
     arguments = parser.parse_args()
     try:
@@ -89,9 +90,13 @@ def _train(arguments: argparse.Namespace) -> dict[str, object]:
     settings = settings.model_copy(update={"catalog_roots": (*settings.catalog_roots, Path("/"))})
     reader = catalog.get("reader", reader_for(catalog["dataset"]))
     read = read_catalog(reader, root, dataset=catalog["dataset"], limit=catalog.get("limit"))
+    unlabelled = None
+    if arguments.unlabelled is not None:
+        unlabelled = read_catalog("folder", arguments.unlabelled, dataset="unlabelled")
     store = ReleaseStore(settings.releases_url, cache_dir=settings.releases_cache_dir)
     with writing(settings.work_dir):
-        run = TrainingRun(recipe, read, store, settings, settings.work_dir / (arguments.run or recipe.name), Console())
+        folder = settings.work_dir / (arguments.run or recipe.name)
+        run = TrainingRun(recipe, read, store, settings, folder, Console(), unlabelled)
         result = run.run()
     run.clean()
     return result

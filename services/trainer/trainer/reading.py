@@ -18,5 +18,5 @@ def read_allowed_catalog(params: dict[str, Any], settings: Settings, control: Jo
     root = resolve_catalog_root(params["root"], allowed_roots(settings))
     catalog = read_catalog(params["reader"], root, dataset=params["dataset"], limit=params.get("limit"))
     faults = [JobFault(product_id=one.product_id, kind=one.kind, detail=one.detail) for one in catalog.faults]
-    control.faults(_SOURCE, faults)
+    control.faults(f"{_SOURCE} {catalog.dataset}", faults)
     return catalog

@@ -32,10 +32,13 @@ class TrainJob:
         control.note(f"attempt {self._attempt} begins")
         control.phase("reading the catalogue")
         catalog = read_allowed_catalog(self._params, settings, control)
+        unlabelled = None
+        if self._params.get("unlabelled") is not None:
+            unlabelled = read_allowed_catalog(self._params["unlabelled"], settings, control)
         store = ReleaseStore(settings.releases_url, cache_dir=settings.releases_cache_dir)
         folder = settings.work_dir / control.job_id
         with writing(settings.work_dir):
-            run = TrainingRun(recipe, catalog, store, settings, folder, control)
+            run = TrainingRun(recipe, catalog, store, settings, folder, control, unlabelled)
             result = run.run()
         run.clean()
         return result

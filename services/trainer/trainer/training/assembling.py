@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from lightning_fabric import Fabric
 from torch import nn
 
@@ -15,8 +16,10 @@ from trainer.training.distillation import Imitation
 from trainer.training.freezing import Freezing
 from trainer.training.kinds import KINDS
 from trainer.training.loading import BatchLoader
-from trainer.training.loop import Reporter, TrainingLoop
+from trainer.training.loop import TrainingLoop
 from trainer.training.preparing import Prepared
+from trainer.training.pseudolabels import PseudoLabels
+from trainer.training.standing import Reporter
 from trainer.training.start import Start
 from trainer.training.subject import Subject
 from trainer.training.terms import Classifier, make_term
@@ -69,7 +72,19 @@ def assemble(
         folder,
         reporter,
         checkpoint_every_s=settings.trainer_checkpoint_s,
+        unlabelled=_unlabelled(prepared, recipe, fabric.device),
     )
+
+
+def _unlabelled(prepared: Prepared, recipe: Recipe, device: torch.device) -> PseudoLabels | None:
+    """The pictures without labels. They keep their own backgrounds."""
+    if recipe.unlabelled is None or prepared.unlabelled is None:
+        return None
+    rules = prepared.start.rules
+    changes = recipe.augment.model_copy(update={"background": 0.0})
+    augmenter = Augmenter(changes, rules.height_px, rules.width_px, seed=recipe.seed)
+    loader = BatchLoader(prepared.unlabelled.pixels, augmenter, device, seed=recipe.seed)
+    return PseudoLabels(loader, recipe.unlabelled, batch=recipe.optim.batch, seed=recipe.seed)
 
 
 def _module(term: TermRecipe, prepared: Prepared, recipe: Recipe) -> nn.Module:

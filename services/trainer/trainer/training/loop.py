@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import asdict, dataclass, field
-from typing import Any, Final, Protocol
+from collections.abc import Generator
+from typing import Any, Final
 
 import torch
 from lightning_fabric import Fabric
@@ -22,70 +22,19 @@ from trainer.training.checkpoint import (
     restore_optimizer,
     unprefixed,
 )
-from trainer.training.examples import UNKNOWN, Codes, Rows
+from trainer.training.examples import UNKNOWN, Rows
 from trainer.training.freezing import Freezing
 from trainer.training.judging import Judgement, judge
-from trainer.training.loading import BatchLoader
+from trainer.training.loading import Batch, BatchLoader
+from trainer.training.pseudolabels import PseudoLabels
 from trainer.training.sampling import epoch_batches
+from trainer.training.standing import Material, Reporter, Standing
 from trainer.training.steps import make_average, make_optimizer, make_schedule
 from trainer.training.subject import Loss, Subject
 from vitrine.errors import TrainingDiverged
 from vitrine.recipes import Recipe
-from vitrine.vision.network import Vectors
 
 _GPU_CHECK_EVERY: Final = 20  # asking a GPU for a number makes it wait
-
-
-class Reporter(Protocol):
-    """Who is told how it goes. Any call may raise to stop the run."""
-
-    def step(self, pictures: int) -> None:
-        """Called between steps with the pictures trained on so far, of all epochs."""
-
-    def saved(self) -> None:
-        """Called once the state is kept."""
-
-    def epoch(self, record: EpochRecord, judgement: Judgement | None) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Material:
-    """What is trained and judged on. `codes` (N, columns) are the classes of the terms, the label's first; `relevance`
-    (N, A) those of retrieval; `teacher` (N, D), if any, the embeddings to be learned.
-    """
-
-    codes: Codes
-    relevance: Codes
-    train: Rows
-    validation: Rows
-    teacher: Vectors | None = None
-
-
-@dataclass(slots=True)
-class Standing:
-    """Where a run is: what a checkpoint keeps beside tensors."""
-
-    epoch: int = 0
-    batch: int = 0
-    pictures: int = 0
-    epoch_s: float = 0.0
-    loss_sum: float = 0.0
-    right: int = 0
-    scored: int = 0
-    seen: int = 0
-    best: Judgement | None = None
-    best_epoch: int | None = None
-    stale: int = 0
-    history: list[EpochRecord] = field(default_factory=list)
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, stored: dict[str, Any]) -> Standing:
-        best = stored.pop("best")
-        history = [EpochRecord(**one) for one in stored.pop("history")]
-        return cls(**stored, best=None if best is None else Judgement(**best), history=history)
 
 
 class TrainingLoop:
@@ -103,8 +52,10 @@ class TrainingLoop:
         reporter: Reporter,
         *,
         checkpoint_every_s: float,
+        unlabelled: PseudoLabels | None = None,
     ) -> None:
         self._fabric = fabric
+        self._unlabelled = unlabelled
         self._recipe = recipe
         self._freezing = freezing
         self._material = material
@@ -141,6 +92,8 @@ class TrainingLoop:
         restore_optimizer(self._optimizer, unprefixed("optimizer", tensors), state["optimizer"])
         self._schedule.load_state_dict(state["schedule"])
         torch.set_rng_state(tensors["rng"])
+        if self._unlabelled is not None:
+            self._unlabelled.restore(unprefixed("unlabelled", tensors), self._fabric.device)
         self.standing = Standing.from_json(state["standing"])
         return True
 
@@ -180,10 +133,11 @@ class TrainingLoop:
         clock = time.monotonic()
         saved = clock
         loaded = self._loader.epoch(batches, standing.epoch, first=standing.batch)
+        more = self._more(len(batches))
         try:
-            for batch in loaded:
+            for batch, unlabelled in zip(loaded, more, strict=True):
                 is_step = (batch.number + 1) % accumulate == 0 or batch.number + 1 == len(batches)
-                self._train_batch(batch.rows, batch.pixels, number=batch.number, is_step=is_step)
+                self._train_batch(batch, unlabelled, is_step=is_step)
                 standing.batch = batch.number + 1
                 standing.pictures += len(batch.rows) * world
                 now = time.monotonic()
@@ -195,14 +149,34 @@ class TrainingLoop:
                     saved = time.monotonic()
         finally:
             loaded.close()
+            more.close()
 
-    def _train_batch(self, rows: Rows, pixels: torch.Tensor, *, number: int, is_step: bool) -> None:
+    def _more(self, batches: int) -> Generator[Batch | None, None, None]:
+        """What comes with each batch without labels, if anything."""
+        first = self.standing.batch
+        if self._unlabelled is None:
+            return (None for _ in range(first, batches))
+        return self._unlabelled.epoch(batches, self.standing.epoch, first=first)
+
+    def _train_batch(self, batch: Batch, unlabelled: Batch | None, *, is_step: bool) -> None:
         recipe, material, device = self._recipe, self._material, self._fabric.device
-        codes = torch.from_numpy(material.codes[rows]).to(device)
-        teacher = None if material.teacher is None else torch.from_numpy(material.teacher[rows]).to(device)
+        pixels, number, labelled = batch.pixels, batch.number, len(batch.rows)
+        codes = torch.from_numpy(material.codes[batch.rows]).to(device)
+        teacher = None if material.teacher is None else torch.from_numpy(material.teacher[batch.rows]).to(device)
+        if unlabelled is not None and self._unlabelled is not None:
+            thought = self._unlabelled.codes(
+                self._judged(),
+                unlabelled.rows,
+                device=device,
+                columns=codes.shape[1],
+                precision=self._fabric.autocast(),
+            )
+            self._freezing.train_mode()
+            pixels, codes = torch.cat([pixels, unlabelled.pixels]), torch.cat([codes, thought])
         with self._fabric.no_backward_sync(self._wrapped, enabled=not is_step):
             loss = self.forward_backward(pixels, codes, teacher)
-        self._note(loss.total.detach(), loss.scores, codes[:, 0], number)
+        scores = None if loss.scores is None else loss.scores[:labelled]
+        self._note(loss.total.detach(), scores, codes[:labelled, 0], number)
         if not is_step:
             return
         if recipe.optim.clip_norm is not None:
@@ -300,6 +274,8 @@ class TrainingLoop:
         }
         if self._average is not None:
             tensors |= prefixed("average", self._average.state_dict())
+        if self._unlabelled is not None:
+            tensors |= prefixed("unlabelled", self._unlabelled.state())
         state = {
             "recipe": self._recipe.as_json(),
             "standing": self.standing.as_json(),

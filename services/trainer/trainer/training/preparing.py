@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,14 +15,15 @@ from trainer.training.distillation import embed_pixels
 from trainer.training.examples import Classes, Codes, Examples, Rows, check_trainable, choose_examples, classes_of
 from trainer.training.following import Follower
 from trainer.training.kinds import KINDS
-from trainer.training.loop import Material
 from trainer.training.pixels import PixelCache, cached_pixels, trim_cache
+from trainer.training.standing import Material
 from trainer.training.start import Start, make_start
 from trainer.training.subject import Weighted
 from trainer.weights import checked_weights
 from vitrine.catalogs import Catalog
-from vitrine.errors import TrainingImpossible
+from vitrine.errors import ParameterInvalid, TrainingImpossible
 from vitrine.jobs import JobFault
+from vitrine.products import Product
 from vitrine.recipes import Recipe
 from vitrine.releases import Preprocessing, ReleaseStore
 from vitrine.vision.network import DeviceChoice, Vectors, load_release
@@ -40,6 +42,7 @@ class Prepared:
     classes: Classes
     terms: tuple[Weighted, ...]
     material: Material
+    unlabelled: PixelCache | None = None
 
 
 class Preparation:
@@ -53,6 +56,7 @@ class Preparation:
         settings: Settings,
         choice: DeviceChoice,
         follower: Follower,
+        unlabelled: Catalog | None = None,
     ) -> None:
         self._recipe = recipe
         self._catalog = catalog
@@ -60,6 +64,7 @@ class Preparation:
         self._settings = settings
         self._choice = choice
         self._follower = follower
+        self._unlabelled = unlabelled
         self._kind = KINDS[recipe.kind]
 
     def prepare(self) -> Prepared:
@@ -77,7 +82,8 @@ class Preparation:
             store=self._store,
             checked_weights=lambda weights: checked_weights(weights, self._settings),
         )
-        examples, cache = self._decoded(examples, start.rules)
+        cache = self._pixels(self._catalog, examples.products, start.rules)
+        examples = examples.keep(cache.rows)
         label = (recipe.data.label,)
         known = start.labels if self._kind.keeps_labels else ()
         train, validation = examples.rows(*recipe.data.train_on), examples.rows("validation")
@@ -89,16 +95,23 @@ class Preparation:
         relevance = np.stack([classes_of(examples, (attribute,)).codes for attribute in recipe.data.relevance], axis=1)
         teacher = self._teacher(examples) if self._kind.has_teacher else None
         material = Material(codes, relevance, train, validation, teacher)
-        return Prepared(start, examples, cache, classes, terms, material)
+        return Prepared(start, examples, cache, classes, terms, material, self._without_labels(start.rules))
 
-    def _decoded(self, examples: Examples, rules: Preprocessing) -> tuple[Examples, PixelCache]:
-        """The examples whose pictures can be read, and their pixels."""
+    def _without_labels(self, rules: Preprocessing) -> PixelCache | None:
+        if self._recipe.unlabelled is None:
+            return None
+        if self._unlabelled is None:
+            raise ParameterInvalid("the recipe learns from unlabelled pictures: name their catalogue as 'unlabelled'")
+        return self._pixels(self._unlabelled, self._unlabelled.products, rules)
+
+    def _pixels(self, catalog: Catalog, products: Sequence[Product], rules: Preprocessing) -> PixelCache:
+        """The pictures of the products that can be read; the others are faults."""
         folder = self._settings.work_dir / "pixels"
-        total = len(examples)
+        total = len(products)
         with writing(folder):
             cache = cached_pixels(
-                examples.products,
-                self._catalog.root,
+                products,
+                catalog.root,
                 rules,
                 folder=folder,
                 step=lambda done: self._follower.progress(done, total, eta_s=None, phase="decoding pictures"),
@@ -106,10 +119,10 @@ class Preparation:
             trim_cache(folder, keep_bytes=int(self._settings.trainer_pixels_gib * 2**30))
         if cache.unreadable:
             faults = [JobFault(product_id=one.product_id, kind=one.kind, detail=one.detail) for one in cache.unreadable]
-            self._follower.faults(f"pixels {rules.height_px}x{rules.width_px}", faults)
+            self._follower.faults(f"{catalog.dataset} at {rules.height_px}x{rules.width_px}", faults)
         if not len(cache.rows):
-            raise TrainingImpossible("not one picture could be read: see the job's faults")
-        return examples.keep(cache.rows), cache
+            raise TrainingImpossible(f"not one picture of {catalog.dataset} could be read: see the job's faults")
+        return cache
 
     def _columns(self, examples: Examples, label: Classes, taught: Rows | None) -> tuple[tuple[Weighted, ...], Codes]:
         """The terms with the column of codes each looks at; the label's is the first."""
@@ -131,10 +144,10 @@ class Preparation:
         self._follower.phase("asking the teacher")
         manifest = self._store.manifest(self._recipe.teacher)
         network = load_release(self._store.local_folder(self._recipe.teacher), manifest, self._choice)
-        readable, cache = self._decoded(examples, manifest.preprocessing)
-        if len(readable) != len(examples):
+        cache = self._pixels(self._catalog, examples.products, manifest.preprocessing)
+        if len(cache.rows) != len(examples):
             raise TrainingImpossible("pictures became unreadable while the job ran")
-        rows = np.arange(len(readable), dtype=np.int64)
+        rows = np.arange(len(examples), dtype=np.int64)
         return embed_pixels(
             network, cache.pixels, rows, raw=False, batch=extraction_batch(self._settings, self._choice)
         )

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from torch import distributed
 
@@ -34,7 +34,9 @@ _LAST_WORDS_S: Final = 10.0
 
 
 @contextmanager
-def other_ranks(recipe: Recipe, catalog: Catalog, settings: Settings, folder: Path) -> Iterator[None]:
+def other_ranks(
+    recipe: Recipe, catalog: Catalog, unlabelled: Catalog | None, settings: Settings, folder: Path
+) -> Iterator[None]:
     """Start the other ranks, if there are to be any, and see to their end.
 
     Raises ReleaseError where one of them ended before its time, since the work at hand cannot go on without it.
@@ -45,8 +47,8 @@ def other_ranks(recipe: Recipe, catalog: Catalog, settings: Settings, folder: Pa
     meeting = {"MASTER_ADDR": _HOST, "MASTER_PORT": str(_free_port()), "NODE_RANK": "0"}
     task = {
         "recipe": recipe.as_json(),
-        "catalog": {"reader": catalog.reader, "root": str(catalog.root), "dataset": catalog.dataset},
-        "limit": len(catalog.products),
+        "catalog": _described(catalog),
+        "unlabelled": None if unlabelled is None else _described(unlabelled),
         "settings": settings.model_dump(mode="json", exclude={"qdrant_api_key"}),
         "folder": str(folder),
     }
@@ -118,14 +120,12 @@ def main() -> int:
     try:
         settings = Settings.model_validate(task["settings"])
         recipe = parse_recipe(task["recipe"])
-        described = task["catalog"]
-        catalog = read_catalog(
-            described["reader"], Path(described["root"]), dataset=described["dataset"], limit=task["limit"]
-        )
+        catalog = _read(task["catalog"])
+        unlabelled = None if task["unlabelled"] is None else _read(task["unlabelled"])
         choice = choose_device(settings.trainer_device, settings.trainer_precision)
         store = ReleaseStore(settings.releases_url, cache_dir=settings.releases_cache_dir)
         silent = Silent()
-        prepared = Preparation(recipe, catalog, store, settings, choice, silent).prepare()
+        prepared = Preparation(recipe, catalog, store, settings, choice, silent, unlabelled).prepare()
         loop = assemble(prepared, recipe, settings, choice, RunFolder(Path(task["folder"])), silent)
         loop.restore()
         loop.run()
@@ -133,6 +133,21 @@ def main() -> int:
         sys.stderr.write(f"{error.detail}\n")
         return 1
     return 0
+
+
+def _described(catalog: Catalog) -> dict[str, Any]:
+    """Enough to read the same products again."""
+    return {
+        "reader": catalog.reader,
+        "root": str(catalog.root),
+        "dataset": catalog.dataset,
+        "limit": len(catalog.products),
+    }
+
+
+def _read(described: dict[str, Any]) -> Catalog:
+    root = Path(described["root"])
+    return read_catalog(described["reader"], root, dataset=described["dataset"], limit=described["limit"])
 
 
 def _free_port() -> int:

@@ -18,11 +18,11 @@ from trainer.training.board import open_board
 from trainer.training.checkpoint import RunFolder, writing
 from trainer.training.distillation import embed_pixels
 from trainer.training.following import Follower, Watch
-from trainer.training.loop import Standing
 from trainer.training.preparing import Preparation, Prepared, extraction_batch
 from trainer.training.projecting import Choice, choose_projection
 from trainer.training.publishing import Trained, publish_trained
 from trainer.training.ranks import other_ranks
+from trainer.training.standing import Standing
 from trainer.training.subject import Subject
 from trainer.training.terms import Classifier
 from vitrine.catalogs import Catalog
@@ -46,6 +46,7 @@ class TrainingRun:
         settings: Settings,
         folder: Path,
         follower: Follower,
+        unlabelled: Catalog | None = None,
     ) -> None:
         self._recipe = recipe
         self._catalog = catalog
@@ -53,6 +54,7 @@ class TrainingRun:
         self._settings = settings
         self._folder = RunFolder(folder)
         self._follower = follower
+        self._unlabelled = unlabelled
         self._choice: DeviceChoice = choose_device(settings.trainer_device, settings.trainer_precision)
 
     def run(self) -> dict[str, Any]:
@@ -62,9 +64,11 @@ class TrainingRun:
         ProjectionImpossible and those of reading weights and releases; and what the follower raises.
         """
         started_s = time.monotonic()
-        choice_of_device, recipe, follower = self._choice, self._recipe, self._follower
-        prepared = Preparation(recipe, self._catalog, self._store, self._settings, choice_of_device, follower).prepare()
-        with other_ranks(recipe, self._catalog, self._settings, self._folder.folder):
+        recipe = self._recipe
+        prepared = Preparation(
+            recipe, self._catalog, self._store, self._settings, self._choice, self._follower, self._unlabelled
+        ).prepare()
+        with other_ranks(recipe, self._catalog, self._unlabelled, self._settings, self._folder.folder):
             standing, subject = self._train(prepared)
         trained_s = time.monotonic()
         self._follower.phase("choosing the projection")
