@@ -37,7 +37,14 @@ class Embedded(nn.Module):
         self.embedding = nn.Linear(raw_dim, embedding, bias=False)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        return functional.linear(self.backbone(pixels), self.embedding.weight)
+        return self.embed(self.backbone(pixels))
+
+    def embed(self, feature: torch.Tensor) -> torch.Tensor:
+        """(N, raw_dim) in, (N, embedding) float32 out. Summed in full precision: a thousand products of which half
+        cancel out lose too much in half.
+        """
+        with torch.autocast(feature.device.type, enabled=False):
+            return functional.linear(feature.float(), self.embedding.weight.float())
 
 
 def extend(network: nn.Module, *, raw_dim: int, pooling: Pooling | None, embedding: int | None) -> nn.Module:

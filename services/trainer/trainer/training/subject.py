@@ -100,6 +100,6 @@ class Subject(nn.Module):
         batch = self.normalise(pixels)
         if isinstance(self.backbone, Embedded):
             feature = self.backbone.backbone(batch)
-            return feature, self.backbone.embedding(feature)
+            return feature, self.backbone.embed(feature)
         feature = self.backbone(batch)
         return feature, feature
