@@ -117,6 +117,11 @@ def test_metric_learning_with_every_loss(terms: list[dict[str, Any]], catalog: C
     )
     result = trained(recipe, catalog, tmp_path)
     assert 0 < result["test_mean_average_precision"] <= 1
+    tells_classes = terms[0]["kind"] in {"arcface", "cosface"} or (len(terms) > 1 and terms[1]["kind"] == "cosface")
+    assert ("test_accuracy" in result) == tells_classes, "a helper on another attribute does not tell the label"
+    story = store_of(tmp_path / "releases").local_folder(result["release_id"])
+    assert (story / "training" / "confusion.json").exists() == tells_classes
+    assert (story / "classifier.safetensors").exists() == tells_classes
 
 
 def test_retraining_keeps_the_numbers_of_classes_and_adds_new_ones_behind(catalog: Catalog, tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ from torch.nn import functional
 
 from trainer.training.distillation import Imitation
 from trainer.training.examples import UNKNOWN
-from trainer.training.terms import Classifier, make_term
+from trainer.training.terms import Classifier, MetricTerm, make_term
 from vitrine.errors import ParameterInvalid
-from vitrine.recipes import TermRecipe
+from vitrine.recipes import TermKind, TermRecipe
 
 METRIC = ("supervised_contrastive", "multi_similarity", "proxy_anchor", "arcface", "cosface", "triplet")
 DIM, CLASSES = 16, 4
@@ -82,10 +82,38 @@ def test_an_option_a_loss_does_not_have_is_told_with_its_term() -> None:
 def test_a_classifier_goes_on_with_the_weights_of_the_classes_it_knows() -> None:
     old, new = Classifier(DIM, 3, smoothing=0), Classifier(DIM, 5, smoothing=0)
     behind = new.linear.weight[3:].clone()
-    new.take_over({"weight": old.linear.weight.detach(), "bias": old.linear.bias.detach()})
+    new.take_over(old.stored())
     features, _ = points()
     assert torch.allclose(new.logits(features)[:, :3], old.logits(features), atol=1e-5)
     assert torch.equal(new.linear.weight[3:], behind)
+
+
+@pytest.mark.parametrize("kind", ["arcface", "cosface", "proxy_anchor"])
+def test_directions_of_classes_are_taken_over_too(kind: TermKind) -> None:
+    old, new = (make_term(TermRecipe(kind=kind), dim=DIM, classes=classes) for classes in (3, 5))
+    assert isinstance(old, MetricTerm)
+    assert isinstance(new, MetricTerm)
+    new.take_over(old.stored())
+    features, _ = points()
+    told, expected = new.logits(features), old.logits(features)
+    assert told is not None
+    assert expected is not None
+    assert torch.allclose(told[:, :3], expected, atol=1e-5)
+
+
+def test_what_does_not_fit_is_not_taken_over() -> None:
+    cosface = make_term(TermRecipe(kind="cosface"), dim=DIM, classes=3)
+    triplet = make_term(TermRecipe(kind="triplet"), dim=DIM, classes=3)
+    classifier = Classifier(DIM, 3, smoothing=0)
+    assert isinstance(cosface, MetricTerm)
+    assert isinstance(triplet, MetricTerm)
+    before = [parameter.clone() for parameter in (*cosface.parameters(), *classifier.parameters())]
+    cosface.take_over(classifier.stored())
+    classifier.take_over(cosface.stored())
+    cosface.take_over({"weight": torch.ones(3, DIM + 1)})
+    after = [*cosface.parameters(), *classifier.parameters()]
+    assert all(torch.equal(one, two) for one, two in zip(before, after, strict=True))
+    assert triplet.stored() == {}
 
 
 def test_an_imitation_is_perfect_where_the_map_leads_to_the_teacher() -> None:

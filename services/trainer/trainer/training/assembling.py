@@ -14,7 +14,6 @@ from trainer.training.auxiliary import AuxiliaryHead
 from trainer.training.checkpoint import RunFolder
 from trainer.training.distillation import Imitation
 from trainer.training.freezing import Freezing
-from trainer.training.kinds import KINDS
 from trainer.training.loading import BatchLoader
 from trainer.training.loop import TrainingLoop
 from trainer.training.preparing import Prepared
@@ -22,7 +21,7 @@ from trainer.training.pseudolabels import PseudoLabels
 from trainer.training.standing import Reporter
 from trainer.training.start import Start
 from trainer.training.subject import Subject
-from trainer.training.terms import Classifier, make_term
+from trainer.training.terms import Classifier, MetricTerm, make_term
 from vitrine.recipes import AugmentRecipe, Recipe, TermRecipe
 from vitrine.vision.heads import Embedded
 from vitrine.vision.network import DeviceChoice
@@ -42,7 +41,7 @@ def assemble(
         backbone,
         start.rules,
         prepared.terms,
-        [_module(weighted.recipe, prepared, recipe) for weighted in prepared.terms],
+        [_module(weighted.recipe, prepared) for weighted in prepared.terms],
         auxiliary=_auxiliary(recipe, start, len(prepared.classes.names)),
     )
     freezing = Freezing(
@@ -87,7 +86,7 @@ def _unlabelled(prepared: Prepared, recipe: Recipe, device: torch.device) -> Pse
     return PseudoLabels(loader, recipe.unlabelled, batch=recipe.optim.batch, seed=recipe.seed)
 
 
-def _module(term: TermRecipe, prepared: Prepared, recipe: Recipe) -> nn.Module:
+def _module(term: TermRecipe, prepared: Prepared) -> nn.Module:
     start, material = prepared.start, prepared.material
     dim = start.loaded.architecture.raw_dim
     if term.of == "feature" and isinstance(start.loaded.network, Embedded):
@@ -98,7 +97,8 @@ def _module(term: TermRecipe, prepared: Prepared, recipe: Recipe) -> nn.Module:
     column = next(one.column for one in prepared.terms if one.recipe is term)
     classes = int(material.codes[:, column].max()) + 1
     module = make_term(term, dim=dim, classes=max(classes, len(prepared.classes.names) if column == 0 else 0))
-    if isinstance(module, Classifier) and column == 0 and KINDS[recipe.kind].keeps_labels:
+    same_numbers = prepared.classes.names[: len(start.labels)] == start.labels
+    if column == 0 and start.classifier is not None and same_numbers and isinstance(module, Classifier | MetricTerm):
         module.take_over(start.classifier)
     return module
 

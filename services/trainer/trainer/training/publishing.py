@@ -24,7 +24,7 @@ from trainer.training.evaluating import evaluate
 from trainer.training.examples import UNKNOWN, Classes, Codes, Examples
 from trainer.training.projecting import Choice
 from trainer.training.start import Start
-from trainer.training.terms import Classifier
+from trainer.training.terms import Classifier, MetricTerm
 from vitrine.catalogs import Catalog
 from vitrine.catalogs.roots import read_picture
 from vitrine.images import decode_image
@@ -52,7 +52,7 @@ class Trained:
     features: Vectors
     history: list[EpochRecord]
     best_epoch: int
-    classifier: Classifier | None
+    classifier: Classifier | MetricTerm | None
 
 
 def publish_trained(trained: Trained, store: ReleaseStore) -> tuple[str, dict[str, float]]:
@@ -69,10 +69,8 @@ def publish_trained(trained: Trained, store: ReleaseStore) -> tuple[str, dict[st
         classifier = None
         if trained.classifier is not None:
             classifier = Path(made, CLASSIFIER_FILE)
-            linear = trained.classifier.linear
-            save_file(
-                {"weight": linear.weight.detach().cpu().clone(), "bias": linear.bias.detach().cpu().clone()}, classifier
-            )
+            stored = trained.classifier.stored()
+            save_file({name: tensor.cpu().contiguous().clone() for name, tensor in stored.items()}, classifier)
         ids = [examples.products[row].id for row in train]
         release_id = make_release(
             store,
@@ -133,14 +131,13 @@ def _evaluated(trained: Trained, reports: Path) -> dict[str, float]:
 
 
 def _predictions(trained: Trained, test: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """True and predicted classes of the test part, where the feature is what the classifier looks at."""
-    classifier = trained.classifier
-    if classifier is None or trained.features.shape[1] != classifier.linear.in_features:
+    """True and predicted classes of the test part, where a term of the loss tells classes by the network's output."""
+    if trained.classifier is None:
         return None, None
     known = test[trained.classes.codes[test] != UNKNOWN]
     with torch.inference_mode():
-        scores = classifier.cpu().logits(torch.from_numpy(trained.features[known]))
-    return trained.classes.codes[known], scores.argmax(dim=1).numpy()
+        scores = trained.classifier.cpu().logits(torch.from_numpy(trained.features[known]))
+    return (None, None) if scores is None else (trained.classes.codes[known], scores.argmax(dim=1).numpy())
 
 
 def _parts(examples: Examples) -> dict[str, Any]:

@@ -24,7 +24,6 @@ from trainer.training.publishing import Trained, publish_trained
 from trainer.training.ranks import other_ranks
 from trainer.training.standing import Standing
 from trainer.training.subject import Subject
-from trainer.training.terms import Classifier
 from vitrine.catalogs import Catalog
 from vitrine.recipes import Recipe
 from vitrine.releases import ReleaseStore
@@ -91,7 +90,7 @@ class TrainingRun:
             features=features,
             history=standing.history,
             best_epoch=standing.best_epoch or 0,
-            classifier=_classifier(subject),
+            classifier=subject.classifier(),
         )
         self._follower.phase("publishing")
         with writing(self._settings.work_dir):
@@ -152,8 +151,3 @@ class TrainingRun:
             seed=recipe.seed,
             step=self._follower.check,
         )
-
-
-def _classifier(subject: Subject) -> Classifier | None:
-    """The classifier of the label, where the loss has one."""
-    return next((module for module in subject.terms if isinstance(module, Classifier)), None)

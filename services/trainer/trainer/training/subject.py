@@ -4,7 +4,7 @@ have. Its forward pass goes from pixels to the loss, so that it can be wrapped f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -77,12 +77,24 @@ class Subject(nn.Module):
 
     def scores(self, feature: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor | None:
         """(N, classes) scores of the label by the first term that gives them."""
+        for weighted, module in self._of_label():
+            found = module.logits(self._seen(weighted, feature, embedding))
+            if found is not None:
+                return found
+        return None
+
+    def classifier(self) -> Classifier | MetricTerm | None:
+        """The term that scores the label by what the backbone gives, if there is one."""
+        has_embedding = isinstance(self.backbone, Embedded)
+        for weighted, module in self._of_label():
+            if module.stored() and not (has_embedding and weighted.recipe.of == "feature"):
+                return module
+        return None
+
+    def _of_label(self) -> Iterator[tuple[Weighted, Classifier | MetricTerm]]:
         for weighted, module in zip(self._weighted, self.terms, strict=True):
             if weighted.column == 0 and isinstance(module, Classifier | MetricTerm):
-                found = module.logits(self._seen(weighted, feature, embedding))
-                if found is not None:
-                    return found
-        return None
+                yield weighted, module
 
     @staticmethod
     def _seen(weighted: Weighted, feature: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:

@@ -36,11 +36,15 @@ class Classifier(nn.Module):
     def logits(self, features: torch.Tensor) -> torch.Tensor:
         return functional.linear(features.float(), self.linear.weight, self.linear.bias)
 
-    def take_over(self, stored: Mapping[str, torch.Tensor] | None) -> None:
+    def stored(self) -> dict[str, torch.Tensor]:
+        """What a release keeps of it: `weight` (classes, dim) and `bias` (classes,)."""
+        return {"weight": self.linear.weight.detach(), "bias": self.linear.bias.detach()}
+
+    def take_over(self, stored: Mapping[str, torch.Tensor]) -> None:
         """Start from the weights of a classifier whose classes are the first of this one's, where the sizes fit."""
-        if stored is None or stored["weight"].shape[1] != self.linear.in_features:
+        count, dim = stored["weight"].shape
+        if dim != self.linear.in_features or "bias" not in stored:
             return
-        count = len(stored["weight"])
         with torch.no_grad():
             self.linear.weight[:count] = stored["weight"]
             self.linear.bias[:count] = stored["bias"]
@@ -69,9 +73,29 @@ class MetricTerm(nn.Module):
         return value
 
     def logits(self, features: torch.Tensor) -> torch.Tensor | None:
-        """Where the loss has a weight for each class: the cosines to them, (N, classes)."""
+        """Where the loss has a direction for each class: the scaled cosines to them, (N, classes)."""
         score: Callable[[torch.Tensor], torch.Tensor] | None = getattr(self.loss, "get_logits", None)
         return None if score is None else score(features.float())
+
+    def stored(self) -> dict[str, torch.Tensor]:
+        """What a release keeps of it: `weight` (classes, dim), the directions, where it has them."""
+        directions = self._directions()
+        return {} if directions is None else {"weight": directions.detach()}
+
+    def take_over(self, stored: Mapping[str, torch.Tensor]) -> None:
+        """Start from the directions of classes that are the first of its own, where the sizes fit."""
+        directions = self._directions()
+        count, dim = stored["weight"].shape
+        if directions is None or dim != directions.shape[1] or "bias" in stored:
+            return
+        with torch.no_grad():
+            directions[:count] = stored["weight"]
+
+    def _directions(self) -> torch.Tensor | None:
+        """(classes, dim), a view of the loss's own."""
+        weight: torch.Tensor | None = getattr(self.loss, "W", None)
+        proxies: torch.Tensor | None = getattr(self.loss, "proxies", None)
+        return proxies if weight is None else weight.t()
 
 
 def make_term(recipe: TermRecipe, *, dim: int, classes: int) -> nn.Module:
