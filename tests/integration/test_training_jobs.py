@@ -51,7 +51,7 @@ def test_a_trained_release_is_stored_and_the_record_tells_how_it_went(system: Sy
 
 def test_a_run_killed_three_times_at_random_ends_as_one_that_was_not(system: System) -> None:
     changes: dict[str, Any] = {
-        "optim": {"epochs": 12, "ema": 0.9},
+        "optim": {"epochs": 50, "ema": 0.9},
         "augment": {"flip": 0.5, "erase": 0.5, "crop": [0.5, 1.0]},
     }
     undisturbed = system.succeeded(system.enqueue(JobKind.TRAIN, params(system, name="whole", **changes)))
