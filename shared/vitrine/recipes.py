@@ -220,6 +220,8 @@ class Recipe(_Part):
             raise ValueError("distill needs a teacher: the id of the release that is learned from")
         if self.kind != "distill" and self.teacher is not None:
             raise ValueError("only distill has a teacher")
+        if self.teacher is not None and self.unlabelled is not None:
+            raise ValueError("a teacher has seen only the catalogue: unlabelled pictures do not go with distill")
         if self.kind == "retrain" and self.model.release is None:
             raise ValueError("retrain starts from a release: set model.release")
         return self
@@ -227,6 +229,22 @@ class Recipe(_Part):
     def as_json(self) -> dict[str, Any]:
         """The recipe as JSON, every default written out."""
         return self.model_dump(mode="json")
+
+
+def changed(
+    recipe: Recipe, *, weights: str | None = None, release: str | None = None, teacher: str | None = None
+) -> Recipe:
+    """The recipe with another start or teacher, where given. Raises ParameterInvalid where they do not go together."""
+    content = recipe.as_json()
+    if release is not None:
+        content["model"] |= {"release": release, "model": None}
+    if weights is not None:
+        if content["model"]["release"] is not None:
+            raise ParameterInvalid("--weights does not go with a release to start from")
+        content["model"]["weights"] = weights
+    if teacher is not None:
+        content["teacher"] = teacher
+    return parse_recipe(content)
 
 
 def parse_recipe(content: dict[str, Any]) -> Recipe:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from vitrine.errors import ParameterInvalid
-from vitrine.recipes import Recipe, parse_recipe, read_recipe
+from vitrine.recipes import Recipe, changed, parse_recipe, read_recipe
 
 LEAST: dict[str, Any] = {"kind": "classify", "name": "m", "model": {"model": "resnet50"}}
 
@@ -30,6 +30,7 @@ def test_what_a_recipe_leaves_out_has_a_default_that_is_written_out() -> None:
         ({"kind": "distill"}, "teacher"),
         ({"teacher": "x-0123456789"}, "teacher"),
         ({"kind": "retrain"}, "model.release"),
+        ({"kind": "distill", "teacher": "x-0123456789", "unlabelled": {}}, "unlabelled"),
         ({"optim": {"epochs": 0}}, "optim.epochs"),
         ({"optim": {"learning_rat": 1}}, "optim.learning_rat"),
         ({"sampler": {"classes": 4}}, "per_class"),
@@ -65,3 +66,14 @@ def test_a_file_that_is_no_recipe_is_told_by_its_name(tmp_path: Path, content: b
 def test_a_missing_recipe_is_told_by_its_name(tmp_path: Path) -> None:
     with pytest.raises(ParameterInvalid, match=r"nowhere\.toml"):
         read_recipe(tmp_path / "nowhere.toml")
+
+
+def test_another_start_or_teacher_is_checked_as_the_recipe_was() -> None:
+    recipe = parse_recipe(LEAST)
+    assert changed(recipe, weights="seed:3").model.weights == "seed:3"
+    started = changed(recipe, release="x-0123456789")
+    assert (started.model.release, started.model.model) == ("x-0123456789", None)
+    with pytest.raises(ParameterInvalid, match="--weights"):
+        changed(started, weights="seed:3")
+    with pytest.raises(ParameterInvalid, match="teacher"):
+        changed(recipe, teacher="x-0123456789")

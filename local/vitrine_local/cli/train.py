@@ -8,7 +8,7 @@ from typing import Any
 
 from vitrine.errors import ParameterInvalid
 from vitrine.jobs import JobRecord
-from vitrine.recipes import Recipe, read_recipe
+from vitrine.recipes import Recipe, changed, read_recipe
 from vitrine_local.cli.api import Api
 from vitrine_local.cli.job_report import must_have_succeeded, report_faults
 from vitrine_local.cli.job_run import follow_job, start_job
@@ -116,16 +116,11 @@ def _other_catalog(arguments: argparse.Namespace, name: str, target: Target) -> 
 
 def _changed(recipe: Recipe, arguments: argparse.Namespace, target: Target) -> Recipe:
     """The recipe with what the command line says instead. Raises ParameterInvalid where the two do not go together."""
-    content = recipe.as_json()
-    if arguments.release is not None:
-        content["model"] |= {"release": arguments.release, "model": None}
-    if arguments.teacher is not None:
-        content["teacher"] = arguments.teacher
-    if content["model"]["release"] is None:
-        content["model"]["weights"] = weights_path(target, arguments.weights or content["model"]["weights"])
-    elif arguments.weights is not None:
-        raise ParameterInvalid("--weights does not go with a release to start from")
-    return Recipe.model_validate(content)
+    weights = None if arguments.weights is None else weights_path(target, arguments.weights)
+    recipe = changed(recipe, weights=weights, release=arguments.release, teacher=arguments.teacher)
+    if recipe.model.release is not None or weights is not None:
+        return recipe
+    return changed(recipe, weights=weights_path(target, recipe.model.weights))
 
 
 def _run(

@@ -24,12 +24,11 @@ from trainer.training.checkpoint import writing
 from trainer.training.distillation import embed_pixels
 from trainer.training.pixels import PixelCache, cached_pixels
 from trainer.training.sampling import generator
-from trainer.training.start import WEIGHTS_FILE
 from vitrine.catalogs import Catalog
 from vitrine.errors import ParameterInvalid, TrainingImpossible
 from vitrine.jobs import JobFault, JobRecord
 from vitrine.products import Product
-from vitrine.releases import Preprocessing, ReleaseStore
+from vitrine.releases import WEIGHTS_FILE, Preprocessing, ReleaseStore
 from vitrine.vision.backbones import Loaded, restore_backbone
 from vitrine.vision.making import Training, fitted_on, make_release
 from vitrine.vision.network import DeviceChoice, ReleaseNetwork, choose_device

@@ -17,7 +17,7 @@ from vitrine.catalogs import read_catalog
 from vitrine.catalogs.registry import reader_for
 from vitrine.errors import ParameterInvalid, VitrineError
 from vitrine.jobs import JobFault
-from vitrine.recipes import read_recipe
+from vitrine.recipes import changed, read_recipe
 from vitrine.releases import ReleaseStore
 from vitrine.settings import load_settings
 
@@ -79,9 +79,7 @@ def main() -> int:
 
 def _train(arguments: argparse.Namespace) -> dict[str, object]:
     recipe, catalog = read_recipe(arguments.recipe)
-    changes = {name: value for name in ("weights", "release") if (value := getattr(arguments, name)) is not None}
-    if changes:
-        recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update=changes)})
+    recipe = changed(recipe, weights=arguments.weights, release=arguments.release)
     root = arguments.root or (Path(catalog["root"]) if "root" in catalog else None)
     if root is None or "dataset" not in catalog:
         raise ParameterInvalid("name the catalogue: catalog.dataset in the recipe, and --root or catalog.root")

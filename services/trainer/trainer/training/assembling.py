@@ -52,7 +52,8 @@ def assemble(
     )
     fabric = Fabric(
         accelerator="cuda" if choice.device.type == "cuda" else "cpu",
-        devices=settings.trainer_devices,
+        # One device may be named by its number; several are the first so many.
+        devices=[choice.device.index] if choice.device.index is not None else settings.trainer_devices,
         strategy="auto" if settings.trainer_devices == 1 else "ddp",
         precision="bf16-mixed" if choice.dtype.itemsize == 2 else "32-true",
     )

@@ -66,16 +66,11 @@ class TrainingLoop:
         subject.backbone.to(memory_format=torch.channels_last)
         self.subject = subject
         self._optimizer = make_optimizer(subject, recipe.optim)
-        self.steps_per_epoch = math.ceil(len(self._batches(0)) / recipe.optim.accumulate)
-        self._schedule = make_schedule(self._optimizer, recipe.optim, self.steps_per_epoch * recipe.optim.epochs)
+        steps_per_epoch = math.ceil(len(self._batches(0)) / recipe.optim.accumulate)
+        self._schedule = make_schedule(self._optimizer, recipe.optim, steps_per_epoch * recipe.optim.epochs)
         self._wrapped, self._wrapped_optimizer = fabric.setup(subject, self._optimizer)
         self._average = None if recipe.optim.ema is None else make_average(subject, recipe.optim.ema)
         self.standing = Standing()
-
-    @property
-    def resumed(self) -> bool:
-        """Whether a checkpoint was taken up."""
-        return self.standing.pictures > 0
 
     def restore(self) -> bool:
         """Take up the newest checkpoint. Returns whether there was one; that of another recipe is thrown away."""
@@ -84,7 +79,8 @@ class TrainingLoop:
             return False
         tensors, state = found
         if state["recipe"] != self._recipe.as_json():
-            self._folder.remove()
+            if self._fabric.is_global_zero:
+                self._folder.remove()
             return False
         self.subject.load_state_dict(unprefixed("subject", tensors))
         if self._average is not None:
@@ -194,7 +190,7 @@ class TrainingLoop:
         return loss
 
     def _note(self, loss: torch.Tensor, scores: torch.Tensor | None, codes: torch.Tensor, number: int) -> None:
-        """Count the batch. On a GPU only every so often, scaled up, since each question makes it wait."""
+        """Count the batch. On a GPU only one in so many, since each question makes it wait."""
         if self._fabric.device.type != "cpu" and number % _GPU_CHECK_EVERY:
             return
         standing = self.standing

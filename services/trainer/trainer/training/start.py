@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
 
 import torch
 from safetensors import SafetensorError
@@ -12,12 +11,10 @@ from safetensors.torch import load_file
 
 from vitrine.errors import ParameterInvalid, ReleaseCorrupt
 from vitrine.recipes import ModelRecipe
-from vitrine.releases import CLASSIFIER_FILE, Preprocessing, ReleaseStore
+from vitrine.releases import CLASSIFIER_FILE, WEIGHTS_FILE, Preprocessing, ReleaseStore
 from vitrine.vision.backbones import Loaded, extended, load_backbone, restore_backbone
 from vitrine.vision.models import AuxiliaryEntry, model_entry, model_table
 from vitrine.vision.options import PREPROCESSING_OPTIONS, resolve_options
-
-WEIGHTS_FILE: Final = "weights.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
