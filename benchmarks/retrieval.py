@@ -21,11 +21,10 @@ from pathlib import Path
 import numpy as np
 
 from trainer.settings import Settings
-from trainer.training.distillation import embed_pixels
 from trainer.training.evaluating import evaluate
 from trainer.training.examples import UNKNOWN, Codes, Examples, Rows, choose_examples, classes_of, combination
+from trainer.training.extracting import embed_pixels, extraction_batch
 from trainer.training.pixels import cached_pixels
-from trainer.training.preparing import extraction_batch
 from trainer.training.projecting import choose_projection, identity_fit
 from vitrine.catalogs import Catalog, read_catalog
 from vitrine.catalogs.registry import reader_for

@@ -6,9 +6,7 @@ that of Schneider et al., NeurIPS 2020). The projection is fitted anew, since th
 
 from __future__ import annotations
 
-import copy
 import time
-from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -20,18 +18,14 @@ from trainer.control import JobControl
 from trainer.reading import read_allowed_catalog
 from trainer.sample import fitting_sample
 from trainer.settings import Settings
-from trainer.training.checkpoint import writing
-from trainer.training.distillation import embed_pixels
-from trainer.training.pixels import PixelCache, cached_pixels
+from trainer.training.extracting import decoded_pictures, raw_features
 from trainer.training.sampling import generator
-from vitrine.catalogs import Catalog
 from vitrine.errors import ParameterInvalid, TrainingImpossible
-from vitrine.jobs import JobFault, JobRecord
-from vitrine.products import Product
+from vitrine.jobs import JobRecord
 from vitrine.releases import WEIGHTS_FILE, Preprocessing, ReleaseStore
 from vitrine.vision.backbones import Loaded, restore_backbone
 from vitrine.vision.making import Training, fitted_on, make_release
-from vitrine.vision.network import DeviceChoice, ReleaseNetwork, choose_device
+from vitrine.vision.network import DeviceChoice, choose_device
 from vitrine.vision.preprocess import Normalise
 from vitrine.vision.projection import fit_projection
 
@@ -61,7 +55,7 @@ class AdaptJob:
         choice = choose_device(self._settings.trainer_device, self._settings.trainer_precision)
         rules = manifest.preprocessing
         shown = target.products[: params["sample_max"]]
-        pixels = self._pixels(target, shown, rules).pixels
+        pixels = decoded_pictures(target, shown, rules, self._settings, control).pixels
         if len(pixels) < 2:
             raise TrainingImpossible("the catalogue to adapt to has fewer than two pictures that can be read")
         control.phase("adapting")
@@ -72,10 +66,8 @@ class AdaptJob:
         sample = fitting_sample(
             catalog.products, seed=params["seed"], sample_max=params["sample_max"], components=components
         )
-        cache = self._pixels(catalog, sample, rules)
-        network = ReleaseNetwork(copy.deepcopy(backbone), rules, projection=None, choice=choice)
-        rows = np.arange(len(cache.rows), dtype=np.int64)
-        features = embed_pixels(network, cache.pixels, rows, raw=True, batch=4)
+        cache = decoded_pictures(catalog, sample, rules, self._settings, control)
+        features = raw_features(backbone, rules, cache.pixels, choice, self._settings)
         fit = fit_projection(features, components=components, whiten=whiten, seed=params["seed"])
         control.check()
         release_id = make_release(
@@ -104,23 +96,9 @@ class AdaptJob:
             "dim": components,
             "adapted_layers": layers,
             "adapted_on": len(pixels),
-            "fitted_on": len(rows),
+            "fitted_on": len(cache.rows),
             "seconds": round(time.monotonic() - started_s, 1),
         }
-
-    def _pixels(self, catalog: Catalog, products: Sequence[Product], rules: Preprocessing) -> PixelCache:
-        folder, total = self._settings.work_dir / "pixels", len(products)
-        with writing(folder):
-            cache = cached_pixels(
-                products,
-                catalog.root,
-                rules,
-                folder=folder,
-                step=lambda done: self._control.progress(done, total, eta_s=None, phase="decoding pictures"),
-            )
-        faults = [JobFault(product_id=one.product_id, kind=one.kind, detail=one.detail) for one in cache.unreadable]
-        self._control.faults(f"pixels of {catalog.dataset}", faults)
-        return cache
 
 
 def adapt(

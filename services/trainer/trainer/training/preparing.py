@@ -4,32 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 import torch
 
 from trainer.settings import Settings
-from trainer.training.checkpoint import writing
-from trainer.training.distillation import embed_pixels
 from trainer.training.examples import Classes, Codes, Examples, Rows, check_trainable, choose_examples, classes_of
+from trainer.training.extracting import decoded_pictures, embed_pixels, extraction_batch
 from trainer.training.following import Follower
 from trainer.training.kinds import KINDS
-from trainer.training.pixels import PixelCache, cached_pixels, trim_cache
+from trainer.training.pixels import PixelCache
 from trainer.training.standing import Material
 from trainer.training.start import Start, make_start
 from trainer.training.subject import Weighted
 from trainer.weights import checked_weights
 from vitrine.catalogs import Catalog
 from vitrine.errors import ParameterInvalid, TrainingImpossible
-from vitrine.jobs import JobFault
 from vitrine.products import Product
 from vitrine.recipes import Recipe
 from vitrine.releases import Preprocessing, ReleaseStore
 from vitrine.vision.network import DeviceChoice, Vectors, load_release
-
-_BATCH_CPU: Final = 4
-_BATCH_GPU: Final = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,24 +99,7 @@ class Preparation:
         return self._pixels(self._unlabelled, self._unlabelled.products, rules)
 
     def _pixels(self, catalog: Catalog, products: Sequence[Product], rules: Preprocessing) -> PixelCache:
-        """The pictures of the products that can be read; the others are faults."""
-        folder = self._settings.work_dir / "pixels"
-        total = len(products)
-        with writing(folder):
-            cache = cached_pixels(
-                products,
-                catalog.root,
-                rules,
-                folder=folder,
-                step=lambda done: self._follower.progress(done, total, eta_s=None, phase="decoding pictures"),
-            )
-            trim_cache(folder, keep_bytes=int(self._settings.trainer_pixels_gib * 2**30))
-        if cache.unreadable:
-            faults = [JobFault(product_id=one.product_id, kind=one.kind, detail=one.detail) for one in cache.unreadable]
-            self._follower.faults(f"{catalog.dataset} at {rules.height_px}x{rules.width_px}", faults)
-        if not len(cache.rows):
-            raise TrainingImpossible(f"not one picture of {catalog.dataset} could be read: see the job's faults")
-        return cache
+        return decoded_pictures(catalog, products, rules, self._settings, self._follower)
 
     def _columns(self, examples: Examples, label: Classes, taught: Rows | None) -> tuple[tuple[Weighted, ...], Codes]:
         """The terms with the column of codes each looks at; the label's is the first."""
@@ -151,8 +128,3 @@ class Preparation:
         return embed_pixels(
             network, cache.pixels, rows, raw=False, batch=extraction_batch(self._settings, self._choice)
         )
-
-
-def extraction_batch(settings: Settings, choice: DeviceChoice) -> int:
-    """Pictures in one pass where nothing is trained."""
-    return settings.trainer_batch or (_BATCH_CPU if choice.device.type == "cpu" else _BATCH_GPU)

@@ -4,21 +4,19 @@ publish. It knows nothing of jobs or queues; who follows it is told through `Fol
 
 from __future__ import annotations
 
-import copy
 import time
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
-from torch import nn
 
 from trainer.settings import Settings
 from trainer.training.assembling import assemble
 from trainer.training.board import open_board
 from trainer.training.checkpoint import RunFolder, writing
-from trainer.training.distillation import embed_pixels
+from trainer.training.extracting import raw_features
 from trainer.training.following import Follower, Watch
-from trainer.training.preparing import Preparation, Prepared, extraction_batch
+from trainer.training.preparing import Preparation, Prepared
 from trainer.training.projecting import Choice, choose_projection
 from trainer.training.publishing import Trained, publish_trained
 from trainer.training.ranks import other_ranks
@@ -28,10 +26,7 @@ from vitrine.catalogs import Catalog
 from vitrine.recipes import Recipe
 from vitrine.releases import ReleaseStore
 from vitrine.vision.backbones import round_weights
-from vitrine.vision.network import DeviceChoice, ReleaseNetwork, Vectors, choose_device
-
-# Pictures from which on a network is prepared for the CPU before they go through it: that takes up to a minute.
-_WORTH_FUSING: Final = 2_000
+from vitrine.vision.network import DeviceChoice, Vectors, choose_device
 
 
 class TrainingRun:
@@ -75,7 +70,8 @@ class TrainingRun:
         backbone = subject.backbone.float().cpu().eval()
         if recipe.model.half:
             round_weights(backbone)
-        features = self._features(backbone, prepared)
+        rules, pixels = prepared.start.rules, prepared.cache.pixels
+        features = raw_features(backbone, rules, pixels, self._choice, self._settings)
         choice = self._projection(features, prepared)
         self._follower.phase("evaluating")
         trained = Trained(
@@ -128,15 +124,6 @@ class TrainingRun:
     def clean(self) -> None:
         """Remove the checkpoints: the run has come to its end."""
         self._folder.remove()
-
-    def _features(self, backbone: nn.Module, prepared: Prepared) -> Vectors:
-        working = copy.deepcopy(backbone)
-        fused = len(prepared.examples) >= _WORTH_FUSING
-        network = ReleaseNetwork(working, prepared.start.rules, projection=None, choice=self._choice, fused=fused)
-        rows = np.arange(len(prepared.examples), dtype=np.int64)
-        return embed_pixels(
-            network, prepared.cache.pixels, rows, raw=True, batch=extraction_batch(self._settings, self._choice)
-        )
 
     def _projection(self, features: Vectors, prepared: Prepared) -> Choice:
         material, recipe = prepared.material, self._recipe
