@@ -28,15 +28,14 @@ from trainer.training.pixels import cached_pixels
 from trainer.training.projecting import choose_projection, identity_fit
 from vitrine.catalogs import Catalog, read_catalog
 from vitrine.catalogs.registry import reader_for
+from vitrine.evaluation import equal_labels, measure
 from vitrine.products import Product
 from vitrine.recipes import DataRecipe, ProjectionRecipe
 from vitrine.releases import Preprocessing, ReleaseStore
 from vitrine.settings import load_settings
 from vitrine.vision.network import ReleaseNetwork, Vectors, choose_device, load_release
 from vitrine.vision.projection import project
-from vitrine.vision.retrieval import equal_labels, rank_metrics
 
-K = 15
 QUERIES = 600
 COMPONENTS = (20, 32, 64, 128, 256)
 FIGURES = ("mean_average_precision", "precision_at_15")
@@ -139,8 +138,8 @@ def rows_of(release_id: str, store: ReleaseStore, material: Material, *, seed: i
         found = evaluate(vectors, labels, kept.rows("test"), queries=QUERIES).metrics
         cells = [found[f"{gallery}_{figure}"] for gallery in ("test", "unseen") for figure in FIGURES]
         if shown is not None and shown_labels is not None:
-            street = rank_metrics(project(fit.arrays, shown), vectors, equal_labels(shown_labels, labels), k=K)
-            cells += [street.mean_average_precision, street.mean_precision_at_k]
+            street = measure(project(fit.arrays, shown), vectors, equal_labels(shown_labels, labels))
+            cells += list(street.means().values())
         told.append(f"{way} | {len(fit.arrays.components)} | " + " | ".join(f"{cell:.3f}" for cell in cells))
     return told
 

@@ -49,7 +49,9 @@ class DataRecipe(_Part):
     )
     group: str | None = Field(default=None, description="Products equal in this attribute stay in one part")
     train_on: tuple[Literal["train", "validation"], ...] = Field(
-        default=("train",), min_length=1, description="The parts whose pictures are trained on"
+        default=("train",),
+        min_length=1,
+        description="The parts whose pictures are trained on; with validation among them the last epoch is kept",
     )
     least_pictures: int = Field(default=3, ge=1, description="Classes with fewer pictures are left out")
 
@@ -158,6 +160,15 @@ class AugmentRecipe(_Part):
     erase: float = Field(default=0.0, ge=0, le=1, description="How often a rectangle is hidden")
     erase_area: Range = Field(default=(0.02, 0.2), description="Share of the area that the rectangle has")
     background: float = Field(default=0.0, ge=0, le=1, description="How often the white background is replaced")
+    undress: float = Field(
+        default=0.0, ge=0, le=1, description="How often the skin of who wears the garment is replaced with it"
+    )
+
+    @model_validator(mode="after")
+    def _worn_on_a_background(self) -> Self:
+        if self.undress and not self.background:
+            raise ValueError("undress goes with background: skin is replaced where the background is")
+        return self
 
 
 class UnlabelledRecipe(_Part):
@@ -224,6 +235,8 @@ class Recipe(_Part):
             raise ValueError("a teacher has seen only the catalogue: unlabelled pictures do not go with distill")
         if self.kind == "retrain" and self.model.release is None:
             raise ValueError("retrain starts from a release: set model.release")
+        if "validation" in self.data.train_on and self.validation.patience is not None:
+            raise ValueError("who trains on the validation part cannot stop by it: leave validation.patience out")
         return self
 
     def as_json(self) -> dict[str, Any]:

@@ -243,6 +243,17 @@ def test_the_best_epoch_is_the_one_that_is_kept(catalog: Catalog, tmp_path: Path
     assert result["best_epoch"] == min(epochs, key=lambda one: one["validation_loss"])["epoch"]
 
 
+def test_the_last_epoch_is_kept_where_the_validation_part_is_trained_on(catalog: Catalog, tmp_path: Path) -> None:
+    """How well it does on pictures it knows chooses nothing: no epoch here does better than the first."""
+    changes: dict[str, Any] = {"optim": {"epochs": 3, "learning_rate": 1e-12, "train_norm": False}}
+    kept = {
+        parts: trained(tiny_recipe(data={"train_on": parts.split()}, **changes), catalog, tmp_path / parts)
+        for parts in ("train", "train validation")
+    }
+    assert [result["best_epoch"] for result in kept.values()] == [1, 3]
+    assert kept["train validation"]["trained_on"] > kept["train"]["trained_on"]
+
+
 def test_pictures_without_labels_are_learned_from(catalog: Catalog, tmp_path: Path) -> None:
     """Those of another catalogue, of which nothing but the pictures is given."""
     other = drawn_catalog(tmp_path / "other", count=60, seed=5)

@@ -31,12 +31,14 @@ def test_what_a_recipe_leaves_out_has_a_default_that_is_written_out() -> None:
         ({"teacher": "x-0123456789"}, "teacher"),
         ({"kind": "retrain"}, "model.release"),
         ({"kind": "distill", "teacher": "x-0123456789", "unlabelled": {}}, "unlabelled"),
+        ({"data": {"train_on": ["train", "validation"]}, "validation": {"patience": 2}}, "validation.patience"),
         ({"optim": {"epochs": 0}}, "optim.epochs"),
         ({"optim": {"learning_rat": 1}}, "optim.learning_rat"),
         ({"sampler": {"classes": 4}}, "per_class"),
         ({"terms": [{"kind": "hinge"}]}, "terms.0.kind"),
         ({"data": {"relevance": ["no-such name"]}}, "no-such name"),
         ({"augment": {"flip": 2}}, "augment.flip"),
+        ({"augment": {"undress": 0.5}}, "background"),
     ],
 )
 def test_a_recipe_that_cannot_be_followed_is_refused_by_the_name_of_the_field(

@@ -81,7 +81,7 @@ def _unlabelled(prepared: Prepared, recipe: Recipe, device: torch.device) -> Pse
     if recipe.unlabelled is None or prepared.unlabelled is None:
         return None
     rules = prepared.start.rules
-    changes = recipe.augment.model_copy(update={"background": 0.0})
+    changes = recipe.augment.model_copy(update={"background": 0.0, "undress": 0.0})
     augmenter = Augmenter(changes, rules.height_px, rules.width_px, seed=recipe.seed)
     loader = BatchLoader(prepared.unlabelled.pixels, augmenter, device, seed=recipe.seed)
     return PseudoLabels(loader, recipe.unlabelled, batch=recipe.optim.batch, seed=recipe.seed)

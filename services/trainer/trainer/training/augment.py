@@ -28,11 +28,14 @@ class Augmenter:
     def __init__(self, recipe: AugmentRecipe, height_px: int, width_px: int, *, seed: int) -> None:
         self._recipe = recipe
         self._size = (height_px, width_px)
-        self.needs_masks = recipe.background > 0
-        self._backgrounds = Backgrounds(height_px, width_px, seed=seed) if self.needs_masks else None
+        # How many cut-outs of a picture are needed: with whoever wears the garment, and without.
+        self.masks = (1 + (recipe.undress > 0)) if recipe.background > 0 else 0
+        self._backgrounds = Backgrounds(height_px, width_px, seed=seed) if self.masks else None
 
     def __call__(self, pictures: torch.Tensor, masks: torch.Tensor | None, chance: np.random.Generator) -> torch.Tensor:
-        """(N, 3, H, W) uint8 in and out, all N with the same draw; `masks` (N, 1, H, W) uint8 where backgrounds are."""
+        """(N, 3, H, W) uint8 in and out, all N with the same draw; `masks` (N, 1 or 2, H, W) uint8 where backgrounds
+        are.
+        """
         planes = pictures if masks is None else torch.cat([pictures, masks], dim=1)
         planes = self._moved(planes, chance)
         changed = planes if masks is None else self._on_background(planes, chance)
@@ -88,12 +91,14 @@ class Augmenter:
 
     @staticmethod
     def _fill(planes: torch.Tensor) -> list[float]:
-        return [_WHITE, _WHITE, _WHITE, 0.0][: planes.shape[1]]
+        return [_WHITE, _WHITE, _WHITE, 0.0, 0.0][: planes.shape[1]]
 
     def _on_background(self, planes: torch.Tensor, chance: np.random.Generator) -> torch.Tensor:
-        pictures, masks = planes[:, :3], planes[:, 3:]
+        pictures, masks = planes[:, :3], planes[:, 3:4]
         if self._backgrounds is None or chance.random() >= self._recipe.background:
             return pictures
+        if self._recipe.undress and chance.random() < self._recipe.undress:
+            masks = planes[:, 4:]
         drawn = torch.from_numpy(np.ascontiguousarray(self._backgrounds.draw(chance).transpose(2, 0, 1)))
         share = masks.float() / 255.0
         mixed = pictures.float() * share + drawn.to(pictures.device).float() * (1.0 - share)

@@ -1,6 +1,6 @@
-"""Cut-outs: a catalogue picture's white background told from its garment, and backgrounds to put in its place. People's
-own photographs have beds, floors and walls where the catalogue has white, and a network that never saw any takes them
-for part of the garment.
+"""Cut-outs: a catalogue picture's white background told from its garment, the garment from the person who wears it, and
+backgrounds to put in their place. People's own photographs have beds, floors and walls where the catalogue has white,
+and nobody in the garment; a network that never saw any takes the one for part of the garment and misses the other.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ Mask = npt.NDArray[np.uint8]
 Plane = npt.NDArray[np.uint8]
 _WHITE_FROM: Final = 240
 _WHITE_SPREAD: Final = 10  # between the channels: what has a colour is no background
+# Of what is not background: less than this is a seam or a label, more a garment of skin's colour.
+_SKIN_SHARE: Final = (0.03, 0.5)
+_LEAST_PIECE: Final = 0.25  # of the largest: what is smaller hung on the skin, such as hair and shoes
 _BANK_SIZE: Final = 192
 _MARGIN: Final = 1.5  # a background is larger than the picture, so that a piece of it can be drawn
 
@@ -35,6 +38,39 @@ def garment_mask(pixels: npt.NDArray[np.uint8]) -> Mask:
     garment = np.where(outside[regions], 0, 255).astype(np.uint8)
     soft: Mask = ndimage.uniform_filter(garment, size=3)
     return soft
+
+
+def bare_mask(pixels: npt.NDArray[np.uint8], garment: Mask) -> Mask:
+    """(H, W, 3) uint8 and its `garment_mask` in, the mask without skin and what hung on it out.
+
+    Where nothing looks like skin, or too much does for a garment to be left, it is the mask as it was. Skin is told by
+    its chrominance, after Chai and Ngan, "Face Segmentation Using Skin-Color Map in Videophone Applications", IEEE
+    Transactions on Circuits and Systems for Video Technology, 1999.
+    """
+    inside = garment > 127
+    skin = ndimage.binary_opening(_skin_coloured(pixels) & inside)
+    share = skin.sum() / max(1, inside.sum())
+    if not _SKIN_SHARE[0] <= share <= _SKIN_SHARE[1]:
+        return garment
+    left = inside & ~ndimage.binary_dilation(skin)
+    pieces, count = ndimage.label(left)
+    if not count:
+        return garment
+    sizes = np.bincount(pieces.reshape(-1))
+    sizes[0] = 0
+    kept = (sizes >= _LEAST_PIECE * sizes.max())[pieces] & left
+    bare: Mask = ndimage.uniform_filter(np.where(kept, 255, 0).astype(np.uint8), size=3)
+    return np.minimum(bare, garment)
+
+
+def _skin_coloured(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+    """(H, W): where the two colour differences of BT.601, Cb and Cr, lie within those of skin."""
+    red, green, blue = (pixels[..., channel].astype(np.float32) for channel in range(3))
+    blueness = 128 - 0.168736 * red - 0.331264 * green + 0.5 * blue
+    redness = 128 + 0.5 * red - 0.418688 * green - 0.081312 * blue
+    warm = (red > 60) & (red > green) & (green > 0.9 * blue)
+    coloured: npt.NDArray[np.bool_] = (blueness > 85) & (blueness < 126) & (redness > 137) & (redness < 172) & warm
+    return coloured
 
 
 class Backgrounds:

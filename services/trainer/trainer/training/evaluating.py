@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 from trainer.training.examples import Codes, Rows
 from trainer.training.sampling import generator
-from vitrine.vision.retrieval import RetrievalMetrics, Vectors, equal_labels, rank_metrics, top_k
+from vitrine.evaluation import Measured, Vectors, equal_labels, measure, top_k
 
-K = 15
+_FIGURES = ("average_precision", "precision@15", "recall@1", "recall@10", "recall@20")
 _TEST_SEED = 601
 _SHOWN = 8
 
@@ -36,27 +36,23 @@ def evaluate(vectors: Vectors, relevance: Codes, test: Rows, *, queries: int) ->
     """`vectors` (N, dim) float32 of length 1 and `relevance` (N, A) are those of all examples, the gallery."""
     chosen = generator(_TEST_SEED).permutation(test)[:queries]
     relevant = equal_labels(relevance[chosen], relevance)
-    whole = rank_metrics(vectors[chosen], vectors, relevant, k=K, exclude=chosen)
+    whole = measure(vectors[chosen], vectors, relevant, _FIGURES, own=chosen)
     own = np.arange(len(test), dtype=np.int64)
-    unseen = rank_metrics(
-        vectors[test], vectors[test], equal_labels(relevance[test], relevance[test]), k=K, exclude=own
-    )
+    among = equal_labels(relevance[test], relevance[test])
+    unseen = measure(vectors[test], vectors[test], among, _FIGURES, own=own)
     matches, _ = top_k(vectors[chosen], vectors, _SHOWN, chosen)
     hits = np.stack([relevant(slice(row, row + 1))[0, matches[row]] for row in range(len(chosen))]) & (matches >= 0)
     return Evaluation(
         metrics={**_named("test", whole), **_named("unseen", unseen)},
         queries=chosen,
-        average_precision=whole.average_precision,
-        precision_at_k=whole.precision_at_k,
+        average_precision=whole.values["average_precision"],
+        precision_at_k=whole.values["precision@15"],
         matches=matches,
         relevant=hits,
     )
 
 
-def _named(prefix: str, found: RetrievalMetrics) -> dict[str, float]:
-    named = {
-        f"{prefix}_precision_at_15": found.mean_precision_at_k,
-        f"{prefix}_mean_average_precision": found.mean_average_precision,
-        **{f"{prefix}_recall_at_{depth}": value for depth, value in found.recall_at.items()},
-    }
+def _named(prefix: str, found: Measured) -> dict[str, float]:
+    told = {name.replace("average_precision", "mean_average_precision"): mean for name, mean in found.means().items()}
+    named = {f"{prefix}_{name.replace('@', '_at_')}": mean for name, mean in told.items()}
     return {name: round(value, 4) for name, value in named.items() if np.isfinite(value)}

@@ -15,11 +15,10 @@ from trainer.training.examples import UNKNOWN, Codes, Rows
 from trainer.training.pixels import Pixels
 from trainer.training.sampling import generator
 from trainer.training.subject import Subject
+from vitrine.evaluation import Vectors, equal_labels, measure
 from vitrine.recipes import BestBy
 from vitrine.vision.projection import unit_rows
-from vitrine.vision.retrieval import Vectors, equal_labels, rank_metrics
 
-_K = 15
 _QUERY_SEED = 600
 
 
@@ -78,10 +77,10 @@ def judge(
     vectors: Vectors = unit_rows(np.concatenate(embeddings))
     chosen = generator(_QUERY_SEED).permutation(len(rows))[:queries]
     labels = relevance[rows]
-    metrics = rank_metrics(vectors[chosen], vectors, equal_labels(labels[chosen], labels), k=_K, exclude=chosen)
+    found = measure(vectors[chosen], vectors, equal_labels(labels[chosen], labels), own=chosen)
     return Judgement(
         loss=sum(losses) / scored if scored else None,
         accuracy=right / scored if scored else None,
-        precision_at_15=metrics.mean_precision_at_k if metrics.scored else None,
-        mean_average_precision=metrics.mean_average_precision if metrics.scored else None,
+        precision_at_15=found.mean("precision@15") if found.scored else None,
+        mean_average_precision=found.mean("average_precision") if found.scored else None,
     )

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from trainer.training.augment import Augmenter
-from trainer.training.cutouts import garment_mask
+from trainer.training.cutouts import bare_mask, garment_mask
 from trainer.training.examples import Rows
 from trainer.training.pixels import Pixels
 from trainer.training.sampling import generator
@@ -42,8 +42,8 @@ class BatchLoader:
         self._device = device
         self._seed = seed
         # In one piece: thousands of small blocks between the network's large ones would leave memory full of holes.
-        needs_masks = augmenter is not None and augmenter.needs_masks
-        self._masks = np.zeros(pixels.shape[:3] if needs_masks else (0, 0, 0), dtype=np.uint8)
+        count = 0 if augmenter is None else augmenter.masks
+        self._masks = np.zeros((len(pixels) if count else 0, count, *pixels.shape[1:3]), dtype=np.uint8)
         self._masked = np.zeros(len(self._masks), dtype=bool)
 
     def epoch(self, batches: Sequence[Rows], epoch: int, *, first: int = 0) -> Generator[Batch, None, None]:
@@ -74,12 +74,12 @@ class BatchLoader:
                     future.cancel()
 
     def _gather(self, rows: Rows, epoch: int, number: int) -> torch.Tensor:
-        """(N, H, W, 3) uint8, augmented on a CPU; with the masks as a fourth channel for a GPU that needs them."""
+        """(N, H, W, 3) uint8, augmented on a CPU; with the masks as further channels for a GPU that needs them."""
         pictures = torch.from_numpy(self.pixels[rows])
         if self._augmenter is None:
             return pictures
         planes = pictures.permute(0, 3, 1, 2)
-        masks = self._masks_of(rows) if self._augmenter.needs_masks else None
+        masks = self._masks_of(rows) if self._augmenter.masks else None
         if self._device.type != "cpu":
             planes = planes if masks is None else torch.cat([planes, masks], dim=1)
             return planes.pin_memory() if torch.cuda.is_available() else planes
@@ -104,8 +104,10 @@ class BatchLoader:
         return torch.cat(changed)
 
     def _masks_of(self, rows: Rows) -> torch.Tensor:
-        """(N, 1, H, W) uint8, each found when it is first asked for."""
+        """(N, 1 or 2, H, W) uint8, each found when it is first asked for."""
         for row in rows[~self._masked[rows]]:
-            self._masks[row] = garment_mask(self.pixels[row])
+            self._masks[row, 0] = garment = garment_mask(self.pixels[row])
+            if self._masks.shape[1] > 1:
+                self._masks[row, 1] = bare_mask(self.pixels[row], garment)
             self._masked[row] = True
-        return torch.from_numpy(self._masks[rows]).unsqueeze(1)
+        return torch.from_numpy(self._masks[rows])

@@ -10,6 +10,7 @@ import time
 from collections.abc import Generator
 from typing import Any, Final
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 
@@ -63,6 +64,8 @@ class TrainingLoop:
         self._folder = folder
         self._reporter = reporter
         self._checkpoint_every_s = checkpoint_every_s
+        # How well it does on pictures it was trained on says nothing: then the newest epoch is kept.
+        self._knows_validation = bool(np.isin(material.validation, material.train).any())
         subject.backbone.to(memory_format=torch.channels_last)
         self.subject = subject
         self._optimizer = make_optimizer(subject, recipe.optim)
@@ -213,7 +216,7 @@ class TrainingLoop:
         judgement = None
         if is_last or (standing.epoch + 1) % recipe.validation.every == 0:
             judgement = self._judge()
-            if judgement.better_than(standing.best, recipe.validation.best_by):
+            if self._knows_validation or judgement.better_than(standing.best, recipe.validation.best_by):
                 standing.best, standing.best_epoch, standing.stale = judgement, standing.epoch + 1, 0
                 if self._fabric.is_global_zero:
                     self._folder.save_best(self._judged().state_dict())

@@ -13,11 +13,10 @@ import numpy as np
 from trainer.training.examples import Codes, Rows
 from trainer.training.sampling import generator
 from vitrine.errors import ProjectionImpossible
+from vitrine.evaluation import equal_labels, measure
 from vitrine.recipes import ProjectionRecipe
 from vitrine.vision.projection import Features, Fit, ProjectionArrays, fit_projection, project
-from vitrine.vision.retrieval import equal_labels, rank_metrics
 
-K: Final = 15
 IDENTITY: Final = "identity"
 _VALIDATION_SEED: Final = 600
 
@@ -81,9 +80,9 @@ def choose_projection(
     def judged(fit: Fit, *, whiten: bool, raw: bool) -> tuple[Tried, Fit]:
         step()
         vectors = project(fit.arrays, features)
-        found = rank_metrics(vectors[chosen], vectors[gallery], relevant, k=K, exclude=own)
+        found = measure(vectors[chosen], vectors[gallery], relevant, own=own)
         components = len(fit.arrays.components)
-        return Tried(components, whiten, raw, found.mean_precision_at_k, found.mean_average_precision), fit
+        return Tried(components, whiten, raw, found.mean("precision@15"), found.mean("average_precision")), fit
 
     sizes = sorted({min(size, dim, len(train)) for size in recipe.components})
     results = []

@@ -27,12 +27,12 @@ from trainer.training.start import Start
 from trainer.training.terms import Classifier, MetricTerm
 from vitrine.catalogs import Catalog
 from vitrine.catalogs.roots import read_picture
+from vitrine.evaluation import Vectors
 from vitrine.images import decode_image
 from vitrine.recipes import Recipe
 from vitrine.releases import CLASSIFIER_FILE, ReleaseStore
 from vitrine.vision.making import Training, fitted_on, make_release
 from vitrine.vision.projection import project
-from vitrine.vision.retrieval import Vectors
 
 _TEST_QUERIES = 600
 

@@ -1,0 +1,31 @@
+"""How well vectors find what is like them: exact rankings, the field's measures, and how sure they are.
+
+Arrays in, arrays out: queries are ranked against a gallery, whose rows may be ignored query by query.
+"""
+
+from vitrine.evaluation.intervals import Comparison, Interval, bootstrap_interval, compare
+from vitrine.evaluation.measuring import Judge, Measured, Metric, measure
+from vitrine.evaluation.ranking import Flags, Pairs, Ranking, Rows, Vectors, rankings, top_k
+from vitrine.evaluation.relevance import Grades, equal_labels, shared_labels, unequal_labels
+
+__all__ = [
+    "Comparison",
+    "Flags",
+    "Grades",
+    "Interval",
+    "Judge",
+    "Measured",
+    "Metric",
+    "Pairs",
+    "Ranking",
+    "Rows",
+    "Vectors",
+    "bootstrap_interval",
+    "compare",
+    "equal_labels",
+    "measure",
+    "rankings",
+    "shared_labels",
+    "top_k",
+    "unequal_labels",
+]

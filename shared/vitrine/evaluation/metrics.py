@@ -1,0 +1,121 @@
+"""What a ranking is worth, by the field's measures. Each takes the relevance of a block of rankings, (B, G) in ranking
+order, and gives (B,) float64 from 0 to 1, NaN for a query that nothing in the gallery answers.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from vitrine.evaluation.ranking import Flags, Rows
+
+Values = npt.NDArray[np.float64]
+
+
+def average_precision(ranked: Flags, *, k: int | None = None, tie_ends: Rows | None = None) -> Values:
+    """The mean, over the relevant rows, of the precision at each one's rank (Manning, Raghavan and Schuetze,
+    "Introduction to Information Retrieval", 2008, section 8.4). With `k` only ranks up to it count, and the mean is
+    over as many rows as could stand there. With `tie_ends` (B, G) rows of equal score share the precision at the last
+    of them, as scikit-learn's average_precision_score has it.
+    """
+    total = ranked.sum(axis=1)
+    looked = ranked if k is None else ranked[:, :k]
+    rows, ranks = np.nonzero(looked)
+    if tie_ends is None:
+        found = np.bincount(rows, minlength=len(ranked))
+        before = np.cumsum(found) - found
+        precision = (np.arange(1, len(rows) + 1) - before[rows]) / (ranks + 1)
+    else:
+        last = tie_ends[rows, ranks]
+        precision = np.cumsum(ranked, axis=1)[rows, last] / (last + 1)
+    sums = np.bincount(rows, weights=precision, minlength=len(ranked))
+    return _where_answered(sums, total if k is None else np.minimum(total, k), total)
+
+
+def precision(ranked: Flags, k: int) -> Values:
+    """The share of relevant rows among the first `k`, also where the gallery is smaller than `k`."""
+    return _where_answered(ranked[:, :k].sum(axis=1), k, ranked.sum(axis=1))
+
+
+def recall(ranked: Flags, k: int) -> Values:
+    """1 where a relevant row is among the first `k`, as metric learning counts it (Jegou, Douze and Schmid, "Product
+    Quantization for Nearest Neighbor Search", TPAMI 2011; DeepFashion's In-shop benchmark).
+    """
+    return _where_answered(ranked[:, :k].sum(axis=1) > 0, 1, ranked.sum(axis=1))
+
+
+def share_found(ranked: Flags, k: int) -> Values:
+    """The share of all relevant rows that the first `k` hold: recall as information retrieval has it."""
+    total = ranked.sum(axis=1)
+    return _where_answered(ranked[:, :k].sum(axis=1), total, total)
+
+
+def reciprocal_rank(ranked: Flags) -> Values:
+    """1 / the rank of the first relevant row; its mean is MRR."""
+    return _where_answered(1.0, ranked.argmax(axis=1) + 1, ranked.sum(axis=1))
+
+
+def r_precision(ranked: Flags) -> Values:
+    """The precision at R, the number of relevant rows."""
+    total = ranked.sum(axis=1)
+    within = np.arange(ranked.shape[1])[None, :] < total[:, None]
+    return _where_answered((ranked & within).sum(axis=1), total, total)
+
+
+def ndcg(grades: npt.NDArray[np.uint8], histogram: Rows, k: int, *, tie_ends: Rows | None = None) -> Values:
+    """Discounted cumulative gain of the first `k`, over the best possible (Jarvelin and Kekalainen, "Cumulated
+    Gain-Based Evaluation of IR Techniques", TOIS 2002), the gain being the grade and the discount log2(1 + rank).
+
+    `grades` (B, at least k or all of G) are those of the ranking; `histogram` (B, M + 1) how many rows of the gallery
+    have each grade from 0 to M. With `tie_ends` (B, G), and all grades, rows of equal score share their mean gain
+    (McSherry and Najork, "Computing Information Retrieval Performance Measures Efficiently in the Presence of Tied
+    Scores", ECIR 2008), as scikit-learn's ndcg_score has it.
+    """
+    gains = grades.astype(np.float64) if tie_ends is None else _mean_gains(grades, tie_ends)
+    found = (gains[:, :k] * _discounts(min(k, gains.shape[1]))).sum(axis=1)
+    best = _best_gains(histogram, k)
+    return _where_answered(found, best, histogram[:, 1:].sum(axis=1))
+
+
+def grade_histogram(grades: npt.NDArray[np.uint8], highest: int) -> Rows:
+    """(B, highest + 1) how often each grade comes in (B, G)."""
+    return np.stack([(grades == grade).sum(axis=1) for grade in range(highest + 1)], axis=1)
+
+
+def _best_gains(histogram: Rows, k: int) -> Values:
+    """(B,) the gain of a ranking by falling grade: each grade fills the ranks between those above it and itself."""
+    sums = np.concatenate([[0.0], np.cumsum(_discounts(k))])
+    best = np.zeros(len(histogram))
+    filled = np.zeros(len(histogram), dtype=np.int64)
+    for grade in range(histogram.shape[1] - 1, 0, -1):
+        upto = np.minimum(filled + histogram[:, grade], k)
+        best += grade * (sums[upto] - sums[filled])
+        filled = upto
+    return best
+
+
+def _mean_gains(grades: npt.NDArray[np.uint8], tie_ends: Rows) -> Values:
+    """(B, G) with each tie's gains replaced by their mean."""
+    count, width = grades.shape
+    before = np.concatenate([np.zeros((count, 1)), np.cumsum(grades, axis=1, dtype=np.float64)], axis=1)
+    starts = np.zeros_like(tie_ends)
+    changed = tie_ends[:, 1:] != tie_ends[:, :-1]
+    starts[:, 1:] = np.where(changed, np.arange(1, width), 0)
+    starts = np.maximum.accumulate(starts, axis=1)
+    rows = np.arange(count)[:, None]
+    means: Values = (before[rows, tie_ends + 1] - before[rows, starts]) / (tie_ends + 1 - starts)
+    return means
+
+
+def _discounts(count: int) -> Values:
+    discounts: Values = 1.0 / np.log2(np.arange(count) + 2)
+    return discounts
+
+
+def _where_answered(
+    value: Values | Rows | Flags | float, divisor: Values | Rows | int, answers: Rows | Flags
+) -> Values:
+    answered = answers > 0
+    with np.errstate(invalid="ignore", divide="ignore"):
+        quotients: Values = np.where(answered, value / np.asarray(divisor, dtype=np.float64), np.nan)
+    return quotients

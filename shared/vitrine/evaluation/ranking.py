@@ -1,0 +1,176 @@
+"""The gallery in the order of its likeness to each query, exactly: every row is looked at.
+
+Equal scores are ranked in the gallery's order, so that a result never depends on how a sort was done. The work goes in
+blocks of queries, smaller ones for a larger gallery: a few hundred megabytes are enough for any number of queries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+Vectors = npt.NDArray[np.float32]
+Rows = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+# What is true of a block of queries and each gallery row: a slice of query rows in, (rows of the slice, G) bool out.
+Pairs = Callable[[slice], Flags]
+
+# A cell is one query against one gallery row. At the worst, all of them relevant, one takes about 50 bytes.
+_BLOCK_CELLS: Final = 4_000_000
+_SCORE_SHIFT: Final = np.int64(32)
+_ROW_MASK: Final = np.int64((1 << 31) - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """The rankings of a block of B queries. What a query ignores comes after all else and is not relevant."""
+
+    keys: Rows  # (B, G) ascending: 32 bits of score, 31 of gallery row, one of relevance
+
+    @property
+    def relevant(self) -> Flags:
+        """(B, G) in ranking order."""
+        flags: Flags = (self.keys & 1).astype(np.bool_)
+        return flags
+
+    def rows(self, k: int) -> Rows:
+        """(B, k) the first `k` gallery rows; -1 where there are no more but ignored ones."""
+        first = self.keys[:, :k]
+        rows: Rows = np.where(np.isneginf(_scores_of(first)), -1, (first >> 1) & _ROW_MASK)
+        return rows
+
+    def scores(self, k: int) -> Vectors:
+        """(B, k) their scores; -inf for what is ignored."""
+        return _scores_of(self.keys[:, :k])
+
+    def tie_ends(self) -> Rows:
+        """(B, G) for each rank, from 0, the last rank that has the same score."""
+        scores = self.keys >> _SCORE_SHIFT
+        ends = np.ones(scores.shape, dtype=np.bool_)
+        ends[:, :-1] = scores[:, 1:] != scores[:, :-1]
+        ranks = np.where(ends, np.arange(scores.shape[1]), scores.shape[1])
+        last: Rows = np.minimum.accumulate(ranks[:, ::-1], axis=1)[:, ::-1]
+        return last
+
+
+def rankings(
+    queries: Vectors,
+    gallery: Vectors,
+    relevant: Pairs,
+    *,
+    own: Rows | None = None,
+    ignore: Pairs | None = None,
+    chunk: int | None = None,
+) -> Iterator[tuple[slice, Ranking]]:
+    """Rank `gallery` (G, D) by inner product for every row of `queries` (Q, D), both float32, in blocks of `chunk`.
+
+    What is to be left out of a query's ranking is its `own` gallery row, (Q,) int64 with -1 for none, and whatever
+    `ignore` names. Raises ValueError where the arrays do not go together or hold what is no finite number.
+    """
+    check_vectors(queries, gallery, own)
+    for block in blocks(len(queries), len(gallery), chunk):
+        # Noughts are added for the sake of -0.0, which equals 0.0 and has other bits.
+        scores = queries[block] @ gallery.T + np.float32(0)
+        yield block, rank(scores, relevant(block), ignored_in(block, len(gallery), own, ignore))
+
+
+def rank(scores: Vectors, relevant: Flags, ignored: Flags | None = None) -> Ranking:
+    """(B, G) float32 finite scores and flags in gallery order. The scores are overwritten where `ignored`."""
+    if ignored is not None:
+        scores[ignored] = -np.inf
+        relevant = relevant & ~ignored
+    keys = _keys_of(scores)
+    keys |= relevant
+    # Sorting whole keys is several times faster than sorting row numbers by score, and settles ties besides.
+    keys.sort(axis=1)
+    return Ranking(keys)
+
+
+def top_k(
+    queries: Vectors,
+    gallery: Vectors,
+    k: int,
+    own: Rows | None = None,
+    *,
+    ignore: Pairs | None = None,
+    chunk: int | None = None,
+) -> tuple[Rows, Vectors]:
+    """The first `k` gallery rows of every query, best first: indices (Q, k) int64 and scores (Q, k) float32.
+
+    Arguments as in `rankings`. Where the gallery has fewer rows to give, the index is -1 and the score -inf.
+    """
+    check_vectors(queries, gallery, own)
+    if k < 1:
+        raise ValueError(f"k must be at least 1, not {k}")
+    indices = np.full((len(queries), k), -1, dtype=np.int64)
+    scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
+    given = min(k, len(gallery))
+    for block in blocks(len(queries), len(gallery), chunk):
+        products = queries[block] @ gallery.T + np.float32(0)
+        ignored = ignored_in(block, len(gallery), own, ignore)
+        if ignored is not None:
+            products[ignored] = -np.inf
+        keys = _keys_of(products)
+        if given < len(gallery):
+            keys.partition(given - 1, axis=1)
+        best = Ranking(np.sort(keys[:, :given], axis=1))
+        indices[block, :given] = best.rows(given)
+        scores[block, :given] = best.scores(given)
+    return indices, scores
+
+
+def ignored_in(block: slice, gallery: int, own: Rows | None, ignore: Pairs | None) -> Flags | None:
+    """(B, G) what a block of queries leaves out, None for nothing."""
+    flags = None if ignore is None else ignore(block).copy()
+    if own is None:
+        return flags
+    mine = own[block]
+    if flags is None:
+        flags = np.zeros((len(mine), gallery), dtype=np.bool_)
+    flags[np.flatnonzero(mine >= 0), mine[mine >= 0]] = True
+    return flags
+
+
+def blocks(queries: int, gallery: int, chunk: int | None = None) -> Iterator[slice]:
+    """Slices of queries small enough to be ranked at once."""
+    size = chunk or max(1, _BLOCK_CELLS // max(1, gallery))
+    return (slice(start, min(start + size, queries)) for start in range(0, queries, size))
+
+
+def check_vectors(queries: Vectors, gallery: Vectors, own: Rows | None) -> None:
+    """Raises ValueError where a ranking is impossible."""
+    if queries.ndim != 2 or gallery.ndim != 2 or queries.shape[1] != gallery.shape[1] or not len(gallery):
+        raise ValueError(f"queries {queries.shape} cannot be ranked against a gallery {gallery.shape}")
+    if len(gallery) > int(_ROW_MASK):
+        raise ValueError(f"a gallery of {len(gallery)} rows is more than one ranking holds")
+    if queries.dtype != np.float32 or gallery.dtype != np.float32:
+        raise ValueError(f"vectors must be float32, not {queries.dtype} and {gallery.dtype}")
+    for name, vectors in (("queries", queries), ("gallery", gallery)):
+        broken = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+        if len(broken):
+            told = ", ".join(map(str, broken[:5]))
+            raise ValueError(f"{len(broken)} rows of the {name} hold what is no finite number, the first: {told}")
+    if own is not None and own.shape != (len(queries),):
+        raise ValueError(f"there are own rows of shape {own.shape} for {len(queries)} queries")
+
+
+def _keys_of(scores: Vectors) -> Rows:
+    """(B, G) int64 whose ascending order is the ranking, the lowest bit to spare."""
+    keys = (~_ordered(scores.view(np.int32))).astype(np.int64)
+    keys <<= _SCORE_SHIFT
+    keys |= np.arange(scores.shape[1], dtype=np.int64) << 1
+    return keys
+
+
+def _ordered(bits: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+    """The bits of float32 numbers as integers in the numbers' order, and back again: it is its own inverse."""
+    ordered: npt.NDArray[np.int32] = bits ^ ((bits >> 31) & np.int32(0x7FFFFFFF))
+    return ordered
+
+
+def _scores_of(keys: Rows) -> Vectors:
+    return _ordered(~(keys >> _SCORE_SHIFT).astype(np.int32)).view(np.float32)
