@@ -67,6 +67,10 @@ class DataFolder:
         return self.root / "work"
 
     @property
+    def reports(self) -> Path:
+        return self.root / "reports"
+
+    @property
     def logs(self) -> Path:
         return self.root / "logs"
 
@@ -81,7 +85,16 @@ class DataFolder:
     def create(self) -> None:
         """Make the folders. Raises DataFolderUnusable where that is impossible."""
         try:
-            for folder in (self.redis, self.qdrant, self.releases, self.uploads, self.cache, self.work, self.logs):
+            for folder in (
+                self.redis,
+                self.qdrant,
+                self.releases,
+                self.uploads,
+                self.cache,
+                self.work,
+                self.reports,
+                self.logs,
+            ):
                 folder.mkdir(parents=True, exist_ok=True)
             self.catalog_roots_file.touch()
         except OSError as error:

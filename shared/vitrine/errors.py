@@ -357,6 +357,12 @@ class TrainingImpossible(ReleaseError):
     code = "training_impossible"
 
 
+class EvaluationImpossible(ReleaseError):
+    """What was asked for cannot be measured, for instance without a query that has anything to find."""
+
+    code = "evaluation_impossible"
+
+
 class TrainingDiverged(ReleaseError):
     """The loss is no finite number any more."""
 

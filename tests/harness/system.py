@@ -47,6 +47,7 @@ class System:
             "VITRINE_RELEASES_CACHE_DIR": str(folder / "release-cache"),
             "VITRINE_UPLOADS_DIR": str(folder / "uploads"),
             "VITRINE_WORK_DIR": str(folder / "work"),
+            "VITRINE_REPORTS_DIR": str(folder / "reports"),
             "VITRINE_CATALOG_ROOTS": str(self.catalogs),
             "VITRINE_DEVICE": "cpu",
             "VITRINE_TRAINER_DEVICE": "cpu",

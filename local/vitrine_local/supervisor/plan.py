@@ -70,6 +70,7 @@ def make_plan(data: DataFolder, *, port: int, environment: Mapping[str, str]) ->
             "VITRINE_RELEASES_CACHE_DIR": str(data.cache / "releases"),
             "VITRINE_UPLOADS_DIR": str(data.uploads),
             "VITRINE_WORK_DIR": str(data.work),
+            "VITRINE_REPORTS_DIR": str(data.reports),
             "VITRINE_CATALOG_ROOTS_FILE": str(data.catalog_roots_file),
         }
         one_thread, all_threads = _with_threads(shared, 1), _with_threads(shared, os.cpu_count() or 1)

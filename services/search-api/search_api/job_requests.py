@@ -5,11 +5,12 @@ resolved inside the allowed roots, the release fixed. A job is created with noth
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from search_api.settings import Settings
 from vitrine.catalogs.registry import READERS, reader_for
@@ -23,8 +24,10 @@ from vitrine.errors import (
     ReleaseNotFound,
     WeightsUnusable,
 )
+from vitrine.evaluation import Metric
+from vitrine.evaluation.plan import EvaluationPlan
 from vitrine.products import check_dataset_name, check_model_name
-from vitrine.recipes import Recipe
+from vitrine.recipes import DataRecipe, Recipe
 from vitrine.releases import ReleaseStore
 
 _SEED: Final = re.compile(r"seed:[0-9]{1,9}")
@@ -148,6 +151,50 @@ class AdaptRequest(CatalogRequest):
     )
 
 
+class TuneRequest(CatalogRequest):
+    """Start the choice of a release's projection from every number of components."""
+
+    release_id: str = Field(min_length=1, max_length=140, description="The release whose network it is")
+    name: str = Field(min_length=1, max_length=120, description="The model's name of the new release")
+    objective: dict[str, float] = Field(
+        default={"average_precision": 1.0, "precision@15": 1.0},
+        min_length=1,
+        max_length=8,
+        description="Measures and their weights; of their mean the best size is chosen",
+    )
+    queries: int = Field(default=600, ge=1, le=1_000_000, description="Most validation queries")
+    sizes: list[int] | None = Field(
+        default=None, min_length=1, max_length=4096, description="Numbers of components; every one, if absent"
+    )
+    whiten: bool | None = Field(default=None, description="With whitening, without, or whichever is better")
+    data: DataRecipe = Field(default=DataRecipe(), description="Which products, their split and their relevance")
+    seed: int = Field(default=0, ge=0, le=2**31 - 1)
+
+    @field_validator("objective")
+    @classmethod
+    def _measures(cls, objective: dict[str, float]) -> dict[str, float]:
+        for name, weight in objective.items():
+            Metric.named(name)
+            if not (math.isfinite(weight) and weight > 0):
+                raise ValueError(f"the weight of {name!r} must be above 0")
+        return objective
+
+    @field_validator("sizes")
+    @classmethod
+    def _sizes(cls, sizes: list[int] | None) -> list[int] | None:
+        if sizes is not None and min(sizes) < 1:
+            raise ValueError("a projection has 1 component at least")
+        return sizes
+
+
+class EvaluateRequest(CatalogRequest):
+    """Start an evaluation. The catalogue is the gallery; queries come from it, or from a second one, `queries`."""
+
+    plan: EvaluationPlan = Field(description="What is measured, of which releases, by which protocol")
+    queries: CatalogRequest | None = Field(default=None, description="Photographs to ask with, of the same kinds")
+    title: str = Field(default="Evaluation", min_length=1, max_length=200, description="What the report is called")
+
+
 async def index_params(body: IndexRequest, *, settings: Settings, releases: ReleaseStore) -> dict[str, Any]:
     """The parameters of an indexing job.
 
@@ -221,6 +268,42 @@ async def adapt_params(body: AdaptRequest, *, settings: Settings, releases: Rele
         "seed": body.seed,
         "limit": body.limit,
         "sample_max": body.sample_max,
+    }
+
+
+async def tune_params(body: TuneRequest, *, settings: Settings, releases: ReleaseStore) -> dict[str, Any]:
+    """The parameters of a tuning. Raises as `index_params` does."""
+    name = check_model_name(body.name)
+    await asyncio.to_thread(_must_exist, body.release_id, releases)
+    return {
+        **await _catalog_params(body, settings),
+        "model": name,
+        "name": name,
+        "release_id": body.release_id,
+        "limit": body.limit,
+        "objective": dict(body.objective),
+        "queries": body.queries,
+        "sizes": body.sizes,
+        "whiten": body.whiten,
+        "data": body.data.model_dump(mode="json"),
+        "seed": body.seed,
+    }
+
+
+async def evaluate_params(body: EvaluateRequest, *, settings: Settings, releases: ReleaseStore) -> dict[str, Any]:
+    """The parameters of an evaluation. Raises as `index_params` does."""
+    plan = body.plan
+    for release_id in (*plan.releases, *(way.fuse for way in plan.ways if way.fuse is not None)):
+        await asyncio.to_thread(_must_exist, release_id, releases)
+    asked = None
+    if body.queries is not None:
+        asked = {**await _catalog_params(body.queries, settings), "limit": body.queries.limit}
+    return {
+        **await _catalog_params(body, settings),
+        "limit": body.limit,
+        "plan": plan.model_dump(mode="json"),
+        "queries": asked,
+        "title": body.title,
     }
 
 

@@ -17,7 +17,7 @@ class TrainerDuties:
 
     @property
     def kinds(self) -> Collection[JobKind]:
-        return (JobKind.PROJECT, JobKind.TRAIN, JobKind.ADAPT)
+        return (JobKind.PROJECT, JobKind.TRAIN, JobKind.ADAPT, JobKind.TUNE, JobKind.EVALUATE)
 
     def due(self, record: JobRecord, held: frozenset[str]) -> list[Message]:
         message = first_message(record)

@@ -16,6 +16,7 @@ class Settings(CommonSettings):
     work_dir: Path = Field(
         default=Path(".vitrine/trainer"), description="Where a job keeps what a restart would otherwise do again"
     )
+    reports_dir: Path = Field(default=Path(".vitrine/reports"), description="Where the reports of evaluations are kept")
     weights_dir: Path | None = Field(
         default=None, description="A folder of weights files that jobs may name, beside the catalogue roots"
     )

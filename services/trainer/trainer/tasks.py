@@ -59,6 +59,20 @@ def adapt(task: Any, job_id: str) -> None:
         run_job(_parts(), job_id, Task.ADAPT, _adapt)
 
 
+@shared_task(bind=True, name=Task.TUNE.value)  # type: ignore[untyped-decorator]
+def tune(task: Any, job_id: str) -> None:
+    """Choose a release's projection anew and make a release of it."""
+    with task_context(task, job_id=job_id):
+        run_job(_parts(), job_id, Task.TUNE, _tune)
+
+
+@shared_task(bind=True, name=Task.EVALUATE.value)  # type: ignore[untyped-decorator]
+def evaluate(task: Any, job_id: str) -> None:
+    """Measure releases on a catalogue and write a report."""
+    with task_context(task, job_id=job_id):
+        run_job(_parts(), job_id, Task.EVALUATE, _evaluate)
+
+
 # Torch comes with these imports: the worker's parent process, which runs no job, does without it.
 
 
@@ -78,6 +92,18 @@ def _adapt(record: JobRecord, control: JobControl, settings: Settings) -> dict[s
     from trainer.adapting import AdaptJob
 
     return AdaptJob(record, control, settings).run()
+
+
+def _tune(record: JobRecord, control: JobControl, settings: Settings) -> dict[str, Any]:
+    from trainer.tuning_job import TuneJob
+
+    return TuneJob(record, control, settings).run()
+
+
+def _evaluate(record: JobRecord, control: JobControl, settings: Settings) -> dict[str, Any]:
+    from trainer.evaluating_job import EvaluateJob
+
+    return EvaluateJob(record, control, settings).run()
 
 
 Work = Callable[[JobRecord, JobControl, Settings], dict[str, Any]]

@@ -135,7 +135,9 @@ def measure(
 
 
 class Judge:
-    """Judges rankings as their scores come, block by block, in any order. Arguments as of `measure`."""
+    """Judges rankings as their scores come, block by block, in any order. Arguments as of `measure`; of each ranking
+    the `shown` first gallery rows are kept in `first` (Q, shown), -1 where there are no more.
+    """
 
     def __init__(
         self,
@@ -148,11 +150,13 @@ class Judge:
         ignore: Pairs | None = None,
         grades: Grades | None = None,
         ties: Ties = "order",
+        shown: int = 0,
     ) -> None:
         self._metrics = {name: Metric.named(name) for name in names}
         if any(metric.kind == "ndcg" for metric in self._metrics.values()) and grades is None:
             raise ValueError("ndcg needs grades of relevance")
         self._values = {name: np.full(queries, np.nan) for name in names}
+        self.first: Rows = np.full((queries, min(shown, gallery)), -1, dtype=np.int64)
         self._gallery = gallery
         self._relevant = relevant
         self._own = own
@@ -165,6 +169,7 @@ class Judge:
         ignored = ignored_in(block, self._gallery, self._own, self._ignore)
         ranking = rank(scores, self._relevant(block), ignored)
         ranked = ranking.relevant
+        self.first[block] = ranking.rows(self.first.shape[1])
         tie_ends = ranking.tie_ends() if self._ties == "together" else None
         for name, metric in self._metrics.items():
             if metric.kind == "ndcg":

@@ -10,6 +10,7 @@ import numpy as np
 
 from vitrine.evaluation.measuring import Judge, Measured
 from vitrine.evaluation.ranking import Pairs, Rows, Vectors, blocks, check_vectors
+from vitrine.evaluation.relevance import Grades
 
 
 def measure_sizes(
@@ -21,6 +22,7 @@ def measure_sizes(
     *,
     own: Rows | None = None,
     ignore: Pairs | None = None,
+    grades: Grades | None = None,
     chunk: int | None = None,
 ) -> dict[int, Measured]:
     """Judge the first n components of `queries` (Q, D) and `gallery` (G, D), by their cosine, for each n of `sizes`.
@@ -33,9 +35,8 @@ def measure_sizes(
     wanted = sorted(set(sizes))
     if not wanted or wanted[0] < 1 or wanted[-1] > dim:
         raise ValueError(f"of {dim} components there are no sizes {[size for size in wanted if not 1 <= size <= dim]}")
-    judges = {
-        size: Judge(names, len(queries), len(gallery), relevant, own=own, ignore=ignore) for size in wanted
-    }  # fmt: skip
+    counts = (len(queries), len(gallery))
+    judges = {size: Judge(names, *counts, relevant, own=own, ignore=ignore, grades=grades) for size in wanted}
     lengths = _lengths(gallery, wanted)
     for block in blocks(len(queries), len(gallery), chunk):
         products = np.zeros((block.stop - block.start, len(gallery)), dtype=np.float32)

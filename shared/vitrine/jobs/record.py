@@ -35,6 +35,8 @@ class JobKind(StrEnum):
     PROJECT = "project"
     TRAIN = "train"
     ADAPT = "adapt"
+    TUNE = "tune"
+    EVALUATE = "evaluate"
     UPSERT = "upsert"
     DELETE = "delete"
 

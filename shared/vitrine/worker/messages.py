@@ -21,6 +21,8 @@ class Task(StrEnum):
     PROJECT = "trainer.project"
     TRAIN = "trainer.train"
     ADAPT = "trainer.adapt"
+    TUNE = "trainer.tune"
+    EVALUATE = "trainer.evaluate"
 
 
 class Queue(StrEnum):
@@ -39,6 +41,8 @@ QUEUE_OF: Final[dict[Task, Queue]] = {
     Task.PROJECT: Queue.TRAIN,
     Task.TRAIN: Queue.TRAIN,
     Task.ADAPT: Queue.TRAIN,
+    Task.TUNE: Queue.TRAIN,
+    Task.EVALUATE: Queue.TRAIN,
 }
 _FIRST_TASK: Final[dict[JobKind, Task]] = {
     JobKind.INDEX: Task.INDEX_START,
@@ -47,6 +51,8 @@ _FIRST_TASK: Final[dict[JobKind, Task]] = {
     JobKind.PROJECT: Task.PROJECT,
     JobKind.TRAIN: Task.TRAIN,
     JobKind.ADAPT: Task.ADAPT,
+    JobKind.TUNE: Task.TUNE,
+    JobKind.EVALUATE: Task.EVALUATE,
 }
 
 

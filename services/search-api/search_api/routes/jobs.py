@@ -13,13 +13,17 @@ from search_api.context import Context, Ctx
 from search_api.event_stream import stream_of
 from search_api.job_requests import (
     AdaptRequest,
+    EvaluateRequest,
     IndexRequest,
     ProjectRequest,
     TrainRequest,
+    TuneRequest,
     adapt_params,
+    evaluate_params,
     index_params,
     project_params,
     train_params,
+    tune_params,
 )
 from search_api.routes.documents import COMMON_ERRORS
 from search_api.schemas import JobAnswer, JobsAnswer
@@ -134,6 +138,32 @@ async def start_adapt(context: Ctx, body: AdaptRequest, idempotency_key: Idempot
     key = _checked_key(idempotency_key)
     params = await adapt_params(body, settings=context.settings, releases=context.releases)
     return await _submitted(context, JobKind.ADAPT, params, key)
+
+
+@router.post(
+    "/api/jobs/tune",
+    summary="Choose a release's projection from every number of components and make a release of it",
+    status_code=202,
+    response_model=JobAnswer,
+    responses={**problem_responses(*_TRAINING_ERRORS), 202: _CREATED},
+)
+async def start_tune(context: Ctx, body: TuneRequest, idempotency_key: IdempotencyKey = None) -> Response:
+    key = _checked_key(idempotency_key)
+    params = await tune_params(body, settings=context.settings, releases=context.releases)
+    return await _submitted(context, JobKind.TUNE, params, key)
+
+
+@router.post(
+    "/api/jobs/evaluate",
+    summary="Measure releases on a catalogue and write a report",
+    status_code=202,
+    response_model=JobAnswer,
+    responses={**problem_responses(*_TRAINING_ERRORS), 202: _CREATED},
+)
+async def start_evaluate(context: Ctx, body: EvaluateRequest, idempotency_key: IdempotencyKey = None) -> Response:
+    key = _checked_key(idempotency_key)
+    params = await evaluate_params(body, settings=context.settings, releases=context.releases)
+    return await _submitted(context, JobKind.EVALUATE, params, key)
 
 
 @router.get(

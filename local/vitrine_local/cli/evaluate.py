@@ -1,0 +1,195 @@
+"""`vitrine evaluate` and `vitrine tune`: how good releases are, and the projection that serves one best."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from vitrine.errors import ParameterInvalid
+from vitrine.evaluation.plan import EvaluationPlan, parse_plan, read_plan_file
+from vitrine.jobs import JobRecord
+from vitrine_local.cli.api import Api
+from vitrine_local.cli.job_report import must_have_succeeded, report_faults
+from vitrine_local.cli.job_run import follow_job, start_job
+from vitrine_local.cli.options import (
+    Commands,
+    add_catalog,
+    add_json,
+    add_limit,
+    add_target,
+    assignments,
+    catalog_root,
+    reader_of,
+    target_of,
+    whole_number,
+)
+from vitrine_local.cli.screen import Column, Screen
+from vitrine_local.cli.target import Target
+from vitrine_local.errors import UsageInvalid
+
+
+def add_to(commands: Commands) -> None:
+    evaluate = commands.add("evaluate", run_evaluate, "measure how well releases find, and write a report")
+    evaluate.add_argument("releases", nargs="*", metavar="RELEASE", help="instead of the plan's releases")
+    evaluate.add_argument("--plan", type=Path, metavar="PLAN.toml", help="what is measured, and in which ways")
+    evaluate.add_argument("--dataset", metavar="NAME", help="instead of the plan's catalog.dataset")
+    evaluate.add_argument("--reader", help="instead of the plan's catalog.reader")
+    evaluate.add_argument("--root", type=Path, metavar="PATH", help="instead of the plan's catalog.root")
+    add_limit(evaluate)
+    evaluate.add_argument("--protocol", choices=("strict", "reference"), help="instead of the plan's (strict)")
+    evaluate.add_argument("--subset", metavar="NAME", help="instead of the plan's data.subset, e.g. fashion-22")
+    evaluate.add_argument("--relevance", metavar="A,B", help="instead of the plan's data.relevance, by commas")
+    evaluate.add_argument("--queries", type=whole_number(at_least=1), metavar="N", help="most queries (default: 600)")
+    for what in ("dataset", "root", "reader"):
+        evaluate.add_argument(
+            f"--photographs-{what}", metavar=what.upper(), help="of the catalogue of photographs to ask with"
+        )
+    evaluate.add_argument("--title", default="Evaluation", help="what the report is called")
+    tune = commands.add("tune", run_tune, "choose a release's projection from every number of components")
+    tune.add_argument("release", metavar="RELEASE", help="the release whose network it is")
+    tune.add_argument("--name", required=True, help="the model's name of the new release")
+    add_catalog(tune)
+    tune.add_argument("--subset", metavar="NAME", help="a named selection of the catalogue, e.g. fashion-22")
+    tune.add_argument(
+        "--objective", action="append", default=[], metavar="MEASURE=WEIGHT",
+        help="what is to be best; may be repeated (default: average_precision=1 and precision@15=1)",
+    )  # fmt: skip
+    tune.add_argument("--label", default=None, help="the attribute that relevant products share (default: articleType)")
+    for parser in (evaluate, tune):
+        parser.add_argument("--no-wait", action="store_true", help="start the job, print its id and leave")
+        add_json(parser)
+        add_target(parser)
+
+
+def run_evaluate(arguments: argparse.Namespace, screen: Screen) -> int:
+    """Returns 0 when the report is written (with --no-wait: when the job is queued).
+
+    Raises ParameterInvalid for a plan that is none, CommandFailed where the job does not succeed.
+    """
+    plan, catalog = _plan(arguments)
+    target = target_of(arguments)
+    dataset = arguments.dataset or catalog.get("dataset")
+    root = arguments.root or (Path(catalog["root"]) if "root" in catalog else None)
+    if dataset is None or root is None:
+        raise ParameterInvalid("name the catalogue: --dataset and --root, or the plan's catalog table")
+    body = {
+        "dataset": dataset,
+        "reader": reader_of(dataset, arguments.reader or catalog.get("reader")),
+        "root": catalog_root(target, root),
+        "limit": arguments.limit or catalog.get("limit"),
+        "plan": plan.model_dump(mode="json"),
+        "queries": _photographs(arguments, target),
+        "title": arguments.title,
+    }
+    record = _run(arguments, screen, target, "/api/jobs/evaluate", body, doing="the evaluation", title="evaluate")
+    if record is not None and record.result is not None:
+        _show_lines(screen, record, plan.measures)
+    return 0
+
+
+def run_tune(arguments: argparse.Namespace, screen: Screen) -> int:
+    """Returns as `run_evaluate` does. Raises CommandFailed where the job does not succeed."""
+    target = target_of(arguments)
+    body: dict[str, Any] = {
+        "dataset": arguments.dataset,
+        "reader": reader_of(arguments.dataset, arguments.reader),
+        "root": catalog_root(target, arguments.root),
+        "limit": arguments.limit,
+        "release_id": arguments.release,
+        "name": arguments.name,
+    }
+    data = {"subset": arguments.subset} if arguments.subset else {}
+    if arguments.label:
+        data |= {"label": arguments.label, "relevance": [arguments.label]}
+    body["data"] = data
+    if arguments.objective:
+        body["objective"] = {name: _weight(value) for name, value in assignments("--objective", arguments.objective)}
+    doing = f"tuning {arguments.release}"
+    record = _run(arguments, screen, target, "/api/jobs/tune", body, doing=doing, title="tune")
+    if record is not None and record.result is not None:
+        result = record.result
+        whitened = "whitened" if result["whiten"] else "not whitened"
+        screen.say(
+            f"{result['dim']} components, {whitened}, of {result['tried']} tried; "
+            f"validation objective {result['validation_objective']:.3f}"
+        )
+        screen.say(f"release: {result['release_id']}")
+    return 0
+
+
+def _plan(arguments: argparse.Namespace) -> tuple[EvaluationPlan, dict[str, Any]]:
+    content, catalog = ({}, {}) if arguments.plan is None else read_plan_file(arguments.plan)
+    data = content.setdefault("data", {})
+    if not isinstance(data, dict):
+        raise ParameterInvalid(f"the plan {arguments.plan} has a 'data' that is no table")
+    if arguments.releases:
+        content["releases"] = arguments.releases
+    for name in ("protocol", "queries"):
+        if getattr(arguments, name) is not None:
+            content[name] = getattr(arguments, name)
+    if arguments.subset is not None:
+        data["subset"] = arguments.subset
+    if arguments.relevance is not None:
+        data["relevance"] = arguments.relevance.split(",")
+    return parse_plan(content), catalog
+
+
+def _photographs(arguments: argparse.Namespace, target: Target) -> dict[str, Any] | None:
+    dataset, root = arguments.photographs_dataset, arguments.photographs_root
+    if (dataset is None) != (root is None):
+        raise ParameterInvalid("--photographs-dataset and --photographs-root belong together")
+    if root is None:
+        return None
+    reader = reader_of(dataset, arguments.photographs_reader)
+    return {"dataset": dataset, "reader": reader, "root": catalog_root(target, Path(root))}
+
+
+def _weight(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageInvalid(f"--objective takes MEASURE=WEIGHT with a number, not {text!r}") from None
+
+
+def _run(
+    arguments: argparse.Namespace,
+    screen: Screen,
+    target: Target,
+    path: str,
+    body: dict[str, Any],
+    *,
+    doing: str,
+    title: str,
+) -> JobRecord | None:
+    """The record of the job that was waited for and succeeded, where it is to be shown."""
+    with Api(target) as api:
+        record = start_job(api, path, body)
+        if not arguments.no_wait:
+            screen.note(f"job {record.id}: {doing}")
+            record = follow_job(api, screen, record.id, title)
+    if arguments.json:
+        screen.json(record.model_dump(mode="json"))
+    elif arguments.no_wait:
+        screen.say(record.id)
+    else:
+        report_faults(screen, record)
+    if arguments.no_wait:
+        return None
+    must_have_succeeded(record, doing)
+    return None if arguments.json else record
+
+
+def _show_lines(screen: Screen, record: JobRecord, measures: tuple[str, ...]) -> None:
+    result = record.result or {}
+    columns = [Column("release"), Column("gallery"), Column("way"), *(Column(name, right=True) for name in measures)]
+    rows = [
+        (line["release"], line["gallery"], line["way"], *(_figure(line[name]) for name in measures))
+        for line in result["lines"]
+    ]
+    screen.table(columns, rows)
+    screen.say(f"{result['queries']:,} queries; report: {result['report']}")
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

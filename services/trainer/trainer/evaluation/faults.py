@@ -1,0 +1,97 @@
+"""What the original system's faults were worth: its own way of measuring first, then each fault mended on top of the
+last, on the same features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from trainer.evaluation.tuning import Codes, Decomposition, decompose
+from vitrine.evaluation import Measured, Rows, Vectors, equal_labels, measure, top_k
+from vitrine.evaluation.expansion import expand_queries, unit
+from vitrine.evaluation.nested import measure_sizes
+
+MEAN, HITS = "average_precision", "precision@15"
+_GRID: Final = (8, 12, 16, 20, 24, 32, 44, 64, 96, 128)
+_NEIGHBOURS: Final = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """One step: what was mended, the components that were chosen, and what the measures say then."""
+
+    name: str
+    components: int
+    measured: Measured
+
+
+def faults_ladder(
+    features: Vectors, relevance: Codes, *, train: Rows, validation: Rows, queries: Rows, grid: Sequence[int] = _GRID
+) -> list[Rung]:
+    """`features` (N, D) and `relevance` (N, A) are those of all products, the gallery; `queries` are rows of the test
+    part. As in the original, vectors are whitened.
+
+    Raises ProjectionImpossible.
+    """
+    everything, honest = decompose(features), decompose(features[train])
+    bench = _Bench(features, relevance, queries, [size for size in grid if size <= len(honest.components)])
+    by_test = bench.best_size(everything, bench.queries)
+    refitted = bench.best_size(honest, bench.queries)
+    by_validation = bench.best_size(honest, validation)
+    whole = bench.vectors(honest, by_validation)
+    averaged = bench.averaged(whole)
+    return [
+        Rung("as the reference measured", by_test, bench.judged(bench.vectors(everything, by_test), own=False)),
+        Rung("the query is left out of its gallery", by_test, bench.judged(bench.vectors(everything, by_test))),
+        Rung("PCA is fitted on the train part", refitted, bench.judged(bench.vectors(honest, refitted))),
+        Rung("n is chosen on the validation part", by_validation, bench.judged(whole)),
+        Rung("expanded as the reference did", by_validation, bench.judged(averaged)),
+        Rung("expanded vectors are of length 1 again", by_validation, bench.judged(unit(averaged))),
+        Rung("the query alone is expanded", by_validation, bench.query_side(whole)),
+    ]
+
+
+class _Bench:
+    def __init__(self, features: Vectors, relevance: Codes, queries: Rows, grid: Sequence[int]) -> None:
+        self._features = features
+        self._relevance = relevance
+        self.queries = queries
+        self._grid = grid
+
+    def vectors(self, decomposition: Decomposition, size: int) -> Vectors:
+        return unit(decomposition.projected(self._features, whiten=True)[:, :size])
+
+    def best_size(self, decomposition: Decomposition, queries: Rows) -> int:
+        projected = decomposition.projected(self._features, whiten=True)
+        relevant = equal_labels(self._relevance[queries], self._relevance)
+        found = measure_sizes(projected[queries], projected, self._grid, relevant, (HITS,), own=queries)
+        return max(found, key=lambda size: (found[size].mean(HITS), -size))
+
+    def judged(self, vectors: Vectors, *, own: bool = True) -> Measured:
+        """Without `own` the query answers itself, but for the hits, whose rank 1 the reference dropped."""
+        queries, relevant = self.queries, equal_labels(self._relevance[self.queries], self._relevance)
+        left_out = measure(vectors[queries], vectors, relevant, (MEAN, HITS), own=queries)
+        if own:
+            return left_out
+        among = measure(vectors[queries], vectors, relevant, (MEAN,))
+        return Measured({MEAN: among.values[MEAN], HITS: left_out.values[HITS]})
+
+    def averaged(self, vectors: Vectors) -> Vectors:
+        """Every vector of the gallery, the queries' too, replaced by the mean of itself and its neighbours, as long as
+        it comes out.
+        """
+        rows, _ = top_k(vectors, vectors, _NEIGHBOURS, np.arange(len(vectors), dtype=np.int64))
+        total = vectors.copy()
+        for neighbour in range(rows.shape[1]):
+            total += np.where(rows[:, neighbour, None] >= 0, vectors[rows[:, neighbour]], 0)
+        mean: Vectors = total / np.float32(_NEIGHBOURS + 1)
+        return mean
+
+    def query_side(self, vectors: Vectors) -> Measured:
+        queries = expand_queries(vectors[self.queries], vectors, k=_NEIGHBOURS, own=self.queries)
+        relevant = equal_labels(self._relevance[self.queries], self._relevance)
+        return measure(queries, vectors, relevant, (MEAN, HITS), own=self.queries)

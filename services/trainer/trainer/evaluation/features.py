@@ -1,0 +1,85 @@
+"""A release's features of a catalogue's pictures, computed once and kept below the work folder, so that a second
+evaluation, or one that goes on after a kill, begins with them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from trainer.settings import Settings
+from trainer.training.checkpoint import writing
+from trainer.training.extracting import decoded_pictures, embed_pixels, extraction_batch
+from trainer.training.following import Follower
+from vitrine.catalogs import Catalog
+from vitrine.evaluation import Rows, Vectors
+from vitrine.products import Product
+from vitrine.releases import Manifest, ReleaseStore
+from vitrine.vision.network import DeviceChoice, load_release
+
+_CHUNK: Final = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """Products whose pictures are looked at."""
+
+    catalog: Catalog
+    products: tuple[Product, ...]
+
+
+class FeatureStore:
+    """Features by release and pictures. Every call may raise what the follower raises to stop."""
+
+    def __init__(self, releases: ReleaseStore, settings: Settings, choice: DeviceChoice, follower: Follower) -> None:
+        self.releases = releases
+        self._settings = settings
+        self._choice = choice
+        self._follower = follower
+        self._folder = settings.work_dir / "features"
+
+    def features(self, release_id: str, pictures: Pictures, *, flip: bool = False) -> tuple[Vectors, Rows]:
+        """(N, raw_dim) float32 raw features of the pictures that can be read, mirrored with `flip`, and their places
+        (N,) among the products. The others are told as faults.
+
+        Raises ReleaseNotFound, ReleaseCorrupt, TrainingImpossible where not one picture can be read, and StorageFull.
+        """
+        manifest = self.releases.manifest(release_id)
+        cache = decoded_pictures(
+            pictures.catalog, pictures.products, manifest.preprocessing, self._settings, self._follower
+        )
+        file = self._folder / f"{_key(manifest, cache.key, flip=flip)}.npy"
+        if not file.exists():
+            network = load_release(self.releases.local_folder(release_id), manifest, self._choice)
+            batch = extraction_batch(self._settings, self._choice)
+            parts = []
+            for start in range(0, len(cache.pixels), _CHUNK):
+                self._follower.progress(start, len(cache.pixels), eta_s=None, phase=f"embedding with {release_id}")
+                pixels = cache.pixels[start : start + _CHUNK]
+                shown = np.ascontiguousarray(pixels[:, :, ::-1]) if flip else pixels
+                every = np.arange(len(shown), dtype=np.int64)
+                parts.append(embed_pixels(network, shown, every, raw=True, batch=batch))
+            self._keep(file, np.concatenate(parts))
+        stored: Vectors = np.load(file, mmap_mode="c")
+        return stored, cache.rows
+
+    def _keep(self, file: Path, features: Vectors) -> None:
+        with writing(self._folder):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            aside = file.with_name(f".{os.getpid()}.tmp.npy")
+            try:
+                np.save(aside, features)
+                aside.replace(file)
+            finally:
+                aside.unlink(missing_ok=True)
+
+
+def _key(manifest: Manifest, pixels: str, *, flip: bool) -> str:
+    """What features depend on: the network, and the pictures as it sees them."""
+    told = (manifest.weights.sha256, manifest.architecture.model_dump_json(), pixels, str(flip))
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:24]

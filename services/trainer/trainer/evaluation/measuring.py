@@ -1,0 +1,153 @@
+"""One evaluation: every release of a plan, searched in every way, in every gallery, judged by every measure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+
+from trainer.evaluation.contest import Contest
+from trainer.evaluation.features import FeatureStore
+from trainer.evaluation.searching import Projected, Sight, look, milliseconds_a_query, scores_of
+from trainer.training.following import Follower
+from vitrine.errors import EvaluationImpossible
+from vitrine.evaluation import Comparison, Judge, Measured, compare, equal_labels, shared_labels, unequal_labels
+from vitrine.evaluation.plan import EvaluationPlan, Gallery, Way
+from vitrine.evaluation.ranking import blocks
+from vitrine.vision.projection import ProjectionArrays, fit_projection, project
+
+# What the original system used for every network: PCA with whitening to so many components.
+REFERENCE_COMPONENTS: Final = 128
+_SHOWN: Final = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What one release is worth, searched in one way in one gallery. `asked` (Q,) says which of the contest's queries
+    these are, `kinds` (Q,) their classes, and `matches` (Q, 15) the contest's gallery rows found first, -1 for none.
+    """
+
+    release: str
+    gallery: Gallery
+    way: str
+    measured: Measured
+    kinds: np.ndarray[Any, np.dtype[np.int64]]
+    asked: np.ndarray[Any, np.dtype[np.int64]]
+    matches: np.ndarray[Any, np.dtype[np.int64]]
+    gallery_size: int
+    milliseconds: float
+
+    def by_kind(self, names: tuple[str, ...]) -> dict[str, dict[str, float]]:
+        """Means and counts of the queries of each class that has any."""
+        told = {}
+        for code, name in enumerate(names):
+            measured = self.measured.of_queries(self.kinds == code)
+            if measured.scored:
+                told[name] = {"queries": float(measured.scored), **measured.means()}
+        return told
+
+
+class Evaluation:
+    """Measures a plan. Every call may raise what the follower raises to stop."""
+
+    def __init__(self, plan: EvaluationPlan, contest: Contest, store: FeatureStore, follower: Follower) -> None:
+        self._plan = plan
+        self._contest = contest
+        self._store = store
+        self._follower = follower
+
+    def lines(self) -> list[Line]:
+        """Every line of the report: by release, then gallery, then way.
+
+        Raises ReleaseNotFound, ReleaseCorrupt, and EvaluationImpossible where no query has anything to find.
+        """
+        plan = self._plan
+        found = []
+        for release_id in plan.releases:
+            projected = self._projected(release_id)
+            for gallery in plan.galleries:
+                for way in plan.ways:
+                    self._follower.phase(f"measuring {release_id}, {gallery}, {way.name}")
+                    found.append(self._line(release_id, projected, gallery, way))
+        if not any(line.measured.scored for line in found):
+            raise EvaluationImpossible("no query has anything to find in its gallery: look at data.relevance")
+        return found
+
+    def _line(self, release_id: str, projected: Projected, gallery: Gallery, way: Way) -> Line:
+        contest, plan = self._contest, self._plan
+        searched = contest.rows_of(gallery, plan.part)
+        sight = look(self._store, contest, release_id, projected, flip=way.flip, searched=searched)
+        second = None
+        if way.fuse is not None:
+            other = self._projected(way.fuse)
+            second = look(self._store, contest, way.fuse, other, flip=way.flip, searched=searched)
+            sight, second = _common(sight, second)
+        labels, asked = contest.labels.at(sight.rows), contest.query_labels.at(sight.asked)
+        ignore = unequal_labels(asked.within, labels.within) if plan.within else None
+        relevant = equal_labels(asked.relevance, labels.relevance)
+        grades = shared_labels(asked.graded, labels.graded)
+        scores = scores_of(way, sight, second, ignore)
+        # The reference leaves the query in its gallery, where it finds itself, and drops rank 1 of its hits alone.
+        kept_in = plan.protocol == "reference"
+        inside = [name for name in plan.measures if kept_in and not name.startswith("precision@")]
+        outside = [name for name in plan.measures if name not in inside]
+        count, size = len(sight.queries), len(sight.gallery)
+        judges = [
+            Judge(names, count, size, relevant, own=own, ignore=ignore, grades=grades, shown=_SHOWN)
+            for names, own in ((inside, None), (outside, sight.own))
+            if names
+        ]
+        for block in blocks(count, size):
+            self._follower.check()
+            for judge in judges:
+                judge.add(block, scores(block))
+        values = {name: value for judge in judges for name, value in judge.measured().values.items()}
+        return Line(
+            release=release_id,
+            gallery=gallery,
+            way=way.name,
+            measured=Measured({name: values[name] for name in plan.measures}),
+            kinds=asked.kind,
+            asked=sight.asked,
+            matches=np.where(judges[-1].first >= 0, sight.rows[judges[-1].first], -1),
+            gallery_size=size,
+            milliseconds=milliseconds_a_query(way, sight, second),
+        )
+
+    def _projected(self, release_id: str) -> Projected:
+        """How the release's features become vectors: by its own projection, or, as the reference did, by one fitted on
+        everything, the measured part too.
+        """
+        if self._plan.protocol == "strict":
+            folder = self._store.releases.local_folder(release_id)
+            return partial(project, ProjectionArrays.load(folder / "projection.safetensors"))
+        features, _ = self._store.features(release_id, self._contest.gallery)
+        components = min(REFERENCE_COMPONENTS, *features.shape)
+        fit = fit_projection(np.asarray(features), components=components, whiten=True, seed=self._plan.seed)
+        return partial(project, fit.arrays)
+
+
+def compared(first: Line, second: Line, name: str) -> Comparison:
+    """Two lines on the queries both have."""
+    shared, left, right = np.intersect1d(first.asked, second.asked, return_indices=True)
+    del shared
+    return compare(first.measured.values[name][left], second.measured.values[name][right])
+
+
+def _common(first: Sight, second: Sight) -> tuple[Sight, Sight]:
+    """Two sights on the pictures that both could read."""
+    rows = np.intersect1d(first.rows, second.rows)
+    asked = np.intersect1d(first.asked, second.asked)
+
+    def narrowed(sight: Sight) -> Sight:
+        kept, queries = np.searchsorted(sight.rows, rows), np.searchsorted(sight.asked, asked)
+        place = np.full(len(sight.rows), -1, dtype=np.int64)
+        place[kept] = np.arange(len(kept))
+        own = sight.own[queries]
+        return Sight(
+            sight.gallery[kept], sight.queries[queries], rows, asked, np.where(own >= 0, place[own], -1)
+        )  # fmt: skip
+
+    return narrowed(first), narrowed(second)

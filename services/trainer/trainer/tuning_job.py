@@ -1,0 +1,132 @@
+"""The `tune` job: a release's network with the projection that serves it best, chosen on validation queries from every
+number of components, as a new release.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import safe_open
+
+from trainer.control import JobControl
+from trainer.evaluation.contest import make_contest
+from trainer.evaluation.features import FeatureStore
+from trainer.evaluation.tuning import OBJECTIVE, Tuning, tune
+from trainer.reading import read_allowed_catalog
+from trainer.reports.tuning import write_tuning
+from trainer.settings import Settings
+from trainer.training.checkpoint import writing
+from vitrine.errors import EvaluationImpossible
+from vitrine.evaluation.plan import parse_plan
+from vitrine.jobs import JobRecord
+from vitrine.releases import CLASSIFIER_FILE, WEIGHTS_FILE, ReleaseStore
+from vitrine.vision.backbones import Loaded, restore_backbone
+from vitrine.vision.making import Training, fitted_on, make_release
+from vitrine.vision.network import choose_device
+
+
+class TuneJob:
+    """One run of one job."""
+
+    def __init__(self, record: JobRecord, control: JobControl, settings: Settings) -> None:
+        self._params: dict[str, Any] = record.params
+        self._control = control
+        self._settings = settings
+        self._store = ReleaseStore(settings.releases_url, cache_dir=settings.releases_cache_dir)
+
+    def run(self) -> dict[str, Any]:
+        """Do the work and return the job's result. Raises any error of the tree; JobCancelled where asked to stop."""
+        params, control = self._params, self._control
+        started_s = time.monotonic()
+        plan = parse_plan({"releases": [params["release_id"]], "data": params["data"], "seed": params["seed"]})
+        control.phase("reading the catalogue")
+        catalog = read_allowed_catalog(params, self._settings, control)
+        contest = make_contest(plan, catalog)
+        choice = choose_device(self._settings.trainer_device, self._settings.trainer_precision)
+        features, rows = FeatureStore(self._store, self._settings, choice, control).features(
+            params["release_id"], contest.gallery
+        )
+        parts, labels = contest.parts.keep(rows), contest.labels.at(rows)
+        train, validation = parts.rows("train"), parts.rows("validation")
+        if not len(validation):
+            raise EvaluationImpossible("the validation part has no pictures, so no size could be chosen")
+        control.phase("trying every number of components")
+        tuning = tune(
+            np.asarray(features),
+            labels.relevance,
+            labels.graded,
+            train=train,
+            validation=validation,
+            objective=params["objective"],
+            queries=params["queries"],
+            seed=params["seed"],
+            sizes=params["sizes"],
+            whiten=(False, True) if params["whiten"] is None else (params["whiten"],),
+        )
+        control.phase("publishing")
+        ids = [parts.products[row].id for row in train]
+        with writing(self._settings.work_dir):
+            release_id = self._publish(tuning, fitted_on(catalog.dataset, ids, part="train", seed=params["seed"]))
+        kept = tuning.chosen
+        return {
+            "release_id": release_id,
+            "model": params["name"],
+            "dim": kept.components,
+            "whiten": kept.whiten,
+            "explained_variance": round(kept.explained_variance, 6),
+            "tried": len(tuning.points),
+            "best_dim": tuning.best.components,
+            **{f"validation_{name}": round(value, 4) for name, value in kept.means.items()},
+            "queries": tuning.queries,
+            "seconds": round(time.monotonic() - started_s, 1),
+        }
+
+    def _publish(self, tuning: Tuning, trained_on: Any) -> str:
+        params, parent = self._params, self._params["release_id"]
+        manifest, folder = self._store.manifest(parent), self._store.local_folder(parent)
+        weights, classifier = folder / WEIGHTS_FILE, folder / CLASSIFIER_FILE
+        with tempfile.TemporaryDirectory(prefix="vitrine-tuning-") as made:
+            write_tuning(Path(made), tuning)
+            return make_release(
+                self._store,
+                params["name"],
+                Loaded(
+                    restore_backbone(manifest.architecture, weights),
+                    manifest.architecture,
+                    f"release:{parent}",
+                    manifest.weights.sha256,
+                ),
+                tuning.fit(),
+                rules=manifest.preprocessing,
+                trained_on=trained_on,
+                whiten=tuning.chosen.whiten,
+                random_state=params["seed"],
+                training=Training(
+                    recipe={
+                        "kind": "tune",
+                        "objective": params["objective"],
+                        "queries": tuning.queries,
+                        "data": params["data"],
+                        "trained_by": manifest.recipe,
+                    },
+                    labels=manifest.labels or (),
+                    metrics={
+                        f"validation_{name}": round(tuning.chosen.means[name], 4)
+                        for name in (*params["objective"], OBJECTIVE)
+                    },
+                    parent=parent,
+                    classifier=classifier if manifest.classifier_sha256 is not None else None,
+                    folder=Path(made),
+                    half=_is_half(weights),
+                ),
+            )
+
+
+def _is_half(weights: Path) -> bool:
+    """Whether the release stores its weights in half precision, as the new one then does."""
+    with safe_open(weights, framework="numpy") as stored:
+        return any(stored.get_slice(name).get_dtype() == "F16" for name in stored.keys())  # noqa: SIM118 - no mapping

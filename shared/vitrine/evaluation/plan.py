@@ -1,0 +1,131 @@
+"""What an evaluation is to measure, as data: written as TOML, sent as JSON, told in full by the report it leads to."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from vitrine.errors import ParameterInvalid
+from vitrine.evaluation.measuring import Metric
+from vitrine.products import check_attribute_name
+from vitrine.recipes import DataRecipe
+
+Gallery = Literal["all", "unseen"]
+Protocol = Literal["strict", "reference"]
+ReleaseId = Annotated[str, Field(min_length=1, max_length=140)]
+_MAX_FAULTS_TOLD = 5
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Way(_Part):
+    """A way of searching that is measured: the plain one, or with any of these on top."""
+
+    name: str = Field(min_length=1, max_length=60, description="What the report calls it")
+    flip: bool = Field(default=False, description="The query's vector is the mean of the picture's and its mirror's")
+    augment: int = Field(default=0, ge=0, le=200, description="Neighbours that smooth each vector of the gallery")
+    augment_alpha: float = Field(default=0.0, ge=0, le=20, description="Power of a neighbour's score that weighs it")
+    expand: int = Field(default=0, ge=0, le=200, description="Neighbours that the query is expanded by")
+    expand_alpha: float = Field(default=0.0, ge=0, le=20, description="Power of a neighbour's score that weighs it")
+    rerank: int = Field(default=0, ge=0, le=2000, description="Candidates re-ranked by their reciprocal neighbours")
+    fuse: ReleaseId | None = Field(default=None, description="A second release whose cosines are added")
+    fuse_weight: float = Field(default=0.5, ge=0, le=1, description="The second release's share of the sum")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.fuse is not None and (self.rerank or self.expand or self.augment):
+            raise ValueError(f"the way {self.name!r} fuses two releases: that goes with flip alone")
+        return self
+
+
+PLAIN = Way(name="plain")
+
+
+class EvaluationPlan(_Part):
+    """What is measured, of which releases, on which part of a catalogue, by which protocol.
+
+    `strict`: the query is never in its gallery, the projection is the release's own, and nothing was chosen on the part
+    that is reported. `reference`: as the original system measured, its faults included, so that its table and ours can
+    be laid side by side.
+    """
+
+    releases: tuple[ReleaseId, ...] = Field(min_length=1, max_length=20, description="The releases, in order")
+    protocol: Protocol = Field(default="strict", description="How it is measured")
+    galleries: tuple[Gallery, ...] = Field(
+        default=("all", "unseen"),
+        min_length=1,
+        description="all: every product; unseen: the measured part alone, of which training saw nothing",
+    )
+    part: Literal["test", "validation"] = Field(default="test", description="Where the queries come from")
+    queries: int = Field(default=600, ge=1, le=1_000_000, description="Most queries, drawn by the seed")
+    seed: int = Field(default=0, ge=0, le=2**31 - 1, description="Of the split; the same for every release")
+    data: DataRecipe = Field(default=DataRecipe(), description="Which products, their split and their relevance")
+    graded: tuple[str, ...] = Field(
+        default=("articleType", "gender", "baseColour"),
+        min_length=1,
+        max_length=8,
+        description="Attributes that nDCG counts, the kind of thing first",
+    )
+    within: tuple[str, ...] = Field(
+        default=(), max_length=8, description="Search only among products that equal the query in these attributes"
+    )
+    measures: tuple[str, ...] = Field(
+        default=("average_precision", "precision@15", "recall@1", "reciprocal_rank", "r_precision", "ndcg@15"),
+        min_length=1,
+        max_length=20,
+        description="By name, e.g. average_precision, precision@15, recall@1, ndcg@15",
+    )
+    ways: tuple[Way, ...] = Field(default=(PLAIN,), min_length=1, max_length=40, description="Ways of searching")
+
+    @field_validator("measures")
+    @classmethod
+    def _measures(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            Metric.named(name)
+        return names
+
+    @field_validator("graded", "within")
+    @classmethod
+    def _attributes(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(check_attribute_name(name) for name in names)
+
+    @field_validator("ways")
+    @classmethod
+    def _told_apart(cls, ways: tuple[Way, ...]) -> tuple[Way, ...]:
+        names = [way.name for way in ways]
+        if len(set(names)) < len(names):
+            raise ValueError("two ways have the same name")
+        return ways
+
+
+def read_plan_file(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A plan file: the plan's content, not yet checked, and its `catalog` table (dataset, reader, root, limit), empty
+    where it has none. Raises ParameterInvalid where the file is not there or is no TOML.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ParameterInvalid(f"the plan {path} cannot be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ParameterInvalid(f"the plan {path} is not TOML: {error}") from error
+    catalog = content.pop("catalog", {})
+    if not isinstance(catalog, dict):
+        raise ParameterInvalid(f"the plan {path} has a 'catalog' that is no table")
+    return content, catalog
+
+
+def parse_plan(content: object) -> EvaluationPlan:
+    """A plan out of parsed TOML or JSON. Raises ParameterInvalid, naming each field that is wrong."""
+    try:
+        return EvaluationPlan.model_validate(content)
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(map(str, fault['loc'])) or 'plan'}: {fault['msg']}"
+            for fault in error.errors()[:_MAX_FAULTS_TOLD]
+        )
+        raise ParameterInvalid(f"the plan of the evaluation is not valid: {faults}") from error
