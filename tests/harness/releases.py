@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from vitrine.releases import ReleaseStore
+from vitrine.releases import Calibration, ReleaseStore
 from vitrine.vision.backbones import load_backbone
 from vitrine.vision.extract import extract
-from vitrine.vision.making import fitted_on, make_release
+from vitrine.vision.making import Training, fitted_on, make_release
 from vitrine.vision.models import model_entry
 from vitrine.vision.network import ReleaseNetwork, choose_device
 from vitrine.vision.options import resolve_options
@@ -43,10 +43,12 @@ def build_tiny_release(
     components: int = 16,
     whiten: bool = False,
     input_px: int = 64,
+    name: str | None = None,
+    calibration: Calibration | None = None,
 ) -> str:
     """Make a release of a very small network with random weights in the store at `store_folder`. Returns its id.
 
-    Other `weights` (`seed:1`) or `components` make another release of the same model.
+    Other `weights` (`seed:1`) or `components` make another release of the same model, which `name` calls otherwise.
     """
     entry = model_entry(model)
     options = resolve_options(entry, {"input_px": input_px})
@@ -58,11 +60,12 @@ def build_tiny_release(
     features = np.concatenate([batch.rows for batch in batches])
     return make_release(
         store_of(store_folder),
-        entry.name,
+        name or entry.name,
         backbone,
         fit_projection(features, components=components, whiten=whiten, seed=0),
         rules=options.preprocessing,
         trained_on=fitted_on("blotches", numbers, part="all", seed=0),
         whiten=whiten,
         random_state=0,
+        training=None if calibration is None else Training({}, (), {}, None, None, None, calibration=calibration),
     )

@@ -9,12 +9,14 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
-from harness.releases import picture
+from harness.releases import build_tiny_release, picture
 from harness.shop import DATASET, PRODUCTS, Shop
 from harness.system import MODEL
 from harness.waiting import wait_until
+from vitrine.releases import Calibration
 
 ORDER = {"dataset": DATASET}
 Row = dict[str, str]
@@ -125,6 +127,40 @@ def test_expansion_searches_with_the_mean_of_the_neighbourhood(shop: Shop) -> No
     plain, expanded = (shop.search(query, topK=20, expand=count) for count in (0, 5))
     assert int(query) in expanded["ranking"][:6]
     assert [result["score"] for result in expanded["results"]] != [result["score"] for result in plain["results"]]
+
+
+SURE = "sure"
+CURVE = Calibration(attribute="articleType", scores=(0.0, 0.5, 1.0), probabilities=(0.0, 0.2, 0.9), pairs=1000)
+
+
+def test_a_calibrated_release_says_how_likely_its_matches_are_and_leaves_out_the_unlikely(shop: Shop) -> None:
+    release = build_tiny_release(shop.system.releases, name="calibrated", calibration=CURVE)
+    shop.system.succeeded(shop.start_index(dataset=SURE, model="calibrated", release_id=release)["id"])
+    query = queries(shop)[0]
+    results = shop.search(query, topK=100, dataset=SURE)["results"]
+    for result in results:
+        expected = np.interp(result["score"], CURVE.scores, CURVE.probabilities)
+        assert result["confidence"] == pytest.approx(expected, abs=1e-4)
+    middle = results[40]["confidence"]
+    kept = shop.search(query, topK=100, dataset=SURE, minConfidence=middle)["results"]
+    assert 35 <= len(kept) <= 45
+    assert all(result["confidence"] >= middle - 1e-4 for result in kept)
+    assert shop.search(query, topK=100, dataset=SURE, minConfidence=0)["results"] == results
+    nothing = shop.search(query, dataset=SURE, minConfidence=0.95)
+    assert nothing["ranking"] == [], "that nothing here is like it is an answer"
+    similar = shop.get(f"/api/products/{query}/similar", dataset=SURE, minConfidence=middle)
+    assert similar["results"]
+    assert all(result["confidence"] >= middle - 1e-4 for result in similar["results"])
+
+
+def test_a_confidence_that_nothing_is_known_of_is_refused(shop: Shop) -> None:
+    query = queries(shop)[0]
+    assert "confidence" not in shop.search(query)["results"][0]
+    for fields in ({"dataset": DATASET}, {"dataset": SURE, "expand": "3"}):
+        form = {"minConfidence": "0.5", **fields}
+        answer = shop.api.post("/api/search", files={"image": shop.picture(query)}, data=form)
+        assert answer.status_code == 400, answer.text
+        assert "calibrated" in answer.json()["detail"]
 
 
 def test_as_many_products_as_wanted_are_found(shop: Shop) -> None:

@@ -25,7 +25,7 @@ from vitrine_local.errors import CommandFailed, UsageInvalid
 # What is worth a column where there are many attributes.
 _SHOWN_ATTRIBUTES = ("gender", "articleType", "baseColour", "year")
 _OTHER_ATTRIBUTES_SHOWN = 4
-_NOT_ATTRIBUTES = frozenset({"id", "score", "dataset", "image", "name"})
+_NOT_ATTRIBUTES = frozenset({"id", "score", "confidence", "dataset", "image", "name"})
 
 
 def add_to(commands: Commands) -> None:
@@ -44,6 +44,9 @@ def add_to(commands: Commands) -> None:
     )
     parser.add_argument("--dataset", metavar="NAME", help="the dataset (default: the only one that is served)")
     parser.add_argument("--min-score", type=float, metavar="S", help="leave out products less similar than S (-1 to 1)")
+    parser.add_argument(
+        "--min-confidence", type=float, metavar="P", help="leave out products less likely of the query's kind (0 to 1)"
+    )
     parser.add_argument("--group-by", metavar="FIELD", help="at most one product for each value of the field")
     parser.add_argument(
         "--expand", type=whole_number(at_least=0), metavar="N", help="expand the query by the N nearest"
@@ -62,6 +65,7 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
         topK=arguments.k,
         dataset=arguments.dataset,
         minScore=arguments.min_score,
+        minConfidence=arguments.min_confidence,
         groupBy=arguments.group_by,
         expand=arguments.expand,
     )
@@ -103,6 +107,7 @@ def show_results(screen: Screen, answer: Json) -> None:
         screen.say("no product matches")
     else:
         shown = shown_attributes(results)
+        likely = [Column("confidence", right=True)] if "confidence" in results[0] else []
         screen.table(
             [
                 Column("rank", right=True),
@@ -110,9 +115,10 @@ def show_results(screen: Screen, answer: Json) -> None:
                 Column("name", cut=True),
                 *(Column(name) for name in shown),
                 Column("score", right=True),
+                *likely,
             ],
             [
-                (rank, result["id"], result.get("name"), *(result.get(name) for name in shown), _score(result))
+                (rank, result["id"], result.get("name"), *(result.get(name) for name in shown), *_scores(result))
                 for rank, result in enumerate(results, start=1)
             ],
         )
@@ -129,8 +135,10 @@ def shown_attributes(results: Sequence[Mapping[str, Any]]) -> list[str]:
     return [name for name in _SHOWN_ATTRIBUTES if name in there] or there[:_OTHER_ATTRIBUTES_SHOWN]
 
 
-def _score(result: Json) -> str:
-    return f"{result['score']:.4f}"
+def _scores(result: Json) -> list[str]:
+    """The score, and how likely it is right where that is told."""
+    score = f"{result['score']:.4f}"
+    return [score, f"{result['confidence']:.2f}"] if "confidence" in result else [score]
 
 
 def _write_sheet(api: Api, file: Path, query: bytes, answer: Json) -> None:

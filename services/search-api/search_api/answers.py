@@ -12,6 +12,7 @@ import pydantic_core
 from qdrant_client import models
 from starlette.responses import Response
 
+from search_api.confidence import UNKNOWN, Confidence
 from vitrine.collections import Serving
 from vitrine.products import COMPOSITE_FIELD, AttributeValue, public_id
 
@@ -54,17 +55,24 @@ def product(payload: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def scored(point: models.ScoredPoint) -> dict[str, Any]:
-    """A found product, with its cosine similarity."""
+def scored(point: models.ScoredPoint, confidence: Confidence) -> dict[str, Any]:
+    """A found product, with its cosine similarity, and how likely it is right where that is known."""
     shown = product(point.payload or {})
-    return {"id": shown.pop("id"), "score": round(point.score, 6), **shown}
+    likely = confidence.of(point.score)
+    told = {} if likely is None else {"confidence": likely}
+    return {"id": shown.pop("id"), "score": round(point.score, 6), **told, **shown}
 
 
 def search_answer(
-    serving: Serving, points: Iterable[models.ScoredPoint], *, plan: str, took_ms: Mapping[str, float]
+    serving: Serving,
+    points: Iterable[models.ScoredPoint],
+    *,
+    plan: str,
+    took_ms: Mapping[str, float],
+    confidence: Confidence = UNKNOWN,
 ) -> dict[str, Any]:
     """The answer to everything that finds products."""
-    results = [scored(point) for point in points]
+    results = [scored(point, confidence) for point in points]
     return {
         "success": True,
         "ranking": [result["id"] for result in results],

@@ -11,6 +11,7 @@ import redis.asyncio
 from fastapi import Depends, Request
 from qdrant_client import AsyncQdrantClient
 
+from search_api.confidence import Confidences
 from search_api.jobs_gateway import JobsGateway
 from search_api.match_counts import MatchCounts
 from search_api.pictures import Pictures
@@ -45,6 +46,7 @@ class Context:
     embedder: AsyncEmbedderClient
     jobs: JobsGateway
     releases: ReleaseStore
+    confidences: Confidences
     overlay: Overlay
     products: Products
     pictures: Pictures
@@ -85,6 +87,7 @@ def build_context(settings: Settings) -> Context:
     overlay = Overlay(settings.uploads_dir)
     products = Products(store)
     connection = open_async_redis(settings.redis_url)
+    releases = ReleaseStore(settings.releases_url, cache_dir=settings.releases_cache_dir)
     return Context(
         settings=settings,
         lifecycle=Lifecycle(),
@@ -92,7 +95,8 @@ def build_context(settings: Settings) -> Context:
         retrieval=retrieval,
         embedder=AsyncEmbedderClient(settings.embedder_url),
         jobs=JobsGateway(connection, settings),
-        releases=ReleaseStore(settings.releases_url, cache_dir=settings.releases_cache_dir),
+        releases=releases,
+        confidences=Confidences(releases),
         overlay=overlay,
         products=products,
         pictures=Pictures(products, overlay, settings),

@@ -54,7 +54,23 @@ class ListOptions(Target):
     )
 
 
-class SearchOptions(ListOptions):
+class MatchOptions(ListOptions):
+    """The options of a search whose scores are likenesses to one picture."""
+
+    min_confidence: float | None = Field(
+        default=None,
+        ge=0.0,
+        le=1.0,
+        allow_inf_nan=False,
+        alias="minConfidence",
+        description=(
+            "Leave out products that are less likely of the query's kind, by the release's calibration; with 0.5 a "
+            "picture of no garment finds nothing"
+        ),
+    )
+
+
+class SearchOptions(MatchOptions):
     """The options of a search by picture."""
 
     expand: int = Field(

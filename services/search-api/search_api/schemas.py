@@ -38,6 +38,10 @@ class ScoredProduct(ProductOut):
     """A found product."""
 
     score: float = Field(description="Cosine similarity to the query, 1 at most")
+    confidence: float | None = Field(
+        default=None,
+        description="How likely it is of the query's kind, 0 to 1; absent where the release is not calibrated",
+    )
 
 
 class TookMs(BaseModel):

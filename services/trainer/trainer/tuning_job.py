@@ -6,27 +6,34 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from safetensors import safe_open
 
 from trainer.control import JobControl
-from trainer.evaluation.contest import make_contest
+from trainer.evaluation.calibrating import calibrate, matched_pairs
+from trainer.evaluation.contest import Labels, make_contest
 from trainer.evaluation.features import FeatureStore
 from trainer.evaluation.tuning import OBJECTIVE, Tuning, tune
 from trainer.reading import read_allowed_catalog
 from trainer.reports.tuning import write_tuning
 from trainer.settings import Settings
 from trainer.training.checkpoint import writing
+from trainer.training.examples import Examples
 from vitrine.errors import EvaluationImpossible
+from vitrine.evaluation import Vectors
 from vitrine.evaluation.plan import parse_plan
 from vitrine.jobs import JobRecord
-from vitrine.releases import CLASSIFIER_FILE, WEIGHTS_FILE, ReleaseStore
+from vitrine.releases import CLASSIFIER_FILE, WEIGHTS_FILE, Calibration, FittedOn, ReleaseStore
 from vitrine.vision.backbones import Loaded, restore_backbone
 from vitrine.vision.making import Training, fitted_on, make_release
 from vitrine.vision.network import choose_device
+from vitrine.vision.projection import project
+
+_CALIBRATION_QUERIES: Final = 2000
 
 
 class TuneJob:
@@ -70,7 +77,8 @@ class TuneJob:
         control.phase("publishing")
         ids = [parts.products[row].id for row in train]
         with writing(self._settings.work_dir):
-            release_id = self._publish(tuning, fitted_on(catalog.dataset, ids, part="train", seed=params["seed"]))
+            trained_on = fitted_on(catalog.dataset, ids, part="train", seed=params["seed"])
+            release_id = self._publish(tuning, trained_on, self._calibrated(tuning, features, labels, parts))
         kept = tuning.chosen
         return {
             "release_id": release_id,
@@ -85,7 +93,23 @@ class TuneJob:
             "seconds": round(time.monotonic() - started_s, 1),
         }
 
-    def _publish(self, tuning: Tuning, trained_on: Any) -> str:
+    def _calibrated(self, tuning: Tuning, features: Vectors, labels: Labels, parts: Examples) -> Calibration | None:
+        """What scores say, unless the network was trained on the validation part, which it then knows by heart."""
+        manifest = self._store.manifest(self._params["release_id"])
+        if _knows_validation(manifest.recipe):
+            return None
+        vectors = project(tuning.fit().arrays, np.asarray(features))
+        pairs = matched_pairs(
+            vectors,
+            labels.kind,
+            parts.rows("validation"),
+            parts.rows("train", "validation"),
+            most=_CALIBRATION_QUERIES,
+            seed=self._params["seed"],
+        )
+        return calibrate(pairs, attribute=self._params["data"]["label"])
+
+    def _publish(self, tuning: Tuning, trained_on: FittedOn, calibration: Calibration | None) -> str:
         params, parent = self._params, self._params["release_id"]
         manifest, folder = self._store.manifest(parent), self._store.local_folder(parent)
         weights, classifier = folder / WEIGHTS_FILE, folder / CLASSIFIER_FILE
@@ -122,8 +146,18 @@ class TuneJob:
                     classifier=classifier if manifest.classifier_sha256 is not None else None,
                     folder=Path(made),
                     half=_is_half(weights),
+                    calibration=calibration,
                 ),
             )
+
+
+def _knows_validation(recipe: Mapping[str, Any] | None) -> bool:
+    """Whether the training, or the one that a tuning went on from, had the validation part among its pictures."""
+    while recipe is not None:
+        if "validation" in (recipe.get("data") or {}).get("train_on", ()):
+            return True
+        recipe = recipe.get("trained_by")
+    return False
 
 
 def _is_half(weights: Path) -> bool:

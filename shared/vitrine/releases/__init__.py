@@ -2,6 +2,7 @@
 
 from vitrine.releases.manifest import (
     Architecture,
+    Calibration,
     FittedOn,
     Manifest,
     Preprocessing,
@@ -20,6 +21,7 @@ from vitrine.releases.store import (
 
 __all__ = [
     "Architecture",
+    "Calibration",
     "FittedOn",
     "Manifest",
     "Preprocessing",

@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from vitrine.errors import ReleaseCorrupt
+from vitrine.evaluation.calibration import Curve
 from vitrine.products import check_model_name
 
 SCHEMA_VERSION: Final = 1
@@ -130,10 +131,24 @@ class ProjectionSpec(_Frozen):
     fitted_on: FittedOn
 
 
+class Calibration(_Frozen):
+    """How likely a match of a score is right: a rising curve through knots, straight between them."""
+
+    attribute: str = Field(description="What makes a match right: that it equals the query in this")
+    scores: tuple[float, ...] = Field(min_length=2, description="Cosines, ascending")
+    probabilities: tuple[float, ...] = Field(min_length=2, description="How likely a match of that cosine is right")
+    pairs: int = Field(ge=1, description="Matches of validation queries that it was fitted on")
+
+    @model_validator(mode="after")
+    def _rises(self) -> Self:
+        Curve.of(self.scores, self.probabilities)
+        return self
+
+
 class Manifest(_Frozen):
     """Everything about a release. Its canonical JSON is hashed into the release's id."""
 
-    GROWN = frozenset({"classifier_sha256"})
+    GROWN = frozenset({"classifier_sha256", "calibration"})
 
     schema_version: Literal[1] = SCHEMA_VERSION
     model: str
@@ -145,6 +160,7 @@ class Manifest(_Frozen):
     classifier_sha256: Sha256 | None = Field(
         default=None, description="Of its classifier.safetensors, where it has one"
     )
+    calibration: Calibration | None = Field(default=None, description="What its scores say, where that was measured")
     recipe: dict[str, Any] | None = Field(default=None, description="How it was trained, where it was")
     metrics: dict[str, float] = {}
     parent: str | None = Field(default=None, description="The release it was trained from")

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from vitrine.releases import (
     PROJECTION_FILE,
     WEIGHTS_FILE,
+    Calibration,
     FittedOn,
     Manifest,
     Preprocessing,
@@ -45,6 +46,7 @@ class Training:
     classifier: Path | None
     folder: Path | None
     half: bool = False
+    calibration: Calibration | None = None
 
 
 def make_release(
@@ -93,6 +95,7 @@ def make_release(
                 "labels": training.labels,
                 "metrics": training.metrics,
                 "parent": training.parent,
+                "calibration": training.calibration,
                 "classifier_sha256": None if classifier is None else file_sha256(classifier),
             }
         )

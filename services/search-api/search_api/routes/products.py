@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from search_api.answers import JsonAnswer, product, search_answer
 from search_api.context import Ctx
-from search_api.options import ListOptions, split_options
+from search_api.options import MatchOptions, split_options
 from search_api.retrieval import Wanted
 from search_api.routes.documents import FILTER_PARAMETER, READ_ERRORS, SEARCH_ERRORS, query_parameters
 from search_api.schemas import ProductAnswer, SearchAnswer
@@ -42,18 +42,20 @@ async def get_product(context: Ctx, product_id: ProductId, dataset: Dataset = No
     description="The product itself is left out of the answer.",
     response_model=SearchAnswer,
     responses=problem_responses(*SEARCH_ERRORS, ProductNotFound),
-    openapi_extra={"parameters": [*query_parameters(ListOptions), FILTER_PARAMETER]},
+    openapi_extra={"parameters": [*query_parameters(MatchOptions), FILTER_PARAMETER]},
 )
 async def similar(request: Request, context: Ctx, product_id: ProductId) -> Response:
     started_s = time.perf_counter()
-    options, filters = split_options(request.query_params.multi_items(), ListOptions)
+    options, filters = split_options(request.query_params.multi_items(), MatchOptions)
 
     async def in_serving(serving: Serving) -> Response:
         prepared = await context.retrieval.prepare(serving, filters, group_by=options.group_by)
+        confidence = await context.confidences.of(serving.release_id, min_confidence=options.min_confidence)
         plan = await context.retrieval.plan(prepared)
         [point] = await context.products.point_ids(serving, [product_id])
         searching_started_s = time.perf_counter()
-        wanted = Wanted(options.top_k, options.min_score, options.group_by)
+        least = confidence.min_score(options.min_score, options.min_confidence)
+        wanted = Wanted(options.top_k, least, options.group_by)
         points = await context.retrieval.nearest(prepared, point, wanted, plan=plan)
         found_s = time.perf_counter()
         took_ms = {
@@ -62,6 +64,6 @@ async def similar(request: Request, context: Ctx, product_id: ProductId) -> Resp
             "search": (found_s - searching_started_s) * 1e3,
             "total": (found_s - started_s) * 1e3,
         }
-        return JsonAnswer(search_answer(serving, points, plan=plan, took_ms=took_ms))
+        return JsonAnswer(search_answer(serving, points, plan=plan, took_ms=took_ms, confidence=confidence))
 
     return await context.retrieval.in_serving(options, in_serving)

@@ -73,6 +73,9 @@ async def _search_in(
     context: Context, serving: Serving, picture: bytes, *, options: SearchOptions, filters: Pairs, started_s: float
 ) -> Response:
     prepared = await context.retrieval.prepare(serving, filters, group_by=options.group_by)
+    confidence = await context.confidences.of(
+        serving.release_id, min_confidence=options.min_confidence, expand=options.expand
+    )
     embedding_started_s = time.perf_counter()
     deadline_s = context.settings.request_timeout_s - (embedding_started_s - started_s)
     # The plan needs the filter alone, so it is made while the embedder works.
@@ -81,7 +84,8 @@ async def _search_in(
         context.retrieval.plan(prepared),
     )
     searching_started_s = time.perf_counter()
-    wanted = Wanted(options.top_k, options.min_score, options.group_by)
+    least = confidence.min_score(options.min_score, options.min_confidence)
+    wanted = Wanted(options.top_k, least, options.group_by)
     points = await context.retrieval.nearest(
         prepared, embedding.vector.tolist(), wanted, plan=plan, expand=options.expand
     )
@@ -93,4 +97,4 @@ async def _search_in(
         "search": (found_s - searching_started_s) * 1e3,
         "total": (found_s - started_s) * 1e3,
     }
-    return JsonAnswer(search_answer(serving, points, plan=plan, took_ms=took_ms))
+    return JsonAnswer(search_answer(serving, points, plan=plan, took_ms=took_ms, confidence=confidence))

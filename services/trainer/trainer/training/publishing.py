@@ -18,6 +18,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
+from trainer.evaluation.calibrating import calibrate, error_of, matched_pairs
 from trainer.reports.history import EpochRecord
 from trainer.reports.report import Queries, write_report
 from trainer.training.evaluating import evaluate
@@ -30,11 +31,12 @@ from vitrine.catalogs.roots import read_picture
 from vitrine.evaluation import Vectors
 from vitrine.images import decode_image
 from vitrine.recipes import Recipe
-from vitrine.releases import CLASSIFIER_FILE, ReleaseStore
+from vitrine.releases import CLASSIFIER_FILE, Calibration, ReleaseStore
 from vitrine.vision.making import Training, fitted_on, make_release
 from vitrine.vision.projection import project
 
 _TEST_QUERIES = 600
+_CALIBRATION_QUERIES = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,9 @@ def publish_trained(trained: Trained, store: ReleaseStore) -> tuple[str, dict[st
     with tempfile.TemporaryDirectory(prefix="vitrine-training-") as made:
         reports = Path(made, "training")
         reports.mkdir()
-        metrics = _evaluated(trained, reports)
+        vectors = project(choice.fit.arrays, trained.features)
+        metrics = _evaluated(trained, vectors, reports)
+        calibration = _calibrated(trained, vectors, metrics)
         _write_json(reports / "recipe.json", recipe.as_json())
         _write_json(reports / "parts.json", _parts(examples))
         _write_json(reports / "projections.json", [tried.as_json() for tried in choice.tried])
@@ -89,12 +93,13 @@ def publish_trained(trained: Trained, store: ReleaseStore) -> tuple[str, dict[st
                 classifier=classifier,
                 folder=reports,
                 half=recipe.model.half,
+                calibration=calibration,
             ),
         )
     return release_id, metrics
 
 
-def _evaluated(trained: Trained, reports: Path) -> dict[str, float]:
+def _evaluated(trained: Trained, vectors: Vectors, reports: Path) -> dict[str, float]:
     examples, choice = trained.examples, trained.choice
     metrics = {
         "validation_precision_at_15": round(choice.kept.precision_at_15, 4),
@@ -104,7 +109,6 @@ def _evaluated(trained: Trained, reports: Path) -> dict[str, float]:
     truth, predicted = _predictions(trained, test)
     queries = None
     if len(test):
-        vectors = project(choice.fit.arrays, trained.features)
         found = evaluate(vectors, trained.relevance, test, queries=_TEST_QUERIES)
         metrics |= found.metrics
         queries = Queries(
@@ -128,6 +132,25 @@ def _evaluated(trained: Trained, reports: Path) -> dict[str, float]:
         queries=queries,
     )
     return metrics
+
+
+def _calibrated(trained: Trained, vectors: Vectors, metrics: dict[str, float]) -> Calibration | None:
+    """How likely a match is of its query's class, by what validation queries find, and in `metrics` how far that is
+    off on test queries. A validation part that was trained on says nothing.
+    """
+    recipe, examples = trained.recipe, trained.examples
+    validation, test = examples.rows("validation"), examples.rows("test")
+    if "validation" in recipe.data.train_on or not len(validation):
+        return None
+    kinds, seed = trained.classes.codes, recipe.seed
+    searched = examples.rows("train", "validation")
+    pairs = matched_pairs(vectors, kinds, validation, searched, most=_CALIBRATION_QUERIES, seed=seed)
+    calibration = calibrate(pairs, attribute=recipe.data.label)
+    if calibration is not None and len(test):
+        every = np.arange(len(examples), dtype=np.int64)
+        held_out = matched_pairs(vectors, kinds, test, every, most=_CALIBRATION_QUERIES, seed=seed)
+        metrics["test_calibration_error"] = round(error_of(calibration, held_out), 4)
+    return calibration
 
 
 def _predictions(trained: Trained, test: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:

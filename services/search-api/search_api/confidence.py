@@ -1,0 +1,74 @@
+"""How likely a match is right, by the calibration that its release carries; and the score from which on matches are
+likely enough, so that Qdrant leaves out the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Final
+
+from search_api.cache import ExpiringCache
+from vitrine.errors import ParameterInvalid, ReleaseCorrupt, ReleaseNotFound
+from vitrine.evaluation.calibration import Curve
+from vitrine.releases import ReleaseStore
+
+# A release never changes, so its curve is good for as long as it is asked for; the age bounds what is kept of others.
+_TTL_S: Final = 3600.0
+_MOST_RELEASES: Final = 256
+# Above every cosine: what nothing reaches.
+_UNREACHABLE: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Confidence:
+    """What one search says of its matches. Without a curve it says nothing."""
+
+    curve: Curve | None = None
+
+    def of(self, score: float) -> float | None:
+        """0 to 1."""
+        return None if self.curve is None else round(float(self.curve.confidence(score)), 4)
+
+    def min_score(self, min_score: float | None, min_confidence: float | None) -> float | None:
+        """The stricter of the two bounds, as a score."""
+        if self.curve is None or min_confidence is None:
+            return min_score
+        needed = self.curve.least_score(min_confidence)
+        bound = _UNREACHABLE if needed is None else needed
+        return bound if min_score is None else max(bound, min_score)
+
+
+UNKNOWN: Final = Confidence()
+
+
+class Confidences:
+    """The curves of releases, each read once."""
+
+    def __init__(self, releases: ReleaseStore) -> None:
+        self._releases = releases
+        self._curves: ExpiringCache[str, Curve | None] = ExpiringCache(ttl_s=_TTL_S, max_entries=_MOST_RELEASES)
+
+    async def of(self, release_id: str, *, min_confidence: float | None, expand: int = 0) -> Confidence:
+        """What searches in a release's vectors say. A release whose files are gone, or that was never calibrated, says
+        nothing, and neither does the score of an expanded query, which the curve was not made for.
+
+        Raises ParameterInvalid where `min_confidence` is asked for all the same.
+        """
+        curve = None if expand else await self._curves.get(release_id, lambda: self._load(release_id))
+        if curve is None and min_confidence is not None:
+            why = (
+                "an expanded query is not calibrated: leave out 'expand'"
+                if expand
+                else f"the release {release_id!r} is not calibrated: make one that is (POST /api/jobs/tune)"
+            )
+            raise ParameterInvalid(f"'minConfidence' cannot be honoured, since {why}")
+        return Confidence(curve)
+
+    async def _load(self, release_id: str) -> Curve | None:
+        try:
+            manifest = await asyncio.to_thread(self._releases.manifest, release_id)
+        except (ReleaseNotFound, ReleaseCorrupt):
+            return None
+        found = manifest.calibration
+        return None if found is None else Curve.of(found.scores, found.probabilities)

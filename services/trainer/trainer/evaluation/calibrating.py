@@ -1,0 +1,86 @@
+"""A release's calibration: from what validation queries found, how likely a match of a score is of the query's kind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from trainer.evaluation.tuning import Codes
+from trainer.training.sampling import generator
+from vitrine.evaluation import Flags, Rows, Vectors, equal_labels, top_k
+from vitrine.evaluation.calibration import Curve, Shares, calibration_error
+from vitrine.releases import Calibration
+
+K: Final = 15
+_QUERY_SEED: Final = 603
+_LEAST_PAIRS: Final = 200
+_MOST_KNOTS: Final = 48
+_STEP: Final = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Matches: their scores (N,) and whether each is of its query's kind (N,)."""
+
+    scores: Shares
+    right: Flags
+
+
+def matched_pairs(vectors: Vectors, kinds: Codes, queries: Rows, gallery: Rows, *, most: int, seed: int) -> Pairs:
+    """The first 15 matches in `gallery` of up to `most` of `queries`, both rows of `vectors` (N, D) of length 1."""
+    chosen = generator(_QUERY_SEED, seed).permutation(queries)[:most]
+    place = np.full(len(vectors), -1, dtype=np.int64)
+    place[gallery] = np.arange(len(gallery))
+    rows, scores = top_k(vectors[chosen], vectors[gallery], K, place[chosen])
+    found = rows >= 0
+    relevant = equal_labels(kinds[chosen, None], kinds[gallery, None])(slice(0, len(chosen)))
+    right = np.take_along_axis(relevant, np.maximum(rows, 0), axis=1)
+    return Pairs(scores[found].astype(np.float64), right[found])
+
+
+def calibrate(pairs: Pairs, *, attribute: str) -> Calibration | None:
+    """The calibration by isotonic regression (Zadrozny and Elkan, "Transforming Classifier Scores into Accurate
+    Multiclass Probability Estimates", KDD 2002), or None where there are too few matches or all are alike. From the
+    lowest score seen it falls to 0 at a score of 0, so that what is less like than anything seen is less likely right.
+    """
+    if len(pairs.scores) < _LEAST_PAIRS or pairs.scores.min() == pairs.scores.max():
+        return None
+    from sklearn.isotonic import IsotonicRegression  # takes seconds to import, and only publishing needs it
+
+    fitted = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(pairs.scores, pairs.right)
+    low, high = float(pairs.scores.min()), float(pairs.scores.max())
+    # Between quantiles the curve is drawn straight, which also smooths the steps of the regression.
+    scores = np.unique(np.quantile(pairs.scores, np.linspace(0, 1, _MOST_KNOTS)))
+    probabilities = _averaged(fitted.predict(np.sort(pairs.scores)), np.sort(pairs.scores), scores)
+    if low > _STEP:
+        scores, probabilities = np.concatenate([[0.0], scores]), np.concatenate([[0.0], probabilities])
+    if high < 1.0:
+        scores, probabilities = np.append(scores, 1.0), np.append(probabilities, probabilities[-1])
+    places = [round(float(score), 6) for score in scores]
+    shares = [round(float(share), 6) for share in np.maximum.accumulate(probabilities)]
+    kept = [at for at in range(len(places)) if not at or places[at] > places[at - 1]]
+    curve = Curve.of([places[at] for at in kept], [shares[at] for at in kept])
+    return Calibration(
+        attribute=attribute,
+        scores=tuple(curve.scores.tolist()),
+        probabilities=tuple(curve.probabilities.tolist()),
+        pairs=len(pairs.scores),
+    )
+
+
+def error_of(calibration: Calibration, pairs: Pairs) -> float:
+    """The expected calibration error on other matches."""
+    curve = Curve.of(calibration.scores, calibration.probabilities)
+    return calibration_error(curve.confidence(pairs.scores), pairs.right)
+
+
+def _averaged(fitted: Shares, at: Shares, knots: Shares) -> Shares:
+    """The mean of the fitted steps around each knot, halfway to its neighbours."""
+    edges = np.concatenate([[-np.inf], (knots[1:] + knots[:-1]) / 2, [np.inf]])
+    place = np.searchsorted(edges, at, side="right") - 1
+    sums = np.bincount(place, weights=fitted, minlength=len(knots))
+    counts = np.bincount(place, minlength=len(knots))
+    means: Shares = sums / np.maximum(counts, 1)
+    return means

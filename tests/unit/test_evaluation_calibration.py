@@ -1,0 +1,99 @@
+"""Calibration: the curve, its inverse, how good it is, and its fitting on matches whose truth is known."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from trainer.evaluation.calibrating import Pairs, calibrate, error_of, matched_pairs
+from vitrine.evaluation.calibration import Curve, calibration_error, reliability
+from vitrine.evaluation.expansion import unit
+from vitrine.releases import Calibration
+
+CURVE = Curve.of([0.0, 0.5, 0.8, 1.0], [0.0, 0.1, 0.1, 0.9])
+
+
+@given(st.floats(-1, 1), st.floats(-1, 1))
+def test_a_higher_score_is_never_less_likely_right(one: float, other: float) -> None:
+    low, high = CURVE.confidence([min(one, other), max(one, other)])
+    assert 0 <= low <= high <= 1
+
+
+@given(st.floats(0.001, 0.9))
+def test_the_least_score_is_where_the_confidence_is_reached(confidence: float) -> None:
+    least = CURVE.least_score(confidence)
+    assert least is not None
+    assert CURVE.confidence(least) == pytest.approx(confidence, abs=1e-9) or CURVE.confidence(least) >= confidence
+    assert CURVE.confidence(least - 1e-3) < confidence
+
+
+def test_a_confidence_that_no_score_or_every_score_has_is_told_apart() -> None:
+    assert CURVE.least_score(0.95) is None
+    assert CURVE.least_score(0.0) == -1.0
+
+
+@pytest.mark.parametrize(
+    ("scores", "probabilities"),
+    [([0.0], [0.0]), ([0.0, 0.0], [0.0, 1.0]), ([0.0, 1.0], [0.5, 0.4]), ([0.0, 1.0], [0.0, 1.1]), ([0, 1], [0.1])],
+)
+def test_knots_that_do_not_rise_are_no_calibration(scores: list[float], probabilities: list[float]) -> None:
+    with pytest.raises(ValueError, match="calibration"):
+        Curve.of(scores, probabilities)
+    with pytest.raises(ValidationError):
+        Calibration(attribute="kind", scores=tuple(scores), probabilities=tuple(probabilities), pairs=9)
+
+
+def test_the_error_is_the_mean_distance_of_confidence_and_truth_over_the_bins() -> None:
+    confidence = np.array([0.05, 0.05, 0.55, 0.55, 0.55, 0.55])
+    right = np.array([False, False, True, True, True, False])
+    found = reliability(confidence, right, bins=10)
+    assert [(one.count, one.right) for one in found] == [(2, 0.0), (4, 0.75)]
+    assert calibration_error(confidence, right, bins=10) == pytest.approx((2 * 0.05 + 4 * 0.2) / 6)
+    assert calibration_error(np.array([1.0]), np.array([True])) == 0.0
+    assert math.isnan(calibration_error(np.empty(0), np.empty(0, dtype=np.bool_)))
+
+
+def matches(count: int, seed: int) -> Pairs:
+    chance = np.random.default_rng(seed)
+    scores = chance.beta(8, 2, count)
+    return Pairs(scores, chance.random(count) < 1 / (1 + np.exp(-12 * (scores - 0.75))))
+
+
+def test_a_calibration_fitted_on_some_matches_holds_for_others() -> None:
+    calibration = calibrate(matches(30_000, seed=0), attribute="articleType")
+    assert calibration is not None
+    assert len(calibration.scores) <= 50
+    assert error_of(calibration, matches(10_000, seed=1)) < 0.02
+    curve = Curve.of(calibration.scores, calibration.probabilities)
+    for score in (0.5, 0.7, 0.8, 0.95):
+        assert curve.confidence(score) == pytest.approx(1 / (1 + np.exp(-12 * (score - 0.75))), abs=0.05)
+    assert curve.confidence(0.0) == 0.0, "what is less like than anything seen is less likely right"
+
+
+def test_too_few_matches_or_equal_ones_make_none() -> None:
+    assert calibrate(matches(50, seed=0), attribute="kind") is None
+    assert calibrate(Pairs(np.full(500, 0.5), np.ones(500, dtype=np.bool_)), attribute="kind") is None
+    all_right = calibrate(Pairs(np.linspace(0.5, 0.9, 500), np.ones(500, dtype=np.bool_)), attribute="kind")
+    assert all_right is not None
+    assert all_right.probabilities[-1] == 1.0
+
+
+def test_matched_pairs_are_the_first_fifteen_of_each_query_but_itself() -> None:
+    chance = np.random.default_rng(3)
+    vectors = unit(chance.normal(size=(60, 6)).astype(np.float32))
+    kinds = chance.integers(0, 3, 60)
+    queries, gallery = np.arange(50, 60), np.arange(10, 60)
+    pairs = matched_pairs(vectors, kinds, queries, gallery, most=100, seed=0)
+    assert len(pairs.scores) == 10 * 15
+    assert pairs.scores.max() < 0.999
+    expected = []
+    for query in queries:
+        others = [row for row in gallery if row != query]
+        ranked = sorted(others, key=lambda row: -float(vectors[row] @ vectors[query]))[:15]
+        expected += [bool(kinds[row] == kinds[query]) for row in ranked]
+    assert sorted(pairs.right.tolist()) == sorted(expected)
