@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -143,3 +144,12 @@ def assignments(option: str, pairs: Sequence[str]) -> list[tuple[str, str]]:
         if not name or not equals:
             raise UsageInvalid(f"{option} takes NAME=VALUE, not {pair!r}")
     return [(name, value) for name, _, value in split]
+
+
+def option_value(text: str) -> str | int | float | bool:
+    """`true`, `3` and `0.5` as what they look like, anything else as text."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return value if isinstance(value, str | int | float | bool) else text

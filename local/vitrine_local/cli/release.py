@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +17,7 @@ from vitrine_local.cli.options import (
     add_target,
     assignments,
     catalog_root,
+    option_value,
     reader_of,
     target_of,
     weights_path,
@@ -25,8 +25,6 @@ from vitrine_local.cli.options import (
 )
 from vitrine_local.cli.screen import Column, Screen
 from vitrine_local.errors import CommandFailed
-
-OptionValue = str | int | float | bool
 
 
 def add_to(commands: Commands) -> None:
@@ -92,7 +90,7 @@ def run_create(arguments: argparse.Namespace, screen: Screen) -> int:
         "root": catalog_root(target, arguments.root),
         "model": arguments.model,
         "weights": weights_path(target, arguments.weights),
-        "options": {name: _option_value(value) for name, value in assignments("--option", arguments.option)},
+        "options": {name: option_value(value) for name, value in assignments("--option", arguments.option)},
         "components": arguments.components,
         "whiten": not arguments.no_whiten,
         "seed": arguments.seed,
@@ -177,12 +175,3 @@ def _find(releases: list[Json], release_id: str) -> Json:
 def _collection(collection: Mapping[str, Any]) -> str:
     state = "serving" if collection["serving"] else collection["state"]
     return f"{collection['dataset']} ({collection['products']:,} products, {state})"
-
-
-def _option_value(text: str) -> OptionValue:
-    """`true`, `3` and `0.5` as what they look like, anything else as text."""
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return text
-    return value if isinstance(value, str | int | float | bool) else text

@@ -26,6 +26,7 @@ from vitrine.errors import (
 )
 from vitrine.evaluation import Metric
 from vitrine.evaluation.plan import EvaluationPlan
+from vitrine.experiments import Experiment, WeightsChoice
 from vitrine.products import check_dataset_name, check_model_name
 from vitrine.recipes import DataRecipe, Recipe
 from vitrine.releases import ReleaseStore
@@ -195,6 +196,22 @@ class EvaluateRequest(CatalogRequest):
     title: str = Field(default="Evaluation", min_length=1, max_length=200, description="What the report is called")
 
 
+class ExperimentRequest(BaseModel):
+    """Start an experiment. Sources that are not named, and networks whose weights are not given, are left out of it,
+    and named in its report.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    experiment: Experiment = Field(description="What is made and measured; the same fields as an experiment file")
+    catalogue: CatalogRequest = Field(description="The catalogue that is searched")
+    deepfashion: CatalogRequest | None = Field(
+        default=None, description="DeepFashion, or photographs of the same kinds in its place"
+    )
+    weights: dict[str, WeightsChoice] = Field(default={}, max_length=40, description="Weights by network")
+    download: bool = Field(default=False, description="Whether weights that are not given may be downloaded")
+
+
 async def index_params(body: IndexRequest, *, settings: Settings, releases: ReleaseStore) -> dict[str, Any]:
     """The parameters of an indexing job.
 
@@ -304,6 +321,23 @@ async def evaluate_params(body: EvaluateRequest, *, settings: Settings, releases
         "plan": plan.model_dump(mode="json"),
         "queries": asked,
         "title": body.title,
+    }
+
+
+async def experiment_params(body: ExperimentRequest, *, settings: Settings) -> dict[str, Any]:
+    """The parameters of an experiment. Raises as `index_params` does, and WeightsUnusable."""
+    catalogs = {}
+    for source, catalog in (("catalogue", body.catalogue), ("deepfashion", body.deepfashion)):
+        if catalog is not None:
+            catalogs[source] = {**await _catalog_params(catalog, settings), "limit": catalog.limit}
+    for model, chosen in body.weights.items():
+        check_model_name(model.removeprefix("timm:"))
+        _checked_weights(chosen.weights)
+    return {
+        "experiment": body.experiment.model_dump(mode="json"),
+        "catalogs": catalogs,
+        "weights": {model: chosen.model_dump(mode="json") for model, chosen in body.weights.items()},
+        "download": body.download,
     }
 
 

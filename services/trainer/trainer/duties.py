@@ -17,7 +17,14 @@ class TrainerDuties:
 
     @property
     def kinds(self) -> Collection[JobKind]:
-        return (JobKind.PROJECT, JobKind.TRAIN, JobKind.ADAPT, JobKind.TUNE, JobKind.EVALUATE)
+        return (
+            JobKind.PROJECT,
+            JobKind.TRAIN,
+            JobKind.ADAPT,
+            JobKind.TUNE,
+            JobKind.EVALUATE,
+            JobKind.EXPERIMENT,
+        )
 
     def due(self, record: JobRecord, held: frozenset[str]) -> list[Message]:
         message = first_message(record)

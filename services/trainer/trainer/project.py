@@ -63,7 +63,9 @@ class ProjectJob:
         features, ids = self._extract(sample, network, Preprocessor(options.preprocessing))
         extracted_s = time.monotonic() - extracting_s
         self._control.phase("fitting the projection")
-        release_id, variance = self._release(entry.name, backbone, features, ids, options.preprocessing)
+        release_id, variance = self._release(
+            params.get("name") or entry.name, backbone, features, ids, options.preprocessing
+        )
         self._checkpoints.remove()
         return {
             "release_id": release_id,

@@ -73,6 +73,13 @@ def evaluate(task: Any, job_id: str) -> None:
         run_job(_parts(), job_id, Task.EVALUATE, _evaluate)
 
 
+@shared_task(bind=True, name=Task.EXPERIMENT.value)  # type: ignore[untyped-decorator]
+def experiment(task: Any, job_id: str) -> None:
+    """Make and measure the releases of an experiment and write its report."""
+    with task_context(task, job_id=job_id):
+        run_job(_parts(), job_id, Task.EXPERIMENT, _experiment)
+
+
 # Torch comes with these imports: the worker's parent process, which runs no job, does without it.
 
 
@@ -104,6 +111,12 @@ def _evaluate(record: JobRecord, control: JobControl, settings: Settings) -> dic
     from trainer.evaluating_job import EvaluateJob
 
     return EvaluateJob(record, control, settings).run()
+
+
+def _experiment(record: JobRecord, control: JobControl, settings: Settings) -> dict[str, Any]:
+    from trainer.experiment_job import ExperimentJob
+
+    return ExperimentJob(record, control, settings).run()
 
 
 Work = Callable[[JobRecord, JobControl, Settings], dict[str, Any]]

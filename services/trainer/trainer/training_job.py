@@ -22,6 +22,7 @@ class TrainJob:
     def __init__(self, record: JobRecord, control: JobControl, settings: Settings) -> None:
         self._params: dict[str, Any] = record.params
         self._attempt = record.attempt
+        self._id = record.id
         self._settings = settings
         self._control = control
 
@@ -36,7 +37,7 @@ class TrainJob:
         if self._params.get("unlabelled") is not None:
             unlabelled = read_allowed_catalog(self._params["unlabelled"], settings, control)
         store = ReleaseStore(settings.releases_url, cache_dir=settings.releases_cache_dir)
-        folder = settings.work_dir / control.job_id
+        folder = settings.work_dir / self._id
         with writing(settings.work_dir):
             run = TrainingRun(recipe, catalog, store, settings, folder, control, unlabelled)
             result = run.run()

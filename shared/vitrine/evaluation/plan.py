@@ -63,6 +63,7 @@ class EvaluationPlan(_Part):
     )
     part: Literal["test", "validation"] = Field(default="test", description="Where the queries come from")
     queries: int = Field(default=600, ge=1, le=1_000_000, description="Most queries, drawn by the seed")
+    queries_per_kind: int | None = Field(default=None, ge=1, description="Most queries of each class")
     seed: int = Field(default=0, ge=0, le=2**31 - 1, description="Of the split; the same for every release")
     data: DataRecipe = Field(default=DataRecipe(), description="Which products, their split and their relevance")
     graded: tuple[str, ...] = Field(

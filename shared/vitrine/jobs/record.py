@@ -37,6 +37,7 @@ class JobKind(StrEnum):
     ADAPT = "adapt"
     TUNE = "tune"
     EVALUATE = "evaluate"
+    EXPERIMENT = "experiment"
     UPSERT = "upsert"
     DELETE = "delete"
 

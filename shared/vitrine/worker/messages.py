@@ -23,6 +23,7 @@ class Task(StrEnum):
     ADAPT = "trainer.adapt"
     TUNE = "trainer.tune"
     EVALUATE = "trainer.evaluate"
+    EXPERIMENT = "trainer.experiment"
 
 
 class Queue(StrEnum):
@@ -43,6 +44,7 @@ QUEUE_OF: Final[dict[Task, Queue]] = {
     Task.ADAPT: Queue.TRAIN,
     Task.TUNE: Queue.TRAIN,
     Task.EVALUATE: Queue.TRAIN,
+    Task.EXPERIMENT: Queue.TRAIN,
 }
 _FIRST_TASK: Final[dict[JobKind, Task]] = {
     JobKind.INDEX: Task.INDEX_START,
@@ -53,6 +55,7 @@ _FIRST_TASK: Final[dict[JobKind, Task]] = {
     JobKind.ADAPT: Task.ADAPT,
     JobKind.TUNE: Task.TUNE,
     JobKind.EVALUATE: Task.EVALUATE,
+    JobKind.EXPERIMENT: Task.EXPERIMENT,
 }
 
 

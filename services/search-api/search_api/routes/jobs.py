@@ -14,12 +14,14 @@ from search_api.event_stream import stream_of
 from search_api.job_requests import (
     AdaptRequest,
     EvaluateRequest,
+    ExperimentRequest,
     IndexRequest,
     ProjectRequest,
     TrainRequest,
     TuneRequest,
     adapt_params,
     evaluate_params,
+    experiment_params,
     index_params,
     project_params,
     train_params,
@@ -164,6 +166,19 @@ async def start_evaluate(context: Ctx, body: EvaluateRequest, idempotency_key: I
     key = _checked_key(idempotency_key)
     params = await evaluate_params(body, settings=context.settings, releases=context.releases)
     return await _submitted(context, JobKind.EVALUATE, params, key)
+
+
+@router.post(
+    "/api/jobs/experiment",
+    summary="Make the releases of an experiment, measure them and write its report",
+    status_code=202,
+    response_model=JobAnswer,
+    responses={**problem_responses(*_TRAINING_ERRORS), 202: _CREATED},
+)
+async def start_experiment(context: Ctx, body: ExperimentRequest, idempotency_key: IdempotencyKey = None) -> Response:
+    key = _checked_key(idempotency_key)
+    params = await experiment_params(body, settings=context.settings)
+    return await _submitted(context, JobKind.EXPERIMENT, params, key)
 
 
 @router.get(

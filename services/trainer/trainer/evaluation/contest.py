@@ -75,18 +75,35 @@ def make_contest(plan: EvaluationPlan, catalog: Catalog, photographs: Catalog | 
         part = examples.rows(plan.part)
         if not len(part):
             raise EvaluationImpossible(f"the {plan.part} part has no products: give a larger catalogue")
-        asked = np.sort(generator(_QUERY_SEED, plan.seed).permutation(part)[: plan.queries])
+        asked = _drawn(part, labels.kind[part], plan)
         return Contest(gallery, labels, kinds, examples, asked)
     shown = tuple(one for one in photographs.products if combination(one, (label,)) in set(kinds))
     if not shown:
         raise EvaluationImpossible(
             f"no picture of {photographs.dataset!r} has a {label!r} that the catalogue has: there is nothing to ask"
         )
-    chosen = np.sort(generator(_QUERY_SEED, plan.seed).permutation(len(shown))[: plan.queries])
-    kept = tuple(shown[row] for row in chosen)
+    kind_of = {name: code for code, name in enumerate(kinds)}
+    shown_kinds = np.array([kind_of[str(combination(one, (label,)))] for one in shown], dtype=np.int64)
+    kept = tuple(shown[row] for row in _drawn(np.arange(len(shown), dtype=np.int64), shown_kinds, plan))
     outside = names.labels(kept, relevance, plan.graded, plan.within, label)
     nowhere = np.empty(0, dtype=np.int64)
     return Contest(gallery, labels, kinds, examples, nowhere, Pictures(photographs, kept), outside)
+
+
+def _drawn(rows: Rows, kinds: Codes, plan: EvaluationPlan) -> Rows:
+    """The queries among `rows`, drawn by the seed, ascending: so many of each kind at most, and so many in all."""
+    order = generator(_QUERY_SEED, plan.seed).permutation(len(rows))
+    if plan.queries_per_kind is not None:
+        taken: dict[int, int] = {}
+        kept = []
+        for at in order:
+            kind = int(kinds[at])
+            taken[kind] = taken.get(kind, 0) + 1
+            if taken[kind] <= plan.queries_per_kind:
+                kept.append(at)
+        order = np.array(kept, dtype=np.int64)
+    drawn: Rows = np.sort(rows[order[: plan.queries]])
+    return drawn
 
 
 class _Names:

@@ -1,0 +1,1 @@
+"""Experiments: releases made one after the other, evaluations of them, and one report."""

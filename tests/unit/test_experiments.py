@@ -1,0 +1,76 @@
+"""Experiments as data: the six of the repository, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vitrine.errors import ParameterInvalid
+from vitrine.experiments import parse_experiment, read_experiment
+
+FILES = sorted((Path(__file__).parents[2] / "experiments").glob("*.toml"))
+LEAST: dict[str, Any] = {
+    "number": 1,
+    "title": "T",
+    "question": "Q",
+    "releases": [{"name": "one", "make": "project", "model": "resnet50"}],
+    "evaluations": [{"name": "e", "releases": ["one"]}],
+}
+TRAINED = {"name": "two", "make": "train", "start": "one", "recipe": {"kind": "retrain"}}
+
+
+def test_there_are_six_in_order() -> None:
+    assert [read_experiment(path).number for path in FILES] == [1, 2, 3, 4, 5, 6]
+    assert all(path.name.startswith(f"{number}-") for number, path in enumerate(FILES, start=1))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_every_experiment_has_a_stand_in_and_figures_to_be_held_against(path: Path) -> None:
+    experiment = read_experiment(path)
+    assert any(step.model == "mobilenetv2_100" for step in experiment.releases)
+    assert experiment.published
+    for one in experiment.published:
+        assert 0 < one.mean_average_precision < one.precision_at_15 < 1
+
+
+def test_a_recipe_that_is_named_is_put_in_its_place() -> None:
+    content = {**LEAST, "recipes": {"again": TRAINED["recipe"]}, "releases": [*LEAST["releases"], TRAINED]}
+    named = {**content, "releases": [*LEAST["releases"], {**TRAINED, "recipe": "again"}]}
+    assert parse_experiment(named) == parse_experiment({**content, "recipes": {}})
+    sent = parse_experiment(named).model_dump(mode="json")
+    assert parse_experiment(sent) == parse_experiment(named), "what the search API is sent is the same"
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"releases": [{"name": "one", "make": "project"}]}, "starts from a model or from a step"),
+        ({"releases": [{**TRAINED, "name": "one"}]}, "which no step before it makes"),
+        ({"releases": [*LEAST["releases"], *LEAST["releases"]]}, "two releases are called"),
+        ({"releases": [*LEAST["releases"], {**TRAINED, "recipe": {"kind": "dream"}}]}, "kind"),
+        ({"releases": [*LEAST["releases"], {**TRAINED, "recipe": "nowhere"}]}, "nowhere"),
+        ({"releases": [{"name": "one", "make": "tune", "model": "resnet50"}]}, "starts from a step"),
+        ({"evaluations": [{"name": "e", "releases": ["other"]}]}, "no step makes"),
+        ({"evaluations": [{"name": "e", "releases": ["one"], "plan": {"protocol": "kind"}}]}, "protocol"),
+        (
+            {"published": [{"release": "one", "evaluation": "f", "mean_average_precision": 0, "precision_at_15": 0}]},
+            "not here",
+        ),
+        ({"surprise": 1}, "surprise"),
+    ],
+)
+def test_an_experiment_that_cannot_be_run_is_refused_with_what_is_wrong(changes: dict[str, Any], told: str) -> None:
+    with pytest.raises(ParameterInvalid, match=told):
+        parse_experiment({**LEAST, **changes})
+
+
+@pytest.mark.parametrize(("content", "told"), [(None, "cannot be read"), (b"= nothing", "not TOML"), (b"\xff", "read")])
+def test_a_file_that_is_no_experiment_is_told_by_its_name(content: bytes | None, told: str, tmp_path: Path) -> None:
+    path = tmp_path / "experiment.toml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ParameterInvalid, match=told) as refused:
+        read_experiment(path)
+    assert str(path) in refused.value.detail
