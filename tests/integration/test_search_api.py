@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import itertools
 import json
 import uuid
@@ -11,6 +13,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from PIL import Image
 
 from harness.releases import build_tiny_release, picture
 from harness.shop import DATASET, PRODUCTS, Shop
@@ -133,9 +136,16 @@ SURE = "sure"
 CURVE = Calibration(attribute="articleType", scores=(0.0, 0.5, 1.0), probabilities=(0.0, 0.2, 0.9), pairs=1000)
 
 
-def test_a_calibrated_release_says_how_likely_its_matches_are_and_leaves_out_the_unlikely(shop: Shop) -> None:
+@pytest.fixture(scope="module")
+def sure_shop(shop: Shop) -> Shop:
+    """The shop, with a second dataset that a calibrated release serves."""
     release = build_tiny_release(shop.system.releases, name="calibrated", calibration=CURVE)
     shop.system.succeeded(shop.start_index(dataset=SURE, model="calibrated", release_id=release)["id"])
+    return shop
+
+
+def test_a_calibrated_release_says_how_likely_its_matches_are_and_leaves_out_the_unlikely(sure_shop: Shop) -> None:
+    shop = sure_shop
     query = queries(shop)[0]
     results = shop.search(query, topK=100, dataset=SURE)["results"]
     for result in results:
@@ -153,7 +163,8 @@ def test_a_calibrated_release_says_how_likely_its_matches_are_and_leaves_out_the
     assert all(result["confidence"] >= middle - 1e-4 for result in similar["results"])
 
 
-def test_a_confidence_that_nothing_is_known_of_is_refused(shop: Shop) -> None:
+def test_a_confidence_that_nothing_is_known_of_is_refused(sure_shop: Shop) -> None:
+    shop = sure_shop
     query = queries(shop)[0]
     assert "confidence" not in shop.search(query)["results"][0]
     for fields in ({"dataset": DATASET}, {"dataset": SURE, "expand": "3"}):
@@ -161,6 +172,40 @@ def test_a_confidence_that_nothing_is_known_of_is_refused(shop: Shop) -> None:
         answer = shop.api.post("/api/search", files={"image": shop.picture(query)}, data=form)
         assert answer.status_code == 400, answer.text
         assert "calibrated" in answer.json()["detail"]
+
+
+def test_an_explanation_shows_where_a_picture_and_a_product_look_alike(shop: Shop) -> None:
+    query, other = queries(shop)[:2]
+    form = {"dataset": DATASET, "id": other}
+    answer = shop.api.post("/api/explain", files={"image": shop.picture(query)}, data=form)
+    assert answer.status_code == 200, answer.text
+    told = answer.json()
+    found = shop.search(query, topK=PRODUCTS)["results"]
+    assert told["score"] == pytest.approx(next(one["score"] for one in found if one["id"] == int(other)), abs=1e-3)
+    for side in ("query", "product"):
+        heat = np.array(told[side]["heat"])
+        assert heat.shape == (8, 6)
+        assert heat.max() > 0
+        assert heat.min() >= 0
+    with Image.open(io.BytesIO(base64.b64decode(told["picture"].partition(",")[2]))) as picture:
+        assert picture.format == "PNG"
+        assert picture.height == 480
+
+
+def test_an_explanation_that_cannot_be_given_is_refused(shop: Shop) -> None:
+    query = queries(shop)[0]
+
+    def refused(status: int, told: str, data: bytes = b"", **form: Any) -> None:
+        files = {"image": data or shop.picture(query)}
+        answer = shop.api.post("/api/explain", files=files, data={"dataset": DATASET, **form})
+        assert answer.status_code == status, answer.text
+        assert told in answer.json()["detail"]
+
+    refused(404, "no product", id="no-such-product")
+    refused(400, "give one 'id'")
+    refused(400, "give one 'id'", id=[query, query])
+    refused(400, "no filters", id=query, gender="Women")
+    refused(400, "JPEG", data=b"no picture at all", id=query)
 
 
 def test_as_many_products_as_wanted_are_found(shop: Shop) -> None:

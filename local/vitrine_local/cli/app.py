@@ -9,7 +9,20 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 from vitrine.errors import ParameterInvalid, VitrineError
-from vitrine_local.cli import catalog, demo, evaluate, experiment, index, jobs, release, search, status, train, up
+from vitrine_local.cli import (
+    catalog,
+    demo,
+    evaluate,
+    experiment,
+    explain,
+    index,
+    jobs,
+    release,
+    search,
+    status,
+    train,
+    up,
+)
 from vitrine_local.cli.options import Commands
 from vitrine_local.cli.screen import Screen, one_line
 from vitrine_local.errors import EXIT_FAILED, EXIT_USAGE, LocalError
@@ -40,7 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"vitrine {_version()}")
     commands = Commands(parser)
-    for module in (up, demo, status, catalog, release, train, evaluate, experiment, index, search, jobs):
+    for module in (up, demo, status, catalog, release, train, evaluate, experiment, index, search, explain, jobs):
         module.add_to(commands)
     return parser
 

@@ -16,6 +16,7 @@ from search_api.context import Context, build_context
 from search_api.documentation import API_TITLE, DESCRIPTION, TAGS, VERSION, complete_document
 from search_api.routes import (
     documentation,
+    explain,
     facets,
     jobs,
     models,
@@ -65,7 +66,19 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.context = context
-    for module in (search, recommend, products, product_writes, pictures, facets, models, jobs, status, documentation):
+    for module in (
+        search,
+        explain,
+        recommend,
+        products,
+        product_writes,
+        pictures,
+        facets,
+        models,
+        jobs,
+        status,
+        documentation,
+    ):
         app.include_router(module.router)
     app.include_router(health_router(registry=registry, readiness=_readiness(context)))
     install_problem_handlers(app)

@@ -66,6 +66,26 @@ class SearchAnswer(BaseModel):
     tookMs: TookMs  # noqa: N815 - the member's name in the answer
 
 
+class HeatOut(BaseModel):
+    """Where a picture was seen."""
+
+    heat: list[list[float]] = Field(description="By row and column, how much the likeness falls without that part")
+
+
+class ExplainAnswer(BaseModel):
+    """Where a picture and a product look alike."""
+
+    success: Literal[True]
+    id: PublicId
+    dataset: str
+    model: str
+    release: str
+    score: float = Field(description="Cosine similarity of the two")
+    query: HeatOut
+    product: HeatOut
+    picture: str = Field(description="Both pictures with their heat, as a data address of a PNG")
+
+
 class ProductAnswer(BaseModel):
     """One product."""
 

@@ -1,0 +1,110 @@
+"""Why did it match? Parts of a picture are covered, one after the other, and where the likeness falls most, there it
+was seen (occlusion: Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014). It asks
+nothing of a network but vectors, so it works for every release.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageFilter
+
+from vitrine.images import decode_image
+
+Heat = npt.NDArray[np.float64]
+
+ROWS: Final = 8
+COLUMNS: Final = 6
+# A cover is a little wider than two cells, so that what lies on the border of two is covered whole by one.
+_COVER_CELLS: Final = 2.2
+_SHORT_SIDE_PX: Final = 192
+_SHOWN_HEIGHT_PX: Final = 480
+_GAP_PX: Final = 16
+_GLOW: Final = np.array([255.0, 64.0, 32.0])
+_MOST_GLOW: Final = 0.65
+
+
+@dataclass(frozen=True, slots=True)
+class Covered:
+    """A picture, and the files of its copies that each have one part covered, row by row."""
+
+    picture: Image.Image
+    copies: list[bytes]
+
+
+def cover(data: bytes) -> Covered:
+    """Cover the picture part by part with a blur of itself, which has its colours and none of its shapes.
+
+    Raises ImageRejected.
+    """
+    picture = decode_image(data, target_px=_SHORT_SIDE_PX)
+    short = min(picture.size)
+    if short > _SHORT_SIDE_PX:
+        scale = _SHORT_SIDE_PX / short
+        picture = picture.resize((round(picture.width * scale), round(picture.height * scale)), Image.Resampling.BOX)
+    blurred = picture.filter(ImageFilter.GaussianBlur(max(picture.size) / 6))
+    return Covered(picture, [_file(_with_cover(picture, blurred, box)) for box in _boxes(*picture.size)])
+
+
+def heat_of(whole: float, covered: npt.NDArray[np.float64]) -> Heat:
+    """(ROWS, COLUMNS) how much the likeness falls: `whole` less (ROWS * COLUMNS,) `covered`, 0 where it rises."""
+    return np.maximum(0.0, whole - covered).reshape(ROWS, COLUMNS)
+
+
+def drawn(pairs: list[tuple[Image.Image, Heat]]) -> bytes:
+    """The pictures side by side, each glowing where its heat is, as a PNG. Each is scaled by its own greatest heat."""
+    panels = [_glowing(picture, heat) for picture, heat in pairs]
+    width = sum(panel.width for panel in panels) + _GAP_PX * (len(panels) - 1)
+    sheet = Image.new("RGB", (width, _SHOWN_HEIGHT_PX), "white")
+    left = 0
+    for panel in panels:
+        sheet.paste(panel, (left, 0))
+        left += panel.width + _GAP_PX
+    return _file(sheet)
+
+
+def data_address(png: bytes) -> str:
+    """The PNG as an address that holds it."""
+    return "data:image/png;base64," + base64.b64encode(png).decode()
+
+
+def _boxes(width: int, height: int) -> list[tuple[int, int, int, int]]:
+    cell_width, cell_height = width / COLUMNS, height / ROWS
+    reach_x, reach_y = cell_width * _COVER_CELLS / 2, cell_height * _COVER_CELLS / 2
+    boxes = []
+    for row in range(ROWS):
+        for column in range(COLUMNS):
+            x, y = (column + 0.5) * cell_width, (row + 0.5) * cell_height
+            box = (max(0, x - reach_x), max(0, y - reach_y), min(width, x + reach_x), min(height, y + reach_y))
+            left, top, right, bottom = (round(side) for side in box)
+            boxes.append((left, top, max(left + 1, right), max(top + 1, bottom)))
+    return boxes
+
+
+def _with_cover(picture: Image.Image, blurred: Image.Image, box: tuple[int, int, int, int]) -> Image.Image:
+    copy = picture.copy()
+    copy.paste(blurred.crop(box), box[:2])
+    return copy
+
+
+def _glowing(picture: Image.Image, heat: Heat) -> Image.Image:
+    width = max(1, round(picture.width * _SHOWN_HEIGHT_PX / picture.height))
+    shown = np.asarray(picture.resize((width, _SHOWN_HEIGHT_PX), Image.Resampling.BICUBIC), dtype=np.float64)
+    greatest = float(heat.max())
+    levels = (heat / greatest if greatest > 0 else heat).astype(np.float32)
+    smooth = Image.fromarray(levels).resize((width, _SHOWN_HEIGHT_PX), Image.Resampling.BICUBIC)
+    share = np.clip(np.asarray(smooth, dtype=np.float64), 0, 1)[..., None] * _MOST_GLOW
+    grey = shown.mean(axis=2, keepdims=True)  # the glow is easier seen on paler colours
+    mixed = (0.5 * shown + 0.5 * grey) * (1 - share) + _GLOW * share
+    return Image.fromarray(mixed.round().clip(0, 255).astype(np.uint8))
+
+
+def _file(picture: Image.Image) -> bytes:
+    written = io.BytesIO()
+    picture.save(written, "PNG", compress_level=1)
+    return written.getvalue()

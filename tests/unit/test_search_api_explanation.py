@@ -1,0 +1,59 @@
+"""Explanations by covering parts, for a network whose one interest is known."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from search_api.explanation import COLUMNS, ROWS, cover, drawn, heat_of
+from vitrine.errors import ImageRejected
+
+
+def file_of(pixels: np.ndarray) -> bytes:
+    written = io.BytesIO()
+    Image.fromarray(pixels).save(written, "PNG")
+    return written.getvalue()
+
+
+def checked_corner() -> np.ndarray:
+    """White but for a small black and white checkerboard low on the left."""
+    pixels = np.full((160, 120, 3), 255, dtype=np.uint8)
+    down, across = np.mgrid[0:30, 0:30]
+    pixels[115:145, 10:40] = np.where(((down // 5 + across // 5) % 2)[..., None], 0, 255)
+    return pixels
+
+
+def interest(data: bytes) -> float:
+    """What the network sees: how much contrast there is anywhere in the picture."""
+    pixels = np.asarray(Image.open(io.BytesIO(data)), dtype=np.float64).mean(axis=2)
+    return float(np.abs(np.diff(pixels, axis=1)).sum()) / 1e5
+
+
+def test_the_heat_is_where_the_network_looks() -> None:
+    data = file_of(checked_corner())
+    parts = cover(data)
+    assert len(parts.copies) == ROWS * COLUMNS
+    heat = heat_of(interest(data), np.array([interest(copy) for copy in parts.copies]))
+    row, column = np.unravel_index(heat.argmax(), heat.shape)
+    assert row in (5, 6)
+    assert column in (0, 1, 2)
+    assert heat[:3].max() < 0.05 * heat.max(), "covering plain white changes nothing"
+    shown = np.asarray(Image.open(io.BytesIO(drawn([(parts.picture, heat)]))), dtype=np.float64)
+    redness = shown[..., 0] - shown[..., 1]
+    assert redness[345:435, 30:120].mean() > redness[:200].mean() + 20
+
+
+def test_large_pictures_are_shrunk_and_narrow_ones_are_stood() -> None:
+    large = cover(file_of(np.random.default_rng(0).integers(0, 256, (900, 1200, 3), dtype=np.uint8)))
+    assert min(large.picture.size) == 192
+    narrow = cover(file_of(np.zeros((8, 100, 3), dtype=np.uint8)))
+    assert {Image.open(io.BytesIO(copy)).size for copy in narrow.copies} == {(100, 8)}
+    drawn([(narrow.picture, np.zeros((ROWS, COLUMNS)))])
+
+
+def test_a_file_that_is_no_picture_is_refused() -> None:
+    with pytest.raises(ImageRejected):
+        cover(b"nothing")
