@@ -27,8 +27,15 @@ demo: setup ## Index a drawn catalogue, show a search, stay up (ONCE=1: exit aft
 up: setup ## Start every service on this machine (DATA=.vitrine PORT=8000)
 	@$(BIN)/vitrine up --data $(or $(DATA),.vitrine) --port $(or $(PORT),8000)
 
+# Root may install a browser; where there is none the tests that need it say so and skip.
+.PHONY: browser
+browser:
+	@if [ "$$(id -u)" = 0 ] && ! command -v chromedriver >/dev/null && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium chromium-driver >/dev/null \
+	  || echo "Chromium could not be installed: the browser tests will skip" >&2; fi
+
 .PHONY: test
-test: setup ## Run every test, in two processes (ARGS="-k name" to choose)
+test: setup browser ## Run every test, in two processes (ARGS="-k name" to choose)
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: lint

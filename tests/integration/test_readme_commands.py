@@ -112,7 +112,7 @@ def test_every_benchmark_that_it_names_knows_the_options_given(command: str) -> 
 def test_the_commands_work_one_after_the_other(tmp_path: Path) -> None:
     if shutil.which("curl") is None:
         pytest.skip("curl is not installed, and README's calls of the HTTP API use it")
-    for name in (".venv", "recipes"):
+    for name in (".venv", "recipes", "experiments"):
         (tmp_path / name).symlink_to(ROOT / name)
     reader = Reader(tmp_path)
     said = {}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
 from search_api.attributes import changed_attributes, typed_attributes
 from search_api.options import ListOptions, SearchOptions, split_options
-from search_api.retrieval import unit_mean
+from search_api.refinement import mean_of
 from vitrine.collections import FieldType
 from vitrine.errors import ParameterInvalid
 
@@ -85,5 +86,5 @@ def test_there_are_only_so_many_attributes() -> None:
 
 
 def test_the_mean_of_vectors_has_length_one() -> None:
-    assert unit_mean([[1.0, 0.0], [0.0, 1.0]]) == pytest.approx([0.5**0.5, 0.5**0.5])
-    assert unit_mean([[1.0, 0.0], [-1.0, 0.0]]) == [1.0, 0.0]
+    assert mean_of([np.array([1.0, 0.0]), np.array([0.0, 1.0])]) == pytest.approx([0.5**0.5, 0.5**0.5])
+    assert mean_of([np.array([1.0, 0.0]), np.array([-1.0, 0.0])]) == [1.0, 0.0]

@@ -1,4 +1,4 @@
-"""`vitrine evaluate` and `vitrine tune`: how good releases are, and the projection that serves one best."""
+"""`vitrine evaluate`, `tune` and `visualize`: how good releases are, the projection that serves one best, a map."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from vitrine.collections import RELEASE_ID
 from vitrine.errors import ParameterInvalid
 from vitrine.evaluation.plan import EvaluationPlan, parse_plan, read_plan_file
 from vitrine.jobs import JobRecord
@@ -20,6 +21,7 @@ from vitrine_local.cli.options import (
     add_target,
     assignments,
     catalog_root,
+    model_name,
     reader_of,
     target_of,
     whole_number,
@@ -31,7 +33,9 @@ from vitrine_local.errors import UsageInvalid
 
 def add_to(commands: Commands) -> None:
     evaluate = commands.add("evaluate", run_evaluate, "measure how well releases find, and write a report")
-    evaluate.add_argument("releases", nargs="*", metavar="RELEASE", help="instead of the plan's releases")
+    evaluate.add_argument(
+        "releases", nargs="*", metavar="RELEASE", help="a release, or a model for the one that serves it"
+    )
     evaluate.add_argument("--plan", type=Path, metavar="PLAN.toml", help="what is measured, and in which ways")
     evaluate.add_argument("--dataset", metavar="NAME", help="instead of the plan's catalog.dataset")
     evaluate.add_argument("--reader", help="instead of the plan's catalog.reader")
@@ -47,7 +51,7 @@ def add_to(commands: Commands) -> None:
         )
     evaluate.add_argument("--title", default="Evaluation", help="what the report is called")
     tune = commands.add("tune", run_tune, "choose a release's projection from every number of components")
-    tune.add_argument("release", metavar="RELEASE", help="the release whose network it is")
+    tune.add_argument("release", metavar="RELEASE", help="the release whose network it is, or a model it serves")
     tune.add_argument("--name", required=True, help="the model's name of the new release")
     add_catalog(tune)
     tune.add_argument("--subset", metavar="NAME", help="a named selection of the catalogue, e.g. fashion-22")
@@ -56,7 +60,19 @@ def add_to(commands: Commands) -> None:
         help="what is to be best; may be repeated (default: average_precision=1 and precision@15=1)",
     )  # fmt: skip
     tune.add_argument("--label", default=None, help="the attribute that relevant products share (default: articleType)")
-    for parser in (evaluate, tune):
+    visualize = commands.add("visualize", run_visualize, "draw a map of a catalogue as a release sees it")
+    visualize.add_argument("release", metavar="RELEASE", help="the release, or a model it serves")
+    add_catalog(visualize)
+    visualize.add_argument("--subset", metavar="NAME", help="a named selection of the catalogue, e.g. fashion-22")
+    visualize.add_argument("--colour", default="articleType", metavar="ATTRIBUTE", help="what the colours are")
+    visualize.add_argument(
+        "--method", action="append", choices=("tsne", "umap"), help="how; may be repeated (default: both)"
+    )
+    visualize.add_argument("--count", type=whole_number(at_least=8), default=2000, metavar="N", help="most pictures")
+    visualize.add_argument(
+        "--expand", type=whole_number(at_least=0), default=0, metavar="N", help="average each with its N nearest"
+    )
+    for parser in (evaluate, tune, visualize):
         parser.add_argument("--no-wait", action="store_true", help="start the job, print its id and leave")
         add_json(parser)
         add_target(parser)
@@ -67,8 +83,8 @@ def run_evaluate(arguments: argparse.Namespace, screen: Screen) -> int:
 
     Raises ParameterInvalid for a plan that is none, CommandFailed where the job does not succeed.
     """
-    plan, catalog = _plan(arguments)
     target = target_of(arguments)
+    plan, catalog = _plan(arguments, target)
     dataset = arguments.dataset or catalog.get("dataset")
     root = arguments.root or (Path(catalog["root"]) if "root" in catalog else None)
     if dataset is None or root is None:
@@ -96,7 +112,7 @@ def run_tune(arguments: argparse.Namespace, screen: Screen) -> int:
         "reader": reader_of(arguments.dataset, arguments.reader),
         "root": catalog_root(target, arguments.root),
         "limit": arguments.limit,
-        "release_id": arguments.release,
+        "release_id": _release(target, arguments.release),
         "name": arguments.name,
     }
     data = {"subset": arguments.subset} if arguments.subset else {}
@@ -118,13 +134,36 @@ def run_tune(arguments: argparse.Namespace, screen: Screen) -> int:
     return 0
 
 
-def _plan(arguments: argparse.Namespace) -> tuple[EvaluationPlan, dict[str, Any]]:
+def run_visualize(arguments: argparse.Namespace, screen: Screen) -> int:
+    """Returns as `run_evaluate` does. Raises CommandFailed where the job does not succeed."""
+    target = target_of(arguments)
+    release_id = _release(target, arguments.release)
+    body = {
+        "dataset": arguments.dataset,
+        "reader": reader_of(arguments.dataset, arguments.reader),
+        "root": catalog_root(target, arguments.root),
+        "limit": arguments.limit,
+        "release_id": release_id,
+        "colour": arguments.colour,
+        "methods": arguments.method or ["tsne", "umap"],
+        "count": arguments.count,
+        "expand": arguments.expand,
+        "data": {"subset": arguments.subset} if arguments.subset else {},
+    }
+    doing = f"the map of {release_id}"
+    record = _run(arguments, screen, target, "/api/jobs/visualize", body, doing=doing, title="visualize")
+    if record is not None and record.result is not None:
+        screen.say(f"{record.result['pictures']:,} pictures: {record.result['report']}")
+    return 0
+
+
+def _plan(arguments: argparse.Namespace, target: Target) -> tuple[EvaluationPlan, dict[str, Any]]:
     content, catalog = ({}, {}) if arguments.plan is None else read_plan_file(arguments.plan)
     data = content.setdefault("data", {})
     if not isinstance(data, dict):
         raise ParameterInvalid(f"the plan {arguments.plan} has a 'data' that is no table")
     if arguments.releases:
-        content["releases"] = arguments.releases
+        content["releases"] = [_release(target, named) for named in arguments.releases]
     for name in ("protocol", "queries"):
         if getattr(arguments, name) is not None:
             content[name] = getattr(arguments, name)
@@ -133,6 +172,19 @@ def _plan(arguments: argparse.Namespace) -> tuple[EvaluationPlan, dict[str, Any]
     if arguments.relevance is not None:
         data["relevance"] = arguments.relevance.split(",")
     return parse_plan(content), catalog
+
+
+def _release(target: Target, named: str) -> str:
+    """A release's id as it is; a model's name as the release that serves it. Raises UsageInvalid where none does."""
+    if RELEASE_ID.fullmatch(named):
+        return named
+    with Api(target) as api:
+        details = api.get("/api/models")["details"]
+    serving = sorted({detail["release"] for detail in details if detail["model"] == model_name(named)})
+    if len(serving) != 1:
+        why = "no release serves it" if not serving else f"several serve it: {', '.join(serving)}"
+        raise UsageInvalid(f"{named!r} is no release, and as a model {why}; `vitrine release list` lists them")
+    return str(serving[0])
 
 
 def _photographs(arguments: argparse.Namespace, target: Target) -> dict[str, Any] | None:

@@ -49,17 +49,17 @@ class Confidences:
         self._releases = releases
         self._curves: ExpiringCache[str, Curve | None] = ExpiringCache(ttl_s=_TTL_S, max_entries=_MOST_RELEASES)
 
-    async def of(self, release_id: str, *, min_confidence: float | None, expand: int = 0) -> Confidence:
+    async def of(self, release_id: str, *, min_confidence: float | None, refined: bool = False) -> Confidence:
         """What searches in a release's vectors say. A release whose files are gone, or that was never calibrated, says
-        nothing, and neither does the score of an expanded query, which the curve was not made for.
+        nothing, and neither does a refined search, whose scores the curve was not made for.
 
         Raises ParameterInvalid where `min_confidence` is asked for all the same.
         """
-        curve = None if expand else await self._curves.get(release_id, lambda: self._load(release_id))
+        curve = None if refined else await self._curves.get(release_id, lambda: self._load(release_id))
         if curve is None and min_confidence is not None:
             why = (
-                "an expanded query is not calibrated: leave out 'expand'"
-                if expand
+                "it is known for plain searches alone: leave out 'expand', 'rerank' and 'fuse'"
+                if refined
                 else f"the release {release_id!r} is not calibrated: make one that is (POST /api/jobs/tune)"
             )
             raise ParameterInvalid(f"'minConfidence' cannot be honoured, since {why}")

@@ -8,7 +8,7 @@ import asyncio
 import math
 import re
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -27,7 +27,7 @@ from vitrine.errors import (
 from vitrine.evaluation import Metric
 from vitrine.evaluation.plan import EvaluationPlan
 from vitrine.experiments import Experiment, WeightsChoice
-from vitrine.products import check_dataset_name, check_model_name
+from vitrine.products import check_attribute_name, check_dataset_name, check_model_name
 from vitrine.recipes import DataRecipe, Recipe
 from vitrine.releases import ReleaseStore
 
@@ -196,6 +196,25 @@ class EvaluateRequest(CatalogRequest):
     title: str = Field(default="Evaluation", min_length=1, max_length=200, description="What the report is called")
 
 
+class VisualizeRequest(CatalogRequest):
+    """Start the drawing of a map of a catalogue as a release sees it."""
+
+    release_id: str = Field(min_length=1, max_length=140, description="The release")
+    colour: str = Field(default="articleType", min_length=1, max_length=64, description="The attribute shown by colour")
+    methods: list[Literal["tsne", "umap"]] = Field(
+        default=["tsne", "umap"], min_length=1, max_length=2, description="How the vectors are laid out"
+    )
+    count: int = Field(default=2000, ge=8, le=20_000, description="Most pictures, drawn by the seed")
+    expand: int = Field(default=0, ge=0, le=50, description="Neighbours that each vector is averaged with")
+    data: DataRecipe = Field(default=DataRecipe(), description="Which products")
+    seed: int = Field(default=0, ge=0, le=2**31 - 1)
+
+    @field_validator("colour")
+    @classmethod
+    def _attribute(cls, name: str) -> str:
+        return check_attribute_name(name)
+
+
 class ExperimentRequest(BaseModel):
     """Start an experiment. Sources that are not named, and networks whose weights are not given, are left out of it,
     and named in its report.
@@ -321,6 +340,22 @@ async def evaluate_params(body: EvaluateRequest, *, settings: Settings, releases
         "plan": plan.model_dump(mode="json"),
         "queries": asked,
         "title": body.title,
+    }
+
+
+async def visualize_params(body: VisualizeRequest, *, settings: Settings, releases: ReleaseStore) -> dict[str, Any]:
+    """The parameters of a map. Raises as `index_params` does."""
+    await asyncio.to_thread(_must_exist, body.release_id, releases)
+    return {
+        **await _catalog_params(body, settings),
+        "limit": body.limit,
+        "release_id": body.release_id,
+        "colour": body.colour,
+        "methods": list(dict.fromkeys(body.methods)),
+        "count": body.count,
+        "expand": body.expand,
+        "data": body.data.model_dump(mode="json"),
+        "seed": body.seed,
     }
 
 

@@ -5,14 +5,15 @@ is not an option is a filter, checked later against the fields the collection ha
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final, TypeVar
+from typing import Final, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from vitrine.errors import BodyInvalid, ParameterInvalid
 
 MAX_TOP_K: Final = 200
 MAX_EXPAND: Final = 50
+MAX_RERANK: Final = 500
 _MAX_FAULTS_TOLD: Final = 20
 
 Pairs = list[tuple[str, str]]
@@ -79,6 +80,37 @@ class SearchOptions(MatchOptions):
         le=MAX_EXPAND,
         description="Query expansion: search again with the mean of the query and its nearest so many products",
     )
+    expand_alpha: float = Field(
+        default=0.0,
+        ge=0.0,
+        le=20.0,
+        allow_inf_nan=False,
+        alias="expandAlpha",
+        description="Weigh each of them by its score to this power",
+    )
+    flip: bool = Field(default=False, description="Search with the mean of the picture and its mirror image")
+    rerank: int = Field(
+        default=0,
+        ge=0,
+        le=MAX_RERANK,
+        description="Rank the first so many anew by the neighbours they share; their scores stay those of the search",
+    )
+    fuse: str | None = Field(
+        default=None,
+        max_length=120,
+        description="A second model of the dataset, whose cosines are added; the sum is then the score",
+    )
+    fuse_weight: float = Field(
+        default=0.5, ge=0.0, le=1.0, allow_inf_nan=False, alias="fuseWeight", description="Its share of the sum"
+    )
+
+    @model_validator(mode="after")
+    def _go_together(self) -> Self:
+        if self.rerank and self.group_by is not None:
+            raise ValueError("rerank and groupBy do not go together")
+        if self.fuse is not None and (self.rerank or self.expand or self.group_by is not None):
+            raise ValueError("fuse goes with flip alone, not with expand, rerank or groupBy")
+        return self
 
 
 OptionsT = TypeVar("OptionsT", bound=Target)

@@ -10,11 +10,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-import numpy as np
 from qdrant_client import models
 
 from search_api.match_counts import MatchCounts
 from search_api.options import Pairs, Target
+from search_api.refinement import PLAIN, Refinement, expanded, reranked
 from search_api.vector_store import CollectionInfo, Query, VectorStore
 from vitrine.collections import Serving
 from vitrine.errors import CollectionNotFound, DatasetNotFound, ParameterInvalid, ReleaseMismatch, ReleaseNotFound
@@ -99,12 +99,12 @@ class Retrieval:
         return self._planner.choose(prepared.spec, expected_matches=matches, points=points)
 
     async def nearest(
-        self, prepared: Prepared, query: Query, wanted: Wanted, *, plan: Plan, expand: int = 0
+        self, prepared: Prepared, query: Query, wanted: Wanted, *, plan: Plan, refine: Refinement = PLAIN
     ) -> list[models.ScoredPoint]:
         """The nearest products to a vector, to a product (by its point id) or to examples, best first.
 
-        With `expand`, the query is the unit mean of the query vector and its nearest so many products' vectors; a
-        query by examples leaves its examples out of the answer, so the mean is taken here and not by Qdrant.
+        A vector may be refined. Its expansion is computed here and not by Qdrant, whose query by examples leaves the
+        examples out of the answer.
         """
         if isinstance(query, list):
             if len(query) != prepared.info.dim:
@@ -112,8 +112,14 @@ class Retrieval:
                     f"the vector has {len(query)} components and the collection {prepared.info.name!r} "
                     f"{prepared.info.dim}"
                 )
-            if expand:
-                query = await self._expanded(prepared, query, plan=plan, expand=expand)
+            if refine.expand:
+                neighbours = await self.candidates(prepared, query, count=refine.expand, plan=plan)
+                query = expanded(query, neighbours, refine.alpha)
+            if refine.rerank:
+                count = max(refine.rerank, wanted.top_k)
+                found = await self.candidates(prepared, query, count=count, plan=plan, min_score=wanted.min_score)
+                first, rest = found[: refine.rerank], found[refine.rerank :]
+                return [*reranked(query, first), *rest][: wanted.top_k]
         condition = prepared.spec.compile()
         params = self._planner.params(plan, top_k=wanted.top_k)
         if wanted.group_by is not None:
@@ -135,25 +141,19 @@ class Retrieval:
             min_score=wanted.min_score,
         )
 
-    async def _expanded(self, prepared: Prepared, vector: list[float], *, plan: Plan, expand: int) -> list[float]:
-        neighbours = await self.store.nearest(
+    async def candidates(
+        self, prepared: Prepared, vector: list[float], *, count: int, plan: Plan, min_score: float | None = None
+    ) -> list[models.ScoredPoint]:
+        """The `count` nearest products with their vectors, best first."""
+        return await self.store.nearest(
             prepared.info.name,
             vector,
             condition=prepared.spec.compile(),
-            params=self._planner.params(plan, top_k=expand),
-            limit=expand,
+            params=self._planner.params(plan, top_k=count),
+            limit=count,
+            min_score=min_score,
             with_vectors=True,
         )
-        return unit_mean([vector, *(point.vector for point in neighbours if isinstance(point.vector, list))])
-
-
-def unit_mean(vectors: list[object]) -> list[float]:
-    """The mean of vectors of one length, scaled to length 1; the first of them where the mean is nought."""
-    stacked = np.asarray(vectors, dtype=np.float32)
-    mean = stacked.mean(axis=0)
-    length = float(np.linalg.norm(mean))
-    result: list[float] = (mean / length if length > 0 else stacked[0]).tolist()
-    return result
 
 
 def check_field(field: str, info: CollectionInfo, *, what: str) -> str:

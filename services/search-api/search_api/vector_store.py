@@ -159,6 +159,14 @@ class VectorStore:
             records = await self._client.retrieve(collection, ids=list(point_ids), with_payload=True)
         return {str(record.id): record.payload or {} for record in records}
 
+    async def vectors(self, collection: str, point_ids: Sequence[str]) -> dict[str, list[float]]:
+        """The vectors of those of the points that exist, by point id."""
+        with self._told_as_ours(collection):
+            records = await self._client.retrieve(
+                collection, ids=list(point_ids), with_payload=False, with_vectors=True
+            )
+        return {str(record.id): record.vector for record in records if isinstance(record.vector, list)}  # type: ignore[misc]
+
     async def facet(
         self, collection: str, field: str, *, condition: models.Filter | None, limit: int
     ) -> list[FacetCount]:

@@ -24,6 +24,7 @@ class TrainerDuties:
             JobKind.TUNE,
             JobKind.EVALUATE,
             JobKind.EXPERIMENT,
+            JobKind.VISUALIZE,
         )
 
     def due(self, record: JobRecord, held: frozenset[str]) -> list[Message]:

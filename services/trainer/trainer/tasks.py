@@ -80,6 +80,13 @@ def experiment(task: Any, job_id: str) -> None:
         run_job(_parts(), job_id, Task.EXPERIMENT, _experiment)
 
 
+@shared_task(bind=True, name=Task.VISUALIZE.value)  # type: ignore[untyped-decorator]
+def visualize(task: Any, job_id: str) -> None:
+    """Draw a map of a catalogue as a release sees it."""
+    with task_context(task, job_id=job_id):
+        run_job(_parts(), job_id, Task.VISUALIZE, _visualize)
+
+
 # Torch comes with these imports: the worker's parent process, which runs no job, does without it.
 
 
@@ -117,6 +124,12 @@ def _experiment(record: JobRecord, control: JobControl, settings: Settings) -> d
     from trainer.experiment_job import ExperimentJob
 
     return ExperimentJob(record, control, settings).run()
+
+
+def _visualize(record: JobRecord, control: JobControl, settings: Settings) -> dict[str, Any]:
+    from trainer.visualizing_job import VisualizeJob
+
+    return VisualizeJob(record, control, settings).run()
 
 
 Work = Callable[[JobRecord, JobControl, Settings], dict[str, Any]]

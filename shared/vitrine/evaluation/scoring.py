@@ -107,7 +107,7 @@ def reranked(
             kept = min(candidates, int(np.isfinite(row).sum()))
             first = np.argpartition(-row, kept - 1)[:kept] if kept else np.empty(0, dtype=np.int64)
             first = first[np.lexsort((first, -row[first]))]
-            distance = _reranked_distance(queries[query], gallery[first], k1, k2, weight)
+            distance = reciprocal_distance(queries[query], gallery[first], k1=k1, k2=k2, weight=weight)
             # Behind the best of the others nobody falls: cosines end at 1 and distances at 2.
             row[first] = 4.0 - distance
             row[~np.isfinite(row)] = -4.0  # what is ignored is taken out by the judge
@@ -116,8 +116,12 @@ def reranked(
     return scores
 
 
-def _reranked_distance(query: Vectors, candidates: Vectors, k1: int, k2: int, weight: float) -> Vectors:
-    """(N,) between 0 and 2."""
+def reciprocal_distance(
+    query: Vectors, candidates: Vectors, *, k1: int = 20, k2: int = 6, weight: float = 0.3
+) -> Vectors:
+    """(N,) between 0 and 2: how far (N, D) candidates are from a query (D,) by the neighbours they share among
+    themselves, all of length 1. As `reranked` has it.
+    """
     if not len(candidates):
         return np.empty(0, dtype=np.float32)
     vectors = np.concatenate([query[None], candidates])

@@ -38,6 +38,7 @@ class JobKind(StrEnum):
     TUNE = "tune"
     EVALUATE = "evaluate"
     EXPERIMENT = "experiment"
+    VISUALIZE = "visualize"
     UPSERT = "upsert"
     DELETE = "delete"
 

@@ -24,6 +24,7 @@ class Task(StrEnum):
     TUNE = "trainer.tune"
     EVALUATE = "trainer.evaluate"
     EXPERIMENT = "trainer.experiment"
+    VISUALIZE = "trainer.visualize"
 
 
 class Queue(StrEnum):
@@ -45,6 +46,7 @@ QUEUE_OF: Final[dict[Task, Queue]] = {
     Task.TUNE: Queue.TRAIN,
     Task.EVALUATE: Queue.TRAIN,
     Task.EXPERIMENT: Queue.TRAIN,
+    Task.VISUALIZE: Queue.TRAIN,
 }
 _FIRST_TASK: Final[dict[JobKind, Task]] = {
     JobKind.INDEX: Task.INDEX_START,
@@ -56,6 +58,7 @@ _FIRST_TASK: Final[dict[JobKind, Task]] = {
     JobKind.TUNE: Task.TUNE,
     JobKind.EVALUATE: Task.EVALUATE,
     JobKind.EXPERIMENT: Task.EXPERIMENT,
+    JobKind.VISUALIZE: Task.VISUALIZE,
 }
 
 

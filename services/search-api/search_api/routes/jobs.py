@@ -19,6 +19,7 @@ from search_api.job_requests import (
     ProjectRequest,
     TrainRequest,
     TuneRequest,
+    VisualizeRequest,
     adapt_params,
     evaluate_params,
     experiment_params,
@@ -26,6 +27,7 @@ from search_api.job_requests import (
     project_params,
     train_params,
     tune_params,
+    visualize_params,
 )
 from search_api.routes.documents import COMMON_ERRORS
 from search_api.schemas import JobAnswer, JobsAnswer
@@ -166,6 +168,19 @@ async def start_evaluate(context: Ctx, body: EvaluateRequest, idempotency_key: I
     key = _checked_key(idempotency_key)
     params = await evaluate_params(body, settings=context.settings, releases=context.releases)
     return await _submitted(context, JobKind.EVALUATE, params, key)
+
+
+@router.post(
+    "/api/jobs/visualize",
+    summary="Draw a map of a catalogue as a release sees it",
+    status_code=202,
+    response_model=JobAnswer,
+    responses={**problem_responses(*_TRAINING_ERRORS), 202: _CREATED},
+)
+async def start_visualize(context: Ctx, body: VisualizeRequest, idempotency_key: IdempotencyKey = None) -> Response:
+    key = _checked_key(idempotency_key)
+    params = await visualize_params(body, settings=context.settings, releases=context.releases)
+    return await _submitted(context, JobKind.VISUALIZE, params, key)
 
 
 @router.post(

@@ -12,7 +12,10 @@ from starlette.responses import Response
 from search_api.answers import JsonAnswer, search_answer
 from search_api.context import Context, Ctx
 from search_api.forms import read_form
+from search_api.fusion import fused_search
+from search_api.looking import look_at
 from search_api.options import Pairs, SearchOptions, split_options
+from search_api.refinement import Refinement
 from search_api.retrieval import Wanted
 from search_api.routes.documents import (
     FILTER_PARAMETER,
@@ -73,27 +76,29 @@ async def _search_in(
     context: Context, serving: Serving, picture: bytes, *, options: SearchOptions, filters: Pairs, started_s: float
 ) -> Response:
     prepared = await context.retrieval.prepare(serving, filters, group_by=options.group_by)
+    refined = bool(options.expand or options.rerank or options.fuse is not None)
     confidence = await context.confidences.of(
-        serving.release_id, min_confidence=options.min_confidence, expand=options.expand
+        serving.release_id, min_confidence=options.min_confidence, refined=refined
     )
     embedding_started_s = time.perf_counter()
     deadline_s = context.settings.request_timeout_s - (embedding_started_s - started_s)
     # The plan needs the filter alone, so it is made while the embedder works.
-    embedding, plan = await asyncio.gather(
-        context.embedder.embed(picture, release_id=serving.release_id, deadline_s=deadline_s),
+    looked, plan = await asyncio.gather(
+        look_at(picture, context.embedder, serving.release_id, flip=options.flip, deadline_s=deadline_s),
         context.retrieval.plan(prepared),
     )
     searching_started_s = time.perf_counter()
     least = confidence.min_score(options.min_score, options.min_confidence)
     wanted = Wanted(options.top_k, least, options.group_by)
-    points = await context.retrieval.nearest(
-        prepared, embedding.vector.tolist(), wanted, plan=plan, expand=options.expand
-    )
+    if options.fuse is None:
+        refine = Refinement(options.expand, options.expand_alpha, options.rerank)
+        points = await context.retrieval.nearest(prepared, looked.vector, wanted, plan=plan, refine=refine)
+    else:
+        points = await fused_search(context, prepared, looked, wanted, plan, picture=picture, options=options)
     found_s = time.perf_counter()
-    decode_ms = embedding.timings_ms.get("decode", 0.0)
     took_ms = {
-        "decode": decode_ms,
-        "embed": (searching_started_s - embedding_started_s) * 1e3 - decode_ms,
+        "decode": looked.decode_ms,
+        "embed": (searching_started_s - embedding_started_s) * 1e3 - looked.decode_ms,
         "search": (found_s - searching_started_s) * 1e3,
         "total": (found_s - started_s) * 1e3,
     }

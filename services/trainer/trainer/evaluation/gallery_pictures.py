@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ImageOps
 
 from trainer.evaluation.contest import Contest
 from trainer.evaluation.features import Pictures
@@ -102,16 +102,16 @@ class _Tiles:
     def tile(self, pictures: Pictures, row: int, kind: int, right: bool | None) -> Tile:
         product = pictures.products[row]
         caption = self._contest.kinds[kind] if kind >= 0 else ""
-        try:
-            picture = decode_image(read_picture(pictures.catalog.root, product.picture))
-        except VitrineError:  # it was there when it was embedded; a page without it is better than no page
-            return Tile(product.id, caption, "", right)
-        return Tile(product.id, caption, _address(picture), right)
+        return Tile(product.id, caption, address_of(pictures, row), right)
 
 
-def _address(picture: Image.Image) -> str:
-    """The picture, shrunk, as an address that holds it."""
-    small = ImageOps.contain(picture.convert("RGB"), (_SIDE_PX, _SIDE_PX))
+def address_of(pictures: Pictures, row: int, *, side_px: int = _SIDE_PX) -> str:
+    """The product's picture, shrunk, as an address that holds it; empty where it cannot be had any more."""
+    try:
+        picture = decode_image(read_picture(pictures.catalog.root, pictures.products[row].picture))
+    except VitrineError:  # it was there when it was embedded; a page without it is better than no page
+        return ""
+    small = ImageOps.contain(picture.convert("RGB"), (side_px, side_px))
     written = io.BytesIO()
     small.save(written, "JPEG", quality=_QUALITY)
     return "data:image/jpeg;base64," + base64.b64encode(written.getvalue()).decode()
