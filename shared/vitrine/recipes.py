@@ -177,6 +177,9 @@ class UnlabelledRecipe(_Part):
     share: float = Field(default=0.5, gt=0, le=4, description="How many come with a batch, as a share of its pictures")
     threshold: float = Field(default=0.7, gt=0, lt=1, description="How sure the average of the weights must be")
     balance: float = Field(default=0.5, ge=0, le=1, description="How much what is said too often is held back")
+    backgrounds: float = Field(
+        default=0.0, ge=0, le=1, description="How often a replaced background is a piece of one of them"
+    )
     from_epoch: int = Field(default=2, ge=1, description="The first epoch in which they come")
 
 

@@ -232,6 +232,19 @@ def test_a_background_takes_the_place_of_the_white() -> None:
     assert len({tuple(one[0, :, 4, 4].tolist()) for one in changed}) > 4
 
 
+def test_a_share_of_the_backgrounds_are_corners_of_other_pictures() -> None:
+    green = np.zeros((3, 32, 24, 3), dtype=np.uint8)
+    green[..., 1] = 201
+    bank = Backgrounds(32, 24, seed=3, pictures=green, share=0.5)
+    chance = generator(4)
+    pieces = [bank.draw(chance) for _ in range(200)]
+    assert all(piece.shape == (32, 24, 3) for piece in pieces)
+    taken = sum(bool((piece == (0, 201, 0)).all()) for piece in pieces)
+    assert 70 < taken < 130
+    drawn_only = Backgrounds(32, 24, seed=3, pictures=green[:0], share=1.0)
+    assert not (drawn_only.draw(generator(5)) == (0, 201, 0)).all()
+
+
 def worn(garment: tuple[int, int, int]) -> np.ndarray:
     """A garment on somebody with black hair, bare arms and dark shoes, before white."""
     picture = np.full((96, 72, 3), 255, dtype=np.uint8)

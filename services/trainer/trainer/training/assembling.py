@@ -60,7 +60,15 @@ def assemble(
     fabric.launch()  # several devices: waits until every rank is there
     augmenter = None
     if recipe.augment != AugmentRecipe():
-        augmenter = Augmenter(recipe.augment, start.rules.height_px, start.rules.width_px, seed=recipe.seed)
+        others = None if prepared.unlabelled is None else prepared.unlabelled.pixels
+        augmenter = Augmenter(
+            recipe.augment,
+            start.rules.height_px,
+            start.rules.width_px,
+            seed=recipe.seed,
+            backgrounds=others,
+            background_share=0.0 if recipe.unlabelled is None else recipe.unlabelled.backgrounds,
+        )
     loader = BatchLoader(prepared.cache.pixels, augmenter, fabric.device, seed=recipe.seed)
     return TrainingLoop(
         fabric,

@@ -15,6 +15,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional
 
 from trainer.training.cutouts import Backgrounds
+from trainer.training.pixels import Pixels
 from vitrine.recipes import AugmentRecipe, Range
 
 _BILINEAR = InterpolationMode.BILINEAR
@@ -23,14 +24,29 @@ _BLUR_SIGMA: Range = (0.4, 1.6)
 
 
 class Augmenter:
-    """What a recipe's `augment` asks for, for pictures of one size. Any number of threads may share it."""
+    """What a recipe's `augment` asks for, for pictures of one size; a `background_share` of the backgrounds are pieces
+    of the pictures `backgrounds`. Any number of threads may share it.
+    """
 
-    def __init__(self, recipe: AugmentRecipe, height_px: int, width_px: int, *, seed: int) -> None:
+    def __init__(
+        self,
+        recipe: AugmentRecipe,
+        height_px: int,
+        width_px: int,
+        *,
+        seed: int,
+        backgrounds: Pixels | None = None,
+        background_share: float = 0.0,
+    ) -> None:
         self._recipe = recipe
         self._size = (height_px, width_px)
         # How many cut-outs of a picture are needed: with whoever wears the garment, and without.
         self.masks = (1 + (recipe.undress > 0)) if recipe.background > 0 else 0
-        self._backgrounds = Backgrounds(height_px, width_px, seed=seed) if self.masks else None
+        self._backgrounds = (
+            Backgrounds(height_px, width_px, seed=seed, pictures=backgrounds, share=background_share)
+            if self.masks
+            else None
+        )
 
     def __call__(self, pictures: torch.Tensor, masks: torch.Tensor | None, chance: np.random.Generator) -> torch.Tensor:
         """(N, 3, H, W) uint8 in and out, all N with the same draw; `masks` (N, 1 or 2, H, W) uint8 where backgrounds

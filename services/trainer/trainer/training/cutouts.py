@@ -20,6 +20,7 @@ _WHITE_SPREAD: Final = 10  # between the channels: what has a colour is no backg
 _SKIN_SHARE: Final = (0.03, 0.5)
 _LEAST_PIECE: Final = 0.25  # of the largest: what is smaller hung on the skin, such as hair and shoes
 _BANK_SIZE: Final = 192
+_CORNER: Final = (0.3, 0.8)  # of a picture's sides
 _MARGIN: Final = 1.5  # a background is larger than the picture, so that a piece of it can be drawn
 
 
@@ -74,16 +75,24 @@ def _skin_coloured(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
 
 
 class Backgrounds:
-    """A bank of drawn textures, the same for the same seed: plain, graded, clouded, striped, checked and grainy."""
+    """A bank of drawn textures, the same for the same seed: plain, graded, clouded, striped, checked and grainy. With
+    `pictures` (N, H, W, 3) uint8 a `share` of the draws are pieces of these, with whatever they show.
+    """
 
-    def __init__(self, height_px: int, width_px: int, *, seed: int) -> None:
+    def __init__(
+        self, height_px: int, width_px: int, *, seed: int, pictures: Plane | None = None, share: float = 0.0
+    ) -> None:
         self._size = (height_px, width_px)
+        self._pictures = pictures
+        self._share = share if pictures is not None and len(pictures) else 0.0
         chance = np.random.default_rng([seed, 77])
         side = (round(height_px * _MARGIN), round(width_px * _MARGIN))
         self._bank = [_texture(*side, chance) for _ in range(_BANK_SIZE)]
 
     def draw(self, chance: np.random.Generator) -> Plane:
         """A piece of one of them, (H, W, 3) uint8, turned or mirrored by chance."""
+        if self._share and chance.random() < self._share:
+            return self._piece(chance)
         texture = self._bank[int(chance.integers(len(self._bank)))]
         height, width = self._size
         top = int(chance.integers(texture.shape[0] - height + 1))
@@ -92,6 +101,19 @@ class Backgrounds:
         if chance.random() < 0.5:
             piece = piece[:, ::-1]
         return piece[::-1] if chance.random() < 0.5 else piece
+
+    def _piece(self, chance: np.random.Generator) -> Plane:
+        """A corner of a picture, since what it shows stands in its middle, enlarged to the whole size."""
+        assert self._pictures is not None
+        picture = np.asarray(self._pictures[int(chance.integers(len(self._pictures)))])
+        height, width = self._size
+        part = chance.uniform(*_CORNER)
+        rows, columns = max(2, round(height * part)), max(2, round(width * part))
+        top = 0 if chance.random() < 0.5 else height - rows
+        left = 0 if chance.random() < 0.5 else width - columns
+        corner = Image.fromarray(picture[top : top + rows, left : left + columns])
+        piece: Plane = np.asarray(corner.resize((width, height), Image.Resampling.BILINEAR))
+        return piece[:, ::-1] if chance.random() < 0.5 else piece
 
 
 def _texture(height: int, width: int, chance: np.random.Generator) -> Plane:
