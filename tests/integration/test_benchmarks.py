@@ -102,3 +102,20 @@ def tables_of(text: str) -> list[Rows]:
         elif not set(line) <= set("|-:"):
             tables[-1].append(dict(zip(heads, cells, strict=True)))
     return tables
+
+
+@pytest.mark.slow
+def test_evaluation_benchmark_tells_ours_beside_the_plain_program_and_that_they_agree(tmp_path: Path) -> None:
+    command = [sys.executable, str(BENCHMARKS / "evaluation.py"), "--queries", "20", "--naive-queries", "2"]
+    done = subprocess.run(
+        [*command, "--sizes", "3"], cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    (rows,) = tables_of(done.stdout)
+    assert [row["what"] for row in rows] == [
+        "ours, 128 components", "ours, all 3 sizes", "the plain program, 128 components",
+    ]  # fmt: skip
+    assert all(float(row["seconds"]) > 0 for row in rows)
+    difference = re.search(r"largest difference of a query's values: (\S+)", done.stdout)
+    assert difference is not None
+    assert float(difference[1]) < 1e-9

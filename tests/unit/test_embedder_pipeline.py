@@ -27,6 +27,7 @@ from vitrine.errors import (
     EmbedderUnavailable,
     EmbeddingFailed,
     ImageRejected,
+    ReleaseCorrupt,
     ReleaseError,
     ReleaseNotFound,
 )
@@ -313,6 +314,28 @@ def test_releases_make_room_for_each_other_but_not_while_in_use(tmp_path: Path) 
         assert len(set(map(id, together))) == 1, "a release is loaded once, however many ask for it"
         with pytest.raises(ReleaseNotFound):
             await residency.acquire("test_efficientnet-0000000000")
+
+    asyncio.run(scenario())
+    residency.close()
+
+
+def test_a_release_whose_network_fails_is_told_as_such_and_is_no_reason_to_ask_again(tmp_path: Path) -> None:
+    """A transformer of one input size, in a release that gives it another."""
+    store = store_of(tmp_path / "releases")
+    whole = build_tiny_release(tmp_path / "releases", model="timm:levit_128s", input_px=224)
+    manifest, folder = store.manifest(whole), store.local_folder(whole)
+    other = manifest.preprocessing.model_copy(update={"input_px": 64})
+    broken = store.publish(
+        manifest.model_copy(update={"preprocessing": other}),
+        weights=folder / "weights.safetensors", projection=folder / "projection.safetensors",
+    )  # fmt: skip
+    residency = Residency(store, CPU, max_bytes=10**9, largest_batch=2, metrics=Metrics(CollectorRegistry()))
+
+    async def scenario() -> None:
+        with pytest.raises(ReleaseCorrupt, match="cannot be loaded") as refused:
+            await residency.acquire(broken)
+        assert not refused.value.retryable
+        residency.release(await residency.acquire(whole))
 
     asyncio.run(scenario())
     residency.close()

@@ -19,7 +19,7 @@ from structlog.testing import capture_logs
 from harness.releases import TINY_MODEL, build_tiny_release, picture, store_of
 from vitrine.errors import ImageRejected, ModelUnknown, ParameterInvalid, ProjectionImpossible, WeightsUnusable
 from vitrine.vision import cpu_graph
-from vitrine.vision.backbones import load_backbone, save_weights
+from vitrine.vision.backbones import extended, load_backbone, restore_backbone, save_weights
 from vitrine.vision.cpu_graph import CORES
 from vitrine.vision.extract import extract
 from vitrine.vision.models import model_entry, model_table
@@ -169,6 +169,18 @@ def test_random_weights_leave_the_callers_random_numbers_alone() -> None:
     torch.manual_seed(5)
     load_backbone(model_entry(TINY_MODEL), weights="seed:0", options={})
     assert torch.rand(1) == expected
+
+
+@pytest.mark.parametrize("name", ["timm:mobilenetv4_conv_small", "timm:test_efficientnet"])
+def test_a_network_with_an_embedding_comes_back_from_its_files(name: str, tmp_path: Path) -> None:
+    """One that normalises after pooling has a single value a channel there, which training mode refuses."""
+    loaded = load_backbone(model_entry(name), weights="seed:0", options={})
+    loaded = extended(loaded, pooling=None, embedding=16, seed=0)
+    save_weights(loaded.network, tmp_path / "weights.safetensors")
+    again = restore_backbone(loaded.architecture, tmp_path / "weights.safetensors")
+    pixels = torch.rand(1, 3, 96, 72, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        assert torch.equal(again(pixels), loaded.network(pixels))
 
 
 def test_a_picture_has_the_same_vector_alone_and_in_a_batch(tmp_path: Path) -> None:

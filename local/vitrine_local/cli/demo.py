@@ -1,5 +1,5 @@
-"""`vitrine demo`: everything at once, with nothing to download. A drawn catalogue, a release of random weights, an
-index of it and a search, all of it through the search API as the other commands do it.
+"""`vitrine demo`: everything at once, with nothing to download. A drawn catalogue, the release that comes with Vitrine,
+an index of the one by the other and a search, all of it through the search API as the other commands do it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vitrine.catalogs.synthetic import draw_garment, generate_catalog
-from vitrine.jobs import JobRecord
+from vitrine_local.bundled import MODEL, install_bundled_release
 from vitrine_local.cli.api import Api
 from vitrine_local.cli.background import in_background
 from vitrine_local.cli.job_report import must_have_succeeded, report_job
@@ -25,17 +25,11 @@ from vitrine_local.cli.search import search_fields, show_results
 from vitrine_local.cli.target import Target, find_target
 from vitrine_local.cli.up import LOG_LEVELS
 from vitrine_local.data_folder import DataFolder
-from vitrine_local.errors import CommandFailed
 from vitrine_local.supervisor import LocalSystem, SystemOptions
 from vitrine_local.supervisor.console import SteadyConsole
 
 DEMO_DATA = Path(".vitrine-demo")
 DATASET = "synthetic"
-# Of timm's small networks with random weights the one that tells garments apart best for its time.
-ARCHITECTURE = "resnet10t"
-WEIGHTS = "seed:0"
-OPTIONS = {"input_px": 128, "resize_px": 128}
-COMPONENTS = 64
 K = 8
 FILTER = ("gender", "Women")
 _CATALOG_SEED = 0
@@ -72,7 +66,7 @@ def run(arguments: argparse.Namespace, _screen: Screen) -> int:
         data = DataFolder.at(folder or DEMO_DATA)
         stack.callback(console.show_cursor)  # Ctrl-C may come while a bar moves and the cursor is hidden
         demo = Demo(Screen(out=console, notes=console), data, count=arguments.count, stay=not arguments.once)
-        demo.draw()
+        demo.prepare()
         demo.screen.note("starting Redis, Qdrant, embedder, indexer, trainer and search API")
         options = SystemOptions(data, port=arguments.port, log_level=arguments.log_level)
         asyncio.run(LocalSystem(options, console=console).run(demo.show))
@@ -90,6 +84,7 @@ class Demo:
     shown: bool = False
     clock: Callable[[], float] = time.monotonic
     _began_s: float = field(init=False)
+    _release_id: str = field(init=False)
 
     def __post_init__(self) -> None:
         self._began_s = self.clock()
@@ -98,10 +93,14 @@ class Demo:
     def catalog(self) -> Path:
         return self.data.root / f"catalog-{self.count}"
 
-    def draw(self) -> None:
-        """Draw the catalogue, unless an earlier demonstration on this folder did. Raises DataFolderInUse."""
+    def prepare(self) -> None:
+        """Install the release, and draw the catalogue, unless an earlier demonstration on this folder did.
+
+        Raises DataFolderInUse and DataFolderUnusable.
+        """
         self.data.create()
         with self.data.lock():
+            self._release_id = install_bundled_release(self.data)
             if self.catalog.exists():
                 self.screen.note(f"the catalogue is there already: {self.catalog}")
                 return
@@ -109,7 +108,7 @@ class Demo:
             generate_catalog(self.catalog, count=self.count, seed=_CATALOG_SEED)
 
     async def show(self, url: str) -> None:
-        """Make the release, index, search; then stay if that is wanted."""
+        """Index, search; then stay if that is wanted."""
         self.screen.note(f"every service is ready after {self._so_far()}")
         await in_background(lambda: self._steps(find_target(url, self.data.root)))
         self.shown = True
@@ -117,46 +116,27 @@ class Demo:
         self.screen.say(f"ready: {url}")
         if self.stay:
             self.screen.note(f"the search API and its documentation are at {url}/docs until Ctrl-C; try")
-            self.screen.note(f"  vitrine search PICTURE --model {ARCHITECTURE} --data {self.data.root}")
+            self.screen.note(f"  vitrine search PICTURE --model {MODEL} --data {self.data.root}")
             await asyncio.Event().wait()
 
     def _steps(self, target: Target) -> None:
+        self.screen.say(f"The network is {self._release_id}, which comes with Vitrine: trained on a real catalogue.")
         with Api(target) as api:
-            release_id = self._make_release(api)
-            self._index(api, release_id)
+            self._index(api)
             self._search(api)
 
-    def _make_release(self, api: Api) -> str:
-        self.screen.say(
-            f"The network is {ARCHITECTURE} with RANDOM weights: no trained release exists here yet, and none is "
-            "downloaded. It sees shapes and colours roughly; a trained release sees garments."
-        )
-        record = self._job(
-            api,
-            "/api/jobs/project",
-            {
-                "model": f"timm:{ARCHITECTURE}",
-                "weights": WEIGHTS,
-                "options": OPTIONS,
-                "components": COMPONENTS,
-                "whiten": True,
-            },
-            title="release",
-        )
-        release_id = (record.result or {}).get("release_id")
-        if not isinstance(release_id, str):
-            raise CommandFailed(f"the job {record.id} made a release and does not say which")
-        return release_id
-
-    def _index(self, api: Api, release_id: str) -> None:
-        self._job(api, "/api/jobs/index", {"model": ARCHITECTURE, "release_id": release_id}, title="index")
-
-    def _job(self, api: Api, path: str, body: dict[str, object], *, title: str) -> JobRecord:
-        root = catalog_root(api.target, self.catalog)
-        record = start_job(api, path, {"dataset": DATASET, "reader": DATASET, "root": root, **body})
-        record = follow_job(api, self.screen, record.id, title)
+    def _index(self, api: Api) -> None:
+        body = {
+            "dataset": DATASET,
+            "reader": DATASET,
+            "root": catalog_root(api.target, self.catalog),
+            "model": MODEL,
+            "release_id": self._release_id,
+        }
+        record = start_job(api, "/api/jobs/index", body)
+        record = follow_job(api, self.screen, record.id, "index")
         report_job(self.screen, record)
-        return must_have_succeeded(record, title)
+        must_have_succeeded(record, "index")
 
     def _search(self, api: Api) -> None:
         file = self.data.root / "query.png"
@@ -166,7 +146,7 @@ class Demo:
         self.screen.say()
         where = f" ({file})" if self.stay else ""  # without staying the file goes with its folder
         self.screen.say(f"query: a drawn pink top{where}, filter: {name}={value}")
-        fields = search_fields([FILTER], model=ARCHITECTURE, topK=K, dataset=DATASET)
+        fields = search_fields([FILTER], model=MODEL, topK=K, dataset=DATASET)
         show_results(self.screen, api.post_picture("/api/search", file.read_bytes(), fields))
         self.screen.say()
 

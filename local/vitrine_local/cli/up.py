@@ -6,6 +6,7 @@ import argparse
 import asyncio
 from pathlib import Path
 
+from vitrine_local.bundled import install_bundled_release
 from vitrine_local.cli.options import Commands, whole_number
 from vitrine_local.cli.screen import Screen
 from vitrine_local.cli.target import DEFAULT_DATA
@@ -34,7 +35,10 @@ def add_to(commands: Commands) -> None:
 
 
 def run(arguments: argparse.Namespace, _screen: Screen) -> int:
-    """Returns 0 when it was told to stop. Raises DataFolderInUse, PortTaken, RedisMissing and ServiceFailed."""
+    """Returns 0 when it was told to stop.
+
+    Raises DataFolderInUse, DataFolderUnusable, PortTaken, RedisMissing and ServiceFailed.
+    """
     if arguments.port > _MAX_PORT:
         raise UsageInvalid(f"--port takes a number up to {_MAX_PORT}, not {arguments.port}")
     console = SteadyConsole(highlight=False)
@@ -43,6 +47,9 @@ def run(arguments: argparse.Namespace, _screen: Screen) -> int:
         console.print(f"ready: {url}", soft_wrap=True)
         await asyncio.Event().wait()
 
-    options = SystemOptions(DataFolder.at(arguments.data), port=arguments.port, log_level=arguments.log_level)
+    data = DataFolder.at(arguments.data)
+    data.create()
+    install_bundled_release(data)
+    options = SystemOptions(data, port=arguments.port, log_level=arguments.log_level)
     asyncio.run(LocalSystem(options, console=console).run(stay))
     return 0

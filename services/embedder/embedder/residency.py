@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from embedder.metrics import Metrics
-from vitrine.errors import EmbedderOverloaded, ReleaseError
+from vitrine.errors import EmbedderOverloaded, ReleaseCorrupt, ReleaseError, VitrineError
 from vitrine.releases import Manifest, ReleaseStore
 from vitrine.telemetry import get_logger
 from vitrine.vision.network import DeviceChoice, ReleaseNetwork, load_release
@@ -93,8 +93,18 @@ class Residency:
 
     def _read(self, manifest: Manifest) -> Resident:
         folder = self._store.local_folder(manifest.release_id)
-        network = load_release(folder, manifest, self.choice)
-        network.warm_up(self._largest_batch)
+        try:
+            network = load_release(folder, manifest, self.choice)
+            network.warm_up(self._largest_batch)
+        except VitrineError:
+            raise
+        except Exception as error:
+            # Whoever waits would ask for it again and again: it will not load the next time either.
+            self._log.error("release_defect", release=manifest.release_id, exc_info=error)
+            raise ReleaseCorrupt(
+                f"release {manifest.release_id!r} cannot be loaded: its network fails with {type(error).__name__}; "
+                "make the release anew"
+            ) from error
         return Resident(manifest.release_id, manifest, network, Preprocessor(manifest.preprocessing))
 
     def _make_room(self, manifest: Manifest) -> None:

@@ -189,6 +189,7 @@ def _load_file(network: nn.Module, path: Path) -> None:
 def _raw_dim(network: nn.Module, timm_name: str) -> int:
     """Components of the feature, found by running a small picture through: timm's own count does not know our cuts."""
     side = 96
+    network.eval()  # batch normalisation of one picture's one value has nothing to go by
     with torch.inference_mode():
         try:
             features = network(torch.zeros(1, 3, side, side))

@@ -10,7 +10,8 @@ from typing import Final
 import numpy as np
 
 from trainer.evaluation.contest import Contest
-from trainer.evaluation.features import FeatureStore
+from trainer.evaluation.features import FeatureStore, Pictures
+from vitrine.errors import EvaluationImpossible
 from vitrine.evaluation import Pairs, Rows, Vectors
 from vitrine.evaluation.expansion import augment_gallery, expand_queries, unit
 from vitrine.evaluation.plan import Way
@@ -52,19 +53,22 @@ def look(
         seen = contest.asked[asked]
         raw = np.asarray(features[place[seen]])
         if flip:
-            mirrored, _ = store.features(release_id, contest.gallery, flip=True)
-            raw = _mean(raw, np.asarray(mirrored[place[seen]]))
+            products = tuple(contest.gallery.products[row] for row in contest.asked)
+            raw = _with_mirror(store, release_id, Pictures(contest.gallery.catalog, products), raw, asked)
         return Sight(gallery, projected(raw), kept, asked, within[seen])
     raw, asked = store.features(release_id, contest.outside)
     raw = np.asarray(raw)
     if flip:
-        mirrored, _ = store.features(release_id, contest.outside, flip=True)
-        raw = _mean(raw, np.asarray(mirrored))
+        raw = _with_mirror(store, release_id, contest.outside, raw, asked)
     return Sight(gallery, projected(raw), kept, asked, np.full(len(asked), -1, dtype=np.int64))
 
 
-def _mean(first: Vectors, second: Vectors) -> Vectors:
-    return unit(unit(first) + unit(second))
+def _with_mirror(store: FeatureStore, release_id: str, pictures: Pictures, raw: Vectors, rows: Rows) -> Vectors:
+    """The mean of the features of pictures, those at `rows`, and of their mirror images'."""
+    mirrored, seen = store.features(release_id, pictures, flip=True)
+    if not np.array_equal(seen, rows):
+        raise EvaluationImpossible("pictures changed while they were looked at: start the evaluation again")
+    return unit(unit(raw) + unit(np.asarray(mirrored)))
 
 
 def scores_of(way: Way, sight: Sight, second: Sight | None, ignore: Pairs | None) -> Scores:

@@ -1,0 +1,61 @@
+"""The measures on real features: 600 queries over the 25,108 products of the subset, beside a plain program."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.evaluation_parts import naive
+from harness.training import Listener
+from trainer.evaluation.contest import Contest, make_contest
+from trainer.evaluation.features import FeatureStore
+from trainer.settings import Settings
+from vitrine.catalogs import read_catalog
+from vitrine.evaluation import equal_labels, measure
+from vitrine.evaluation.plan import parse_plan
+from vitrine.releases import ReleaseStore
+from vitrine.vision.network import choose_device
+from vitrine.vision.projection import ProjectionArrays, project
+from vitrine_local.bundled import BUNDLED
+
+pytestmark = [pytest.mark.slow, pytest.mark.real_data, pytest.mark.timeout(900)]
+
+PRODUCTS = 25_108
+QUERIES = 600
+
+
+@pytest.fixture(scope="module")
+def contest(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Contest:
+    root = tmp_path_factory.mktemp("fashion-product")
+    with zipfile.ZipFile(real_data / "fashion-product-60x80.zip") as archive:
+        archive.extractall(root)
+    plan = parse_plan({"releases": ["x-0123456789"], "data": {"subset": "fashion-22"}, "queries": QUERIES})
+    return make_contest(plan, read_catalog("fashion-product", root))
+
+
+@pytest.fixture(scope="module")
+def vectors(contest: Contest, tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
+    """Those of the bundled release, on a grid, so that no rounding decides which of two products comes first."""
+    folder = tmp_path_factory.mktemp("features")
+    releases = ReleaseStore(f"file:{BUNDLED}", cache_dir=folder)
+    (release_id,) = releases.ids()
+    settings = Settings(work_dir=folder / "work", trainer_device="cpu")
+    store = FeatureStore(releases, settings, choose_device("cpu"), Listener())
+    features, rows = store.features(release_id, contest.gallery)
+    assert len(rows) == PRODUCTS
+    arrays = ProjectionArrays.load(BUNDLED / release_id / "projection.safetensors")
+    return naive.on_grid(project(arrays, np.asarray(features)))
+
+
+def test_the_measures_are_those_of_a_plain_program(contest: Contest, vectors: np.ndarray) -> None:
+    kinds, asked = contest.labels.relevance[:, 0], contest.asked
+    assert len(asked) == QUERIES
+    plain = naive.evaluate(vectors[asked], vectors, kinds[asked], kinds, asked)
+    relevant = equal_labels(kinds[asked, None], kinds[:, None])
+    found = measure(vectors[asked], vectors, relevant, own=asked, ties="together")
+    np.testing.assert_allclose(found.values["average_precision"], plain.average_precision, atol=1e-9)
+    np.testing.assert_allclose(found.values["precision@15"], plain.precision_at_k, atol=1e-9)
+    assert found.mean("precision@15") > 0.5, "a trained release finds what it was trained for"

@@ -1,0 +1,76 @@
+"""The release that comes with Vitrine: small, whole, without anybody's pictures, and put where it is needed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from vitrine.errors import ReleaseCorrupt
+from vitrine.recipes import parse_recipe, read_recipe
+from vitrine.releases import ReleaseStore
+from vitrine_local import bundled
+from vitrine_local.bundled import BUNDLED, MODEL, install_bundled_release
+from vitrine_local.data_folder import DataFolder
+from vitrine_local.errors import DataFolderUnusable
+
+REPOSITORY = Path(__file__).parents[2]
+MOST_BYTES = 6_000_000
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> DataFolder:
+    folder = DataFolder.at(tmp_path / "data")
+    folder.create()
+    return folder
+
+
+def test_it_is_small_and_holds_no_picture_of_a_product() -> None:
+    (folder,) = BUNDLED.iterdir()
+    assert (folder / "weights.safetensors").stat().st_size < MOST_BYTES
+    assert {path.name for path in (folder / "training").iterdir()} == {
+        "confusion-counts.png", "confusion-normalised.png", "confusion.json", "curves.png", "history.json",
+        "parts.json", "projections.json", "queries.json", "recipe.json",
+    }  # fmt: skip
+
+
+def test_the_recipe_that_reproduces_it_is_in_the_repository() -> None:
+    store = ReleaseStore(f"file:{BUNDLED}", cache_dir=BUNDLED)
+    manifest = store.manifest(store.ids()[0])
+    assert manifest.model == MODEL
+    assert manifest.weights.source == "seed:0", "from random weights, and nobody else's"
+    assert manifest.parent is None
+    assert manifest.calibration is not None
+    recipe, _ = read_recipe(REPOSITORY / "recipes" / "demo.toml")
+    assert parse_recipe(dict(manifest.recipe or {})) == recipe
+
+
+def test_it_is_put_among_the_releases_of_a_folder_once(data: DataFolder) -> None:
+    release_id = install_bundled_release(data)
+    store = ReleaseStore(f"file:{data.releases}", cache_dir=data.cache)
+    assert store.ids() == [release_id]
+    weights = store.local_folder(release_id) / "weights.safetensors"
+    before = weights.stat().st_mtime_ns
+    assert install_bundled_release(data) == release_id
+    assert weights.stat().st_mtime_ns == before
+    history = json.loads((data.releases / release_id / "training" / "history.json").read_text())
+    assert history["epochs"]
+
+
+def test_a_damaged_installation_is_told(data: DataFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy = shutil.copytree(BUNDLED, tmp_path / "bundled")
+    (folder,) = copy.iterdir()
+    (folder / "projection.safetensors").write_bytes(b"")
+    monkeypatch.setattr(bundled, "BUNDLED", copy)
+    with pytest.raises(ReleaseCorrupt, match="projection"):
+        install_bundled_release(data)
+    assert list(data.releases.iterdir()) == []
+
+
+def test_a_folder_that_takes_no_files_is_told(data: DataFolder) -> None:
+    data.releases.rmdir()
+    data.releases.write_text("a file where the folder was")
+    with pytest.raises(DataFolderUnusable, match="releases"):
+        install_bundled_release(data)
