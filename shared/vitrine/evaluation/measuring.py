@@ -166,8 +166,15 @@ class Judge:
 
     def add(self, block: slice, scores: Vectors) -> None:
         """Judge the queries of `block` by their scores (B, G) float32, which are overwritten."""
-        ignored = ignored_in(block, self._gallery, self._own, self._ignore)
-        ranking = rank(scores, self._relevant(block), ignored)
+        self.add_known(block, scores, *self.known_of(block))
+
+    def known_of(self, block: slice) -> tuple[Flags, Flags | None]:
+        """What is relevant to the queries of a block and what they ignore: the same for all scores of theirs."""
+        return self._relevant(block), ignored_in(block, self._gallery, self._own, self._ignore)
+
+    def add_known(self, block: slice, scores: Vectors, relevant: Flags, ignored: Flags | None) -> None:
+        """As `add`, with what `known_of` gives. Several threads may add different blocks."""
+        ranking = rank(scores, relevant, ignored)
         ranked = ranking.relevant
         self.first[block] = ranking.rows(self.first.shape[1])
         tie_ends = ranking.tie_ends() if self._ties == "together" else None

@@ -4,7 +4,9 @@ that one decomposition serves every size, and the products of n components are t
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -38,14 +40,21 @@ def measure_sizes(
     counts = (len(queries), len(gallery))
     judges = {size: Judge(names, *counts, relevant, own=own, ignore=ignore, grades=grades) for size in wanted}
     lengths = _lengths(gallery, wanted)
-    for block in blocks(len(queries), len(gallery), chunk):
+
+    def judge(block: slice) -> None:
+        known = judges[wanted[0]].known_of(block)
         products = np.zeros((block.stop - block.start, len(gallery)), dtype=np.float32)
         before = 0
         for size in wanted:
             products += queries[block, before:size] @ gallery[:, before:size].T
             before = size
             # A query's own length moves all its scores alike.
-            judges[size].add(block, np.divide(products, lengths[size], dtype=np.float32))
+            judges[size].add_known(block, np.divide(products, lengths[size], dtype=np.float32), *known)
+
+    # Sorting leaves Python's lock alone, so that each core has a block of its own.
+    with ThreadPoolExecutor(thread_name_prefix="judge", max_workers=os.cpu_count() or 1) as pool:
+        for _ in pool.map(judge, blocks(len(queries), len(gallery), chunk)):
+            pass
     return {size: judge.measured() for size, judge in judges.items()}
 
 
