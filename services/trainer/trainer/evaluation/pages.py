@@ -41,7 +41,7 @@ def page(document: Document, line: Line, contest: Contest) -> str:
     ).get_template(_TEMPLATE)
     return template.render(
         document=document,
-        facts=facts(document),
+        facts=facts(document).replace("`", ""),
         measures=measures,
         short=short_name,
         score_name=measures[0],

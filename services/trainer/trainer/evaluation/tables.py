@@ -46,7 +46,7 @@ def facts(document: Document) -> str:
     return (
         f"Protocol `{document['protocol']}`; {catalog['dataset']}{subset}, {catalog['products']:,} products "
         f"({plan['data']['split']} split, seed {plan['seed']}: {sizes}); {queries['count']:,} queries from "
-        f"{queries['from']}; relevant: same {relevance}{within}. In brackets the 95 % bootstrap intervals over queries."
+        f"{queries['from']}; relevant: same {relevance}{within}. Ranges are 95 % bootstrap intervals over queries."
     )
 
 
