@@ -4,21 +4,19 @@ same. It is written as TOML, travels as JSON, and runs as one job that skips wha
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from vitrine.errors import ParameterInvalid
 from vitrine.evaluation.plan import EvaluationPlan
+from vitrine.parsing import parse_as, read_toml
 from vitrine.products import check_model_name
 from vitrine.recipes import Recipe
 
 OptionValue = str | int | float | bool
 # What an experiment's pictures are called: the catalogue that is searched, DeepFashion, and photographs in its place.
 Source = Literal["catalogue", "deepfashion"]
-_MAX_FAULTS_TOLD = 5
 # Stands in a step's recipe or plan for what only the run knows.
 _PLACEHOLDER = "x-0000000000"
 
@@ -148,21 +146,9 @@ class WeightsChoice(_Part):
 
 def parse_experiment(content: object) -> Experiment:
     """An experiment out of parsed TOML or JSON. Raises ParameterInvalid, naming each field that is wrong."""
-    try:
-        return Experiment.model_validate(content)
-    except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(map(str, fault['loc'])) or 'experiment'}: {fault['msg']}"
-            for fault in error.errors()[:_MAX_FAULTS_TOLD]
-        )
-        raise ParameterInvalid(f"the experiment is not valid: {faults}") from error
+    return parse_as(Experiment, content, what="experiment")
 
 
 def read_experiment(path: Path) -> Experiment:
     """An experiment file. Raises ParameterInvalid where it is not there, is no TOML or no experiment."""
-    try:
-        return parse_experiment(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ParameterInvalid(f"the experiment {path} cannot be read: {error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ParameterInvalid(f"the experiment {path} is not TOML: {error}") from error
+    return parse_experiment(read_toml(path, what="experiment"))

@@ -6,13 +6,13 @@ The catalogue is not part of it: the same recipe trains on any.
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from vitrine.errors import ParameterInvalid
+from vitrine.parsing import parse_as, read_toml, without_catalog
 from vitrine.products import check_attribute_name, check_model_name
 
 OptionValue = str | int | float | bool
@@ -28,7 +28,6 @@ TermKind = Literal[
     "distill",
 ]
 BestBy = Literal["precision_at_15", "mean_average_precision", "accuracy", "loss"]
-_MAX_FAULTS_TOLD: Final = 5
 Range = tuple[float, float]
 
 
@@ -265,14 +264,7 @@ def changed(
 
 def parse_recipe(content: dict[str, Any]) -> Recipe:
     """A recipe out of parsed TOML or JSON. Raises ParameterInvalid, naming each field that is wrong."""
-    try:
-        return Recipe.model_validate(content)
-    except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(map(str, fault['loc'])) or 'recipe'}: {fault['msg']}"
-            for fault in error.errors()[:_MAX_FAULTS_TOLD]
-        )
-        raise ParameterInvalid(f"the recipe is not valid: {faults}") from error
+    return parse_as(Recipe, content, what="recipe")
 
 
 def read_recipe(path: Path) -> tuple[Recipe, dict[str, Any]]:
@@ -280,13 +272,5 @@ def read_recipe(path: Path) -> tuple[Recipe, dict[str, Any]]:
 
     Raises ParameterInvalid where the file is not there, is no TOML or no recipe.
     """
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ParameterInvalid(f"the recipe {path} cannot be read: {error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ParameterInvalid(f"the recipe {path} is not TOML: {error}") from error
-    catalog = content.pop("catalog", {})
-    if not isinstance(catalog, dict):
-        raise ParameterInvalid(f"the recipe {path} has a 'catalog' that is no table")
+    content, catalog = without_catalog(read_toml(path, what="recipe"), path, what="recipe")
     return parse_recipe(content), catalog

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from vitrine.errors import ParameterInvalid
 from vitrine.evaluation.measuring import Metric
+from vitrine.parsing import parse_as, read_toml, without_catalog
 from vitrine.products import check_attribute_name
 from vitrine.recipes import DataRecipe
 
 Gallery = Literal["all", "unseen"]
 Protocol = Literal["strict", "reference"]
 ReleaseId = Annotated[str, Field(min_length=1, max_length=140)]
-_MAX_FAULTS_TOLD = 5
 
 
 class _Part(BaseModel):
@@ -108,25 +106,9 @@ def read_plan_file(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """A plan file: the plan's content, not yet checked, and its `catalog` table (dataset, reader, root, limit), empty
     where it has none. Raises ParameterInvalid where the file is not there or is no TOML.
     """
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ParameterInvalid(f"the plan {path} cannot be read: {error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ParameterInvalid(f"the plan {path} is not TOML: {error}") from error
-    catalog = content.pop("catalog", {})
-    if not isinstance(catalog, dict):
-        raise ParameterInvalid(f"the plan {path} has a 'catalog' that is no table")
-    return content, catalog
+    return without_catalog(read_toml(path, what="plan"), path, what="plan")
 
 
 def parse_plan(content: object) -> EvaluationPlan:
     """A plan out of parsed TOML or JSON. Raises ParameterInvalid, naming each field that is wrong."""
-    try:
-        return EvaluationPlan.model_validate(content)
-    except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(map(str, fault['loc'])) or 'plan'}: {fault['msg']}"
-            for fault in error.errors()[:_MAX_FAULTS_TOLD]
-        )
-        raise ParameterInvalid(f"the plan of the evaluation is not valid: {faults}") from error
+    return parse_as(EvaluationPlan, content, what="plan")
