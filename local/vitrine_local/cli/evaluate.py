@@ -11,8 +11,8 @@ from vitrine.errors import ParameterInvalid
 from vitrine.evaluation.plan import EvaluationPlan, parse_plan, read_plan_file
 from vitrine.jobs import JobRecord
 from vitrine_local.cli.api import Api
-from vitrine_local.cli.job_report import must_have_succeeded, report_faults
-from vitrine_local.cli.job_run import follow_job, start_job
+from vitrine_local.cli.job_report import report_faults
+from vitrine_local.cli.job_run import run_job
 from vitrine_local.cli.options import (
     Commands,
     add_catalog,
@@ -98,7 +98,16 @@ def run_evaluate(arguments: argparse.Namespace, screen: Screen) -> int:
         "queries": _photographs(arguments, target),
         "title": arguments.title,
     }
-    record = _run(arguments, screen, target, "/api/jobs/evaluate", body, doing="the evaluation", title="evaluate")
+    record = run_job(
+        arguments,
+        screen,
+        target,
+        "/api/jobs/evaluate",
+        body,
+        doing="the evaluation",
+        title="evaluate",
+        report=report_faults,
+    )
     if record is not None and record.result is not None:
         _show_lines(screen, record, plan.measures)
     return 0
@@ -122,7 +131,7 @@ def run_tune(arguments: argparse.Namespace, screen: Screen) -> int:
     if arguments.objective:
         body["objective"] = {name: _weight(value) for name, value in assignments("--objective", arguments.objective)}
     doing = f"tuning {arguments.release}"
-    record = _run(arguments, screen, target, "/api/jobs/tune", body, doing=doing, title="tune")
+    record = run_job(arguments, screen, target, "/api/jobs/tune", body, doing=doing, title="tune", report=report_faults)
     if record is not None and record.result is not None:
         result = record.result
         whitened = "whitened" if result["whiten"] else "not whitened"
@@ -151,7 +160,9 @@ def run_visualize(arguments: argparse.Namespace, screen: Screen) -> int:
         "data": {"subset": arguments.subset} if arguments.subset else {},
     }
     doing = f"the map of {release_id}"
-    record = _run(arguments, screen, target, "/api/jobs/visualize", body, doing=doing, title="visualize")
+    record = run_job(
+        arguments, screen, target, "/api/jobs/visualize", body, doing=doing, title="visualize", report=report_faults
+    )
     if record is not None and record.result is not None:
         screen.say(f"{record.result['pictures']:,} pictures: {record.result['report']}")
     return 0
@@ -202,34 +213,6 @@ def _weight(text: str) -> float:
         return float(text)
     except ValueError:
         raise UsageInvalid(f"--objective takes MEASURE=WEIGHT with a number, not {text!r}") from None
-
-
-def _run(
-    arguments: argparse.Namespace,
-    screen: Screen,
-    target: Target,
-    path: str,
-    body: dict[str, Any],
-    *,
-    doing: str,
-    title: str,
-) -> JobRecord | None:
-    """The record of the job that was waited for and succeeded, where it is to be shown."""
-    with Api(target) as api:
-        record = start_job(api, path, body)
-        if not arguments.no_wait:
-            screen.note(f"job {record.id}: {doing}")
-            record = follow_job(api, screen, record.id, title)
-    if arguments.json:
-        screen.json(record.model_dump(mode="json"))
-    elif arguments.no_wait:
-        screen.say(record.id)
-    else:
-        report_faults(screen, record)
-    if arguments.no_wait:
-        return None
-    must_have_succeeded(record, doing)
-    return None if arguments.json else record
 
 
 def _show_lines(screen: Screen, record: JobRecord, measures: tuple[str, ...]) -> None:

@@ -8,9 +8,8 @@ from typing import Any
 
 from vitrine.experiments import Experiment, read_experiment
 from vitrine.jobs import JobRecord
-from vitrine_local.cli.api import Api
-from vitrine_local.cli.job_report import must_have_succeeded, report_faults
-from vitrine_local.cli.job_run import follow_job, start_job
+from vitrine_local.cli.job_report import report_faults
+from vitrine_local.cli.job_run import run_job
 from vitrine_local.cli.options import (
     Commands,
     add_json,
@@ -93,22 +92,18 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
         "weights": dict(_weights(target, text) for text in arguments.weights),
         "download": arguments.download,
     }
-    doing = f"experiment {experiment.number}"
-    with Api(target) as api:
-        record = start_job(api, "/api/jobs/experiment", body)
-        if not arguments.no_wait:
-            screen.note(f"job {record.id}: {doing}, {experiment.title}")
-            record = follow_job(api, screen, record.id, "experiment")
-    if arguments.json:
-        screen.json(record.model_dump(mode="json"))
-    elif arguments.no_wait:
-        screen.say(record.id)
-    else:
-        report_faults(screen, record)
-    if not arguments.no_wait:
-        must_have_succeeded(record, doing)
-        if not arguments.json:
-            _show(screen, record)
+    record = run_job(
+        arguments,
+        screen,
+        target,
+        "/api/jobs/experiment",
+        body,
+        doing=f"experiment {experiment.number}",
+        title="experiment",
+        report=report_faults,
+    )
+    if record is not None:
+        _show(screen, record)
     return 0
 
 

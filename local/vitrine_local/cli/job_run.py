@@ -2,14 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import argparse
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from vitrine.jobs import JobRecord
 from vitrine_local.cli.api import Api
 from vitrine_local.cli.following import follow, parse_job
+from vitrine_local.cli.job_report import must_have_succeeded
 from vitrine_local.cli.progress import ProgressDisplay
 from vitrine_local.cli.screen import Screen
+from vitrine_local.cli.target import Target
+
+
+def run_job(
+    arguments: argparse.Namespace,
+    screen: Screen,
+    target: Target,
+    path: str,
+    body: Mapping[str, Any],
+    *,
+    doing: str,
+    title: str,
+    report: Callable[[Screen, JobRecord], None],
+) -> JobRecord | None:
+    """Start a job and see it through, as --no-wait and --json say. `report` tells how it ended, whichever way.
+
+    Returns the record of a job that succeeded, where there is more of it to be shown. Raises CommandFailed where it did
+    not succeed.
+    """
+    with Api(target) as api:
+        record = start_job(api, path, body)
+        if not arguments.no_wait:
+            screen.note(f"job {record.id}: {doing}")
+            record = follow_job(api, screen, record.id, title)
+    if arguments.json:
+        screen.json(record.model_dump(mode="json"))
+    elif arguments.no_wait:
+        screen.say(record.id)
+    else:
+        report(screen, record)
+    if arguments.no_wait:
+        return None
+    must_have_succeeded(record, doing)
+    return None if arguments.json else record
 
 
 def start_job(api: Api, path: str, body: Mapping[str, Any]) -> JobRecord:

@@ -9,9 +9,8 @@ from typing import Any
 from vitrine.errors import ParameterInvalid
 from vitrine.jobs import JobRecord
 from vitrine.recipes import Recipe, changed, read_recipe
-from vitrine_local.cli.api import Api
-from vitrine_local.cli.job_report import must_have_succeeded, report_faults
-from vitrine_local.cli.job_run import follow_job, start_job
+from vitrine_local.cli.job_report import report_faults
+from vitrine_local.cli.job_run import run_job
 from vitrine_local.cli.options import (
     Commands,
     add_catalog,
@@ -84,7 +83,9 @@ def run_train(arguments: argparse.Namespace, screen: Screen) -> int:
         "recipe": _changed(recipe, arguments, target).as_json(),
         "unlabelled": _other_catalog(arguments, "unlabelled", target),
     }
-    return _run(arguments, screen, target, "/api/jobs/train", body, doing=f"training {recipe.name}", title="train")
+    doing = f"training {recipe.name}"
+    run_job(arguments, screen, target, "/api/jobs/train", body, doing=doing, title="train", report=_report)
+    return 0
 
 
 def run_adapt(arguments: argparse.Namespace, screen: Screen) -> int:
@@ -101,7 +102,8 @@ def run_adapt(arguments: argparse.Namespace, screen: Screen) -> int:
     }
     body["target"] = _other_catalog(arguments, "target", target)
     doing = f"adapting {arguments.release}"
-    return _run(arguments, screen, target, "/api/jobs/adapt", body, doing=doing, title="adapt")
+    run_job(arguments, screen, target, "/api/jobs/adapt", body, doing=doing, title="adapt", report=_report)
+    return 0
 
 
 def _other_catalog(arguments: argparse.Namespace, name: str, target: Target) -> dict[str, Any] | None:
@@ -121,32 +123,6 @@ def _changed(recipe: Recipe, arguments: argparse.Namespace, target: Target) -> R
     if recipe.model.release is not None or weights is not None:
         return recipe
     return changed(recipe, weights=weights_path(target, recipe.model.weights))
-
-
-def _run(
-    arguments: argparse.Namespace,
-    screen: Screen,
-    target: Target,
-    path: str,
-    body: dict[str, Any],
-    *,
-    doing: str,
-    title: str,
-) -> int:
-    with Api(target) as api:
-        record = start_job(api, path, body)
-        if not arguments.no_wait:
-            screen.note(f"job {record.id}: {doing}")
-            record = follow_job(api, screen, record.id, title)
-    if arguments.json:
-        screen.json(record.model_dump(mode="json"))
-    elif arguments.no_wait:
-        screen.say(record.id)
-    else:
-        _report(screen, record)
-    if not arguments.no_wait:
-        must_have_succeeded(record, doing)
-    return 0
 
 
 def _report(screen: Screen, record: JobRecord) -> None:
