@@ -17,6 +17,7 @@ from trainer.evaluation.contest import Contest, make_contest
 from trainer.evaluation.document import document_of
 from trainer.evaluation.faults import faults_ladder
 from trainer.evaluation.features import FeatureStore
+from trainer.evaluation.map_page import write_maps
 from trainer.evaluation.measuring import Evaluation, Line, compared
 from trainer.evaluation.pages import write_report
 from trainer.evaluation.tuning import decompose, tune
@@ -231,6 +232,26 @@ def test_the_same_release_differs_from_itself_in_nothing(
 def test_a_plan_that_cannot_be_followed_is_refused_by_the_name_of_the_field(changes: dict[str, Any], told: str) -> None:
     with pytest.raises(ParameterInvalid, match=told):
         parse_plan({"releases": ["x-0123456789"], **changes})
+
+
+@pytest.mark.parametrize("changes", [{"within": ["mood"]}, {"data": {**DATA, "relevance": ["subCategory", "mood"]}}])
+def test_an_attribute_that_no_product_has_is_told(
+    changes: dict[str, Any], catalog: Catalog, releases: tuple[str, str]
+) -> None:
+    with pytest.raises(ParameterInvalid, match="mood"):
+        make_contest(plan_of(releases[0], **changes), catalog)
+
+
+def test_a_map_by_an_attribute_that_no_product_has_is_refused(
+    folder: Path, catalog: Catalog, releases: tuple[str, str], tmp_path: Path
+) -> None:
+    pictures = make_contest(plan_of(releases[0]), catalog).gallery
+    features, rows = store(folder).features(releases[0], pictures)
+    with pytest.raises(ParameterInvalid, match="mood"):
+        write_maps(
+            tmp_path, pictures, rows.tolist(), features, methods=("tsne",), colour="mood", seed=0, title="A map",
+            step=lambda _: None,
+        )  # fmt: skip
 
 
 def test_a_query_without_anything_relevant_is_left_out_and_told(

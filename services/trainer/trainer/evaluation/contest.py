@@ -13,7 +13,7 @@ from trainer.evaluation.features import Pictures
 from trainer.training.examples import UNKNOWN, Codes, Examples, choose_examples, classes_of, combination
 from trainer.training.sampling import generator
 from vitrine.catalogs import Catalog
-from vitrine.errors import EvaluationImpossible
+from vitrine.errors import EvaluationImpossible, ParameterInvalid
 from vitrine.evaluation import Rows
 from vitrine.evaluation.plan import EvaluationPlan, Gallery
 from vitrine.products import Product
@@ -67,6 +67,9 @@ def make_contest(plan: EvaluationPlan, catalog: Catalog, photographs: Catalog | 
     """
     examples = choose_examples(catalog.products, plan.data, seed=plan.seed)
     names = _Names(examples)
+    # What nDCG grades by may be missing from a catalogue; what decides who is searched or right may not.
+    for attribute in (*plan.data.relevance, *plan.within):
+        check_known(attribute, examples.values((attribute,)))
     relevance, label = plan.data.relevance, plan.data.label
     labels = names.labels(examples.products, relevance, plan.graded, plan.within, label)
     gallery = Pictures(catalog, examples.products)
@@ -88,6 +91,12 @@ def make_contest(plan: EvaluationPlan, catalog: Catalog, photographs: Catalog | 
     outside = names.labels(kept, relevance, plan.graded, plan.within, label)
     nowhere = np.empty(0, dtype=np.int64)
     return Contest(gallery, labels, kinds, examples, nowhere, Pictures(photographs, kept), outside)
+
+
+def check_known(attribute: str, values: Sequence[str | None]) -> None:
+    """Raise ParameterInvalid where no product has the attribute."""
+    if not any(value is not None for value in values):
+        raise ParameterInvalid(f"no product has the attribute {attribute[:80]!r}")
 
 
 def _drawn(rows: Rows, kinds: Codes, plan: EvaluationPlan) -> Rows:

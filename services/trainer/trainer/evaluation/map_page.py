@@ -12,6 +12,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from trainer.evaluation.contest import check_known
 from trainer.evaluation.features import Pictures
 from trainer.evaluation.gallery_pictures import address_of
 from trainer.evaluation.maps import Method, lay_out
@@ -37,9 +38,11 @@ def write_maps(
     step: Callable[[str], None],
 ) -> None:
     """Lay out `vectors` (N, D), those of the pictures at `rows`, and write the files. `step` is told what is being done
-    and may raise to stop. Raises EvaluationImpossible for too few vectors.
+    and may raise to stop. Raises ParameterInvalid where no product has the attribute, EvaluationImpossible for too few
+    vectors.
     """
     values = [combination(pictures.products[row], (colour,)) for row in rows]
+    check_known(colour, values)
     colours = colours_of(values)
     planes = {}
     for method in methods:
