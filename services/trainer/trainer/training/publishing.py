@@ -68,7 +68,7 @@ def publish_trained(trained: Trained, store: ReleaseStore) -> tuple[str, dict[st
         metrics = _evaluated(trained, vectors, reports)
         calibration = _calibrated(trained, vectors, metrics)
         _write_json(reports / "recipe.json", recipe.as_json())
-        _write_json(reports / "parts.json", _parts(examples))
+        _write_json(reports / "parts.json", _parts(examples), indent=None)
         _write_json(reports / "projections.json", [tried.as_json() for tried in choice.tried])
         classifier = None
         if trained.classifier is not None:
@@ -182,5 +182,5 @@ def _picture(catalog: Catalog, examples: Examples, product_id: str) -> Image.Ima
     return decode_image(read_picture(catalog.root, product.picture))
 
 
-def _write_json(path: Path, content: object) -> None:
-    path.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+def _write_json(path: Path, content: object, *, indent: int | None = 1) -> None:
+    path.write_text(json.dumps(content, indent=indent, sort_keys=True) + "\n", encoding="utf-8")
