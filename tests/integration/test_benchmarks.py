@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import subprocess
 import sys
@@ -9,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.calibration_parts.nonsense import nonsense
 from harness.releases import TINY_MODEL, build_tiny_release
 from harness.training import drawn_catalog
+from vitrine.releases import Calibration
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 EMBEDDER_BENCHMARK = BENCHMARKS / "embedder.py"
@@ -85,6 +89,37 @@ def test_retrieval_benchmark_measures_a_release_in_every_way_of_projecting(tmp_p
         # The catalogue itself as photographs: each has its own picture in the gallery.
         assert float(row["P@15, photographs"]) > float(row["P@15"]) > 0
         assert 0 < float(row["mAP, unseen"]) <= 1
+
+
+@pytest.mark.slow
+def test_calibration_benchmark_tells_what_is_answered_with_nothing(tmp_path: Path) -> None:
+    catalog = drawn_catalog(tmp_path / "shop", count=120)
+    sure = Calibration(attribute="subCategory", scores=(0.0, 1.0), probabilities=(0.9, 0.9), pairs=200)
+    unsure = Calibration(attribute="subCategory", scores=(0.0, 1.0), probabilities=(0.1, 0.1), pairs=200)
+    ids = [
+        build_tiny_release(tmp_path / "releases", name=name, calibration=calibration)
+        for name, calibration in (("sure", sure), ("unsure", unsure), ("silent", None))
+    ]
+    command = [
+        sys.executable, "-m", "benchmarks.calibration", "--root", str(catalog.root), "--dataset", "synthetic",
+        "--store", f"file:{tmp_path / 'releases'}", "--out", str(tmp_path / "drawn"), *ids,
+    ]  # fmt: skip
+    done = subprocess.run(
+        command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(BENCHMARKS.parent)}, capture_output=True, text=True,
+        timeout=240, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    told = [list(row.values())[1:] for row in tables_of(done.stdout)[0]]
+    assert [row[1:] for row in told] == [["0.0%", "0.0%"], ["100.0%", "100.0%"], ["-", "-"]]
+    document = json.loads((tmp_path / "drawn" / ids[0] / "reliability.json").read_text())
+    assert f"{document['expected_calibration_error']:.3f}" == told[0][0]
+    assert (tmp_path / "drawn" / ids[0] / "reliability.png").stat().st_size > 5_000
+
+
+def test_pictures_that_show_no_garment_differ_and_are_the_same_every_time() -> None:
+    pictures = nonsense(40)
+    assert len({picture.tobytes() for picture in pictures}) == 40
+    assert [picture.tobytes() for picture in nonsense(40)] == [picture.tobytes() for picture in pictures]
 
 
 def tables_of(text: str) -> list[Rows]:

@@ -26,6 +26,7 @@ from vitrine.catalogs import Catalog
 from vitrine.errors import EvaluationImpossible, ParameterInvalid, ProjectionImpossible
 from vitrine.evaluation.plan import EvaluationPlan, parse_plan
 from vitrine.products import Product
+from vitrine.views import View
 from vitrine.vision.network import choose_device
 from vitrine.vision.projection import ProjectionArrays, fit_projection, project
 
@@ -66,7 +67,7 @@ def measured(folder: Path, plan: EvaluationPlan, contest: Contest) -> list[Line]
 def test_every_release_gallery_and_way_has_a_line(folder: Path, catalog: Catalog, releases: tuple[str, str]) -> None:
     ways: list[dict[str, Any]] = [
         {"name": "plain"},
-        {"name": "flip", "flip": True},
+        {"name": "flip", "flip": True, "crops": 2},
         {"name": "expanded", "expand": 3},
         {"name": "augmented", "augment": 3, "augment_alpha": 3.0},
         {"name": "re-ranked", "rerank": 20},
@@ -177,7 +178,7 @@ def test_features_are_computed_once_and_again_for_other_pictures(
     again, _ = store(folder, listener).features(releases[0], contest.gallery)
     np.testing.assert_array_equal(first, again)
     assert [file.stat().st_mtime_ns for file in files] == stamps
-    mirrored, _ = store(folder).features(releases[0], contest.gallery, flip=True)
+    mirrored, _ = store(folder).features(releases[0], contest.gallery, view=View(mirrored=True))
     assert not np.array_equal(first, mirrored)
 
 
@@ -320,3 +321,37 @@ def test_the_ladder_of_faults_mends_one_at_a_time(folder: Path, catalog: Catalog
     first, second = rungs[0].measured, rungs[1].measured
     assert first.mean("average_precision") > second.mean("average_precision"), "a query that answers itself flatters"
     assert first.mean("precision@15") == second.mean("precision@15"), "the hits were without it already"
+
+
+def test_an_evaluation_by_the_protocol_of_faults_is_a_report_of_them(
+    folder: Path, catalog: Catalog, releases: tuple[str, str]
+) -> None:
+    plan = plan_of(releases[0], protocol="faults", graded=["gender"])
+    assert (plan.galleries, plan.measures) == (("all",), ("average_precision", "precision@15"))
+    contest = make_contest(plan, catalog)
+    lines = measured(folder, plan, contest)
+    assert len(lines) == 7
+    assert lines[0].way.startswith("as the reference measured, ")
+    strict = plan_of(releases[0], galleries=["all"], measures=["average_precision"])
+    assert [line.measured.scored for line in lines] == [measured(folder, strict, contest)[0].measured.scored] * 7
+    assert not (lines[-1].matches == contest.asked[:, None]).any(), "a query is among what it found"
+    document = document_of(plan, contest, lines, store_of(folder / "releases"), title="Faults")
+    written = write_report(folder / "faults", document, lines, contest)
+    assert "as the reference measured" in (folder / "faults" / "report.md").read_text()
+    assert "index.html" in written
+    with pytest.raises(EvaluationImpossible, match="leave out photographs"):
+        measured(folder, plan, make_contest(plan, catalog, catalog))
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"galleries": ["unseen"]}, "galleries"),
+        ({"measures": ["recall@1"]}, "measures"),
+        ({"ways": [{"name": "mirrored", "flip": True}]}, "ways"),
+        ({"within": ["gender"]}, "within"),
+    ],
+)
+def test_what_the_protocol_of_faults_fixes_cannot_be_chosen(changes: dict[str, Any], named: str) -> None:
+    with pytest.raises(ParameterInvalid, match=named):
+        plan_of("model-0000000000", protocol="faults", **changes)

@@ -19,10 +19,12 @@ from harness.releases import build_tiny_release, picture
 from harness.shop import DATASET, PRODUCTS, Shop
 from harness.system import MODEL
 from harness.waiting import wait_until
+from search_api.refinement import seen_in
 from vitrine.collections import collection_name
 from vitrine.evaluation.expansion import expand_queries
 from vitrine.evaluation.scoring import reranked
 from vitrine.releases import Calibration
+from vitrine.views import views
 
 ORDER = {"dataset": DATASET}
 Row = dict[str, str]
@@ -221,6 +223,26 @@ def test_a_mirrored_search_is_the_same_for_a_picture_and_its_mirror_image(shop: 
     assert answers[0][0]["score"] != pytest.approx(shop.search(query, topK=1)["results"][0]["score"], abs=1e-4)
 
 
+def test_a_search_with_closer_cuts_is_one_with_the_mean_of_their_vectors(shop: Shop) -> None:
+    query = queries(shop)[3]
+    own = shop.picture(query)
+    files = [own, *seen_in(own, views(flip=True, crops=2)[1:])]
+    assert len(files) == 6
+
+    def scores_of(data: bytes, **options: str) -> dict[int, float]:
+        form = {"dataset": DATASET, "topK": str(PRODUCTS), **options}
+        results = shop.api.post("/api/search", files={"image": data}, data=form).json()["results"]
+        return {result["id"]: result["score"] for result in results}
+
+    found = scores_of(own, flip="true", crops="2")
+    alone = [scores_of(data) for data in files]
+    summed = {one: sum(scores[one] for scores in alone) for one in found}
+    # The mean is brought to length 1, which scales every score alike.
+    scale = found[int(query)] / summed[int(query)]
+    assert scale > 1 / 6
+    assert found == pytest.approx({one: scale * total for one, total in summed.items()}, abs=2e-3)
+
+
 def test_two_releases_are_fused_by_the_sum_of_their_cosines(shop: Shop) -> None:
     name = "fusing"
     releases = (shop.release, build_tiny_release(shop.system.releases, name="second", weights="seed:31"))
@@ -250,6 +272,7 @@ def test_two_releases_are_fused_by_the_sum_of_their_cosines(shop: Shop) -> None:
         ({"rerank": "501"}, "rerank"),
         ({"expandAlpha": "nan"}, "expandAlpha"),
         ({"flip": "perhaps"}, "flip"),
+        ({"crops": "6"}, "crops"),
     ],
 )
 def test_refinements_that_do_not_go_together_are_refused(shop: Shop, options: dict[str, str], told: str) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from trainer.evaluation.calibrating import Pairs, calibrate, error_of, matched_pairs
+from trainer.evaluation.calibrating import Pairs, calibrate, confidence_of, matched_pairs
 from vitrine.evaluation.calibration import Curve, calibration_error, reliability
 from vitrine.evaluation.expansion import unit
 from vitrine.releases import Calibration
@@ -68,7 +68,8 @@ def test_a_calibration_fitted_on_some_matches_holds_for_others() -> None:
     calibration = calibrate(matches(30_000, seed=0), attribute="articleType")
     assert calibration is not None
     assert len(calibration.scores) <= 50
-    assert error_of(calibration, matches(10_000, seed=1)) < 0.02
+    others = matches(10_000, seed=1)
+    assert calibration_error(confidence_of(calibration, others), others.right) < 0.02
     curve = Curve.of(calibration.scores, calibration.probabilities)
     for score in (0.5, 0.7, 0.8, 0.95):
         assert curve.confidence(score) == pytest.approx(1 / (1 + np.exp(-12 * (score - 0.75))), abs=0.05)

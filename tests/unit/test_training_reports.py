@@ -20,6 +20,7 @@ from trainer.reports.curves import write_curves
 from trainer.reports.files import write_json
 from trainer.reports.history import EpochRecord
 from trainer.reports.queries import Queries, choose_best_and_worst, write_queries
+from trainer.reports.reliability import write_reliability
 from trainer.reports.report import write_report
 from trainer.reports.style import drawable, fitted, width_in
 from vitrine.images import decode_image
@@ -331,3 +332,16 @@ def test_a_document_that_json_cannot_hold_leaves_what_was_there(tmp_path: Path) 
         write_json(tmp_path / "a.json", {"x": math.nan})
     assert document(tmp_path / "a.json") == {"x": 1.5}
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_reliability_drawing_shows_how_many_were_right_for_how_sure_it_was(tmp_path: Path) -> None:
+    confidence = np.repeat([0.05, 0.5, 0.95], 100)
+    right = np.arange(300) % 100 < np.repeat([5, 50, 45], 100)
+    assert write_reliability(tmp_path, confidence, right) == ["reliability.png", "reliability.json"]
+    document = json.loads((tmp_path / "reliability.json").read_text())
+    assert document["expected_calibration_error"] == pytest.approx(0.5 / 3, abs=1e-6)
+    assert [(one["right"], one["count"]) for one in document["bins"]] == [(0.05, 100), (0.5, 100), (0.45, 100)]
+    with Image.open(tmp_path / "reliability.png") as drawn:
+        assert drawn.width < drawn.height
+    with pytest.raises(ValueError, match="without a match"):
+        write_reliability(tmp_path, np.empty(0), np.empty(0, dtype=bool))

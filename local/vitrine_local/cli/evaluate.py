@@ -41,7 +41,9 @@ def add_to(commands: Commands) -> None:
     evaluate.add_argument("--reader", help="instead of the plan's catalog.reader")
     evaluate.add_argument("--root", type=Path, metavar="PATH", help="instead of the plan's catalog.root")
     add_limit(evaluate)
-    evaluate.add_argument("--protocol", choices=("strict", "reference"), help="instead of the plan's (strict)")
+    evaluate.add_argument(
+        "--protocol", choices=("strict", "reference", "faults"), help="instead of the plan's (strict)"
+    )
     evaluate.add_argument("--subset", metavar="NAME", help="instead of the plan's data.subset, e.g. fashion-22")
     evaluate.add_argument("--relevance", metavar="A,B", help="instead of the plan's data.relevance, by commas")
     evaluate.add_argument("--queries", type=whole_number(at_least=1), metavar="N", help="most queries (default: 600)")

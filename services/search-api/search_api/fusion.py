@@ -38,7 +38,7 @@ async def fused_search(
     second = await store.resolve(first.dataset, options.fuse)
     other = Prepared(second, await store.collection(second.collection), prepared.spec)
     deadline_s = context.settings.request_timeout_s
-    seen = await look_at(picture, context.embedder, second.release_id, flip=options.flip, deadline_s=deadline_s)
+    seen = await look_at(picture, context.embedder, second.release_id, views=options.views, deadline_s=deadline_s)
     count = max(_CANDIDATES, 4 * wanted.top_k)
     mine, theirs = await asyncio.gather(
         retrieval.candidates(prepared, looked.vector, count=count, plan=plan),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from search_api.refinement import mean_of, mirrored
+from search_api.refinement import mean_of, seen_in
 from vitrine.embedding import AsyncEmbedderClient, Embedding
+from vitrine.views import AS_IT_IS, View
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,16 +20,18 @@ class Look:
 
 
 async def look_at(
-    picture: bytes, embedder: AsyncEmbedderClient, release_id: str, *, flip: bool, deadline_s: float
+    picture: bytes, embedder: AsyncEmbedderClient, release_id: str, *, views: Sequence[View], deadline_s: float
 ) -> Look:
-    """See a picture; with `flip` as the mean of itself and its mirror image. Raises as the embedder's client does."""
+    """See a picture as the mean of its views, of which it is itself the first. Raises as the embedder's client does."""
 
     async def embed(data: bytes) -> Embedding:
         return await embedder.embed(data, release_id=release_id, deadline_s=deadline_s)
 
-    if not flip:
+    others = [view for view in views if view != AS_IT_IS]
+    if not others:
         embedding = await embed(picture)
         return Look(embedding.vector.tolist(), embedding.timings_ms.get("decode", 0.0))
-    both = await asyncio.gather(embed(picture), embed(await asyncio.to_thread(mirrored, picture)))
-    decode_ms = max(embedding.timings_ms.get("decode", 0.0) for embedding in both)
-    return Look(mean_of([embedding.vector for embedding in both]), decode_ms)
+    seen = await asyncio.to_thread(seen_in, picture, others)
+    embeddings = await asyncio.gather(embed(picture), *map(embed, seen))
+    decode_ms = max(embedding.timings_ms.get("decode", 0.0) for embedding in embeddings)
+    return Look(mean_of([embedding.vector for embedding in embeddings]), decode_ms)

@@ -10,6 +10,7 @@ from typing import Final, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from vitrine.errors import BodyInvalid, ParameterInvalid
+from vitrine.views import MAX_CROPS, View, views
 
 MAX_TOP_K: Final = 200
 MAX_EXPAND: Final = 50
@@ -89,6 +90,12 @@ class SearchOptions(MatchOptions):
         description="Weigh each of them by its score to this power",
     )
     flip: bool = Field(default=False, description="Search with the mean of the picture and its mirror image")
+    crops: int = Field(
+        default=0,
+        ge=0,
+        le=MAX_CROPS,
+        description="Search with the mean of the picture and so many closer cuts, the middle first, then the corners",
+    )
     rerank: int = Field(
         default=0,
         ge=0,
@@ -109,8 +116,13 @@ class SearchOptions(MatchOptions):
         if self.rerank and self.group_by is not None:
             raise ValueError("rerank and groupBy do not go together")
         if self.fuse is not None and (self.rerank or self.expand or self.group_by is not None):
-            raise ValueError("fuse goes with flip alone, not with expand, rerank or groupBy")
+            raise ValueError("fuse goes with flip and crops alone, not with expand, rerank or groupBy")
         return self
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        """How the picture is looked at."""
+        return views(flip=self.flip, crops=self.crops)
 
 
 OptionsT = TypeVar("OptionsT", bound=Target)

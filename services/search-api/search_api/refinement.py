@@ -1,6 +1,6 @@
-"""What a search may do beyond asking for the nearest: expand the query, look at the picture mirrored too, rank the
-first candidates anew by the neighbours they share, and add a second release's opinion. Each is the same as the way of
-that name in an evaluation.
+"""What a search may do beyond asking for the nearest: expand the query, look at the picture in other views too, rank
+the first candidates anew by the neighbours they share, and add a second release's opinion. Each is the same as the way
+of that name in an evaluation.
 """
 
 from __future__ import annotations
@@ -12,16 +12,17 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ImageOps
+from PIL import Image
 from qdrant_client import models
 
 from vitrine.evaluation.scoring import reciprocal_distance
 from vitrine.images import decode_image
+from vitrine.views import View
 
 Vector = npt.NDArray[np.float32]
 
-# A query larger than this is shrunk before it is mirrored: no network sees more of it.
-_MIRRORED_SHORT_SIDE_PX: Final = 512
+# A query larger than this is shrunk before it is cut and mirrored: no network sees more of it.
+_VIEWED_SHORT_SIDE_PX: Final = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +56,13 @@ def reranked(query: Sequence[float], points: Sequence[models.ScoredPoint]) -> li
     return [points[place] for place in np.argsort(distance, kind="stable")]
 
 
-def mirrored(picture: bytes) -> bytes:
-    """The picture file's mirror image, as a file. Raises ImageRejected."""
-    image = ImageOps.mirror(decode_image(picture, target_px=_MIRRORED_SHORT_SIDE_PX))
+def seen_in(picture: bytes, views: Sequence[View]) -> list[bytes]:
+    """The picture file in each of the views, as files. Raises ImageRejected."""
+    image = decode_image(picture, target_px=_VIEWED_SHORT_SIDE_PX)
+    return [_png(view.of(image)) for view in views]
+
+
+def _png(image: Image.Image) -> bytes:
     written = io.BytesIO()
     image.save(written, "PNG", compress_level=1)
     return written.getvalue()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -11,9 +11,15 @@ from vitrine.evaluation.measuring import Metric
 from vitrine.parsing import parse_as, read_toml, without_catalog
 from vitrine.products import check_attribute_name
 from vitrine.recipes import DataRecipe
+from vitrine.views import MAX_CROPS, View, views
 
 Gallery = Literal["all", "unseen"]
-Protocol = Literal["strict", "reference"]
+Protocol = Literal["strict", "reference", "faults"]
+# What the ladder of faults measures, and where: the original system knew no more.
+_FAULTS: Final[dict[str, tuple[str, ...]]] = {
+    "galleries": ("all",),
+    "measures": ("average_precision", "precision@15"),
+}
 ReleaseId = Annotated[str, Field(min_length=1, max_length=140)]
 
 
@@ -26,6 +32,7 @@ class Way(_Part):
 
     name: str = Field(min_length=1, max_length=60, description="What the report calls it")
     flip: bool = Field(default=False, description="The query's vector is the mean of the picture's and its mirror's")
+    crops: int = Field(default=0, ge=0, le=MAX_CROPS, description="Closer cuts of the query in the mean, middle first")
     augment: int = Field(default=0, ge=0, le=200, description="Neighbours that smooth each vector of the gallery")
     augment_alpha: float = Field(default=0.0, ge=0, le=20, description="Power of a neighbour's score that weighs it")
     expand: int = Field(default=0, ge=0, le=200, description="Neighbours that the query is expanded by")
@@ -37,8 +44,13 @@ class Way(_Part):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.fuse is not None and (self.rerank or self.expand or self.augment):
-            raise ValueError(f"the way {self.name!r} fuses two releases: that goes with flip alone")
+            raise ValueError(f"the way {self.name!r} fuses two releases: that goes with flip and crops alone")
         return self
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        """How the query's picture is looked at."""
+        return views(flip=self.flip, crops=self.crops)
 
 
 PLAIN = Way(name="plain")
@@ -49,7 +61,7 @@ class EvaluationPlan(_Part):
 
     `strict`: the query is never in its gallery, the projection is the release's own, and nothing was chosen on the part
     that is reported. `reference`: as the original system measured, its faults included, so that its table and ours can
-    be laid side by side.
+    be laid side by side. `faults`: from `reference` to `strict` in steps, each of which mends one fault.
     """
 
     releases: tuple[ReleaseId, ...] = Field(min_length=1, max_length=20, description="The releases, in order")
@@ -80,6 +92,24 @@ class EvaluationPlan(_Part):
         description="By name, e.g. average_precision, precision@15, recall@1, ndcg@15",
     )
     ways: tuple[Way, ...] = Field(default=(PLAIN,), min_length=1, max_length=40, description="Ways of searching")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_faults(cls, content: Any) -> Any:
+        if isinstance(content, dict) and content.get("protocol") == "faults":
+            return {**_FAULTS, **content}
+        return content
+
+    @model_validator(mode="after")
+    def _faults_are_fixed(self) -> Self:
+        if self.protocol != "faults":
+            return self
+        for name, only in _FAULTS.items():
+            if getattr(self, name) != only:
+                raise ValueError(f"the protocol faults has its own {name}, {', '.join(only)}: leave them out")
+        if self.ways != (PLAIN,) or self.within or self.part != "test":
+            raise ValueError("the protocol faults has its own ways and queries: leave out ways, within and part")
+        return self
 
     @field_validator("measures")
     @classmethod

@@ -11,23 +11,22 @@ from starlette.responses import Response, StreamingResponse
 from search_api.answers import JsonAnswer
 from search_api.context import Context, Ctx
 from search_api.event_stream import stream_of
-from search_api.job_requests import (
-    AdaptRequest,
+from search_api.job_requests.evaluation import (
     EvaluateRequest,
     ExperimentRequest,
-    IndexRequest,
-    ProjectRequest,
-    TrainRequest,
-    TuneRequest,
     VisualizeRequest,
-    adapt_params,
     evaluate_params,
     experiment_params,
-    index_params,
-    project_params,
+    visualize_params,
+)
+from search_api.job_requests.releases import IndexRequest, ProjectRequest, index_params, project_params
+from search_api.job_requests.training import (
+    AdaptRequest,
+    TrainRequest,
+    TuneRequest,
+    adapt_params,
     train_params,
     tune_params,
-    visualize_params,
 )
 from search_api.routes.documents import COMMON_ERRORS
 from search_api.schemas import JobAnswer, JobsAnswer

@@ -84,7 +84,7 @@ async def _search_in(
     deadline_s = context.settings.request_timeout_s - (embedding_started_s - started_s)
     # The plan needs the filter alone, so it is made while the embedder works.
     looked, plan = await asyncio.gather(
-        look_at(picture, context.embedder, serving.release_id, flip=options.flip, deadline_s=deadline_s),
+        look_at(picture, context.embedder, serving.release_id, views=options.views, deadline_s=deadline_s),
         context.retrieval.plan(prepared),
     )
     searching_started_s = time.perf_counter()

@@ -10,7 +10,7 @@ import numpy as np
 from trainer.evaluation.tuning import Codes
 from trainer.training.sampling import generator
 from vitrine.evaluation import Flags, Rows, Vectors, equal_labels, top_k
-from vitrine.evaluation.calibration import Curve, Shares, calibration_error
+from vitrine.evaluation.calibration import Curve, Shares
 from vitrine.releases import Calibration
 
 K: Final = 15
@@ -70,10 +70,9 @@ def calibrate(pairs: Pairs, *, attribute: str) -> Calibration | None:
     )
 
 
-def error_of(calibration: Calibration, pairs: Pairs) -> float:
-    """The expected calibration error on other matches."""
-    curve = Curve.of(calibration.scores, calibration.probabilities)
-    return calibration_error(curve.confidence(pairs.scores), pairs.right)
+def confidence_of(calibration: Calibration, pairs: Pairs) -> Shares:
+    """How sure (N,) the calibration is of other matches."""
+    return Curve.of(calibration.scores, calibration.probabilities).confidence(pairs.scores)
 
 
 def _averaged(fitted: Shares, at: Shares, knots: Shares) -> Shares:

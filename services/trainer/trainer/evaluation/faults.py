@@ -18,15 +18,19 @@ from vitrine.evaluation.nested import measure_sizes
 MEAN, HITS = "average_precision", "precision@15"
 _GRID: Final = (8, 12, 16, 20, 24, 32, 44, 64, 96, 128)
 _NEIGHBOURS: Final = 15
+_SHOWN: Final = 15
 
 
 @dataclass(frozen=True, slots=True)
 class Rung:
-    """One step: what was mended, the components that were chosen, and what the measures say then."""
+    """One step: what was mended, the components that were chosen, what the measures say then, and the products that
+    each query finds first, rows (Q, 15) of the gallery.
+    """
 
     name: str
     components: int
     measured: Measured
+    matches: Rows
 
 
 def faults_ladder(
@@ -45,13 +49,13 @@ def faults_ladder(
     whole = bench.vectors(honest, by_validation)
     averaged = bench.averaged(whole)
     return [
-        Rung("as the reference measured", by_test, bench.judged(bench.vectors(everything, by_test), own=False)),
-        Rung("the query is left out of its gallery", by_test, bench.judged(bench.vectors(everything, by_test))),
-        Rung("PCA is fitted on the train part", refitted, bench.judged(bench.vectors(honest, refitted))),
-        Rung("n is chosen on the validation part", by_validation, bench.judged(whole)),
-        Rung("expanded as the reference did", by_validation, bench.judged(averaged)),
-        Rung("expanded vectors are of length 1 again", by_validation, bench.judged(unit(averaged))),
-        Rung("the query alone is expanded", by_validation, bench.query_side(whole)),
+        bench.rung("as the reference measured", by_test, bench.vectors(everything, by_test), own=False),
+        bench.rung("the query is left out of its gallery", by_test, bench.vectors(everything, by_test)),
+        bench.rung("PCA is fitted on the train part", refitted, bench.vectors(honest, refitted)),
+        bench.rung("n is chosen on the validation part", by_validation, whole),
+        bench.rung("expanded as the reference did", by_validation, averaged),
+        bench.rung("expanded vectors are of length 1 again", by_validation, unit(averaged)),
+        bench.rung("the query alone is expanded", by_validation, whole, expanded=True),
     ]
 
 
@@ -71,14 +75,16 @@ class _Bench:
         found = measure_sizes(projected[queries], projected, self._grid, relevant, (HITS,), own=queries)
         return max(found, key=lambda size: (found[size].mean(HITS), -size))
 
-    def judged(self, vectors: Vectors, *, own: bool = True) -> Measured:
-        """Without `own` the query answers itself, but for the hits, whose rank 1 the reference dropped."""
-        queries, relevant = self.queries, equal_labels(self._relevance[self.queries], self._relevance)
-        left_out = measure(vectors[queries], vectors, relevant, (MEAN, HITS), own=queries)
-        if own:
-            return left_out
-        among = measure(vectors[queries], vectors, relevant, (MEAN,))
-        return Measured({MEAN: among.values[MEAN], HITS: left_out.values[HITS]})
+    def rung(self, name: str, size: int, vectors: Vectors, *, own: bool = True, expanded: bool = False) -> Rung:
+        """Without `own` the query answers itself, but for the hits, whose rank 1 the reference dropped. `expanded`
+        leaves the gallery as it is and takes for each query the mean of itself and its neighbours.
+        """
+        rows, relevant = self.queries, equal_labels(self._relevance[self.queries], self._relevance)
+        queries = expand_queries(vectors[rows], vectors, k=_NEIGHBOURS, own=rows) if expanded else vectors[rows]
+        values = dict(measure(queries, vectors, relevant, (MEAN, HITS), own=rows).values)
+        if not own:
+            values[MEAN] = measure(queries, vectors, relevant, (MEAN,)).values[MEAN]
+        return Rung(name, size, Measured(values), top_k(queries, vectors, _SHOWN, rows)[0])
 
     def averaged(self, vectors: Vectors) -> Vectors:
         """Every vector of the gallery, the queries' too, replaced by the mean of itself and its neighbours, as long as
@@ -90,8 +96,3 @@ class _Bench:
             total += np.where(rows[:, neighbour, None] >= 0, vectors[rows[:, neighbour]], 0)
         mean: Vectors = total / np.float32(_NEIGHBOURS + 1)
         return mean
-
-    def query_side(self, vectors: Vectors) -> Measured:
-        queries = expand_queries(vectors[self.queries], vectors, k=_NEIGHBOURS, own=self.queries)
-        relevant = equal_labels(self._relevance[self.queries], self._relevance)
-        return measure(queries, vectors, relevant, (MEAN, HITS), own=self.queries)

@@ -20,6 +20,7 @@ from vitrine.catalogs import Catalog
 from vitrine.evaluation import Rows, Vectors
 from vitrine.products import Product
 from vitrine.releases import Manifest, ReleaseStore
+from vitrine.views import AS_IT_IS, View
 from vitrine.vision.network import DeviceChoice, load_release
 
 _CHUNK: Final = 2048
@@ -43,17 +44,17 @@ class FeatureStore:
         self._follower = follower
         self._folder = settings.work_dir / "features"
 
-    def features(self, release_id: str, pictures: Pictures, *, flip: bool = False) -> tuple[Vectors, Rows]:
-        """(N, raw_dim) float32 raw features of the pictures that can be read, mirrored with `flip`, and their places
-        (N,) among the products. The others are told as faults.
+    def features(self, release_id: str, pictures: Pictures, *, view: View = AS_IT_IS) -> tuple[Vectors, Rows]:
+        """(N, raw_dim) float32 raw features of the pictures that can be read, in one view, and their places (N,)
+        among the products. The others are told as faults.
 
         Raises ReleaseNotFound, ReleaseCorrupt, TrainingImpossible where not one picture can be read, and StorageFull.
         """
         manifest = self.releases.manifest(release_id)
         cache = decoded_pictures(
-            pictures.catalog, pictures.products, manifest.preprocessing, self._settings, self._follower
+            pictures.catalog, pictures.products, manifest.preprocessing, self._settings, self._follower, view=view
         )
-        file = self._folder / f"{_key(manifest, cache.key, flip=flip)}.npy"
+        file = self._folder / f"{_key(manifest, cache.key)}.npy"
         if not file.exists():
             network = load_release(self.releases.local_folder(release_id), manifest, self._choice)
             batch = extraction_batch(self._settings, self._choice)
@@ -61,9 +62,8 @@ class FeatureStore:
             for start in range(0, len(cache.pixels), _CHUNK):
                 self._follower.progress(start, len(cache.pixels), eta_s=None, phase=f"embedding with {release_id}")
                 pixels = cache.pixels[start : start + _CHUNK]
-                shown = np.ascontiguousarray(pixels[:, :, ::-1]) if flip else pixels
-                every = np.arange(len(shown), dtype=np.int64)
-                parts.append(embed_pixels(network, shown, every, raw=True, batch=batch))
+                every = np.arange(len(pixels), dtype=np.int64)
+                parts.append(embed_pixels(network, pixels, every, raw=True, batch=batch))
             self._keep(file, np.concatenate(parts))
         stored: Vectors = np.load(file, mmap_mode="c")
         return stored, cache.rows
@@ -79,7 +79,7 @@ class FeatureStore:
                 aside.unlink(missing_ok=True)
 
 
-def _key(manifest: Manifest, pixels: str, *, flip: bool) -> str:
+def _key(manifest: Manifest, pixels: str) -> str:
     """What features depend on: the network, and the pictures as it sees them."""
-    told = (manifest.weights.sha256, manifest.architecture.model_dump_json(), pixels, str(flip))
+    told = (manifest.weights.sha256, manifest.architecture.model_dump_json(), pixels)
     return hashlib.sha256("\n".join(told).encode()).hexdigest()[:24]

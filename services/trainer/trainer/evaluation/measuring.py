@@ -9,11 +9,12 @@ from typing import Any, Final
 import numpy as np
 
 from trainer.evaluation.contest import Contest
+from trainer.evaluation.faults import faults_ladder
 from trainer.evaluation.features import FeatureStore
 from trainer.evaluation.searching import Projected, Sight, look, milliseconds_a_query, scores_of
 from trainer.training.following import Follower
 from vitrine.errors import EvaluationImpossible
-from vitrine.evaluation import Comparison, Judge, Measured, compare, equal_labels, shared_labels, unequal_labels
+from vitrine.evaluation import Comparison, Judge, Measured, Rows, compare, equal_labels, shared_labels, unequal_labels
 from vitrine.evaluation.plan import EvaluationPlan, Gallery, Way
 from vitrine.evaluation.ranking import blocks
 from vitrine.vision.projection import ProjectionArrays, fit_projection, project
@@ -65,6 +66,8 @@ class Evaluation:
         """
         plan = self._plan
         found = []
+        if plan.protocol == "faults":
+            return [line for release_id in plan.releases for line in self._of_faults(release_id)]
         for release_id in plan.releases:
             projected = self._projected(release_id)
             for gallery in plan.galleries:
@@ -78,11 +81,11 @@ class Evaluation:
     def _line(self, release_id: str, projected: Projected, gallery: Gallery, way: Way) -> Line:
         contest, plan = self._contest, self._plan
         searched = contest.rows_of(gallery, plan.part)
-        sight = look(self._store, contest, release_id, projected, flip=way.flip, searched=searched)
+        sight = look(self._store, contest, release_id, projected, views=way.views, searched=searched)
         second = None
         if way.fuse is not None:
             other = self._projected(way.fuse)
-            second = look(self._store, contest, way.fuse, other, flip=way.flip, searched=searched)
+            second = look(self._store, contest, way.fuse, other, views=way.views, searched=searched)
             sight, second = _common(sight, second)
         labels, asked = contest.labels.at(sight.rows), contest.query_labels.at(sight.asked)
         ignore = unequal_labels(asked.within, labels.within) if plan.within else None
@@ -115,6 +118,36 @@ class Evaluation:
             gallery_size=size,
             milliseconds=milliseconds_a_query(way, sight, second),
         )
+
+    def _of_faults(self, release_id: str) -> list[Line]:
+        contest = self._contest
+        if contest.outside is not None:
+            raise EvaluationImpossible(
+                "the protocol faults asks with the catalogue's own test part: leave out photographs"
+            )
+        features, rows = self._store.features(release_id, contest.gallery)
+        place = np.full(len(contest.parts), -1, dtype=np.int64)
+        place[rows] = np.arange(len(rows))
+        asked = np.flatnonzero(place[contest.asked] >= 0)
+
+        def seen(chosen: Rows) -> Rows:
+            return place[chosen][place[chosen] >= 0]
+
+        self._follower.phase(f"measuring {release_id}, fault by fault")
+        ladder = faults_ladder(
+            np.asarray(features), contest.labels.relevance[rows], train=seen(contest.parts.rows("train")),
+            validation=seen(contest.parts.rows("validation")), queries=place[contest.asked[asked]],
+        )  # fmt: skip
+        kinds = contest.query_labels.at(asked).kind
+        return [
+            Line(
+                release=release_id, gallery="all", way=f"{rung.name}, {rung.components} components",
+                measured=rung.measured, kinds=kinds, asked=asked,
+                matches=np.where(rung.matches >= 0, rows[rung.matches], -1), gallery_size=len(rows),
+                milliseconds=float("nan"),
+            )
+            for rung in ladder
+        ]  # fmt: skip
 
     def _projected(self, release_id: str) -> Projected:
         """How the release's features become vectors: by its own projection, or, as the reference did, by one fitted on

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,6 +16,7 @@ from vitrine.evaluation import Pairs, Rows, Vectors
 from vitrine.evaluation.expansion import augment_gallery, expand_queries, unit
 from vitrine.evaluation.plan import Way
 from vitrine.evaluation.scoring import Scores, fused, inner_products, reranked
+from vitrine.views import View
 
 # Brings raw features (N, raw_dim) to vectors (N, dim) of length 1.
 Projected = Callable[[Vectors], Vectors]
@@ -38,9 +39,17 @@ class Sight:
 
 
 def look(
-    store: FeatureStore, contest: Contest, release_id: str, projected: Projected, *, flip: bool, searched: Rows
+    store: FeatureStore,
+    contest: Contest,
+    release_id: str,
+    projected: Projected,
+    *,
+    views: Sequence[View],
+    searched: Rows,
 ) -> Sight:
-    """The vectors of a release. `searched` are the contest's gallery rows that are searched."""
+    """The vectors of a release. `searched` are the contest's gallery rows that are searched; a query's vector is the
+    mean of those of its views, the first of which is the picture as it is.
+    """
     features, rows = store.features(release_id, contest.gallery)
     place = np.full(len(contest.gallery.products), -1, dtype=np.int64)
     place[rows] = np.arange(len(rows))
@@ -51,24 +60,19 @@ def look(
     if contest.outside is None:
         asked = np.flatnonzero(place[contest.asked] >= 0)
         seen = contest.asked[asked]
-        raw = np.asarray(features[place[seen]])
-        if flip:
-            products = tuple(contest.gallery.products[row] for row in contest.asked)
-            raw = _with_mirror(store, release_id, Pictures(contest.gallery.catalog, products), raw, asked)
-        return Sight(gallery, projected(raw), kept, asked, within[seen])
-    raw, asked = store.features(release_id, contest.outside)
-    raw = np.asarray(raw)
-    if flip:
-        raw = _with_mirror(store, release_id, contest.outside, raw, asked)
-    return Sight(gallery, projected(raw), kept, asked, np.full(len(asked), -1, dtype=np.int64))
-
-
-def _with_mirror(store: FeatureStore, release_id: str, pictures: Pictures, raw: Vectors, rows: Rows) -> Vectors:
-    """The mean of the features of pictures, those at `rows`, and of their mirror images'."""
-    mirrored, seen = store.features(release_id, pictures, flip=True)
-    if not np.array_equal(seen, rows):
-        raise EvaluationImpossible("pictures changed while they were looked at: start the evaluation again")
-    return unit(unit(raw) + unit(np.asarray(mirrored)))
+        plain, own = projected(np.asarray(features[place[seen]])), within[seen]
+        pictures = Pictures(contest.gallery.catalog, tuple(contest.gallery.products[row] for row in contest.asked))
+    else:
+        pictures = contest.outside
+        raw, asked = store.features(release_id, pictures)
+        plain, own = projected(np.asarray(raw)), np.full(len(asked), -1, dtype=np.int64)
+    total = plain.copy()
+    for view in views[1:]:
+        raw, there = store.features(release_id, pictures, view=view)
+        if not np.array_equal(there, asked):
+            raise EvaluationImpossible("pictures changed while they were looked at: start the evaluation again")
+        total += projected(np.asarray(raw))
+    return Sight(gallery, plain if len(views) == 1 else unit(total), kept, asked, own)
 
 
 def scores_of(way: Way, sight: Sight, second: Sight | None, ignore: Pairs | None) -> Scores:

@@ -20,6 +20,7 @@ from vitrine.errors import TrainingImpossible
 from vitrine.jobs import JobFault
 from vitrine.products import Product
 from vitrine.releases import Preprocessing
+from vitrine.views import AS_IT_IS, View
 from vitrine.vision.network import DeviceChoice, ReleaseNetwork, Vectors
 
 _BATCH_CPU: Final = 4
@@ -29,9 +30,15 @@ _WORTH_FUSING: Final = 2_000
 
 
 def decoded_pictures(
-    catalog: Catalog, products: Sequence[Product], rules: Preprocessing, settings: Settings, follower: Follower
+    catalog: Catalog,
+    products: Sequence[Product],
+    rules: Preprocessing,
+    settings: Settings,
+    follower: Follower,
+    *,
+    view: View = AS_IT_IS,
 ) -> PixelCache:
-    """The pictures of the products that can be read; the others are told as faults.
+    """The pictures of the products that can be read, in one view; the others are told as faults.
 
     Raises TrainingImpossible where not one can, StorageFull, and what the follower raises.
     """
@@ -42,6 +49,7 @@ def decoded_pictures(
             catalog.root,
             rules,
             folder=folder,
+            view=view,
             step=lambda done: follower.progress(done, total, eta_s=None, phase="decoding pictures"),
         )
         trim_cache(folder, keep_bytes=int(settings.trainer_pixels_gib * 2**30))

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -19,8 +20,10 @@ import numpy.typing as npt
 
 from vitrine.catalogs.roots import read_picture
 from vitrine.errors import CatalogRootRefused, ImageRejected, PictureNotFound
+from vitrine.images import decode_image
 from vitrine.products import Product
 from vitrine.releases import Preprocessing
+from vitrine.views import AS_IT_IS, View
 from vitrine.vision.preprocess import Preprocessor
 
 Pixels = npt.NDArray[np.uint8]
@@ -56,18 +59,19 @@ def cached_pixels(
     *,
     folder: Path,
     step: Callable[[int], None],
+    view: View = AS_IT_IS,
 ) -> PixelCache:
-    """The pictures of `products` as `rules` fit them, from the file below `folder` where it is there already.
+    """The pictures of `products` in one view as `rules` fit them, from the file below `folder` where there is one.
 
-    The file belongs to these products, rules, and sizes and times of the picture files. `step` is told how many are
-    done, and may raise to stop; what was decoded until then is dropped.
+    The file belongs to these products, rules, view, and sizes and times of the picture files. `step` is told how many
+    are done, and may raise to stop; what was decoded until then is dropped.
     """
-    name = _key(products, root, rules)
+    name = _key(products, root, rules, view)
     data, index = folder / f"{name}.pixels", folder / f"{name}.json"
     shape = (rules.height_px, rules.width_px, 3)
     if not index.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        _build(products, root, Preprocessor(rules), data, index, step)
+        _build(products, root, partial(_fitted, Preprocessor(rules), view), data, index, step)
     kept: dict[str, Any] = json.loads(index.read_text(encoding="utf-8"))
     rows = np.array(kept["rows"], dtype=np.int64)
     unreadable = tuple(Unreadable(**one) for one in kept["unreadable"])
@@ -80,14 +84,14 @@ def cached_pixels(
 def _build(
     products: Sequence[Product],
     root: Path,
-    preprocessor: Preprocessor,
+    fitted: Callable[[bytes], Pixels],
     data: Path,
     index: Path,
     step: Callable[[int], None],
 ) -> None:
     def read(product: Product) -> Pixels | Unreadable:
         try:
-            return preprocessor(read_picture(root, product.picture))
+            return fitted(read_picture(root, product.picture))
         except ImageRejected as rejected:
             return Unreadable(product.id, rejected.code, rejected.detail)
         except (PictureNotFound, CatalogRootRefused) as missing:
@@ -117,13 +121,21 @@ def _build(
         aside.unlink(missing_ok=True)
 
 
+def _fitted(preprocessor: Preprocessor, view: View, data: bytes) -> Pixels:
+    if view == AS_IT_IS:
+        return preprocessor(data)
+    return preprocessor.fit(view.of(decode_image(data)))
+
+
 def _chunks(products: Sequence[Product]) -> Iterator[list[Product]]:
     remaining = iter(products)
     return iter(lambda: list(islice(remaining, _CHUNK)), [])
 
 
-def _key(products: Sequence[Product], root: Path, rules: Preprocessing) -> str:
+def _key(products: Sequence[Product], root: Path, rules: Preprocessing, view: View) -> str:
     digest = hashlib.sha256(f"{root}\n{rules.model_dump_json()}\n".encode())
+    if view != AS_IT_IS:
+        digest.update(f"{view}\n".encode())
     for product in products:
         digest.update(f"{product.id}\t{product.picture}\t{_stamp(root / product.picture)}\n".encode())
     return digest.hexdigest()[:24]

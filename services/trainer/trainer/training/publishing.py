@@ -18,8 +18,9 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
-from trainer.evaluation.calibrating import calibrate, error_of, matched_pairs
+from trainer.evaluation.calibrating import calibrate, confidence_of, matched_pairs
 from trainer.reports.history import EpochRecord
+from trainer.reports.reliability import write_reliability
 from trainer.reports.report import Queries, write_report
 from trainer.training.evaluating import evaluate
 from trainer.training.examples import UNKNOWN, Classes, Codes, Examples
@@ -29,6 +30,7 @@ from trainer.training.terms import Classifier, MetricTerm
 from vitrine.catalogs import Catalog
 from vitrine.catalogs.roots import read_picture
 from vitrine.evaluation import Vectors
+from vitrine.evaluation.calibration import calibration_error
 from vitrine.images import decode_image
 from vitrine.recipes import Recipe
 from vitrine.releases import CLASSIFIER_FILE, Calibration, ReleaseStore
@@ -66,7 +68,7 @@ def publish_trained(trained: Trained, store: ReleaseStore) -> tuple[str, dict[st
         reports.mkdir()
         vectors = project(choice.fit.arrays, trained.features)
         metrics = _evaluated(trained, vectors, reports)
-        calibration = _calibrated(trained, vectors, metrics)
+        calibration = _calibrated(trained, vectors, metrics, reports)
         _write_json(reports / "recipe.json", recipe.as_json())
         _write_json(reports / "parts.json", _parts(examples), indent=None)
         _write_json(reports / "projections.json", [tried.as_json() for tried in choice.tried])
@@ -134,9 +136,9 @@ def _evaluated(trained: Trained, vectors: Vectors, reports: Path) -> dict[str, f
     return metrics
 
 
-def _calibrated(trained: Trained, vectors: Vectors, metrics: dict[str, float]) -> Calibration | None:
-    """How likely a match is of its query's class, by what validation queries find, and in `metrics` how far that is
-    off on test queries. A validation part that was trained on says nothing.
+def _calibrated(trained: Trained, vectors: Vectors, metrics: dict[str, float], reports: Path) -> Calibration | None:
+    """How likely a match is of its query's class, by what validation queries find, and in `metrics` and a drawing how
+    far that is off on test queries. A validation part that was trained on says nothing.
     """
     recipe, examples = trained.recipe, trained.examples
     validation, test = examples.rows("validation"), examples.rows("test")
@@ -149,7 +151,9 @@ def _calibrated(trained: Trained, vectors: Vectors, metrics: dict[str, float]) -
     if calibration is not None and len(test):
         every = np.arange(len(examples), dtype=np.int64)
         held_out = matched_pairs(vectors, kinds, test, every, most=_CALIBRATION_QUERIES, seed=seed)
-        metrics["test_calibration_error"] = round(error_of(calibration, held_out), 4)
+        confidence = confidence_of(calibration, held_out)
+        metrics["test_calibration_error"] = round(calibration_error(confidence, held_out.right), 4)
+        write_reliability(reports, confidence, held_out.right)
     return calibration
 
 

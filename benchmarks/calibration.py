@@ -1,0 +1,99 @@
+"""Can a release's confidence be believed, and does it say "nothing like this here"?
+
+For each release: the expected calibration error of the first fifteen matches of test queries, with a reliability
+diagram (drawn to --out); how many of 200 pictures that show no garment, noise and patterns and drawn shapes, are
+answered with nothing at a least confidence of 0.5; and how many test queries lose all of their matches to it. Galleries
+are the whole catalogue, from which a query is left out.
+
+    python -m benchmarks.calibration --root PATH --store URL [--subset fashion-22] [--out FOLDER] RELEASE [...]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.calibration_parts.nonsense import nonsense
+from benchmarks.retrieval import Look
+from trainer.evaluation.calibrating import confidence_of, matched_pairs
+from trainer.reports.reliability import write_reliability
+from trainer.settings import Settings
+from trainer.training.examples import Rows, choose_examples, classes_of
+from trainer.training.extracting import embed_pixels, extraction_batch
+from vitrine.catalogs import read_catalog
+from vitrine.catalogs.registry import reader_for
+from vitrine.evaluation import Vectors, top_k
+from vitrine.evaluation.calibration import Curve, calibration_error
+from vitrine.recipes import DataRecipe
+from vitrine.releases import ReleaseStore
+from vitrine.settings import load_settings
+from vitrine.vision.network import choose_device, load_release
+from vitrine.vision.preprocess import Preprocessor
+from vitrine.vision.projection import ProjectionArrays, project
+
+QUERIES = 2000
+NONSENSE = 200
+LEAST = 0.5
+HEADS = ("release", "calibration error", f"{NONSENSE} pictures of nothing: answered with nothing", "queries lost")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("releases", nargs="+", metavar="RELEASE", help="a release's id, or NAME=ID to call it NAME")
+    parser.add_argument("--root", type=Path, required=True, help="the catalogue's folder")
+    parser.add_argument("--dataset", default="fashion-product")
+    parser.add_argument("--store", default="file:.vitrine/releases", help="where the releases lie")
+    parser.add_argument("--subset", help="a named selection, e.g. fashion-22")
+    parser.add_argument("--seed", type=int, default=0, help="of the split (default: 0)")
+    parser.add_argument("--limit", type=int, help="only so many products")
+    parser.add_argument("--out", type=Path, help="a folder for the reliability diagrams")
+    arguments = parser.parse_args()
+    print(f"| {' | '.join(HEADS)} |\n|---|{'---:|' * (len(HEADS) - 1)}")
+    for named in arguments.releases:
+        name, _, release_id = named.rpartition("=")
+        print(f"| {name or release_id} | {row_of(release_id, arguments)} |", flush=True)
+    return 0
+
+
+def row_of(release_id: str, arguments: argparse.Namespace) -> str:
+    store = ReleaseStore(arguments.store, cache_dir=Path(".vitrine/cache/releases"))
+    manifest = store.manifest(release_id)
+    if manifest.calibration is None:
+        return "has none | - | -"
+    settings = load_settings(Settings)
+    choice = choose_device(settings.trainer_device, settings.trainer_precision)
+    folder = store.local_folder(release_id)
+    network = load_release(folder, manifest, choice)
+    arrays = ProjectionArrays.load(folder / "projection.safetensors")
+    reader = reader_for(arguments.dataset)
+    catalog = read_catalog(reader, arguments.root, dataset=arguments.dataset, limit=arguments.limit)
+    examples = choose_examples(catalog.products, DataRecipe(subset=arguments.subset), seed=arguments.seed)
+    batch = extraction_batch(settings, choice)
+    features, rows = Look(network, manifest.preprocessing, batch).features(catalog, examples.products)
+    vectors, kept = project(arrays, features), examples.keep(rows)
+    kinds = classes_of(kept, (manifest.calibration.attribute,)).codes
+    every, test = np.arange(len(kept), dtype=np.int64), kept.rows("test")
+    pairs = matched_pairs(vectors, kinds, test, every, most=QUERIES, seed=arguments.seed)
+    confidence = confidence_of(manifest.calibration, pairs)
+    if arguments.out is not None:
+        write_reliability(arguments.out / release_id, confidence, pairs.right)
+    fit = Preprocessor(manifest.preprocessing).fit
+    pixels = np.stack([fit(picture) for picture in nonsense(NONSENSE)])
+    drawn = embed_pixels(network, pixels, np.arange(len(pixels), dtype=np.int64), raw=True, batch=batch)
+    curve = Curve.of(manifest.calibration.scores, manifest.calibration.probabilities)
+    silent = share_unanswered(curve, project(arrays, drawn), vectors, None)
+    lost = share_unanswered(curve, vectors[test], vectors, test)
+    return f"{calibration_error(confidence, pairs.right):.3f} | {silent:.1%} | {lost:.1%}"
+
+
+def share_unanswered(curve: Curve, queries: Vectors, gallery: Vectors, own: Rows | None) -> float:
+    """The share of queries whose best match is less likely right than LEAST."""
+    _, scores = top_k(queries, gallery, 1, own)
+    return float((curve.confidence(scores[:, 0]) < LEAST).mean())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,60 @@
+"""How far a calibration can be believed: among matches of about the same confidence, how many were right."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Final
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from trainer.reports.files import write_json, write_png
+from trainer.reports.style import FAINT_INK, INK, LABEL_PT, RULE, SERIES, TITLE_PT, font, new_figure, quieten
+from vitrine.evaluation import Flags
+from vitrine.evaluation.calibration import Bin, Shares, calibration_error, reliability
+
+RELIABILITY_FILE: Final = "reliability.png"
+RELIABILITY_JSON_FILE: Final = "reliability.json"
+
+_SIDE_IN: Final = 5.2
+_COUNTS_IN: Final = 1.2
+_BINS: Final = 15
+
+
+def write_reliability(folder: Path, confidence: Shares, right: Flags) -> list[str]:
+    """Write reliability.png and reliability.json and return their names. `confidence` (N,) from 0 to 1, and whether
+    each match was right (N,). Raises ValueError where there is no match.
+    """
+    found = reliability(confidence, right, bins=_BINS)
+    error = calibration_error(confidence, right, bins=_BINS)
+    figure = draw_reliability(found, error)
+    document = {"expected_calibration_error": round(error, 6), "bins": [asdict(one) for one in found]}
+    write_json(folder / RELIABILITY_JSON_FILE, document)
+    write_png(folder / RELIABILITY_FILE, figure)
+    return [RELIABILITY_FILE, RELIABILITY_JSON_FILE]
+
+
+def draw_reliability(bins: list[Bin], error: float) -> Figure:
+    """Share right against confidence, the diagonal being what it ought to be, above how many matches there are."""
+    if not bins:
+        raise ValueError("without a match there is nothing to draw")
+    figure = new_figure(_SIDE_IN, _SIDE_IN + _COUNTS_IN)
+    shares, counts = figure.subplots(2, 1, sharex=True, height_ratios=[_SIDE_IN, _COUNTS_IN])
+    figure.subplots_adjust(left=0.14, right=0.96, bottom=0.08, top=0.9, hspace=0.1)
+    confidence = [one.confidence for one in bins]
+    shares.plot([0, 1], [0, 1], color=FAINT_INK, linewidth=0.9, linestyle=(0, (4, 3)))
+    shares.plot(confidence, [one.right for one in bins], color=SERIES[0], linewidth=1.6, marker="o", markersize=4)
+    shares.set(xlim=(0, 1), ylim=(0, 1.02))
+    shares.set_ylabel("share right", fontproperties=font(LABEL_PT), color=FAINT_INK)
+    counts.bar(confidence, [one.count for one in bins], width=0.8 / _BINS, color=SERIES[0])
+    counts.set_ylabel("matches", fontproperties=font(LABEL_PT), color=FAINT_INK)
+    counts.set_xlabel("confidence", fontproperties=font(LABEL_PT), color=FAINT_INK)
+    counts.yaxis.set_major_locator(MaxNLocator(nbins=2, integer=True))
+    for axes in (shares, counts):
+        axes.grid(axis="y", color=RULE, linewidth=0.6)
+        axes.set_axisbelow(True)
+        quieten(axes)
+    title = f"Reliability: off by {error:.3f} (expected calibration error)"
+    figure.text(0.14, 0.94, title, color=INK, fontproperties=font(TITLE_PT, bold=True))
+    return figure

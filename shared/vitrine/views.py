@@ -1,0 +1,41 @@
+"""A picture looked at in several ways, whose vectors' mean says more than one: mirrored, and cut closer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+from typing import Final
+
+from PIL import Image, ImageOps
+
+# What a cut keeps of each side.
+CUT_SHARE: Final = 0.85
+_REST: Final = 1 - CUT_SHARE
+# Where cuts begin, as shares of the sides: the middle, then the corners.
+_CUTS: Final = ((_REST / 2, _REST / 2), (0.0, 0.0), (_REST, 0.0), (0.0, _REST), (_REST, _REST))
+MAX_CROPS: Final = len(_CUTS)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One way of looking: as the picture is, or from (left, top) so much of it, and mirrored or not."""
+
+    cut_at: tuple[float, float] | None = None
+    mirrored: bool = False
+
+    def of(self, image: Image.Image) -> Image.Image:
+        """The picture in this view, of 1 pixel a side or more."""
+        if self.cut_at is not None:
+            left, top = round(self.cut_at[0] * image.width), round(self.cut_at[1] * image.height)
+            wide, high = max(1, round(CUT_SHARE * image.width)), max(1, round(CUT_SHARE * image.height))
+            image = image.crop((left, top, min(left + wide, image.width), min(top + high, image.height)))
+        return ImageOps.mirror(image) if self.mirrored else image
+
+
+AS_IT_IS: Final = View()
+
+
+def views(*, flip: bool, crops: int) -> tuple[View, ...]:
+    """The picture as it is, then with `crops` (0 to 5) closer cuts, then, with `flip`, all of these mirrored."""
+    cuts = (None, *_CUTS[:crops])
+    return tuple(View(cut, mirrored) for mirrored, cut in product((False, True) if flip else (False,), cuts))
