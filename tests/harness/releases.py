@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from vitrine.releases import Calibration, ReleaseStore
+from vitrine.releases import Augmentation, Calibration, ReleaseStore
 from vitrine.vision.backbones import load_backbone
 from vitrine.vision.extract import extract
 from vitrine.vision.making import Training, fitted_on, make_release
@@ -45,6 +45,8 @@ def build_tiny_release(
     input_px: int = 64,
     name: str | None = None,
     calibration: Calibration | None = None,
+    parent: str | None = None,
+    augmentation: Augmentation | None = None,
 ) -> str:
     """Make a release of a very small network with random weights in the store at `store_folder`. Returns its id.
 
@@ -67,5 +69,7 @@ def build_tiny_release(
         trained_on=fitted_on("blotches", numbers, part="all", seed=0),
         whiten=whiten,
         random_state=0,
-        training=None if calibration is None else Training({}, (), {}, None, None, None, calibration=calibration),
+        training=Training({}, (), {}, parent, None, None, calibration=calibration, augmentation=augmentation)
+        if calibration or parent
+        else None,
     )

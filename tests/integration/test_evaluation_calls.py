@@ -12,6 +12,7 @@ import pytest
 
 from harness.releases import store_of
 from harness.system import System, running_system
+from vitrine.releases import Augmentation
 from vitrine_local.cli import main
 
 pytestmark = pytest.mark.slow
@@ -60,9 +61,14 @@ def test_a_release_is_evaluated_tuned_and_compared_with_what_became_of_it(
 ) -> None:
     root, url = str(system.catalog(count=120)), system.url("search_api")
     catalog = ["--dataset", "drawn", "--reader", "synthetic", "--root", root, "--url", url]
-    assert main(["tune", release, "--name", "tuned", "--label", "subCategory", *catalog, "--json"]) == 0
+    tune = ["tune", release, "--name", "tuned", "--label", "subCategory", "--augment", "5", "--augment-alpha", "3"]
+    assert main([*tune, *catalog, "--json"]) == 0
     result = json.loads(capsys.readouterr().out)["result"]
     tuned = result["release_id"]
+    augmented = store_of(system.releases).manifest(result["augmented_release_id"])
+    assert augmented.model == "tuned_augmented"
+    assert augmented.parent == tuned
+    assert augmented.augmentation == Augmentation(neighbours=5, alpha=3.0)
     manifest = store_of(system.releases).manifest(tuned)
     assert manifest.parent == release
     assert manifest.recipe is not None

@@ -26,6 +26,7 @@ from vitrine.catalogs import Catalog
 from vitrine.errors import EvaluationImpossible, ParameterInvalid, ProjectionImpossible
 from vitrine.evaluation.plan import EvaluationPlan, parse_plan
 from vitrine.products import Product
+from vitrine.releases import Augmentation
 from vitrine.views import View
 from vitrine.vision.network import choose_device
 from vitrine.vision.projection import ProjectionArrays, fit_projection, project
@@ -355,3 +356,16 @@ def test_an_evaluation_by_the_protocol_of_faults_is_a_report_of_them(
 def test_what_the_protocol_of_faults_fixes_cannot_be_chosen(changes: dict[str, Any], named: str) -> None:
     with pytest.raises(ParameterInvalid, match=named):
         plan_of("model-0000000000", protocol="faults", **changes)
+
+
+def test_a_release_with_an_augmented_gallery_is_measured_as_it_is_served(
+    folder: Path, catalog: Catalog, releases: tuple[str, str]
+) -> None:
+    augmented = build_tiny_release(
+        folder / "releases", name="augmented", parent=releases[0], augmentation=Augmentation(neighbours=4, alpha=1.0)
+    )
+    way = {"name": "augmented", "augment": 4, "augment_alpha": 1.0}
+    plan = plan_of(releases[0], augmented, galleries=["all"], ways=[{"name": "plain"}, way])
+    plain, wanted, served, same = measured(folder, plan, make_contest(plan, catalog))
+    assert served.measured.means() == wanted.measured.means() == same.measured.means()
+    assert plain.measured.means() != wanted.measured.means()

@@ -42,7 +42,13 @@ class Answers(Vectors):
         return {one: [1.0] for one in point_ids}
 
     def neighbours(
-        self, collection: str, vectors: Sequence[list[float]], *, limit: int, exact: bool
+        self,
+        collection: str,
+        vectors: Sequence[list[float]],
+        *,
+        limit: int,
+        exact: bool,
+        with_vectors: bool = False,
     ) -> list[list[models.ScoredPoint]]:
         answer = self.truth if exact else self.ranked
         points = [models.ScoredPoint(id=hit, version=0, score=score) for hit, score in answer[:limit]]

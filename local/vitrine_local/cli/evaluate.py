@@ -62,6 +62,13 @@ def add_to(commands: Commands) -> None:
         help="what is to be best; may be repeated (default: average_precision=1 and precision@15=1)",
     )  # fmt: skip
     tune.add_argument("--label", default=None, help="the attribute that relevant products share (default: articleType)")
+    tune.add_argument(
+        "--augment", type=whole_number(at_least=0), default=0, metavar="N",
+        help="make a second release, NAME_augmented, whose gallery is drawn to N neighbours when it is indexed",
+    )  # fmt: skip
+    tune.add_argument(
+        "--augment-alpha", type=float, default=0.0, metavar="A", help="weigh each of them by its score to this power"
+    )
     visualize = commands.add("visualize", run_visualize, "draw a map of a catalogue as a release sees it")
     visualize.add_argument("release", metavar="RELEASE", help="the release, or a model it serves")
     add_catalog(visualize)
@@ -125,6 +132,8 @@ def run_tune(arguments: argparse.Namespace, screen: Screen) -> int:
         "limit": arguments.limit,
         "release_id": _release(target, arguments.release),
         "name": arguments.name,
+        "augment": arguments.augment,
+        "augment_alpha": arguments.augment_alpha,
     }
     data = {"subset": arguments.subset} if arguments.subset else {}
     if arguments.label:
@@ -142,6 +151,8 @@ def run_tune(arguments: argparse.Namespace, screen: Screen) -> int:
             f"validation objective {result['validation_objective']:.3f}"
         )
         screen.say(f"release: {result['release_id']}")
+        if "augmented_release_id" in result:
+            screen.say(f"with an augmented gallery: {result['augmented_release_id']}")
     return 0
 
 

@@ -29,7 +29,7 @@ def index_batch(parts: Parts, record: JobRecord, number: int) -> None:
         started_s = time.monotonic()
         planned = parts.plans.batch(target.job_id, number, dataset=target.dataset)
         current = [one for one in planned if _is_current(parts.overlay, one)]
-        ingest = Ingest(parts, collection=target.collection, release_id=target.release_id, root=target.root)
+        ingest = Ingest(parts, dataset=target.dataset, release_id=target.release_id, root=target.root)
         outcome = _at_risk(parts, target.job_id, number, ingest, current)
         outcome = outcome.model_copy(update={"skipped": outcome.skipped + len(planned) - len(current)})
         finished = parts.jobs.finish_batch(target.job_id, number, outcome).finished_batches

@@ -12,9 +12,11 @@ from typing import Any, Final
 from indexer.overlaying import Reconciled, Uploads, reconcile
 from indexer.parts import Parts
 from indexer.plans import Planned
+from indexer.smoothing import Smoothing
 from indexer.target import Target
 from indexer.verify import verify
-from vitrine.errors import CatalogMalformed, VerificationFailed
+from vitrine.collections import parse_collection_name
+from vitrine.errors import CatalogMalformed, ReleaseNotFound, VerificationFailed
 from vitrine.jobs import JobKind, JobRecord
 from vitrine.products import point_id
 from vitrine.telemetry import get_logger
@@ -111,7 +113,8 @@ def _remove_old(parts: Parts, target: Target, previous: str | None) -> None:
         for record in parts.jobs.unfinished((JobKind.INDEX,))
         if record.id != target.job_id and record.params.get("release_id")
     }
-    kept = parts.vectors.aliased() | building | {target.collection}
+    aliased = parts.vectors.aliased()
+    kept = aliased | _neighbours_of(parts, aliased | {target.collection}) | building | {target.collection}
     own = {
         name: metadata
         for name, metadata in parts.vectors.collections().items()
@@ -126,6 +129,20 @@ def _remove_old(parts: Parts, target: Target, previous: str | None) -> None:
         if name not in ready[: parts.settings.keep_previous]:
             parts.vectors.drop(name)
             get_logger("indexer").info("collection_removal", collection=name)
+
+
+def _neighbours_of(parts: Parts, serving: set[str]) -> set[str]:
+    """The plain collections that the augmented ones among those that serve take neighbours from."""
+    found = set()
+    for parsed in filter(None, map(parse_collection_name, serving)):
+        dataset, release_id = parsed
+        try:
+            smoothing = Smoothing.of(dataset, parts.releases.manifest(release_id))
+        except ReleaseNotFound:  # taken out of the store while it still serves
+            continue
+        if smoothing is not None:
+            found.add(smoothing.collection)
+    return found
 
 
 def _rate(parts: Parts, job_id: str) -> dict[str, float]:

@@ -16,8 +16,10 @@ import numpy as np
 
 from indexer.parts import Parts
 from indexer.plans import Planned
+from indexer.smoothing import Smoothing
 from indexer.vectors import Point
 from vitrine.catalogs.roots import allowed_roots, read_picture, resolve_catalog_root
+from vitrine.collections import collection_name
 from vitrine.errors import CatalogRootRefused, DeadlineExpired, EmbeddingFailed, ImageRejected, PictureNotFound
 from vitrine.jobs import BatchOutcome, JobFault
 
@@ -55,10 +57,11 @@ def request_slices(sizes_bytes: Sequence[int], *, max_bytes: int = REQUEST_MAX_B
 class Ingest:
     """Stores products in one collection, in the vectors of one release. `took_s`: the seconds of each stage so far."""
 
-    def __init__(self, parts: Parts, *, collection: str, release_id: str, root: Path | None) -> None:
+    def __init__(self, parts: Parts, *, dataset: str, release_id: str, root: Path | None) -> None:
         self._parts = parts
-        self._collection = collection
+        self._collection = collection_name(dataset, release_id)
         self._release_id = release_id
+        self._smoothing = Smoothing.of(dataset, parts.releases.manifest(release_id))
         self._root = None if root is None else resolve_catalog_root(root, allowed_roots(parts.settings))
         self.took_s: dict[str, float] = {}
 
@@ -96,6 +99,9 @@ class Ingest:
                 tally.faults.append(_fault(one.planned, EmbeddingFailed.code, "the picture's vector is not finite"))
             else:
                 points.append(Point(one.planned.product.point_id, np.asarray(result, dtype=np.float32), one.payload))
+        if points and self._smoothing is not None:
+            with self._timed("augment"):
+                points = self._smoothing.smooth(self._parts.vectors, points)
         if points:
             with self._timed("store"):
                 self._parts.vectors.upsert(self._collection, points)
@@ -141,7 +147,9 @@ class Ingest:
         for one in read:
             point_id = one.planned.product.point_id
             payload = stored.get(point_id)
-            if payload is None or payload.get("picture_sha256") != one.payload["picture_sha256"]:
+            changed = payload is None or payload.get("picture_sha256") != one.payload["picture_sha256"]
+            # An augmented vector is another where its neighbours are.
+            if changed or self._smoothing is not None:
                 wanted.append(one)
                 continue
             if payload != one.payload:

@@ -46,7 +46,7 @@ def reconcile(parts: Parts, target: Target, planned: Iterable[Planned]) -> Recon
     known = {one.product.id: one.product for one in planned if one.origin == "upload"}
     deleted: frozenset[str] = frozenset()
     failed: set[str] = set()
-    ingest = Ingest(parts, collection=target.collection, release_id=target.release_id, root=None)
+    ingest = Ingest(parts, dataset=target.dataset, release_id=target.release_id, root=None)
     for _ in range(_ROUNDS):
         uploads = Uploads.of(parts.overlay, target.dataset)
         changed = [product for product in uploads.products.values() if known.get(product.id) != product]

@@ -65,7 +65,7 @@ def _note_deletion(parts: Parts, record: JobRecord, dataset: str, product_id: st
 
 
 def _store(parts: Parts, serving: Serving, product: Product) -> tuple[JobFault, ...]:
-    ingest = Ingest(parts, collection=serving.collection, release_id=serving.release_id, root=None)
+    ingest = Ingest(parts, dataset=serving.dataset, release_id=serving.release_id, root=None)
     return ingest.store([Planned(product, "upload")]).faults
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from indexer.parts import Parts
 from indexer.plans import Planned
+from indexer.smoothing import Smoothing
 from indexer.target import Target
 from vitrine.catalogs import read_catalog
 from vitrine.catalogs.roots import allowed_roots, resolve_catalog_root
@@ -21,7 +22,8 @@ _CATALOG_FAULTS = "catalog"
 def start_indexing(parts: Parts, record: JobRecord) -> None:
     """Lay out the work and publish its batches.
 
-    Raises CatalogError for a catalogue that cannot be read, ReleaseNotFound, Unavailable.
+    Raises CatalogError for a catalogue that cannot be read, ReleaseNotFound, Conflict for an
+    augmented release whose plain one is not indexed, Unavailable.
     """
     target = Target.of(record)
     if record.batches is None:
@@ -35,6 +37,9 @@ def start_indexing(parts: Parts, record: JobRecord) -> None:
 
 def _laid_out(parts: Parts, target: Target) -> JobRecord:
     manifest = parts.releases.manifest(target.release_id)
+    smoothing = Smoothing.of(target.dataset, manifest)
+    if smoothing is not None:
+        smoothing.check(parts.vectors)
     root = resolve_catalog_root(target.root, allowed_roots(parts.settings))
     catalog = read_catalog(target.reader, root, dataset=target.dataset, limit=target.limit)
     faults = (JobFault(product_id=one.product_id, kind=one.kind, detail=one.detail) for one in catalog.faults)

@@ -153,11 +153,19 @@ class Vectors:
         return {str(record.id): record.vector for record in records if isinstance(record.vector, list)}  # type: ignore[misc]
 
     def neighbours(
-        self, collection: str, vectors: Sequence[list[float]], *, limit: int, exact: bool
+        self,
+        collection: str,
+        vectors: Sequence[list[float]],
+        *,
+        limit: int,
+        exact: bool,
+        with_vectors: bool = False,
     ) -> list[list[models.ScoredPoint]]:
         """The nearest points of each vector, best first."""
         requests = [
-            models.QueryRequest(query=vector, limit=limit, params=models.SearchParams(exact=exact))
+            models.QueryRequest(
+                query=vector, limit=limit, params=models.SearchParams(exact=exact), with_vector=with_vectors
+            )
             for vector in vectors
         ]
         with store_errors(collection):

@@ -7,6 +7,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,9 +26,10 @@ from trainer.training.checkpoint import writing
 from trainer.training.examples import Examples
 from vitrine.errors import EvaluationImpossible
 from vitrine.evaluation import Vectors
+from vitrine.evaluation.expansion import augment_gallery
 from vitrine.evaluation.plan import parse_plan
 from vitrine.jobs import JobRecord
-from vitrine.releases import CLASSIFIER_FILE, WEIGHTS_FILE, Calibration, FittedOn, ReleaseStore
+from vitrine.releases import CLASSIFIER_FILE, WEIGHTS_FILE, Augmentation, Calibration, FittedOn, ReleaseStore
 from vitrine.vision.backbones import Loaded, restore_backbone
 from vitrine.vision.making import Training, fitted_on, make_release
 from vitrine.vision.network import choose_device
@@ -78,10 +80,14 @@ class TuneJob:
         ids = [parts.products[row].id for row in train]
         with writing(self._settings.work_dir):
             trained_on = fitted_on(catalog.dataset, ids, part="train", seed=params["seed"])
-            release_id = self._publish(tuning, trained_on, self._calibrated(tuning, features, labels, parts))
+            vectors = project(tuning.fit().arrays, np.asarray(features))
+            tuned = self._training(tuning, self._calibrated(vectors, vectors, labels, parts))
+            release_id = self._publish(params["name"], tuning, trained_on, tuned)
+            more = self._augmented(release_id, tuned, tuning, trained_on, vectors, labels, parts)
         kept = tuning.chosen
         return {
             "release_id": release_id,
+            **more,
             "model": params["name"],
             "dim": kept.components,
             "whiten": kept.whiten,
@@ -93,61 +99,87 @@ class TuneJob:
             "seconds": round(time.monotonic() - started_s, 1),
         }
 
-    def _calibrated(self, tuning: Tuning, features: Vectors, labels: Labels, parts: Examples) -> Calibration | None:
+    def _augmented(
+        self,
+        release_id: str,
+        tuned: Training,
+        tuning: Tuning,
+        trained_on: FittedOn,
+        vectors: Vectors,
+        labels: Labels,
+        parts: Examples,
+    ) -> dict[str, Any]:
+        """The same release once more, with a gallery that is augmented, where that was asked for."""
+        params = self._params
+        if not params["augment"]:
+            return {}
+        augmentation = Augmentation(neighbours=params["augment"], alpha=params["augment_alpha"])
+        gallery = vectors.copy()
+        searched = parts.rows("train", "validation")
+        gallery[searched] = augment_gallery(vectors[searched], k=augmentation.neighbours, alpha=augmentation.alpha)
+        training = replace(
+            tuned,
+            parent=release_id,
+            augmentation=augmentation,
+            calibration=self._calibrated(vectors, gallery, labels, parts),
+        )
+        name = f"{params['name']}_augmented"
+        return {"augmented_release_id": self._publish(name, tuning, trained_on, training)}
+
+    def _calibrated(self, queries: Vectors, gallery: Vectors, labels: Labels, parts: Examples) -> Calibration | None:
         """What scores say, unless the network was trained on the validation part, which it then knows by heart."""
         manifest = self._store.manifest(self._params["release_id"])
         if _knows_validation(manifest.recipe):
             return None
-        vectors = project(tuning.fit().arrays, np.asarray(features))
         pairs = matched_pairs(
-            vectors,
+            queries,
             labels.kind,
             parts.rows("validation"),
             parts.rows("train", "validation"),
             most=_CALIBRATION_QUERIES,
             seed=self._params["seed"],
+            searched=gallery,
         )
         return calibrate(pairs, attribute=self._params["data"]["label"])
 
-    def _publish(self, tuning: Tuning, trained_on: FittedOn, calibration: Calibration | None) -> str:
+    def _training(self, tuning: Tuning, calibration: Calibration | None) -> Training:
         params, parent = self._params, self._params["release_id"]
         manifest, folder = self._store.manifest(parent), self._store.local_folder(parent)
-        weights, classifier = folder / WEIGHTS_FILE, folder / CLASSIFIER_FILE
+        return Training(
+            recipe={
+                "kind": "tune",
+                "objective": params["objective"],
+                "queries": tuning.queries,
+                "data": params["data"],
+                "trained_by": manifest.recipe,
+            },
+            labels=manifest.labels or (),
+            metrics={
+                f"validation_{name}": round(tuning.chosen.means[name], 4) for name in (*params["objective"], OBJECTIVE)
+            },
+            parent=parent,
+            classifier=folder / CLASSIFIER_FILE if manifest.classifier_sha256 is not None else None,
+            folder=None,
+            half=_is_half(folder / WEIGHTS_FILE),
+            calibration=calibration,
+        )
+
+    def _publish(self, name: str, tuning: Tuning, trained_on: FittedOn, training: Training) -> str:
+        source = self._params["release_id"]
+        manifest, folder = self._store.manifest(source), self._store.local_folder(source)
+        network = restore_backbone(manifest.architecture, folder / WEIGHTS_FILE)
         with tempfile.TemporaryDirectory(prefix="vitrine-tuning-") as made:
             write_tuning(Path(made), tuning)
             return make_release(
                 self._store,
-                params["name"],
-                Loaded(
-                    restore_backbone(manifest.architecture, weights),
-                    manifest.architecture,
-                    f"release:{parent}",
-                    manifest.weights.sha256,
-                ),
+                name,
+                Loaded(network, manifest.architecture, f"release:{source}", manifest.weights.sha256),
                 tuning.fit(),
                 rules=manifest.preprocessing,
                 trained_on=trained_on,
                 whiten=tuning.chosen.whiten,
-                random_state=params["seed"],
-                training=Training(
-                    recipe={
-                        "kind": "tune",
-                        "objective": params["objective"],
-                        "queries": tuning.queries,
-                        "data": params["data"],
-                        "trained_by": manifest.recipe,
-                    },
-                    labels=manifest.labels or (),
-                    metrics={
-                        f"validation_{name}": round(tuning.chosen.means[name], 4)
-                        for name in (*params["objective"], OBJECTIVE)
-                    },
-                    parent=parent,
-                    classifier=classifier if manifest.classifier_sha256 is not None else None,
-                    folder=Path(made),
-                    half=_is_half(weights),
-                    calibration=calibration,
-                ),
+                random_state=self._params["seed"],
+                training=replace(training, folder=Path(made)),
             )
 
 

@@ -2,6 +2,7 @@
 
 from vitrine.releases.manifest import (
     Architecture,
+    Augmentation,
     Calibration,
     FittedOn,
     Manifest,
@@ -21,6 +22,7 @@ from vitrine.releases.store import (
 
 __all__ = [
     "Architecture",
+    "Augmentation",
     "Calibration",
     "FittedOn",
     "Manifest",

@@ -145,10 +145,17 @@ class Calibration(_Frozen):
         return self
 
 
+class Augmentation(_Frozen):
+    """How the vectors of a gallery are drawn to their neighbours when they are indexed; queries stay as they are."""
+
+    neighbours: int = Field(ge=1, le=200, description="Nearest other products whose vectors are added")
+    alpha: float = Field(ge=0, le=20, allow_inf_nan=False, description="Power of a neighbour's score that weighs it")
+
+
 class Manifest(_Frozen):
     """Everything about a release. Its canonical JSON is hashed into the release's id."""
 
-    GROWN = frozenset({"classifier_sha256", "calibration"})
+    GROWN = frozenset({"classifier_sha256", "calibration", "augmentation"})
 
     schema_version: Literal[1] = SCHEMA_VERSION
     model: str
@@ -161,6 +168,9 @@ class Manifest(_Frozen):
         default=None, description="Of its classifier.safetensors, where it has one"
     )
     calibration: Calibration | None = Field(default=None, description="What its scores say, where that was measured")
+    augmentation: Augmentation | None = Field(
+        default=None, description="How its gallery is augmented, by the vectors of its parent, where it is"
+    )
     recipe: dict[str, Any] | None = Field(default=None, description="How it was trained, where it was")
     metrics: dict[str, float] = {}
     parent: str | None = Field(default=None, description="The release it was trained from")
@@ -170,6 +180,8 @@ class Manifest(_Frozen):
         check_model_name(self.model)
         if self.projection.components > self.architecture.raw_dim:
             raise ValueError("the projection has more components than the feature")
+        if self.augmentation is not None and self.parent is None:
+            raise ValueError("an augmented gallery needs a parent, whose vectors its neighbours are found by")
         return self
 
     @property

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from vitrine.releases import (
     PROJECTION_FILE,
     WEIGHTS_FILE,
+    Augmentation,
     Calibration,
     FittedOn,
     Manifest,
@@ -47,6 +48,7 @@ class Training:
     folder: Path | None
     half: bool = False
     calibration: Calibration | None = None
+    augmentation: Augmentation | None = None
 
 
 def make_release(
@@ -96,6 +98,7 @@ def make_release(
                 "metrics": training.metrics,
                 "parent": training.parent,
                 "calibration": training.calibration,
+                "augmentation": training.augmentation,
                 "classifier_sha256": None if classifier is None else file_sha256(classifier),
             }
         )

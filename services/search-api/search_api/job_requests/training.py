@@ -82,6 +82,18 @@ class TuneRequest(CatalogRequest):
         default=None, min_length=1, max_length=4096, description="Numbers of components; every one, if absent"
     )
     whiten: bool | None = Field(default=None, description="With whitening, without, or whichever is better")
+    augment: int = Field(
+        default=0,
+        ge=0,
+        le=200,
+        description=(
+            "Make a second release, NAME_augmented, whose gallery's vectors are drawn to so many neighbours when it is "
+            "indexed"
+        ),
+    )
+    augment_alpha: float = Field(
+        default=0.0, ge=0, le=20, allow_inf_nan=False, description="Weigh each of them by its score to this power"
+    )
     data: DataRecipe = Field(default=DataRecipe(), description="Which products, their split and their relevance")
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
 
@@ -161,6 +173,8 @@ async def tune_params(body: TuneRequest, *, settings: Settings, releases: Releas
         "queries": body.queries,
         "sizes": body.sizes,
         "whiten": body.whiten,
+        "augment": body.augment,
+        "augment_alpha": body.augment_alpha,
         "data": body.data.model_dump(mode="json"),
         "seed": body.seed,
     }

@@ -28,12 +28,24 @@ class Pairs:
     right: Flags
 
 
-def matched_pairs(vectors: Vectors, kinds: Codes, queries: Rows, gallery: Rows, *, most: int, seed: int) -> Pairs:
-    """The first 15 matches in `gallery` of up to `most` of `queries`, both rows of `vectors` (N, D) of length 1."""
+def matched_pairs(
+    vectors: Vectors,
+    kinds: Codes,
+    queries: Rows,
+    gallery: Rows,
+    *,
+    most: int,
+    seed: int,
+    searched: Vectors | None = None,
+) -> Pairs:
+    """The first 15 matches in `gallery` of up to `most` of `queries`, both rows of `vectors` (N, D) of length 1.
+    `searched` are the vectors that the gallery has instead, if it is augmented.
+    """
+    others = vectors if searched is None else searched
     chosen = generator(_QUERY_SEED, seed).permutation(queries)[:most]
     place = np.full(len(vectors), -1, dtype=np.int64)
     place[gallery] = np.arange(len(gallery))
-    rows, scores = top_k(vectors[chosen], vectors[gallery], K, place[chosen])
+    rows, scores = top_k(vectors[chosen], others[gallery], K, place[chosen])
     found = rows >= 0
     relevant = equal_labels(kinds[chosen, None], kinds[gallery, None])(slice(0, len(chosen)))
     right = np.take_along_axis(relevant, np.maximum(rows, 0), axis=1)

@@ -80,6 +80,7 @@ class Evaluation:
 
     def _line(self, release_id: str, projected: Projected, gallery: Gallery, way: Way) -> Line:
         contest, plan = self._contest, self._plan
+        way = self._as_served(release_id, way)
         searched = contest.rows_of(gallery, plan.part)
         sight = look(self._store, contest, release_id, projected, views=way.views, searched=searched)
         second = None
@@ -148,6 +149,13 @@ class Evaluation:
             )
             for rung in ladder
         ]  # fmt: skip
+
+    def _as_served(self, release_id: str, way: Way) -> Way:
+        """The way, with the augmentation that the release's gallery has anyhow."""
+        own = self._store.releases.manifest(release_id).augmentation
+        if own is None or way.augment or self._plan.protocol != "strict":
+            return way
+        return way.model_copy(update={"augment": own.neighbours, "augment_alpha": own.alpha})
 
     def _projected(self, release_id: str) -> Projected:
         """How the release's features become vectors: by its own projection, or, as the reference did, by one fitted on

@@ -164,7 +164,16 @@ class Maker:
         common = {**catalog, "model": step.name, "name": step.name, "release_id": releases[step.start or ""], "seed": 0}
         if step.make == "tune":
             defaults = {"objective": {"average_precision": 1.0, "precision@15": 1.0}, "queries": 600}
-            return {**common, **defaults, "sizes": None, "whiten": None, "data": {}, **step.options}
+            return {
+                **common,
+                **defaults,
+                "sizes": None,
+                "whiten": None,
+                "augment": 0,
+                "augment_alpha": 0.0,
+                "data": {},
+                **step.options,
+            }
         defaults = {"share": 1.0, "components": None, "whiten": None, "sample_max": 50_000}
         return {**common, **defaults, "target": self._sources.catalogs[step.source], **step.options}
 
