@@ -7,11 +7,12 @@ import warnings
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, ndcg_score
 
-from vitrine.evaluation import Metric, equal_labels, measure, rankings, shared_labels, top_k, unequal_labels
+from vitrine.evaluation import Metric, arithmetic, equal_labels, measure, rankings, shared_labels, top_k, unequal_labels
 
 NAMES = (
     "average_precision",
@@ -242,6 +243,30 @@ def test_relevance_may_be_any_function_and_is_not_written_to() -> None:
         gallery, gallery, lambda block: answers[block], ("average_precision", "precision@4"), own=np.arange(5)
     )
     assert found.means() == {"average_precision": 1.0, "precision@4": 1.0}
+
+
+def test_a_ranking_through_torch_is_that_through_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
+    queries, gallery = whole_numbers(20, seed=3), whole_numbers(300, seed=4)
+    labels = np.arange(300)[:, None] % 7
+    relevant = equal_labels(labels[:20], labels)
+    plain, first = measure(queries, gallery, relevant), top_k(queries, gallery, 9)
+    # On torch's CPU device, which takes the same calls as a GPU.
+    monkeypatch.setattr(arithmetic, "_torch", lambda: torch)
+    monkeypatch.setattr(arithmetic, "_device", lambda: "cpu")
+    through = measure(queries, gallery, relevant)
+    for name, values in plain.values.items():
+        np.testing.assert_array_equal(through.values[name], values)
+    for one, other in zip(top_k(queries, gallery, 9), first, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU")
+def test_a_ranking_on_a_gpu_is_that_through_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
+    queries, gallery = whole_numbers(20, seed=3), whole_numbers(300, seed=4)
+    found = top_k(queries, gallery, 9)
+    monkeypatch.setattr(arithmetic, "_torch", lambda: None)
+    for one, other in zip(found, top_k(queries, gallery, 9), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_blocks_change_nothing() -> None:

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, Self
 import numpy as np
 
 from vitrine.evaluation import metrics
+from vitrine.evaluation.arithmetic import products
 from vitrine.evaluation.intervals import Interval, bootstrap_interval
 from vitrine.evaluation.metrics import Values
 from vitrine.evaluation.ranking import Flags, Pairs, Ranking, Rows, Vectors, blocks, check_vectors, ignored_in, rank
@@ -130,7 +131,7 @@ def measure(
     check_vectors(queries, gallery, own)
     judge = Judge(names, len(queries), len(gallery), relevant, own=own, ignore=ignore, grades=grades, ties=ties)
     for block in blocks(len(queries), len(gallery), chunk):
-        judge.add(block, queries[block] @ gallery.T + np.float32(0))
+        judge.add(block, products(queries[block], gallery))
     return judge.measured()
 
 

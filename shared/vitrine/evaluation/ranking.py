@@ -13,6 +13,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from vitrine.evaluation.arithmetic import products, sort_rows
+
 Vectors = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
@@ -73,8 +75,7 @@ def rankings(
     """
     check_vectors(queries, gallery, own)
     for block in blocks(len(queries), len(gallery), chunk):
-        # Noughts are added for the sake of -0.0, which equals 0.0 and has other bits.
-        scores = queries[block] @ gallery.T + np.float32(0)
+        scores = products(queries[block], gallery)
         yield block, rank(scores, relevant(block), ignored_in(block, len(gallery), own, ignore))
 
 
@@ -86,7 +87,7 @@ def rank(scores: Vectors, relevant: Flags, ignored: Flags | None = None) -> Rank
     keys = _keys_of(scores)
     keys |= relevant
     # Sorting whole keys is several times faster than sorting row numbers by score, and settles ties besides.
-    keys.sort(axis=1)
+    sort_rows(keys)
     return Ranking(keys)
 
 
@@ -110,11 +111,11 @@ def top_k(
     scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
     given = min(k, len(gallery))
     for block in blocks(len(queries), len(gallery), chunk):
-        products = queries[block] @ gallery.T + np.float32(0)
+        found = products(queries[block], gallery)
         ignored = ignored_in(block, len(gallery), own, ignore)
         if ignored is not None:
-            products[ignored] = -np.inf
-        keys = _keys_of(products)
+            found[ignored] = -np.inf
+        keys = _keys_of(found)
         if given < len(gallery):
             keys.partition(given - 1, axis=1)
         best = Ranking(np.sort(keys[:, :given], axis=1))

@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from vitrine.evaluation.arithmetic import products
 from vitrine.evaluation.measuring import Judge, Measured
 from vitrine.evaluation.ranking import Flags, Pairs, Rows, Vectors, blocks, check_vectors
 
@@ -24,8 +25,7 @@ def inner_products(queries: Vectors, gallery: Vectors) -> Scores:
     check_vectors(queries, gallery, None)
 
     def scores(block: slice) -> Vectors:
-        products: Vectors = queries[block] @ gallery.T + np.float32(0)
-        return products
+        return products(queries[block], gallery)
 
     return scores
 
