@@ -25,8 +25,8 @@ if __name__ == "__main__":
 
 from benchmarks.embedder_parts.prepared import Stored
 from benchmarks.embedder_parts.servers import embedder
-from benchmarks.training import Quiet
 from trainer.settings import Settings
+from trainer.training.following import Silent
 from trainer.training.run import TrainingRun
 from trainer.training.start import make_start
 from vitrine.catalogs import Catalog, read_catalog
@@ -71,7 +71,7 @@ def row(model: str, catalog: Catalog, arguments: argparse.Namespace) -> list[str
         store = ReleaseStore(settings.releases_url, cache_dir=folder / "cache")
         start = make_start(recipe.model, seed=recipe.seed, store=store, checked_weights=lambda weights: weights)
         before = {name: tensor.clone() for name, tensor in start.loaded.network.state_dict().items()}
-        result = TrainingRun(recipe, catalog, store, settings, folder / "work" / model, Quiet()).run()
+        result = TrainingRun(recipe, catalog, store, settings, folder / "work" / model, Silent()).run()
         release_id = str(result["release_id"])
         after = load_file(store.local_folder(release_id) / "weights.safetensors")
         parts = model_entry(model).trainable

@@ -22,34 +22,18 @@ from trainer.reports.history import EpochRecord
 from trainer.settings import Settings
 from trainer.training.assembling import assemble
 from trainer.training.checkpoint import RunFolder
+from trainer.training.following import Silent
 from trainer.training.judging import Judgement
 from trainer.training.loop import TrainingLoop
 from trainer.training.preparing import Preparation, Prepared
 from vitrine.catalogs import read_catalog
 from vitrine.catalogs.registry import reader_for
-from vitrine.jobs import JobFault
 from vitrine.recipes import Recipe, read_recipe
 from vitrine.releases import ReleaseStore
 from vitrine.settings import load_settings
 from vitrine.vision.network import DeviceChoice, choose_device
 
 WARM_UP_STEPS = 8
-
-
-class Quiet:
-    """Follows the preparation, says nothing."""
-
-    def phase(self, phase: str) -> None: ...
-
-    def note(self, text: str) -> None: ...
-
-    def faults(self, source: str, faults: list[JobFault]) -> None: ...
-
-    def progress(self, done: int, total: int, *, eta_s: float | None, phase: str | None = None) -> None: ...
-
-    def saved(self) -> None: ...
-
-    def check(self) -> None: ...
 
 
 class Enough(Exception):
@@ -116,7 +100,7 @@ def row(path: Path, arguments: argparse.Namespace) -> str:
             reader_for(described["dataset"]), arguments.root, dataset=described["dataset"], limit=arguments.limit
         )
         store = ReleaseStore(settings.releases_url, cache_dir=settings.releases_cache_dir)
-        prepared = Preparation(recipe, catalog, store, settings, choice, Quiet()).prepare()
+        prepared = Preparation(recipe, catalog, store, settings, choice, Silent()).prepare()
         loops, bares = [], []
         for _ in range(arguments.rounds):
             stopwatch = Stopwatch(arguments.seconds, choice.device)

@@ -65,3 +65,39 @@ class JobControl:
         """Count a batch, whose work is kept, as finished."""
         self._jobs.finish_batch(self.job_id, number, outcome)
         self.saved()
+
+    def within(self, step: str) -> StepControl:
+        """The control of one step of this job, which is a whole job of its own."""
+        return StepControl(self.job_id, self._jobs, self._lease, self._steps, step=step)
+
+
+class StepControl(JobControl):
+    """The control of a job made of others, for one of its steps: phases carry the step's name, and work that is counted
+    by batches becomes progress, since the record's own count is one for the whole job.
+    """
+
+    def __init__(self, job_id: str, jobs: JobStore, lease: Lease, steps: StepStore, *, step: str) -> None:
+        super().__init__(job_id, jobs, lease, steps)
+        self._step = step
+        self._total = 0
+        self._done = 0
+
+    def phase(self, phase: str) -> None:
+        super().phase(f"{self._step}: {phase}")
+
+    def note(self, text: str) -> None:
+        super().note(f"{self._step}: {text}")
+
+    def progress(self, done: int, total: int, *, eta_s: float | None, phase: str | None = None) -> None:
+        super().progress(done, total, eta_s=eta_s, phase=None if phase is None else f"{self._step}: {phase}")
+
+    def plan(self, *, total: int, batches: int, phase: str) -> None:
+        del batches
+        self._total, self._done = total, 0
+        self.phase(phase)
+
+    def finish_batch(self, number: int, outcome: BatchOutcome) -> None:
+        self._done += outcome.done + outcome.failed
+        self.faults(f"{self._step} {number}", list(outcome.faults))
+        self.progress(self._done, max(self._total, self._done), eta_s=None, phase="extracting features")
+        self.saved()

@@ -19,7 +19,7 @@ from trainer.training_job import TrainJob
 from trainer.tuning_job import TuneJob
 from vitrine.errors import JobCancelled, RecordChanged, VitrineError
 from vitrine.experiments import Experiment, ReleaseStep, WeightsChoice
-from vitrine.jobs import BatchOutcome, JobRecord
+from vitrine.jobs import JobRecord
 from vitrine.recipes import parse_recipe
 from vitrine.releases import ReleaseStore
 
@@ -28,38 +28,6 @@ _PRETRAINED: Final = "pretrained"
 
 class _Job(Protocol):
     def run(self) -> dict[str, Any]: ...
-
-
-class StepControl(JobControl):
-    """The control of an experiment's job, for one of its steps: phases carry the step's name, and work that is counted
-    by batches becomes progress, since the record's own count is one for the whole job.
-    """
-
-    def __init__(self, control: JobControl, step: str) -> None:
-        super().__init__(control.job_id, control._jobs, control._lease, control._steps)
-        self._step = step
-        self._total = 0
-        self._done = 0
-
-    def phase(self, phase: str) -> None:
-        super().phase(f"{self._step}: {phase}")
-
-    def note(self, text: str) -> None:
-        super().note(f"{self._step}: {text}")
-
-    def progress(self, done: int, total: int, *, eta_s: float | None, phase: str | None = None) -> None:
-        super().progress(done, total, eta_s=eta_s, phase=None if phase is None else f"{self._step}: {phase}")
-
-    def plan(self, *, total: int, batches: int, phase: str) -> None:
-        del batches
-        self._total, self._done = total, 0
-        self.phase(phase)
-
-    def finish_batch(self, number: int, outcome: BatchOutcome) -> None:
-        self._done += outcome.done + outcome.failed
-        self.faults(f"{self._step} {number}", list(outcome.faults))
-        self.progress(self._done, max(self._total, self._done), eta_s=None, phase="extracting features")
-        self.saved()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +103,7 @@ class Maker:
                 self._control.note(f"{step.name}: made before: {known}")
                 return known
         record = self._record.model_copy(update={"id": key, "params": params})
-        control = StepControl(self._control, step.name)
+        control = self._control.within(step.name)
         job: _Job
         match step.make:
             case "project":

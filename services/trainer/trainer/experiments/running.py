@@ -13,7 +13,7 @@ from trainer.evaluation.document import document_of
 from trainer.evaluation.features import FeatureStore
 from trainer.evaluation.measuring import Evaluation
 from trainer.evaluation.pages import PAGE_FILE, write_report
-from trainer.experiments.making import Made, Sources, StepControl
+from trainer.experiments.making import Made, Sources
 from trainer.reading import read_allowed_catalog
 from trainer.settings import Settings
 from vitrine.errors import JobCancelled, RecordChanged, VitrineError
@@ -72,7 +72,7 @@ class Runner:
         return {**told, "report": f"{_slug(step.name)}/{PAGE_FILE}", "lines": document["lines"]}
 
     def _measured(self, step: EvaluationStep, names: list[str]) -> Document:
-        control = StepControl(self.control, step.name)
+        control = self.control.within(step.name)
         plan = parse_plan({**step.plan, "releases": [self.made.releases[name] for name in names]})
         catalog = read_allowed_catalog(self.sources.catalogs["catalogue"], self.settings, control)
         photographs = None

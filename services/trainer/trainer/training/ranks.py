@@ -17,12 +17,10 @@ from typing import Any, Final
 
 from torch import distributed
 
-from trainer.reports.history import EpochRecord
 from trainer.settings import Settings
-from trainer.training.judging import Judgement
+from trainer.training.following import Silent
 from vitrine.catalogs import Catalog, read_catalog
 from vitrine.errors import ReleaseError, VitrineError
-from vitrine.jobs import JobFault
 from vitrine.recipes import Recipe, parse_recipe
 from vitrine.releases import ReleaseStore
 from vitrine.vision.network import choose_device
@@ -88,26 +86,6 @@ def other_ranks(
                 process.wait()
             if distributed.is_initialized():
                 distributed.destroy_process_group()
-
-
-class Silent:
-    """Follows a rank that has nothing to tell."""
-
-    def phase(self, phase: str) -> None: ...
-
-    def note(self, text: str) -> None: ...
-
-    def faults(self, source: str, faults: list[JobFault]) -> None: ...
-
-    def progress(self, done: int, total: int, *, eta_s: float | None, phase: str | None = None) -> None: ...
-
-    def step(self, pictures: int) -> None: ...
-
-    def epoch(self, record: EpochRecord, judgement: Judgement | None) -> None: ...
-
-    def saved(self) -> None: ...
-
-    def check(self) -> None: ...
 
 
 def main() -> int:
