@@ -118,6 +118,9 @@ def test_a_recipe_file_becomes_a_release_and_the_release_an_adapted_one(
     adapted = store_of(system.releases).manifest(record["result"]["release_id"])
     assert adapted.parent == release_id
     assert adapted.labels == manifest.labels
+    assert adapted.classifier_sha256 == manifest.classifier_sha256 is not None
+    assert adapted.recipe is not None
+    assert adapted.recipe["trained_by"] == manifest.recipe
 
 
 def test_what_the_command_line_says_goes_before_the_recipe(

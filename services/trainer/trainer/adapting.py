@@ -22,7 +22,7 @@ from trainer.training.extracting import decoded_pictures, raw_features
 from trainer.training.sampling import generator
 from vitrine.errors import ParameterInvalid, TrainingImpossible
 from vitrine.jobs import JobRecord
-from vitrine.releases import WEIGHTS_FILE, Preprocessing, ReleaseStore
+from vitrine.releases import CLASSIFIER_FILE, WEIGHTS_FILE, Preprocessing, ReleaseStore
 from vitrine.vision.backbones import Loaded, restore_backbone
 from vitrine.vision.making import Training, fitted_on, make_release
 from vitrine.vision.network import DeviceChoice, choose_device
@@ -82,11 +82,18 @@ class AdaptJob:
             whiten=whiten,
             random_state=params["seed"],
             training=Training(
-                recipe={"kind": "adapt", "target": target.dataset, "pictures": len(pixels), "share": params["share"]},
+                recipe={
+                    "kind": "adapt",
+                    "target": target.dataset,
+                    "pictures": len(pixels),
+                    "share": params["share"],
+                    "trained_by": manifest.recipe,
+                },
                 labels=manifest.labels or (),
                 metrics={},
                 parent=params["release_id"],
-                classifier=None,
+                # Its classes are the same, and its features only moved.
+                classifier=folder / CLASSIFIER_FILE if manifest.classifier_sha256 is not None else None,
                 folder=None,
             ),
         )
