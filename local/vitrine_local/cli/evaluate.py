@@ -11,7 +11,7 @@ from vitrine.errors import ParameterInvalid
 from vitrine.evaluation.plan import EvaluationPlan, parse_plan, read_plan_file
 from vitrine.jobs import JobRecord
 from vitrine_local.cli.api import Api
-from vitrine_local.cli.job_report import report_faults
+from vitrine_local.cli.job_report import report_fault_counts
 from vitrine_local.cli.job_run import run_job
 from vitrine_local.cli.options import (
     Commands,
@@ -115,7 +115,7 @@ def run_evaluate(arguments: argparse.Namespace, screen: Screen) -> int:
         body,
         doing="the evaluation",
         title="evaluate",
-        report=report_faults,
+        report=report_fault_counts,
     )
     if record is not None and record.result is not None:
         _show_lines(screen, record, plan.measures)
@@ -142,7 +142,9 @@ def run_tune(arguments: argparse.Namespace, screen: Screen) -> int:
     if arguments.objective:
         body["objective"] = {name: _weight(value) for name, value in assignments("--objective", arguments.objective)}
     doing = f"tuning {arguments.release}"
-    record = run_job(arguments, screen, target, "/api/jobs/tune", body, doing=doing, title="tune", report=report_faults)
+    record = run_job(
+        arguments, screen, target, "/api/jobs/tune", body, doing=doing, title="tune", report=report_fault_counts
+    )
     if record is not None and record.result is not None:
         result = record.result
         whitened = "whitened" if result["whiten"] else "not whitened"
@@ -174,7 +176,14 @@ def run_visualize(arguments: argparse.Namespace, screen: Screen) -> int:
     }
     doing = f"the map of {release_id}"
     record = run_job(
-        arguments, screen, target, "/api/jobs/visualize", body, doing=doing, title="visualize", report=report_faults
+        arguments,
+        screen,
+        target,
+        "/api/jobs/visualize",
+        body,
+        doing=doing,
+        title="visualize",
+        report=report_fault_counts,
     )
     if record is not None and record.result is not None:
         screen.say(f"{record.result['pictures']:,} pictures: {record.result['report']}")

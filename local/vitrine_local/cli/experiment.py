@@ -8,7 +8,7 @@ from typing import Any
 
 from vitrine.experiments import Experiment, read_experiment
 from vitrine.jobs import JobRecord
-from vitrine_local.cli.job_report import report_faults
+from vitrine_local.cli.job_report import report_fault_counts
 from vitrine_local.cli.job_run import run_job
 from vitrine_local.cli.options import (
     Commands,
@@ -100,7 +100,7 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
         body,
         doing=f"experiment {experiment.number}",
         title="experiment",
-        report=report_faults,
+        report=report_fault_counts,
     )
     if record is not None:
         _show(screen, record)

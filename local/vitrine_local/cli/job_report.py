@@ -29,9 +29,7 @@ def report_faults(screen: Screen, record: JobRecord) -> None:
     """Say every fault by kind and id; of very many of a kind, those the record holds."""
     if not record.fault_counts:
         return
-    total = sum(record.fault_counts.values())
-    kinds = ", ".join(f"{number:,} {kind}" for kind, number in sorted(record.fault_counts.items()))
-    screen.say(f"{count(total, 'fault')}: {kinds}")
+    screen.say(_summary(record))
     # The rarest kind first, for it is the one that a long list would hide.
     for kind, number in sorted(record.fault_counts.items(), key=lambda item: (item[1], item[0])):
         listed = [fault for fault in record.faults if fault.kind == kind]
@@ -39,6 +37,18 @@ def report_faults(screen: Screen, record: JobRecord) -> None:
             screen.say(f"  {kind}  {fault.product_id or '-'}  {fault.detail}")
         if number > len(listed):
             screen.say(f"  and {number - len(listed):,} more of the kind {kind}")
+
+
+def report_fault_counts(screen: Screen, record: JobRecord) -> None:
+    """Say how many faults there were of each kind, and where they are listed: for jobs that pass them by."""
+    if record.fault_counts:
+        screen.say(f"{_summary(record)}; `vitrine jobs {record.id}` lists them")
+
+
+def _summary(record: JobRecord) -> str:
+    total = sum(record.fault_counts.values())
+    kinds = ", ".join(f"{number:,} {kind}" for kind, number in sorted(record.fault_counts.items()))
+    return f"{count(total, 'fault')}: {kinds}"
 
 
 def must_have_succeeded(record: JobRecord, doing: str) -> JobRecord:

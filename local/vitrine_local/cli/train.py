@@ -9,7 +9,7 @@ from typing import Any
 from vitrine.errors import ParameterInvalid
 from vitrine.jobs import JobRecord
 from vitrine.recipes import Recipe, changed, read_recipe
-from vitrine_local.cli.job_report import report_faults
+from vitrine_local.cli.job_report import report_fault_counts
 from vitrine_local.cli.job_run import run_job
 from vitrine_local.cli.options import (
     Commands,
@@ -128,7 +128,7 @@ def _changed(recipe: Recipe, arguments: argparse.Namespace, target: Target) -> R
 def _report(screen: Screen, record: JobRecord) -> None:
     for note in record.notes:
         screen.say(f"{note.at[:19].replace('T', ' ')}  {note.text}")
-    report_faults(screen, record)
+    report_fault_counts(screen, record)
     result = record.result
     if result is None:
         return
