@@ -129,3 +129,20 @@ def test_fused_scores_are_those_of_the_vectors_side_by_side() -> None:
     alone = measure_scores(inner_products(first, first), 80, 80, equal_labels(labels, labels))
     by_rank = measure_scores(fused_by_rank([inner_products(first, first)]), 80, 80, equal_labels(labels, labels))
     assert by_rank.means() == pytest.approx(alone.means(), abs=1e-6)
+
+
+def test_measuring_sizes_tells_how_far_it_is_and_can_be_stopped() -> None:
+    vectors = np.random.default_rng(0).standard_normal((60, 6)).astype(np.float32)
+    relevant = equal_labels(np.arange(60)[:, None] % 3, np.arange(60)[:, None] % 3)
+    told: list[tuple[int, int]] = []
+    measure_sizes(vectors, vectors, [2, 4, 6], relevant, chunk=20, step=lambda *one: told.append(one))
+    assert told == [(done, 9) for done in range(1, 10)]
+
+    class Stop(Exception): ...
+
+    def stop(done: int, total: int) -> None:
+        if done >= 4:
+            raise Stop
+
+    with pytest.raises(Stop):
+        measure_sizes(vectors, vectors, [2, 4, 6], relevant, chunk=20, step=stop)

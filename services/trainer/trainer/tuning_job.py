@@ -63,7 +63,8 @@ class TuneJob:
         train, validation = parts.rows("train"), parts.rows("validation")
         if not len(validation):
             raise EvaluationImpossible("the validation part has no pictures, so no size could be chosen")
-        control.phase("trying every number of components")
+        phase = "trying every number of components"
+        control.phase(phase)
         tuning = tune(
             np.asarray(features),
             labels.relevance,
@@ -75,6 +76,7 @@ class TuneJob:
             seed=params["seed"],
             sizes=params["sizes"],
             whiten=(False, True) if params["whiten"] is None else (params["whiten"],),
+            step=lambda done, total: control.progress(done, total, eta_s=None, phase=phase),
         )
         control.phase("publishing")
         ids = [parts.products[row].id for row in train]

@@ -4,9 +4,11 @@ that one decomposition serves every size, and the products of n components are t
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
 
 import numpy as np
 
@@ -26,11 +28,13 @@ def measure_sizes(
     ignore: Pairs | None = None,
     grades: Grades | None = None,
     chunk: int | None = None,
+    step: Callable[[int, int], None] | None = None,
 ) -> dict[int, Measured]:
     """Judge the first n components of `queries` (Q, D) and `gallery` (G, D), by their cosine, for each n of `sizes`.
 
     Both are float32 and projected on all D components, in the order of their variance, whitened or not, not brought to
-    length 1. Raises ValueError as `measure` does, and for a size that is not in 1 to D.
+    length 1. `step` is told how many rankings of a block are done, and of how many; it may raise to stop. Raises
+    ValueError as `measure` does, and for a size that is not in 1 to D.
     """
     check_vectors(queries, gallery, own)
     dim = queries.shape[1]
@@ -40,6 +44,13 @@ def measure_sizes(
     counts = (len(queries), len(gallery))
     judges = {size: Judge(names, *counts, relevant, own=own, ignore=ignore, grades=grades) for size in wanted}
     lengths = _lengths(gallery, wanted)
+    parts = list(blocks(*counts, chunk))
+    done, lock = itertools.count(1), Lock()
+
+    def tell() -> None:
+        if step is not None:
+            with lock:
+                step(next(done), len(parts) * len(wanted))
 
     def judge(block: slice) -> None:
         known = judges[wanted[0]].known_of(block)
@@ -50,10 +61,11 @@ def measure_sizes(
             before = size
             # A query's own length moves all its scores alike.
             judges[size].add_known(block, np.divide(products, lengths[size], dtype=np.float32), *known)
+            tell()
 
     # Sorting leaves Python's lock alone, so that each core has a block of its own.
     with ThreadPoolExecutor(thread_name_prefix="judge", max_workers=os.cpu_count() or 1) as pool:
-        for _ in pool.map(judge, blocks(len(queries), len(gallery), chunk)):
+        for _ in pool.map(judge, parts):
             pass
     return {size: judge.measured() for size, judge in judges.items()}
 

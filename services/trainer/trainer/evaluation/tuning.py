@@ -4,7 +4,7 @@ of the validation part among train and validation. The test part has no say.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -115,9 +115,11 @@ def tune(
     seed: int,
     sizes: Sequence[int] | None = None,
     whiten: Sequence[bool] = (False, True),
+    step: Callable[[int, int], None] | None = None,
 ) -> Tuning:
     """`features` (N, D), `relevance` (N, A) and `graded` (N, B) are those of all products. `objective` weighs measures,
-    e.g. {"average_precision": 1.0, "precision@15": 1.0}; `sizes` are 1 to D where they are not given.
+    e.g. {"average_precision": 1.0, "precision@15": 1.0}; `sizes` are 1 to D where they are not given. `step` is told
+    how far it is, for each of `whiten` anew, and may raise to stop.
 
     Raises ProjectionImpossible, EvaluationImpossible where no validation query has anything to find, and ValueError for
     a measure that is none.
@@ -140,6 +142,7 @@ def tune(
             names,
             own=own,
             grades=shared_labels(graded[chosen], graded[gallery]),
+            step=step,
         )
         tried[whitened] = {size: _with_objective(measured, objective) for size, measured in found.items()}
     try:
