@@ -56,6 +56,11 @@ make = "tune"
 start = "trained"
 options = {{ sizes = [4, 8], {DATA} }}
 [[releases]]
+name = "tuned-by-default"
+make = "tune"
+start = "plain"
+options = {{ sizes = [4], data = {{ least_pictures = 2 }} }}
+[[releases]]
 name = "adapted"
 make = "adapt"
 start = "trained"
@@ -109,10 +114,10 @@ def test_an_experiment_is_made_measured_and_reported_and_the_second_time_nothing
     assert "not made: after-unreachable: unreachable, which it starts from, could not be made" in said
     report = Path(said.rsplit("report: ", 1)[1].strip())
     document = json.loads(report.with_name("report.json").read_text())
-    assert sorted(document["releases"]) == ["adapted", "plain", "trained", "tuned"]
+    assert sorted(document["releases"]) == ["adapted", "plain", "trained", "tuned", "tuned-by-default"]
     store = store_of(system.releases)
     assert {store.manifest(release_id).model for release_id in document["releases"].values()} == {
-        "adapted", "plain", "trained", "tuned",
+        "adapted", "plain", "trained", "tuned", "tuned-by-default",
     }  # fmt: skip
     rows = {(row["evaluation"], row["release"]): row for row in document["rows"]}
     assert rows["asked", "plain"]["published"]["average_precision"] == 0.123

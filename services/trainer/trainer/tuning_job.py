@@ -27,8 +27,9 @@ from trainer.training.examples import Examples
 from vitrine.errors import EvaluationImpossible
 from vitrine.evaluation import Vectors
 from vitrine.evaluation.expansion import augment_gallery
-from vitrine.evaluation.plan import parse_plan
+from vitrine.evaluation.plan import EvaluationPlan
 from vitrine.jobs import JobRecord
+from vitrine.recipes import DataRecipe
 from vitrine.releases import CLASSIFIER_FILE, WEIGHTS_FILE, Augmentation, Calibration, FittedOn, ReleaseStore
 from vitrine.vision.backbones import Loaded, restore_backbone
 from vitrine.vision.making import Training, fitted_on, make_release
@@ -46,12 +47,13 @@ class TuneJob:
         self._control = control
         self._settings = settings
         self._store = ReleaseStore(settings.releases_url, cache_dir=settings.releases_cache_dir)
+        self._data = DataRecipe.model_validate(self._params["data"])
 
     def run(self) -> dict[str, Any]:
         """Do the work and return the job's result. Raises any error of the tree; JobCancelled where asked to stop."""
         params, control = self._params, self._control
         started_s = time.monotonic()
-        plan = parse_plan({"releases": [params["release_id"]], "data": params["data"], "seed": params["seed"]})
+        plan = EvaluationPlan(releases=(params["release_id"],), data=self._data, seed=params["seed"])
         control.phase("reading the catalogue")
         catalog = read_allowed_catalog(params, self._settings, control)
         contest = make_contest(plan, catalog)
@@ -142,7 +144,7 @@ class TuneJob:
             seed=self._params["seed"],
             searched=gallery,
         )
-        return calibrate(pairs, attribute=self._params["data"]["label"])
+        return calibrate(pairs, attribute=self._data.label)
 
     def _training(self, tuning: Tuning, calibration: Calibration | None) -> Training:
         params, parent = self._params, self._params["release_id"]
@@ -152,7 +154,7 @@ class TuneJob:
                 "kind": "tune",
                 "objective": params["objective"],
                 "queries": tuning.queries,
-                "data": params["data"],
+                "data": self._data.model_dump(mode="json"),
                 "trained_by": manifest.recipe,
             },
             labels=manifest.labels or (),
