@@ -194,14 +194,24 @@ def test_sigterm_finishes_what_is_under_way(tmp_path: Path) -> None:
         client.embed(picture(0), release_id=service.release)
         outcome: list[object] = []
         pictures = [picture(number) for number in range(256)]
-        call = threading.Thread(target=lambda: outcome.append(client.embed_batch(pictures, release_id=service.release)))
+        seen = threading.Event()
+
+        def embed() -> None:
+            # Again, where a batch has come and gone between two looks.
+            while not seen.is_set():
+                outcome.append(client.embed_batch(pictures, release_id=service.release))
+
+        call = threading.Thread(target=embed)
         call.start()
-        wait_until(
-            lambda: httpx.get(f"{service.url}/readyz").json()["pictures_in_flight"] > 0, what="the batch is under way"
-        )
+        with httpx.Client() as looking:
+            wait_until(
+                lambda: looking.get(f"{service.url}/readyz").json()["pictures_in_flight"] > 0,
+                what="the batch is under way",
+            )
+        seen.set()
         assert service.terminate() == 0
         call.join()
-    (results,) = outcome
+    results = outcome[-1]
     assert isinstance(results, list)
     assert len(results) == 256
     assert all(isinstance(result, np.ndarray) for result in results)

@@ -29,6 +29,8 @@ model = "{TINY_MODEL}"
 weights = "seed:0"
 embedding = 16
 options = {{ input_px = 48, resize_px = 48 }}
+[[terms]]
+kind = "cosface"
 [optim]
 epochs = 2
 batch = 16
