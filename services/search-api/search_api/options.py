@@ -66,8 +66,8 @@ class MatchOptions(ListOptions):
         allow_inf_nan=False,
         alias="minConfidence",
         description=(
-            "Leave out products that are less likely of the query's kind, by the release's calibration; with 0.5 a "
-            "picture of no garment finds nothing"
+            "Leave out products that are less likely of the query's kind, by the release's calibration; where none is "
+            "left, the answer has no results"
         ),
     )
 

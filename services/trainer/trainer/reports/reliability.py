@@ -55,6 +55,6 @@ def draw_reliability(bins: list[Bin], error: float) -> Figure:
         axes.grid(axis="y", color=RULE, linewidth=0.6)
         axes.set_axisbelow(True)
         quieten(axes)
-    title = f"Reliability: off by {error:.3f} (expected calibration error)"
+    title = f"Expected calibration error {error:.3f}"
     figure.text(0.14, 0.94, title, color=INK, fontproperties=font(TITLE_PT, bold=True))
     return figure
