@@ -21,14 +21,14 @@ from benchmarks.retrieval import Look
 from trainer.evaluation.calibrating import confidence_of, matched_pairs
 from trainer.reports.reliability import write_reliability
 from trainer.settings import Settings
-from trainer.training.examples import Rows, choose_examples, classes_of
+from trainer.training.examples import Examples, Rows, choose_examples, classes_of
 from trainer.training.extracting import embed_pixels, extraction_batch
-from vitrine.catalogs import read_catalog
+from vitrine.catalogs import Catalog, read_catalog
 from vitrine.catalogs.registry import reader_for
 from vitrine.evaluation import Vectors, top_k
 from vitrine.evaluation.calibration import Curve, calibration_error
 from vitrine.recipes import DataRecipe
-from vitrine.releases import ReleaseStore
+from vitrine.releases import PROJECTION_FILE, ReleaseStore
 from vitrine.settings import load_settings
 from vitrine.vision.network import choose_device, load_release
 from vitrine.vision.preprocess import Preprocessor
@@ -51,14 +51,17 @@ def main() -> int:
     parser.add_argument("--limit", type=int, help="only so many products")
     parser.add_argument("--out", type=Path, help="a folder for the reliability diagrams")
     arguments = parser.parse_args()
+    reader = reader_for(arguments.dataset)
+    catalog = read_catalog(reader, arguments.root, dataset=arguments.dataset, limit=arguments.limit)
+    examples = choose_examples(catalog.products, DataRecipe(subset=arguments.subset), seed=arguments.seed)
     print(f"| {' | '.join(HEADS)} |\n|---|{'---:|' * (len(HEADS) - 1)}")
     for named in arguments.releases:
         name, _, release_id = named.rpartition("=")
-        print(f"| {name or release_id} | {row_of(release_id, arguments)} |", flush=True)
+        print(f"| {name or release_id} | {row_of(release_id, catalog, examples, arguments)} |", flush=True)
     return 0
 
 
-def row_of(release_id: str, arguments: argparse.Namespace) -> str:
+def row_of(release_id: str, catalog: Catalog, examples: Examples, arguments: argparse.Namespace) -> str:
     store = ReleaseStore(arguments.store, cache_dir=Path(".vitrine/cache/releases"))
     manifest = store.manifest(release_id)
     if manifest.calibration is None:
@@ -67,10 +70,7 @@ def row_of(release_id: str, arguments: argparse.Namespace) -> str:
     choice = choose_device(settings.trainer_device, settings.trainer_precision)
     folder = store.local_folder(release_id)
     network = load_release(folder, manifest, choice)
-    arrays = ProjectionArrays.load(folder / "projection.safetensors")
-    reader = reader_for(arguments.dataset)
-    catalog = read_catalog(reader, arguments.root, dataset=arguments.dataset, limit=arguments.limit)
-    examples = choose_examples(catalog.products, DataRecipe(subset=arguments.subset), seed=arguments.seed)
+    arrays = ProjectionArrays.load(folder / PROJECTION_FILE)
     batch = extraction_batch(settings, choice)
     features, rows = Look(network, manifest.preprocessing, batch).features(catalog, examples.products)
     vectors, kept = project(arrays, features), examples.keep(rows)
