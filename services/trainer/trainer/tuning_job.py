@@ -37,6 +37,7 @@ from vitrine.vision.network import choose_device
 from vitrine.vision.projection import project
 
 _CALIBRATION_QUERIES: Final = 2000
+_TRYING: Final = "trying every number of components"
 
 
 class TuneJob:
@@ -65,8 +66,7 @@ class TuneJob:
         train, validation = parts.rows("train"), parts.rows("validation")
         if not len(validation):
             raise EvaluationImpossible("the validation part has no pictures, so no size could be chosen")
-        phase = "trying every number of components"
-        control.phase(phase)
+        control.phase(_TRYING)
         tuning = tune(
             np.asarray(features),
             labels.relevance,
@@ -78,7 +78,7 @@ class TuneJob:
             seed=params["seed"],
             sizes=params["sizes"],
             whiten=(False, True) if params["whiten"] is None else (params["whiten"],),
-            step=lambda done, total: control.progress(done, total, eta_s=None, phase=phase),
+            step=self._tried,
         )
         control.phase("publishing")
         ids = [parts.products[row].id for row in train]
@@ -102,6 +102,12 @@ class TuneJob:
             "queries": tuning.queries,
             "seconds": round(time.monotonic() - started_s, 1),
         }
+
+    def _tried(self, done: int, total: int) -> None:
+        """Tell every tenth of the way. Sizes are no pictures, so the record's count of those stays as it is."""
+        self._control.check()
+        if done * 10 // total > (done - 1) * 10 // total:
+            self._control.phase(f"{_TRYING}, {done * 100 // total} %")
 
     def _augmented(
         self,
