@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks.calibration_parts.nonsense import nonsense
 from benchmarks.retrieval import Look
-from trainer.evaluation.calibrating import confidence_of, matched_pairs
+from trainer.evaluation.calibrating import confidence_of, familiar, matched_pairs
 from trainer.reports.reliability import write_reliability
 from trainer.settings import Settings
 from trainer.training.examples import Examples, Rows, choose_examples, classes_of
@@ -28,7 +28,7 @@ from vitrine.catalogs.registry import reader_for
 from vitrine.evaluation import Vectors, top_k
 from vitrine.evaluation.calibration import Curve, calibration_error
 from vitrine.recipes import DataRecipe
-from vitrine.releases import PROJECTION_FILE, ReleaseStore
+from vitrine.releases import PROJECTION_FILE, Calibration, ReleaseStore
 from vitrine.settings import load_settings
 from vitrine.vision.network import choose_device, load_release
 from vitrine.vision.preprocess import Preprocessor
@@ -77,22 +77,22 @@ def row_of(release_id: str, catalog: Catalog, examples: Examples, arguments: arg
     kinds = classes_of(kept, (manifest.calibration.attribute,)).codes
     every, test = np.arange(len(kept), dtype=np.int64), kept.rows("test")
     pairs = matched_pairs(vectors, kinds, test, every, most=QUERIES, seed=arguments.seed)
-    confidence = confidence_of(manifest.calibration, pairs)
+    confidence = confidence_of(manifest.calibration, pairs, vectors)
     if arguments.out is not None:
         write_reliability(arguments.out / release_id, confidence, pairs.right)
     fit = Preprocessor(manifest.preprocessing).fit
     pixels = np.stack([fit(picture) for picture in nonsense(NONSENSE)])
     drawn = embed_pixels(network, pixels, np.arange(len(pixels), dtype=np.int64), raw=True, batch=batch)
-    curve = Curve.of(manifest.calibration.scores, manifest.calibration.probabilities)
-    silent = share_unanswered(curve, project(arrays, drawn), vectors, None)
-    lost = share_unanswered(curve, vectors[test], vectors, test)
+    silent = share_unanswered(manifest.calibration, project(arrays, drawn), vectors, None)
+    lost = share_unanswered(manifest.calibration, vectors[test], vectors, test)
     return f"{calibration_error(confidence, pairs.right):.3f} | {silent:.1%} | {lost:.1%}"
 
 
-def share_unanswered(curve: Curve, queries: Vectors, gallery: Vectors, own: Rows | None) -> float:
-    """The share of queries whose best match is less likely right than LEAST."""
+def share_unanswered(calibration: Calibration, queries: Vectors, gallery: Vectors, own: Rows | None) -> float:
+    """The share of queries that are strange or whose best match is less likely right than LEAST."""
     _, scores = top_k(queries, gallery, 1, own)
-    return float((curve.confidence(scores[:, 0]) < LEAST).mean())
+    curve = Curve.of(calibration.scores, calibration.probabilities)
+    return float((~familiar(calibration, queries) | (curve.confidence(scores[:, 0]) < LEAST)).mean())
 
 
 if __name__ == "__main__":

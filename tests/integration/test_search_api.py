@@ -23,7 +23,7 @@ from search_api.refinement import seen_in
 from vitrine.collections import collection_name
 from vitrine.evaluation.expansion import expand_queries
 from vitrine.evaluation.scoring import reranked
-from vitrine.releases import Calibration
+from vitrine.releases import Calibration, Familiarity
 from vitrine.views import views
 
 ORDER = {"dataset": DATASET}
@@ -177,6 +177,21 @@ def test_a_confidence_that_nothing_is_known_of_is_refused(sure_shop: Shop) -> No
         answer = shop.api.post("/api/search", files={"image": shop.picture(query)}, data=form)
         assert answer.status_code == 400, answer.text
         assert "calibrated" in answer.json()["detail"] or "plain" in answer.json()["detail"]
+
+
+def test_a_picture_of_nothing_has_no_right_match_whatever_its_scores(shop: Shop) -> None:
+    known, strange = queries(shop)[:2]
+    weights = tuple(float(component) for component in Whole(shop, shop.release).vector(known)[0])
+    plane = Familiarity(weights=weights, bias=-0.9999, pictures=100)
+    curve = CURVE.model_copy(update={"familiarity": plane})
+    release = build_tiny_release(shop.system.releases, name="familiar", calibration=curve)
+    shop.system.succeeded(shop.start_index(dataset="familiar", model="familiar", release_id=release)["id"])
+    told = shop.search(strange, dataset="familiar")["results"]
+    assert told[0]["score"] > 0.99
+    assert {result["confidence"] for result in told} == {0.0}
+    assert shop.search(strange, dataset="familiar", minConfidence=0.01)["ranking"] == []
+    assert shop.search(strange, dataset="familiar", minConfidence=0)["results"] == told
+    assert shop.search(known, dataset="familiar", minConfidence=0.5)["results"][0]["confidence"] > 0.8
 
 
 class Whole:

@@ -1,4 +1,6 @@
-"""Calibration: the curve, its inverse, how good it is, and its fitting on matches whose truth is known."""
+"""Calibration: the curve, its inverse, how good it is, its fitting on matches whose truth is known, and what tells a
+query that shows nothing.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from trainer.evaluation.calibrating import Pairs, calibrate, confidence_of, matched_pairs
+from trainer.evaluation.calibrating import Pairs, calibrate, confidence_of, familiar, matched_pairs
+from trainer.evaluation.familiarity import fit_familiarity
+from trainer.evaluation.nothing import pictures_of_nothing
 from vitrine.evaluation.calibration import Curve, calibration_error, reliability
 from vitrine.evaluation.expansion import unit
 from vitrine.releases import Calibration
@@ -61,7 +65,9 @@ def test_the_error_is_the_mean_distance_of_confidence_and_truth_over_the_bins() 
 def matches(count: int, seed: int) -> Pairs:
     chance = np.random.default_rng(seed)
     scores = chance.beta(8, 2, count)
-    return Pairs(scores, chance.random(count) < 1 / (1 + np.exp(-12 * (scores - 0.75))))
+    return Pairs(
+        scores, chance.random(count) < 1 / (1 + np.exp(-12 * (scores - 0.75))), np.zeros(count, dtype=np.int64)
+    )
 
 
 def test_a_calibration_fitted_on_some_matches_holds_for_others() -> None:
@@ -69,7 +75,7 @@ def test_a_calibration_fitted_on_some_matches_holds_for_others() -> None:
     assert calibration is not None
     assert len(calibration.scores) <= 50
     others = matches(10_000, seed=1)
-    assert calibration_error(confidence_of(calibration, others), others.right) < 0.02
+    assert calibration_error(confidence_of(calibration, others, np.ones((1, 2), dtype=np.float32)), others.right) < 0.02
     curve = Curve.of(calibration.scores, calibration.probabilities)
     for score in (0.5, 0.7, 0.8, 0.95):
         assert curve.confidence(score) == pytest.approx(1 / (1 + np.exp(-12 * (score - 0.75))), abs=0.05)
@@ -78,8 +84,9 @@ def test_a_calibration_fitted_on_some_matches_holds_for_others() -> None:
 
 def test_too_few_matches_or_equal_ones_make_none() -> None:
     assert calibrate(matches(50, seed=0), attribute="kind") is None
-    assert calibrate(Pairs(np.full(500, 0.5), np.ones(500, dtype=np.bool_)), attribute="kind") is None
-    all_right = calibrate(Pairs(np.linspace(0.5, 0.9, 500), np.ones(500, dtype=np.bool_)), attribute="kind")
+    right, queries = np.ones(500, dtype=np.bool_), np.zeros(500, dtype=np.int64)
+    assert calibrate(Pairs(np.full(500, 0.5), right, queries), attribute="kind") is None
+    all_right = calibrate(Pairs(np.linspace(0.5, 0.9, 500), right, queries), attribute="kind")
     assert all_right is not None
     assert all_right.probabilities[-1] == 1.0
 
@@ -98,3 +105,40 @@ def test_matched_pairs_are_the_first_fifteen_of_each_query_but_itself() -> None:
         ranked = sorted(others, key=lambda row: -float(vectors[row] @ vectors[query]))[:15]
         expected += [bool(kinds[row] == kinds[query]) for row in ranked]
     assert sorted(pairs.right.tolist()) == sorted(expected)
+    assert set(pairs.queries) == set(queries)
+
+
+def around(direction: int, count: int, seed: int) -> np.ndarray:
+    """Vectors of length 1 about one of eight directions."""
+    vectors = np.random.default_rng(seed).normal(0, 0.25, size=(count, 8)).astype(np.float32)
+    vectors[:, direction] += 1
+    return unit(vectors)
+
+
+def test_what_lies_with_pictures_of_nothing_is_not_familiar_and_no_match_of_it_is_right() -> None:
+    products = np.concatenate([around(0, 300, seed=0), around(1, 300, seed=1)])
+    train, validation = np.arange(0, 600, 2), np.arange(1, 600, 2)
+    plane = fit_familiarity(products, train, validation, around(2, 100, seed=2), seed=0)
+    assert plane is not None
+    assert plane.pictures == 100
+    curve = Calibration(attribute="kind", scores=(0.0, 1.0), probabilities=(0.2, 1.0), pairs=9, familiarity=plane)
+    assert familiar(curve, products[validation]).mean() == pytest.approx(0.98, abs=0.01), "all but two in a hundred"
+    assert familiar(curve, around(0, 200, seed=3)).mean() > 0.9
+    strange = around(2, 200, seed=4)
+    assert familiar(curve, strange).mean() < 0.02
+    pairs = Pairs(np.full(200, 0.9), np.zeros(200, dtype=np.bool_), np.arange(200))
+    confidence = confidence_of(curve, pairs, strange)
+    assert (confidence == 0).mean() > 0.98
+    assert confidence_of(curve.model_copy(update={"familiarity": None}), pairs, strange).min() > 0.9
+
+
+def test_familiarity_is_not_claimed_from_a_handful_of_products() -> None:
+    few = around(0, 30, seed=0)
+    assert fit_familiarity(few, np.arange(25), np.arange(25, 30), around(1, 50, seed=1), seed=0) is None
+
+
+def test_pictures_of_nothing_are_the_same_everywhere_and_each_another() -> None:
+    first, again = pictures_of_nothing(32), pictures_of_nothing(32)
+    assert [one.tobytes() for one in first] == [one.tobytes() for one in again]
+    assert len({one.tobytes() for one in first}) == 32
+    assert all(one.mode == "RGB" and min(one.size) >= 96 and max(one.size) < 320 for one in first)

@@ -1,19 +1,23 @@
 """How likely a match is right, by the calibration that its release carries; and the score from which on matches are
-likely enough, so that Qdrant leaves out the others.
+likely enough, so that Qdrant leaves out the others. A picture that shows nothing of the catalogue's kind has no right
+match at all.
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Final
+
+import numpy as np
 
 from search_api.cache import ExpiringCache
 from vitrine.errors import ParameterInvalid, ReleaseCorrupt, ReleaseNotFound
-from vitrine.evaluation.calibration import Curve
+from vitrine.evaluation.calibration import Boundary, Curve
 from vitrine.releases import ReleaseStore
 
-# A release never changes, so its curve is good for as long as it is asked for; the age bounds what is kept of others.
+# A release never changes, so its calibration is good for as long as it is asked for; the age bounds what else is kept.
 _TTL_S: Final = 3600.0
 _MOST_RELEASES: Final = 256
 # Above every cosine: what nothing reaches.
@@ -22,19 +26,32 @@ _UNREACHABLE: Final = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Confidence:
-    """What one search says of its matches. Without a curve it says nothing."""
+    """What one search says of its matches. Without a curve it says nothing, and to a query that is `strange` no match
+    is right.
+    """
 
     curve: Curve | None = None
+    boundary: Boundary | None = None
+    strange: bool = False
+
+    def asked(self, vector: Sequence[float]) -> Confidence:
+        """The same for a query of this vector."""
+        if self.boundary is None:
+            return self
+        [familiar] = self.boundary.familiar(np.array([vector], dtype=np.float32))
+        return replace(self, strange=not familiar)
 
     def of(self, score: float) -> float | None:
         """0 to 1."""
-        return None if self.curve is None else round(float(self.curve.confidence(score)), 4)
+        if self.curve is None:
+            return None
+        return 0.0 if self.strange else round(float(self.curve.confidence(score)), 4)
 
     def min_score(self, min_score: float | None, min_confidence: float | None) -> float | None:
         """The stricter of the two bounds, as a score."""
         if self.curve is None or min_confidence is None:
             return min_score
-        needed = self.curve.least_score(min_confidence)
+        needed = None if self.strange and min_confidence > 0 else self.curve.least_score(min_confidence)
         bound = _UNREACHABLE if needed is None else needed
         return bound if min_score is None else max(bound, min_score)
 
@@ -43,11 +60,11 @@ UNKNOWN: Final = Confidence()
 
 
 class Confidences:
-    """The curves of releases, each read once."""
+    """The calibrations of releases, each read once."""
 
     def __init__(self, releases: ReleaseStore) -> None:
         self._releases = releases
-        self._curves: ExpiringCache[str, Curve | None] = ExpiringCache(ttl_s=_TTL_S, max_entries=_MOST_RELEASES)
+        self._known: ExpiringCache[str, Confidence] = ExpiringCache(ttl_s=_TTL_S, max_entries=_MOST_RELEASES)
 
     async def of(self, release_id: str, *, min_confidence: float | None, refined: bool = False) -> Confidence:
         """What searches in a release's vectors say. A release whose files are gone, or that was never calibrated, says
@@ -55,20 +72,22 @@ class Confidences:
 
         Raises ParameterInvalid where `min_confidence` is asked for all the same.
         """
-        curve = None if refined else await self._curves.get(release_id, lambda: self._load(release_id))
-        if curve is None and min_confidence is not None:
+        known = UNKNOWN if refined else await self._known.get(release_id, lambda: self._load(release_id))
+        if known.curve is None and min_confidence is not None:
             why = (
                 "it is known for plain searches alone: leave out 'expand', 'rerank' and 'fuse'"
                 if refined
                 else f"the release {release_id!r} is not calibrated: make one that is (POST /api/jobs/tune)"
             )
             raise ParameterInvalid(f"'minConfidence' cannot be honoured, since {why}")
-        return Confidence(curve)
+        return known
 
-    async def _load(self, release_id: str) -> Curve | None:
+    async def _load(self, release_id: str) -> Confidence:
         try:
             manifest = await asyncio.to_thread(self._releases.manifest, release_id)
         except (ReleaseNotFound, ReleaseCorrupt):
-            return None
-        found = manifest.calibration
-        return None if found is None else Curve.of(found.scores, found.probabilities)
+            return UNKNOWN
+        if (found := manifest.calibration) is None:
+            return UNKNOWN
+        curve, plane = Curve.of(found.scores, found.probabilities), found.familiarity
+        return Confidence(curve, None if plane is None else Boundary(np.array(plane.weights), plane.bias))

@@ -67,7 +67,7 @@ class MatchOptions(ListOptions):
         alias="minConfidence",
         description=(
             "Leave out products that are less likely of the query's kind, by the release's calibration; where none is "
-            "left, the answer has no results"
+            "left, the answer has no results, as for a picture that shows nothing of the catalogue's kind"
         ),
     )
 

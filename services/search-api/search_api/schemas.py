@@ -40,7 +40,10 @@ class ScoredProduct(ProductOut):
     score: float = Field(description="Cosine similarity to the query, 1 at most")
     confidence: float | None = Field(
         default=None,
-        description="How likely it is of the query's kind, 0 to 1; absent where the release is not calibrated",
+        description=(
+            "How likely it is of the query's kind, 0 to 1, and 0 where the query shows nothing of the catalogue's "
+            "kind; absent where the release is not calibrated"
+        ),
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from safetensors import safe_open
 from trainer.control import JobControl
 from trainer.evaluation.calibrating import calibrate, matched_pairs
 from trainer.evaluation.contest import Labels, make_contest
+from trainer.evaluation.familiarity import features_of_nothing, fit_familiarity
 from trainer.evaluation.features import FeatureStore
 from trainer.evaluation.tuning import OBJECTIVE, Tuning, tune
 from trainer.reading import read_allowed_catalog
@@ -25,19 +26,43 @@ from trainer.settings import Settings
 from trainer.training.checkpoint import writing
 from trainer.training.examples import Examples
 from vitrine.errors import EvaluationImpossible
-from vitrine.evaluation import Vectors
+from vitrine.evaluation import Rows, Vectors
 from vitrine.evaluation.expansion import augment_gallery
 from vitrine.evaluation.plan import EvaluationPlan
 from vitrine.jobs import JobRecord
 from vitrine.recipes import DataRecipe
-from vitrine.releases import CLASSIFIER_FILE, WEIGHTS_FILE, Augmentation, Calibration, FittedOn, ReleaseStore
+from vitrine.releases import (
+    CLASSIFIER_FILE,
+    WEIGHTS_FILE,
+    Augmentation,
+    Calibration,
+    Familiarity,
+    FittedOn,
+    Manifest,
+    ReleaseStore,
+)
 from vitrine.vision.backbones import Loaded, restore_backbone
 from vitrine.vision.making import Training, fitted_on, make_release
-from vitrine.vision.network import choose_device
+from vitrine.vision.network import DeviceChoice, choose_device
 from vitrine.vision.projection import project
 
 _CALIBRATION_QUERIES: Final = 2000
 _TRYING: Final = "trying every number of components"
+
+
+@dataclass(frozen=True, slots=True)
+class _Products:
+    """The products that a tuning works with, as the projection that it kept sees them."""
+
+    vectors: Vectors
+    labels: Labels
+    parts: Examples
+    familiarity: Familiarity | None
+
+    @property
+    def searched(self) -> Rows:
+        """Those that validation queries are asked of."""
+        return self.parts.rows("train", "validation")
 
 
 class TuneJob:
@@ -85,9 +110,10 @@ class TuneJob:
         with writing(self._settings.work_dir):
             trained_on = fitted_on(catalog.dataset, ids, part="train", seed=params["seed"])
             vectors = project(tuning.fit().arrays, np.asarray(features))
-            tuned = self._training(tuning, self._calibrated(vectors, vectors, labels, parts))
+            products = _Products(vectors, labels, parts, self._familiarity(tuning, vectors, parts, choice))
+            tuned = self._training(tuning, self._calibrated(products, vectors))
             release_id = self._publish(params["name"], tuning, trained_on, tuned)
-            more = self._augmented(release_id, tuned, tuning, trained_on, vectors, labels, parts)
+            more = self._augmented(release_id, tuned, tuning, trained_on, products)
         kept = tuning.chosen
         return {
             "release_id": release_id,
@@ -115,46 +141,60 @@ class TuneJob:
         tuned: Training,
         tuning: Tuning,
         trained_on: FittedOn,
-        vectors: Vectors,
-        labels: Labels,
-        parts: Examples,
+        products: _Products,
     ) -> dict[str, Any]:
         """The same release once more, with a gallery that is augmented, where that was asked for."""
         params = self._params
         if not params["augment"]:
             return {}
         augmentation = Augmentation(neighbours=params["augment"], alpha=params["augment_alpha"])
-        gallery = vectors.copy()
-        searched = parts.rows("train", "validation")
-        gallery[searched] = augment_gallery(vectors[searched], k=augmentation.neighbours, alpha=augmentation.alpha)
+        gallery, rows = products.vectors.copy(), products.searched
+        gallery[rows] = augment_gallery(gallery[rows], k=augmentation.neighbours, alpha=augmentation.alpha)
         training = replace(
             tuned,
             parent=release_id,
             augmentation=augmentation,
-            calibration=self._calibrated(vectors, gallery, labels, parts),
+            calibration=self._calibrated(products, gallery),
         )
         name = f"{params['name']}_augmented"
         return {"augmented_release_id": self._publish(name, tuning, trained_on, training)}
 
-    def _calibrated(self, queries: Vectors, gallery: Vectors, labels: Labels, parts: Examples) -> Calibration | None:
-        """What scores say, unless the network was trained on the validation part, which it then knows by heart."""
-        manifest = self._store.manifest(self._params["release_id"])
+    def _familiarity(
+        self, tuning: Tuning, vectors: Vectors, parts: Examples, choice: DeviceChoice
+    ) -> Familiarity | None:
+        manifest, folder = self._source()
+        network = restore_backbone(manifest.architecture, folder / WEIGHTS_FILE)
+        features = features_of_nothing(network, manifest.preprocessing, choice, self._settings)
+        return fit_familiarity(
+            vectors,
+            parts.rows("train"),
+            parts.rows("validation"),
+            project(tuning.fit().arrays, features),
+            seed=self._params["seed"],
+        )
+
+    def _calibrated(self, products: _Products, gallery: Vectors) -> Calibration | None:
+        """What scores against a gallery say, unless the network was trained on the validation part, which it then knows
+        by heart.
+        """
+        manifest, _ = self._source()
         if _knows_validation(manifest.recipe):
             return None
         pairs = matched_pairs(
-            queries,
-            labels.kind,
-            parts.rows("validation"),
-            parts.rows("train", "validation"),
+            products.vectors,
+            products.labels.kind,
+            products.parts.rows("validation"),
+            products.searched,
             most=_CALIBRATION_QUERIES,
             seed=self._params["seed"],
             searched=gallery,
         )
-        return calibrate(pairs, attribute=self._data.label)
+        calibration = calibrate(pairs, attribute=self._data.label)
+        return calibration and calibration.model_copy(update={"familiarity": products.familiarity})
 
     def _training(self, tuning: Tuning, calibration: Calibration | None) -> Training:
         params, parent = self._params, self._params["release_id"]
-        manifest, folder = self._store.manifest(parent), self._store.local_folder(parent)
+        manifest, folder = self._source()
         return Training(
             recipe={
                 "kind": "tune",
@@ -174,9 +214,14 @@ class TuneJob:
             calibration=calibration,
         )
 
+    def _source(self) -> tuple[Manifest, Path]:
+        """The release that is tuned, and where its files lie."""
+        source = self._params["release_id"]
+        return self._store.manifest(source), self._store.local_folder(source)
+
     def _publish(self, name: str, tuning: Tuning, trained_on: FittedOn, training: Training) -> str:
         source = self._params["release_id"]
-        manifest, folder = self._store.manifest(source), self._store.local_folder(source)
+        manifest, folder = self._source()
         network = restore_backbone(manifest.architecture, folder / WEIGHTS_FILE)
         with tempfile.TemporaryDirectory(prefix="vitrine-tuning-") as made:
             write_tuning(Path(made), tuning)

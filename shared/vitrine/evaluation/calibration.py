@@ -1,5 +1,6 @@
 """From a score to how likely its match is right. A release's calibration is a curve through knots, rising, and straight
-between them; this is the part that reads one and tells how good it is.
+between them, and a plane that parts the vectors of its kind of pictures from those of anything; this is the part that
+reads one and tells how good it is.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from vitrine.evaluation.ranking import Flags
+from vitrine.evaluation.ranking import Flags, Vectors
 
 Shares = npt.NDArray[np.float64]
 
@@ -49,6 +50,19 @@ class Curve:
         low, high = self.probabilities[after - 1], self.probabilities[after]
         share = (confidence - low) / (high - low)
         return float(self.scores[after - 1] + share * (self.scores[after] - self.scores[after - 1]))
+
+
+@dataclass(frozen=True, slots=True)
+class Boundary:
+    """A plane through the space of a release's vectors: `weights` (D,) and `bias`."""
+
+    weights: Shares
+    bias: float
+
+    def familiar(self, vectors: Vectors) -> Flags:
+        """Which (N,) of the vectors (N, D) lie on the side of pictures such as the catalogue's."""
+        inside: Flags = vectors.astype(np.float64) @ self.weights + self.bias >= 0
+        return inside
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,13 +131,26 @@ class ProjectionSpec(_Frozen):
     fitted_on: FittedOn
 
 
+class Familiarity(_Frozen):
+    """Whether a query shows something of the catalogue's kind: `weights` by its vector, plus `bias`, is 0 or more."""
+
+    weights: tuple[float, ...] = Field(min_length=1, description="One for each component of a vector")
+    bias: float
+    pictures: int = Field(ge=1, description="Drawn pictures that show nothing, which it parts from the catalogue's")
+
+
 class Calibration(_Frozen):
-    """How likely a match of a score is right: a rising curve through knots, straight between them."""
+    """How likely a match of a score is right: a rising curve through knots, straight between them; and nothing is right
+    for a query that is not familiar.
+    """
+
+    GROWN = frozenset({"familiarity"})
 
     attribute: str = Field(description="What makes a match right: that it equals the query in this")
     scores: tuple[float, ...] = Field(min_length=2, description="Cosines, ascending")
     probabilities: tuple[float, ...] = Field(min_length=2, description="How likely a match of that cosine is right")
     pairs: int = Field(ge=1, description="Matches of validation queries that it was fitted on")
+    familiarity: Familiarity | None = Field(default=None, description="What tells a query that shows nothing")
 
     @model_validator(mode="after")
     def _rises(self) -> Self:
@@ -180,6 +193,9 @@ class Manifest(_Frozen):
         check_model_name(self.model)
         if self.projection.components > self.architecture.raw_dim:
             raise ValueError("the projection has more components than the feature")
+        familiarity = self.calibration.familiarity if self.calibration is not None else None
+        if familiarity is not None and len(familiarity.weights) != self.projection.components:
+            raise ValueError("familiarity needs one weight for each component of the projection")
         if self.augmentation is not None and self.parent is None:
             raise ValueError("an augmented gallery needs a parent, whose vectors its neighbours are found by")
         return self

@@ -77,9 +77,7 @@ async def _search_in(
 ) -> Response:
     prepared = await context.retrieval.prepare(serving, filters, group_by=options.group_by)
     refined = bool(options.expand or options.rerank or options.fuse is not None)
-    confidence = await context.confidences.of(
-        serving.release_id, min_confidence=options.min_confidence, refined=refined
-    )
+    known = await context.confidences.of(serving.release_id, min_confidence=options.min_confidence, refined=refined)
     embedding_started_s = time.perf_counter()
     deadline_s = context.settings.request_timeout_s - (embedding_started_s - started_s)
     # The plan needs the filter alone, so it is made while the embedder works.
@@ -88,6 +86,7 @@ async def _search_in(
         context.retrieval.plan(prepared),
     )
     searching_started_s = time.perf_counter()
+    confidence = known.asked(looked.vector)
     least = confidence.min_score(options.min_score, options.min_confidence)
     wanted = Wanted(options.top_k, least, options.group_by)
     if options.fuse is None:

@@ -10,7 +10,7 @@ import numpy as np
 from trainer.evaluation.tuning import Codes
 from trainer.training.sampling import generator
 from vitrine.evaluation import Flags, Rows, Vectors, equal_labels, top_k
-from vitrine.evaluation.calibration import Curve, Shares
+from vitrine.evaluation.calibration import Boundary, Curve, Shares
 from vitrine.releases import Calibration
 
 K: Final = 15
@@ -22,10 +22,11 @@ _STEP: Final = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """Matches: their scores (N,) and whether each is of its query's kind (N,)."""
+    """Matches: their scores (N,), whether each is of its query's kind (N,), and the rows (N,) of their queries."""
 
     scores: Shares
     right: Flags
+    queries: Rows
 
 
 def matched_pairs(
@@ -49,7 +50,8 @@ def matched_pairs(
     found = rows >= 0
     relevant = equal_labels(kinds[chosen, None], kinds[gallery, None])(slice(0, len(chosen)))
     right = np.take_along_axis(relevant, np.maximum(rows, 0), axis=1)
-    return Pairs(scores[found].astype(np.float64), right[found])
+    asked = np.broadcast_to(chosen[:, None], found.shape)[found]
+    return Pairs(scores[found].astype(np.float64), right[found], asked)
 
 
 def calibrate(pairs: Pairs, *, attribute: str) -> Calibration | None:
@@ -82,9 +84,19 @@ def calibrate(pairs: Pairs, *, attribute: str) -> Calibration | None:
     )
 
 
-def confidence_of(calibration: Calibration, pairs: Pairs) -> Shares:
-    """How sure (N,) the calibration is of other matches."""
-    return Curve.of(calibration.scores, calibration.probabilities).confidence(pairs.scores)
+def confidence_of(calibration: Calibration, pairs: Pairs, vectors: Vectors) -> Shares:
+    """How sure (N,) the calibration is of other matches, `vectors` being those that their queries are rows of."""
+    confidence = Curve.of(calibration.scores, calibration.probabilities).confidence(pairs.scores)
+    confidence[~familiar(calibration, vectors[pairs.queries])] = 0.0
+    return confidence
+
+
+def familiar(calibration: Calibration, queries: Vectors) -> Flags:
+    """Which (N,) of the queries (N, D) show something of the catalogue's kind; all, where that is not known."""
+    plane = calibration.familiarity
+    if plane is None:
+        return np.ones(len(queries), dtype=np.bool_)
+    return Boundary(np.array(plane.weights), plane.bias).familiar(queries)
 
 
 def _averaged(fitted: Shares, at: Shares, knots: Shares) -> Shares:

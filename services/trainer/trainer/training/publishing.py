@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from trainer.evaluation.calibrating import calibrate, confidence_of, matched_pairs
+from trainer.evaluation.familiarity import fit_familiarity
 from trainer.reports.history import EpochRecord
 from trainer.reports.reliability import write_reliability
 from trainer.reports.report import Queries, write_report
@@ -43,7 +44,9 @@ _CALIBRATION_QUERIES = 2000
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A network at its best, and everything about how it got there. `features` (N, dim) are of all examples."""
+    """A network at its best, and everything about how it got there. `features` (N, dim) are of all examples,
+    and those of pictures of `nothing` (M, dim) are what a query that shows none of them may look like.
+    """
 
     recipe: Recipe
     catalog: Catalog
@@ -54,6 +57,7 @@ class Trained:
     relevance: Codes
     choice: Choice
     features: Vectors
+    nothing: Vectors
     history: list[EpochRecord]
     best_epoch: int
     classifier: Classifier | MetricTerm | None
@@ -148,10 +152,15 @@ def _calibrated(trained: Trained, vectors: Vectors, metrics: dict[str, float], r
     searched = examples.rows("train", "validation")
     pairs = matched_pairs(vectors, kinds, validation, searched, most=_CALIBRATION_QUERIES, seed=seed)
     calibration = calibrate(pairs, attribute=recipe.data.label)
-    if calibration is not None and len(test):
+    if calibration is None:
+        return None
+    nothing = project(trained.choice.fit.arrays, trained.nothing)
+    familiarity = fit_familiarity(vectors, examples.rows("train"), validation, nothing, seed=seed)
+    calibration = calibration.model_copy(update={"familiarity": familiarity})
+    if len(test):
         every = np.arange(len(examples), dtype=np.int64)
         held_out = matched_pairs(vectors, kinds, test, every, most=_CALIBRATION_QUERIES, seed=seed)
-        confidence = confidence_of(calibration, held_out)
+        confidence = confidence_of(calibration, held_out, vectors)
         metrics["test_calibration_error"] = round(calibration_error(confidence, held_out.right), 4)
         write_reliability(reports, confidence, held_out.right)
     return calibration

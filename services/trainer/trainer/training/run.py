@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from trainer.evaluation.familiarity import features_of_nothing
 from trainer.settings import Settings
 from trainer.training.assembling import assemble
 from trainer.training.board import open_board
@@ -72,6 +73,7 @@ class TrainingRun:
             round_weights(backbone)
         rules, pixels = prepared.start.rules, prepared.cache.pixels
         features = raw_features(backbone, rules, pixels, self._choice, self._settings)
+        nothing = features_of_nothing(backbone, rules, self._choice, self._settings)
         choice = self._projection(features, prepared)
         self._follower.phase("evaluating")
         trained = Trained(
@@ -84,6 +86,7 @@ class TrainingRun:
             relevance=prepared.material.relevance,
             choice=choice,
             features=features,
+            nothing=nothing,
             history=standing.history,
             best_epoch=standing.best_epoch or 0,
             classifier=subject.classifier(),

@@ -1,0 +1,54 @@
+"""What tells a query that shows nothing of a catalogue's kind: a plane between the vectors of its products and those of
+drawn pictures of nothing, so far out that hardly a product's own picture is lost.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from torch import nn
+
+from trainer.evaluation.nothing import pictures_of_nothing
+from trainer.settings import Settings
+from trainer.training.extracting import raw_features
+from trainer.training.sampling import generator
+from vitrine.evaluation import Rows, Vectors
+from vitrine.releases import Familiarity, Preprocessing
+from vitrine.vision.network import DeviceChoice
+from vitrine.vision.preprocess import Preprocessor
+
+PICTURES: Final = 320
+# Of pictures that were not learned from, this share may lie beyond the plane.
+LOST: Final = 0.02
+_LEAST_PRODUCTS: Final = 20
+_MOST_PRODUCTS: Final = 2000
+_SEED: Final = 607
+_DIGITS: Final = 6
+
+
+def features_of_nothing(backbone: nn.Module, rules: Preprocessing, choice: DeviceChoice, settings: Settings) -> Vectors:
+    """The features (PICTURES, raw_dim) float32 that drawn pictures of nothing get."""
+    fit = Preprocessor(rules).fit
+    pixels = np.stack([fit(picture) for picture in pictures_of_nothing(PICTURES)])
+    return raw_features(backbone, rules, pixels, choice, settings)
+
+
+def fit_familiarity(
+    vectors: Vectors, train: Rows, validation: Rows, nothing: Vectors, *, seed: int
+) -> Familiarity | None:
+    """The plane by logistic regression between some of the `train` rows of the products' `vectors` (N, D) and those of
+    pictures of nothing, (M, D), all of length 1 and both sides weighing the same; moved to where all but LOST of some
+    of the `validation` rows lie inside. None where there are too few products to tell.
+    """
+    if min(len(train), len(validation)) < _LEAST_PRODUCTS or not len(nothing):
+        return None
+    from sklearn.linear_model import LogisticRegression  # takes seconds to import, and only publishing needs it
+
+    chance = generator(_SEED, seed)
+    learned, held_out = (vectors[chance.permutation(rows)[:_MOST_PRODUCTS]] for rows in (train, validation))
+    sides = np.repeat([1, 0], [len(learned), len(nothing)])
+    fitted = LogisticRegression(class_weight="balanced", max_iter=2000).fit(np.concatenate([learned, nothing]), sides)
+    weights = np.round(fitted.coef_[0].astype(np.float64), _DIGITS)
+    bias = -float(np.quantile(held_out.astype(np.float64) @ weights, LOST))
+    return Familiarity(weights=tuple(weights.tolist()), bias=round(bias, _DIGITS), pictures=len(nothing))
