@@ -17,8 +17,9 @@ from trainer.evaluation.contest import Contest, make_contest
 from trainer.evaluation.document import document_of
 from trainer.evaluation.faults import faults_ladder
 from trainer.evaluation.features import FeatureStore
+from trainer.evaluation.lines import Line, compared
 from trainer.evaluation.map_page import write_maps
-from trainer.evaluation.measuring import Evaluation, Line, compared
+from trainer.evaluation.measuring import Evaluation
 from trainer.evaluation.pages import write_report
 from trainer.evaluation.tuning import decompose, tune
 from trainer.settings import Settings

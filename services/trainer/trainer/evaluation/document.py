@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from trainer.evaluation.contest import Contest
-from trainer.evaluation.measuring import Line, compared
+from trainer.evaluation.lines import Line, compared
 from vitrine.evaluation.plan import EvaluationPlan
 from vitrine.releases import ReleaseStore
 

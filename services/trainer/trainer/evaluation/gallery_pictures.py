@@ -14,7 +14,7 @@ from PIL import ImageOps
 
 from trainer.evaluation.contest import Contest
 from trainer.evaluation.features import Pictures
-from trainer.evaluation.measuring import Line
+from trainer.evaluation.lines import Line
 from vitrine.catalogs.roots import read_picture
 from vitrine.errors import VitrineError
 from vitrine.images import decode_image

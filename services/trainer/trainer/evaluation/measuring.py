@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 from trainer.evaluation.contest import Contest
-from trainer.evaluation.faults import faults_ladder
+from trainer.evaluation.fault_lines import fault_lines
 from trainer.evaluation.features import FeatureStore
-from trainer.evaluation.searching import Projected, Sight, look, milliseconds_a_query, scores_of
+from trainer.evaluation.lines import Line
+from trainer.evaluation.searching import Projected, in_common, look, milliseconds_a_query, scores_of
 from trainer.training.following import Follower
 from vitrine.errors import EvaluationImpossible
-from vitrine.evaluation import Comparison, Judge, Measured, Rows, compare, equal_labels, shared_labels, unequal_labels
+from vitrine.evaluation import Judge, Measured, equal_labels, shared_labels, unequal_labels
 from vitrine.evaluation.plan import EvaluationPlan, Gallery, Way
 from vitrine.evaluation.ranking import blocks
 from vitrine.vision.projection import ProjectionArrays, fit_projection, project
@@ -22,32 +22,6 @@ from vitrine.vision.projection import ProjectionArrays, fit_projection, project
 # What the original system used for every network: PCA with whitening to so many components.
 REFERENCE_COMPONENTS: Final = 128
 _SHOWN: Final = 15
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """What one release is worth, searched in one way in one gallery. `asked` (Q,) says which of the contest's queries
-    these are, `kinds` (Q,) their classes, and `matches` (Q, 15) the contest's gallery rows found first, -1 for none.
-    """
-
-    release: str
-    gallery: Gallery
-    way: str
-    measured: Measured
-    kinds: np.ndarray[Any, np.dtype[np.int64]]
-    asked: np.ndarray[Any, np.dtype[np.int64]]
-    matches: np.ndarray[Any, np.dtype[np.int64]]
-    gallery_size: int
-    milliseconds: float
-
-    def by_kind(self, names: tuple[str, ...]) -> dict[str, dict[str, float]]:
-        """Means and counts of the queries of each class that has any."""
-        told = {}
-        for code, name in enumerate(names):
-            measured = self.measured.of_queries(self.kinds == code)
-            if measured.scored:
-                told[name] = {"queries": float(measured.scored), **measured.means()}
-        return told
 
 
 class Evaluation:
@@ -67,7 +41,8 @@ class Evaluation:
         plan = self._plan
         found = []
         if plan.protocol == "faults":
-            return [line for release_id in plan.releases for line in self._of_faults(release_id)]
+            parts = [fault_lines(one, self._contest, self._store, self._follower) for one in plan.releases]
+            return [line for part in parts for line in part]
         for release_id in plan.releases:
             projected = self._projected(release_id)
             for gallery in plan.galleries:
@@ -87,7 +62,7 @@ class Evaluation:
         if way.fuse is not None:
             other = self._projected(way.fuse)
             second = look(self._store, contest, way.fuse, other, views=way.views, searched=searched)
-            sight, second = _common(sight, second)
+            sight, second = in_common(sight, second)
         labels, asked = contest.labels.at(sight.rows), contest.query_labels.at(sight.asked)
         ignore = unequal_labels(asked.within, labels.within) if plan.within else None
         relevant = equal_labels(asked.relevance, labels.relevance)
@@ -120,36 +95,6 @@ class Evaluation:
             milliseconds=milliseconds_a_query(way, sight, second),
         )
 
-    def _of_faults(self, release_id: str) -> list[Line]:
-        contest = self._contest
-        if contest.outside is not None:
-            raise EvaluationImpossible(
-                "the protocol faults asks with the catalogue's own test part: leave out photographs"
-            )
-        features, rows = self._store.features(release_id, contest.gallery)
-        place = np.full(len(contest.parts), -1, dtype=np.int64)
-        place[rows] = np.arange(len(rows))
-        asked = np.flatnonzero(place[contest.asked] >= 0)
-
-        def seen(chosen: Rows) -> Rows:
-            return place[chosen][place[chosen] >= 0]
-
-        self._follower.phase(f"measuring {release_id}, fault by fault")
-        ladder = faults_ladder(
-            np.asarray(features), contest.labels.relevance[rows], train=seen(contest.parts.rows("train")),
-            validation=seen(contest.parts.rows("validation")), queries=place[contest.asked[asked]],
-        )  # fmt: skip
-        kinds = contest.query_labels.at(asked).kind
-        return [
-            Line(
-                release=release_id, gallery="all", way=f"{rung.name}, {rung.components} components",
-                measured=rung.measured, kinds=kinds, asked=asked,
-                matches=np.where(rung.matches >= 0, rows[rung.matches], -1), gallery_size=len(rows),
-                milliseconds=float("nan"),
-            )
-            for rung in ladder
-        ]  # fmt: skip
-
     def _as_served(self, release_id: str, way: Way) -> Way:
         """The way, with the augmentation that the release's gallery has anyhow."""
         own = self._store.releases.manifest(release_id).augmentation
@@ -168,27 +113,3 @@ class Evaluation:
         components = min(REFERENCE_COMPONENTS, *features.shape)
         fit = fit_projection(np.asarray(features), components=components, whiten=True, seed=self._plan.seed)
         return partial(project, fit.arrays)
-
-
-def compared(first: Line, second: Line, name: str) -> Comparison:
-    """Two lines on the queries both have."""
-    shared, left, right = np.intersect1d(first.asked, second.asked, return_indices=True)
-    del shared
-    return compare(first.measured.values[name][left], second.measured.values[name][right])
-
-
-def _common(first: Sight, second: Sight) -> tuple[Sight, Sight]:
-    """Two sights on the pictures that both could read."""
-    rows = np.intersect1d(first.rows, second.rows)
-    asked = np.intersect1d(first.asked, second.asked)
-
-    def narrowed(sight: Sight) -> Sight:
-        kept, queries = np.searchsorted(sight.rows, rows), np.searchsorted(sight.asked, asked)
-        place = np.full(len(sight.rows), -1, dtype=np.int64)
-        place[kept] = np.arange(len(kept))
-        own = sight.own[queries]
-        return Sight(
-            sight.gallery[kept], sight.queries[queries], rows, asked, np.where(own >= 0, place[own], -1)
-        )  # fmt: skip
-
-    return narrowed(first), narrowed(second)

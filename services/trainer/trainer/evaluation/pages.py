@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from trainer.evaluation.contest import Contest
 from trainer.evaluation.document import Document
 from trainer.evaluation.gallery_pictures import best_and_worst, confused
-from trainer.evaluation.measuring import Line
+from trainer.evaluation.lines import Line
 from trainer.evaluation.tables import csv_text, facts, markdown, short_name
 from trainer.reports.files import write_json
 

@@ -114,3 +114,20 @@ def milliseconds_a_query(way: Way, sight: Sight, second: Sight | None) -> float:
 def _only(sight: Sight, query: int, gallery: Vectors) -> Sight:
     one = slice(query, query + 1)
     return Sight(gallery, sight.queries[one], sight.rows, sight.asked[one], sight.own[one])
+
+
+def in_common(first: Sight, second: Sight) -> tuple[Sight, Sight]:
+    """Two sights on the pictures that both could read."""
+    rows = np.intersect1d(first.rows, second.rows)
+    asked = np.intersect1d(first.asked, second.asked)
+
+    def narrowed(sight: Sight) -> Sight:
+        kept, queries = np.searchsorted(sight.rows, rows), np.searchsorted(sight.asked, asked)
+        place = np.full(len(sight.rows), -1, dtype=np.int64)
+        place[kept] = np.arange(len(kept))
+        own = sight.own[queries]
+        return Sight(
+            sight.gallery[kept], sight.queries[queries], rows, asked, np.where(own >= 0, place[own], -1)
+        )  # fmt: skip
+
+    return narrowed(first), narrowed(second)
