@@ -251,6 +251,23 @@ def test_half_precision_on_a_cpu_keeps_the_direction_of_the_features() -> None:
     assert not np.array_equal(full, half), "half precision was not used"
 
 
+def test_a_network_whose_head_follows_its_pooling_is_fused_in_half_precision_too() -> None:
+    network = load_backbone(model_entry("timm:mobilenetv4_conv_small"), weights="seed:0", options={}).network
+    chance = torch.Generator().manual_seed(0)
+
+    def noise(count: int) -> torch.Tensor:
+        return torch.randn(count, 3, 64, 64, generator=chance)
+
+    state = {key: value.clone() for key, value in network.state_dict().items()}
+    fused = cpu_graph.prepare_for_cpu(network, torch.bfloat16, noise)
+    assert isinstance(fused, cpu_graph.Compiled)
+    assert network.state_dict().keys() == state.keys(), "the network was left as it came"
+    batch = noise(3)
+    with torch.inference_mode():
+        cosine = torch.nn.functional.cosine_similarity(fused(batch).float(), network(batch), dim=1)
+    assert cosine.min() > 0.99
+
+
 class CountsItsPictures(torch.nn.Module):
     """A network that a trace gets wrong: what it computes depends on how many pictures it is given."""
 
