@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 
 from harness.system import System, running_system
+from vitrine.collections import collection_name
 
 DATASET = "drawn"
 PRODUCTS = 150
@@ -70,3 +72,25 @@ def running_shop(folder: Path, *, products: int = PRODUCTS, **env: str) -> Itera
         shop = Shop(system, system.release(), system.catalog(count=products))
         system.succeeded(shop.start_index()["id"])
         yield shop
+
+
+def queries(shop: Shop, count: int = 5) -> list[str]:
+    """The ids of a few products, from the whole catalogue."""
+    return list(shop.rows)[:: PRODUCTS // count]
+
+
+class Whole:
+    """A collection's vectors, to search them by the evaluation's own functions."""
+
+    def __init__(self, shop: Shop, release: str) -> None:
+        name = collection_name(DATASET, release)
+        points, _ = shop.system.store.scroll(name, limit=PRODUCTS, with_vectors=True)
+        self.ids = [int((point.payload or {})["product_id"]) for point in points]
+        self.vectors = np.array([point.vector for point in points], dtype=np.float32)
+
+    def vector(self, product_id: str) -> np.ndarray:
+        found: np.ndarray = self.vectors[[self.ids.index(int(product_id))]]
+        return found
+
+    def ranked(self, scores: np.ndarray, count: int) -> list[int]:
+        return [self.ids[row] for row in np.argsort(-scores[0], kind="stable")[:count]]

@@ -13,25 +13,15 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image
 
-from harness.releases import build_tiny_release, picture
-from harness.shop import DATASET, PRODUCTS, Shop
+from harness.releases import picture
+from harness.shop import DATASET, PRODUCTS, Shop, queries
 from harness.system import MODEL
 from harness.waiting import wait_until
-from search_api.refinement import seen_in
-from vitrine.collections import collection_name
-from vitrine.evaluation.expansion import expand_queries
-from vitrine.evaluation.scoring import reranked
-from vitrine.releases import Calibration, Familiarity
-from vitrine.views import views
 
 ORDER = {"dataset": DATASET}
 Row = dict[str, str]
-
-
-def queries(shop: Shop, count: int = 5) -> list[str]:
-    return list(shop.rows)[:: PRODUCTS // count]
 
 
 def put(shop: Shop, product_id: str, data: bytes, **attributes: str) -> dict[str, Any]:
@@ -135,166 +125,6 @@ def test_expansion_searches_with_the_mean_of_the_neighbourhood(shop: Shop) -> No
     plain, expanded = (shop.search(query, topK=20, expand=count) for count in (0, 5))
     assert int(query) in expanded["ranking"][:6]
     assert [result["score"] for result in expanded["results"]] != [result["score"] for result in plain["results"]]
-
-
-SURE = "sure"
-CURVE = Calibration(attribute="articleType", scores=(0.0, 0.5, 1.0), probabilities=(0.0, 0.2, 0.9), pairs=1000)
-
-
-@pytest.fixture(scope="module")
-def sure_shop(shop: Shop) -> Shop:
-    """The shop, with a second dataset that a calibrated release serves."""
-    release = build_tiny_release(shop.system.releases, name="calibrated", calibration=CURVE)
-    shop.system.succeeded(shop.start_index(dataset=SURE, model="calibrated", release_id=release)["id"])
-    return shop
-
-
-def test_a_calibrated_release_says_how_likely_its_matches_are_and_leaves_out_the_unlikely(sure_shop: Shop) -> None:
-    shop = sure_shop
-    query = queries(shop)[0]
-    results = shop.search(query, topK=100, dataset=SURE)["results"]
-    for result in results:
-        expected = np.interp(result["score"], CURVE.scores, CURVE.probabilities)
-        assert result["confidence"] == pytest.approx(expected, abs=1e-4)
-    middle = results[40]["confidence"]
-    kept = shop.search(query, topK=100, dataset=SURE, minConfidence=middle)["results"]
-    assert 35 <= len(kept) <= 45
-    assert all(result["confidence"] >= middle - 1e-4 for result in kept)
-    assert shop.search(query, topK=100, dataset=SURE, minConfidence=0)["results"] == results
-    nothing = shop.search(query, dataset=SURE, minConfidence=0.95)
-    assert nothing["ranking"] == [], "that nothing here is like it is an answer"
-    similar = shop.get(f"/api/products/{query}/similar", dataset=SURE, minConfidence=middle)
-    assert similar["results"]
-    assert all(result["confidence"] >= middle - 1e-4 for result in similar["results"])
-
-
-def test_a_confidence_that_nothing_is_known_of_is_refused(sure_shop: Shop) -> None:
-    shop = sure_shop
-    query = queries(shop)[0]
-    assert "confidence" not in shop.search(query)["results"][0]
-    for fields in ({"dataset": DATASET}, {"dataset": SURE, "expand": "3"}):
-        form = {"minConfidence": "0.5", **fields}
-        answer = shop.api.post("/api/search", files={"image": shop.picture(query)}, data=form)
-        assert answer.status_code == 400, answer.text
-        assert "calibrated" in answer.json()["detail"] or "plain" in answer.json()["detail"]
-
-
-def test_a_picture_of_nothing_has_no_right_match_whatever_its_scores(shop: Shop) -> None:
-    known, strange = queries(shop)[:2]
-    weights = tuple(float(component) for component in Whole(shop, shop.release).vector(known)[0])
-    plane = Familiarity(weights=weights, bias=-0.9999, pictures=100)
-    curve = CURVE.model_copy(update={"familiarity": plane})
-    release = build_tiny_release(shop.system.releases, name="familiar", calibration=curve)
-    shop.system.succeeded(shop.start_index(dataset="familiar", model="familiar", release_id=release)["id"])
-    told = shop.search(strange, dataset="familiar")["results"]
-    assert told[0]["score"] > 0.99
-    assert {result["confidence"] for result in told} == {0.0}
-    assert shop.search(strange, dataset="familiar", minConfidence=0.01)["ranking"] == []
-    assert shop.search(strange, dataset="familiar", minConfidence=0)["results"] == told
-    assert shop.search(known, dataset="familiar", minConfidence=0.5)["results"][0]["confidence"] > 0.8
-
-
-class Whole:
-    """A collection's vectors, to search them by the evaluation's own functions."""
-
-    def __init__(self, shop: Shop, release: str) -> None:
-        name = collection_name(DATASET, release)
-        points, _ = shop.system.store.scroll(name, limit=PRODUCTS, with_vectors=True)
-        self.ids = [int((point.payload or {})["product_id"]) for point in points]
-        self.vectors = np.array([point.vector for point in points], dtype=np.float32)
-
-    def vector(self, product_id: str) -> np.ndarray:
-        found: np.ndarray = self.vectors[[self.ids.index(int(product_id))]]
-        return found
-
-    def ranked(self, scores: np.ndarray, count: int) -> list[int]:
-        return [self.ids[row] for row in np.argsort(-scores[0], kind="stable")[:count]]
-
-
-def test_a_refined_search_ranks_as_the_evaluations_way_of_that_name(shop: Shop) -> None:
-    whole = Whole(shop, shop.release)
-    for query in queries(shop, 3):
-        vector = whole.vector(query)
-        for alpha in (0.0, 3.0):
-            expanded = expand_queries(vector, whole.vectors, k=5, alpha=alpha)
-            found = shop.search(query, topK=10, expand=5, expandAlpha=alpha)["ranking"]
-            assert found == whole.ranked(expanded @ whole.vectors.T, 10)
-        scores = reranked(vector, whole.vectors, candidates=30)(slice(0, 1))
-        assert shop.search(query, topK=30, rerank=30)["ranking"] == whole.ranked(scores, 30)
-
-
-def test_a_mirrored_search_is_the_same_for_a_picture_and_its_mirror_image(shop: Shop) -> None:
-    query = queries(shop)[1]
-    with Image.open(io.BytesIO(shop.picture(query))) as opened:
-        turned = io.BytesIO()
-        ImageOps.mirror(opened).save(turned, "PNG")
-    form = {"dataset": DATASET, "topK": "5", "flip": "true"}
-    answers = [
-        shop.api.post("/api/search", files={"image": data}, data=form).json()["results"]
-        for data in (shop.picture(query), turned.getvalue())
-    ]
-    assert [one["id"] for one in answers[0]] == [one["id"] for one in answers[1]]
-    assert answers[0][0]["score"] == pytest.approx(answers[1][0]["score"], abs=5e-3)
-    assert answers[0][0]["score"] != pytest.approx(shop.search(query, topK=1)["results"][0]["score"], abs=1e-4)
-
-
-def test_a_search_with_closer_cuts_is_one_with_the_mean_of_their_vectors(shop: Shop) -> None:
-    query = queries(shop)[3]
-    own = shop.picture(query)
-    files = [own, *seen_in(own, views(flip=True, crops=2)[1:])]
-    assert len(files) == 6
-
-    def scores_of(data: bytes, **options: str) -> dict[int, float]:
-        form = {"dataset": DATASET, "topK": str(PRODUCTS), **options}
-        results = shop.api.post("/api/search", files={"image": data}, data=form).json()["results"]
-        return {result["id"]: result["score"] for result in results}
-
-    found = scores_of(own, flip="true", crops="2")
-    alone = [scores_of(data) for data in files]
-    summed = {one: sum(scores[one] for scores in alone) for one in found}
-    # The mean is brought to length 1, which scales every score alike.
-    scale = found[int(query)] / summed[int(query)]
-    assert scale > 1 / 6
-    assert found == pytest.approx({one: scale * total for one, total in summed.items()}, abs=2e-3)
-
-
-def test_two_releases_are_fused_by_the_sum_of_their_cosines(shop: Shop) -> None:
-    name = "fusing"
-    releases = (shop.release, build_tiny_release(shop.system.releases, name="second", weights="seed:31"))
-    for release in releases:
-        shop.system.succeeded(
-            shop.start_index(dataset=name, model=release.rsplit("-", 1)[0], release_id=release)["id"]
-        )  # fmt: skip
-    query = queries(shop)[2]
-    plain = [shop.search(query, dataset=name, model=model, topK=PRODUCTS) for model in (MODEL, "second")]
-    cosines: list[dict[int, float]] = [{one["id"]: one["score"] for one in answer["results"]} for answer in plain]
-    answer = shop.search(query, dataset=name, model=MODEL, fuse="second", fuseWeight=0.25, topK=20)
-    expected = {one: 0.75 * cosines[0][one] + 0.25 * cosines[1][one] for one in cosines[0]}
-    assert [one["score"] for one in answer["results"]] == pytest.approx(
-        sorted(expected.values(), reverse=True)[:20], abs=1e-3
-    )
-    assert answer["results"][0]["id"] == int(query)
-    filtered = shop.search(query, dataset=name, model=MODEL, fuse="second", gender="Women", topK=PRODUCTS)["results"]
-    women = {product_id for product_id, row in shop.rows.items() if row["gender"] == "Women"}
-    assert {str(one["id"]) for one in filtered} == women
-
-
-@pytest.mark.parametrize(
-    ("options", "told"),
-    [
-        ({"rerank": "10", "groupBy": "gender"}, "groupBy"),
-        ({"fuse": "other", "expand": "3"}, "fuse"),
-        ({"rerank": "501"}, "rerank"),
-        ({"expandAlpha": "nan"}, "expandAlpha"),
-        ({"flip": "perhaps"}, "flip"),
-        ({"crops": "6"}, "crops"),
-    ],
-)
-def test_refinements_that_do_not_go_together_are_refused(shop: Shop, options: dict[str, str], told: str) -> None:
-    form = {"dataset": DATASET, **options}
-    answer = shop.api.post("/api/search", files={"image": shop.picture(queries(shop)[0])}, data=form)
-    assert answer.status_code == 400, answer.text
-    assert told in answer.json()["detail"]
 
 
 def test_an_explanation_shows_where_a_picture_and_a_product_look_alike(shop: Shop) -> None:

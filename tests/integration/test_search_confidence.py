@@ -1,0 +1,66 @@
+"""How likely a match is right: what a calibrated release says, and what it leaves out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from harness.releases import build_tiny_release
+from harness.shop import DATASET, Shop, Whole, queries
+from vitrine.releases import Calibration, Familiarity
+
+SURE = "sure"
+CURVE = Calibration(attribute="articleType", scores=(0.0, 0.5, 1.0), probabilities=(0.0, 0.2, 0.9), pairs=1000)
+
+
+@pytest.fixture(scope="module")
+def sure_shop(shop: Shop) -> Shop:
+    """The shop, with a second dataset that a calibrated release serves."""
+    release = build_tiny_release(shop.system.releases, name="calibrated", calibration=CURVE)
+    shop.system.succeeded(shop.start_index(dataset=SURE, model="calibrated", release_id=release)["id"])
+    return shop
+
+
+def test_a_calibrated_release_says_how_likely_its_matches_are_and_leaves_out_the_unlikely(sure_shop: Shop) -> None:
+    shop = sure_shop
+    query = queries(shop)[0]
+    results = shop.search(query, topK=100, dataset=SURE)["results"]
+    for result in results:
+        expected = np.interp(result["score"], CURVE.scores, CURVE.probabilities)
+        assert result["confidence"] == pytest.approx(expected, abs=1e-4)
+    middle = results[40]["confidence"]
+    kept = shop.search(query, topK=100, dataset=SURE, minConfidence=middle)["results"]
+    assert 35 <= len(kept) <= 45
+    assert all(result["confidence"] >= middle - 1e-4 for result in kept)
+    assert shop.search(query, topK=100, dataset=SURE, minConfidence=0)["results"] == results
+    nothing = shop.search(query, dataset=SURE, minConfidence=0.95)
+    assert nothing["ranking"] == [], "that nothing here is like it is an answer"
+    similar = shop.get(f"/api/products/{query}/similar", dataset=SURE, minConfidence=middle)
+    assert similar["results"]
+    assert all(result["confidence"] >= middle - 1e-4 for result in similar["results"])
+
+
+def test_a_confidence_that_nothing_is_known_of_is_refused(sure_shop: Shop) -> None:
+    shop = sure_shop
+    query = queries(shop)[0]
+    assert "confidence" not in shop.search(query)["results"][0]
+    for fields in ({"dataset": DATASET}, {"dataset": SURE, "expand": "3"}):
+        form = {"minConfidence": "0.5", **fields}
+        answer = shop.api.post("/api/search", files={"image": shop.picture(query)}, data=form)
+        assert answer.status_code == 400, answer.text
+        assert "calibrated" in answer.json()["detail"] or "plain" in answer.json()["detail"]
+
+
+def test_a_picture_of_nothing_has_no_right_match_whatever_its_scores(shop: Shop) -> None:
+    known, strange = queries(shop)[:2]
+    weights = tuple(float(component) for component in Whole(shop, shop.release).vector(known)[0])
+    plane = Familiarity(weights=weights, bias=-0.9999, pictures=100)
+    curve = CURVE.model_copy(update={"familiarity": plane})
+    release = build_tiny_release(shop.system.releases, name="familiar", calibration=curve)
+    shop.system.succeeded(shop.start_index(dataset="familiar", model="familiar", release_id=release)["id"])
+    told = shop.search(strange, dataset="familiar")["results"]
+    assert told[0]["score"] > 0.99
+    assert {result["confidence"] for result in told} == {0.0}
+    assert shop.search(strange, dataset="familiar", minConfidence=0.01)["ranking"] == []
+    assert shop.search(strange, dataset="familiar", minConfidence=0)["results"] == told
+    assert shop.search(known, dataset="familiar", minConfidence=0.5)["results"][0]["confidence"] > 0.8
