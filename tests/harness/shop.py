@@ -92,5 +92,8 @@ class Whole:
         found: np.ndarray = self.vectors[[self.ids.index(int(product_id))]]
         return found
 
-    def ranked(self, scores: np.ndarray, count: int) -> list[int]:
-        return [self.ids[row] for row in np.argsort(-scores[0], kind="stable")[:count]]
+    def check_ranking(self, found: list[int], scores: np.ndarray) -> None:
+        """Each found product is as good as the one that these scores put there, but for what rounding parts."""
+        by_id = dict(zip(self.ids, scores[0].tolist(), strict=True))
+        best = np.sort(scores[0])[::-1][: len(found)]
+        np.testing.assert_allclose([by_id[one] for one in found], best, atol=5e-4)

@@ -23,9 +23,9 @@ def test_a_refined_search_ranks_as_the_evaluations_way_of_that_name(shop: Shop) 
         for alpha in (0.0, 3.0):
             expanded = expand_queries(vector, whole.vectors, k=5, alpha=alpha)
             found = shop.search(query, topK=10, expand=5, expandAlpha=alpha)["ranking"]
-            assert found == whole.ranked(expanded @ whole.vectors.T, 10)
+            whole.check_ranking(found, expanded @ whole.vectors.T)
         scores = reranked(vector, whole.vectors, candidates=30)(slice(0, 1))
-        assert shop.search(query, topK=30, rerank=30)["ranking"] == whole.ranked(scores, 30)
+        whole.check_ranking(shop.search(query, topK=30, rerank=30)["ranking"], scores)
 
 
 def test_a_mirrored_search_is_the_same_for_a_picture_and_its_mirror_image(shop: Shop) -> None:
