@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks.calibration_parts.nonsense import nonsense
 from benchmarks.retrieval import Look
-from trainer.evaluation.calibrating import confidence_of, familiar, matched_pairs
+from trainer.evaluation.calibrating import confidence_of, matched_pairs
 from trainer.reports.reliability import write_reliability
 from trainer.settings import Settings
 from trainer.training.examples import Examples, Rows, choose_examples, classes_of
@@ -77,22 +77,26 @@ def row_of(release_id: str, catalog: Catalog, examples: Examples, arguments: arg
     kinds = classes_of(kept, (manifest.calibration.attribute,)).codes
     every, test = np.arange(len(kept), dtype=np.int64), kept.rows("test")
     pairs = matched_pairs(vectors, kinds, test, every, most=QUERIES, seed=arguments.seed)
-    confidence = confidence_of(manifest.calibration, pairs, vectors)
+    confidence = confidence_of(manifest.calibration, pairs, features)
     if arguments.out is not None:
         write_reliability(arguments.out / release_id, confidence, pairs.right)
     fit = Preprocessor(manifest.preprocessing).fit
     pixels = np.stack([fit(picture) for picture in nonsense(NONSENSE)])
     drawn = embed_pixels(network, pixels, np.arange(len(pixels), dtype=np.int64), raw=True, batch=batch)
-    silent = share_unanswered(manifest.calibration, project(arrays, drawn), vectors, None)
-    lost = share_unanswered(manifest.calibration, vectors[test], vectors, test)
+    silent = share_unanswered(manifest.calibration, drawn, project(arrays, drawn), vectors, None)
+    lost = share_unanswered(manifest.calibration, features[test], vectors[test], vectors, test)
     return f"{calibration_error(confidence, pairs.right):.3f} | {silent:.1%} | {lost:.1%}"
 
 
-def share_unanswered(calibration: Calibration, queries: Vectors, gallery: Vectors, own: Rows | None) -> float:
+def share_unanswered(
+    calibration: Calibration, features: Vectors, queries: Vectors, gallery: Vectors, own: Rows | None
+) -> float:
     """The share of queries that are strange or whose best match is less likely right than LEAST."""
     _, scores = top_k(queries, gallery, 1, own)
-    curve = Curve.of(calibration.scores, calibration.probabilities)
-    return float((~familiar(calibration, queries) | (curve.confidence(scores[:, 0]) < LEAST)).mean())
+    silent = Curve.of(calibration.scores, calibration.probabilities).confidence(scores[:, 0]) < LEAST
+    if calibration.boundary is not None:
+        silent |= ~calibration.boundary.familiar(features)
+    return float(silent.mean())
 
 
 if __name__ == "__main__":

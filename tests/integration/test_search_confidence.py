@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from harness.releases import build_tiny_release
-from harness.shop import DATASET, Shop, Whole, queries
+from harness.shop import DATASET, Shop, queries
+from vitrine.embedding import EmbedderClient
 from vitrine.releases import Calibration, Familiarity
 
 SURE = "sure"
@@ -53,14 +54,20 @@ def test_a_confidence_that_nothing_is_known_of_is_refused(sure_shop: Shop) -> No
 
 def test_a_picture_of_nothing_has_no_right_match_whatever_its_scores(shop: Shop) -> None:
     known, strange = queries(shop)[:2]
-    weights = tuple(float(component) for component in Whole(shop, shop.release).vector(known)[0])
-    plane = Familiarity(weights=weights, bias=-0.9999, pictures=100)
-    curve = CURVE.model_copy(update={"familiarity": plane})
-    release = build_tiny_release(shop.system.releases, name="familiar", calibration=curve)
+    with EmbedderClient(shop.system.url("embedder")) as embedder:
+        seen = [embedder.embed(shop.picture(one), release_id=shop.release, space="raw") for one in (known, strange)]
+        assert {one.familiar for one in seen} == {None}, "this release cannot tell"
+        ours, others = (one.vector / np.linalg.norm(one.vector) for one in seen)
+        # A plane between the features of the two.
+        plane = Familiarity(weights=tuple(ours.tolist()), bias=-(1 + float(ours @ others)) / 2, pictures=100)
+        curve = CURVE.model_copy(update={"familiarity": plane})
+        release = build_tiny_release(shop.system.releases, name="familiar", calibration=curve)
+        told = [embedder.embed(shop.picture(one), release_id=release).familiar for one in (known, strange)]
+        assert told == [True, False]
     shop.system.succeeded(shop.start_index(dataset="familiar", model="familiar", release_id=release)["id"])
-    told = shop.search(strange, dataset="familiar")["results"]
-    assert told[0]["score"] > 0.99
-    assert {result["confidence"] for result in told} == {0.0}
+    results = shop.search(strange, dataset="familiar")["results"]
+    assert results[0]["score"] > 0.99
+    assert {result["confidence"] for result in results} == {0.0}
     assert shop.search(strange, dataset="familiar", minConfidence=0.01)["ranking"] == []
-    assert shop.search(strange, dataset="familiar", minConfidence=0)["results"] == told
+    assert shop.search(strange, dataset="familiar", minConfidence=0)["results"] == results
     assert shop.search(known, dataset="familiar", minConfidence=0.5)["results"][0]["confidence"] > 0.8

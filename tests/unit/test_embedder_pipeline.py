@@ -110,8 +110,8 @@ def wide_pipeline(network: Fragile) -> Iterator[Pipeline]:
 
 
 async def ask(pipeline: Pipeline, resident: Resident, *pictures: bytes, within_s: float = 30.0) -> list[Result]:
-    results, _ = await pipeline.embed(resident, pictures, space="projected", deadline_s=time.monotonic() + within_s)
-    return results
+    answer = await pipeline.embed(resident, pictures, space="projected", deadline_s=time.monotonic() + within_s)
+    return answer.results
 
 
 def test_every_picture_gets_its_own_vector_in_order(pipeline: Pipeline, resident: Resident) -> None:

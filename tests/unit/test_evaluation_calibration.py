@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from trainer.evaluation.calibrating import Pairs, calibrate, confidence_of, familiar, matched_pairs
+from trainer.evaluation.calibrating import Pairs, calibrate, confidence_of, matched_pairs
 from trainer.evaluation.familiarity import fit_familiarity
 from trainer.evaluation.nothing import pictures_of_nothing
 from vitrine.evaluation.calibration import Curve, calibration_error, reliability
@@ -122,13 +122,14 @@ def test_what_lies_with_pictures_of_nothing_is_not_familiar_and_no_match_of_it_i
     assert plane is not None
     assert plane.pictures == 100
     curve = Calibration(attribute="kind", scores=(0.0, 1.0), probabilities=(0.2, 1.0), pairs=9, familiarity=plane)
-    assert familiar(curve, products[validation]).mean() == pytest.approx(0.98, abs=0.01), "all but two in a hundred"
-    assert familiar(curve, around(0, 200, seed=3)).mean() > 0.9
+    assert curve.boundary is not None
+    familiar = curve.boundary.familiar
+    assert familiar(products[validation]).mean() == pytest.approx(0.98, abs=0.01), "all but two in a hundred"
+    assert familiar(5 * around(0, 200, seed=3)).mean() > 0.9, "the length of a feature tells nothing"
     strange = around(2, 200, seed=4)
-    assert familiar(curve, strange).mean() < 0.02
-    pairs = Pairs(np.full(200, 0.9), np.zeros(200, dtype=np.bool_), np.arange(200))
-    confidence = confidence_of(curve, pairs, strange)
-    assert (confidence == 0).mean() > 0.98
+    assert familiar(strange).mean() < 0.02
+    pairs = Pairs(np.full(400, 0.9), np.zeros(400, dtype=np.bool_), np.arange(200).repeat(2))
+    assert (confidence_of(curve, pairs, strange) == 0).mean() > 0.98
     assert confidence_of(curve.model_copy(update={"familiarity": None}), pairs, strange).min() > 0.9
 
 

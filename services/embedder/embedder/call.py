@@ -20,6 +20,17 @@ Vector = npt.NDArray[np.float32]
 Result = Vector | VitrineError
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a call has to tell, its pictures in order: their results, whether each shows something of the release's kind
+    (None where that is not known), and the longest milliseconds that any of them spent in each stage.
+    """
+
+    results: list[Result]
+    familiar: list[bool | None]
+    timings_ms: dict[str, float]
+
+
 class Call:
     """The pictures of one request. Every picture gets exactly one result; the last one wakes the request."""
 
@@ -32,6 +43,8 @@ class Call:
         self.count = count
         self.done: asyncio.Future[None] = loop.create_future()
         self.timings_ms: dict[str, float] = {"decode": 0.0, "queue": 0.0, "device": 0.0}
+        # Whether each picture shows something of the release's kind; None where the release cannot tell.
+        self.familiar: list[bool | None] = [None] * count
         self._loop = loop
         self._results: list[Result | None] = [None] * count
         self._left = count
@@ -58,9 +71,10 @@ class Call:
             self._loop.call_soon_threadsafe(self._wake)
         return True
 
-    def results(self) -> list[Result]:
-        """Every picture's result, in order, once `done`."""
-        return [result for result in self._results if result is not None]
+    def answer(self) -> Answer:
+        """What the call has to tell, once `done`."""
+        results = [result for result in self._results if result is not None]
+        return Answer(results, self.familiar, self.timings_ms)
 
     def _wake(self) -> None:
         if not self.done.done():

@@ -159,9 +159,13 @@ class Device:
         device_s = time.monotonic() - started.started_s
         self._metrics.stage_s.labels("device").observe(device_s)
         good = np.isfinite(vectors).all(axis=1)
+        boundary = started.items[0].call.resident.boundary
+        familiar = None if boundary is None else boundary.familiar(features)
         for row, item in enumerate(started.items):
             item.call.note("device", device_s)
             if good[row]:
+                if familiar is not None:
+                    item.call.familiar[item.position] = bool(familiar[row])
                 self._finish(item, (vectors if item.call.space == "projected" else features)[row])
             else:
                 self._finish(item, EmbeddingFailed("the network gave no finite vector for the picture"))

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
-from embedder.call import Call, Item, Result, Space
+from embedder.call import Answer, Call, Item, Result, Space
 from embedder.device import Device
 from embedder.metrics import Metrics
 from embedder.queue import BatchQueue
@@ -80,10 +80,8 @@ class Pipeline:
         """What to call, in a thread, when the device has died and every waiting call has been refused."""
         self._when_dead = call
 
-    async def embed(
-        self, resident: Resident, pictures: Sequence[bytes], *, space: Space, deadline_s: float
-    ) -> tuple[list[Result], dict[str, float]]:
-        """A result for each picture, in order, and the longest milliseconds any of them spent in each stage.
+    async def embed(self, resident: Resident, pictures: Sequence[bytes], *, space: Space, deadline_s: float) -> Answer:
+        """A result for each picture, in order.
 
         `deadline_s` is on the monotonic clock. Raises EmbedderOverloaded, Draining, EmbedderUnavailable,
         DeadlineExpired where the call as a whole has no result.
@@ -105,7 +103,7 @@ class Pipeline:
         finally:
             self._calls.discard(call)
             self._learn(at_work, time.monotonic() - started_s)
-        return call.results(), call.timings_ms
+        return call.answer()
 
     def state(self) -> dict[str, Any]:
         """What readiness looks at."""

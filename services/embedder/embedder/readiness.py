@@ -66,12 +66,12 @@ class Readiness:
         try:
             resident = await self._residency.acquire(loaded[0].release_id)
             try:
-                results, _ = await self._pipeline.embed(
+                answer = await self._pipeline.embed(
                     resident, [self._picture], space="projected", deadline_s=time.monotonic() + _CHECK_TIMEOUT_S
                 )
             finally:
                 self._residency.release(resident)
-            failure = results[0] if isinstance(results[0], VitrineError) else None
+            failure = answer.results[0] if isinstance(answer.results[0], VitrineError) else None
         except VitrineError as error:
             # A queue that is full is told as such, and is no sign of a broken device.
             failure = None if error.code in ("embedder_overloaded", "draining") else error

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from embedder.metrics import Metrics
 from vitrine.errors import EmbedderOverloaded, ReleaseCorrupt, ReleaseError, VitrineError
+from vitrine.evaluation.calibration import Boundary
 from vitrine.releases import Manifest, ReleaseStore
 from vitrine.telemetry import get_logger
 from vitrine.vision.network import DeviceChoice, ReleaseNetwork, load_release
@@ -27,6 +28,7 @@ class Resident:
     manifest: Manifest
     network: ReleaseNetwork
     preprocessor: Preprocessor
+    boundary: Boundary | None = None
     used_at_s: float = 0.0
     in_use: int = 0
 
@@ -105,7 +107,8 @@ class Residency:
                 f"release {manifest.release_id!r} cannot be loaded: its network fails with {type(error).__name__}; "
                 "make the release anew"
             ) from error
-        return Resident(manifest.release_id, manifest, network, Preprocessor(manifest.preprocessing))
+        boundary = None if manifest.calibration is None else manifest.calibration.boundary
+        return Resident(manifest.release_id, manifest, network, Preprocessor(manifest.preprocessing), boundary)
 
     def _make_room(self, manifest: Manifest) -> None:
         needed = manifest.weights.size_bytes

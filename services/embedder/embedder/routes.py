@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Header, Query, Request
 from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse, Response
 
-from embedder.call import Result, Space
+from embedder.call import Answer, Result, Space
 from embedder.multipart import PART_NAME, boundary_of, pictures_of
 from embedder.pipeline import Pipeline
 from embedder.readiness import Readiness
@@ -19,6 +19,7 @@ from embedder.residency import Residency
 from embedder.settings import Settings
 from vitrine.embedding.wire import (
     DEADLINE_HEADER,
+    FAMILIAR_HEADER,
     MAX_BATCH,
     MAX_DEADLINE_MS,
     REJECTED_HEADER,
@@ -84,6 +85,10 @@ class EmbedResponse(BaseModel):
     release: str
     dim: int
     vector: list[float] = Field(description="float32, length 1 where projected")
+    familiar: bool | None = Field(
+        default=None,
+        description=f"Whether it shows something of the release's kind, where that is known; also as `{FAMILIAR_HEADER}`",
+    )
 
 
 class PictureError(BaseModel):
@@ -97,6 +102,7 @@ class PictureResult(BaseModel):
     """A vector or an error."""
 
     vector: list[float] | None = None
+    familiar: bool | None = Field(default=None, description="As of a single picture; float32 answers leave it out")
     error: PictureError | None = None
 
 
@@ -158,14 +164,17 @@ async def embed(
     data = await request.body()
     if not data:
         raise ImageMissing("the body is empty: send the picture itself as the body")
-    results, timings_ms, dim = await _embed(context, release, [data], space, deadline_s)
-    result = results[0]
+    answer, dim = await _embed(context, release, [data], space, deadline_s)
+    result, familiar = answer.results[0], answer.familiar[0]
     if isinstance(result, VitrineError):
         raise result
-    headers = {"Server-Timing": server_timing(timings_ms)}
+    headers = {"Server-Timing": server_timing(answer.timings_ms)}
+    if familiar is not None:
+        headers[FAMILIAR_HEADER] = "yes" if familiar else "no"
     if _wants_bytes(request):
         return Response(result.astype("<f4").tobytes(), media_type=VECTOR_MEDIA_TYPE, headers=headers)
-    return JSONResponse({"release": release, "dim": dim, "vector": result.tolist()}, headers=headers)
+    told = {"release": release, "dim": dim, "vector": result.tolist(), "familiar": familiar}
+    return JSONResponse(told, headers=headers)
 
 
 @router.post(
@@ -212,16 +221,17 @@ async def embed_batch(
     deadline_s = _deadline_s(context, deadline_ms)
     boundary = boundary_of(request.headers.get("content-type"))
     pictures = pictures_of(await request.body(), boundary)
-    results, timings_ms, dim = await _embed(context, release, pictures, space, deadline_s)
-    for result in results:
+    told, dim = await _embed(context, release, pictures, space, deadline_s)
+    for result in told.results:
         # An error that is not the picture's own is the call's: nobody should take half an answer for a whole one.
         if isinstance(result, VitrineError) and not isinstance(result, ImageRejected | EmbeddingFailed):
             raise result
-    headers = {"Server-Timing": server_timing(timings_ms)}
+    headers = {"Server-Timing": server_timing(told.timings_ms)}
     if _wants_bytes(request):
-        body, rejected = encode_batch(results, dim=dim)
+        body, rejected = encode_batch(told.results, dim=dim)
         return Response(body, media_type=VECTOR_MEDIA_TYPE, headers={**headers, REJECTED_HEADER: rejected})
-    answer = {"release": release, "dim": dim, "results": [_as_json(result) for result in results]}
+    results = [_as_json(*one) for one in zip(told.results, told.familiar, strict=True)]
+    answer = {"release": release, "dim": dim, "results": results}
     return JSONResponse(answer, headers=headers)
 
 
@@ -237,18 +247,18 @@ async def releases(context: Ctx) -> ReleasesResponse:
 
 async def _embed(
     context: Context, release_id: str, pictures: list[bytes], space: Space, deadline_s: float
-) -> tuple[list[Result], dict[str, float], int]:
+) -> tuple[Answer, int]:
     try:
         async with asyncio.timeout(max(0.0, deadline_s - time.monotonic())):
             resident = await context.residency.acquire(release_id)
     except TimeoutError as error:
         raise DeadlineExpired("the deadline passed while the release was being loaded") from error
     try:
-        results, timings_ms = await context.pipeline.embed(resident, pictures, space=space, deadline_s=deadline_s)
+        answer = await context.pipeline.embed(resident, pictures, space=space, deadline_s=deadline_s)
     finally:
         context.residency.release(resident)
     dim = resident.network.dim if space == "projected" else resident.network.raw_dim
-    return results, timings_ms, dim
+    return answer, dim
 
 
 def _deadline_s(context: Context, deadline_ms: int | None) -> float:
@@ -260,7 +270,7 @@ def _wants_bytes(request: Request) -> bool:
     return VECTOR_MEDIA_TYPE in request.headers.get("accept", "")
 
 
-def _as_json(result: Result) -> dict[str, Any]:
+def _as_json(result: Result, familiar: bool | None) -> dict[str, Any]:
     if isinstance(result, VitrineError):
         return {"error": {"code": result.code, "detail": result.detail}}
-    return {"vector": result.tolist()}
+    return {"vector": result.tolist(), "familiar": familiar}

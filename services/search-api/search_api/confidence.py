@@ -6,15 +6,12 @@ match at all.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-import numpy as np
-
 from search_api.cache import ExpiringCache
 from vitrine.errors import ParameterInvalid, ReleaseCorrupt, ReleaseNotFound
-from vitrine.evaluation.calibration import Boundary, Curve
+from vitrine.evaluation.calibration import Curve
 from vitrine.releases import ReleaseStore
 
 # A release never changes, so its calibration is good for as long as it is asked for; the age bounds what else is kept.
@@ -31,15 +28,11 @@ class Confidence:
     """
 
     curve: Curve | None = None
-    boundary: Boundary | None = None
     strange: bool = False
 
-    def asked(self, vector: Sequence[float]) -> Confidence:
-        """The same for a query of this vector."""
-        if self.boundary is None:
-            return self
-        [familiar] = self.boundary.familiar(np.array([vector], dtype=np.float32))
-        return replace(self, strange=not familiar)
+    def asked(self, familiar: bool | None) -> Confidence:
+        """The same for a query of which the embedder says so; None where it cannot tell."""
+        return replace(self, strange=familiar is False)
 
     def of(self, score: float) -> float | None:
         """0 to 1."""
@@ -87,7 +80,5 @@ class Confidences:
             manifest = await asyncio.to_thread(self._releases.manifest, release_id)
         except (ReleaseNotFound, ReleaseCorrupt):
             return UNKNOWN
-        if (found := manifest.calibration) is None:
-            return UNKNOWN
-        curve, plane = Curve.of(found.scores, found.probabilities), found.familiarity
-        return Confidence(curve, None if plane is None else Boundary(np.array(plane.weights), plane.bias))
+        found = manifest.calibration
+        return UNKNOWN if found is None else Confidence(Curve.of(found.scores, found.probabilities))

@@ -13,10 +13,11 @@ from vitrine.views import AS_IT_IS, View
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """A picture as a release sees it."""
+    """A picture as a release sees it, and whether it shows something of the release's kind, where that can be told."""
 
     vector: list[float]
     decode_ms: float
+    familiar: bool | None
 
 
 async def look_at(
@@ -30,8 +31,8 @@ async def look_at(
     others = [view for view in views if view != AS_IT_IS]
     if not others:
         embedding = await embed(picture)
-        return Look(embedding.vector.tolist(), embedding.timings_ms.get("decode", 0.0))
+        return Look(embedding.vector.tolist(), embedding.timings_ms.get("decode", 0.0), embedding.familiar)
     seen = await asyncio.to_thread(seen_in, picture, others)
     embeddings = await asyncio.gather(embed(picture), *map(embed, seen))
     decode_ms = max(embedding.timings_ms.get("decode", 0.0) for embedding in embeddings)
-    return Look(mean_of([embedding.vector for embedding in embeddings]), decode_ms)
+    return Look(mean_of([embedding.vector for embedding in embeddings]), decode_ms, embeddings[0].familiar)

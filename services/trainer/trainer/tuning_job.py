@@ -110,7 +110,7 @@ class TuneJob:
         with writing(self._settings.work_dir):
             trained_on = fitted_on(catalog.dataset, ids, part="train", seed=params["seed"])
             vectors = project(tuning.fit().arrays, np.asarray(features))
-            products = _Products(vectors, labels, parts, self._familiarity(tuning, vectors, parts, choice))
+            products = _Products(vectors, labels, parts, self._familiarity(features, parts, choice))
             tuned = self._training(tuning, self._calibrated(products, vectors))
             release_id = self._publish(params["name"], tuning, trained_on, tuned)
             more = self._augmented(release_id, tuned, tuning, trained_on, products)
@@ -159,19 +159,12 @@ class TuneJob:
         name = f"{params['name']}_augmented"
         return {"augmented_release_id": self._publish(name, tuning, trained_on, training)}
 
-    def _familiarity(
-        self, tuning: Tuning, vectors: Vectors, parts: Examples, choice: DeviceChoice
-    ) -> Familiarity | None:
+    def _familiarity(self, features: Vectors, parts: Examples, choice: DeviceChoice) -> Familiarity | None:
         manifest, folder = self._source()
         network = restore_backbone(manifest.architecture, folder / WEIGHTS_FILE)
-        features = features_of_nothing(network, manifest.preprocessing, choice, self._settings)
-        return fit_familiarity(
-            vectors,
-            parts.rows("train"),
-            parts.rows("validation"),
-            project(tuning.fit().arrays, features),
-            seed=self._params["seed"],
-        )
+        nothing = features_of_nothing(network, manifest.preprocessing, choice, self._settings)
+        seed = self._params["seed"]
+        return fit_familiarity(features, parts.rows("train"), parts.rows("validation"), nothing, seed=seed)
 
     def _calibrated(self, products: _Products, gallery: Vectors) -> Calibration | None:
         """What scores against a gallery say, unless the network was trained on the validation part, which it then knows

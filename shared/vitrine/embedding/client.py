@@ -16,6 +16,7 @@ import numpy as np
 from vitrine.embedding.failures import error_of_answer, wait_before_retry_s
 from vitrine.embedding.wire import (
     DEADLINE_HEADER,
+    FAMILIAR_HEADER,
     MAX_BATCH,
     REJECTED_HEADER,
     VECTOR_MEDIA_TYPE,
@@ -165,7 +166,11 @@ def _checked(answer: httpx.Response) -> httpx.Response:
 
 def _embedding(answer: httpx.Response) -> Embedding:
     vector = np.frombuffer(answer.content, dtype="<f4").astype(np.float32, copy=False)
-    return Embedding(vector=vector, timings_ms=parse_server_timing(answer.headers.get("server-timing")))
+    return Embedding(
+        vector=vector,
+        timings_ms=parse_server_timing(answer.headers.get("server-timing")),
+        familiar={"yes": True, "no": False}.get(answer.headers.get(FAMILIAR_HEADER, "")),
+    )
 
 
 def _unreachable(error: httpx.HTTPError) -> VitrineError:

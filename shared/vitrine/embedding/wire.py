@@ -15,6 +15,7 @@ import numpy.typing as npt
 from vitrine.errors import EmbedderUnavailable, EmbeddingFailed, ImageRejected, VitrineError
 
 REJECTED_HEADER: Final = "Vitrine-Rejected"
+FAMILIAR_HEADER: Final = "Vitrine-Familiar"
 DEADLINE_HEADER: Final = "X-Request-Deadline-Ms"
 VECTOR_MEDIA_TYPE: Final = "application/octet-stream"
 MAX_BATCH: Final = 256
@@ -28,10 +29,13 @@ BatchResult = Vector | ImageRejected | EmbeddingFailed
 
 @dataclass(frozen=True, slots=True)
 class Embedding:
-    """A picture's vector, (dim,) float32 of length 1, and the milliseconds each stage of the embedder took."""
+    """A picture's vector, (dim,) float32 of length 1, the milliseconds each stage of the embedder took, and whether the
+    picture shows something of its release's kind, where the release can tell.
+    """
 
     vector: Vector
     timings_ms: Mapping[str, float]
+    familiar: bool | None = None
 
 
 def encode_batch(results: Sequence[Vector | VitrineError], *, dim: int) -> tuple[bytes, str]:

@@ -1,5 +1,5 @@
 """From a score to how likely its match is right. A release's calibration is a curve through knots, rising, and straight
-between them, and a plane that parts the vectors of its kind of pictures from those of anything; this is the part that
+between them, and a plane that parts the features of its kind of pictures from those of anything; this is the part that
 reads one and tells how good it is.
 """
 
@@ -54,14 +54,15 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Boundary:
-    """A plane through the space of a release's vectors: `weights` (D,) and `bias`."""
+    """A plane through the space of a release's features of length 1: `weights` (D,) and `bias`."""
 
     weights: Shares
     bias: float
 
-    def familiar(self, vectors: Vectors) -> Flags:
-        """Which (N,) of the vectors (N, D) lie on the side of pictures such as the catalogue's."""
-        inside: Flags = vectors.astype(np.float64) @ self.weights + self.bias >= 0
+    def familiar(self, features: Vectors) -> Flags:
+        """Which (N,) of the features (N, D), of any length, lie on the side of pictures such as the catalogue's."""
+        lengths = np.linalg.norm(features, axis=1)
+        inside: Flags = features @ self.weights + self.bias * lengths >= 0
         return inside
 
 

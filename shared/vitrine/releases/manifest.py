@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
+import numpy as np
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -20,7 +21,7 @@ from pydantic import (
 )
 
 from vitrine.errors import ReleaseCorrupt
-from vitrine.evaluation.calibration import Curve
+from vitrine.evaluation.calibration import Boundary, Curve
 from vitrine.products import check_model_name
 
 SCHEMA_VERSION: Final = 1
@@ -132,9 +133,11 @@ class ProjectionSpec(_Frozen):
 
 
 class Familiarity(_Frozen):
-    """Whether a query shows something of the catalogue's kind: `weights` by its vector, plus `bias`, is 0 or more."""
+    """Whether a query shows something of the catalogue's kind: `weights` by its feature, brought to length 1, plus
+    `bias` is 0 or more. The feature and not the vector: projected to a few components, noise looks like a garment.
+    """
 
-    weights: tuple[float, ...] = Field(min_length=1, description="One for each component of a vector")
+    weights: tuple[float, ...] = Field(min_length=1, description="One for each component of the raw feature")
     bias: float
     pictures: int = Field(ge=1, description="Drawn pictures that show nothing, which it parts from the catalogue's")
 
@@ -151,6 +154,12 @@ class Calibration(_Frozen):
     probabilities: tuple[float, ...] = Field(min_length=2, description="How likely a match of that cosine is right")
     pairs: int = Field(ge=1, description="Matches of validation queries that it was fitted on")
     familiarity: Familiarity | None = Field(default=None, description="What tells a query that shows nothing")
+
+    @property
+    def boundary(self) -> Boundary | None:
+        """What tells a query that shows nothing, ready to be asked."""
+        plane = self.familiarity
+        return None if plane is None else Boundary(np.array(plane.weights), plane.bias)
 
     @model_validator(mode="after")
     def _rises(self) -> Self:
@@ -194,8 +203,8 @@ class Manifest(_Frozen):
         if self.projection.components > self.architecture.raw_dim:
             raise ValueError("the projection has more components than the feature")
         familiarity = self.calibration.familiarity if self.calibration is not None else None
-        if familiarity is not None and len(familiarity.weights) != self.projection.components:
-            raise ValueError("familiarity needs one weight for each component of the projection")
+        if familiarity is not None and len(familiarity.weights) != self.architecture.raw_dim:
+            raise ValueError("familiarity needs one weight for each component of the feature")
         if self.augmentation is not None and self.parent is None:
             raise ValueError("an augmented gallery needs a parent, whose vectors its neighbours are found by")
         return self

@@ -86,7 +86,7 @@ async def _search_in(
         context.retrieval.plan(prepared),
     )
     searching_started_s = time.perf_counter()
-    confidence = known.asked(looked.vector)
+    confidence = known.asked(looked.familiar)
     least = confidence.min_score(options.min_score, options.min_confidence)
     wanted = Wanted(options.top_k, least, options.group_by)
     if options.fuse is None:

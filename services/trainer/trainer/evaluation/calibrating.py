@@ -10,7 +10,7 @@ import numpy as np
 from trainer.evaluation.tuning import Codes
 from trainer.training.sampling import generator
 from vitrine.evaluation import Flags, Rows, Vectors, equal_labels, top_k
-from vitrine.evaluation.calibration import Boundary, Curve, Shares
+from vitrine.evaluation.calibration import Curve, Shares
 from vitrine.releases import Calibration
 
 K: Final = 15
@@ -84,19 +84,13 @@ def calibrate(pairs: Pairs, *, attribute: str) -> Calibration | None:
     )
 
 
-def confidence_of(calibration: Calibration, pairs: Pairs, vectors: Vectors) -> Shares:
-    """How sure (N,) the calibration is of other matches, `vectors` being those that their queries are rows of."""
+def confidence_of(calibration: Calibration, pairs: Pairs, features: Vectors) -> Shares:
+    """How sure (N,) the calibration is of other matches, whose queries are rows of the `features` (M, D)."""
     confidence = Curve.of(calibration.scores, calibration.probabilities).confidence(pairs.scores)
-    confidence[~familiar(calibration, vectors[pairs.queries])] = 0.0
+    if (boundary := calibration.boundary) is not None:
+        queries, place = np.unique(pairs.queries, return_inverse=True)
+        confidence[~boundary.familiar(features[queries])[place]] = 0.0
     return confidence
-
-
-def familiar(calibration: Calibration, queries: Vectors) -> Flags:
-    """Which (N,) of the queries (N, D) show something of the catalogue's kind; all, where that is not known."""
-    plane = calibration.familiarity
-    if plane is None:
-        return np.ones(len(queries), dtype=np.bool_)
-    return Boundary(np.array(plane.weights), plane.bias).familiar(queries)
 
 
 def _averaged(fitted: Shares, at: Shares, knots: Shares) -> Shares:

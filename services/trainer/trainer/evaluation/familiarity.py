@@ -1,5 +1,5 @@
-"""What tells a query that shows nothing of a catalogue's kind: a plane between the vectors of its products and those of
-drawn pictures of nothing, so far out that hardly a product's own picture is lost.
+"""What tells a query that shows nothing of a catalogue's kind: a plane between the features of its products and those
+of drawn pictures of nothing, so far out that hardly a product's own picture is lost.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from trainer.settings import Settings
 from trainer.training.extracting import raw_features
 from trainer.training.sampling import generator
 from vitrine.evaluation import Rows, Vectors
+from vitrine.evaluation.expansion import unit
 from vitrine.releases import Familiarity, Preprocessing
 from vitrine.vision.network import DeviceChoice
 from vitrine.vision.preprocess import Preprocessor
@@ -35,20 +36,21 @@ def features_of_nothing(backbone: nn.Module, rules: Preprocessing, choice: Devic
 
 
 def fit_familiarity(
-    vectors: Vectors, train: Rows, validation: Rows, nothing: Vectors, *, seed: int
+    features: Vectors, train: Rows, validation: Rows, nothing: Vectors, *, seed: int
 ) -> Familiarity | None:
-    """The plane by logistic regression between some of the `train` rows of the products' `vectors` (N, D) and those of
-    pictures of nothing, (M, D), all of length 1 and both sides weighing the same; moved to where all but LOST of some
-    of the `validation` rows lie inside. None where there are too few products to tell.
+    """The plane by logistic regression between some of the `train` rows of the products' `features` (N, D) and those of
+    pictures of nothing, (M, D), all brought to length 1 and both sides weighing the same; moved to where all but LOST
+    of some of the `validation` rows lie inside. None where there are too few products to tell.
     """
     if min(len(train), len(validation)) < _LEAST_PRODUCTS or not len(nothing):
         return None
     from sklearn.linear_model import LogisticRegression  # takes seconds to import, and only publishing needs it
 
     chance = generator(_SEED, seed)
-    learned, held_out = (vectors[chance.permutation(rows)[:_MOST_PRODUCTS]] for rows in (train, validation))
+    learned, held_out = (unit(features[chance.permutation(rows)[:_MOST_PRODUCTS]]) for rows in (train, validation))
     sides = np.repeat([1, 0], [len(learned), len(nothing)])
-    fitted = LogisticRegression(class_weight="balanced", max_iter=2000).fit(np.concatenate([learned, nothing]), sides)
+    fitted = LogisticRegression(class_weight="balanced", max_iter=2000)
+    fitted.fit(np.concatenate([learned, unit(nothing)]), sides)
     weights = np.round(fitted.coef_[0].astype(np.float64), _DIGITS)
     bias = -float(np.quantile(held_out.astype(np.float64) @ weights, LOST))
     return Familiarity(weights=tuple(weights.tolist()), bias=round(bias, _DIGITS), pictures=len(nothing))

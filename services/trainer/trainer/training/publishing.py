@@ -154,13 +154,12 @@ def _calibrated(trained: Trained, vectors: Vectors, metrics: dict[str, float], r
     calibration = calibrate(pairs, attribute=recipe.data.label)
     if calibration is None:
         return None
-    nothing = project(trained.choice.fit.arrays, trained.nothing)
-    familiarity = fit_familiarity(vectors, examples.rows("train"), validation, nothing, seed=seed)
+    familiarity = fit_familiarity(trained.features, examples.rows("train"), validation, trained.nothing, seed=seed)
     calibration = calibration.model_copy(update={"familiarity": familiarity})
     if len(test):
         every = np.arange(len(examples), dtype=np.int64)
         held_out = matched_pairs(vectors, kinds, test, every, most=_CALIBRATION_QUERIES, seed=seed)
-        confidence = confidence_of(calibration, held_out, vectors)
+        confidence = confidence_of(calibration, held_out, trained.features)
         metrics["test_calibration_error"] = round(calibration_error(confidence, held_out.right), 4)
         write_reliability(reports, confidence, held_out.right)
     return calibration
