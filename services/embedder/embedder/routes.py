@@ -87,7 +87,7 @@ class EmbedResponse(BaseModel):
     vector: list[float] = Field(description="float32, length 1 where projected")
     familiar: bool | None = Field(
         default=None,
-        description=f"Whether it shows something of the release's kind, where that is known; also as `{FAMILIAR_HEADER}`",
+        description=f"Whether it shows something of the release's kind, where known; also as `{FAMILIAR_HEADER}`",
     )
 
 
