@@ -1,11 +1,12 @@
 """Can a release's confidence be believed, and does it say "nothing like this here"?
 
 For each release: the expected calibration error of the first fifteen matches of test queries, with a reliability
-diagram (drawn to --out); how many of 200 pictures that show no garment, noise and patterns and drawn shapes, are
-answered with nothing at a least confidence of 0.5; and how many test queries lose all of their matches to it. Galleries
-are the whole catalogue, from which a query is left out.
+diagram (drawn to --out); how many of 200 pictures that show no garment, patterns and drawn shapes, are answered with
+nothing at a least confidence of 0.5; and how many test queries, and photographs of garments, lose all of their matches
+to it. Galleries are the whole catalogue, from which a query is left out.
 
-    python -m benchmarks.calibration --root PATH --store URL [--subset fashion-22] [--out FOLDER] RELEASE [...]
+    python -m benchmarks.calibration --root PATH --store URL [--subset fashion-22] [--photographs PATH] [--out FOLDER] \
+        RELEASE [...]
 """
 
 from __future__ import annotations
@@ -37,7 +38,10 @@ from vitrine.vision.projection import ProjectionArrays, project
 QUERIES = 2000
 NONSENSE = 200
 LEAST = 0.5
-HEADS = ("release", "calibration error", f"{NONSENSE} pictures of nothing: answered with nothing", "queries lost")
+HEADS = (
+    "release", "calibration error", f"{NONSENSE} pictures of nothing: answered with nothing", "queries lost",
+    "photographs lost",
+)  # fmt: skip
 
 
 def main() -> int:
@@ -49,6 +53,7 @@ def main() -> int:
     parser.add_argument("--subset", help="a named selection, e.g. fashion-22")
     parser.add_argument("--seed", type=int, default=0, help="of the split (default: 0)")
     parser.add_argument("--limit", type=int, help="only so many products")
+    parser.add_argument("--photographs", type=Path, help="a folder catalogue of people's own photographs of garments")
     parser.add_argument("--out", type=Path, help="a folder for the reliability diagrams")
     arguments = parser.parse_args()
     reader = reader_for(arguments.dataset)
@@ -65,7 +70,7 @@ def row_of(release_id: str, catalog: Catalog, examples: Examples, arguments: arg
     store = ReleaseStore(arguments.store, cache_dir=Path(".vitrine/cache/releases"))
     manifest = store.manifest(release_id)
     if manifest.calibration is None:
-        return "has none | - | -"
+        return "has none | - | - | -"
     settings = load_settings(Settings)
     choice = choose_device(settings.trainer_device, settings.trainer_precision)
     folder = store.local_folder(release_id)
@@ -83,9 +88,16 @@ def row_of(release_id: str, catalog: Catalog, examples: Examples, arguments: arg
     fit = Preprocessor(manifest.preprocessing).fit
     pixels = np.stack([fit(picture) for picture in nonsense(NONSENSE)])
     drawn = embed_pixels(network, pixels, np.arange(len(pixels), dtype=np.int64), raw=True, batch=batch)
-    silent = share_unanswered(manifest.calibration, drawn, project(arrays, drawn), vectors, None)
-    lost = share_unanswered(manifest.calibration, features[test], vectors[test], vectors, test)
-    return f"{calibration_error(confidence, pairs.right):.3f} | {silent:.1%} | {lost:.1%}"
+    found = [
+        share_unanswered(manifest.calibration, drawn, project(arrays, drawn), vectors, None),
+        share_unanswered(manifest.calibration, features[test], vectors[test], vectors, test),
+    ]
+    if arguments.photographs is not None:
+        photographs = read_catalog(reader_for("folder"), arguments.photographs, dataset="photographs")
+        seen, _ = Look(network, manifest.preprocessing, batch).features(photographs, photographs.products)
+        found.append(share_unanswered(manifest.calibration, seen, project(arrays, seen), vectors, None))
+    shares = [f"{share:.1%}" for share in found] + ["-"] * (3 - len(found))
+    return " | ".join([f"{calibration_error(confidence, pairs.right):.3f}", *shares])
 
 
 def share_unanswered(

@@ -102,7 +102,8 @@ def test_calibration_benchmark_tells_what_is_answered_with_nothing(tmp_path: Pat
     ]
     command = [
         sys.executable, "-m", "benchmarks.calibration", "--root", str(catalog.root), "--dataset", "synthetic",
-        "--store", f"file:{tmp_path / 'releases'}", "--out", str(tmp_path / "drawn"), *ids,
+        "--store", f"file:{tmp_path / 'releases'}", "--photographs", str(catalog.root),
+        "--out", str(tmp_path / "drawn"), *ids,
     ]  # fmt: skip
     done = subprocess.run(
         command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(BENCHMARKS.parent)}, capture_output=True, text=True,
@@ -110,7 +111,8 @@ def test_calibration_benchmark_tells_what_is_answered_with_nothing(tmp_path: Pat
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     told = [list(row.values())[1:] for row in tables_of(done.stdout)[0]]
-    assert [row[1:] for row in told] == [["0.0%", "0.0%"], ["100.0%", "100.0%"], ["-", "-"]]
+    # The catalogue itself as photographs.
+    assert [row[1:] for row in told] == [["0.0%"] * 3, ["100.0%"] * 3, ["-"] * 3]
     document = json.loads((tmp_path / "drawn" / ids[0] / "reliability.json").read_text())
     assert f"{document['expected_calibration_error']:.3f}" == told[0][0]
     assert (tmp_path / "drawn" / ids[0] / "reliability.png").stat().st_size > 5_000
