@@ -41,9 +41,11 @@ def fit_familiarity(
     features: Vectors, train: Rows, validation: Rows, nothing: Vectors, *, seed: int
 ) -> Familiarity | None:
     """The plane by logistic regression between some of the `train` rows of the products' `features` (N, D) and those of
-    pictures of nothing, (M, D), all brought to length 1 and both sides weighing the same. It is moved to halfway between
-    where all but the STRAY of the `validation` rows begin and all but those of the pictures of nothing end, and never
-    so far in that it costs more products than those. None where there are too few products to tell.
+    pictures of nothing, (M, D), all brought to length 1 and both sides weighing the same.
+
+    It is moved to halfway between where all but the STRAY of the `validation` rows begin and all but those of the
+    pictures of nothing end, and never so far in that it costs more products than those. None where there are too few
+    products to tell.
     """
     if min(len(train), len(validation)) < _LEAST_PRODUCTS or not len(nothing):
         return None
