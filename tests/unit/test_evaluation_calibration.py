@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from trainer.evaluation.calibrating import Pairs, calibrate, confidence_of, matched_pairs
-from trainer.evaluation.familiarity import fit_familiarity
+from trainer.evaluation.familiarity import Seen, fit_familiarity
 from trainer.evaluation.nothing import pictures_of_nothing
 from vitrine.evaluation.calibration import Curve, calibration_error, reliability
 from vitrine.evaluation.expansion import unit
@@ -118,7 +118,7 @@ def around(direction: int, count: int, seed: int) -> np.ndarray:
 def test_what_lies_with_pictures_of_nothing_is_not_familiar_and_no_match_of_it_is_right() -> None:
     products = np.concatenate([around(0, 300, seed=0), around(1, 300, seed=1)])
     train, validation = np.arange(0, 600, 2), np.arange(1, 600, 2)
-    plane = fit_familiarity(products, train, validation, around(2, 100, seed=2), seed=0)
+    plane = fit_familiarity(products, train, validation, Seen(around(2, 100, seed=2), around(3, 50, seed=5)), seed=0)
     assert plane is not None
     assert plane.pictures == 100
     curve = Calibration(attribute="kind", scores=(0.0, 1.0), probabilities=(0.2, 1.0), pairs=9, familiarity=plane)
@@ -126,6 +126,7 @@ def test_what_lies_with_pictures_of_nothing_is_not_familiar_and_no_match_of_it_i
     familiar = curve.boundary.familiar
     assert familiar(products[validation]).mean() >= 0.98, "all but two in a hundred, at the most"
     assert familiar(5 * around(0, 200, seed=3)).mean() > 0.9, "the length of a feature tells nothing"
+    assert familiar(around(3, 200, seed=6)).mean() > 0.9, "products that were changed are familiar too"
     strange = around(2, 200, seed=4)
     assert familiar(strange).mean() < 0.03
     pairs = Pairs(np.full(400, 0.9), np.zeros(400, dtype=np.bool_), np.arange(200).repeat(2))
@@ -135,7 +136,7 @@ def test_what_lies_with_pictures_of_nothing_is_not_familiar_and_no_match_of_it_i
 
 def test_familiarity_is_not_claimed_from_a_handful_of_products() -> None:
     few = around(0, 30, seed=0)
-    assert fit_familiarity(few, np.arange(25), np.arange(25, 30), around(1, 50, seed=1), seed=0) is None
+    assert fit_familiarity(few, np.arange(25), np.arange(25, 30), Seen(around(1, 50, seed=1), few), seed=0) is None
 
 
 def test_pictures_of_nothing_are_the_same_everywhere_and_each_another() -> None:

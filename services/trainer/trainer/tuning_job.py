@@ -16,8 +16,8 @@ from safetensors import safe_open
 
 from trainer.control import JobControl
 from trainer.evaluation.calibrating import calibrate, matched_pairs
-from trainer.evaluation.contest import Labels, make_contest
-from trainer.evaluation.familiarity import features_of_nothing, fit_familiarity
+from trainer.evaluation.contest import Contest, Labels, make_contest
+from trainer.evaluation.familiarity import Seen, features_of_changed, features_of_nothing, fit_familiarity
 from trainer.evaluation.features import FeatureStore
 from trainer.evaluation.tuning import OBJECTIVE, Tuning, tune
 from trainer.reading import read_allowed_catalog
@@ -25,6 +25,7 @@ from trainer.reports.tuning import write_tuning
 from trainer.settings import Settings
 from trainer.training.checkpoint import writing
 from trainer.training.examples import Examples
+from trainer.training.extracting import decoded_pictures
 from vitrine.errors import EvaluationImpossible
 from vitrine.evaluation import Rows, Vectors
 from vitrine.evaluation.expansion import augment_gallery
@@ -110,7 +111,7 @@ class TuneJob:
         with writing(self._settings.work_dir):
             trained_on = fitted_on(catalog.dataset, ids, part="train", seed=params["seed"])
             vectors = project(tuning.fit().arrays, np.asarray(features))
-            products = _Products(vectors, labels, parts, self._familiarity(features, parts, choice))
+            products = _Products(vectors, labels, parts, self._familiarity(contest, features, parts, choice))
             tuned = self._training(tuning, self._calibrated(products, vectors))
             release_id = self._publish(params["name"], tuning, trained_on, tuned)
             more = self._augmented(release_id, tuned, tuning, trained_on, products)
@@ -159,12 +160,19 @@ class TuneJob:
         name = f"{params['name']}_augmented"
         return {"augmented_release_id": self._publish(name, tuning, trained_on, training)}
 
-    def _familiarity(self, features: Vectors, parts: Examples, choice: DeviceChoice) -> Familiarity | None:
+    def _familiarity(
+        self, contest: Contest, features: Vectors, parts: Examples, choice: DeviceChoice
+    ) -> Familiarity | None:
         manifest, folder = self._source()
+        rules, seed, train = manifest.preprocessing, self._params["seed"], parts.rows("train")
         network = restore_backbone(manifest.architecture, folder / WEIGHTS_FILE)
-        nothing = features_of_nothing(network, manifest.preprocessing, choice, self._settings)
-        seed = self._params["seed"]
-        return fit_familiarity(features, parts.rows("train"), parts.rows("validation"), nothing, seed=seed)
+        pictures = contest.gallery
+        cache = decoded_pictures(pictures.catalog, pictures.products, rules, self._settings, self._control)
+        seen = Seen(
+            features_of_nothing(network, rules, choice, self._settings),
+            features_of_changed(network, rules, cache.pixels, train, choice, self._settings, seed=seed),
+        )
+        return fit_familiarity(features, train, parts.rows("validation"), seen, seed=seed)
 
     def _calibrated(self, products: _Products, gallery: Vectors) -> Calibration | None:
         """What scores against a gallery say, unless the network was trained on the validation part, which it then knows

@@ -1,20 +1,27 @@
-"""What tells a query that shows nothing of a catalogue's kind: a plane between the features of its products and those
-of drawn pictures of nothing, halfway from the last of the ones to the last of the others.
+"""What tells a query that shows nothing of a catalogue's kind: a plane between the features of its products, as they
+are and on other backgrounds, and those of drawn pictures of nothing, halfway from the last of the ones to the last of
+the others.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import torch
 from torch import nn
 
 from trainer.evaluation.nothing import pictures_of_nothing
 from trainer.settings import Settings
+from trainer.training.augment import Augmenter
 from trainer.training.extracting import raw_features
+from trainer.training.loading import BatchLoader
+from trainer.training.pixels import Pixels
 from trainer.training.sampling import generator
 from vitrine.evaluation import Rows, Vectors
 from vitrine.evaluation.expansion import unit
+from vitrine.recipes import AugmentRecipe
 from vitrine.releases import Familiarity, Preprocessing
 from vitrine.vision.network import DeviceChoice
 from vitrine.vision.preprocess import Preprocessor
@@ -23,7 +30,13 @@ PICTURES: Final = 320
 # Of the products that were not learned from, and of the pictures of nothing, this share counts as stray.
 STRAY: Final = 0.02
 # How little the logistic regression is held back; the two sides hardly touch.
-_FREEDOM: Final = 100.0
+_FREEDOM: Final = 30.0
+# What a shopper's own picture may do to a garment: without it, whatever stands on no white background is strange.
+_CHANGES: Final = AugmentRecipe(
+    crop=(0.4, 1.0), flip=0.5, shrink=0.7, shift=0.1, rotate_degrees=20.0, brightness=0.3, contrast=0.3, saturation=0.3,
+    tint=0.08, blur=0.1, background=0.85,
+)  # fmt: skip
+CHANGED: Final = 1000
 _LEAST_PRODUCTS: Final = 20
 _MOST_PRODUCTS: Final = 2000
 _SEED: Final = 607
@@ -37,28 +50,59 @@ def features_of_nothing(backbone: nn.Module, rules: Preprocessing, choice: Devic
     return raw_features(backbone, rules, pixels, choice, settings)
 
 
-def fit_familiarity(
-    features: Vectors, train: Rows, validation: Rows, nothing: Vectors, *, seed: int
-) -> Familiarity | None:
-    """The plane by logistic regression between some of the `train` rows of the products' `features` (N, D) and those of
-    pictures of nothing, (M, D), all brought to length 1 and both sides weighing the same.
+def features_of_changed(
+    backbone: nn.Module,
+    rules: Preprocessing,
+    pixels: Pixels,
+    rows: Rows,
+    choice: DeviceChoice,
+    settings: Settings,
+    *,
+    seed: int,
+) -> Vectors:
+    """The features (up to CHANGED, raw_dim) float32 of some of the `rows` of a cache of pixels, cut out, put on drawn
+    backgrounds, moved and recoloured by chance.
+    """
+    chosen = np.sort(generator(_SEED, seed, CHANGED).permutation(rows)[:CHANGED])
+    if not len(chosen):
+        return np.empty((0, 1), dtype=np.float32)
+    augmenter = Augmenter(_CHANGES, rules.height_px, rules.width_px, seed=seed)
+    loader = BatchLoader(np.ascontiguousarray(pixels[chosen]), augmenter, torch.device("cpu"), seed=seed)
+    [batch] = loader.epoch([np.arange(len(chosen), dtype=np.int64)], 0)
+    changed = np.ascontiguousarray(batch.pixels.numpy())
+    return raw_features(backbone, rules, changed, choice, settings)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a network makes of pictures that are no product as it is: features (M, D) of pictures of `nothing`, and
+    those (K, D) of products `changed`.
+    """
+
+    nothing: Vectors
+    changed: Vectors
+
+
+def fit_familiarity(features: Vectors, train: Rows, validation: Rows, seen: Seen, *, seed: int) -> Familiarity | None:
+    """The plane by logistic regression between some of the `train` rows of the products' `features` (N, D) with the
+    changed ones, and pictures of nothing, all brought to length 1 and both sides weighing the same.
 
     It is moved to halfway between where all but the STRAY of the `validation` rows begin and all but those of the
     pictures of nothing end, and never so far in that it costs more products than those. None where there are too few
     products to tell.
     """
-    if min(len(train), len(validation)) < _LEAST_PRODUCTS or not len(nothing):
+    if min(len(train), len(validation)) < _LEAST_PRODUCTS or not len(seen.nothing):
         return None
     from sklearn.linear_model import LogisticRegression  # takes seconds to import, and only publishing needs it
 
     chance = generator(_SEED, seed)
     learned, held_out = (unit(features[chance.permutation(rows)[:_MOST_PRODUCTS]]) for rows in (train, validation))
-    sides = np.repeat([1, 0], [len(learned), len(nothing)])
-    others = unit(nothing)
+    inside, others = np.concatenate([learned, unit(seen.changed)]), unit(seen.nothing)
+    sides = np.repeat([1, 0], [len(inside), len(others)])
     fitted = LogisticRegression(C=_FREEDOM, class_weight="balanced", max_iter=5000)
-    fitted.fit(np.concatenate([learned, others]), sides)
+    fitted.fit(np.concatenate([inside, others]), sides)
     weights = np.round(fitted.coef_[0].astype(np.float64), _DIGITS)
     begins = float(np.quantile(held_out @ weights, STRAY))
     ends = float(np.quantile(others @ weights, 1 - STRAY))
     bias = -min(begins, (begins + ends) / 2)
-    return Familiarity(weights=tuple(weights.tolist()), bias=round(bias, _DIGITS), pictures=len(nothing))
+    return Familiarity(weights=tuple(weights.tolist()), bias=round(bias, _DIGITS), pictures=len(others))

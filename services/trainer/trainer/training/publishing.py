@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from trainer.evaluation.calibrating import calibrate, confidence_of, matched_pairs
-from trainer.evaluation.familiarity import fit_familiarity
+from trainer.evaluation.familiarity import Seen, fit_familiarity
 from trainer.reports.history import EpochRecord
 from trainer.reports.reliability import write_reliability
 from trainer.reports.report import Queries, write_report
@@ -45,7 +45,7 @@ _CALIBRATION_QUERIES = 2000
 @dataclass(frozen=True, slots=True)
 class Trained:
     """A network at its best, and everything about how it got there. `features` (N, dim) are of all examples,
-    and those of pictures of `nothing` (M, dim) are what a query that shows none of them may look like.
+    and `seen` has those of pictures that are none of them.
     """
 
     recipe: Recipe
@@ -57,7 +57,7 @@ class Trained:
     relevance: Codes
     choice: Choice
     features: Vectors
-    nothing: Vectors
+    seen: Seen
     history: list[EpochRecord]
     best_epoch: int
     classifier: Classifier | MetricTerm | None
@@ -154,7 +154,7 @@ def _calibrated(trained: Trained, vectors: Vectors, metrics: dict[str, float], r
     calibration = calibrate(pairs, attribute=recipe.data.label)
     if calibration is None:
         return None
-    familiarity = fit_familiarity(trained.features, examples.rows("train"), validation, trained.nothing, seed=seed)
+    familiarity = fit_familiarity(trained.features, examples.rows("train"), validation, trained.seen, seed=seed)
     calibration = calibration.model_copy(update={"familiarity": familiarity})
     if len(test):
         every = np.arange(len(examples), dtype=np.int64)
