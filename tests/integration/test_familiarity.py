@@ -8,10 +8,18 @@ import numpy as np
 
 from harness.releases import store_of
 from harness.training import drawn_catalog, tiny_recipe, training_run
+from trainer.evaluation.familiarity import Seen, features_of_changed, features_of_nothing, fit_familiarity
 from trainer.evaluation.nothing import pictures_of_nothing
+from trainer.settings import Settings
+from trainer.training.extracting import raw_features
+from vitrine.evaluation import Rows, Vectors
+from vitrine.evaluation.calibration import Boundary
 from vitrine.images import decode_image
+from vitrine.releases import WEIGHTS_FILE, ReleaseStore
+from vitrine.vision.backbones import restore_backbone
 from vitrine.vision.network import choose_device, load_release
 from vitrine.vision.preprocess import Preprocessor
+from vitrine_local.bundled import BUNDLED
 
 
 def test_drawn_pictures_of_nothing_are_told_from_the_catalogues_garments(tmp_path: Path) -> None:
@@ -31,4 +39,31 @@ def test_drawn_pictures_of_nothing_are_told_from_the_catalogues_garments(tmp_pat
         for pictures in (garments, pictures_of_nothing(64, seed=1))
     ]
     assert shares[0] > 0.9
-    assert shares[1] < 0.5
+    assert shares[1] < 0.8, "even a network of a few thousand weights tells some"
+
+
+def test_garments_on_other_backgrounds_are_familiar_and_noise_is_not(tmp_path: Path) -> None:
+    """By the network that comes with Vitrine, which knows garments."""
+    catalog = drawn_catalog(tmp_path / "shop", count=240)
+    store = ReleaseStore(f"file:{BUNDLED}", cache_dir=tmp_path / "cache")
+    [release_id] = store.ids()
+    manifest = store.manifest(release_id)
+    rules, choice = manifest.preprocessing, choose_device("cpu", "float32")
+    settings = Settings(work_dir=tmp_path / "work", trainer_device="cpu", trainer_precision="float32")
+    network = restore_backbone(manifest.architecture, store.local_folder(release_id) / WEIGHTS_FILE)
+    prepare = Preprocessor(rules)
+    pixels = np.stack([prepare(catalog.picture_path(product).read_bytes()) for product in catalog.products])
+    features = raw_features(network, rules, pixels, choice, settings)
+    train, validation, rest = np.arange(0, 120), np.arange(120, 180), np.arange(180, 240)
+
+    def changed(rows: Rows, seed: int) -> Vectors:
+        return features_of_changed(network, rules, pixels, rows, choice, settings, seed=seed)
+
+    seen = Seen(features_of_nothing(network, rules, choice, settings), changed(train, 0))
+    plane = fit_familiarity(features, train, validation, seen, seed=0)
+    assert plane is not None
+    boundary = Boundary(np.array(plane.weights), plane.bias)
+    other_noise = np.stack([prepare.fit(one) for one in pictures_of_nothing(80, seed=1)])
+    assert boundary.familiar(features[rest]).mean() > 0.9
+    assert boundary.familiar(changed(rest, 1)).mean() > 0.7
+    assert boundary.familiar(raw_features(network, rules, other_noise, choice, settings)).mean() < 0.2
