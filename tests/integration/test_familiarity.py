@@ -8,9 +8,16 @@ import numpy as np
 
 from harness.releases import store_of
 from harness.training import drawn_catalog, tiny_recipe, training_run
-from trainer.evaluation.familiarity import Seen, features_of_changed, features_of_nothing, fit_familiarity
+from trainer.evaluation.familiarity import (
+    Seen,
+    features_of_changed,
+    features_of_nothing,
+    fit_familiarity,
+    learn_familiarity,
+)
 from trainer.evaluation.nothing import pictures_of_nothing
 from trainer.settings import Settings
+from trainer.training.examples import Examples
 from trainer.training.extracting import raw_features
 from vitrine.evaluation import Rows, Vectors
 from vitrine.evaluation.calibration import Boundary
@@ -61,9 +68,10 @@ def test_garments_on_other_backgrounds_are_familiar_and_noise_is_not(tmp_path: P
 
     seen = Seen(features_of_nothing(network, rules, choice, settings), changed(train, 0))
     plane = fit_familiarity(features, train, validation, seen, seed=0)
-    assert plane is not None
     boundary = Boundary(np.array(plane.weights), plane.bias)
     other_noise = np.stack([prepare.fit(one) for one in pictures_of_nothing(80, seed=1)])
     assert boundary.familiar(features[rest]).mean() > 0.9
     assert boundary.familiar(changed(rest, 1)).mean() > 0.7
     assert boundary.familiar(raw_features(network, rules, other_noise, choice, settings)).mean() < 0.2
+    few = Examples(tuple(catalog.products[:25]), ("train",) * 20 + ("validation",) * 5)
+    assert learn_familiarity(network, rules, pixels, features, few, choice, settings, seed=0) is None

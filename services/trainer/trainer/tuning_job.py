@@ -17,7 +17,7 @@ from safetensors import safe_open
 from trainer.control import JobControl
 from trainer.evaluation.calibrating import calibrate, matched_pairs
 from trainer.evaluation.contest import Contest, Labels, make_contest
-from trainer.evaluation.familiarity import Seen, features_of_changed, features_of_nothing, fit_familiarity
+from trainer.evaluation.familiarity import learn_familiarity
 from trainer.evaluation.features import FeatureStore
 from trainer.evaluation.tuning import OBJECTIVE, Tuning, tune
 from trainer.reading import read_allowed_catalog
@@ -164,15 +164,13 @@ class TuneJob:
         self, contest: Contest, features: Vectors, parts: Examples, choice: DeviceChoice
     ) -> Familiarity | None:
         manifest, folder = self._source()
-        rules, seed, train = manifest.preprocessing, self._params["seed"], parts.rows("train")
+        if _knows_validation(manifest.recipe):
+            return None
+        rules, pictures = manifest.preprocessing, contest.gallery
         network = restore_backbone(manifest.architecture, folder / WEIGHTS_FILE)
-        pictures = contest.gallery
         cache = decoded_pictures(pictures.catalog, pictures.products, rules, self._settings, self._control)
-        seen = Seen(
-            features_of_nothing(network, rules, choice, self._settings),
-            features_of_changed(network, rules, cache.pixels, train, choice, self._settings, seed=seed),
-        )
-        return fit_familiarity(features, train, parts.rows("validation"), seen, seed=seed)
+        seed = self._params["seed"]
+        return learn_familiarity(network, rules, cache.pixels, features, parts, choice, self._settings, seed=seed)
 
     def _calibrated(self, products: _Products, gallery: Vectors) -> Calibration | None:
         """What scores against a gallery say, unless the network was trained on the validation part, which it then knows

@@ -15,6 +15,7 @@ from torch import nn
 from trainer.evaluation.nothing import pictures_of_nothing
 from trainer.settings import Settings
 from trainer.training.augment import Augmenter
+from trainer.training.examples import Examples
 from trainer.training.extracting import raw_features
 from trainer.training.loading import BatchLoader
 from trainer.training.pixels import Pixels
@@ -64,8 +65,6 @@ def features_of_changed(
     backgrounds, moved and recoloured by chance.
     """
     chosen = np.sort(generator(_SEED, seed, CHANGED).permutation(rows)[:CHANGED])
-    if not len(chosen):
-        return np.empty((0, 1), dtype=np.float32)
     augmenter = Augmenter(_CHANGES, rules.height_px, rules.width_px, seed=seed)
     loader = BatchLoader(np.ascontiguousarray(pixels[chosen]), augmenter, torch.device("cpu"), seed=seed)
     [batch] = loader.epoch([np.arange(len(chosen), dtype=np.int64)], 0)
@@ -83,16 +82,37 @@ class Seen:
     changed: Vectors
 
 
-def fit_familiarity(features: Vectors, train: Rows, validation: Rows, seen: Seen, *, seed: int) -> Familiarity | None:
+def learn_familiarity(
+    backbone: nn.Module,
+    rules: Preprocessing,
+    pixels: Pixels,
+    features: Vectors,
+    examples: Examples,
+    choice: DeviceChoice,
+    settings: Settings,
+    *,
+    seed: int,
+) -> Familiarity | None:
+    """What tells pictures of nothing from those of the examples, whose `pixels` and `features` (N, raw_dim) these are.
+    None where there are too few products to tell.
+    """
+    train, validation = examples.rows("train"), examples.rows("validation")
+    if min(len(train), len(validation)) < _LEAST_PRODUCTS:
+        return None
+    seen = Seen(
+        features_of_nothing(backbone, rules, choice, settings),
+        features_of_changed(backbone, rules, pixels, train, choice, settings, seed=seed),
+    )
+    return fit_familiarity(features, train, validation, seen, seed=seed)
+
+
+def fit_familiarity(features: Vectors, train: Rows, validation: Rows, seen: Seen, *, seed: int) -> Familiarity:
     """The plane by logistic regression between some of the `train` rows of the products' `features` (N, D) with the
     changed ones, and pictures of nothing, all brought to length 1 and both sides weighing the same.
 
     It is moved to halfway between where all but the STRAY of the `validation` rows begin and all but those of the
-    pictures of nothing end, and never so far in that it costs more products than those. None where there are too few
-    products to tell.
+    pictures of nothing end, and never so far in that it costs more products than those.
     """
-    if min(len(train), len(validation)) < _LEAST_PRODUCTS or not len(seen.nothing):
-        return None
     from sklearn.linear_model import LogisticRegression  # takes seconds to import, and only publishing needs it
 
     chance = generator(_SEED, seed)

@@ -19,7 +19,6 @@ from safetensors.torch import save_file
 from torch import nn
 
 from trainer.evaluation.calibrating import calibrate, confidence_of, matched_pairs
-from trainer.evaluation.familiarity import Seen, fit_familiarity
 from trainer.reports.history import EpochRecord
 from trainer.reports.reliability import write_reliability
 from trainer.reports.report import Queries, write_report
@@ -34,7 +33,7 @@ from vitrine.evaluation import Vectors
 from vitrine.evaluation.calibration import calibration_error
 from vitrine.images import decode_image
 from vitrine.recipes import Recipe
-from vitrine.releases import CLASSIFIER_FILE, Calibration, ReleaseStore
+from vitrine.releases import CLASSIFIER_FILE, Calibration, Familiarity, ReleaseStore
 from vitrine.vision.making import Training, fitted_on, make_release
 from vitrine.vision.projection import project
 
@@ -44,9 +43,7 @@ _CALIBRATION_QUERIES = 2000
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A network at its best, and everything about how it got there. `features` (N, dim) are of all examples,
-    and `seen` has those of pictures that are none of them.
-    """
+    """A network at its best, and everything about how it got there. `features` (N, dim) are of all examples."""
 
     recipe: Recipe
     catalog: Catalog
@@ -57,7 +54,7 @@ class Trained:
     relevance: Codes
     choice: Choice
     features: Vectors
-    seen: Seen
+    familiarity: Familiarity | None
     history: list[EpochRecord]
     best_epoch: int
     classifier: Classifier | MetricTerm | None
@@ -154,8 +151,7 @@ def _calibrated(trained: Trained, vectors: Vectors, metrics: dict[str, float], r
     calibration = calibrate(pairs, attribute=recipe.data.label)
     if calibration is None:
         return None
-    familiarity = fit_familiarity(trained.features, examples.rows("train"), validation, trained.seen, seed=seed)
-    calibration = calibration.model_copy(update={"familiarity": familiarity})
+    calibration = calibration.model_copy(update={"familiarity": trained.familiarity})
     if len(test):
         every = np.arange(len(examples), dtype=np.int64)
         held_out = matched_pairs(vectors, kinds, test, every, most=_CALIBRATION_QUERIES, seed=seed)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from trainer.evaluation.familiarity import Seen, features_of_changed, features_of_nothing
+from trainer.evaluation.familiarity import learn_familiarity
 from trainer.settings import Settings
 from trainer.training.assembling import assemble
 from trainer.training.board import open_board
@@ -73,11 +73,8 @@ class TrainingRun:
             round_weights(backbone)
         rules, pixels = prepared.start.rules, prepared.cache.pixels
         features = raw_features(backbone, rules, pixels, self._choice, self._settings)
-        seen = Seen(
-            features_of_nothing(backbone, rules, self._choice, self._settings),
-            features_of_changed(
-                backbone, rules, pixels, prepared.examples.rows("train"), self._choice, self._settings, seed=recipe.seed
-            ),
+        familiarity = learn_familiarity(
+            backbone, rules, pixels, features, prepared.examples, self._choice, self._settings, seed=recipe.seed
         )
         choice = self._projection(features, prepared)
         self._follower.phase("evaluating")
@@ -91,7 +88,7 @@ class TrainingRun:
             relevance=prepared.material.relevance,
             choice=choice,
             features=features,
-            seen=seen,
+            familiarity=familiarity,
             history=standing.history,
             best_epoch=standing.best_epoch or 0,
             classifier=subject.classifier(),
