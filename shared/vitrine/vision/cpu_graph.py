@@ -138,6 +138,8 @@ def _best_fused(network: nn.Module, dtype: torch.dtype, noise: Noise, *, cores: 
             fused = _fused(network, dtype, noise, cores=cores)
         if fused is None:
             fused = _fused(network, torch.float32, noise, cores=cores)
+    if fused is None:
+        get_logger("vision").warning("graph_absence", effect="the network runs as it is, at a third of the speed")
     return fused
 
 
@@ -164,12 +166,12 @@ def _fused(network: nn.Module, dtype: torch.dtype, noise: Noise, *, cores: int) 
         fused = _fuse(plain, noise(_TRACED_BATCH), cores=cores)
         distance = max(_distance(network, fused, noise(count)) for count in _PROBE_BATCHES)
     except Exception as error:  # whatever the tracer trips over, the plain network still works
-        get_logger("vision").warning("graph_refusal", reason=f"{type(error).__name__}: {error}"[:300])
+        get_logger("vision").info("graph_refusal", reason=f"{type(error).__name__}: {error}"[:300])
         return None
     if plain is not network:
         allowed = max(allowed, _HALF_PRECISION_SLACK * _distance(network, plain, noise(max(_PROBE_BATCHES))))
     if not distance <= allowed:
-        get_logger("vision").warning(
+        get_logger("vision").info(
             "graph_refusal", reason="it differs from the network", distance=distance, allowed=allowed
         )
         return None
