@@ -38,6 +38,7 @@ _CHANGES: Final = AugmentRecipe(
     tint=0.08, blur=0.1, background=0.85,
 )  # fmt: skip
 CHANGED: Final = 1000
+_BATCH: Final = 64
 _LEAST_PRODUCTS: Final = 20
 _MOST_PRODUCTS: Final = 2000
 _SEED: Final = 607
@@ -67,8 +68,8 @@ def features_of_changed(
     chosen = np.sort(generator(_SEED, seed, CHANGED).permutation(rows)[:CHANGED])
     augmenter = Augmenter(_CHANGES, rules.height_px, rules.width_px, seed=seed)
     loader = BatchLoader(np.ascontiguousarray(pixels[chosen]), augmenter, torch.device("cpu"), seed=seed)
-    [batch] = loader.epoch([np.arange(len(chosen), dtype=np.int64)], 0)
-    changed = np.ascontiguousarray(batch.pixels.numpy())
+    batches = np.array_split(np.arange(len(chosen), dtype=np.int64), -(-len(chosen) // _BATCH))
+    changed = np.concatenate([batch.pixels.numpy() for batch in loader.epoch(batches, 0)])
     return raw_features(backbone, rules, changed, choice, settings)
 
 

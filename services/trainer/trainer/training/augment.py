@@ -1,8 +1,7 @@
 """Pictures changed by chance: cut, turned, moved, put on another background, recoloured, blurred, partly hidden.
 
-The operations are torchvision's v2 kernels. Their amounts are drawn here, from a generator that depends on the seed,
-the epoch and the picture, so that several threads may work and a run that is taken up again draws the same. One draw
-serves a group of pictures: a single one on a CPU, a few on a GPU, where a call for each would cost more than it gives.
+A whole batch is changed at once, each picture by its own draw. The amounts are drawn from a generator that depends on
+the seed, the epoch and the batch, so that a run that is taken up again draws the same on every device.
 """
 
 from __future__ import annotations
@@ -10,17 +9,19 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import numpy.typing as npt
 import torch
-from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional
 
 from trainer.training.cutouts import Backgrounds
 from trainer.training.pixels import Pixels
+from trainer.training.recolouring import recoloured, recolours_anything
+from trainer.training.warping import draw_moves, moved, moves_anything
 from vitrine.recipes import AugmentRecipe, Range
 
-_BILINEAR = InterpolationMode.BILINEAR
 _WHITE = 255.0
 _BLUR_SIGMA: Range = (0.4, 1.6)
+_BOX_FORM: Range = (0.3, 3.3)
 
 
 class Augmenter:
@@ -49,120 +50,68 @@ class Augmenter:
         )
 
     def __call__(self, pictures: torch.Tensor, masks: torch.Tensor | None, chance: np.random.Generator) -> torch.Tensor:
-        """(N, 3, H, W) uint8 in and out, all N with the same draw; `masks` (N, 1 or 2, H, W) uint8 where backgrounds
-        are.
-        """
-        planes = pictures if masks is None else torch.cat([pictures, masks], dim=1)
-        planes = self._moved(planes, chance)
-        changed = planes if masks is None else self._on_background(planes, chance)
-        changed = self._recoloured(changed, chance)
-        return self._damaged(changed, chance)
-
-    def _moved(self, planes: torch.Tensor, chance: np.random.Generator) -> torch.Tensor:
+        """(N, 3, H, W) uint8 in and out; `masks` (N, 1 or 2, H, W) uint8 where backgrounds are replaced."""
         recipe = self._recipe
-        height, width = self._size
-        if recipe.crop is not None:
-            top, left, cut_height, cut_width = self._cut(chance)
-            planes = functional.resized_crop(
-                planes, top, left, cut_height, cut_width, [height, width], interpolation=_BILINEAR, antialias=True
-            )
-        if chance.random() < recipe.flip:
-            planes = functional.horizontal_flip(planes)
-        if recipe.rotate_degrees or recipe.shift or recipe.shrink < 1:
-            reach = recipe.shift
-            planes = functional.affine(
-                planes,
-                angle=float(chance.uniform(-recipe.rotate_degrees, recipe.rotate_degrees)),
-                translate=[float(chance.uniform(-reach, reach)) * side for side in (width, height)],
-                scale=float(chance.uniform(recipe.shrink, 1.0)),
-                shear=[0.0, 0.0],
-                interpolation=_BILINEAR,
-                fill=self._fill(planes),
-            )
-        if recipe.perspective and chance.random() < 0.5:
-            planes = self._tilted(planes, chance)
-        return planes
+        # What a picture lacks of white and what a mask has: 0 beyond the frame is white there, and no garment.
+        planes = _WHITE - pictures.float()
+        replaced = np.flatnonzero(chance.random(len(pictures)) < recipe.background)
+        if masks is not None:
+            planes = self._cut_out(planes, masks.float() / _WHITE, replaced, chance)
+        if moves_anything(recipe):
+            planes = moved(planes, draw_moves(recipe, *self._size, len(planes), chance))
+        if self._backgrounds is not None and masks is not None and len(replaced):
+            self._put_on(planes, replaced, self._backgrounds, chance)
+        changed = _WHITE - planes[:, :3]
+        if recolours_anything(recipe):
+            changed = recoloured(changed, recipe, chance)
+        self._damage(changed, chance)
+        return changed.clamp_(0, _WHITE).round_().to(torch.uint8)
 
-    def _cut(self, chance: np.random.Generator) -> tuple[int, int, int, int]:
-        """Top, left, height and width of what is kept: a share of the area, near the input's form."""
-        height, width = self._size
-        low, high = self._recipe.crop or (1.0, 1.0)
-        area = chance.uniform(low, high)
-        form = math.exp(chance.uniform(*np.log(self._recipe.crop_ratio)))
-        cut_height = min(height, max(1, round(height * math.sqrt(area / form))))
-        cut_width = min(width, max(1, round(width * math.sqrt(area * form))))
-        top = int(chance.integers(height - cut_height + 1))
-        left = int(chance.integers(width - cut_width + 1))
-        return top, left, cut_height, cut_width
-
-    def _tilted(self, planes: torch.Tensor, chance: np.random.Generator) -> torch.Tensor:
-        height, width = self._size
-        corners = [[0, 0], [width - 1, 0], [width - 1, height - 1], [0, height - 1]]
-        reach = np.array([width, height]) / 2 * self._recipe.perspective
-        moved = (np.array(corners) + chance.uniform(-reach, reach, (4, 2))).round().astype(int).tolist()
-        tilted: torch.Tensor = functional.perspective(
-            planes, corners, moved, interpolation=_BILINEAR, fill=self._fill(planes)
-        )
-        return tilted
+    def _cut_out(
+        self, lacking: torch.Tensor, masks: torch.Tensor, replaced: npt.NDArray[np.int64], chance: np.random.Generator
+    ) -> torch.Tensor:
+        """(N, 4, H, W): the pictures with the mask that is used, some of those `replaced` without their wearer."""
+        used = masks[:, :1]
+        if masks.shape[1] > 1:
+            undressed = replaced[chance.random(len(replaced)) < self._recipe.undress]
+            rows = torch.from_numpy(undressed).to(masks.device)
+            lacking[rows] *= masks[rows, 1:] / masks[rows, :1].clamp(min=1 / _WHITE)
+            used = used.clone()
+            used[rows] = masks[rows, 1:]
+        return torch.cat([lacking, used], dim=1)
 
     @staticmethod
-    def _fill(planes: torch.Tensor) -> list[float]:
-        return [_WHITE, _WHITE, _WHITE, 0.0, 0.0][: planes.shape[1]]
+    def _put_on(
+        planes: torch.Tensor, replaced: npt.NDArray[np.int64], backgrounds: Backgrounds, chance: np.random.Generator
+    ) -> None:
+        """Fill what the mask leaves of the pictures `replaced`. Of a pixel that is half garment, half white, the
+        garment's half is all that it lacks of white.
+        """
+        drawn = torch.from_numpy(np.stack([backgrounds.draw(chance) for _ in replaced])).to(planes.device)
+        behind = _WHITE - drawn.permute(0, 3, 1, 2).float()
+        rows = torch.from_numpy(replaced).to(planes.device)
+        planes[rows, :3] += behind * (1 - planes[rows, 3:])
 
-    def _on_background(self, planes: torch.Tensor, chance: np.random.Generator) -> torch.Tensor:
-        pictures, masks = planes[:, :3], planes[:, 3:4]
-        if self._backgrounds is None or chance.random() >= self._recipe.background:
-            return pictures
-        if self._recipe.undress and chance.random() < self._recipe.undress:
-            masks = planes[:, 4:]
-        drawn = torch.from_numpy(np.ascontiguousarray(self._backgrounds.draw(chance).transpose(2, 0, 1)))
-        share = masks.float() / 255.0
-        mixed = pictures.float() * share + drawn.to(pictures.device).float() * (1.0 - share)
-        return mixed.to(torch.uint8)
+    def _damage(self, pictures: torch.Tensor, chance: np.random.Generator) -> None:
+        """Blur, grain and a rectangle in front of it, for some of the `pictures` (N, 3, H, W) float32."""
+        recipe, count = self._recipe, len(pictures)
+        for row in np.flatnonzero(chance.random(count) < recipe.blur):
+            sigma = float(chance.uniform(*_BLUR_SIGMA))
+            pictures[row] = functional.gaussian_blur(pictures[row], [5, 5], [sigma])
+        if recipe.noise:
+            for row in np.flatnonzero(chance.random(count) < 0.5):
+                grain = torch.from_numpy(chance.standard_normal(pictures.shape[1:], dtype=np.float32))
+                pictures[row] += grain.to(pictures.device) * (_WHITE * float(chance.uniform(0, recipe.noise)))
+        for row in np.flatnonzero(chance.random(count) < recipe.erase):
+            self._hide(pictures[row], chance)
 
-    def _recoloured(self, pictures: torch.Tensor, chance: np.random.Generator) -> torch.Tensor:
-        recipe = self._recipe
-        if recipe.brightness:
-            pictures = functional.adjust_brightness(pictures, _around(1.0, recipe.brightness, chance))
-        if recipe.contrast:
-            pictures = functional.adjust_contrast(pictures, _around(1.0, recipe.contrast, chance))
-        if recipe.saturation:
-            pictures = functional.adjust_saturation(pictures, _around(1.0, recipe.saturation, chance))
-        if recipe.hue:
-            pictures = functional.adjust_hue(pictures, _around(0.0, recipe.hue, chance))
-        if recipe.tint:
-            gains = torch.from_numpy(chance.uniform(1 - recipe.tint, 1 + recipe.tint, (1, 3, 1, 1)))
-            tinted = pictures.float() * gains.to(pictures.device, torch.float32)
-            pictures = tinted.clamp(0, 255).to(torch.uint8)
-        if chance.random() < recipe.grey:
-            pictures = functional.rgb_to_grayscale(pictures, num_output_channels=3)
-        return pictures
-
-    def _damaged(self, pictures: torch.Tensor, chance: np.random.Generator) -> torch.Tensor:
-        recipe = self._recipe
-        if chance.random() < recipe.blur:
-            pictures = functional.gaussian_blur(pictures, [5, 5], [float(chance.uniform(*_BLUR_SIGMA))])
-        if recipe.noise and chance.random() < 0.5:
-            grain = torch.from_numpy(chance.standard_normal(pictures.shape[1:], dtype=np.float32))
-            strength = 255.0 * float(chance.uniform(0, recipe.noise))
-            noisy = pictures.float() + grain.to(pictures.device) * strength
-            pictures = noisy.clamp(0, 255).to(torch.uint8)
-        if chance.random() < recipe.erase:
-            pictures = self._hidden(pictures, chance)
-        return pictures
-
-    def _hidden(self, pictures: torch.Tensor, chance: np.random.Generator) -> torch.Tensor:
+    def _hide(self, picture: torch.Tensor, chance: np.random.Generator) -> None:
         height, width = self._size
         area = height * width * chance.uniform(*self._recipe.erase_area)
-        form = math.exp(chance.uniform(math.log(0.3), math.log(3.3)))
+        form = math.exp(chance.uniform(math.log(_BOX_FORM[0]), math.log(_BOX_FORM[1])))
         box_height = min(height, max(1, round(math.sqrt(area * form))))
         box_width = min(width, max(1, round(math.sqrt(area / form))))
         top = int(chance.integers(height - box_height + 1))
         left = int(chance.integers(width - box_width + 1))
-        colour = torch.from_numpy(chance.integers(0, 256, (3, 1, 1), dtype=np.uint8))
-        hidden: torch.Tensor = functional.erase(pictures, top, left, box_height, box_width, colour.to(pictures.device))
-        return hidden
-
-
-def _around(middle: float, reach: float, chance: np.random.Generator) -> float:
-    return float(chance.uniform(middle - reach, middle + reach))
+        colour = torch.from_numpy(chance.integers(0, 256, (3, 1, 1)).astype(np.float32))
+        picture[:, top : top + box_height, left : left + box_width] = colour.to(picture.device)

@@ -16,6 +16,7 @@ Mask = npt.NDArray[np.uint8]
 Plane = npt.NDArray[np.uint8]
 _WHITE_FROM: Final = 240
 _WHITE_SPREAD: Final = 10  # between the channels: what has a colour is no background
+_SEAM_PX: Final = 2  # how far into the garment white may be mixed, by sampling and by JPEG
 # Of what is not background: less than this is a seam or a label, more a garment of skin's colour.
 _SKIN_SHARE: Final = (0.03, 0.5)
 _LEAST_PIECE: Final = 0.25  # of the largest: what is smaller hung on the skin, such as hair and shoes
@@ -25,20 +26,26 @@ _MARGIN: Final = 1.5  # a background is larger than the picture, so that a piece
 
 
 def garment_mask(pixels: npt.NDArray[np.uint8]) -> Mask:
-    """(H, W, 3) uint8 in, (H, W) uint8 out: 255 on the garment, 0 on the white that reaches the border, soft between.
+    """(H, W, 3) uint8 in, (H, W) uint8 out: 255 on the garment, 0 on the white that reaches the border.
 
-    White inside the garment stays garment; a white garment that melts into the border loses its edge.
+    Along the seam it is how much of the pixel is garment: how far it is from white, beside the farthest near it. Where
+    this share is left out, no white rim gives the cut-out away. White inside the garment stays garment; a white garment
+    that melts into the border loses its edge.
     """
     darkest, lightest = pixels.min(axis=2), pixels.max(axis=2)
     white = (darkest >= _WHITE_FROM) & (lightest - darkest <= _WHITE_SPREAD)
     regions, count = ndimage.label(white)
     edge = np.concatenate([regions[0], regions[-1], regions[:, 0], regions[:, -1]])
-    outside = np.zeros(count + 1, dtype=bool)
-    outside[np.unique(edge)] = True
-    outside[0] = False
-    garment = np.where(outside[regions], 0, 255).astype(np.uint8)
-    soft: Mask = ndimage.uniform_filter(garment, size=3)
-    return soft
+    reaching = np.zeros(count + 1, dtype=bool)
+    reaching[np.unique(edge)] = True
+    reaching[0] = False
+    outside = reaching[regions]
+    colour = 255 - darkest
+    fullest = ndimage.maximum_filter(colour, size=2 * _SEAM_PX + 1)
+    share = np.rint(255.0 * colour / np.maximum(fullest, 1)).astype(np.uint8)
+    seam = ndimage.binary_dilation(outside, iterations=_SEAM_PX)
+    garment: Mask = np.where(outside, np.uint8(0), np.where(seam, share, np.uint8(255)))
+    return garment
 
 
 def bare_mask(pixels: npt.NDArray[np.uint8], garment: Mask) -> Mask:

@@ -1,5 +1,5 @@
 """Batches ahead of the device: a thread gathers pixels and, on a CPU, augments them, while the network works on the
-last batch. On a GPU the pixels go over as they are and are augmented there, a few with each draw.
+last batch. On a GPU the pixels go over as they are and are augmented there.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from trainer.training.pixels import Pixels
 from trainer.training.sampling import generator
 
 _AHEAD: Final = 4
-_GPU_GROUP: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,25 +82,18 @@ class BatchLoader:
         if self._device.type != "cpu":
             planes = planes if masks is None else torch.cat([planes, masks], dim=1)
             return planes.pin_memory() if torch.cuda.is_available() else planes
-        return self._augmented(planes, masks, epoch, number, group=1).permute(0, 2, 3, 1)
+        return self._augmented(planes, masks, epoch, number)
 
     def _on_device(self, planes: torch.Tensor, epoch: int, number: int) -> torch.Tensor:
         planes = planes.to(self._device, non_blocking=True)
         if self._augmenter is None:
             return planes
         masks = planes[:, 3:] if planes.shape[1] > 3 else None
-        return self._augmented(planes[:, :3], masks, epoch, number, group=_GPU_GROUP).permute(0, 2, 3, 1)
+        return self._augmented(planes[:, :3], masks, epoch, number)
 
-    def _augmented(
-        self, planes: torch.Tensor, masks: torch.Tensor | None, epoch: int, number: int, *, group: int
-    ) -> torch.Tensor:
+    def _augmented(self, planes: torch.Tensor, masks: torch.Tensor | None, epoch: int, number: int) -> torch.Tensor:
         assert self._augmenter is not None
-        chance = generator(self._seed, epoch, number)
-        changed = [
-            self._augmenter(planes[at : at + group], None if masks is None else masks[at : at + group], chance)
-            for at in range(0, len(planes), group)
-        ]
-        return torch.cat(changed)
+        return self._augmenter(planes, masks, generator(self._seed, epoch, number)).permute(0, 2, 3, 1)
 
     def _masks_of(self, rows: Rows) -> torch.Tensor:
         """(N, 1 or 2, H, W) uint8, each found when it is first asked for."""

@@ -1,0 +1,67 @@
+"""Pictures recoloured by chance: brightness, contrast, saturation, hue, coloured light and greyness each take a colour
+to a sum of its parts, so that all of them are one matrix a picture, after Haeberli, "Matrix Operations for Image
+Processing", 1993.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from vitrine.recipes import AugmentRecipe
+
+Floats = npt.NDArray[np.float64]
+_LUMA: Final = np.array([0.299, 0.587, 0.114])  # BT.601
+# Luma and the two differences of colour of NTSC, between which hue is an angle.
+_YIQ: Final = np.array([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
+
+
+def recolours_anything(recipe: AugmentRecipe) -> bool:
+    return bool(recipe.brightness or recipe.contrast or recipe.saturation or recipe.hue or recipe.tint or recipe.grey)
+
+
+def recoloured(pictures: torch.Tensor, recipe: AugmentRecipe, chance: np.random.Generator) -> torch.Tensor:
+    """(N, 3, H, W) float32 of 0..255 in and out, a draw for each picture."""
+    count, _, height, width = pictures.shape
+    means = pictures.mean(dim=(2, 3)).cpu().numpy().astype(np.float64)
+    matrices, offsets = draw_matrices(recipe, means, chance)
+    matrix, offset = (
+        torch.from_numpy(part.astype(np.float32)).to(pictures.device) for part in (matrices, offsets[..., None])
+    )
+    changed = torch.baddbmm(offset, matrix, pictures.reshape(count, 3, -1))
+    return changed.clamp_(0, 255).view(count, 3, height, width)
+
+
+def draw_matrices(recipe: AugmentRecipe, means: Floats, chance: np.random.Generator) -> tuple[Floats, Floats]:
+    """The matrices (N, 3, 3) and what is added (N, 3), for pictures of these mean colours (N, 3)."""
+    count = len(means)
+    same = np.eye(3)
+    to_grey = np.tile(_LUMA, (3, 1))
+
+    def factors(middle: float, reach: float) -> Floats:
+        return chance.uniform(middle - reach, middle + reach, (count, 1, 1))
+
+    matrices = same * factors(1.0, recipe.brightness)
+    contrast = factors(1.0, recipe.contrast)
+    middles = np.einsum("i,nij,nj->n", _LUMA, matrices, means)
+    offsets = np.repeat((1 - contrast[:, 0]) * middles[:, None], 3, axis=1)
+    saturation = factors(1.0, recipe.saturation)
+    tint = chance.uniform(1 - recipe.tint, 1 + recipe.tint, (count, 1, 3))
+    greyness = (chance.random(count) < recipe.grey)[:, None, None]
+    after = saturation * same + (1 - saturation) * to_grey
+    after = (same * tint) @ _turned(factors(0.0, recipe.hue)) @ after
+    after = np.where(greyness, to_grey @ after, after)
+    return after @ (contrast * matrices), np.einsum("nij,nj->ni", after, offsets)
+
+
+def _turned(turns: Floats) -> Floats:
+    """(N, 3, 3) for `turns` (N, 1, 1) of the circle of hues."""
+    angle = 2 * np.pi * turns[:, 0, 0]
+    turn = np.tile(np.eye(3), (len(turns), 1, 1))
+    turn[:, 1, 1] = turn[:, 2, 2] = np.cos(angle)
+    turn[:, 1, 2], turn[:, 2, 1] = -np.sin(angle), np.sin(angle)
+    turned: Floats = np.linalg.inv(_YIQ) @ turn @ _YIQ
+    return turned
