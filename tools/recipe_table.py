@@ -4,15 +4,14 @@ and fails when the page is stale.
 
 from __future__ import annotations
 
-import argparse
 import re
 import sys
-from pathlib import Path
 from typing import Any, Final
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from tools.pages import DOCS, field_table, write_or_check
 from vitrine.recipes import (
     AugmentRecipe,
     DataRecipe,
@@ -26,7 +25,7 @@ from vitrine.recipes import (
     ValidationRecipe,
 )
 
-PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "recipes.md"
+PAGE: Final = DOCS / "recipes.md"
 TABLES: Final[dict[str, type[BaseModel]]] = {
     "[data]": DataRecipe,
     "[model]": ModelRecipe,
@@ -52,10 +51,10 @@ A table `[catalog]` (`dataset`, `reader`, `root`, `limit`) may name the catalogu
 def render() -> str:
     """The page: the fields of the recipe itself, then those of each of its tables."""
     own = {name: field for name, field in Recipe.model_fields.items() if not _is_table(field)}
-    sections = [HEAD, "## The recipe itself\n\n", _table(own)]
+    sections = [HEAD, "## The recipe itself\n\n", field_table(own, COLUMNS)]
     for name, recipe in TABLES.items():
         meaning = " ".join((recipe.__doc__ or "").split())
-        sections += [f"\n## `{name}`\n\n{meaning}\n\n", _table(recipe.model_fields)]
+        sections += [f"\n## `{name}`\n\n{meaning}\n\n", field_table(recipe.model_fields, COLUMNS)]
     return "".join(sections)
 
 
@@ -68,15 +67,11 @@ def _is_table(field: FieldInfo) -> bool:
     )
 
 
-def _table(fields: dict[str, FieldInfo]) -> str:
-    rows = ["| field | takes | default | meaning |\n", "|---|---|---|---|\n"]
-    for name, field in fields.items():
-        meaning = (field.description or "").replace("|", "\\|")
-        rows.append(f"| `{name}` | {_takes(field)} | {_default(field)} | {meaning} |\n")
-    return "".join(rows)
+def _name(name: str, _field: FieldInfo) -> str:
+    return f"`{name}`"
 
 
-def _takes(field: FieldInfo) -> str:
+def _takes(_field_name: str, field: FieldInfo) -> str:
     kind = field.annotation
     text = kind.__name__ if isinstance(kind, type) and not hasattr(kind, "__args__") else str(kind)
     text = re.sub(r"(?:Union|Optional)\[(.*)\]$", lambda found: found[1].replace("], ", "] or "), text)
@@ -86,25 +81,14 @@ def _takes(field: FieldInfo) -> str:
     return text.replace("|", "or").replace("tuple", "list").replace("'", "`")
 
 
-def _default(field: FieldInfo) -> str:
+def _default(_field_name: str, field: FieldInfo) -> str:
     if field.is_required():
         return "must be given"
     value: Any = field.get_default(call_default_factory=True, validated_data={})
     return "none" if value is None or value == () or value == {} else f"`{value}`"
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="fail when the page is stale, write nothing")
-    page = render()
-    if parser.parse_args().check:
-        if PAGE.read_text() != page:
-            sys.stderr.write(f"{PAGE.name} is stale: run 'make docs'\n")
-            return 1
-        return 0
-    PAGE.write_text(page)
-    return 0
-
+COLUMNS: Final = {"field": _name, "takes": _takes, "default": _default}
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check(PAGE, render, description=__doc__))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import signal
 import subprocess
 import sys
@@ -10,29 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
+from harness.overlays import files, picture, product
 from vitrine.overlay import Overlay
-from vitrine.products import AttributeValue, Product
-
-
-def picture(shade: int = 0, image_format: str = "PNG") -> bytes:
-    with io.BytesIO() as file:
-        Image.new("RGB", (16, 16), (shade, 0, 0)).save(file, image_format)
-        return file.getvalue()
-
-
-def product(product_id: str = "1", dataset: str = "shop", **attributes: AttributeValue) -> Product:
-    return Product(dataset, product_id, "", attributes)
 
 
 @pytest.fixture
 def overlay(tmp_path: Path) -> Overlay:
     return Overlay(tmp_path / "uploads")
-
-
-def files(overlay: Overlay) -> list[str]:
-    return sorted(path.relative_to(overlay.root).as_posix() for path in overlay.root.rglob("*") if path.is_file())
 
 
 KILLED = """

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 
 import pytest
 
 from vitrine.catalogs.synthetic import generate_catalog
+from vitrine.errors import ParameterInvalid
 from vitrine_local.cli import main
 from vitrine_local.cli.app import build_parser
-from vitrine_local.cli.options import assignments, catalog_root, model_name, weights_path
+from vitrine_local.cli.catalogs import catalog_of_file, catalog_root, other_catalog
+from vitrine_local.cli.options import assignments, model_name, weights_path
 from vitrine_local.cli.search import search_fields, shown_attributes
 from vitrine_local.cli.target import Target, find_target
 from vitrine_local.data_folder import DataFolder, RunRecord
@@ -250,3 +253,29 @@ def test_the_table_shows_the_usual_attributes_or_else_the_first_ones() -> None:
 def test_a_model_of_timm_is_searched_by_its_own_name() -> None:
     assert model_name("timm:resnet10t") == "resnet10t"
     assert model_name("mobilenetv2_100") == "mobilenetv2_100"
+
+
+def test_the_command_line_goes_before_a_files_catalogue() -> None:
+    elsewhere = Target("http://127.0.0.1:8000")
+    given = argparse.Namespace(dataset="shop", reader=None, root=None, limit=5)
+    table = {"dataset": "fashion-product", "root": "/srv/fashion", "limit": 9}
+    found = catalog_of_file(given, table, elsewhere, file="plan")
+    assert found == {"dataset": "shop", "reader": "folder", "root": "/srv/fashion", "limit": 5}
+    given.dataset = given.limit = None
+    found = catalog_of_file(given, table, elsewhere, file="plan")
+    assert found == {"dataset": "fashion-product", "reader": "fashion-product", "root": "/srv/fashion", "limit": 9}
+    with pytest.raises(ParameterInvalid, match="--root, or the plan's catalog table"):
+        catalog_of_file(given, {"dataset": "shop"}, elsewhere, file="plan")
+
+
+def test_a_second_catalogue_is_named_whole_or_not_at_all() -> None:
+    elsewhere = Target("http://127.0.0.1:8000")
+    given = argparse.Namespace(street_dataset=None, street_root=None, street_reader="folder")
+    assert other_catalog(given, "street", elsewhere) is None
+    given.street_root = "/srv/street"
+    with pytest.raises(ParameterInvalid, match="--street-dataset and --street-root belong together"):
+        other_catalog(given, "street", elsewhere)
+    given.street_dataset = "photographs"
+    assert other_catalog(given, "street", elsewhere) == {
+        "dataset": "photographs", "reader": "folder", "root": "/srv/street",
+    }  # fmt: skip

@@ -2,30 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import redis
 
-from harness.processes import Redis
 from harness.waiting import wait_until
-from vitrine.jobs import JobKind, JobStore, StepStore, open_redis
+from vitrine.jobs import JobKind, JobStore, StepStore
 from vitrine.jobs.steps import BACKOFF_CAP_MS
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
-    process = Redis(tmp_path_factory.mktemp("redis"))
-    yield process
-    process.kill()
-
-
-@pytest.fixture
-def client(server: Redis) -> Iterator[redis.Redis]:
-    connection = open_redis(server.url)
-    connection.flushdb()
-    yield connection
-    connection.close()
 
 
 @pytest.fixture

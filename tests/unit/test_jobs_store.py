@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,21 +26,6 @@ from vitrine.jobs import (
 )
 from vitrine.jobs import keys as job_keys
 from vitrine.jobs.wire import text
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
-    process = Redis(tmp_path_factory.mktemp("redis"))
-    yield process
-    process.kill()
-
-
-@pytest.fixture
-def client(server: Redis) -> Iterator[redis.Redis]:
-    connection = open_redis(server.url)
-    connection.flushdb()
-    yield connection
-    connection.close()
 
 
 @pytest.fixture

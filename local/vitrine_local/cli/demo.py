@@ -17,9 +17,10 @@ from vitrine.catalogs.synthetic import draw_garment, generate_catalog
 from vitrine_local.bundled import MODEL, install_bundled_release
 from vitrine_local.cli.api import Api
 from vitrine_local.cli.background import in_background
+from vitrine_local.cli.catalogs import catalog_of
 from vitrine_local.cli.job_report import must_have_succeeded, report_job
 from vitrine_local.cli.job_run import follow_job, start_job
-from vitrine_local.cli.options import Commands, catalog_root, whole_number
+from vitrine_local.cli.options import Commands, whole_number
 from vitrine_local.cli.screen import Screen, count, duration, plain_if_no_terminal
 from vitrine_local.cli.search import search_fields, show_results
 from vitrine_local.cli.target import Target, find_target
@@ -127,9 +128,7 @@ class Demo:
 
     def _index(self, api: Api) -> None:
         body = {
-            "dataset": DATASET,
-            "reader": DATASET,
-            "root": catalog_root(api.target, self.catalog),
+            **catalog_of(api.target, DATASET, DATASET, self.catalog),
             "model": MODEL,
             "release_id": self._release_id,
         }

@@ -11,6 +11,7 @@ from vitrine.errors import ParameterInvalid
 from vitrine.evaluation.plan import EvaluationPlan, parse_plan, read_plan_file
 from vitrine.jobs import JobRecord
 from vitrine_local.cli.api import Api
+from vitrine_local.cli.catalogs import catalog_of_file, named_catalog, other_catalog
 from vitrine_local.cli.job_report import report_fault_counts
 from vitrine_local.cli.job_run import run_job
 from vitrine_local.cli.options import (
@@ -20,9 +21,7 @@ from vitrine_local.cli.options import (
     add_limit,
     add_target,
     assignments,
-    catalog_root,
     model_name,
-    reader_of,
     target_of,
     whole_number,
 )
@@ -94,17 +93,10 @@ def run_evaluate(arguments: argparse.Namespace, screen: Screen) -> int:
     """
     target = target_of(arguments)
     plan, catalog = _plan(arguments, target)
-    dataset = arguments.dataset or catalog.get("dataset")
-    root = arguments.root or (Path(catalog["root"]) if "root" in catalog else None)
-    if dataset is None or root is None:
-        raise ParameterInvalid("name the catalogue: --dataset and --root, or the plan's catalog table")
     body = {
-        "dataset": dataset,
-        "reader": reader_of(dataset, arguments.reader or catalog.get("reader")),
-        "root": catalog_root(target, root),
-        "limit": arguments.limit or catalog.get("limit"),
+        **catalog_of_file(arguments, catalog, target, file="plan"),
         "plan": plan.model_dump(mode="json"),
-        "queries": _photographs(arguments, target),
+        "queries": other_catalog(arguments, "photographs", target),
         "title": arguments.title,
     }
     record = run_job(
@@ -126,10 +118,7 @@ def run_tune(arguments: argparse.Namespace, screen: Screen) -> int:
     """Returns as `run_evaluate` does. Raises CommandFailed where the job does not succeed."""
     target = target_of(arguments)
     body: dict[str, Any] = {
-        "dataset": arguments.dataset,
-        "reader": reader_of(arguments.dataset, arguments.reader),
-        "root": catalog_root(target, arguments.root),
-        "limit": arguments.limit,
+        **named_catalog(arguments, target),
         "release_id": _release(target, arguments.release),
         "name": arguments.name,
         "augment": arguments.augment,
@@ -163,10 +152,7 @@ def run_visualize(arguments: argparse.Namespace, screen: Screen) -> int:
     target = target_of(arguments)
     release_id = _release(target, arguments.release)
     body = {
-        "dataset": arguments.dataset,
-        "reader": reader_of(arguments.dataset, arguments.reader),
-        "root": catalog_root(target, arguments.root),
-        "limit": arguments.limit,
+        **named_catalog(arguments, target),
         "release_id": release_id,
         "colour": arguments.colour,
         "methods": arguments.method or ["tsne", "umap"],
@@ -218,16 +204,6 @@ def _release(target: Target, named: str) -> str:
         why = "no release serves it" if not serving else f"several serve it: {', '.join(serving)}"
         raise UsageInvalid(f"{named!r} is no release, and as a model {why}; `vitrine release list` lists them")
     return str(serving[0])
-
-
-def _photographs(arguments: argparse.Namespace, target: Target) -> dict[str, Any] | None:
-    dataset, root = arguments.photographs_dataset, arguments.photographs_root
-    if (dataset is None) != (root is None):
-        raise ParameterInvalid("--photographs-dataset and --photographs-root belong together")
-    if root is None:
-        return None
-    reader = reader_of(dataset, arguments.photographs_reader)
-    return {"dataset": dataset, "reader": reader, "root": catalog_root(target, Path(root))}
 
 
 def _weight(text: str) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 
 from vitrine.experiments import Experiment, read_experiment
 from vitrine.jobs import JobRecord
+from vitrine_local.cli.catalogs import catalog_of, named_catalog
 from vitrine_local.cli.job_report import report_fault_counts
 from vitrine_local.cli.job_run import run_job
 from vitrine_local.cli.options import (
@@ -15,9 +16,7 @@ from vitrine_local.cli.options import (
     add_json,
     add_limit,
     add_target,
-    catalog_root,
     option_value,
-    reader_of,
     target_of,
     weights_path,
 )
@@ -79,15 +78,12 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
     target = target_of(arguments)
     deepfashion = None
     if arguments.deepfashion_root is not None:
-        deepfashion = _catalog(
+        deepfashion = catalog_of(
             target, arguments.deepfashion_dataset, arguments.deepfashion_reader, arguments.deepfashion_root
         )
     body = {
         "experiment": experiment.model_dump(mode="json"),
-        "catalogue": {
-            **_catalog(target, arguments.dataset, arguments.reader, arguments.root),
-            "limit": arguments.limit,
-        },
+        "catalogue": named_catalog(arguments, target),
         "deepfashion": deepfashion,
         "weights": dict(_weights(target, text) for text in arguments.weights),
         "download": arguments.download,
@@ -114,10 +110,6 @@ def _experiment(named: str) -> Experiment:
     if not found:
         raise UsageInvalid(f"there is no experiment {named} in {FOLDER.absolute()}; name its file")
     return read_experiment(found[0])
-
-
-def _catalog(target: Target, dataset: str, reader: str | None, root: Path) -> dict[str, Any]:
-    return {"dataset": dataset, "reader": reader_of(dataset, reader), "root": catalog_root(target, root)}
 
 
 def _weights(target: Target, text: str) -> tuple[str, dict[str, Any]]:

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from vitrine.catalogs.registry import READERS, reader_for
+from vitrine.catalogs.registry import READERS
 from vitrine_local.cli.screen import Screen
 from vitrine_local.cli.target import Target, find_target
 from vitrine_local.errors import UsageInvalid
@@ -97,27 +97,6 @@ def target_of(arguments: argparse.Namespace) -> Target:
 def model_name(model: str) -> str:
     """The name a model is searched by: that of `timm:NAME` is `NAME`."""
     return model.removeprefix(_TIMM_PREFIX)
-
-
-def reader_of(dataset: str, reader: str | None) -> str:
-    """The reader given, or the one a dataset's name stands for."""
-    return reader or reader_for(dataset)
-
-
-def catalog_root(target: Target, root: Path) -> str:
-    """The catalogue's folder as the services will know it.
-
-    On this machine it is made absolute and put on the list of the folders that the services may read. Elsewhere it is
-    a path of the other machine, whose owner decides what may be read. Raises UsageInvalid.
-    """
-    if target.local is not None:
-        return str(target.local.allow_root(root))
-    if not root.is_absolute():
-        raise UsageInvalid(
-            f"the search API at {target.url} does not run on a data folder known here, "
-            f"so --root must be an absolute path on its machine, not {root}"
-        )
-    return str(root)
 
 
 def weights_path(target: Target, weights: str) -> str:

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from vitrine_local.cli.api import Api, Json
-from vitrine_local.cli.job_report import must_have_succeeded, report_job
-from vitrine_local.cli.job_run import follow_job, start_job
+from vitrine_local.cli.catalogs import named_catalog
+from vitrine_local.cli.job_report import report_job
+from vitrine_local.cli.job_run import run_job
 from vitrine_local.cli.options import (
     Commands,
     add_catalog,
@@ -16,9 +17,7 @@ from vitrine_local.cli.options import (
     add_model,
     add_target,
     assignments,
-    catalog_root,
     option_value,
-    reader_of,
     target_of,
     weights_path,
     whole_number,
@@ -85,32 +84,20 @@ def run_create(arguments: argparse.Namespace, screen: Screen) -> int:
     """Returns 0 when the release is stored (with --no-wait: when the job is queued). Raises CommandFailed."""
     target = target_of(arguments)
     body = {
-        "dataset": arguments.dataset,
-        "reader": reader_of(arguments.dataset, arguments.reader),
-        "root": catalog_root(target, arguments.root),
+        **named_catalog(arguments, target),
         "model": arguments.model,
         "weights": weights_path(target, arguments.weights),
         "options": {name: option_value(value) for name, value in assignments("--option", arguments.option)},
         "components": arguments.components,
         "whiten": not arguments.no_whiten,
         "seed": arguments.seed,
-        "limit": arguments.limit,
     }
-    with Api(target) as api:
-        record = start_job(api, "/api/jobs/project", body)
-        if not arguments.no_wait:
-            screen.note(f"job {record.id}: making a release of {arguments.model}")
-            record = follow_job(api, screen, record.id, "release")
-    if arguments.json:
-        screen.json(record.model_dump(mode="json"))
-    elif arguments.no_wait:
-        screen.say(record.id)
-    else:
-        report_job(screen, record)
-    if not arguments.no_wait:
-        must_have_succeeded(record, f"making a release of {arguments.model}")
-        if not arguments.json:
-            screen.say(f"release: {(record.result or {}).get('release_id')}")
+    doing = f"making a release of {arguments.model}"
+    record = run_job(
+        arguments, screen, target, "/api/jobs/project", body, doing=doing, title="release", report=report_job
+    )
+    if record is not None:
+        screen.say(f"release: {(record.result or {}).get('release_id')}")
     return 0
 
 

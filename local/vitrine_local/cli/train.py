@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from vitrine.errors import ParameterInvalid
 from vitrine.jobs import JobRecord
 from vitrine.recipes import Recipe, changed, read_recipe
+from vitrine_local.cli.catalogs import catalog_of_file, named_catalog, other_catalog
 from vitrine_local.cli.job_report import report_fault_counts
 from vitrine_local.cli.job_run import run_job
 from vitrine_local.cli.options import (
@@ -17,8 +17,6 @@ from vitrine_local.cli.options import (
     add_json,
     add_limit,
     add_target,
-    catalog_root,
-    reader_of,
     target_of,
     weights_path,
 )
@@ -71,17 +69,10 @@ def run_train(arguments: argparse.Namespace, screen: Screen) -> int:
     """
     recipe, catalog = read_recipe(arguments.recipe)
     target = target_of(arguments)
-    dataset = arguments.dataset or catalog.get("dataset")
-    root = arguments.root or (Path(catalog["root"]) if "root" in catalog else None)
-    if dataset is None or root is None:
-        raise ParameterInvalid("name the catalogue: --dataset and --root, or the recipe's catalog table")
     body = {
-        "dataset": dataset,
-        "reader": reader_of(dataset, arguments.reader or catalog.get("reader")),
-        "root": catalog_root(target, root),
-        "limit": arguments.limit or catalog.get("limit"),
+        **catalog_of_file(arguments, catalog, target, file="recipe"),
         "recipe": _changed(recipe, arguments, target).as_json(),
-        "unlabelled": _other_catalog(arguments, "unlabelled", target),
+        "unlabelled": other_catalog(arguments, "unlabelled", target),
     }
     doing = f"training {recipe.name}"
     run_job(arguments, screen, target, "/api/jobs/train", body, doing=doing, title="train", report=_report)
@@ -92,28 +83,15 @@ def run_adapt(arguments: argparse.Namespace, screen: Screen) -> int:
     """Returns as `run_train` does. Raises CommandFailed where the job does not succeed."""
     target = target_of(arguments)
     body: dict[str, Any] = {
-        "dataset": arguments.dataset,
-        "reader": reader_of(arguments.dataset, arguments.reader),
-        "root": catalog_root(target, arguments.root),
-        "limit": arguments.limit,
+        **named_catalog(arguments, target),
         "release_id": arguments.release,
         "name": arguments.name,
         "share": arguments.share,
     }
-    body["target"] = _other_catalog(arguments, "target", target)
+    body["target"] = other_catalog(arguments, "target", target)
     doing = f"adapting {arguments.release}"
     run_job(arguments, screen, target, "/api/jobs/adapt", body, doing=doing, title="adapt", report=_report)
     return 0
-
-
-def _other_catalog(arguments: argparse.Namespace, name: str, target: Target) -> dict[str, Any] | None:
-    """A second catalogue, where one is named. Raises ParameterInvalid where only half of it is."""
-    dataset, root, reader = (getattr(arguments, f"{name}_{what}") for what in ("dataset", "root", "reader"))
-    if (dataset is None) != (root is None):
-        raise ParameterInvalid(f"--{name}-dataset and --{name}-root belong together")
-    if root is None:
-        return None
-    return {"dataset": dataset, "reader": reader_of(dataset, reader), "root": catalog_root(target, Path(root))}
 
 
 def _changed(recipe: Recipe, arguments: argparse.Namespace, target: Target) -> Recipe:

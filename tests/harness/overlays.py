@@ -1,0 +1,24 @@
+"""Products that tests put into an overlay, and what it then keeps."""
+
+from __future__ import annotations
+
+import io
+
+from PIL import Image
+
+from vitrine.overlay import Overlay
+from vitrine.products import AttributeValue, Product
+
+
+def picture(shade: int = 0, image_format: str = "PNG") -> bytes:
+    with io.BytesIO() as file:
+        Image.new("RGB", (16, 16), (shade, 0, 0)).save(file, image_format)
+        return file.getvalue()
+
+
+def product(product_id: str = "1", dataset: str = "shop", **attributes: AttributeValue) -> Product:
+    return Product(dataset, product_id, "", attributes)
+
+
+def files(overlay: Overlay) -> list[str]:
+    return sorted(path.relative_to(overlay.root).as_posix() for path in overlay.root.rglob("*") if path.is_file())
