@@ -32,7 +32,7 @@ def test_it_is_small_and_holds_no_picture_of_a_product() -> None:
     assert (folder / "weights.safetensors").stat().st_size < MOST_BYTES
     assert {path.name for path in (folder / "training").iterdir()} == {
         "confusion-counts.png", "confusion-normalised.png", "confusion.json", "curves.png", "history.json",
-        "parts.json", "projections.json", "queries.json", "recipe.json",
+        "parts.json", "projections.json", "queries.json", "recipe.json", "reliability.json", "reliability.png",
     }  # fmt: skip
 
 
