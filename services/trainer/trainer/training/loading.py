@@ -13,6 +13,7 @@ from typing import Final
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 
 from trainer.training.augment import Augmenter
 from trainer.training.cutouts import bare_mask, garment_mask
@@ -21,6 +22,15 @@ from trainer.training.pixels import Pixels
 from trainer.training.sampling import generator
 
 _AHEAD: Final = 4
+
+
+def _on_one_core() -> None:
+    """Keep this thread's kernels to itself: spread over the cores they would stop those of the network in the middle.
+
+    torch.set_num_threads would also change what other threads start with.
+    """
+    torch.get_num_threads()  # what torch sets in a new thread it sets now, and not over what follows
+    threadpool_limits(1, user_api="openmp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +59,7 @@ class BatchLoader:
         """The batches from `first` on, in order. Closing the iterator ends the threads."""
         on_cpu = self._device.type == "cpu"
         threads = 1 if on_cpu else min(8, os.cpu_count() or 1)
-        with ThreadPoolExecutor(threads, thread_name_prefix="batches") as pool:
+        with ThreadPoolExecutor(threads, "batches", initializer=_on_one_core) as pool:
             remaining = iter(range(first, len(batches)))
             ahead: deque[tuple[int, Future[torch.Tensor]]] = deque()
 
