@@ -31,7 +31,9 @@ def read_toml(path: Path, *, what: str) -> dict[str, Any]:
     """The content of a TOML file. Raises ParameterInvalid where it is not there, is no text or no TOML."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise ParameterInvalid(f"the {what} {path} cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
         raise ParameterInvalid(f"the {what} {path} cannot be read: {error}") from error
     except tomllib.TOMLDecodeError as error:
         raise ParameterInvalid(f"the {what} {path} is not TOML: {error}") from error

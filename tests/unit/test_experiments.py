@@ -66,7 +66,10 @@ def test_an_experiment_that_cannot_be_run_is_refused_with_what_is_wrong(changes:
         parse_experiment({**LEAST, **changes})
 
 
-@pytest.mark.parametrize(("content", "told"), [(None, "cannot be read"), (b"= nothing", "not TOML"), (b"\xff", "read")])
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [(None, "toml cannot be read: No such file or directory$"), (b"= nothing", "not TOML"), (b"\xff", "read")],
+)
 def test_a_file_that_is_no_experiment_is_told_by_its_name(content: bytes | None, told: str, tmp_path: Path) -> None:
     path = tmp_path / "experiment.toml"
     if content is not None:

@@ -48,7 +48,7 @@ async def catalog_params(body: CatalogRequest, settings: Settings) -> dict[str, 
 def must_exist(release_id: str, releases: ReleaseStore) -> None:
     """Raise ReleaseNotFound where the release is not there."""
     if release_id not in releases.ids():
-        raise ReleaseNotFound(f"there is no release {release_id[:140]!r}")
+        raise ReleaseNotFound(f"there is no release {release_id[:140]!r}: GET /api/releases lists those there are")
 
 
 def checked_weights(weights: str) -> str:
