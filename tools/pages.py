@@ -11,7 +11,6 @@ from typing import Final
 from pydantic.fields import FieldInfo
 
 DOCS: Final = Path(__file__).resolve().parent.parent / "docs"
-_STALE: Final = 1
 
 
 def field_table(fields: Mapping[str, FieldInfo], columns: Mapping[str, Callable[[str, FieldInfo], str]]) -> str:
@@ -39,4 +38,4 @@ def write_or_check(page: Path, render: Callable[[], str], *, description: str | 
     if page.read_text() == text:
         return 0
     sys.stderr.write(f"{page.name} is stale: run 'make docs'\n")
-    return _STALE
+    return 1
