@@ -1,4 +1,4 @@
-"""A picture looked at in several ways, whose vectors' mean says more than one: mirrored, and cut closer."""
+"""A picture looked at in several ways, whose vectors' mean says more than one: mirrored, cut closer, its garment alone."""
 
 from __future__ import annotations
 
@@ -18,13 +18,20 @@ MAX_CROPS: Final = len(_CUTS)
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One way of looking: as the picture is, or from (left, top) so much of it, and mirrored or not."""
+    """One way of looking: as the picture is or its garment cut out, all of that or from (left, top) so much of it, and
+    mirrored or not.
+    """
 
     cut_at: tuple[float, float] | None = None
     mirrored: bool = False
+    garment_alone: bool = False
 
     def of(self, image: Image.Image) -> Image.Image:
         """The picture in this view, of 1 pixel a side or more."""
+        if self.garment_alone:
+            from vitrine.garments import cut_out  # OpenCV, which only those who cut out need
+
+            image = cut_out(image)
         if self.cut_at is not None:
             left, top = round(self.cut_at[0] * image.width), round(self.cut_at[1] * image.height)
             wide, high = max(1, round(CUT_SHARE * image.width)), max(1, round(CUT_SHARE * image.height))
@@ -35,7 +42,9 @@ class View:
 AS_IT_IS: Final = View()
 
 
-def views(*, flip: bool, crops: int) -> tuple[View, ...]:
-    """The picture as it is, then with `crops` (0 to 5) closer cuts, then, with `flip`, all of these mirrored."""
-    cuts = (None, *_CUTS[:crops])
-    return tuple(View(cut, mirrored) for mirrored, cut in product((False, True) if flip else (False,), cuts))
+def views(*, flip: bool, crops: int, garment_alone: bool = False) -> tuple[View, ...]:
+    """The picture, as it is or its garment alone, then with `crops` (0 to 5) closer cuts, then, with `flip`, all of these
+    mirrored.
+    """
+    cuts, sides = (None, *_CUTS[:crops]), (False, True) if flip else (False,)
+    return tuple(View(cut, mirrored, garment_alone) for mirrored, cut in product(sides, cuts))

@@ -7,12 +7,15 @@ import io
 import pytest
 from PIL import Image, ImageOps
 
+from harness.photographs import photographed
+from harness.pictures import encoded
 from harness.releases import build_tiny_release
 from harness.shop import DATASET, PRODUCTS, Shop, Whole, queries
 from harness.system import MODEL
 from search_api.refinement import seen_in
 from vitrine.evaluation.expansion import expand_queries
 from vitrine.evaluation.scoring import reranked
+from vitrine.garments import cut_out
 from vitrine.views import views
 
 
@@ -63,6 +66,21 @@ def test_a_search_with_closer_cuts_is_one_with_the_mean_of_their_vectors(shop: S
     assert found == pytest.approx({one: scale * total for one, total in summed.items()}, abs=2e-3)
 
 
+def test_a_search_with_the_garment_cut_out_is_one_with_its_cut_out(shop: Shop) -> None:
+    with Image.open(io.BytesIO(shop.picture(queries(shop)[4]))) as opened:
+        photograph = photographed(opened.convert("RGB"))
+
+    def results_of(picture: Image.Image, **options: str) -> list[tuple[int, float]]:
+        form = {"dataset": DATASET, "topK": "10", **options}
+        answer = shop.api.post("/api/search", files={"image": encoded(picture, "PNG")}, data=form)
+        return [(one["id"], one["score"]) for one in answer.json()["results"]]
+
+    found, alone = results_of(photograph, cutout="true"), results_of(cut_out(photograph))
+    assert [one for one, _ in found] == [one for one, _ in alone]
+    assert [score for _, score in found] == pytest.approx([score for _, score in alone], abs=1e-3)
+    assert found != results_of(photograph)
+
+
 def test_two_releases_are_fused_by_the_sum_of_their_cosines(shop: Shop) -> None:
     name = "fusing"
     releases = (shop.release, build_tiny_release(shop.system.releases, name="second", weights="seed:31"))
@@ -93,6 +111,7 @@ def test_two_releases_are_fused_by_the_sum_of_their_cosines(shop: Shop) -> None:
         ({"expandAlpha": "nan"}, "expandAlpha"),
         ({"flip": "perhaps"}, "flip"),
         ({"crops": "6"}, "crops"),
+        ({"cutout": "maybe"}, "cutout"),
     ],
 )
 def test_refinements_that_do_not_go_together_are_refused(shop: Shop, options: dict[str, str], told: str) -> None:

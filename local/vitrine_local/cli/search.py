@@ -51,6 +51,9 @@ def add_to(commands: Commands) -> None:
     parser.add_argument(
         "--expand", type=whole_number(at_least=0), metavar="N", help="expand the query by the N nearest"
     )
+    parser.add_argument(
+        "--cutout", action="store_true", help="cut the garment out of its background: for your own photographs"
+    )
     parser.add_argument("--sheet", type=Path, metavar="FILE.png", help="write the query and its results as one picture")
     add_json(parser)
     add_target(parser)
@@ -68,6 +71,7 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
         minConfidence=arguments.min_confidence,
         groupBy=arguments.group_by,
         expand=arguments.expand,
+        cutout="true" if arguments.cutout else None,
     )
     with Api(target_of(arguments)) as api:
         answer = api.post_picture("/api/search", picture, fields)

@@ -23,16 +23,19 @@ class Look:
 async def look_at(
     picture: bytes, embedder: AsyncEmbedderClient, release_id: str, *, views: Sequence[View], deadline_s: float
 ) -> Look:
-    """See a picture as the mean of its views, of which it is itself the first. Raises as the embedder's client does."""
+    """See a picture as the mean of its views; the first tells whether it is familiar. Raises as the embedder's client
+    does.
+    """
 
     async def embed(data: bytes) -> Embedding:
         return await embedder.embed(data, release_id=release_id, deadline_s=deadline_s)
 
-    others = [view for view in views if view != AS_IT_IS]
-    if not others:
+    if tuple(views) == (AS_IT_IS,):
         embedding = await embed(picture)
         return Look(embedding.vector.tolist(), embedding.timings_ms.get("decode", 0.0), embedding.familiar)
+    others = [view for view in views if view != AS_IT_IS]
     seen = await asyncio.to_thread(seen_in, picture, others)
-    embeddings = await asyncio.gather(embed(picture), *map(embed, seen))
+    files = seen if len(others) == len(views) else [picture, *seen]
+    embeddings = await asyncio.gather(*map(embed, files))
     decode_ms = max(embedding.timings_ms.get("decode", 0.0) for embedding in embeddings)
     return Look(mean_of([embedding.vector for embedding in embeddings]), decode_ms, embeddings[0].familiar)

@@ -96,6 +96,13 @@ class SearchOptions(MatchOptions):
         le=MAX_CROPS,
         description="Search with the mean of the picture and so many closer cuts, the middle first, then the corners",
     )
+    cutout: bool = Field(
+        default=False,
+        description=(
+            "Search with the garment alone, cut out of its background and put on white: for people's own photographs "
+            "where the catalogue's pictures stand on white. What stands on white already stays as it is"
+        ),
+    )
     rerank: int = Field(
         default=0,
         ge=0,
@@ -116,13 +123,13 @@ class SearchOptions(MatchOptions):
         if self.rerank and self.group_by is not None:
             raise ValueError("rerank and groupBy do not go together")
         if self.fuse is not None and (self.rerank or self.expand or self.group_by is not None):
-            raise ValueError("fuse goes with flip and crops alone, not with expand, rerank or groupBy")
+            raise ValueError("fuse goes with cutout, flip and crops alone, not with expand, rerank or groupBy")
         return self
 
     @property
     def views(self) -> tuple[View, ...]:
         """How the picture is looked at."""
-        return views(flip=self.flip, crops=self.crops)
+        return views(flip=self.flip, crops=self.crops, garment_alone=self.cutout)
 
 
 OptionsT = TypeVar("OptionsT", bound=Target)

@@ -33,6 +33,7 @@ class Way(_Part):
     name: str = Field(min_length=1, max_length=60, description="What the report calls it")
     flip: bool = Field(default=False, description="The query's vector is the mean of the picture's and its mirror's")
     crops: int = Field(default=0, ge=0, le=MAX_CROPS, description="Closer cuts of the query in the mean, middle first")
+    cutout: bool = Field(default=False, description="The query is its garment alone, cut out and put on white")
     augment: int = Field(default=0, ge=0, le=200, description="Neighbours that smooth each vector of the gallery")
     augment_alpha: float = Field(default=0.0, ge=0, le=20, description="Power of a neighbour's score that weighs it")
     expand: int = Field(default=0, ge=0, le=200, description="Neighbours that the query is expanded by")
@@ -44,13 +45,13 @@ class Way(_Part):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.fuse is not None and (self.rerank or self.expand or self.augment):
-            raise ValueError(f"the way {self.name!r} fuses two releases: that goes with flip and crops alone")
+            raise ValueError(f"the way {self.name!r} fuses two releases: that goes with cutout, flip and crops alone")
         return self
 
     @property
     def views(self) -> tuple[View, ...]:
         """How the query's picture is looked at."""
-        return views(flip=self.flip, crops=self.crops)
+        return views(flip=self.flip, crops=self.crops, garment_alone=self.cutout)
 
 
 PLAIN = Way(name="plain")

@@ -16,7 +16,7 @@ from vitrine.evaluation import Pairs, Rows, Vectors
 from vitrine.evaluation.expansion import augment_gallery, expand_queries, unit
 from vitrine.evaluation.plan import Way
 from vitrine.evaluation.scoring import Scores, fused, inner_products, reranked
-from vitrine.views import View
+from vitrine.views import AS_IT_IS, View
 
 # Brings raw features (N, raw_dim) to vectors (N, dim) of length 1.
 Projected = Callable[[Vectors], Vectors]
@@ -48,7 +48,7 @@ def look(
     searched: Rows,
 ) -> Sight:
     """The vectors of a release. `searched` are the contest's gallery rows that are searched; a query's vector is the
-    mean of those of its views, the first of which is the picture as it is.
+    mean of those of its views.
     """
     features, rows = store.features(release_id, contest.gallery)
     place = np.full(len(contest.gallery.products), -1, dtype=np.int64)
@@ -66,13 +66,17 @@ def look(
         pictures = contest.outside
         raw, asked = store.features(release_id, pictures)
         plain, own = projected(np.asarray(raw)), np.full(len(asked), -1, dtype=np.int64)
-    total = plain.copy()
-    for view in views[1:]:
+
+    def seen_in(view: View) -> Vectors:
+        if view == AS_IT_IS:
+            return plain
         raw, there = store.features(release_id, pictures, view=view)
         if not np.array_equal(there, asked):
             raise EvaluationImpossible("pictures changed while they were looked at: start the evaluation again")
-        total += projected(np.asarray(raw))
-    return Sight(gallery, plain if len(views) == 1 else unit(total), kept, asked, own)
+        return projected(np.asarray(raw))
+
+    first, *others = map(seen_in, views)
+    return Sight(gallery, unit(sum(others, start=first)) if others else first, kept, asked, own)
 
 
 def scores_of(way: Way, sight: Sight, second: Sight | None, ignore: Pairs | None) -> Scores:

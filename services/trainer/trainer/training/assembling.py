@@ -69,7 +69,7 @@ def assemble(
             backgrounds=others,
             background_share=0.0 if recipe.unlabelled is None else recipe.unlabelled.backgrounds,
         )
-    loader = BatchLoader(prepared.cache.pixels, augmenter, fabric.device, seed=recipe.seed)
+    loader = BatchLoader(prepared.cache.pixels, augmenter, fabric.device, seed=recipe.seed, masks=prepared.masks)
     return TrainingLoop(
         fabric,
         subject,

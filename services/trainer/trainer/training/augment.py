@@ -24,6 +24,11 @@ _BLUR_SIGMA: Range = (0.4, 1.6)
 _BOX_FORM: Range = (0.3, 3.3)
 
 
+def masks_needed(recipe: AugmentRecipe) -> int:
+    """How many cut-outs of a picture: one with whoever wears the garment, and one without, or none."""
+    return (1 + (recipe.undress > 0)) if recipe.background > 0 else 0
+
+
 class Augmenter:
     """What a recipe's `augment` asks for, for pictures of one size; a `background_share` of the backgrounds are pieces
     of the pictures `backgrounds`. Any number of threads may share it.
@@ -41,8 +46,7 @@ class Augmenter:
     ) -> None:
         self._recipe = recipe
         self._size = (height_px, width_px)
-        # How many cut-outs of a picture are needed: with whoever wears the garment, and without.
-        self.masks = (1 + (recipe.undress > 0)) if recipe.background > 0 else 0
+        self.masks = masks_needed(recipe)
         self._backgrounds = (
             Backgrounds(height_px, width_px, seed=seed, pictures=backgrounds, share=background_share)
             if self.masks

@@ -113,11 +113,14 @@ def flat_optimizer(optimizer: torch.optim.Optimizer) -> tuple[Tensors, dict[str,
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Tensors, rest: Mapping[str, Any]) -> None:
-    """The inverse of `flat_optimizer`."""
+    """The inverse of `flat_optimizer`. Moments lie in memory as their weights do, which the fused kernels rely on."""
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     state: dict[int, dict[str, Any]] = {}
     for key, value in (*tensors.items(), *rest["numbers"].items()):
         index, _, name = key.partition(".")
-        state.setdefault(int(index), {})[name] = value
+        weight = weights[int(index)]
+        alike = isinstance(value, torch.Tensor) and value.shape == weight.shape
+        state.setdefault(int(index), {})[name] = torch.empty_like(weight).copy_(value) if alike else value
     optimizer.load_state_dict({"state": state, "param_groups": rest["groups"]})
 
 

@@ -11,13 +11,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
 from trainer.training.augment import Augmenter
-from trainer.training.cutouts import bare_mask, garment_mask
 from trainer.training.examples import Rows
+from trainer.training.masks import Masks, find_masks
 from trainer.training.pixels import Pixels
 from trainer.training.sampling import generator
 
@@ -43,17 +42,26 @@ class Batch:
 
 
 class BatchLoader:
-    """Batches of one cache of pixels. `pixels` has a row for each example."""
+    """Batches of one cache of pixels. `pixels` has a row for each example, and so have their `masks`, which are found
+    here where the augmenter needs them and none are given.
+    """
 
-    def __init__(self, pixels: Pixels, augmenter: Augmenter | None, device: torch.device, *, seed: int) -> None:
+    def __init__(
+        self,
+        pixels: Pixels,
+        augmenter: Augmenter | None,
+        device: torch.device,
+        *,
+        seed: int,
+        masks: Masks | None = None,
+    ) -> None:
         self.pixels = pixels
         self._augmenter = augmenter
         self._device = device
         self._seed = seed
-        # In one piece: thousands of small blocks between the network's large ones would leave memory full of holes.
-        count = 0 if augmenter is None else augmenter.masks
-        self._masks = np.zeros((len(pixels) if count else 0, count, *pixels.shape[1:3]), dtype=np.uint8)
-        self._masked = np.zeros(len(self._masks), dtype=bool)
+        self._masks = masks
+        if masks is None and augmenter is not None and augmenter.masks:
+            self._masks = find_masks(pixels, augmenter.masks)
 
     def epoch(self, batches: Sequence[Rows], epoch: int, *, first: int = 0) -> Generator[Batch, None, None]:
         """The batches from `first` on, in order. Closing the iterator ends the threads."""
@@ -88,7 +96,7 @@ class BatchLoader:
         if self._augmenter is None:
             return pictures
         planes = pictures.permute(0, 3, 1, 2)
-        masks = self._masks_of(rows) if self._augmenter.masks else None
+        masks = None if self._masks is None else torch.from_numpy(self._masks[rows])
         if self._device.type != "cpu":
             planes = planes if masks is None else torch.cat([planes, masks], dim=1)
             return planes.pin_memory() if torch.cuda.is_available() else planes
@@ -104,12 +112,3 @@ class BatchLoader:
     def _augmented(self, planes: torch.Tensor, masks: torch.Tensor | None, epoch: int, number: int) -> torch.Tensor:
         assert self._augmenter is not None
         return self._augmenter(planes, masks, generator(self._seed, epoch, number)).permute(0, 2, 3, 1)
-
-    def _masks_of(self, rows: Rows) -> torch.Tensor:
-        """(N, 1 or 2, H, W) uint8, each found when it is first asked for."""
-        for row in rows[~self._masked[rows]]:
-            self._masks[row, 0] = garment = garment_mask(self.pixels[row])
-            if self._masks.shape[1] > 1:
-                self._masks[row, 1] = bare_mask(self.pixels[row], garment)
-            self._masked[row] = True
-        return torch.from_numpy(self._masks[rows])

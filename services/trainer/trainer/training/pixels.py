@@ -151,7 +151,8 @@ def _stamp(path: Path) -> str:
 
 def trim_cache(folder: Path, *, keep_bytes: int) -> None:
     """Remove the caches used longest ago until the rest fits. The newest always stays."""
-    found = sorted(folder.glob("*.pixels"), key=lambda path: path.stat().st_atime, reverse=True)
+    caches = [*folder.glob("*.pixels"), *folder.glob("*.masks")]
+    found = sorted(caches, key=lambda path: path.stat().st_atime, reverse=True)
     total = 0
     for number, data in enumerate(found):
         total += data.stat().st_size

@@ -9,10 +9,13 @@ import numpy as np
 import torch
 
 from trainer.settings import Settings
+from trainer.training.augment import masks_needed
+from trainer.training.checkpoint import writing
 from trainer.training.examples import Classes, Codes, Examples, Rows, check_trainable, choose_examples, classes_of
 from trainer.training.extracting import decoded_pictures, embed_pixels, extraction_batch
 from trainer.training.following import Follower
 from trainer.training.kinds import KINDS
+from trainer.training.masks import Masks, cached_masks
 from trainer.training.pixels import PixelCache
 from trainer.training.standing import Material
 from trainer.training.start import Start, make_start
@@ -37,6 +40,7 @@ class Prepared:
     terms: tuple[Weighted, ...]
     material: Material
     unlabelled: PixelCache | None = None
+    masks: Masks | None = None
 
 
 class Preparation:
@@ -89,7 +93,20 @@ class Preparation:
         relevance = np.stack([classes_of(examples, (attribute,)).codes for attribute in recipe.data.relevance], axis=1)
         teacher = self._teacher(examples) if self._kind.has_teacher else None
         material = Material(codes, relevance, train, validation, teacher)
-        return Prepared(start, examples, cache, classes, terms, material, self._without_labels(start.rules))
+        without_labels, masks = self._without_labels(start.rules), self._masks(cache, train)
+        return Prepared(start, examples, cache, classes, terms, material, without_labels, masks)
+
+    def _masks(self, cache: PixelCache, train: Rows) -> Masks | None:
+        """The cut-outs that the recipe's changes of background need."""
+        count, folder = masks_needed(self._recipe.augment), self._settings.work_dir / "pixels"
+        if not count:
+            return None
+
+        def step(done: int, total: int) -> None:
+            self._follower.progress(done, total, eta_s=None, phase="cutting out garments")
+
+        with writing(folder):
+            return cached_masks(cache, train, count, folder=folder, step=step)
 
     def _without_labels(self, rules: Preprocessing) -> PixelCache | None:
         if self._recipe.unlabelled is None:

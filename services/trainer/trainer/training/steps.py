@@ -40,8 +40,7 @@ def make_optimizer(subject: Subject, recipe: OptimRecipe) -> torch.optim.Optimiz
     ]
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(described, lr=recipe.learning_rate, momentum=recipe.momentum)
-    # Not fused: that kernel takes weights and moments to lie alike in memory, which those of a checkpoint do not.
-    return torch.optim.AdamW(described, lr=recipe.learning_rate)
+    return torch.optim.AdamW(described, lr=recipe.learning_rate, fused=True)
 
 
 def rate_at(recipe: OptimRecipe, steps: int) -> Callable[[int], float]:

@@ -1,0 +1,34 @@
+"""Evaluations of very small releases on a drawn catalogue, without a job around them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+from harness.releases import store_of
+from harness.training import Listener
+from trainer.evaluation.contest import Contest
+from trainer.evaluation.features import FeatureStore
+from trainer.evaluation.lines import Line
+from trainer.evaluation.measuring import Evaluation
+from trainer.settings import Settings
+from vitrine.evaluation.plan import EvaluationPlan, parse_plan
+from vitrine.vision.network import choose_device
+
+COUNT: Final = 150
+DATA: Final = {"label": "subCategory", "relevance": ["subCategory"]}
+
+
+def store(folder: Path, listener: Listener | None = None) -> FeatureStore:
+    settings = Settings(work_dir=folder / "work", trainer_device="cpu", trainer_precision="float32")
+    return FeatureStore(
+        store_of(folder / "releases"), settings, choose_device("cpu", "float32"), listener or Listener()
+    )  # fmt: skip
+
+
+def plan_of(*releases: str, **changes: Any) -> EvaluationPlan:
+    return parse_plan({"releases": list(releases), "data": DATA, "graded": ["subCategory", "gender"], **changes})
+
+
+def measured(folder: Path, plan: EvaluationPlan, contest: Contest) -> list[Line]:
+    return Evaluation(plan, contest, store(folder), Listener()).lines()

@@ -1,0 +1,203 @@
+"""What an evaluation measures, by release, gallery and way of searching, and the report of it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from harness.evaluating import COUNT, DATA, measured, plan_of, store
+from harness.photographs import photographed
+from harness.pictures import encoded
+from harness.releases import build_tiny_release, store_of
+from harness.training import Listener, drawn_catalog
+from trainer.evaluation.contest import make_contest
+from trainer.evaluation.document import document_of
+from trainer.evaluation.lines import compared
+from trainer.evaluation.pages import write_report
+from vitrine.catalogs import Catalog
+from vitrine.errors import EvaluationImpossible, ParameterInvalid
+from vitrine.evaluation.plan import parse_plan
+from vitrine.garments import cut_out
+from vitrine.products import Product
+from vitrine.releases import Augmentation
+from vitrine.views import View
+
+
+def test_every_release_gallery_and_way_has_a_line(folder: Path, catalog: Catalog, releases: tuple[str, str]) -> None:
+    ways: list[dict[str, Any]] = [
+        {"name": "plain"},
+        {"name": "flip", "flip": True, "crops": 2},
+        {"name": "expanded", "expand": 3},
+        {"name": "augmented", "augment": 3, "augment_alpha": 3.0},
+        {"name": "re-ranked", "rerank": 20},
+        {"name": "fused", "fuse": releases[1]},
+    ]
+    plan = plan_of(*releases, ways=ways)
+    contest = make_contest(plan, catalog)
+    lines = measured(folder, plan, contest)
+    assert [(line.release, line.gallery, line.way) for line in lines] == [
+        (release, gallery, way["name"]) for release in releases for gallery in ("all", "unseen") for way in ways
+    ]
+    test = len(contest.parts.rows("test"))
+    assert {(line.gallery, line.gallery_size) for line in lines} == {("all", COUNT), ("unseen", test)}
+    assert all(line.measured.scored + line.measured.left_out == test for line in lines)
+    assert all(line.measured.scored == test for line in lines if line.gallery == "all")
+    assert all(line.milliseconds > 0 for line in lines)
+    same = [line.measured.mean("average_precision") for line in lines if line.way == "fused" and line.gallery == "all"]
+    assert same[0] != same[1], "the second release is fused with itself"
+    assert len({round(line.measured.mean("average_precision"), 6) for line in lines[:6]}) == 6
+
+
+def test_queries_within_a_filter_find_nothing_outside_it(
+    folder: Path, catalog: Catalog, releases: tuple[str, str]
+) -> None:
+    plan = plan_of(releases[0], galleries=["all"], within=["gender"], measures=["average_precision"])
+    contest = make_contest(plan, catalog)
+    (line,) = measured(folder, plan, contest)
+    genders = contest.labels.within[:, 0]
+    found = line.matches >= 0
+    assert (genders[line.matches] == genders[contest.asked][:, None])[found].all()
+    assert found.any(axis=1).all()
+
+
+def test_photographs_are_asked_with_where_the_catalogue_has_their_kind(
+    folder: Path, catalog: Catalog, releases: tuple[str, str], tmp_path: Path
+) -> None:
+    other = drawn_catalog(tmp_path / "other", count=40, seed=9)
+    strange = Product(other.dataset, "strange", other.products[0].picture, {"subCategory": "Spacesuits"})
+    photographs = Catalog(other.dataset, other.reader, other.root, (*other.products, strange), (), other.rows + 1)
+    plan = plan_of(releases[0], galleries=["all"])
+    contest = make_contest(plan, catalog, photographs)
+    assert contest.outside is not None
+    assert "strange" not in {product.id for product in contest.outside.products}
+    (line,) = measured(folder, plan, contest)
+    assert line.measured.scored == len(contest.outside.products)
+    nothing = Catalog(other.dataset, other.reader, other.root, (strange,), (), 1)
+    with pytest.raises(EvaluationImpossible, match="nothing to ask"):
+        make_contest(plan, catalog, nothing)
+
+
+def test_photographs_whose_garment_is_cut_out_are_measured_as_their_cut_outs_are(
+    folder: Path, catalog: Catalog, releases: tuple[str, str], tmp_path: Path
+) -> None:
+    taken, cut = (drawn_catalog(tmp_path / name, count=40, seed=9) for name in ("taken", "cut"))
+    for product in taken.products:
+        with Image.open(taken.root / product.picture) as opened:
+            photograph = photographed(opened.convert("RGB"))
+        (taken.root / product.picture).write_bytes(encoded(photograph, "PNG"))
+        (cut.root / product.picture).write_bytes(encoded(cut_out(photograph), "PNG"))
+    ways = [{"name": "plain"}, {"name": "cut out", "cutout": True}, {"name": "both", "cutout": True, "flip": True}]
+    plan = plan_of(releases[0], galleries=["all"], ways=ways)
+    plain, found, mirrored = measured(folder, plan, make_contest(plan, catalog, taken))
+    alone = measured(folder, plan, make_contest(plan, catalog, cut))[0]
+    assert found.measured.means() == alone.measured.means()
+    assert np.array_equal(found.matches, alone.matches)
+    assert len({line.measured.mean("average_precision") for line in (plain, found, mirrored)}) == 3
+
+
+def test_features_are_computed_once_and_again_for_other_pictures(
+    folder: Path, catalog: Catalog, releases: tuple[str, str]
+) -> None:
+    listener = Listener()
+    contest = make_contest(plan_of(releases[0]), catalog)
+    first, _ = store(folder).features(releases[0], contest.gallery)
+    files = sorted((folder / "work" / "features").glob("*.npy"))
+    stamps = [file.stat().st_mtime_ns for file in files]
+    again, _ = store(folder, listener).features(releases[0], contest.gallery)
+    np.testing.assert_array_equal(first, again)
+    assert [file.stat().st_mtime_ns for file in files] == stamps
+    mirrored, _ = store(folder).features(releases[0], contest.gallery, view=View(mirrored=True))
+    assert not np.array_equal(first, mirrored)
+
+
+def test_the_report_names_what_was_measured_and_is_one_page_with_pictures(
+    folder: Path, catalog: Catalog, releases: tuple[str, str], tmp_path: Path
+) -> None:
+    plan = plan_of(*releases, galleries=["all"], ways=[{"name": "plain"}, {"name": "expanded", "expand": 5}])
+    contest = make_contest(plan, catalog)
+    lines = measured(folder, plan, contest)
+    document = document_of(plan, contest, lines, store_of(folder / "releases"), title="Two & more")
+    write_report(tmp_path, document, lines, contest)
+    stored = json.loads((tmp_path / "report.json").read_text())
+    assert stored == json.loads(json.dumps(document))
+    assert stored["protocol"] == "strict"
+    assert stored["catalog"]["parts"] == {"train": 92, "validation": 29, "test": 29}
+    assert [one["second"]["way"] for one in stored["comparisons"]][:2] == ["expanded", "expanded"]
+    for told in stored["lines"][0]["measures"].values():
+        assert told["low"] <= told["mean"] <= told["high"]
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "report.csv").read_text())))
+    assert len(rows) == len(lines) * len(plan.measures)
+    said = (tmp_path / "report.md").read_text()
+    assert "Protocol `strict`" in said
+    assert "seed 0" in said
+    page = (tmp_path / "index.html").read_text()
+    assert "Two &amp; more" in page
+    assert page.count("data:image/jpeg;base64,") > 40
+    assert "http" not in page.replace("http-equiv", ""), "the page needs nothing from elsewhere"
+
+
+def test_the_same_release_differs_from_itself_in_nothing(
+    folder: Path, catalog: Catalog, releases: tuple[str, str]
+) -> None:
+    plan = plan_of(releases[0], releases[0], galleries=["all"], measures=["average_precision"])
+    first, second = measured(folder, plan, make_contest(plan, catalog))
+    found = compared(first, second, "average_precision")
+    assert (found.difference, found.p) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"releases": []}, "releases"),
+        ({"measures": ["precision"]}, "measures"),
+        ({"protocol": "lenient"}, "protocol"),
+        ({"ways": [{"name": "a"}, {"name": "a"}]}, "same name"),
+        ({"ways": [{"name": "a", "fuse": "x-0123456789", "rerank": 5}]}, "fuses"),
+        ({"queries": 0}, "queries"),
+        ({"within": ["no such name"]}, "no such name"),
+        ({"surprise": 1}, "surprise"),
+    ],
+)
+def test_a_plan_that_cannot_be_followed_is_refused_by_the_name_of_the_field(changes: dict[str, Any], told: str) -> None:
+    with pytest.raises(ParameterInvalid, match=told):
+        parse_plan({"releases": ["x-0123456789"], **changes})
+
+
+@pytest.mark.parametrize("changes", [{"within": ["mood"]}, {"data": {**DATA, "relevance": ["subCategory", "mood"]}}])
+def test_an_attribute_that_no_product_has_is_told(
+    changes: dict[str, Any], catalog: Catalog, releases: tuple[str, str]
+) -> None:
+    with pytest.raises(ParameterInvalid, match="mood"):
+        make_contest(plan_of(releases[0], **changes), catalog)
+
+
+def test_a_query_without_anything_relevant_is_left_out_and_told(
+    folder: Path, catalog: Catalog, releases: tuple[str, str]
+) -> None:
+    unique = tuple(
+        Product(one.dataset, one.id, one.picture, {**one.attributes, "serial": one.id}) for one in catalog.products
+    )
+    alone = Catalog(catalog.dataset, catalog.reader, catalog.root, unique, (), catalog.rows)
+    plan = plan_of(releases[0], data={"label": "subCategory", "relevance": ["serial"]})
+    with pytest.raises(EvaluationImpossible, match="anything to find"):
+        measured(folder, plan, make_contest(plan, alone))
+
+
+def test_a_release_with_an_augmented_gallery_is_measured_as_it_is_served(
+    folder: Path, catalog: Catalog, releases: tuple[str, str]
+) -> None:
+    augmented = build_tiny_release(
+        folder / "releases", name="augmented", parent=releases[0], augmentation=Augmentation(neighbours=4, alpha=1.0)
+    )
+    way = {"name": "augmented", "augment": 4, "augment_alpha": 1.0}
+    plan = plan_of(releases[0], augmented, galleries=["all"], ways=[{"name": "plain"}, way])
+    plain, wanted, served, same = measured(folder, plan, make_contest(plan, catalog))
+    assert served.measured.means() == wanted.measured.means() == same.measured.means()
+    assert plain.measured.means() != wanted.measured.means()

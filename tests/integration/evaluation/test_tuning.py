@@ -1,0 +1,72 @@
+"""PCA tuning of a release's features, and maps of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness.evaluating import plan_of, store
+from trainer.evaluation.contest import make_contest
+from trainer.evaluation.map_page import write_maps
+from trainer.evaluation.tuning import decompose, tune
+from vitrine.catalogs import Catalog
+from vitrine.errors import ParameterInvalid, ProjectionImpossible
+from vitrine.vision.projection import fit_projection, project
+
+
+def test_tuning_tries_every_size_and_keeps_the_smallest_that_is_as_good(
+    folder: Path, catalog: Catalog, releases: tuple[str, str]
+) -> None:
+    contest = make_contest(plan_of(releases[0]), catalog)
+    features, _ = store(folder).features(releases[0], contest.gallery)
+    parts, labels = contest.parts, contest.labels
+    options: dict[str, Any] = {
+        "train": parts.rows("train"), "validation": parts.rows("validation"), "queries": 600, "seed": 0,
+    }  # fmt: skip
+    objective = {"average_precision": 1.0, "ndcg@15": 0.5}
+    found = tune(np.asarray(features), labels.relevance, labels.graded, objective=objective, **options)
+    dim = len(found.decomposition.components)
+    assert [point.components for point in found.points] == [*range(1, dim + 1)] * 2
+    assert found.chosen.components <= found.best.components
+    assert found.chosen.whiten == found.best.whiten
+    mixed = found.best.means
+    assert mixed["objective"] == pytest.approx((mixed["average_precision"] + 0.5 * mixed["ndcg@15"]) / 1.5)
+    share = [point.explained_variance for point in found.points if not point.whiten]
+    assert share == sorted(share)
+    assert share[-1] == pytest.approx(1.0, abs=1e-6)
+    few = tune(
+        np.asarray(features), labels.relevance, labels.graded, objective=objective, sizes=[4, 8, 4096],
+        whiten=(False,), **options,
+    )  # fmt: skip
+    assert [point.components for point in few.points] == [4, 8, dim]
+    by_size = {point.components: point.means for point in found.points if not point.whiten}
+    assert few.points[0].means["objective"] == pytest.approx(by_size[4]["objective"], abs=1e-3)
+
+
+def test_the_decomposition_is_scikit_learns(folder: Path, catalog: Catalog, releases: tuple[str, str]) -> None:
+    contest = make_contest(plan_of(releases[0]), catalog)
+    features = np.asarray(store(folder).features(releases[0], contest.gallery)[0])
+    whole = decompose(features)
+    for whiten in (False, True):
+        ours = project(whole.fit(6, whiten=whiten).arrays, features)
+        theirs = project(fit_projection(features, components=6, whiten=whiten, seed=0).arrays, features)
+        np.testing.assert_allclose(ours @ ours.T, theirs @ theirs.T, atol=1e-4)
+    with pytest.raises(ProjectionImpossible, match="all alike"):
+        decompose(np.ones((5, 3), dtype=np.float32))
+    with pytest.raises(ProjectionImpossible, match="finite"):
+        decompose(np.full((5, 3), np.nan, dtype=np.float32))
+
+
+def test_a_map_by_an_attribute_that_no_product_has_is_refused(
+    folder: Path, catalog: Catalog, releases: tuple[str, str], tmp_path: Path
+) -> None:
+    pictures = make_contest(plan_of(releases[0]), catalog).gallery
+    features, rows = store(folder).features(releases[0], pictures)
+    with pytest.raises(ParameterInvalid, match="mood"):
+        write_maps(
+            tmp_path, pictures, rows.tolist(), features, methods=("tsne",), colour="mood", seed=0, title="A map",
+            step=lambda _: None,
+        )  # fmt: skip
