@@ -59,7 +59,8 @@ def _foreground(seen: npt.NDArray[np.uint8]) -> _Mask:
     mask[edge:-edge, edge:-edge] = cv2.GC_PR_FGD
     cv2.setRNGSeed(0)  # of this thread: where its mixtures of colours begin is drawn
     models = np.zeros((1, 65)), np.zeros((1, 65))
-    cv2.grabCut(np.ascontiguousarray(seen), mask, None, *models, _ROUNDS, cv2.GC_INIT_WITH_MASK)
+    no_box = (0, 0, 0, 0)
+    cv2.grabCut(np.ascontiguousarray(seen), mask, no_box, *models, _ROUNDS, cv2.GC_INIT_WITH_MASK)
     return np.isin(mask, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8)
 
 
