@@ -1,4 +1,4 @@
-"""A picture looked at in several ways, whose vectors' mean says more than one: mirrored, cut closer, its garment alone."""
+"""A picture looked at in several ways, whose vectors' mean says more than one: mirrored, cut closer, the garment alone."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ AS_IT_IS: Final = View()
 
 
 def views(*, flip: bool, crops: int, garment_alone: bool = False) -> tuple[View, ...]:
-    """The picture, as it is or its garment alone, then with `crops` (0 to 5) closer cuts, then, with `flip`, all of these
-    mirrored.
+    """The picture, as it is or its garment alone, then with `crops` (0 to 5) closer cuts, then, with `flip`, all of
+    these mirrored.
     """
     cuts, sides = (None, *_CUTS[:crops]), (False, True) if flip else (False,)
     return tuple(View(cut, mirrored, garment_alone) for mirrored, cut in product(sides, cuts))
