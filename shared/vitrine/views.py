@@ -1,4 +1,4 @@
-"""A picture looked at in several ways, whose vectors' mean says more than one: mirrored, cut closer, the garment alone."""
+"""A picture looked at in several ways, whose vectors' mean says more than one: mirrored, cut closer, cut out."""
 
 from __future__ import annotations
 
