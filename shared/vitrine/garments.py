@@ -13,14 +13,14 @@ from PIL import Image
 
 _Mask = npt.NDArray[np.uint8]
 
-_SEEN_PX: Final = 128  # longest side of the picture in which the garment is looked for
+_SEEN_PX: Final = 192  # longest side of the picture in which the garment is looked for
 _LEAST_SIDE_PX: Final = 8
-_ROUNDS: Final = 4
+_ROUNDS: Final = 2
 _FRAME_SHARE: Final = 0.04  # of the shorter side: what is background for sure
 _LEAST_PIECE: Final = 0.25  # of the largest: what is smaller is no part of the garment
 _GARMENT_SHARE: Final = (0.05, 0.9)  # of the picture: beyond, nothing was told apart
 _SOFT_SIGMA_PX: Final = 1.5
-_MARGIN: Final = 0.08  # of the garment's frame, on each side
+_MARGIN: Final = 0.1  # of the garment's frame, on each side
 _FORM: Final = 3 / 4  # width to height, as catalogues show garments
 _WHITE_FROM: Final = 235
 _WHITE_BORDER: Final = 0.9
