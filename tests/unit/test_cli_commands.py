@@ -50,7 +50,7 @@ def run_record(url: str) -> RunRecord:
         "catalog generate folder --count 10 --seed 3",
         "index --dataset shop --root folder --model resnet50 --release resnet50-0123456789 --limit 3 --no-wait",
         "search picture.jpg --model resnet50 --k 15 --filter gender=Women --filter gender=Men --sheet out.png --json",
-        "search picture.jpg --cutout --min-confidence 0.5",
+        "search picture.jpg --model resnet50 --cutout --min-confidence 0.5",
         "release create --model resnet50 --weights seed:3 --option pad_type=same --dataset shop --root folder "
         "--components 64 --no-whiten --seed 2 --limit 100",
         "release list",
