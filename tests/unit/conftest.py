@@ -1,8 +1,11 @@
-"""What unit tests share: a Redis for those that need one."""
+"""What unit tests share: a Redis and a small disk for those that need one."""
 
 from __future__ import annotations
 
+import ctypes
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import redis
@@ -24,3 +27,15 @@ def client(server: Redis) -> Iterator[redis.Redis]:
     connection.flushdb()
     yield connection
     connection.close()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of one mebibyte."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.mount(b"tmpfs", str(folder).encode(), b"tmpfs", 0, b"size=1m") != 0:
+        pytest.skip(f"a small disk cannot be mounted here: {os.strerror(ctypes.get_errno())}")
+    yield folder
+    libc.umount(str(folder).encode())

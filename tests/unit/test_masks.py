@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from trainer.training.checkpoint import writing
 from trainer.training.masks import cached_masks, find_masks
 from trainer.training.pixels import PixelCache, trim_cache
+from vitrine.errors import StorageFull
 
 
 def drawn(count: int, key: str = "shop") -> PixelCache:
@@ -24,14 +26,15 @@ def test_the_cut_outs_of_the_rows_asked_for_are_found_once(tmp_path: Path) -> No
     cache, rows = drawn(200), np.arange(0, 200, 2)
     told: list[tuple[int, int]] = []
     first = cached_masks(cache, rows, 2, folder=tmp_path, step=lambda *done: told.append(done))
-    assert np.array_equal(first[rows], find_masks(cache.pixels[rows], 2))
-    assert first[rows].any(axis=(1, 2, 3)).all()
-    assert not first[1::2].any()
+    assert np.array_equal(first.of(rows), find_masks(cache.pixels[rows], 2).found)
+    assert first.of(rows).any(axis=(1, 2, 3)).all()
+    assert np.array_equal(first.of(rows[[7, 3]]), first.of(rows)[[7, 3]])
+    assert (first.places[1::2] == -1).all()
     assert told[-1] == (100, 100)
     told.clear()
     again = cached_masks(cache, rows[::-1], 2, folder=tmp_path, step=lambda *done: told.append(done))
     assert not told, "nothing was found anew"
-    assert np.array_equal(first, again)
+    assert np.array_equal(first.of(rows), again.of(rows))
 
 
 def test_other_pictures_other_rows_and_another_count_have_cut_outs_of_their_own(tmp_path: Path) -> None:
@@ -42,7 +45,7 @@ def test_other_pictures_other_rows_and_another_count_have_cut_outs_of_their_own(
         (drawn(8, key="other"), np.arange(8), 1),
     ):
         found = cached_masks(cache, rows, count, folder=tmp_path, step=lambda *_: None)
-        assert np.array_equal(found[rows], find_masks(cache.pixels[rows], count))
+        assert np.array_equal(found.of(rows), find_masks(cache.pixels[rows], count).found)
     assert len(list(tmp_path.glob("*.masks"))) == 4
 
 
@@ -53,6 +56,12 @@ def test_finding_that_is_stopped_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(InterruptedError):
         cached_masks(drawn(8), np.arange(8), 1, folder=tmp_path, step=stop)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_told_and_leaves_nothing_behind(small_disk: Path) -> None:
+    with pytest.raises(StorageFull, match="VITRINE_WORK_DIR"), writing(small_disk):
+        cached_masks(drawn(2000), np.arange(2000), 1, folder=small_disk, step=lambda *_: None)
+    assert list(small_disk.iterdir()) == []
 
 
 def test_old_cut_outs_make_room_as_old_pixels_do(tmp_path: Path) -> None:

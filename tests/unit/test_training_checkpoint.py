@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -70,16 +68,27 @@ def test_an_optimiser_goes_on_as_if_it_had_not_been_stored(
     assert torch.equal(network.weight, copied.weight)
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of one mebibyte."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.mount(b"tmpfs", str(folder).encode(), b"tmpfs", 0, b"size=1m") != 0:
-        pytest.skip(f"a small disk cannot be mounted here: {os.strerror(ctypes.get_errno())}")
-    yield folder
-    libc.umount(str(folder).encode())
+def test_a_fused_optimiser_goes_on_the_same_with_weights_that_lie_otherwise_in_memory() -> None:
+    torch.manual_seed(0)
+    network = nn.Conv2d(8, 16, 3).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=0.1, fused=True)
+    pictures = torch.randn(4, 8, 9, 9).to(memory_format=torch.channels_last)
+
+    def step(one: nn.Module, its: torch.optim.Optimizer) -> None:
+        its.zero_grad()
+        one(pictures).square().mean().backward()
+        its.step()
+
+    step(network, optimizer)
+    copied = nn.Conv2d(8, 16, 3).to(memory_format=torch.channels_last)
+    copied.load_state_dict(network.state_dict())
+    other = torch.optim.AdamW(copied.parameters(), lr=0.1, fused=True)
+    tensors, rest = flat_optimizer(optimizer)
+    restore_optimizer(other, {name: tensor.clone().contiguous() for name, tensor in tensors.items()}, rest)
+    for _ in range(2):
+        step(network, optimizer)
+        step(copied, other)
+    assert torch.equal(network.weight, copied.weight)
 
 
 def test_a_full_disk_is_told_and_leaves_the_checkpoint_before(small_disk: Path) -> None:

@@ -42,8 +42,8 @@ class Batch:
 
 
 class BatchLoader:
-    """Batches of one cache of pixels. `pixels` has a row for each example, and so have their `masks`, which are found
-    here where the augmenter needs them and none are given.
+    """Batches of one cache of pixels. `pixels` has a row for each example. Their `masks` are found here where the
+    augmenter needs them and none are given.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class BatchLoader:
         if self._augmenter is None:
             return pictures
         planes = pictures.permute(0, 3, 1, 2)
-        masks = None if self._masks is None else torch.from_numpy(self._masks[rows])
+        masks = None if self._masks is None else torch.from_numpy(self._masks.of(rows))
         if self._device.type != "cpu":
             planes = planes if masks is None else torch.cat([planes, masks], dim=1)
             return planes.pin_memory() if torch.cuda.is_available() else planes

@@ -8,8 +8,9 @@ import hashlib
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -18,50 +19,63 @@ from trainer.training.cutouts import bare_mask, garment_mask
 from trainer.training.examples import Rows
 from trainer.training.pixels import PixelCache, Pixels
 
-Masks = npt.NDArray[np.uint8]
 _CHUNK: Final = 64
 _RULES_VERSION: Final = 1  # of finding them: another number, and those kept are not used
 
 
+@dataclass(frozen=True, slots=True)
+class Masks:
+    """`found` (M, count, H, W) uint8, and for each of N pictures its `places` (N,) among them, -1 where it has none."""
+
+    found: npt.NDArray[np.uint8]
+    places: Rows
+
+    def of(self, rows: Rows) -> npt.NDArray[np.uint8]:
+        """Those of the pictures at `rows`, which all have one."""
+        return self.found[self.places[rows]]
+
+
 def find_masks(pixels: Pixels, count: int) -> Masks:
-    """(N, H, W, 3) uint8 in, (N, count, H, W) uint8 out: the garment with whoever wears it and, for a `count` of 2,
-    without.
-    """
-    masks = np.empty((len(pixels), count, *pixels.shape[1:3]), dtype=np.uint8)
-    for picture, found in zip(pixels, masks, strict=True):
-        found[0] = garment = garment_mask(picture)
+    """Of all pictures (N, H, W, 3) uint8: the garment with whoever wears it and, for a `count` of 2, without."""
+    found = np.empty((len(pixels), count, *pixels.shape[1:3]), dtype=np.uint8)
+    for picture, masks in zip(pixels, found, strict=True):
+        masks[0] = garment = garment_mask(picture)
         if count > 1:
-            found[1] = bare_mask(picture, garment)
-    return masks
+            masks[1] = bare_mask(picture, garment)
+    return Masks(found, np.arange(len(pixels), dtype=np.int64))
 
 
 def cached_masks(cache: PixelCache, rows: Rows, count: int, *, folder: Path, step: Callable[[int, int], None]) -> Masks:
-    """(N, count, H, W) uint8, a row for each picture of `cache`, of which those at `rows` are found and others are 0.
+    """Of the pictures of `cache` at `rows`, as `find_masks` finds them, from their file below `folder` if there is one.
 
-    They come from their file below `folder` where there is one. `step` is told how many are done, of how many, and may
-    raise to stop; what was found until then is dropped.
+    `step` is told how many are done, of how many, and may raise to stop; what was found until then is dropped. Raises
+    OSError where the disk is full.
     """
-    wanted = hashlib.sha256(f"{_RULES_VERSION} {count}\n".encode() + np.sort(rows).tobytes()).hexdigest()[:12]
+    rows = np.unique(rows)
+    wanted = hashlib.sha256(f"{_RULES_VERSION} {count}\n".encode() + rows.tobytes()).hexdigest()[:12]
     data = folder / f"{cache.key}-{wanted}.masks"
-    shape = (len(cache.pixels), count, *cache.pixels.shape[1:3])
     if not data.exists():
-        aside = data.with_suffix(f".{os.getpid()}.tmp")
-        try:
-            _find(cache.pixels, np.sort(rows), np.memmap(aside, dtype=np.uint8, mode="w+", shape=shape), step)
-            aside.replace(data)
-        finally:
-            aside.unlink(missing_ok=True)
-    return np.memmap(data, dtype=np.uint8, mode="r", shape=shape)
+        _build(cache.pixels, rows, count, data, step)
+    shape = (len(rows), count, *cache.pixels.shape[1:3])
+    places = np.full(len(cache.pixels), -1, dtype=np.int64)
+    places[rows] = np.arange(len(rows))
+    return Masks(np.memmap(data, dtype=np.uint8, mode="r", shape=shape), places)
 
 
-def _find(pixels: Pixels, rows: Rows, masks: np.memmap[Any, Any], step: Callable[[int, int], None]) -> None:
-    def find(part: Rows) -> int:
-        masks[part] = find_masks(pixels[part], masks.shape[1])
-        return len(part)
+def _build(pixels: Pixels, rows: Rows, count: int, data: Path, step: Callable[[int, int], None]) -> None:
+    def find(part: Rows) -> npt.NDArray[np.uint8]:
+        return find_masks(pixels[part], count).found
 
-    done = 0
-    with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="cut-out") as pool:
-        for found in pool.map(find, np.split(rows, range(_CHUNK, len(rows), _CHUNK))):
-            done += found
-            step(done, len(rows))
-    masks.flush()
+    aside, done = data.with_suffix(f".{os.getpid()}.tmp"), 0
+    try:
+        # Written, not mapped: a full disk is an error of a write and the death of a process that wrote to a map.
+        with aside.open("wb") as file, ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="cut-out") as pool:
+            for found in pool.map(find, np.split(rows, range(_CHUNK, len(rows), _CHUNK))):
+                file.write(found.tobytes())
+                done += len(found)
+                step(done, len(rows))
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(data)
+    finally:
+        aside.unlink(missing_ok=True)
