@@ -83,7 +83,9 @@ def _framed(image: Image.Image, mask: _Mask) -> Image.Image:
     share = np.asarray(cv2.GaussianBlur(share, (0, 0), _SOFT_SIGMA_PX))
     # The softness lies within the garment: no rim of what is behind it comes along.
     share = np.clip(2 * share - 1, 0, 1)
-    inside = share >= 0.5 * share.max()
+    inside = share >= 0.5
+    if not inside.any():  # of a picture so small that nothing but the softness is left
+        return image
     rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
     alone = 255.0 - (255.0 - np.asarray(image, dtype=np.float32)) * share[..., None]
     garment = Image.fromarray(np.rint(alone).astype(np.uint8)).crop(

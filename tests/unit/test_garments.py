@@ -76,6 +76,14 @@ def test_any_picture_can_be_asked_for_its_garment(width: int, height: int, seed:
     assert found.mode == "RGB"
 
 
+@pytest.mark.parametrize("side", [8, 12, 16, 24])
+def test_the_garment_of_a_tiny_picture_is_never_lost(side: int) -> None:
+    picture = Image.new("RGB", (side, side), (40, 160, 60))
+    ImageDraw.Draw(picture).rectangle((side // 2 - 2, side // 2 - 2, side // 2 + 1, side // 2 + 1), fill=RED)
+    found = np.asarray(cut_out(picture)).astype(int)
+    assert np.all(abs(found - RED) < 60, axis=2).any(), "the garment is white"
+
+
 def test_views_of_a_garment_alone_are_those_of_its_cut_out() -> None:
     picture = dress()
     first, mirrored = views(flip=True, crops=0, garment_alone=True)
