@@ -5,7 +5,6 @@ evaluation, or one that goes on after a kill, begins with them.
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,6 +15,7 @@ from trainer.settings import Settings
 from trainer.training.checkpoint import writing
 from trainer.training.extracting import decoded_pictures, embed_pixels, extraction_batch
 from trainer.training.following import Follower
+from trainer.whole_files import whole_file
 from vitrine.catalogs import Catalog
 from vitrine.evaluation import Rows, Vectors
 from vitrine.products import Product
@@ -71,12 +71,8 @@ class FeatureStore:
     def _keep(self, file: Path, features: Vectors) -> None:
         with writing(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
-            aside = file.with_name(f".{os.getpid()}.tmp.npy")
-            try:
-                np.save(aside, features)
-                aside.replace(file)
-            finally:
-                aside.unlink(missing_ok=True)
+            with whole_file(file) as written:
+                np.save(written, features)
 
 
 def _key(manifest: Manifest, pixels: str) -> str:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from trainer.training.cutouts import bare_mask, garment_mask
 from trainer.training.examples import Rows
 from trainer.training.pixels import PixelCache, Pixels
+from trainer.whole_files import whole_file
 
 _CHUNK: Final = 64
 _RULES_VERSION: Final = 1  # of finding them: another number, and those kept are not used
@@ -66,16 +67,10 @@ def _build(pixels: Pixels, rows: Rows, count: int, data: Path, step: Callable[[i
     def find(part: Rows) -> npt.NDArray[np.uint8]:
         return find_masks(pixels[part], count).found
 
-    aside, done = data.with_suffix(f".{os.getpid()}.tmp"), 0
-    try:
-        # Written, not mapped: a full disk is an error of a write and the death of a process that wrote to a map.
-        with aside.open("wb") as file, ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="cut-out") as pool:
-            for found in pool.map(find, np.split(rows, range(_CHUNK, len(rows), _CHUNK))):
-                file.write(found.tobytes())
-                done += len(found)
-                step(done, len(rows))
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(data)
-    finally:
-        aside.unlink(missing_ok=True)
+    done = 0
+    # Written, not mapped: a full disk is an error of a write and the death of a process that wrote to a map.
+    with whole_file(data) as file, ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="cut-out") as pool:
+        for found in pool.map(find, np.split(rows, range(_CHUNK, len(rows), _CHUNK))):
+            file.write(found.tobytes())
+            done += len(found)
+            step(done, len(rows))

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -18,6 +17,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from trainer.whole_files import whole_file
 from vitrine.catalogs.roots import read_picture
 from vitrine.errors import CatalogRootRefused, ImageRejected, PictureNotFound
 from vitrine.images import decode_image
@@ -99,26 +99,19 @@ def _build(
 
     rows: list[int] = []
     unreadable: list[Unreadable] = []
-    aside = data.with_suffix(f".{os.getpid()}.tmp")
-    try:
-        with aside.open("wb") as file, ThreadPoolExecutor(thread_name_prefix="decode") as pool:
-            done = 0
-            for chunk in _chunks(products):
-                for offset, pixels in enumerate(pool.map(read, chunk)):
-                    if isinstance(pixels, Unreadable):
-                        unreadable.append(pixels)
-                    else:
-                        file.write(pixels.tobytes())
-                        rows.append(done + offset)
-                done += len(chunk)
-                step(done)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(data)
-        aside.write_text(json.dumps({"rows": rows, "unreadable": [asdict(one) for one in unreadable]}), "utf-8")
-        aside.replace(index)  # with it the pixels count
-    finally:
-        aside.unlink(missing_ok=True)
+    with whole_file(data) as file, ThreadPoolExecutor(thread_name_prefix="decode") as pool:
+        done = 0
+        for chunk in _chunks(products):
+            for offset, pixels in enumerate(pool.map(read, chunk)):
+                if isinstance(pixels, Unreadable):
+                    unreadable.append(pixels)
+                else:
+                    file.write(pixels.tobytes())
+                    rows.append(done + offset)
+            done += len(chunk)
+            step(done)
+    with whole_file(index) as file:  # with it the pixels count
+        file.write(json.dumps({"rows": rows, "unreadable": [asdict(one) for one in unreadable]}).encode())
 
 
 def _fitted(preprocessor: Preprocessor, view: View, data: bytes) -> Pixels:
