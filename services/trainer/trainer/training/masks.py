@@ -46,15 +46,15 @@ def find_masks(pixels: Pixels, count: int) -> Masks:
     return Masks(found, np.arange(len(pixels), dtype=np.int64))
 
 
-def cached_masks(cache: PixelCache, rows: Rows, count: int, *, folder: Path, step: Callable[[int, int], None]) -> Masks:
-    """Of the pictures of `cache` at `rows`, as `find_masks` finds them, from their file below `folder` if there is one.
+def cached_masks(cache: PixelCache, rows: Rows, count: int, *, step: Callable[[int, int], None]) -> Masks:
+    """Of the pictures of `cache` at `rows`, as `find_masks` finds them, from their file beside its own if there is one.
 
     `step` is told how many are done, of how many, and may raise to stop; what was found until then is dropped. Raises
     OSError where the disk is full.
     """
     rows = np.unique(rows)
     wanted = hashlib.sha256(f"{_RULES_VERSION} {count}\n".encode() + rows.tobytes()).hexdigest()[:12]
-    data = folder / f"{cache.key}-{wanted}.masks"
+    data = cache.folder / f"{cache.key}-{wanted}.masks"
     if not data.exists():
         _build(cache.pixels, rows, count, data, step)
     shape = (len(rows), count, *cache.pixels.shape[1:3])

@@ -42,11 +42,12 @@ class Unreadable:
 @dataclass(frozen=True, slots=True)
 class PixelCache:
     """`pixels` (N, H, W, 3) uint8, a row for each product that could be read, at `rows` (N,) of the products given.
-    `key` names these pixels: it is another where a picture, its fit or the choice of products is.
+    `key` names these pixels, which lie in `folder`: it is another where a picture, its fit or the choice of products
+    is.
     """
 
     key: str
-
+    folder: Path
     pixels: Pixels
     rows: npt.NDArray[np.int64]
     unreadable: tuple[Unreadable, ...]
@@ -76,9 +77,9 @@ def cached_pixels(
     rows = np.array(kept["rows"], dtype=np.int64)
     unreadable = tuple(Unreadable(**one) for one in kept["unreadable"])
     if not len(rows):
-        return PixelCache(name, np.empty((0, *shape), dtype=np.uint8), rows, unreadable)
+        return PixelCache(name, folder, np.empty((0, *shape), dtype=np.uint8), rows, unreadable)
     mapped = np.memmap(data, dtype=np.uint8, mode="r", shape=(len(rows), *shape))
-    return PixelCache(name, mapped, rows, unreadable)
+    return PixelCache(name, folder, mapped, rows, unreadable)
 
 
 def _build(

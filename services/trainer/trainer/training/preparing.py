@@ -98,15 +98,15 @@ class Preparation:
 
     def _masks(self, cache: PixelCache, train: Rows) -> Masks | None:
         """The cut-outs that the recipe's changes of background need."""
-        count, folder = masks_needed(self._recipe.augment), self._settings.work_dir / "pixels"
+        count = masks_needed(self._recipe.augment)
         if not count:
             return None
 
         def step(done: int, total: int) -> None:
             self._follower.progress(done, total, eta_s=None, phase="cutting out garments")
 
-        with writing(folder):
-            return cached_masks(cache, train, count, folder=folder, step=step)
+        with writing(cache.folder):
+            return cached_masks(cache, train, count, step=step)
 
     def _without_labels(self, rules: Preprocessing) -> PixelCache | None:
         if self._recipe.unlabelled is None:
