@@ -30,12 +30,10 @@ async def look_at(
     async def embed(data: bytes) -> Embedding:
         return await embedder.embed(data, release_id=release_id, deadline_s=deadline_s)
 
-    if tuple(views) == (AS_IT_IS,):
-        embedding = await embed(picture)
-        return Look(embedding.vector.tolist(), embedding.timings_ms.get("decode", 0.0), embedding.familiar)
     others = [view for view in views if view != AS_IT_IS]
-    seen = await asyncio.to_thread(seen_in, picture, others)
-    files = seen if len(others) == len(views) else [picture, *seen]
+    files = await asyncio.to_thread(seen_in, picture, others) if others else []
+    if AS_IT_IS in views:
+        files = [picture, *files]
     embeddings = await asyncio.gather(*map(embed, files))
     decode_ms = max(embedding.timings_ms.get("decode", 0.0) for embedding in embeddings)
     return Look(mean_of([embedding.vector for embedding in embeddings]), decode_ms, embeddings[0].familiar)

@@ -69,7 +69,9 @@ def _png(image: Image.Image) -> bytes:
 
 
 def mean_of(vectors: Sequence[Vector]) -> list[float]:
-    """The mean of vectors of length 1, of length 1; the first where the mean is nought."""
+    """The mean of vectors of length 1, of length 1; the first where the mean is nought, or where it is alone."""
+    if len(vectors) == 1:
+        return [float(value) for value in vectors[0]]
     mean = np.mean(np.stack(vectors), axis=0)
     length = float(np.linalg.norm(mean))
     result: list[float] = (mean / length if length > 0 else vectors[0]).tolist()
