@@ -1,5 +1,6 @@
 """The garment of a photograph, cut out and put on white as a catalogue shows it. A network that knows a catalogue finds
-more for it than for the bed, the floor and the wall around it.
+more for it than for the bed, the floor and the wall around it. Who changes how it is cut out raises
+`vitrine.views.VIEW_RULES_VERSION`.
 """
 
 from __future__ import annotations

@@ -8,6 +8,8 @@ from typing import Final
 
 from PIL import Image, ImageOps
 
+# Of cutting closer and cutting out: another number, and what was kept of such views is not used.
+VIEW_RULES_VERSION: Final = 1
 # What a cut keeps of each side.
 CUT_SHARE: Final = 0.85
 _REST: Final = 1 - CUT_SHARE

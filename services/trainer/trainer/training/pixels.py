@@ -23,7 +23,7 @@ from vitrine.errors import CatalogRootRefused, ImageRejected, PictureNotFound
 from vitrine.images import decode_image
 from vitrine.products import Product
 from vitrine.releases import Preprocessing
-from vitrine.views import AS_IT_IS, View
+from vitrine.views import AS_IT_IS, VIEW_RULES_VERSION, View
 from vitrine.vision.preprocess import Preprocessor
 
 Pixels = npt.NDArray[np.uint8]
@@ -129,7 +129,7 @@ def _chunks(products: Sequence[Product]) -> Iterator[list[Product]]:
 def _key(products: Sequence[Product], root: Path, rules: Preprocessing, view: View) -> str:
     digest = hashlib.sha256(f"{root}\n{rules.model_dump_json()}\n".encode())
     if view != AS_IT_IS:
-        digest.update(f"{view}\n".encode())
+        digest.update(f"{view} {VIEW_RULES_VERSION}\n".encode())
     for product in products:
         digest.update(f"{product.id}\t{product.picture}\t{_stamp(root / product.picture)}\n".encode())
     return digest.hexdigest()[:24]
