@@ -17,7 +17,7 @@ from embedder.call import Call, Item, Result
 from embedder.metrics import Metrics
 from embedder.pipeline import Pipeline
 from embedder.queue import BatchQueue
-from embedder.residency import Residency, Resident
+from embedder.residency import Resident
 from harness.releases import build_tiny_release, picture, store_of
 from harness.waiting import wait_until
 from vitrine.errors import (
@@ -27,9 +27,6 @@ from vitrine.errors import (
     EmbedderUnavailable,
     EmbeddingFailed,
     ImageRejected,
-    ReleaseCorrupt,
-    ReleaseError,
-    ReleaseNotFound,
 )
 from vitrine.vision.network import ReleaseNetwork, choose_device, load_release
 from vitrine.vision.preprocess import Pixels, Preprocessor
@@ -292,60 +289,3 @@ def test_a_closed_pipeline_finishes_what_it_accepted(
             await ask(pipeline, resident, picture(0))
 
     asyncio.run(scenario())
-
-
-def test_releases_make_room_for_each_other_but_not_while_in_use(tmp_path: Path) -> None:
-    first = build_tiny_release(tmp_path / "releases", weights="seed:1")
-    second = build_tiny_release(tmp_path / "releases", weights="seed:2")
-    store = store_of(tmp_path / "releases")
-    one_size = store.manifest(first).weights.size_bytes
-    residency = Residency(
-        store, CPU, max_bytes=int(1.5 * one_size), largest_batch=2, metrics=Metrics(CollectorRegistry())
-    )
-
-    async def scenario() -> None:
-        held = await residency.acquire(first)
-        with pytest.raises(EmbedderOverloaded):
-            await residency.acquire(second)
-        residency.release(held)
-        residency.release(await residency.acquire(second))
-        assert [resident.release_id for resident in residency.loaded()] == [second]
-        together = await asyncio.gather(*(residency.acquire(second) for _ in range(5)))
-        assert len(set(map(id, together))) == 1, "a release is loaded once, however many ask for it"
-        with pytest.raises(ReleaseNotFound):
-            await residency.acquire("test_efficientnet-0000000000")
-
-    asyncio.run(scenario())
-    residency.close()
-
-
-def test_a_release_whose_network_fails_is_told_as_such_and_is_no_reason_to_ask_again(tmp_path: Path) -> None:
-    """A transformer of one input size, in a release that gives it another."""
-    store = store_of(tmp_path / "releases")
-    whole = build_tiny_release(tmp_path / "releases", model="timm:levit_128s", input_px=224)
-    manifest, folder = store.manifest(whole), store.local_folder(whole)
-    other = manifest.preprocessing.model_copy(update={"input_px": 64})
-    broken = store.publish(
-        manifest.model_copy(update={"preprocessing": other}),
-        weights=folder / "weights.safetensors", projection=folder / "projection.safetensors",
-    )  # fmt: skip
-    residency = Residency(store, CPU, max_bytes=10**9, largest_batch=2, metrics=Metrics(CollectorRegistry()))
-
-    async def scenario() -> None:
-        with pytest.raises(ReleaseCorrupt, match="cannot be loaded") as refused:
-            await residency.acquire(broken)
-        assert not refused.value.retryable
-        residency.release(await residency.acquire(whole))
-
-    asyncio.run(scenario())
-    residency.close()
-
-
-def test_a_release_that_can_never_fit_is_told_with_the_setting(tmp_path: Path) -> None:
-    release_id = build_tiny_release(tmp_path / "releases")
-    residency = Residency(
-        store_of(tmp_path / "releases"), CPU, max_bytes=1000, largest_batch=2, metrics=Metrics(CollectorRegistry())
-    )
-    with pytest.raises(ReleaseError, match="VITRINE_RELEASES_MAX_BYTES"):
-        asyncio.run(residency.acquire(release_id))
-    residency.close()
