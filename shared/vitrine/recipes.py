@@ -162,6 +162,9 @@ class AugmentRecipe(_Part):
     undress: float = Field(
         default=0.0, ge=0, le=1, description="How often the skin of who wears the garment is replaced with it"
     )
+    alone: float = Field(
+        default=0.0, ge=0, le=1, description="How often it is the garment alone on white that fills the frame"
+    )
 
     @model_validator(mode="after")
     def _worn_on_a_background(self) -> Self:

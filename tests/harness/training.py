@@ -83,12 +83,7 @@ def training_run(
     **settings: Any,
 ) -> TrainingRun:
     """A run whose releases, checkpoints and pixels lie below `folder`."""
-    chosen = Settings(
-        releases_url=f"file:{folder / 'releases'}",
-        work_dir=folder / "work",
-        trainer_device="cpu",
-        trainer_precision="float32",
-        **settings,
-    )
+    settings = {"trainer_device": "cpu", "trainer_precision": "float32", **settings}
+    chosen = Settings(releases_url=f"file:{folder / 'releases'}", work_dir=folder / "work", **settings)
     store = store_of(folder / "releases")
     return TrainingRun(recipe, catalog, store, chosen, folder / "work" / "run", listener or Listener(), unlabelled)

@@ -10,9 +10,10 @@ from torchvision.transforms.v2 import functional
 
 from trainer.training.augment import Augmenter
 from trainer.training.cutouts import garment_mask
+from trainer.training.damaging import blurred, damaged
 from trainer.training.recolouring import draw_matrices, recoloured
 from trainer.training.sampling import generator
-from trainer.training.warping import Moves, draw_moves, moved
+from trainer.training.warping import Moves, draw_moves, garment_frames, moved
 from vitrine.recipes import AugmentRecipe
 
 HEIGHT, WIDTH = 48, 32
@@ -127,9 +128,8 @@ def test_brightness_contrast_and_saturation_are_torchvisions(field: str) -> None
 
 def test_hue_keeps_greys_and_luma_and_goes_around_the_circle() -> None:
     recipe = AugmentRecipe(hue=0.5)
-    means = np.full((200, 3), 128.0)
-    matrices, offsets = draw_matrices(recipe, means, generator(6))
-    assert np.allclose(offsets, 0)
+    matrices, of_mean = draw_matrices(recipe, 200, generator(6))
+    assert np.allclose(of_mean, 0)
     assert np.allclose(matrices @ np.ones(3), 1, atol=1e-3), "a grey stays"
     luma = np.array([0.299, 0.587, 0.114])
     assert np.allclose(luma @ matrices, luma, atol=1e-3)
@@ -170,3 +170,47 @@ def test_no_white_rim_gives_a_cut_out_away() -> None:
     assert seen[:, 24, 16].tolist() == [30, 40, 50]
     assert seen[:, 24, 2].tolist() == [0, 0, 0]
     assert all(abs(value - half) <= 3 for value, half in zip(seen[:, 24, 7].tolist(), (15, 20, 25), strict=True))
+
+
+def test_a_blurred_picture_is_torchvisions() -> None:
+    pictures, sigmas = colours(), np.array([0.4, 0.8, 1.2, 1.6])
+    for one, picture, sigma in zip(blurred(pictures, sigmas), pictures, sigmas, strict=True):
+        assert torch.allclose(one, functional.gaussian_blur(picture, [5, 5], [float(sigma)]), atol=1e-3)
+
+
+def test_a_rectangle_of_one_colour_hides_the_share_that_was_asked_for() -> None:
+    pictures = torch.full((300, 3, HEIGHT, WIDTH), 128.5)
+    damaged(pictures, AugmentRecipe(erase=0.5, erase_area=(0.1, 0.2)), generator(8))
+    hidden = (pictures != 128.5).all(dim=1)
+    shares = hidden.float().mean(dim=(1, 2))
+    some = shares > 0
+    assert 110 < int(some.sum()) < 190
+    # Sides are whole pixels, and none is longer than the picture's.
+    assert 0.05 < float(shares[some].min()) < float(shares[some].max()) < 0.23
+    for picture, box in zip(pictures[some], hidden[some], strict=True):
+        rows, columns = box.any(dim=1).nonzero(), box.any(dim=0).nonzero()
+        inside = picture[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].flatten(1)
+        assert (inside == inside[:, :1]).all()
+        assert inside.shape[1] == int(box.sum()), "it is a rectangle"
+
+
+def test_grain_leaves_the_mean_and_half_of_the_pictures() -> None:
+    pictures = torch.full((200, 3, 8, 8), 128.0)
+    damaged(pictures, AugmentRecipe(noise=0.1), generator(9))
+    spread = pictures.std(dim=(1, 2, 3))
+    assert 70 < int((spread > 0).sum()) < 130
+    assert float(spread.max()) < 1.3 * 0.1 * 255
+    assert abs(float(pictures.mean()) - 128) < 1
+
+
+def test_a_garment_alone_fills_a_frame_of_the_pictures_form() -> None:
+    masks = torch.zeros(3, HEIGHT, WIDTH)
+    masks[:2, 6:18, 4:10] = 1  # a quarter as high, a fifth as wide as the picture
+    frames = garment_frames(masks, torch.tensor([True, False, True]))
+    assert frames[0].tolist() == pytest.approx([2 * 7 / WIDTH - 1, 2 * 12 / HEIGHT - 1, 1.2 * 12 / HEIGHT])
+    assert frames[1:].tolist() == [[0, 0, 1], [0, 0, 1]], "what is not asked for, and what is empty"
+    seen = moved(masks[:, None], draw_moves(AugmentRecipe(), HEIGHT, WIDTH, 3, generator(1)), frames)[0, 0] > 0.5
+    rows, columns = seen.any(dim=1).nonzero().flatten(), seen.any(dim=0).nonzero().flatten()
+    assert len(rows) == pytest.approx(HEIGHT / 1.2, abs=2)
+    assert int(rows[0]) == pytest.approx(HEIGHT - 1 - int(rows[-1]), abs=1), "in the middle"
+    assert int(columns[0]) == pytest.approx(WIDTH - 1 - int(columns[-1]), abs=1)

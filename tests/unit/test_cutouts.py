@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from trainer.training.augment import Augmenter
-from trainer.training.cutouts import Backgrounds, bare_mask, garment_mask
+from trainer.training.backgrounds import Backgrounds
+from trainer.training.cutouts import bare_mask, garment_mask
 from trainer.training.loading import BatchLoader
+from trainer.training.masks import find_masks
 from trainer.training.sampling import generator
 from vitrine.recipes import AugmentRecipe
 
@@ -42,12 +44,12 @@ def test_a_share_of_the_backgrounds_are_corners_of_other_pictures() -> None:
     green[..., 1] = 201
     bank = Backgrounds(32, 24, seed=3, pictures=green, share=0.5)
     chance = generator(4)
-    pieces = [bank.draw(chance) for _ in range(200)]
-    assert all(piece.shape == (32, 24, 3) for piece in pieces)
-    taken = sum(bool((piece == (0, 201, 0)).all()) for piece in pieces)
+    pieces = bank.draw(200, chance)
+    assert pieces.shape == (200, 32, 24, 3)
+    taken = sum(bool((piece == torch.tensor([0, 201, 0])).all()) for piece in pieces)
     assert 70 < taken < 130
     drawn_only = Backgrounds(32, 24, seed=3, pictures=green[:0], share=1.0)
-    assert not (drawn_only.draw(generator(5)) == (0, 201, 0)).all()
+    assert not (drawn_only.draw(1, generator(5)) == torch.tensor([0, 201, 0])).all()
 
 
 def worn(garment: tuple[int, int, int]) -> np.ndarray:
@@ -98,7 +100,32 @@ def test_undressed_pictures_come_as_often_as_the_recipe_says() -> None:
     assert (batch.pixels[:, 44, 36] == torch.tensor([30, 60, 160], dtype=torch.uint8)).all(), "the garment is there"
 
 
+def test_a_garment_alone_stands_on_white_without_its_wearer() -> None:
+    picture = worn((30, 60, 160))
+    planes = torch.from_numpy(picture).permute(2, 0, 1)[None]
+    masks = torch.from_numpy(find_masks(picture[None], 2).found)
+    (seen,) = Augmenter(AugmentRecipe(alone=1.0), 96, 72, seed=0)(planes, masks, generator(1))
+    blue = (seen[2].int() - seen[0].int()) > 60
+    rows, columns = blue.any(dim=1).nonzero().flatten(), blue.any(dim=0).nonzero().flatten()
+    assert len(rows) > 72, "it fills the frame"
+    assert abs(int(rows[0] + rows[-1]) - 95) <= 4
+    assert abs(int(columns[0] + columns[-1]) - 71) <= 4
+    corners = seen[:, [0, 0, -1, -1], [0, -1, 0, -1]]
+    assert (corners == 255).all()
+    skin = (seen[0].int() - seen[2].int()) > 40
+    assert not skin.any()
+
+
+def test_a_garment_alone_has_no_other_background() -> None:
+    pixels = np.repeat(worn((30, 60, 160))[None], 64, axis=0)
+    rules = AugmentRecipe(background=1.0, alone=0.5)
+    loader = BatchLoader(pixels, Augmenter(rules, 96, 72, seed=0), torch.device("cpu"), seed=1)
+    (batch,) = loader.epoch([np.arange(64)], 0)
+    on_white = (batch.pixels[:, 0, 0] == 255).all(dim=1)
+    assert 18 < int(on_white.sum()) < 46
+
+
 def test_backgrounds_are_the_same_for_the_same_seed() -> None:
-    one, two = (Backgrounds(32, 24, seed=3).draw(generator(1)) for _ in range(2))
-    assert one.shape == (32, 24, 3)
-    assert np.array_equal(one, two)
+    one, two = (Backgrounds(32, 24, seed=3).draw(2, generator(1)) for _ in range(2))
+    assert one.shape == (2, 32, 24, 3)
+    assert torch.equal(one, two)

@@ -57,6 +57,8 @@ def assemble(
         strategy="auto" if settings.trainer_devices == 1 else "ddp",
         precision="bf16-mixed" if choice.dtype.itemsize == 2 else "32-true",
     )
+    if fabric.device.type == "cuda":
+        torch.backends.cudnn.benchmark = True  # every batch has the same form
     fabric.launch()  # several devices: waits until every rank is there
     augmenter = None
     if recipe.augment != AugmentRecipe():
@@ -66,6 +68,7 @@ def assemble(
             start.rules.height_px,
             start.rules.width_px,
             seed=recipe.seed,
+            device=fabric.device,
             backgrounds=others,
             background_share=0.0 if recipe.unlabelled is None else recipe.unlabelled.backgrounds,
         )
@@ -89,8 +92,8 @@ def _unlabelled(prepared: Prepared, recipe: Recipe, device: torch.device) -> Pse
     if recipe.unlabelled is None or prepared.unlabelled is None:
         return None
     rules = prepared.start.rules
-    changes = recipe.augment.model_copy(update={"background": 0.0, "undress": 0.0})
-    augmenter = Augmenter(changes, rules.height_px, rules.width_px, seed=recipe.seed)
+    changes = recipe.augment.model_copy(update={"background": 0.0, "undress": 0.0, "alone": 0.0})
+    augmenter = Augmenter(changes, rules.height_px, rules.width_px, seed=recipe.seed, device=device)
     loader = BatchLoader(prepared.unlabelled.pixels, augmenter, device, seed=recipe.seed)
     return PseudoLabels(loader, recipe.unlabelled, batch=recipe.optim.batch, seed=recipe.seed)
 

@@ -1,5 +1,5 @@
 """Batches ahead of the device: a thread gathers pixels and, on a CPU, augments them, while the network works on the
-last batch. On a GPU the pixels go over as they are and are augmented there.
+last batch. On a GPU they are changed there, and lie there from the start where it has room for them all.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from trainer.training.augment import Augmenter
 from trainer.training.examples import Rows
 from trainer.training.masks import Masks, find_masks
 from trainer.training.pixels import Pixels
+from trainer.training.resident import ResidentPixels, fits
 from trainer.training.sampling import generator
 
 _AHEAD: Final = 4
@@ -62,9 +63,15 @@ class BatchLoader:
         self._masks = masks
         if masks is None and augmenter is not None and augmenter.masks:
             self._masks = find_masks(pixels, augmenter.masks)
+        self._resident = ResidentPixels(pixels, self._masks, device) if fits(pixels, self._masks, device) else None
 
     def epoch(self, batches: Sequence[Rows], epoch: int, *, first: int = 0) -> Generator[Batch, None, None]:
         """The batches from `first` on, in order. Closing the iterator ends the threads."""
+        if self._resident is not None:
+            for number in range(first, len(batches)):
+                planes, masks = self._resident.of(batches[number])
+                yield Batch(number, batches[number], self._changed(planes, masks, epoch, number))
+            return
         on_cpu = self._device.type == "cpu"
         threads = 1 if on_cpu else min(8, os.cpu_count() or 1)
         with ThreadPoolExecutor(threads, "batches", initializer=_on_one_core) as pool:
@@ -91,24 +98,21 @@ class BatchLoader:
                     future.cancel()
 
     def _gather(self, rows: Rows, epoch: int, number: int) -> torch.Tensor:
-        """(N, H, W, 3) uint8, augmented on a CPU; with the masks as further channels for a GPU that needs them."""
-        pictures = torch.from_numpy(self.pixels[rows])
-        if self._augmenter is None:
-            return pictures
-        planes = pictures.permute(0, 3, 1, 2)
+        """(N, H, W, 3) uint8, changed, on a CPU; for a GPU (N, 3 or more, H, W), with the masks as further channels."""
+        planes = torch.from_numpy(self.pixels[rows]).permute(0, 3, 1, 2)
         masks = None if self._masks is None else torch.from_numpy(self._masks.of(rows))
         if self._device.type != "cpu":
             planes = planes if masks is None else torch.cat([planes, masks], dim=1)
             return planes.pin_memory() if torch.cuda.is_available() else planes
-        return self._augmented(planes, masks, epoch, number)
+        return self._changed(planes, masks, epoch, number)
 
     def _on_device(self, planes: torch.Tensor, epoch: int, number: int) -> torch.Tensor:
         planes = planes.to(self._device, non_blocking=True)
-        if self._augmenter is None:
-            return planes
         masks = planes[:, 3:] if planes.shape[1] > 3 else None
-        return self._augmented(planes[:, :3], masks, epoch, number)
+        return self._changed(planes[:, :3], masks, epoch, number)
 
-    def _augmented(self, planes: torch.Tensor, masks: torch.Tensor | None, epoch: int, number: int) -> torch.Tensor:
-        assert self._augmenter is not None
-        return self._augmenter(planes, masks, generator(self._seed, epoch, number)).permute(0, 2, 3, 1)
+    def _changed(self, planes: torch.Tensor, masks: torch.Tensor | None, epoch: int, number: int) -> torch.Tensor:
+        """(N, H, W, 3) uint8."""
+        if self._augmenter is not None:
+            planes = self._augmenter(planes, masks, generator(self._seed, epoch, number))
+        return planes.permute(0, 2, 3, 1)

@@ -15,6 +15,7 @@ import torch
 from lightning_fabric import Fabric
 
 from trainer.reports.history import EpochRecord
+from trainer.training.averaging import WeightAverage
 from trainer.training.checkpoint import (
     RunFolder,
     Tensors,
@@ -23,15 +24,17 @@ from trainer.training.checkpoint import (
     restore_optimizer,
     unprefixed,
 )
-from trainer.training.examples import UNKNOWN, Rows
+from trainer.training.examples import Rows
 from trainer.training.freezing import Freezing
 from trainer.training.judging import Judgement, judge
 from trainer.training.loading import Batch, BatchLoader
 from trainer.training.pseudolabels import PseudoLabels
 from trainer.training.sampling import epoch_batches
+from trainer.training.sending import sent
 from trainer.training.standing import Material, Reporter, Standing
-from trainer.training.steps import make_average, make_optimizer, make_schedule
+from trainer.training.steps import make_optimizer, make_schedule
 from trainer.training.subject import Loss, Subject
+from trainer.training.tallying import Tally
 from vitrine.errors import TrainingDiverged
 from vitrine.recipes import Recipe
 
@@ -72,7 +75,8 @@ class TrainingLoop:
         steps_per_epoch = math.ceil(len(self._batches(0)) / recipe.optim.accumulate)
         self._schedule = make_schedule(self._optimizer, recipe.optim, steps_per_epoch * recipe.optim.epochs)
         self._wrapped, self._wrapped_optimizer = fabric.setup(subject, self._optimizer)
-        self._average = None if recipe.optim.ema is None else make_average(subject, recipe.optim.ema)
+        self._average = None if recipe.optim.ema is None else WeightAverage(subject, recipe.optim.ema)
+        self._tally = Tally()
         self.standing = Standing()
 
     def restore(self) -> bool:
@@ -91,6 +95,8 @@ class TrainingLoop:
         restore_optimizer(self._optimizer, unprefixed("optimizer", tensors), state["optimizer"])
         self._schedule.load_state_dict(state["schedule"])
         torch.set_rng_state(tensors["rng"])
+        if "device_rng" in tensors:
+            torch.cuda.set_rng_state(tensors["device_rng"], self._fabric.device)
         if self._unlabelled is not None:
             self._unlabelled.restore(unprefixed("unlabelled", tensors), self._fabric.device)
         self.standing = Standing.from_json(state["standing"])
@@ -144,11 +150,13 @@ class TrainingLoop:
                 clock = now
                 self._reporter.step(standing.pictures)
                 if is_step and now - saved > self._checkpoint_every_s:
+                    self._take_tally()
                     self._save()
                     saved = time.monotonic()
         finally:
             loaded.close()
             more.close()
+        self._take_tally()
 
     def _more(self, batches: int) -> Generator[Batch | None, None, None]:
         """What comes with each batch without labels, if anything."""
@@ -159,9 +167,9 @@ class TrainingLoop:
 
     def _train_batch(self, batch: Batch, unlabelled: Batch | None, *, is_step: bool) -> None:
         recipe, material, device = self._recipe, self._material, self._fabric.device
-        pixels, number, labelled = batch.pixels, batch.number, len(batch.rows)
-        codes = torch.from_numpy(material.codes[batch.rows]).to(device)
-        teacher = None if material.teacher is None else torch.from_numpy(material.teacher[batch.rows]).to(device)
+        pixels, labelled = batch.pixels, len(batch.rows)
+        codes = sent(material.codes[batch.rows], device)
+        teacher = None if material.teacher is None else sent(material.teacher[batch.rows], device)
         if unlabelled is not None and self._unlabelled is not None:
             thought = self._unlabelled.codes(
                 self._judged(),
@@ -175,16 +183,20 @@ class TrainingLoop:
         with self._fabric.no_backward_sync(self._wrapped, enabled=not is_step):
             loss = self.forward_backward(pixels, codes, teacher)
         scores = None if loss.scores is None else loss.scores[:labelled]
-        self._note(loss.total.detach(), scores, codes[:labelled, 0], number)
+        self._tally.add(loss.total.detach(), scores, codes[:labelled, 0])
+        if device.type == "cpu" or batch.number % _GPU_CHECK_EVERY == 0:
+            self._take_tally()
         if not is_step:
             return
         if recipe.optim.clip_norm is not None:
-            self._fabric.clip_gradients(self._wrapped, self._wrapped_optimizer, max_norm=recipe.optim.clip_norm)
+            self._fabric.clip_gradients(
+                self._wrapped, self._wrapped_optimizer, max_norm=recipe.optim.clip_norm, error_if_nonfinite=False
+            )
         self._wrapped_optimizer.step()
         self._wrapped_optimizer.zero_grad()
         self._schedule.step()
         if self._average is not None:
-            self._average.update_parameters(self.subject)
+            self._average.update()
 
     def forward_backward(self, pixels: torch.Tensor, codes: torch.Tensor, teacher: torch.Tensor | None) -> Loss:
         """One pass and its gradients: (N, H, W, 3) uint8 and (N, columns) int64 in."""
@@ -192,23 +204,15 @@ class TrainingLoop:
         self._fabric.backward(loss.total / self._recipe.optim.accumulate)
         return loss
 
-    def _note(self, loss: torch.Tensor, scores: torch.Tensor | None, codes: torch.Tensor, number: int) -> None:
-        """Count the batch. On a GPU only one in so many, since each question makes it wait."""
-        if self._fabric.device.type != "cpu" and number % _GPU_CHECK_EVERY:
-            return
+    def _take_tally(self) -> None:
+        """Raises TrainingDiverged where the loss of a batch since the last time was no number."""
         standing = self.standing
-        value = float(loss)
-        if not math.isfinite(value):
+        loss = self._tally.take(standing)
+        if not math.isfinite(loss):
             raise TrainingDiverged(
-                f"the loss is {value} in epoch {standing.epoch + 1}, batch {number + 1}: lower optim.learning_rate, "
-                "set optim.clip_norm, or train in float32 (VITRINE_TRAINER_PRECISION)"
+                f"the loss is {loss} in epoch {standing.epoch + 1}: lower optim.learning_rate, set optim.clip_norm, "
+                "or train in float32 (VITRINE_TRAINER_PRECISION)"
             )
-        standing.loss_sum += value * len(codes)
-        standing.seen += len(codes)
-        if scores is not None:
-            known = codes != UNKNOWN
-            standing.right += int((scores.argmax(dim=1)[known] == codes[known]).sum())
-            standing.scored += int(known.sum())
 
     def _finish_epoch(self) -> None:
         recipe, standing = self._recipe, self.standing
@@ -242,11 +246,7 @@ class TrainingLoop:
 
     def _judged(self) -> Subject:
         """What is judged and kept: the average of the weights where one is kept, else the weights."""
-        if self._average is None:
-            return self.subject
-        averaged = self._average.module
-        assert isinstance(averaged, Subject)
-        return averaged
+        return self.subject if self._average is None else self._average.subject
 
     def _judge(self) -> Judgement:
         return judge(
@@ -271,6 +271,8 @@ class TrainingLoop:
             **prefixed("optimizer", moments),
             "rng": torch.get_rng_state(),
         }
+        if self._fabric.device.type == "cuda":
+            tensors["device_rng"] = torch.cuda.get_rng_state(self._fabric.device)
         if self._average is not None:
             tensors |= prefixed("average", self._average.state_dict())
         if self._unlabelled is not None:

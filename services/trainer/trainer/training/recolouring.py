@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from trainer.training.sending import sent
 from vitrine.recipes import AugmentRecipe
 
 Floats = npt.NDArray[np.float64]
@@ -26,18 +27,14 @@ def recolours_anything(recipe: AugmentRecipe) -> bool:
 def recoloured(pictures: torch.Tensor, recipe: AugmentRecipe, chance: np.random.Generator) -> torch.Tensor:
     """(N, 3, H, W) float32 of 0..255 in and out, a draw for each picture."""
     count, _, height, width = pictures.shape
-    means = pictures.mean(dim=(2, 3)).cpu().numpy().astype(np.float64)
-    matrices, offsets = draw_matrices(recipe, means, chance)
-    matrix, offset = (
-        torch.from_numpy(part.astype(np.float32)).to(pictures.device) for part in (matrices, offsets[..., None])
-    )
-    changed = torch.baddbmm(offset, matrix, pictures.reshape(count, 3, -1))
+    matrix, of_mean = (sent(part.astype(np.float32), pictures.device) for part in draw_matrices(recipe, count, chance))
+    flat = pictures.reshape(count, 3, -1)
+    changed = torch.baddbmm(of_mean @ flat.mean(dim=2, keepdim=True), matrix, flat)
     return changed.clamp_(0, 255).view(count, 3, height, width)
 
 
-def draw_matrices(recipe: AugmentRecipe, means: Floats, chance: np.random.Generator) -> tuple[Floats, Floats]:
-    """The matrices (N, 3, 3) and what is added (N, 3), for pictures of these mean colours (N, 3)."""
-    count = len(means)
+def draw_matrices(recipe: AugmentRecipe, count: int, chance: np.random.Generator) -> tuple[Floats, Floats]:
+    """Two matrices (N, 3, 3) for each picture: of its colours, and of its mean colour, which is added to each."""
     same = np.eye(3)
     to_grey = np.tile(_LUMA, (3, 1))
 
@@ -46,15 +43,14 @@ def draw_matrices(recipe: AugmentRecipe, means: Floats, chance: np.random.Genera
 
     matrices = same * factors(1.0, recipe.brightness)
     contrast = factors(1.0, recipe.contrast)
-    middles = np.einsum("i,nij,nj->n", _LUMA, matrices, means)
-    offsets = np.repeat((1 - contrast[:, 0]) * middles[:, None], 3, axis=1)
+    to_middle = (1 - contrast) * (to_grey @ matrices)
     saturation = factors(1.0, recipe.saturation)
     tint = chance.uniform(1 - recipe.tint, 1 + recipe.tint, (count, 1, 3))
     greyness = (chance.random(count) < recipe.grey)[:, None, None]
     after = saturation * same + (1 - saturation) * to_grey
     after = (same * tint) @ _turned(factors(0.0, recipe.hue)) @ after
     after = np.where(greyness, to_grey @ after, after)
-    return after @ (contrast * matrices), np.einsum("nij,nj->ni", after, offsets)
+    return after @ (contrast * matrices), after @ to_middle
 
 
 def _turned(turns: Floats) -> Floats:

@@ -68,7 +68,7 @@ class TrainingRun:
         trained_s = time.monotonic()
         self._follower.phase("choosing the projection")
         subject.load_state_dict(self._folder.load_best())
-        backbone = subject.backbone.float().cpu().eval()
+        backbone = subject.float().cpu().eval().backbone
         if recipe.model.half:
             round_weights(backbone)
         rules, pixels = prepared.start.rules, prepared.cache.pixels

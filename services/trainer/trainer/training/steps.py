@@ -1,4 +1,4 @@
-"""The optimiser, the learning rate over the steps, and the average of the weights."""
+"""The optimiser, and the learning rate over the steps."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Final
 import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from trainer.training.subject import Subject
 from vitrine.recipes import OptimRecipe
@@ -65,9 +64,3 @@ def rate_at(recipe: OptimRecipe, steps: int) -> Callable[[int], float]:
 
 def make_schedule(optimizer: torch.optim.Optimizer, recipe: OptimRecipe, steps: int) -> LambdaLR:
     return LambdaLR(optimizer, rate_at(recipe, steps))
-
-
-def make_average(subject: Subject, decay: float) -> AveragedModel:
-    """The exponential moving average of every weight and statistic (Polyak and Juditsky, 1992)."""
-    averaging = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
-    return AveragedModel(subject, multi_avg_fn=averaging, use_buffers=True)

@@ -15,10 +15,12 @@ import numpy.typing as npt
 import torch
 from torch.nn.functional import grid_sample
 
+from trainer.training.sending import sent
 from vitrine.recipes import AugmentRecipe
 
 Floats = npt.NDArray[np.float64]
 _BEYOND: Final = 4.0  # a place outside of every picture
+_FRAME_MARGIN: Final = 0.1  # of the garment, on each side
 _TILTED: Final = 0.5  # how often a picture is, where the recipe tilts at all
 _CORNERS: Final = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
 
@@ -51,12 +53,31 @@ def draw_moves(recipe: AugmentRecipe, height_px: int, width_px: int, count: int,
     return Moves(np.linalg.inv(half) @ back @ half @ tilts, centres, reaches)
 
 
-def moved(planes: torch.Tensor, moves: Moves) -> torch.Tensor:
-    """(N, C, H, W) float32 in and out, bilinear. What lies beyond a picture or its cut is 0."""
+def garment_frames(masks: torch.Tensor, framed: torch.Tensor) -> torch.Tensor:
+    """(N, 3) float32: the centre, across and down, and the reach of a frame around the garment of each of `masks`
+    (N, H, W), with the margin that a cut-out query has; the whole picture where it is not `framed` (N,) or empty.
+    """
+    garment = masks > 0.5
+    sides = []
+    for dim, length in ((1, masks.shape[2]), (2, masks.shape[1])):
+        covered = garment.any(dim=dim).to(torch.uint8)
+        first, last = covered.argmax(dim=1), length - covered.flip(1).argmax(dim=1)
+        sides.append(((first + last) / length - 1, (last - first) / length))
+    (across, width), (down, height) = sides
+    reach = torch.maximum(width, height) * (1 + 2 * _FRAME_MARGIN)
+    found = torch.stack([across, down, reach], dim=1)
+    whole = torch.zeros_like(found)
+    whole[:, 2] = 1
+    return torch.where((framed & garment.any(dim=2).any(dim=1))[:, None], found, whole)
+
+
+def moved(planes: torch.Tensor, moves: Moves, frames: torch.Tensor | None = None) -> torch.Tensor:
+    """(N, C, H, W) float32 in and out, bilinear, each seen in its frame of `frames` (N, 3) if any are given. What lies
+    beyond a picture or its cut is 0.
+    """
     height, width = planes.shape[2:]
     maps, centres, reaches = (
-        torch.from_numpy(part.astype(np.float32)).to(planes.device)
-        for part in (moves.maps, moves.centres, moves.reaches)
+        sent(part.astype(np.float32), planes.device) for part in (moves.maps, moves.centres, moves.reaches)
     )
     down = (torch.arange(height, device=planes.device) * 2 + 1) / height - 1
     across = (torch.arange(width, device=planes.device) * 2 + 1) / width - 1
@@ -64,6 +85,8 @@ def moved(planes: torch.Tensor, moves: Moves) -> torch.Tensor:
     cut = maps @ frame
     cut = cut[:, :2] / cut[:, 2:]
     places = torch.baddbmm(centres[..., None], torch.diag_embed(reaches), cut)
+    if frames is not None:
+        places = torch.addcmul(frames[:, :2, None], frames[:, 2:, None], places)
     places = torch.where((cut.abs() <= 1).all(dim=1, keepdim=True), places, _BEYOND)
     grid = places.view(-1, 2, height, width).permute(0, 2, 3, 1)
     return grid_sample(planes, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
