@@ -95,7 +95,7 @@ class TrainingLoop:
         restore_optimizer(self._optimizer, unprefixed("optimizer", tensors), state["optimizer"])
         self._schedule.load_state_dict(state["schedule"])
         torch.set_rng_state(tensors["rng"])
-        if "device_rng" in tensors:
+        if "device_rng" in tensors and self._fabric.device.type == "cuda":
             torch.cuda.set_rng_state(tensors["device_rng"], self._fabric.device)
         if self._unlabelled is not None:
             self._unlabelled.restore(unprefixed("unlabelled", tensors), self._fabric.device)
