@@ -31,7 +31,8 @@ from trainer.training.run import TrainingRun
 from trainer.training.start import make_start
 from vitrine.catalogs import Catalog, read_catalog
 from vitrine.catalogs.registry import reader_for
-from vitrine.recipes import Recipe, read_recipe
+from vitrine.recipe_files import read_recipe
+from vitrine.recipes import Recipe
 from vitrine.releases import ReleaseStore
 from vitrine.settings import load_settings
 from vitrine.vision.models import model_entry

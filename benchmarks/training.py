@@ -28,7 +28,8 @@ from trainer.training.loop import TrainingLoop
 from trainer.training.preparing import Preparation, Prepared
 from vitrine.catalogs import read_catalog
 from vitrine.catalogs.registry import reader_for
-from vitrine.recipes import Recipe, read_recipe
+from vitrine.recipe_files import read_recipe
+from vitrine.recipes import Recipe
 from vitrine.releases import ReleaseStore
 from vitrine.settings import load_settings
 from vitrine.vision.network import DeviceChoice, choose_device

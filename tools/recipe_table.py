@@ -45,6 +45,10 @@ documentation gives. This page is made from the recipe's classes by `make docs`.
 
 A table `[catalog]` (`dataset`, `reader`, `root`, `limit`) may name the catalogue; the command line goes before it.
 
+`after = "OTHER.toml"`, beside the file, names a recipe that is trained first, and whose release this one starts from;
+that one may go on after another. `vitrine train` trains them all, one after the other. Who has the release already
+names it (`--release ID`), and only the last is trained.
+
 """
 
 

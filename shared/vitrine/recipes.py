@@ -6,13 +6,12 @@ The catalogue is not part of it: the same recipe trains on any.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from vitrine.errors import ParameterInvalid
-from vitrine.parsing import parse_as, read_toml, without_catalog
+from vitrine.parsing import parse_as
 from vitrine.products import check_attribute_name, check_model_name
 
 OptionValue = str | int | float | bool
@@ -268,12 +267,3 @@ def changed(
 def parse_recipe(content: dict[str, Any]) -> Recipe:
     """A recipe out of parsed TOML or JSON. Raises ParameterInvalid, naming each field that is wrong."""
     return parse_as(Recipe, content, what="recipe")
-
-
-def read_recipe(path: Path) -> tuple[Recipe, dict[str, Any]]:
-    """A recipe file: the recipe, and its `catalog` table (dataset, reader, root, limit), empty where it has none.
-
-    Raises ParameterInvalid where the file is not there, is no TOML or no recipe.
-    """
-    content, catalog = without_catalog(read_toml(path, what="recipe"), path, what="recipe")
-    return parse_recipe(content), catalog

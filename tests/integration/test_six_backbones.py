@@ -12,7 +12,8 @@ from harness.releases import store_of
 from harness.training import drawn_catalog, training_run
 from trainer.training.start import make_start
 from vitrine.catalogs import Catalog
-from vitrine.recipes import Recipe, read_recipe
+from vitrine.recipe_files import read_recipe
+from vitrine.recipes import Recipe
 from vitrine.vision.models import model_entry
 
 RECIPE = Path(__file__).resolve().parents[2] / "recipes" / "classify-reference.toml"

@@ -125,6 +125,29 @@ def test_a_recipe_file_becomes_a_release_and_the_release_an_adapted_one(
     assert adapted.recipe["trained_by"] == manifest.recipe
 
 
+def test_a_recipe_that_goes_on_after_another_has_that_one_trained_first(
+    system: System, recipe: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    again = recipe.with_name("again.toml")
+    lines = [line for line in recipe.read_text().splitlines() if not line.startswith(("model =", "weights ="))]
+    text = "\n".join(lines).replace('name = "shop"', 'name = "shop-again"')
+    again.write_text(f'after = "{recipe.name}"\n{text}\n')
+    command = ["train", str(again), "--root", str(system.catalog(count=90)), "--url", system.url("search_api")]
+    assert main([*command, "--no-wait"]) == 2
+    assert "--no-wait" in capsys.readouterr().err
+    assert main([*command, "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    manifest = store_of(system.releases).manifest(record["result"]["release_id"])
+    assert manifest.model == "shop-again"
+    assert manifest.parent is not None
+    first = store_of(system.releases).manifest(manifest.parent)
+    assert first.model == "shop"
+    assert main([*command, "--release", manifest.parent, "--no-wait"]) == 0
+    job_id = capsys.readouterr().out.strip()
+    assert system.jobs.get(job_id).params["recipe"]["model"]["release"] == manifest.parent
+    system.succeeded(job_id)
+
+
 def test_what_the_command_line_says_goes_before_the_recipe(
     system: System, recipe: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from vitrine.errors import ReleaseCorrupt
-from vitrine.recipes import parse_recipe, read_recipe
+from vitrine.recipe_files import read_recipe
+from vitrine.recipes import parse_recipe
 from vitrine.releases import ReleaseStore
 from vitrine_local import bundled
 from vitrine_local.bundled import BUNDLED, MODEL, install_bundled_release

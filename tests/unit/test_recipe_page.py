@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tools.recipe_table import TABLES
-from vitrine.recipes import read_recipe
+from vitrine.recipe_files import read_recipe
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RECIPES = sorted((REPOSITORY / "recipes").glob("*.toml"))

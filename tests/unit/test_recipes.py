@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from vitrine.errors import ParameterInvalid
-from vitrine.recipes import Recipe, changed, parse_recipe, read_recipe
+from vitrine.recipe_files import read_chain, read_recipe
+from vitrine.recipes import Recipe, changed, parse_recipe
 
 LEAST: dict[str, Any] = {"kind": "classify", "name": "m", "model": {"model": "resnet50"}}
 
@@ -79,3 +80,50 @@ def test_another_start_or_teacher_is_checked_as_the_recipe_was() -> None:
         changed(started, weights="seed:3")
     with pytest.raises(ParameterInvalid, match="teacher"):
         changed(recipe, teacher="x-0123456789")
+
+
+def chain(folder: Path, *links: tuple[str, str | None]) -> Path:
+    """Recipe files of these names, each going on after another. The last one's path."""
+    for name, after in links:
+        start = f'after = "{after}"\n' if after else ""
+        model = "" if after else '[model]\nmodel = "resnet50"\n'
+        path = folder / f"{name}.toml"
+        path.write_text(f'{start}kind = "classify"\nname = "{name}"\n{model}')
+    return path
+
+
+def test_recipes_that_go_on_after_others_come_in_the_order_in_which_they_are_trained(tmp_path: Path) -> None:
+    path = chain(tmp_path, ("first", None), ("second", "first.toml"), ("third", "second.toml"))
+    files = read_chain(path)
+    assert [file.recipe.name for file in files] == ["first", "second", "third"]
+    assert [file.recipe.model.release for file in files] == [None, "first-0000000000", "second-0000000000"]
+    assert read_recipe(path) == files[-1]
+
+
+@pytest.mark.parametrize(
+    ("links", "told"),
+    [
+        ([("one", "two.toml"), ("two", "one.toml")], "goes on after"),
+        ([("one", "one.toml")], "goes on after"),
+        ([("one", "gone.toml")], r"gone\.toml"),
+    ],
+)
+def test_a_chain_of_recipes_that_has_no_beginning_is_told(
+    tmp_path: Path, links: list[tuple[str, str]], told: str
+) -> None:
+    with pytest.raises(ParameterInvalid, match=told):
+        read_chain(chain(tmp_path, *links))
+
+
+def test_a_recipe_that_goes_on_and_names_a_model_is_refused(tmp_path: Path) -> None:
+    path = chain(tmp_path, ("first", None), ("second", "first.toml"))
+    path.write_text(path.read_text() + '[model]\nmodel = "resnet50"\n')
+    with pytest.raises(ParameterInvalid, match="model or a release"):
+        read_chain(path)
+
+
+def test_after_that_is_no_name_is_refused(tmp_path: Path) -> None:
+    path = chain(tmp_path, ("first", None))
+    path.write_text("after = 3\n" + path.read_text())
+    with pytest.raises(ParameterInvalid, match="'after'"):
+        read_chain(path)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from vitrine.errors import ParameterInvalid
 from vitrine.jobs import JobRecord
-from vitrine.recipes import Recipe, changed, read_recipe
+from vitrine.recipe_files import RecipeFile, read_chain
+from vitrine.recipes import Recipe, changed
 from vitrine_local.cli.catalogs import catalog_of_file, named_catalog, other_catalog
 from vitrine_local.cli.job_report import report_fault_counts
 from vitrine_local.cli.job_run import run_job
@@ -40,7 +43,9 @@ def add_to(commands: Commands) -> None:
     train.add_argument("--root", type=Path, metavar="PATH", help="instead of the recipe's catalog.root")
     add_limit(train)
     train.add_argument("--weights", metavar="FILE|seed:N|pretrained", help="instead of the recipe's model.weights")
-    train.add_argument("--release", metavar="ID", help="instead of the recipe's model.release")
+    train.add_argument(
+        "--release", metavar="ID", help="start from it, instead of what the recipe names or goes on after"
+    )
     train.add_argument("--teacher", metavar="ID", help="instead of the recipe's teacher")
     for what in ("dataset", "root", "reader"):
         train.add_argument(
@@ -63,20 +68,51 @@ def add_to(commands: Commands) -> None:
 
 
 def run_train(arguments: argparse.Namespace, screen: Screen) -> int:
-    """Returns 0 when the release is stored (with --no-wait: when the job is queued).
+    """Train the recipe, and before it those that it goes on after, unless --release names what it starts from.
 
-    Raises ParameterInvalid for a recipe that is none, CommandFailed where the job does not succeed.
+    Returns 0 when the release is stored (with --no-wait: when the job is queued). Raises ParameterInvalid for a recipe
+    that is none, CommandFailed where a job does not succeed.
     """
-    recipe, catalog = read_recipe(arguments.recipe)
-    target = target_of(arguments)
+    chain, target = read_chain(arguments.recipe), target_of(arguments)
+    release = arguments.release
+    if release is not None:
+        chain = chain[-1:]
+    *before, last = chain
+    if before and arguments.no_wait:
+        names = ", ".join(file.recipe.name for file in before)
+        raise ParameterInvalid(f"{names} would have to be trained first: leave --no-wait out, or name a --release")
+    weights = arguments.weights
+    for file in before:
+        recipe = _changed(file.recipe, target, weights=weights, release=release)
+        release, weights = _release_of(file._replace(recipe=recipe), arguments, screen, target), None
+    recipe = _changed(last.recipe, target, weights=weights, release=release, teacher=arguments.teacher)
+    _run(last._replace(recipe=recipe), arguments, screen, target, _report)
+    return 0
+
+
+def _release_of(file: RecipeFile, arguments: argparse.Namespace, screen: Screen, target: Target) -> str:
+    """Train what the recipe that was asked for goes on from. With --json nothing is told of it."""
+    followed = argparse.Namespace(**{**vars(arguments), "json": False})
+    record = _run(file, followed, screen, target, _nothing if arguments.json else _report)
+    assert record is not None
+    assert record.result is not None
+    return str(record.result["release_id"])
+
+
+def _run(
+    file: RecipeFile,
+    arguments: argparse.Namespace,
+    screen: Screen,
+    target: Target,
+    report: Callable[[Screen, JobRecord], None],
+) -> JobRecord | None:
     body = {
-        **catalog_of_file(arguments, catalog, target, file="recipe"),
-        "recipe": _changed(recipe, arguments, target).as_json(),
+        **catalog_of_file(arguments, file.catalog, target, file="recipe"),
+        "recipe": file.recipe.as_json(),
         "unlabelled": other_catalog(arguments, "unlabelled", target),
     }
-    doing = f"training {recipe.name}"
-    run_job(arguments, screen, target, "/api/jobs/train", body, doing=doing, title="train", report=_report)
-    return 0
+    doing = f"training {file.recipe.name}"
+    return run_job(arguments, screen, target, "/api/jobs/train", body, doing=doing, title="train", report=report)
 
 
 def run_adapt(arguments: argparse.Namespace, screen: Screen) -> int:
@@ -94,13 +130,18 @@ def run_adapt(arguments: argparse.Namespace, screen: Screen) -> int:
     return 0
 
 
-def _changed(recipe: Recipe, arguments: argparse.Namespace, target: Target) -> Recipe:
-    """The recipe with what the command line says instead. Raises ParameterInvalid where the two do not go together."""
-    weights = None if arguments.weights is None else weights_path(target, arguments.weights)
-    recipe = changed(recipe, weights=weights, release=arguments.release, teacher=arguments.teacher)
-    if recipe.model.release is not None or weights is not None:
+def _changed(
+    recipe: Recipe, target: Target, *, weights: str | None, release: str | None, teacher: str | None = None
+) -> Recipe:
+    """The recipe with what is given instead. Raises ParameterInvalid where the two do not go together."""
+    path = None if weights is None else weights_path(target, weights)
+    recipe = changed(recipe, weights=path, release=release, teacher=teacher)
+    if recipe.model.release is not None or path is not None:
         return recipe
     return changed(recipe, weights=weights_path(target, recipe.model.weights))
+
+
+def _nothing(screen: Screen, record: JobRecord) -> None: ...
 
 
 def _report(screen: Screen, record: JobRecord) -> None:

@@ -17,7 +17,8 @@ from vitrine.catalogs import read_catalog
 from vitrine.catalogs.registry import reader_for
 from vitrine.errors import ParameterInvalid, VitrineError
 from vitrine.jobs import JobFault
-from vitrine.recipes import changed, read_recipe
+from vitrine.recipe_files import RecipeFile, read_chain
+from vitrine.recipes import changed
 from vitrine.releases import ReleaseStore
 from vitrine.settings import load_settings
 
@@ -64,7 +65,7 @@ def main() -> int:
     parser.add_argument("recipe", type=Path, help="the recipe, TOML")
     parser.add_argument("--root", type=Path, help="the catalogue's folder (default: the recipe's catalog.root)")
     parser.add_argument("--weights", help="instead of the recipe's model.weights")
-    parser.add_argument("--release", help="instead of the recipe's model.release")
+    parser.add_argument("--release", help="instead of the recipe's model.release, or of what it goes on after")
     parser.add_argument("--unlabelled", type=Path, help="a folder catalogue of pictures to learn from without labels")
     parser.add_argument("--run", help="a name for the run, under which it is taken up again (default: the model's)")
     arguments = parser.parse_args()
@@ -78,8 +79,21 @@ def main() -> int:
 
 
 def _train(arguments: argparse.Namespace) -> dict[str, object]:
-    recipe, catalog = read_recipe(arguments.recipe)
-    recipe = changed(recipe, weights=arguments.weights, release=arguments.release)
+    """Train the recipe, and before it those that it goes on from, unless a release to start from is named."""
+    chain, release = read_chain(arguments.recipe), arguments.release
+    if release is not None:
+        chain = chain[-1:]
+    result: dict[str, object] = {}
+    for number, file in enumerate(chain):
+        weights = arguments.weights if number == 0 else None
+        recipe = changed(file.recipe, weights=weights, release=release)
+        result = _train_one(file._replace(recipe=recipe), arguments)
+        release = str(result["release_id"])
+    return result
+
+
+def _train_one(file: RecipeFile, arguments: argparse.Namespace) -> dict[str, object]:
+    recipe, catalog = file
     root = arguments.root or (Path(catalog["root"]) if "root" in catalog else None)
     if root is None or "dataset" not in catalog:
         raise ParameterInvalid("name the catalogue: catalog.dataset in the recipe, and --root or catalog.root")

@@ -57,8 +57,6 @@ def assemble(
         strategy="auto" if settings.trainer_devices == 1 else "ddp",
         precision="bf16-mixed" if choice.dtype.itemsize == 2 else "32-true",
     )
-    if fabric.device.type == "cuda":
-        torch.backends.cudnn.benchmark = True  # every batch has the same form
     fabric.launch()  # several devices: waits until every rank is there
     augmenter = None
     if recipe.augment != AugmentRecipe():

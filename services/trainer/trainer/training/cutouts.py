@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Final
 
+import cv2
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 Mask = npt.NDArray[np.uint8]
 _WHITE_FROM: Final = 240
@@ -17,6 +17,8 @@ _WHITE_SPREAD: Final = 10  # between the channels: what has a colour is no backg
 _SEAM_PX: Final = 2  # how far into the garment white may be mixed, by sampling and by JPEG
 # Of what is not background: less than this is a seam or a label, more a garment of skin's colour.
 _SKIN_SHARE: Final = (0.03, 0.5)
+_CROSS: Final = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+_SQUARE: Final = np.ones((2 * _SEAM_PX + 1, 2 * _SEAM_PX + 1), dtype=np.uint8)
 _LEAST_PIECE: Final = 0.25  # of the largest: what is smaller hung on the skin, such as hair and shoes
 
 
@@ -27,18 +29,19 @@ def garment_mask(pixels: npt.NDArray[np.uint8]) -> Mask:
     this share is left out, no white rim gives the cut-out away. White inside the garment stays garment; a white garment
     that melts into the border loses its edge.
     """
-    darkest, lightest = pixels.min(axis=2), pixels.max(axis=2)
+    red, green, blue = cv2.split(pixels)
+    darkest, lightest = cv2.min(cv2.min(red, green), blue), cv2.max(cv2.max(red, green), blue)
     white = (darkest >= _WHITE_FROM) & (lightest - darkest <= _WHITE_SPREAD)
-    regions, count = ndimage.label(white)
+    count, regions = cv2.connectedComponents(white.astype(np.uint8), connectivity=4)
     edge = np.concatenate([regions[0], regions[-1], regions[:, 0], regions[:, -1]])
-    reaching = np.zeros(count + 1, dtype=bool)
-    reaching[np.unique(edge)] = True
+    reaching = np.zeros(count, dtype=bool)
+    reaching[edge] = True
     reaching[0] = False
     outside = reaching[regions]
     colour = 255 - darkest
-    fullest = ndimage.maximum_filter(colour, size=2 * _SEAM_PX + 1)
+    fullest = cv2.dilate(colour, _SQUARE)
     share = np.rint(255.0 * colour / np.maximum(fullest, 1)).astype(np.uint8)
-    seam = ndimage.binary_dilation(outside, iterations=_SEAM_PX)
+    seam = cv2.dilate(outside.astype(np.uint8), _CROSS, iterations=_SEAM_PX).astype(bool)
     garment: Mask = np.where(outside, np.uint8(0), np.where(seam, share, np.uint8(255)))
     return garment
 
@@ -51,24 +54,26 @@ def bare_mask(pixels: npt.NDArray[np.uint8], garment: Mask) -> Mask:
     Transactions on Circuits and Systems for Video Technology, 1999.
     """
     inside = garment > 127
-    skin = ndimage.binary_opening(_skin_coloured(pixels) & inside)
-    share = skin.sum() / max(1, inside.sum())
+    coloured = (_skin_coloured(pixels) & inside).astype(np.uint8)
+    # What lies beyond the picture counts as no skin.
+    skin = cv2.morphologyEx(coloured, cv2.MORPH_OPEN, _CROSS, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    share = int(skin.sum()) / max(1, int(inside.sum()))
     if not _SKIN_SHARE[0] <= share <= _SKIN_SHARE[1]:
         return garment
-    left = inside & ~ndimage.binary_dilation(skin)
-    pieces, count = ndimage.label(left)
-    if not count:
+    left = inside & (cv2.dilate(skin, _CROSS) == 0)
+    count, pieces, measures, _ = cv2.connectedComponentsWithStats(left.astype(np.uint8), connectivity=4)
+    if count < 2:
         return garment
-    sizes = np.bincount(pieces.reshape(-1))
+    sizes = measures[:, cv2.CC_STAT_AREA].copy()
     sizes[0] = 0
     kept = (sizes >= _LEAST_PIECE * sizes.max())[pieces] & left
-    bare: Mask = ndimage.uniform_filter(np.where(kept, 255, 0).astype(np.uint8), size=3)
+    bare: Mask = np.asarray(cv2.blur(np.where(kept, np.uint8(255), np.uint8(0)), (3, 3), borderType=cv2.BORDER_REFLECT))
     return np.minimum(bare, garment)
 
 
 def _skin_coloured(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
     """(H, W): where the two colour differences of BT.601, Cb and Cr, lie within those of skin."""
-    red, green, blue = (pixels[..., channel].astype(np.float32) for channel in range(3))
+    red, green, blue = cv2.split(pixels.astype(np.float32))
     blueness = 128 - 0.168736 * red - 0.331264 * green + 0.5 * blue
     redness = 128 + 0.5 * red - 0.418688 * green - 0.081312 * blue
     warm = (red > 60) & (red > green) & (green > 0.9 * blue)

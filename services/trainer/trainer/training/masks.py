@@ -21,7 +21,7 @@ from trainer.training.pixels import PixelCache, Pixels
 from trainer.whole_files import whole_file
 
 _CHUNK: Final = 64
-_RULES_VERSION: Final = 1  # of finding them: another number, and those kept are not used
+_RULES_VERSION: Final = 2  # of finding them: another number, and those kept are not used
 
 
 @dataclass(frozen=True, slots=True)
