@@ -43,7 +43,14 @@ def test_recipes_that_go_on_after_others_are_trained_one_after_the_other(tmp_pat
     }
 
     def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-        every = [sys.executable, "-m", "trainer.command", str(tmp_path / "second.toml"), "--root", tmp_path / "shop"]
+        every = [
+            sys.executable,
+            "-m",
+            "trainer.command",
+            str(tmp_path / "second.toml"),
+            "--root",
+            str(tmp_path / "shop"),
+        ]
         return subprocess.run([*every, *arguments], env={**os.environ, **folders}, capture_output=True, text=True)
 
     done = command()
