@@ -10,7 +10,7 @@ from torchvision.transforms.v2 import functional
 
 from trainer.training.augment import Augmenter
 from trainer.training.cutouts import garment_mask
-from trainer.training.damaging import blurred, damaged
+from trainer.training.damaging import blurred, damaged, draw_damage
 from trainer.training.recolouring import draw_matrices, recoloured
 from trainer.training.sampling import generator
 from trainer.training.warping import Moves, draw_moves, garment_frames, moved
@@ -115,7 +115,7 @@ def colours() -> torch.Tensor:
 def test_brightness_contrast_and_saturation_are_torchvisions(field: str) -> None:
     pictures = colours()
     recipe = AugmentRecipe.model_validate({field: 0.3})
-    seen = recoloured(pictures, recipe, generator(5))
+    seen = recoloured(pictures, *draw_matrices(recipe, 4, generator(5)))
     # The same draw once more, which ends with the factor of what was asked for.
     order = ["brightness", "contrast", "saturation"]
     chance = generator(5)
@@ -140,14 +140,14 @@ def test_hue_keeps_greys_and_luma_and_goes_around_the_circle() -> None:
 
 def test_a_picture_that_loses_its_colour_is_its_luma() -> None:
     pictures = colours()
-    seen = recoloured(pictures, AugmentRecipe(grey=1.0), generator(1))
+    seen = recoloured(pictures, *draw_matrices(AugmentRecipe(grey=1.0), 4, generator(1)))
     expected = functional.rgb_to_grayscale(pictures, num_output_channels=3)
     assert torch.allclose(seen, expected, atol=0.1)
 
 
 def test_tint_scales_each_channel_alone() -> None:
     pictures = colours()
-    shares = recoloured(pictures, AugmentRecipe(tint=0.2), generator(1)) / pictures
+    shares = recoloured(pictures, *draw_matrices(AugmentRecipe(tint=0.2), 4, generator(1))) / pictures
     assert torch.allclose(shares, shares.mean(dim=(2, 3), keepdim=True).expand_as(shares), atol=1e-4)
     assert float(shares.std(dim=1).min()) > 0.005
 
@@ -180,7 +180,8 @@ def test_a_blurred_picture_is_torchvisions() -> None:
 
 def test_a_rectangle_of_one_colour_hides_the_share_that_was_asked_for() -> None:
     pictures = torch.full((300, 3, HEIGHT, WIDTH), 128.5)
-    damaged(pictures, AugmentRecipe(erase=0.5, erase_area=(0.1, 0.2)), generator(8))
+    recipe = AugmentRecipe(erase=0.5, erase_area=(0.1, 0.2))
+    damaged(pictures, draw_damage(recipe, HEIGHT, WIDTH, 300, generator(8)))
     hidden = (pictures != 128.5).all(dim=1)
     shares = hidden.float().mean(dim=(1, 2))
     some = shares > 0
@@ -196,7 +197,7 @@ def test_a_rectangle_of_one_colour_hides_the_share_that_was_asked_for() -> None:
 
 def test_grain_leaves_the_mean_and_half_of_the_pictures() -> None:
     pictures = torch.full((200, 3, 8, 8), 128.0)
-    damaged(pictures, AugmentRecipe(noise=0.1), generator(9))
+    damaged(pictures, draw_damage(AugmentRecipe(noise=0.1), 8, 8, 200, generator(9)))
     spread = pictures.std(dim=(1, 2, 3))
     assert 70 < int((spread > 0).sum()) < 130
     assert float(spread.max()) < 1.3 * 0.1 * 255

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -16,6 +18,20 @@ _CPU: Final = torch.device("cpu")
 _BANK_SIZE: Final = 192
 _CORNER: Final = (0.3, 0.8)  # of a picture's sides
 _MARGIN: Final = 1.5  # a background is larger than the picture, so that a piece of it can be drawn
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What was drawn: a part of a texture of the bank from `top` and `left` on, or a whole `picture`; mirrored or not,
+    and turned over or not.
+    """
+
+    mirrored: bool
+    turned: bool
+    texture: int = 0
+    top: int = 0
+    left: int = 0
+    picture: Plane | None = None
 
 
 class Backgrounds:
@@ -39,24 +55,41 @@ class Backgrounds:
         self._share = share if pictures is not None and len(pictures) else 0.0
         chance = np.random.default_rng([seed, 77])
         side = (round(height_px * _MARGIN), round(width_px * _MARGIN))
-        self._bank = [torch.from_numpy(_texture(*side, chance)).to(device) for _ in range(_BANK_SIZE)]
+        self._bank = [_texture(*side, chance) for _ in range(_BANK_SIZE)]
+        self._there = [torch.from_numpy(one).to(device) for one in self._bank]
 
-    def draw(self, count: int, chance: np.random.Generator) -> torch.Tensor:
-        """Pieces of them, (count, H, W, 3) uint8 on the device, mirrored and turned over by chance."""
-        pieces = torch.stack([self._piece(chance) for _ in range(count)])
-        for side in (1, 2):
-            turned = sent(np.flatnonzero(chance.random(count) < 0.5), self._device)
-            pieces[turned] = pieces[turned].flip(side)
-        return pieces
-
-    def _piece(self, chance: np.random.Generator) -> torch.Tensor:
+    def draw(self, chance: np.random.Generator) -> Piece:
+        mirrored, turned = (chance.random(2) < 0.5).tolist()
         if self._share and chance.random() < self._share:
-            return sent(self._corner(chance), self._device)
-        texture = self._bank[int(chance.integers(len(self._bank)))]
+            return Piece(mirrored, turned, picture=self._corner(chance))
+        texture = int(chance.integers(len(self._bank)))
+        top, left = (
+            int(chance.integers(whole - part + 1))
+            for whole, part in zip(self._bank[texture].shape[:2], self._size, strict=True)
+        )
+        return Piece(mirrored, turned, texture, top, left)
+
+    def on_host(self, piece: Piece) -> Plane:
+        """(H, W, 3) uint8."""
+        plane = self._bank[piece.texture][self._part(piece)] if piece.picture is None else piece.picture
+        return np.ascontiguousarray(plane[:: -1 if piece.turned else 1, :: -1 if piece.mirrored else 1])
+
+    def on_device(self, pieces: Sequence[Piece]) -> torch.Tensor:
+        """(K, H, W, 3) uint8 on the device."""
+        planes = torch.stack(
+            [
+                self._there[one.texture][self._part(one)] if one.picture is None else sent(one.picture, self._device)
+                for one in pieces
+            ]
+        )
+        for side, which in ((1, [one.turned for one in pieces]), (2, [one.mirrored for one in pieces])):
+            rows = sent(np.flatnonzero(which), self._device)
+            planes[rows] = planes[rows].flip(side)
+        return planes
+
+    def _part(self, piece: Piece) -> tuple[slice, slice]:
         height, width = self._size
-        top = int(chance.integers(texture.shape[0] - height + 1))
-        left = int(chance.integers(texture.shape[1] - width + 1))
-        return texture[top : top + height, left : left + width]
+        return slice(piece.top, piece.top + height), slice(piece.left, piece.left + width)
 
     def _corner(self, chance: np.random.Generator) -> Plane:
         """Of a picture, since what it shows stands in its middle, enlarged to the whole size."""

@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
+import cv2
 import torch
 from threadpoolctl import threadpool_limits
 
@@ -31,6 +32,7 @@ def _on_one_core() -> None:
     """
     torch.get_num_threads()  # what torch sets in a new thread it sets now, and not over what follows
     threadpool_limits(1, user_api="openmp")
+    cv2.setNumThreads(1)  # of the whole process, in which each thread has a picture of its own
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,10 +24,10 @@ def recolours_anything(recipe: AugmentRecipe) -> bool:
     return bool(recipe.brightness or recipe.contrast or recipe.saturation or recipe.hue or recipe.tint or recipe.grey)
 
 
-def recoloured(pictures: torch.Tensor, recipe: AugmentRecipe, chance: np.random.Generator) -> torch.Tensor:
-    """(N, 3, H, W) float32 of 0..255 in and out, a draw for each picture."""
+def recoloured(pictures: torch.Tensor, matrices: Floats, of_means: Floats) -> torch.Tensor:
+    """(N, 3, H, W) float32 of 0..255 in and out, each by its two matrices of (N, 3, 3)."""
     count, _, height, width = pictures.shape
-    matrix, of_mean = (sent(part.astype(np.float32), pictures.device) for part in draw_matrices(recipe, count, chance))
+    matrix, of_mean = (sent(part.astype(np.float32), pictures.device) for part in (matrices, of_means))
     flat = pictures.reshape(count, 3, -1)
     changed = torch.baddbmm(of_mean @ flat.mean(dim=2, keepdim=True), matrix, flat)
     return changed.clamp_(0, 255).view(count, 3, height, width)

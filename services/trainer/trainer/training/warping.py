@@ -20,7 +20,7 @@ from vitrine.recipes import AugmentRecipe
 
 Floats = npt.NDArray[np.float64]
 _BEYOND: Final = 4.0  # a place outside of every picture
-_FRAME_MARGIN: Final = 0.1  # of the garment, on each side
+FRAME_MARGIN: Final = 0.1  # of the garment, on each side
 _TILTED: Final = 0.5  # how often a picture is, where the recipe tilts at all
 _CORNERS: Final = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
 
@@ -64,7 +64,7 @@ def garment_frames(masks: torch.Tensor, framed: torch.Tensor) -> torch.Tensor:
         first, last = covered.argmax(dim=1), length - covered.flip(1).argmax(dim=1)
         sides.append(((first + last) / length - 1, (last - first) / length))
     (across, width), (down, height) = sides
-    reach = torch.maximum(width, height) * (1 + 2 * _FRAME_MARGIN)
+    reach = torch.maximum(width, height) * (1 + 2 * FRAME_MARGIN)
     found = torch.stack([across, down, reach], dim=1)
     whole = torch.zeros_like(found)
     whole[:, 2] = 1

@@ -1,0 +1,146 @@
+"""Changes of one picture after the other, by OpenCV on one core, in whole numbers: on a CPU, which has the network to
+work on, several times as fast as torch's kernels for whole batches.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from trainer.training.backgrounds import Backgrounds
+from trainer.training.changes import Changes, Matrices
+from trainer.training.damaging import BLUR_REACH_PX, Damage
+from trainer.training.pixels import Pixels
+from trainer.training.warping import FRAME_MARGIN, Moves
+
+_WHITE: Final = 255
+_KERNEL_PX: Final = (2 * BLUR_REACH_PX + 1, 2 * BLUR_REACH_PX + 1)
+_FRAME_CORNERS: Final = np.array([[-1, -1, 1], [1, -1, 1], [1, 1, 1], [-1, 1, 1]], dtype=np.float64).T
+_SUBPIXEL_BITS: Final = 4
+_NEARLY: Final = 1e-6
+_INVERSE: Final = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+
+
+def changed_on_host(
+    pictures: Pixels, masks: Pixels | None, changes: Changes, backgrounds: Backgrounds | None
+) -> Pixels:
+    """(N, H, W, 3) uint8 in and out; `masks` (N, 1 or 2, H, W) uint8 where garments are cut out."""
+    views = None if changes.moves is None else _views(changes.moves, *pictures.shape[1:3])
+    changed = np.empty_like(pictures)
+    for row, picture in enumerate(pictures):
+        view = None if views is None else views[row]
+        changed[row] = _changed(picture, None if masks is None else masks[row], changes, row, view, backgrounds)
+    _damage(changed, changes.damage)
+    return changed
+
+
+def _changed(
+    picture: Pixels,
+    masks: Pixels | None,
+    changes: Changes,
+    row: int,
+    view: _View | None,
+    backgrounds: Backgrounds | None,
+) -> Pixels:
+    # What a picture lacks of white and what a mask has: 0 beyond the frame is white there, and no garment.
+    planes = [np.asarray(cv2.bitwise_not(picture), dtype=np.uint8)]
+    frame = None
+    behind = changes.behind[row]
+    if masks is not None and changes.bare[row]:
+        share = masks[1].astype(np.float32) / np.maximum(masks[0], 1)
+        planes = [np.asarray(cv2.multiply(planes[0], cv2.merge([share] * 3), dtype=cv2.CV_8U), dtype=np.uint8)]
+        if changes.alone[row]:
+            frame = _frame(masks[1])
+    if masks is not None and behind is not None:
+        planes.append(masks[int(changes.bare[row])])  # what is put behind it comes where the mask will be
+    if view is not None:
+        planes = _moved(planes, view, frame)
+    lacking = planes[0]
+    if len(planes) > 1 and behind is not None and backgrounds is not None:
+        # Of a pixel that is half garment, half white, the garment's half is all that it lacks of white.
+        left = cv2.merge([cv2.bitwise_not(planes[1])] * 3)
+        filling = cv2.multiply(cv2.bitwise_not(backgrounds.on_host(behind)), left, scale=1 / _WHITE)
+        lacking = np.asarray(cv2.add(lacking, filling), dtype=np.uint8)
+    seen = np.asarray(cv2.bitwise_not(lacking), dtype=np.uint8)
+    return seen if changes.colours is None else _recoloured(seen, changes.colours, row)
+
+
+def _frame(mask: Pixels) -> Matrices | None:
+    """(3, 3): leads from a frame around the garment to the picture, as `garment_frames` finds it; None without any."""
+    garment = mask > _WHITE // 2
+    rows, columns = np.flatnonzero(garment.any(axis=1)), np.flatnonzero(garment.any(axis=0))
+    if not len(rows):
+        return None
+    height, width = garment.shape
+    reach = max((rows[-1] + 1 - rows[0]) / height, (columns[-1] + 1 - columns[0]) / width) * (1 + 2 * FRAME_MARGIN)
+    across = (columns[0] + columns[-1] + 1) / width - 1
+    down = (rows[0] + rows[-1] + 1) / height - 1
+    return np.array([[reach, 0, across], [0, reach, down], [0, 0, 1]])
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """`map` (3, 3) leads from the new frame to the picture, both in shares; `cut`, if the new frame reaches beyond it,
+    has the corners of what is seen (4, 2) in parts of a pixel of the new frame.
+    """
+
+    map: Matrices
+    cut: npt.NDArray[np.int32] | None
+
+
+def _views(moves: Moves, height: int, width: int) -> list[_View]:
+    cuts = np.tile(np.eye(3), (len(moves.maps), 1, 1))
+    cuts[:, [0, 1], [0, 1]], cuts[:, :2, 2] = moves.reaches, moves.centres
+    corners = moves.maps @ _FRAME_CORNERS
+    beyond = np.any(np.abs(corners[:, :2]) > corners[:, 2:] + _NEARLY, axis=(1, 2)).tolist()
+    edges = np.linalg.inv(_to_shares(height, width)) @ np.linalg.inv(moves.maps) @ _FRAME_CORNERS
+    outlines = np.rint((edges[:, :2] / edges[:, 2:]).transpose(0, 2, 1) * 2**_SUBPIXEL_BITS).astype(np.int32)
+    return [
+        _View(map_, outline if reaches else None)
+        for map_, outline, reaches in zip(cuts @ moves.maps, outlines, beyond, strict=True)
+    ]
+
+
+def _to_shares(height: int, width: int) -> Matrices:
+    """(3, 3): from the places of pixels to shares of half a frame's sides from its middle."""
+    return np.array([[2 / width, 0, 1 / width - 1], [0, 2 / height, 1 / height - 1], [0, 0, 1]])
+
+
+def _moved(planes: list[Pixels], view: _View, frame: Matrices | None) -> list[Pixels]:
+    """The picture, and its mask where there is one, seen through the new frame."""
+    height, width = planes[0].shape[:2]
+    to_shares = _to_shares(height, width)
+    map_ = np.linalg.solve(to_shares, (view.map if frame is None else frame @ view.map) @ to_shares)
+    inside = None
+    if view.cut is not None:
+        inside = cv2.fillConvexPoly(np.zeros((height, width), dtype=np.uint8), view.cut, _WHITE, shift=_SUBPIXEL_BITS)
+    tilted = np.abs(map_[2, :2]).max() > _NEARLY * abs(map_[2, 2])
+    seen = []
+    for plane in planes:
+        if tilted:
+            there = cv2.warpPerspective(plane, map_, (width, height), flags=_INVERSE)
+        else:
+            there = cv2.warpAffine(plane, map_[:2] / map_[2, 2], (width, height), flags=_INVERSE)
+        if inside is not None:
+            there = cv2.bitwise_and(there, there, mask=inside)
+        seen.append(np.asarray(there, dtype=np.uint8))
+    return seen
+
+
+def _recoloured(picture: Pixels, colours: tuple[Matrices, Matrices], row: int) -> Pixels:
+    matrix, of_mean = (matrices[row] for matrices in colours)
+    added = of_mean @ np.array(cv2.mean(picture)[:3])
+    return np.asarray(cv2.transform(picture, np.column_stack([matrix, added])), dtype=np.uint8)
+
+
+def _damage(pictures: Pixels, damage: Damage) -> None:
+    for row, sigma in zip(damage.blurred, damage.sigmas_px, strict=True):
+        pictures[row] = cv2.GaussianBlur(pictures[row], _KERNEL_PX, float(sigma), borderType=cv2.BORDER_REFLECT_101)
+    for row, grain in zip(damage.grained, damage.grain, strict=True):
+        pictures[row] = np.rint(np.clip(pictures[row] + grain, 0, _WHITE))
+    for row, (top, bottom, left, right), colour in zip(damage.hidden, damage.boxes, damage.colours, strict=True):
+        pictures[row, top:bottom, left:right] = colour
