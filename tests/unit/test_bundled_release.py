@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from vitrine.errors import ReleaseCorrupt
-from vitrine.recipe_files import read_recipe
-from vitrine.recipes import parse_recipe
+from vitrine.recipe_files import read_chain
+from vitrine.recipes import changed, parse_recipe
 from vitrine.releases import ReleaseStore
 from vitrine_local import bundled
 from vitrine_local.bundled import BUNDLED, MODEL, install_bundled_release
@@ -41,11 +41,12 @@ def test_the_recipe_that_reproduces_it_is_in_the_repository() -> None:
     store = ReleaseStore(f"file:{BUNDLED}", cache_dir=BUNDLED)
     manifest = store.manifest(store.ids()[0])
     assert manifest.model == MODEL
-    assert manifest.weights.source == "seed:0", "from random weights, and nobody else's"
-    assert manifest.parent is None
     assert manifest.calibration is not None
-    recipe, _ = read_recipe(REPOSITORY / "recipes" / "demo.toml")
-    assert parse_recipe(dict(manifest.recipe or {})) == recipe
+    *before, last = (file.recipe for file in read_chain(REPOSITORY / "recipes" / "demo.toml"))
+    assert before[0].model.weights == "seed:0", "from random weights, and nobody else's"
+    assert manifest.parent is not None
+    assert manifest.parent.rpartition("-")[0] == before[-1].name
+    assert parse_recipe(dict(manifest.recipe or {})) == changed(last, release=manifest.parent)
 
 
 def test_it_is_put_among_the_releases_of_a_folder_once(data: DataFolder) -> None:
