@@ -79,8 +79,10 @@ def run_train(arguments: argparse.Namespace, screen: Screen) -> int:
         chain = chain[-1:]
     *before, last = chain
     if before and arguments.no_wait:
-        names = ", ".join(file.recipe.name for file in before)
-        raise ParameterInvalid(f"{names} would have to be trained first: leave --no-wait out, or name a --release")
+        raise ParameterInvalid(
+            f"the recipe goes on after other recipes ({len(before)}), which are trained first and waited for: "
+            "leave --no-wait out, or name the --release to start from"
+        )
     weights = arguments.weights
     for file in before:
         recipe = _changed(file.recipe, target, weights=weights, release=release)
