@@ -38,7 +38,7 @@ def _chain(path: Path, later: tuple[Path, ...]) -> tuple[RecipeFile, ...]:
     content, catalog = without_catalog(read_toml(path, what="recipe"), path, what="recipe")
     after = content.pop("after", None)
     if after is None:
-        return (RecipeFile(parse_recipe(content), catalog),)
+        return (RecipeFile(_parsed(content, path), catalog),)
     if not isinstance(after, str):
         raise ParameterInvalid(f"'after' of the recipe {path} is no name of a file: {after!r}")
     seen = (*later, path.resolve())
@@ -48,4 +48,12 @@ def _chain(path: Path, later: tuple[Path, ...]) -> tuple[RecipeFile, ...]:
     model = content.get("model", {})
     if isinstance(model, dict):
         content["model"] = {**model, "release": f"{before[-1].recipe.name}-{_NOT_YET}"}
-    return (*before, RecipeFile(parse_recipe(content), catalog))
+    return (*before, RecipeFile(_parsed(content, path), catalog))
+
+
+def _parsed(content: dict[str, Any], path: Path) -> Recipe:
+    """The recipe, or which file of a chain is none."""
+    try:
+        return parse_recipe(content)
+    except ParameterInvalid as invalid:
+        raise ParameterInvalid(f"{path}: {invalid.detail}") from invalid

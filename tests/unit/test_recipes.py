@@ -122,6 +122,14 @@ def test_a_recipe_that_goes_on_and_names_a_model_is_refused(tmp_path: Path) -> N
         read_chain(path)
 
 
+def test_what_is_wrong_with_one_of_a_chain_is_told_with_its_file(tmp_path: Path) -> None:
+    path = chain(tmp_path, ("first", None), ("second", "first.toml"))
+    first = tmp_path / "first.toml"
+    first.write_text(first.read_text() + "[optim]\nepochs = 0\n")
+    with pytest.raises(ParameterInvalid, match=r"first\.toml.*epochs"):
+        read_chain(path)
+
+
 def test_after_that_is_no_name_is_refused(tmp_path: Path) -> None:
     path = chain(tmp_path, ("first", None))
     path.write_text("after = 3\n" + path.read_text())
