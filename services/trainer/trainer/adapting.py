@@ -18,7 +18,6 @@ from trainer.control import JobControl
 from trainer.reading import read_allowed_catalog
 from trainer.sample import fitting_sample
 from trainer.settings import Settings
-from trainer.training.checkpoint import writing
 from trainer.training.extracting import decoded_pictures, raw_features
 from trainer.training.sampling import generator
 from vitrine.errors import ParameterInvalid, TrainingImpossible
@@ -71,34 +70,33 @@ class AdaptJob:
         features = raw_features(backbone, rules, cache.pixels, choice, self._settings)
         fit = fit_projection(features, components=components, whiten=whiten, seed=params["seed"])
         control.check()
-        with writing(self._settings.work_dir):
-            release_id = make_release(
-                self._store,
-                params["name"],
-                Loaded(backbone, manifest.architecture, f"release:{params['release_id']}", manifest.weights.sha256),
-                fit,
-                rules=rules,
-                trained_on=fitted_on(
-                    catalog.dataset, [sample[row].id for row in cache.rows], part="train", seed=params["seed"]
-                ),
-                whiten=whiten,
-                random_state=params["seed"],
-                training=Training(
-                    recipe={
-                        "kind": "adapt",
-                        "target": target.dataset,
-                        "pictures": len(pixels),
-                        "share": params["share"],
-                        "trained_by": manifest.recipe,
-                    },
-                    labels=manifest.labels or (),
-                    metrics={},
-                    parent=params["release_id"],
-                    # Its classes are the same, and its features only moved.
-                    classifier=folder / CLASSIFIER_FILE if manifest.classifier_sha256 is not None else None,
-                    folder=None,
-                ),
-            )
+        release_id = make_release(
+            self._store,
+            params["name"],
+            Loaded(backbone, manifest.architecture, f"release:{params['release_id']}", manifest.weights.sha256),
+            fit,
+            rules=rules,
+            trained_on=fitted_on(
+                catalog.dataset, [sample[row].id for row in cache.rows], part="train", seed=params["seed"]
+            ),
+            whiten=whiten,
+            random_state=params["seed"],
+            training=Training(
+                recipe={
+                    "kind": "adapt",
+                    "target": target.dataset,
+                    "pictures": len(pixels),
+                    "share": params["share"],
+                    "trained_by": manifest.recipe,
+                },
+                labels=manifest.labels or (),
+                metrics={},
+                parent=params["release_id"],
+                # Its classes are the same, and its features only moved.
+                classifier=folder / CLASSIFIER_FILE if manifest.classifier_sha256 is not None else None,
+                folder=None,
+            ),
+        )
         return {
             "release_id": release_id,
             "model": params["name"],

@@ -10,8 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+from trainer.full_disk import telling_full_disk
 from trainer.settings import Settings
-from trainer.training.checkpoint import writing
 from trainer.training.run import TrainingRun
 from vitrine.catalogs import read_catalog
 from vitrine.catalogs.registry import reader_for
@@ -70,7 +70,8 @@ def main() -> int:
     parser.add_argument("--run", help="a name for the run, under which it is taken up again (default: the model's)")
     arguments = parser.parse_args()
     try:
-        result = _train(arguments)
+        with telling_full_disk(load_settings(Settings)):
+            result = _train(arguments)
     except VitrineError as error:
         sys.stderr.write(f"{error.detail}\n")
         return 1
@@ -106,10 +107,9 @@ def _train_one(file: RecipeFile, arguments: argparse.Namespace) -> dict[str, obj
     if arguments.unlabelled is not None:
         unlabelled = read_catalog("folder", arguments.unlabelled, dataset="unlabelled")
     store = ReleaseStore(settings.releases_url, cache_dir=settings.releases_cache_dir)
-    with writing(settings.work_dir):
-        folder = settings.work_dir / (arguments.run or recipe.name)
-        run = TrainingRun(recipe, read, store, settings, folder, Console(), unlabelled)
-        result = run.run()
+    folder = settings.work_dir / (arguments.run or recipe.name)
+    run = TrainingRun(recipe, read, store, settings, folder, Console(), unlabelled)
+    result = run.run()
     run.clean()
     return result
 

@@ -15,7 +15,6 @@ from trainer.evaluation.measuring import Evaluation
 from trainer.evaluation.pages import PAGE_FILE, write_report
 from trainer.reading import read_allowed_catalog
 from trainer.settings import Settings
-from trainer.training.checkpoint import writing
 from vitrine.evaluation.plan import parse_plan
 from vitrine.jobs import JobRecord
 from vitrine.releases import ReleaseStore
@@ -48,8 +47,7 @@ class EvaluateJob:
         control.phase("writing the report")
         document = document_of(plan, contest, lines, releases, title=params["title"])
         folder = settings.reports_dir / control.job_id
-        with writing(settings.reports_dir):
-            write_report(folder, document, lines, contest)
+        write_report(folder, document, lines, contest)
         return {
             "report": str(folder / PAGE_FILE),
             "lines": [

@@ -12,7 +12,6 @@ from trainer.experiments.making import Maker, Sources
 from trainer.experiments.report import PAGE_FILE, write_experiment
 from trainer.experiments.running import Runner
 from trainer.settings import Settings
-from trainer.training.checkpoint import writing
 from vitrine.experiments import WeightsChoice, parse_experiment
 from vitrine.jobs import JobRecord
 
@@ -38,9 +37,8 @@ class ExperimentJob:
         )
         made = Maker(experiment, sources, self._record, control, settings).make()
         folder = settings.reports_dir / f"experiment-{experiment.number}"
-        with writing(settings.reports_dir):
-            document = Runner(experiment, sources, made, control, settings, folder).run()
-            write_experiment(folder, document)
+        document = Runner(experiment, sources, made, control, settings, folder).run()
+        write_experiment(folder, document)
         return {
             "report": str(folder / PAGE_FILE),
             "releases": dict(made.releases),

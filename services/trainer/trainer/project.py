@@ -17,7 +17,6 @@ from trainer.control import JobControl
 from trainer.reading import read_allowed_catalog
 from trainer.sample import fitting_sample
 from trainer.settings import Settings
-from trainer.training.checkpoint import writing
 from trainer.weights import checked_weights
 from vitrine.catalogs.roots import allowed_roots, read_picture, resolve_catalog_root
 from vitrine.errors import ProjectionImpossible
@@ -141,15 +140,14 @@ class ProjectJob:
         fit = fit_projection(features, components=params["components"], whiten=params["whiten"], seed=params["seed"])
         self._control.check()
         store = ReleaseStore(self._settings.releases_url, cache_dir=self._settings.releases_cache_dir)
-        with writing(self._settings.work_dir):
-            release_id = make_release(
-                store,
-                model,
-                backbone,
-                fit,
-                rules=rules,
-                trained_on=fitted_on(params["dataset"], ids, part="train", seed=params["seed"]),
-                whiten=params["whiten"],
-                random_state=params["seed"],
-            )
+        release_id = make_release(
+            store,
+            model,
+            backbone,
+            fit,
+            rules=rules,
+            trained_on=fitted_on(params["dataset"], ids, part="train", seed=params["seed"]),
+            whiten=params["whiten"],
+            random_state=params["seed"],
+        )
         return release_id, fit.explained_variance

@@ -12,6 +12,7 @@ from typing import Any
 from celery import shared_task
 
 from trainer.control import JobControl
+from trainer.full_disk import telling_full_disk
 from trainer.settings import Settings
 from vitrine.errors import JobCancelled, JobFinished, JobNotFound, ReleaseError, VitrineError
 from vitrine.jobs import JobRecord, JobStore, StepStore, open_redis
@@ -151,7 +152,8 @@ def run_job(parts: Parts, job_id: str, task: Task, work: Work) -> None:
                 return
             try:
                 control = JobControl(job_id, parts.jobs, lease, parts.steps)
-                result = work(record, control, parts.settings)
+                with telling_full_disk(parts.settings):
+                    result = work(record, control, parts.settings)
                 _end(parts, job_id, lambda record: record.succeeded(result))
                 log.info("job_success", **result)
             except JobCancelled:

@@ -9,7 +9,6 @@ from typing import Any
 from trainer.control import JobControl
 from trainer.reading import read_allowed_catalog
 from trainer.settings import Settings
-from trainer.training.checkpoint import writing
 from trainer.training.run import TrainingRun
 from vitrine.jobs import JobRecord
 from vitrine.recipes import parse_recipe
@@ -38,8 +37,7 @@ class TrainJob:
             unlabelled = read_allowed_catalog(self._params["unlabelled"], settings, control)
         store = ReleaseStore(settings.releases_url, cache_dir=settings.releases_cache_dir)
         folder = settings.work_dir / self._id
-        with writing(settings.work_dir):
-            run = TrainingRun(recipe, catalog, store, settings, folder, control, unlabelled)
-            result = run.run()
+        run = TrainingRun(recipe, catalog, store, settings, folder, control, unlabelled)
+        result = run.run()
         run.clean()
         return result

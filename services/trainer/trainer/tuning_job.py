@@ -23,7 +23,6 @@ from trainer.evaluation.tuning import OBJECTIVE, Tuning, tune
 from trainer.reading import read_allowed_catalog
 from trainer.reports.tuning import write_tuning
 from trainer.settings import Settings
-from trainer.training.checkpoint import writing
 from trainer.training.examples import Examples
 from trainer.training.extracting import decoded_pictures
 from vitrine.errors import EvaluationImpossible
@@ -108,13 +107,12 @@ class TuneJob:
         )
         control.phase("publishing")
         ids = [parts.products[row].id for row in train]
-        with writing(self._settings.work_dir):
-            trained_on = fitted_on(catalog.dataset, ids, part="train", seed=params["seed"])
-            vectors = project(tuning.fit().arrays, np.asarray(features))
-            products = _Products(vectors, labels, parts, self._familiarity(contest, features, parts, choice))
-            tuned = self._training(tuning, self._calibrated(products, vectors))
-            release_id = self._publish(params["name"], tuning, trained_on, tuned)
-            more = self._augmented(release_id, tuned, tuning, trained_on, products)
+        trained_on = fitted_on(catalog.dataset, ids, part="train", seed=params["seed"])
+        vectors = project(tuning.fit().arrays, np.asarray(features))
+        products = _Products(vectors, labels, parts, self._familiarity(contest, features, parts, choice))
+        tuned = self._training(tuning, self._calibrated(products, vectors))
+        release_id = self._publish(params["name"], tuning, trained_on, tuned)
+        more = self._augmented(release_id, tuned, tuning, trained_on, products)
         kept = tuning.chosen
         return {
             "release_id": release_id,

@@ -13,7 +13,6 @@ from trainer.evaluation.features import FeatureStore, Pictures
 from trainer.evaluation.map_page import PAGE_FILE, write_maps
 from trainer.reading import read_allowed_catalog
 from trainer.settings import Settings
-from trainer.training.checkpoint import writing
 from trainer.training.sampling import generator
 from vitrine.evaluation.expansion import augment_gallery
 from vitrine.evaluation.plan import parse_plan
@@ -52,18 +51,17 @@ class VisualizeJob:
             vectors = augment_gallery(vectors, k=min(params["expand"], len(vectors) - 1))
         expanded = f", each with its {params['expand']} nearest" if params["expand"] else ""
         folder = settings.reports_dir / control.job_id
-        with writing(settings.reports_dir):
-            write_maps(
-                folder,
-                pictures,
-                rows.tolist(),
-                vectors,
-                methods=params["methods"],
-                colour=params["colour"],
-                seed=params["seed"],
-                title=f"{params['release_id']}: {len(rows):,} products by {params['colour']}{expanded}",
-                step=control.phase,
-            )
+        write_maps(
+            folder,
+            pictures,
+            rows.tolist(),
+            vectors,
+            methods=params["methods"],
+            colour=params["colour"],
+            seed=params["seed"],
+            title=f"{params['release_id']}: {len(rows):,} products by {params['colour']}{expanded}",
+            step=control.phase,
+        )
         return {
             "report": str(folder / PAGE_FILE),
             "pictures": len(rows),

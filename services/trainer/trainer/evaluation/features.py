@@ -12,7 +12,6 @@ from typing import Final
 import numpy as np
 
 from trainer.settings import Settings
-from trainer.training.checkpoint import writing
 from trainer.training.extracting import decoded_pictures, embed_pixels, extraction_batch
 from trainer.training.following import Follower
 from trainer.whole_files import whole_file
@@ -48,7 +47,7 @@ class FeatureStore:
         """(N, raw_dim) float32 raw features of the pictures that can be read, in one view, and their places (N,)
         among the products. The others are told as faults.
 
-        Raises ReleaseNotFound, ReleaseCorrupt, TrainingImpossible where not one picture can be read, and StorageFull.
+        Raises ReleaseNotFound, ReleaseCorrupt, and TrainingImpossible where not one picture can be read.
         """
         manifest = self.releases.manifest(release_id)
         cache = decoded_pictures(
@@ -69,10 +68,9 @@ class FeatureStore:
         return stored, cache.rows
 
     def _keep(self, file: Path, features: Vectors) -> None:
-        with writing(self._folder):
-            self._folder.mkdir(parents=True, exist_ok=True)
-            with whole_file(file) as written:
-                np.save(written, features)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with whole_file(file) as written:
+            np.save(written, features)
 
 
 def _key(manifest: Manifest, pixels: str) -> str:

@@ -4,12 +4,10 @@ appears whole; the one before it is removed only then, so that a kill or a full 
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,12 +15,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from vitrine.errors import StorageFull
-
 _STATE: Final = "state.json"
 _TENSORS: Final = "tensors.safetensors"
 _PREFIX: Final = "checkpoint-"
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 Tensors = dict[str, torch.Tensor]
 
@@ -34,21 +29,20 @@ class RunFolder:
         self.folder = folder
 
     def save(self, number: int, tensors: Mapping[str, torch.Tensor], state: Mapping[str, Any]) -> None:
-        """Keep a checkpoint; `number` grows. Raises StorageFull, and then the one before stands."""
-        with writing(self.folder):
-            aside = self.folder / f".tmp-{number}"
+        """Keep a checkpoint; `number` grows. Where there is no room the one before stands."""
+        aside = self.folder / f".tmp-{number}"
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir(parents=True)
+        try:
+            save_file(_detached(tensors), aside / _TENSORS)
+            (aside / _STATE).write_text(json.dumps(state), encoding="utf-8")
+            for path in (*aside.iterdir(), aside):
+                _fsync(path)
+            target = self.folder / f"{_PREFIX}{number:012d}"
+            shutil.rmtree(target, ignore_errors=True)
+            aside.rename(target)
+        finally:
             shutil.rmtree(aside, ignore_errors=True)
-            aside.mkdir(parents=True)
-            try:
-                save_file(_detached(tensors), aside / _TENSORS)
-                (aside / _STATE).write_text(json.dumps(state), encoding="utf-8")
-                for path in (*aside.iterdir(), aside):
-                    _fsync(path)
-                target = self.folder / f"{_PREFIX}{number:012d}"
-                shutil.rmtree(target, ignore_errors=True)
-                aside.rename(target)
-            finally:
-                shutil.rmtree(aside, ignore_errors=True)
         for older in self._checkpoints()[:-1]:
             shutil.rmtree(older, ignore_errors=True)
 
@@ -63,16 +57,15 @@ class RunFolder:
         return None
 
     def save_best(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Replace the best weights. Raises StorageFull, and then those before stand."""
-        with writing(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            aside = self.folder / ".tmp-best"
-            try:
-                save_file(_detached(tensors), aside)
-                _fsync(aside)
-                aside.replace(self.folder / "best.safetensors")
-            finally:
-                aside.unlink(missing_ok=True)
+        """Replace the best weights. Where there is no room those before stand."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        aside = self.folder / ".tmp-best"
+        try:
+            save_file(_detached(tensors), aside)
+            _fsync(aside)
+            aside.replace(self.folder / "best.safetensors")
+        finally:
+            aside.unlink(missing_ok=True)
 
     def load_best(self) -> Tensors:
         return load_file(self.folder / "best.safetensors")
@@ -82,20 +75,6 @@ class RunFolder:
 
     def _checkpoints(self) -> list[Path]:
         return sorted(self.folder.glob(f"{_PREFIX}*"))
-
-
-@contextmanager
-def writing(folder: Path) -> Iterator[None]:
-    """Tell a full disk as StorageFull."""
-    try:
-        yield
-    except (OSError, SafetensorError) as error:
-        if (isinstance(error, OSError) and error.errno in _FULL) or "No space left" in str(error):
-            raise StorageFull(
-                f"the disk that holds {folder} is full: make room, or set VITRINE_WORK_DIR to another; "
-                "the last checkpoint is whole"
-            ) from error
-        raise
 
 
 def flat_optimizer(optimizer: torch.optim.Optimizer) -> tuple[Tensors, dict[str, Any]]:

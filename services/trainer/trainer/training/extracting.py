@@ -11,7 +11,6 @@ import numpy as np
 from torch import nn
 
 from trainer.settings import Settings
-from trainer.training.checkpoint import writing
 from trainer.training.examples import Rows
 from trainer.training.following import Follower
 from trainer.training.pixels import PixelCache, Pixels, cached_pixels, trim_cache
@@ -40,19 +39,18 @@ def decoded_pictures(
 ) -> PixelCache:
     """The pictures of the products that can be read, in one view; the others are told as faults.
 
-    Raises TrainingImpossible where not one can, StorageFull, and what the follower raises.
+    Raises TrainingImpossible where not one can, and what the follower raises.
     """
     folder, total = settings.work_dir / "pixels", len(products)
-    with writing(folder):
-        cache = cached_pixels(
-            products,
-            catalog.root,
-            rules,
-            folder=folder,
-            view=view,
-            step=lambda done: follower.progress(done, total, eta_s=None, phase="decoding pictures"),
-        )
-        trim_cache(folder, keep_bytes=int(settings.trainer_pixels_gib * 2**30))
+    cache = cached_pixels(
+        products,
+        catalog.root,
+        rules,
+        folder=folder,
+        view=view,
+        step=lambda done: follower.progress(done, total, eta_s=None, phase="decoding pictures"),
+    )
+    trim_cache(folder, keep_bytes=int(settings.trainer_pixels_gib * 2**30))
     if cache.unreadable:
         faults = [JobFault(product_id=one.product_id, kind=one.kind, detail=one.detail) for one in cache.unreadable]
         follower.faults(f"{catalog.dataset} at {rules.height_px}x{rules.width_px}", faults)

@@ -105,7 +105,7 @@ class TrainingLoop:
     def run(self) -> Standing:
         """Train to the end, or until validation gains nothing any more.
 
-        Raises TrainingDiverged, StorageFull, and whatever the reporter raises.
+        Raises TrainingDiverged, and whatever the reporter raises.
         """
         recipe, standing = self._recipe, self.standing
         while standing.epoch < recipe.optim.epochs and not self._stopped_early():

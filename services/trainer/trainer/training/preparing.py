@@ -10,7 +10,6 @@ import torch
 
 from trainer.settings import Settings
 from trainer.training.augment import masks_needed
-from trainer.training.checkpoint import writing
 from trainer.training.examples import Classes, Codes, Examples, Rows, check_trainable, choose_examples, classes_of
 from trainer.training.extracting import decoded_pictures, embed_pixels, extraction_batch
 from trainer.training.following import Follower
@@ -105,8 +104,7 @@ class Preparation:
         def step(done: int, total: int) -> None:
             self._follower.progress(done, total, eta_s=None, phase="cutting out garments")
 
-        with writing(cache.folder):
-            return cached_masks(cache, train, count, step=step)
+        return cached_masks(cache, train, count, step=step)
 
     def _without_labels(self, rules: Preprocessing) -> PixelCache | None:
         if self._recipe.unlabelled is None:

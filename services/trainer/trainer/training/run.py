@@ -14,7 +14,7 @@ from trainer.evaluation.familiarity import learn_familiarity
 from trainer.settings import Settings
 from trainer.training.assembling import assemble
 from trainer.training.board import open_board
-from trainer.training.checkpoint import RunFolder, writing
+from trainer.training.checkpoint import RunFolder
 from trainer.training.extracting import raw_features
 from trainer.training.following import Follower, Watch
 from trainer.training.preparing import Preparation, Prepared
@@ -55,7 +55,7 @@ class TrainingRun:
     def run(self) -> dict[str, Any]:
         """Train and publish. Returns what a job's result says.
 
-        Raises any error of the tree: ParameterInvalid, TrainingImpossible, TrainingDiverged, StorageFull,
+        Raises any error of the tree: ParameterInvalid, TrainingImpossible, TrainingDiverged,
         ProjectionImpossible and those of reading weights and releases; and what the follower raises.
         """
         started_s = time.monotonic()
@@ -94,8 +94,7 @@ class TrainingRun:
             classifier=subject.classifier(),
         )
         self._follower.phase("publishing")
-        with writing(self._settings.work_dir):
-            release_id, metrics = publish_trained(trained, self._store)
+        release_id, metrics = publish_trained(trained, self._store)
         result = {
             "release_id": release_id,
             "model": self._recipe.name,

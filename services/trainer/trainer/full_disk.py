@@ -1,0 +1,58 @@
+"""A full disk, told as what it is and where, once for everything that the trainer writes."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from safetensors import SafetensorError
+
+from trainer.settings import Settings
+from vitrine.errors import StorageFull
+
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+@contextmanager
+def telling_full_disk(settings: Settings) -> Iterator[None]:
+    """Raise StorageFull, naming the folder and its setting, where what runs within finds no room for a file."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        if not _is_full(error):
+            raise
+        setting, folder = min(_written(settings).items(), key=lambda named: _free_bytes(named[1]))
+        raise StorageFull(
+            f"the disk that holds {folder} is full: make room, or set {setting} to a folder on another; "
+            "what was written before is whole, and a training goes on from its last checkpoint"
+        ) from error
+
+
+def _is_full(error: OSError | SafetensorError) -> bool:
+    # safetensors has its own error, of which only the text says why.
+    return (isinstance(error, OSError) and error.errno in _FULL) or "No space left" in str(error)
+
+
+def _written(settings: Settings) -> dict[str, Path]:
+    """Every folder that the trainer writes to on this machine, by the variable that names it."""
+    folders = {
+        "VITRINE_WORK_DIR": settings.work_dir,
+        "VITRINE_REPORTS_DIR": settings.reports_dir,
+        "VITRINE_RELEASES_CACHE_DIR": settings.releases_cache_dir,
+        "TMPDIR": Path(tempfile.gettempdir()),
+    }
+    scheme, _, path = settings.releases_url.partition(":")
+    if scheme == "file":
+        folders["VITRINE_RELEASES_URL"] = Path(path.removeprefix("//"))
+    return folders
+
+
+def _free_bytes(folder: Path) -> int:
+    """Of the disk that holds it, or will once it is made."""
+    there = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
+    return shutil.disk_usage(there).free
