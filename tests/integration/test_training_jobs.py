@@ -42,7 +42,7 @@ def test_a_trained_release_is_stored_and_the_record_tells_how_it_went(system: Sy
     assert record.result is not None
     manifest = store_of(system.releases).manifest(record.result["release_id"])
     assert manifest.metrics["test_precision_at_15"] == record.result["test_precision_at_15"]
-    assert record.progress.course == record.progress.total
+    assert record.progress.course == record.progress.total == 128, "two epochs of four whole batches of sixteen"
     told = [note.text for note in record.notes]
     assert told[0] == "attempt 1 begins"
     assert [text.partition(":")[0] for text in told[1:3]] == ["epoch 1", "epoch 2"]

@@ -68,16 +68,19 @@ def test_the_better_epoch_is_the_one_that_is_better_in_what_was_asked_for(by: Be
 def test_the_time_left_follows_from_the_pictures_since_the_run_was_taken_up() -> None:
     now = [0.0]
     listener = Listener()
-    watch = Watch(listener, 1000, clock=lambda: now[0])
+    watch = Watch(listener, clock=lambda: now[0])
 
     class NoBoard(Board):
         def __init__(self) -> None: ...
 
-    watch.begin(600, NoBoard())
+    watch.begin(600, 1000, NoBoard())
     now[0] = 10.0
     watch.step(700)
     assert listener.eta_s == [30.0]
     assert listener.done == [700]
+    watch.end(750)
+    assert listener.done == [700, 750], "a run that was stopped early has come to its end"
+    assert listener.eta_s == [30.0, 0.0]
 
 
 def network() -> nn.Sequential:

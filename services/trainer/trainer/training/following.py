@@ -59,17 +59,20 @@ class Silent:
 class Watch:
     """Between the loop and the follower: pictures become a share of the way and the seconds that are left."""
 
-    def __init__(self, follower: Follower, total: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, follower: Follower, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._follower = follower
-        self._total = total
         self._clock = clock
-        self._from = 0
+        self._total = self._from = 0
         self._since_s = clock()
         self._board: Board | None = None
 
-    def begin(self, pictures: int, board: Board) -> None:
-        """The loop is about to start, or to go on, from so many pictures."""
-        self._from, self._since_s, self._board = pictures, self._clock(), board
+    def begin(self, pictures: int, total: int, board: Board) -> None:
+        """The loop is about to start, or to go on, from so many pictures of `total`."""
+        self._from, self._total, self._since_s, self._board = pictures, total, self._clock(), board
+
+    def end(self, pictures: int) -> None:
+        """The loop has come to its end after so many, which may be before it would have had to."""
+        self._follower.progress(pictures, pictures, eta_s=0.0, phase="training")
 
     def step(self, pictures: int) -> None:
         done = pictures - self._from

@@ -42,7 +42,7 @@ _GPU_CHECK_EVERY: Final = 20  # asking a GPU for a number makes it wait
 
 
 class TrainingLoop:
-    """One run of one recipe. Make it, then `run`."""
+    """One run of one recipe. Make it, then `run`, which sees `pictures` of them if it is not stopped early."""
 
     def __init__(
         self,
@@ -72,7 +72,9 @@ class TrainingLoop:
         subject.backbone.to(memory_format=torch.channels_last)
         self.subject = subject
         self._optimizer = make_optimizer(subject, recipe.optim)
-        steps_per_epoch = math.ceil(len(self._batches(0)) / recipe.optim.accumulate)
+        batches = self._batches(0)
+        self.pictures = sum(len(rows) for rows in batches) * recipe.optim.epochs
+        steps_per_epoch = math.ceil(len(batches) / recipe.optim.accumulate)
         self._schedule = make_schedule(self._optimizer, recipe.optim, steps_per_epoch * recipe.optim.epochs)
         self._wrapped, self._wrapped_optimizer = fabric.setup(subject, self._optimizer)
         self._average = None if recipe.optim.ema is None else WeightAverage(subject, recipe.optim.ema)

@@ -115,15 +115,17 @@ class TrainingRun:
 
     def _train(self, prepared: Prepared) -> tuple[Standing, Subject]:
         recipe, follower = self._recipe, self._follower
-        watch = Watch(follower, len(prepared.material.train) * recipe.optim.epochs)
+        watch = Watch(follower)
         loop = assemble(prepared, recipe, self._settings, self._choice, self._folder, watch)
         if loop.restore():
             where = f"epoch {loop.standing.epoch + 1}, batch {loop.standing.batch + 1}"
             follower.note(f"taken up from its checkpoint at {where}")
         logs = self._settings.work_dir / "tensorboard" / self._folder.folder.name
         with open_board(logs, history=loop.standing.history) as board:
-            watch.begin(loop.standing.pictures, board)
-            return loop.run(), loop.subject
+            watch.begin(loop.standing.pictures, loop.pictures, board)
+            standing = loop.run()
+        watch.end(standing.pictures)
+        return standing, loop.subject
 
     def clean(self) -> None:
         """Remove the checkpoints: the run has come to its end."""
