@@ -42,31 +42,37 @@ class Enough(Exception):
 
 
 class Stopwatch:
-    """Reports to the benchmark: pictures and seconds after the first steps, then `Enough`."""
+    """Reports to the benchmark: pictures and seconds after the first steps, then `Enough`. What comes between two
+    epochs, validation and a checkpoint, is not counted: few products make short epochs, and it would be most of them.
+    """
 
     def __init__(self, seconds: float, device: torch.device) -> None:
         self._seconds = seconds
         self._device = device
-        self._steps = 0
-        self._from = (0, 0.0)
+        self._steps = self._seen = self._pictures = 0
+        self._passed_s = self._last_s = 0.0
         self.rate = 0.0
 
     def step(self, pictures: int) -> None:
-        self._steps += 1
-        if self._steps < WARM_UP_STEPS:
-            return
         now = time.perf_counter()
-        if self._steps == WARM_UP_STEPS:
-            self._from = (pictures, now)
-        elif now - self._from[1] > self._seconds:
+        if pictures > self._seen:  # else it is a step of validation
+            self._steps += 1
+            if self._steps > WARM_UP_STEPS:
+                self._pictures += pictures - self._seen
+                self._passed_s += now - self._last_s
+            self._seen = pictures
+        self._last_s = now
+        if self._passed_s > self._seconds:
             _wait(self._device)
-            self.rate = (pictures - self._from[0]) / (time.perf_counter() - self._from[1])
+            self.rate = self._pictures / (self._passed_s + time.perf_counter() - now)
             raise Enough
 
-    def saved(self) -> None: ...
+    def saved(self) -> None:
+        """The next epoch begins."""
+        self._last_s = time.perf_counter()
 
     def epoch(self, record: EpochRecord, judgement: Judgement | None) -> None:
-        """A short epoch ends before the time: the next begins."""
+        """A short epoch ends before the time."""
 
 
 def main() -> int:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -17,6 +18,7 @@ Plane = npt.NDArray[np.uint8]
 _CPU: Final = torch.device("cpu")
 _BANK_SIZE: Final = 192
 _CORNER: Final = (0.3, 0.8)  # of a picture's sides
+_FLIPS: Final = {(True, False): 0, (False, True): 1, (True, True): -1}  # OpenCV's, by whether turned and mirrored
 _MARGIN: Final = 1.5  # a background is larger than the picture, so that a piece of it can be drawn
 
 
@@ -70,9 +72,10 @@ class Backgrounds:
         return Piece(mirrored, turned, texture, top, left)
 
     def on_host(self, piece: Piece) -> Plane:
-        """(H, W, 3) uint8."""
+        """(H, W, 3) uint8, which may be a part of something larger: not to be written to."""
         plane = self._bank[piece.texture][self._part(piece)] if piece.picture is None else piece.picture
-        return np.ascontiguousarray(plane[:: -1 if piece.turned else 1, :: -1 if piece.mirrored else 1])
+        way = _FLIPS.get((piece.turned, piece.mirrored))
+        return plane if way is None else np.asarray(cv2.flip(plane, way), dtype=np.uint8)
 
     def on_device(self, pieces: Sequence[Piece]) -> torch.Tensor:
         """(K, H, W, 3) uint8 on the device."""

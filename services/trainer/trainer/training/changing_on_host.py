@@ -70,25 +70,25 @@ def _changed(
 
 
 def _frame(mask: Pixels) -> Matrices | None:
-    """(3, 3): leads from a frame around the garment to the picture, as `garment_frames` finds it; None without any."""
+    """(3, 3) in pixels: from a frame around the garment to the picture, that of `garment_frames`; None without any."""
     garment = mask > _WHITE // 2
     rows, columns = np.flatnonzero(garment.any(axis=1)), np.flatnonzero(garment.any(axis=0))
     if not len(rows):
         return None
     height, width = garment.shape
     reach = max((rows[-1] + 1 - rows[0]) / height, (columns[-1] + 1 - columns[0]) / width) * (1 + 2 * FRAME_MARGIN)
-    across = (columns[0] + columns[-1] + 1) / width - 1
-    down = (rows[0] + rows[-1] + 1) / height - 1
-    return np.array([[reach, 0, across], [0, reach, down], [0, 0, 1]])
+    left, top = ((at[0] + at[-1] - reach * (side - 1)) / 2 for at, side in ((columns, width), (rows, height)))
+    return np.array([[reach, 0, left], [0, reach, top], [0, 0, 1]])
 
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """`map` (3, 3) leads from the new frame to the picture, both in shares; `cut`, if the new frame reaches beyond it,
+    """`map` (3, 3) leads from the new frame to the picture, both in pixels; `cut`, if the new frame reaches beyond it,
     has the corners of what is seen (4, 2) in parts of a pixel of the new frame.
     """
 
     map: Matrices
+    tilted: bool
     cut: npt.NDArray[np.int32] | None
 
 
@@ -97,34 +97,33 @@ def _views(moves: Moves, height: int, width: int) -> list[_View]:
     cuts[:, [0, 1], [0, 1]], cuts[:, :2, 2] = moves.reaches, moves.centres
     corners = moves.maps @ _FRAME_CORNERS
     beyond = np.any(np.abs(corners[:, :2]) > corners[:, 2:] + _NEARLY, axis=(1, 2)).tolist()
-    edges = np.linalg.inv(_to_shares(height, width)) @ np.linalg.inv(moves.maps) @ _FRAME_CORNERS
+    # From the places of pixels to shares of half a frame's sides from its middle, and back.
+    to_shares = np.array([[2 / width, 0, 1 / width - 1], [0, 2 / height, 1 / height - 1], [0, 0, 1]])
+    to_pixels = np.linalg.inv(to_shares)
+    edges = to_pixels @ np.linalg.inv(moves.maps) @ _FRAME_CORNERS
     outlines = np.rint((edges[:, :2] / edges[:, 2:]).transpose(0, 2, 1) * 2**_SUBPIXEL_BITS).astype(np.int32)
+    maps = to_pixels @ cuts @ moves.maps @ to_shares
+    maps /= maps[:, 2:, 2:]
+    tilted = np.any(np.abs(maps[:, 2, :2]) > _NEARLY, axis=1).tolist()
     return [
-        _View(map_, outline if reaches else None)
-        for map_, outline, reaches in zip(cuts @ moves.maps, outlines, beyond, strict=True)
+        _View(map_, tilts, outline if reaches else None)
+        for map_, tilts, outline, reaches in zip(maps, tilted, outlines, beyond, strict=True)
     ]
-
-
-def _to_shares(height: int, width: int) -> Matrices:
-    """(3, 3): from the places of pixels to shares of half a frame's sides from its middle."""
-    return np.array([[2 / width, 0, 1 / width - 1], [0, 2 / height, 1 / height - 1], [0, 0, 1]])
 
 
 def _moved(planes: list[Pixels], view: _View, frame: Matrices | None) -> list[Pixels]:
     """The picture, and its mask where there is one, seen through the new frame."""
     height, width = planes[0].shape[:2]
-    to_shares = _to_shares(height, width)
-    map_ = np.linalg.solve(to_shares, (view.map if frame is None else frame @ view.map) @ to_shares)
+    map_ = view.map if frame is None else frame @ view.map
     inside = None
     if view.cut is not None:
         inside = cv2.fillConvexPoly(np.zeros((height, width), dtype=np.uint8), view.cut, _WHITE, shift=_SUBPIXEL_BITS)
-    tilted = np.abs(map_[2, :2]).max() > _NEARLY * abs(map_[2, 2])
     seen = []
     for plane in planes:
-        if tilted:
+        if view.tilted:
             there = cv2.warpPerspective(plane, map_, (width, height), flags=_INVERSE)
         else:
-            there = cv2.warpAffine(plane, map_[:2] / map_[2, 2], (width, height), flags=_INVERSE)
+            there = cv2.warpAffine(plane, map_[:2], (width, height), flags=_INVERSE)
         if inside is not None:
             there = cv2.bitwise_and(there, there, mask=inside)
         seen.append(np.asarray(there, dtype=np.uint8))
@@ -133,8 +132,9 @@ def _moved(planes: list[Pixels], view: _View, frame: Matrices | None) -> list[Pi
 
 def _recoloured(picture: Pixels, colours: tuple[Matrices, Matrices], row: int) -> Pixels:
     matrix, of_mean = (matrices[row] for matrices in colours)
-    added = of_mean @ np.array(cv2.mean(picture)[:3])
-    return np.asarray(cv2.transform(picture, np.column_stack([matrix, added])), dtype=np.uint8)
+    whole = np.empty((3, 4))
+    whole[:, :3], whole[:, 3] = matrix, of_mean @ cv2.mean(picture)[:3]
+    return np.asarray(cv2.transform(picture, whole), dtype=np.uint8)
 
 
 def _damage(pictures: Pixels, damage: Damage) -> None:
