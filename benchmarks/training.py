@@ -14,6 +14,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -46,15 +47,16 @@ class Stopwatch:
     epochs, validation and a checkpoint, is not counted: few products make short epochs, and it would be most of them.
     """
 
-    def __init__(self, seconds: float, device: torch.device) -> None:
+    def __init__(self, seconds: float, device: torch.device, *, clock: Callable[[], float] = time.perf_counter) -> None:
         self._seconds = seconds
         self._device = device
+        self._clock = clock
         self._steps = self._seen = self._pictures = 0
         self._passed_s = self._last_s = 0.0
         self.rate = 0.0
 
     def step(self, pictures: int) -> None:
-        now = time.perf_counter()
+        now = self._clock()
         if pictures > self._seen:  # else it is a step of validation
             self._steps += 1
             if self._steps > WARM_UP_STEPS:
@@ -64,12 +66,12 @@ class Stopwatch:
         self._last_s = now
         if self._passed_s > self._seconds:
             _wait(self._device)
-            self.rate = self._pictures / (self._passed_s + time.perf_counter() - now)
+            self.rate = self._pictures / (self._passed_s + self._clock() - now)
             raise Enough
 
     def saved(self) -> None:
         """The next epoch begins."""
-        self._last_s = time.perf_counter()
+        self._last_s = self._clock()
 
     def epoch(self, record: EpochRecord, judgement: Judgement | None) -> None:
         """A short epoch ends before the time."""
