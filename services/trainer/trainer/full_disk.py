@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 
 from trainer.settings import Settings
 from vitrine.errors import StorageFull
+from vitrine.releases import ReleaseStore
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -46,10 +47,8 @@ def _written(settings: Settings) -> dict[str, Path]:
         "VITRINE_RELEASES_CACHE_DIR": settings.releases_cache_dir,
         "TMPDIR": Path(tempfile.gettempdir()),
     }
-    scheme, _, path = settings.releases_url.partition(":")
-    if scheme == "file":
-        folders["VITRINE_RELEASES_URL"] = Path(path.removeprefix("//"))
-    return folders
+    releases = ReleaseStore(settings.releases_url, cache_dir=settings.releases_cache_dir).folder
+    return folders if releases is None else {**folders, "VITRINE_RELEASES_URL": releases}
 
 
 def _free_bytes(folder: Path) -> int:

@@ -37,6 +37,11 @@ class ReleaseStore:
         self._on_disk = isinstance(self._fs, LocalFileSystem)
         self._cache_dir = cache_dir
 
+    @property
+    def folder(self) -> Path | None:
+        """What holds them, where that is on this machine's disk."""
+        return Path(self._root) if self._on_disk else None
+
     def ids(self) -> list[str]:
         """The ids of every whole release, sorted."""
         self._fs.invalidate_cache()

@@ -42,7 +42,7 @@ _GPU_CHECK_EVERY: Final = 20  # asking a GPU for a number makes it wait
 
 
 class TrainingLoop:
-    """One run of one recipe. Make it, then `run`, which sees `pictures` of them if it is not stopped early."""
+    """One run of one recipe. Make it, then `run`. `pictures` are as many as it sees if it is not stopped early."""
 
     def __init__(
         self,
