@@ -44,7 +44,7 @@ class Enough(Exception):
 
 class Stopwatch:
     """Reports to the benchmark: pictures and seconds after the first steps, then `Enough`. What comes between two
-    epochs, validation and a checkpoint, is not counted: few products make short epochs, and it would be most of them.
+    epochs, validation and a checkpoint, is not counted: with few products it would be a fifth of the time.
     """
 
     def __init__(self, seconds: float, device: torch.device, *, clock: Callable[[], float] = time.perf_counter) -> None:
