@@ -41,7 +41,7 @@ def read_fashion_product(root: Path, *, dataset: str, reader: str, limit: int | 
     Raises CatalogNotFound without a styles.csv, CatalogRootRefused where that is a link out of the root, and
     CatalogMalformed where there is no id column or no usable row.
     """
-    table = read_table(root / CSV_NAME, root=root)
+    table = read_table(root / CSV_NAME, root=root, known_columns=(ID_COLUMN,))
     if ID_COLUMN not in table.header:
         raise CatalogMalformed(
             f"{table.path} has no column 'id'; its first line must name the columns, "

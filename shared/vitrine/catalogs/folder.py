@@ -45,7 +45,7 @@ def read_folder(root: Path, *, dataset: str, reader: str, limit: int | None = No
     Raises CatalogNotFound without a CSV, CatalogRootRefused where that is a link out of the root, and
     CatalogMalformed where several could be meant, where no column tells the products apart, or without a usable row.
     """
-    table = read_table(_csv_path(root), root=root)
+    table = read_table(_csv_path(root), root=root, known_columns=(*ID_COLUMNS, *PICTURE_COLUMNS))
     harvest = Harvest(dataset=dataset, reader=reader, root=root, limit=limit)
     columns = _columns(table, harvest)
     rows = [(row, table.fitted(row, name_column=columns.name_column)) for row in table.rows()]

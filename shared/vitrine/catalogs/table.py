@@ -1,23 +1,31 @@
 """A catalogue's CSV as rows of strings, whatever state the file is in.
 
-Rows are split one line at a time, so that one stray quotation mark costs one row and not the rest of the file; a quoted
-field may still span a few lines. UTF-8 with or without a byte order mark, UTF-16 with one, and single rows of
-Windows-1252 are read; every line ending is known.
+A quoted field may span any number of lines. A quotation mark that opens a field and is never closed as RFC 4180 asks
+costs its own row and not the rest of the file. UTF-8 with or without a byte order mark, UTF-16 with one, and single
+lines of Windows-1252 are read; every line ending is known, and inside a quoted field it stays as it is.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
 from vitrine.errors import CatalogMalformed, CatalogNotFound, CatalogRootRefused
 
 MAX_CSV_BYTES: Final = 500_000_000
-_MAX_LINES_OF_A_ROW: Final = 10
-_MAX_LINE_CHARS: Final = 100_000
+MAX_ROW_CHARS: Final = 10_000_000
+DELIMITERS: Final = (",", ";", "\t", "|")
+_SAMPLE_ROWS: Final = 100
+# Characters that may be read in vain behind quotation marks that never close, before the file is refused: each such
+# mark is looked for to the longest row's end.
+_MAX_WASTED_CHARS: Final = 20 * MAX_ROW_CHARS
+# The limit belongs to the whole process and is 131,072 at first. It is raised here, while the module is loaded and the
+# import lock is held, and never changed again, so that threads cannot see it change. Rows have a limit of their own.
+csv.field_size_limit(max(csv.field_size_limit(), MAX_ROW_CHARS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +39,13 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A CSV's header, stripped of blanks, and its text lines after it."""
+    """A CSV's header, stripped of blanks, and its text after it."""
 
     path: Path
     header: tuple[str, ...]
-    _lines: list[bytes]
-    _first: int
     delimiter: str
+    _lines: _Lines
+    _first: int
 
     def fitted(self, row: Row, *, name_column: str | None) -> list[str] | None:
         """The row's fields, at most as many as the header has, or None where that cannot be.
@@ -53,51 +61,105 @@ class Table:
         return [*fields[: width - 1], self.delimiter.join(fields[width - 1 :])]
 
     def rows(self) -> Iterator[Row]:
-        """The rows after the header. Blank lines are passed over."""
-        lines, index = self._lines, self._first
-        while index < len(lines):
-            line, is_utf8 = decoded(lines[index])
-            number, used = index + 1, 1
-            if not line.strip():
-                index += 1
-                continue
-            if '"' not in line:
-                fields: list[str] | None = line.split(self.delimiter) if len(line) <= _MAX_LINE_CHARS else None
-            else:
-                fields, used, is_utf8 = self._quoted(index, line, is_utf8)
-            yield Row(number, fields, is_utf8)
+        """The rows after the header. Blank lines are passed over.
+
+        Raises CatalogMalformed where far too many quotation marks are never closed.
+        """
+        return self._lines.rows(self._first, self.delimiter)
+
+
+class _Lines:
+    """A file's lines, split at its own line ending, which a quoted field may hold too."""
+
+    def __init__(self, path: Path, data: bytes) -> None:
+        self._path = path
+        self._ending = _line_ending(data)
+        self._lines = data.split(self._ending)
+        self._end = self._ending.decode()
+        self._wasted_chars = 0
+
+    def first(self) -> int | None:
+        """The first line that is not blank."""
+        return next((index for index, line in enumerate(self._lines) if line.strip()), None)
+
+    def rows(self, first: int, delimiter: str) -> Iterator[Row]:
+        index = first
+        while index < len(self._lines):
+            row, used = self.row(index, delimiter)
+            if row is not None:
+                yield row
             index += used
 
-    def _quoted(self, index: int, line: str, is_utf8: bool) -> tuple[list[str] | None, int, bool]:
+    def row(self, index: int, delimiter: str) -> tuple[Row | None, int]:
+        """The row that begins at line `index`, and how many lines it has; None for a blank line."""
+        line, is_utf8 = decoded(self._lines[index])
+        if self._end == "\n":
+            line = line.removesuffix("\r")
+        if not line.replace(delimiter, "x").strip():
+            return None, 1
+        if len(line) > MAX_ROW_CHARS:
+            return Row(index + 1, None, is_utf8), 1
+        if '"' not in line:
+            return Row(index + 1, line.split(delimiter), is_utf8), 1
+        return self._quoted(index, line, is_utf8, delimiter)
+
+    def _quoted(self, index: int, line: str, is_utf8: bool, delimiter: str) -> tuple[Row, int]:
         """Split a line that has quotation marks, with the following ones where a quoted field goes on there."""
-        text, sound = line, is_utf8
-        for used in range(1, _MAX_LINES_OF_A_ROW + 1):
-            fields = _split(text, self.delimiter)
-            if fields is not None:
-                return fields, used, sound
-            if index + used >= len(self._lines) or len(text) > _MAX_LINE_CHARS:
-                break
-            following, following_is_utf8 = decoded(self._lines[index + used])
-            text, sound = f"{text}\n{following}", sound and following_is_utf8
-        # The quotation never ends: take the line by itself, marks and all.
-        return (line.split(self.delimiter) if len(line) <= _MAX_LINE_CHARS else None), 1, is_utf8
+        source = _Source(self._lines, index, self._end)
+        reader = csv.reader(source, delimiter=delimiter, strict=True)
+        try:
+            fields = next(reader)
+        except csv.Error:
+            pass
+        else:
+            return Row(index + 1, fields, source.is_utf8), source.used
+        if source.used == 1:
+            return Row(index + 1, _leniently(line, delimiter), is_utf8), 1
+        # The quotation is never closed: take the line by itself, marks and all.
+        self._wasted_chars += source.chars
+        if self._wasted_chars > _MAX_WASTED_CHARS:
+            raise CatalogMalformed(
+                f"{self._path} opens a quotation in line {index + 1} that never ends, as in many lines before; "
+                "a field that holds a quotation mark must be quoted, and the mark doubled"
+            )
+        return Row(index + 1, line.split(delimiter), is_utf8), 1
 
 
-def read_table(path: Path, *, root: Path) -> Table:
+class _Source(Iterator[str]):
+    """The lines of one row, handed to the csv module one by one until the row is complete or too long."""
+
+    def __init__(self, lines: list[bytes], index: int, end: str) -> None:
+        self._lines = islice(lines, index, None)
+        self._end = end
+        self.used = 0
+        self.chars = 0
+        self.is_utf8 = True
+
+    def __next__(self) -> str:
+        if self.chars > MAX_ROW_CHARS:
+            raise StopIteration
+        line, is_utf8 = decoded(next(self._lines))
+        self.used += 1
+        self.chars += len(line) + 1
+        self.is_utf8 = self.is_utf8 and is_utf8
+        return line + self._end
+
+
+def read_table(path: Path, *, root: Path, known_columns: Collection[str] = ()) -> Table:
     """Read a CSV that must lie inside `root` after links are followed.
 
-    Raises CatalogNotFound, CatalogRootRefused for a link out of the root, and CatalogMalformed for a file that is
-    empty, too large or has no header. The delimiter is the comma, or a semicolon or tab where the header has no comma.
+    The delimiter is the comma, semicolon, tab or bar by which the header holds a known column (lower case) and the
+    rows are as wide as the header. Raises CatalogNotFound, CatalogRootRefused for a link out of the root, and
+    CatalogMalformed for a file that is empty, too large or has no header.
     """
     check_file(path, root=root)
-    lines = _lines(path.read_bytes())
-    first = next((index for index, line in enumerate(lines) if line.strip()), None)
+    lines = _Lines(path, _as_utf8(path.read_bytes()))
+    first = lines.first()
     if first is None:
         raise CatalogMalformed(f"{path} is empty; it needs a header line and one row a product")
-    header_line = decoded(lines[first])[0]
-    delimiter = next((mark for mark in (",", ";", "\t") if mark in header_line), ",")
-    header = tuple(name.strip() for name in _split(header_line, delimiter) or header_line.split(delimiter))
-    return Table(path, header, lines, first + 1, delimiter)
+    delimiter = max(DELIMITERS, key=lambda mark: _fit(lines, first, mark, known_columns))
+    header, used = _header(lines, first, delimiter)
+    return Table(path, header, delimiter, lines, first + used)
 
 
 def check_file(path: Path, *, root: Path) -> None:
@@ -110,14 +172,6 @@ def check_file(path: Path, *, root: Path) -> None:
         raise CatalogMalformed(f"{path} has more than {MAX_CSV_BYTES} bytes")
 
 
-def _lines(data: bytes) -> list[bytes]:
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        data = data.decode("utf-16", errors="replace").encode()
-    data = data.removeprefix(b"\xef\xbb\xbf")
-    ending = b"\n" if b"\n" in data else b"\r"
-    return [line.removesuffix(b"\r") for line in data.split(ending)]
-
-
 def decoded(line: bytes) -> tuple[str, bool]:
     """The line's text, and whether it is UTF-8; where it is not it is read as Windows-1252."""
     try:
@@ -126,14 +180,48 @@ def decoded(line: bytes) -> tuple[str, bool]:
         return line.decode("cp1252", errors="replace"), False
 
 
-def _split(text: str, delimiter: str) -> list[str] | None:
-    """The fields of one row, or None where a quotation in it does not end."""
+def _fit(lines: _Lines, first: int, delimiter: str, known_columns: Collection[str]) -> tuple[bool, float]:
+    """How well a delimiter fits: whether the header then holds a known column, and the share of the sampled rows that
+    are as wide as the header, times that width. The first of equal ones is taken.
+    """
+    header, used = _header(lines, first, delimiter)
+    if len(header) < 2:
+        return delimiter == DELIMITERS[0] and header[0].lower() in known_columns, 0.0
+    sample = list(islice(lines.rows(first + used, delimiter), _SAMPLE_ROWS))
+    fitting = sum(row.fields is not None and len(row.fields) == len(header) for row in sample)
+    share = (fitting + 1) / (len(sample) + 1)  # the header fits itself
+    return any(name.lower() in known_columns for name in header), share * len(header)
+
+
+def _header(lines: _Lines, first: int, delimiter: str) -> tuple[tuple[str, ...], int]:
+    row, used = lines.row(first, delimiter)
+    fields = row.fields if row is not None and row.fields is not None else [""]
+    return tuple(name.strip() for name in fields), used
+
+
+def _as_utf8(data: bytes) -> bytes:
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        data = data.decode("utf-16", errors="replace").encode(errors="replace")
+    return data.removeprefix(b"\xef\xbb\xbf")
+
+
+def _line_ending(data: bytes) -> bytes:
+    """What ends a row: the first line break that stands outside quotation marks, CRLF counting as LF."""
+    quotes = start = 0
+    while True:
+        found = [at for at in (data.find(b"\n", start), data.find(b"\r", start)) if at >= 0]
+        if not found or start > MAX_ROW_CHARS:
+            return b"\n" if b"\n" in data else b"\r"
+        at = min(found)
+        quotes += data.count(b'"', start, at)
+        if quotes % 2 == 0 and data[start:at].strip():
+            return b"\r" if data[at : at + 1] == b"\r" and data[at + 1 : at + 2] != b"\n" else b"\n"
+        start = at + 1
+
+
+def _leniently(line: str, delimiter: str) -> list[str]:
+    """The fields of a line whose quotation marks are not as RFC 4180 asks."""
     try:
-        return next(csv.reader([text], delimiter=delimiter, strict=True))
-    except csv.Error as error:
-        if "unexpected end of data" in str(error):
-            return None
-    try:
-        return next(csv.reader([text], delimiter=delimiter))
+        return next(csv.reader([line], delimiter=delimiter))
     except csv.Error:
-        return text.split(delimiter)
+        return line.split(delimiter)
