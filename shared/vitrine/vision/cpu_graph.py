@@ -7,6 +7,7 @@ different, runs as it is (docs/decisions/0007-cpu-graph.md).
 
 from __future__ import annotations
 
+import platform
 import threading
 import time
 import warnings
@@ -32,6 +33,8 @@ _TIMED_PASSES: Final = 3
 # Before anything below limits it: every core that this process may use.
 CORES: Final = torch.get_num_threads()
 _PROBE_BATCHES: Final = (_TRACED_BATCH, 1, 3)
+# oneDNN's graph compiler, which fuses, is part of PyTorch's builds for these processors alone.
+_FUSING_MACHINES: Final = frozenset({"x86_64", "amd64"})
 
 
 class Compiled(nn.Module):
@@ -98,8 +101,11 @@ def prepare_for_cpu(network: nn.Module, dtype: torch.dtype, noise: Noise) -> nn.
 
     Two passes on a core each do more than one on both, and stand a neighbour better: nothing waits for the slower half.
     `network` is in evaluation mode and float32; `noise` makes a normalised (n, 3, H, W) float32 batch. The first pass
-    of each new batch size takes longer, because the compiler works for a shape.
+    of each new batch size takes longer, because the compiler works for a shape. On a processor other than x86-64 the
+    plain network is used.
     """
+    if not can_fuse():
+        return _plain(network, dtype)
     return _best_fused(network, dtype, noise, cores=1) or _plain(network, dtype)
 
 
@@ -116,6 +122,11 @@ def prepare_for_all_cores(network: nn.Module, on_one: nn.Module, dtype: torch.dt
         return None
     divided = _best_fused(network, dtype, noise, cores=CORES)
     return divided if divided is not None and _took_s(divided, picture) < one_s else None
+
+
+def can_fuse() -> bool:
+    """Whether PyTorch's build for this processor has the graph compiler."""
+    return platform.machine().lower() in _FUSING_MACHINES
 
 
 def unprepared(network: nn.Module, dtype: torch.dtype, _noise: Noise) -> nn.Module:
