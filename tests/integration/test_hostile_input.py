@@ -323,6 +323,35 @@ def test_a_key_is_needed_and_must_be_right_and_allow_the_call(guarded: str) -> N
     assert httpx.get(f"{guarded}/api/models", headers={"X-API-Key": secret("reader")}).status_code == 200
 
 
+def test_jobs_are_read_by_those_who_start_them_and_cancelled_with_the_scope_of_their_kind(
+    guarded: str, shop: Shop
+) -> None:
+    body = {**ORDER, "reader": "synthetic", "root": str(shop.root), "model": "resnet18", "weights": "seed:1"}
+    assert shop.api.post("/api/jobs/project", json=body).status_code == 202  # it waits: this system has no trainer
+
+    def ask(method: str, path: str, key: str) -> httpx.Response:
+        return httpx.request(method, f"{guarded}{path}", headers={"X-API-Key": secret(key)})
+
+    assert problem(ask("GET", "/api/jobs", "reader")) == (403, "key_refused")
+    jobs = {kind: ask("GET", f"/api/jobs?kind={kind}", "writer").json()["jobs"][0] for kind in ("index", "project")}
+    for job in jobs.values():
+        assert problem(ask("GET", f"/api/jobs/{job['id']}", "reader")) == (403, "key_refused")
+        assert ask("GET", f"/api/jobs/{job['id']}", "writer").json()["job"]["id"] == job["id"]
+    assert problem(ask("DELETE", f"/api/jobs/{jobs['project']['id']}", "writer")) == (403, "key_refused")
+    assert problem(ask("DELETE", f"/api/jobs/{jobs['index']['id']}", "writer")) == (409, "job_finished")
+    assert ask("GET", f"/api/jobs/{jobs['index']['id']}/events", "writer").status_code == 200
+    assert ask("DELETE", f"/api/jobs/{jobs['project']['id']}", "root").json()["job"]["state"] == "cancelled"
+
+
+def test_the_details_of_the_system_are_for_an_admin(guarded: str) -> None:
+    told = {
+        key: httpx.get(f"{guarded}/api/status", headers={"X-API-Key": secret(key)}).json() for key in ("reader", "root")
+    }
+    assert told["reader"]["datasets"] == told["root"]["datasets"] != []
+    assert all(set(facts) == {"up"} for facts in told["reader"]["services"].values())
+    assert told["root"]["services"]["indexer"]["workers"]
+
+
 def test_no_key_reaches_the_log(guarded: str, shop: Shop) -> None:
     httpx.get(f"{guarded}/api/models", headers={"X-API-Key": secret("reader")})
     httpx.get(f"{guarded}/api/models", headers={"X-API-Key": "a-wrong-guess"})

@@ -19,10 +19,13 @@ from vitrine.web import (
     ApiKeys,
     BodyLimit,
     RequestContext,
+    declared_routes,
+    document_router,
     health_router,
     install_problem_handlers,
     parse_api_keys,
     problem_responses,
+    requires,
 )
 
 SECRET = "a-long-random-key"
@@ -34,31 +37,38 @@ class Order(BaseModel):
 
 
 def build_app() -> FastAPI:
-    app = FastAPI()
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     install_problem_handlers(app)
+    app.include_router(document_router())
     app.include_router(health_router(registry=CollectorRegistry(), readiness=lambda: (False, {"reason": "warming up"})))
 
     @app.post("/echo", responses=problem_responses(BodyTooLarge))
+    @requires("search")
     async def echo(request: Request) -> int:
         return len(await request.body())
 
     @app.post("/upload")
+    @requires("ingest")
     async def upload(image: Annotated[UploadFile, File()], count: int) -> int:
         return len(await image.read()) + count
 
     @app.post("/orders")
+    @requires("ingest")
     async def orders(order: Order) -> int:
         return order.count
 
     @app.get("/busy")
+    @requires("search")
     async def busy() -> None:
         raise EmbedderOverloaded("the queue is full", retry_after_s=1.2)
 
     @app.get("/rejected")
+    @requires("search")
     async def rejected() -> None:
         raise ImageRejected("truncated", "the picture ends too early")
 
     @app.get("/defect")
+    @requires("search")
     async def defect() -> None:
         raise RuntimeError("secret detail")
 
@@ -118,7 +128,8 @@ def test_a_call_without_a_key_is_refused_before_its_body_is_read() -> None:
             yield part
 
     async def check() -> None:
-        app = ApiKeys(build_app(), keys=parse_api_keys(KEYS), scope_of=lambda _method, _path: "search")
+        inner = build_app()
+        app = ApiKeys(inner, keys=parse_api_keys(KEYS), routes=declared_routes(inner))
         async with client_of(app) as client:
             refused = await client.post("/echo", content=counted())
             assert (refused.status_code, refused.json()["code"]) == (401, "key_missing")
@@ -130,11 +141,8 @@ def test_a_call_without_a_key_is_refused_before_its_body_is_read() -> None:
 
 def test_a_key_opens_its_scope_only() -> None:
     async def check() -> None:
-        app = ApiKeys(
-            build_app(),
-            keys=parse_api_keys(KEYS),
-            scope_of=lambda _method, path: None if path == "/livez" else "search" if path == "/echo" else "ingest",
-        )
+        inner = build_app()
+        app = ApiKeys(inner, keys=parse_api_keys(KEYS), routes=declared_routes(inner))
         async with client_of(app) as client:
             for headers in ({"authorization": f"Bearer {SECRET}"}, {"x-api-key": SECRET}):
                 assert (await client.post("/echo", content=b"abc", headers=headers)).json() == 3

@@ -22,7 +22,15 @@ from vitrine.errors import VitrineError
 from vitrine.releases import ReleaseStore
 from vitrine.telemetry import HttpMetrics, get_logger
 from vitrine.vision.network import choose_device, passes_at_once
-from vitrine.web import Admission, BodyLimit, RequestContext, health_router, install_problem_handlers
+from vitrine.web import (
+    Admission,
+    BodyLimit,
+    RequestContext,
+    declared_routes,
+    document_router,
+    health_router,
+    install_problem_handlers,
+)
 
 _DESCRIPTION: Final = (
     "Pictures in, unit-length vectors out. Every call names the release whose vectors it wants, so vector spaces never "
@@ -75,13 +83,17 @@ def create_app(settings: Settings) -> FastAPI:
         version=version("vitrine-embedder"),
         description=_DESCRIPTION,
         lifespan=lifespan,
+        openapi_url=None,
         redoc_url=None,
         docs_url=None,
+        redirect_slashes=False,
     )
     app.state.context = context
     app.include_router(routes.router)
     app.include_router(health_router(registry=registry, readiness=readiness.facts))
+    app.include_router(document_router())
     install_problem_handlers(app)
+    declared_routes(app)  # a route without a scope does not start
     # The last one added is the outermost.
     app.add_middleware(
         Admission,

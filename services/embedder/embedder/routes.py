@@ -45,7 +45,7 @@ from vitrine.errors import (
     WeightsUnusable,
 )
 from vitrine.releases import ReleaseStore
-from vitrine.web import problem_responses
+from vitrine.web import problem_responses, requires
 
 router = APIRouter()
 
@@ -153,6 +153,7 @@ DeadlineMs = Annotated[
     },
     openapi_extra={"requestBody": {"required": True, "content": {"image/*": _BINARY, VECTOR_MEDIA_TYPE: _BINARY}}},
 )
+@requires("embed")
 async def embed(
     request: Request, context: Ctx, release: ReleaseId, space: SpaceName = "projected", deadline_ms: DeadlineMs = None
 ) -> Response:
@@ -214,6 +215,7 @@ async def embed(
         }
     },
 )
+@requires("embed")
 async def embed_batch(
     request: Request, context: Ctx, release: ReleaseId, space: SpaceName = "projected", deadline_ms: DeadlineMs = None
 ) -> Response:
@@ -236,6 +238,7 @@ async def embed_batch(
 
 
 @router.get("/v1/releases", summary="The releases of the store", response_model=ReleasesResponse, tags=["releases"])
+@requires("embed")
 async def releases(context: Ctx) -> ReleasesResponse:
     """Which releases can be asked for, and which of them are in memory."""
     sizes = {resident.release_id: resident.network.size_bytes for resident in context.residency.loaded()}

@@ -1,4 +1,4 @@
-"""Which scope each call needs, and how often a caller may call. Both are decided before a body is read."""
+"""How often a caller may call, decided before a body is read."""
 
 from __future__ import annotations
 
@@ -10,42 +10,36 @@ from typing import Final
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from vitrine.errors import TooManyRequests
-from vitrine.web import send_problem
+from vitrine.web import DeclaredRoutes, caller_name, send_problem
 
-# Asked by balancers, which have no key, and by people who want to know how to get one.
-_OPEN_PATHS: Final = frozenset({"/", "/livez", "/readyz", "/docs", "/openapi.json"})
 _MAX_CALLERS_KEPT: Final = 10_000
-
-
-def scope_of(method: str, path: str) -> str | None:
-    """The scope a call needs; None where anybody may call. What is unknown needs a key like the rest."""
-    if path in _OPEN_PATHS:
-        return None
-    if path == "/metrics" or path.startswith("/api/releases/"):
-        return "admin"
-    changes = method not in ("GET", "HEAD", "OPTIONS")
-    if path == "/api/jobs/project" and changes:
-        return "train"
-    if path.startswith(("/api/jobs", "/api/products/")) and changes:
-        return "ingest"
-    return "search"
 
 
 class RateLimit:
     """ASGI middleware: a token bucket for each API key, or for each address where there is no key.
 
-    Answers 429 with Retry-After. Health calls are not counted.
+    Answers 429 with Retry-After. Calls that are open to all, health calls among them, are not counted.
     """
 
-    def __init__(self, app: ASGIApp, *, per_s: float, burst: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        routes: DeclaredRoutes,
+        per_s: float,
+        burst: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._app = app
+        self._routes = routes
         self._per_s = per_s
         self._burst = burst
         self._clock = clock
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # caller -> tokens, as of when
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or self._per_s <= 0 or scope["path"] in _OPEN_PATHS:
+        counted = scope["type"] == "http" and self._per_s > 0
+        if not counted or self._routes.is_open(scope["method"], scope["path"]):
             await self._app(scope, receive, send)
             return
         wait_s = self._take(_caller(scope))
@@ -69,7 +63,7 @@ class RateLimit:
 
 
 def _caller(scope: Scope) -> str:
-    key = scope.get("state", {}).get("api_key")
+    key = caller_name(scope)
     if key is not None:
         return f"key:{key}"
     client = scope.get("client")

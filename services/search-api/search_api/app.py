@@ -11,7 +11,7 @@ from typing import Any
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
-from search_api.access import RateLimit, scope_of
+from search_api.access import RateLimit
 from search_api.context import Context, build_context
 from search_api.documentation import API_TITLE, DESCRIPTION, TAGS, VERSION, complete_document
 from search_api.routes import (
@@ -34,6 +34,8 @@ from vitrine.web import (
     ApiKeys,
     BodyLimit,
     RequestContext,
+    declared_routes,
+    document_router,
     health_router,
     install_problem_handlers,
     parse_api_keys,
@@ -61,8 +63,10 @@ def create_app(settings: Settings) -> FastAPI:
         version=VERSION,
         description=DESCRIPTION,
         openapi_tags=TAGS,
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # the redirection would repeat the Host that the caller sent
         lifespan=lifespan,
     )
     app.state.context = context
@@ -81,15 +85,17 @@ def create_app(settings: Settings) -> FastAPI:
     ):
         app.include_router(module.router)
     app.include_router(health_router(registry=registry, readiness=_readiness(context)))
+    app.include_router(document_router())
     install_problem_handlers(app)
     complete_document(app)
+    routes = declared_routes(app)
     # The last one added is the outermost.
     app.add_middleware(
         Admission, max_concurrent=settings.max_concurrent_requests, timeout_of=lambda *call: _timeout_s(settings, *call)
     )
     app.add_middleware(BodyLimit, max_body_bytes=settings.max_body_bytes)
-    app.add_middleware(RateLimit, per_s=settings.rate_limit_per_s, burst=settings.rate_limit_burst)
-    app.add_middleware(ApiKeys, keys=keys, scope_of=scope_of)
+    app.add_middleware(RateLimit, routes=routes, per_s=settings.rate_limit_per_s, burst=settings.rate_limit_burst)
+    app.add_middleware(ApiKeys, keys=keys, routes=routes)
     app.add_middleware(RequestContext, metrics=HttpMetrics(registry))
     return app
 

@@ -7,21 +7,20 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 import structlog
+from fastapi import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from vitrine.errors import AccessDenied, KeyMissing, KeyRefused, SettingsInvalid
 from vitrine.web.problems import send_problem
+from vitrine.web.scopes import ANY_KEY, IMPLIED_SCOPES, KEY_SCOPES, DeclaredRoutes
 
-SCOPES: Final = frozenset({"search", "ingest", "train", "admin"})
+_NAME: Final = "api_key"
+_SCOPES: Final = "api_scopes"
 _ENTRY = re.compile(r"(?P<name>[A-Za-z0-9_.-]{1,64}):(?P<scopes>[a-z+]+):(?P<digest>[0-9a-f]{64})")
-
-# Which scope a call needs, by method and path; None where anybody may call.
-ScopeOf = Callable[[str, str], str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +30,11 @@ class ApiKey:
     name: str
     scopes: frozenset[str]
     sha256: str
+
+    @property
+    def allowed(self) -> frozenset[str]:
+        """Its scopes and those that come with them."""
+        return self.scopes.union(*(IMPLIED_SCOPES.get(scope, frozenset()) for scope in self.scopes))
 
 
 def parse_api_keys(text: str) -> tuple[ApiKey, ...]:
@@ -42,9 +46,9 @@ def parse_api_keys(text: str) -> tuple[ApiKey, ...]:
     for number, entry in enumerate(filter(None, (part.strip() for part in text.split(","))), start=1):
         match = _ENTRY.fullmatch(entry)
         scopes = frozenset(match["scopes"].split("+")) if match else frozenset()
-        if match is None or not scopes <= SCOPES:
+        if match is None or not scopes <= KEY_SCOPES:
             raise SettingsInvalid(
-                f"API key entry {number} is not of the form name:scope+scope:sha256hex with scopes {sorted(SCOPES)}"
+                f"API key entry {number} is not of the form name:scope+scope:sha256hex with scopes {sorted(KEY_SCOPES)}"
             )
         keys.append(ApiKey(match["name"], scopes, match["digest"]))
     return tuple(keys)
@@ -53,14 +57,14 @@ def parse_api_keys(text: str) -> tuple[ApiKey, ...]:
 class ApiKeys:
     """ASGI middleware. Answers 401 without a key and 403 with a wrong one; with no key configured it lets all pass."""
 
-    def __init__(self, app: ASGIApp, *, keys: tuple[ApiKey, ...], scope_of: ScopeOf) -> None:
+    def __init__(self, app: ASGIApp, *, keys: tuple[ApiKey, ...], routes: DeclaredRoutes) -> None:
         self._app = app
         self._keys = keys
-        self._scope_of = scope_of
+        self._routes = routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        needed = self._scope_of(scope["method"], scope["path"]) if scope["type"] == "http" and self._keys else None
-        if needed is None:
+        needed = self._routes.scopes_of(scope["method"], scope["path"]) if scope["type"] == "http" else None
+        if needed is None or not self._keys:
             await self._app(scope, receive, send)
             return
         try:
@@ -68,11 +72,11 @@ class ApiKeys:
         except AccessDenied as error:
             await send_problem(send, error)
             return
-        scope.setdefault("state", {})["api_key"] = key.name
+        scope.setdefault("state", {}).update({_NAME: key.name, _SCOPES: key.allowed})
         with structlog.contextvars.bound_contextvars(api_key=key.name):
             await self._app(scope, receive, send)
 
-    def _identify(self, scope: Scope, needed: str) -> ApiKey:
+    def _identify(self, scope: Scope, needed: frozenset[str]) -> ApiKey:
         presented = _presented_key(scope)
         if presented is None:
             raise KeyMissing("this call needs an API key: send it as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'")
@@ -83,9 +87,21 @@ class ApiKeys:
                 found = key
         if found is None:
             raise KeyRefused("the API key is not known")
-        if needed not in found.scopes and "admin" not in found.scopes:
-            raise KeyRefused(f"the API key lacks the scope {needed!r}")
+        if not needed & found.allowed:
+            raise KeyRefused(f"the API key lacks the scope {' or '.join(map(repr, sorted(needed)))}")
         return found
+
+
+def caller_name(scope: Scope) -> str | None:
+    """The name of the caller's key, or None where the call needs none."""
+    name: str | None = scope.get("state", {}).get(_NAME)
+    return name
+
+
+def caller_scopes(request: Request) -> frozenset[str]:
+    """What the caller may do: everything where no key is configured."""
+    scopes: frozenset[str] = request.scope.get("state", {}).get(_SCOPES, ANY_KEY)
+    return scopes
 
 
 def _presented_key(scope: Scope) -> bytes | None:

@@ -10,6 +10,8 @@ from typing import Any, Final
 from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse, Response
 
+from vitrine.web import open_to_all
+
 router = APIRouter(include_in_schema=False)
 
 _HEADERS: Final = {
@@ -30,6 +32,7 @@ th, td { text-align: left; vertical-align: top; padding: .2rem .8rem .2rem 0; bo
 
 
 @router.get("/docs")
+@open_to_all
 async def documentation(request: Request) -> Response:
     return HTMLResponse(page(request.app.openapi()), headers=_HEADERS)
 

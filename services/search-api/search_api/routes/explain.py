@@ -19,7 +19,7 @@ from search_api.schemas import ExplainAnswer
 from vitrine.collections import Serving
 from vitrine.errors import ImageRejected, ParameterInvalid, PictureNotFound, ProductNotFound
 from vitrine.products import public_id
-from vitrine.web import problem_responses
+from vitrine.web import problem_responses, requires
 
 _PICTURE_FIELD: Final = "image"
 _ID_FIELD: Final = "id"
@@ -54,6 +54,7 @@ router = APIRouter(tags=["search"])
         },
     },
 )
+@requires("search")
 async def explain(request: Request, context: Ctx) -> Response:
     form = await read_form(request)
     pairs = [*request.query_params.multi_items(), *form.fields(except_for=frozenset({_PICTURE_FIELD}))]

@@ -17,7 +17,7 @@ from search_api.routes.documents import FILTER_PARAMETER, SEARCH_ERRORS, query_p
 from search_api.schemas import FacetsAnswer
 from vitrine.collections import Serving
 from vitrine.errors import ParameterInvalid
-from vitrine.web import problem_responses
+from vitrine.web import problem_responses, requires
 
 MAX_FIELDS: Final = 16
 router = APIRouter(tags=["search"])
@@ -49,6 +49,7 @@ _FIELD_PARAMETER: Final = {
     responses=problem_responses(*SEARCH_ERRORS),
     openapi_extra={"parameters": [*query_parameters(FacetOptions), _FIELD_PARAMETER, FILTER_PARAMETER]},
 )
+@requires("search")
 async def facets(request: Request, context: Ctx) -> Response:
     pairs = request.query_params.multi_items()
     fields = list(dict.fromkeys(value for name, value in pairs if name == "field"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Header, Path, Query
+from fastapi import APIRouter, Header, Path, Query, Request
 from starlette.responses import Response, StreamingResponse
 
 from search_api.answers import JsonAnswer
@@ -38,6 +38,7 @@ from vitrine.errors import (
     Draining,
     JobFinished,
     JobNotFound,
+    KeyRefused,
     ModelUnknown,
     ParameterInvalid,
     RecordChanged,
@@ -47,7 +48,7 @@ from vitrine.errors import (
     WeightsUnusable,
 )
 from vitrine.jobs import JobKind, JobRecord, JobState
-from vitrine.web import problem_responses
+from vitrine.web import caller_scopes, problem_responses, requires
 
 router = APIRouter(tags=["jobs"])
 JobId = Annotated[str, Path(description="The job's id")]
@@ -56,6 +57,8 @@ IdempotencyKey = Annotated[
     str | None,
     Header(description="1 to 200 visible ASCII characters; the same key again within a day gives the same job"),
 ]
+# Jobs that change a dataset; the others make releases and reports.
+_INGEST_KINDS: Final = frozenset({JobKind.INDEX, JobKind.UPSERT, JobKind.DELETE})
 _CREATED: Final = {
     "description": "The job, or the one that the same Idempotency-Key made before",
     "headers": {"Location": {"description": "Where the job is", "schema": {"type": "string"}}},
@@ -82,6 +85,7 @@ _CREATED: Final = {
         202: _CREATED,
     },
 )
+@requires("ingest")
 async def start_index(context: Ctx, body: IndexRequest, idempotency_key: IdempotencyKey = None) -> Response:
     key = _checked_key(idempotency_key)
     params = await index_params(body, settings=context.settings, releases=context.releases)
@@ -100,6 +104,7 @@ async def start_index(context: Ctx, body: IndexRequest, idempotency_key: Idempot
         202: _CREATED,
     },
 )
+@requires("train")
 async def start_project(context: Ctx, body: ProjectRequest, idempotency_key: IdempotencyKey = None) -> Response:
     key = _checked_key(idempotency_key)
     params = await project_params(body, settings=context.settings)
@@ -124,6 +129,7 @@ _TRAINING_ERRORS: Final = (
     response_model=JobAnswer,
     responses={**problem_responses(*_TRAINING_ERRORS), 202: _CREATED},
 )
+@requires("train")
 async def start_train(context: Ctx, body: TrainRequest, idempotency_key: IdempotencyKey = None) -> Response:
     key = _checked_key(idempotency_key)
     params = await train_params(body, settings=context.settings, releases=context.releases)
@@ -137,6 +143,7 @@ async def start_train(context: Ctx, body: TrainRequest, idempotency_key: Idempot
     response_model=JobAnswer,
     responses={**problem_responses(*_TRAINING_ERRORS), 202: _CREATED},
 )
+@requires("train")
 async def start_adapt(context: Ctx, body: AdaptRequest, idempotency_key: IdempotencyKey = None) -> Response:
     key = _checked_key(idempotency_key)
     params = await adapt_params(body, settings=context.settings, releases=context.releases)
@@ -150,6 +157,7 @@ async def start_adapt(context: Ctx, body: AdaptRequest, idempotency_key: Idempot
     response_model=JobAnswer,
     responses={**problem_responses(*_TRAINING_ERRORS), 202: _CREATED},
 )
+@requires("train")
 async def start_tune(context: Ctx, body: TuneRequest, idempotency_key: IdempotencyKey = None) -> Response:
     key = _checked_key(idempotency_key)
     params = await tune_params(body, settings=context.settings, releases=context.releases)
@@ -163,6 +171,7 @@ async def start_tune(context: Ctx, body: TuneRequest, idempotency_key: Idempoten
     response_model=JobAnswer,
     responses={**problem_responses(*_TRAINING_ERRORS), 202: _CREATED},
 )
+@requires("train")
 async def start_evaluate(context: Ctx, body: EvaluateRequest, idempotency_key: IdempotencyKey = None) -> Response:
     key = _checked_key(idempotency_key)
     params = await evaluate_params(body, settings=context.settings, releases=context.releases)
@@ -176,6 +185,7 @@ async def start_evaluate(context: Ctx, body: EvaluateRequest, idempotency_key: I
     response_model=JobAnswer,
     responses={**problem_responses(*_TRAINING_ERRORS), 202: _CREATED},
 )
+@requires("train")
 async def start_visualize(context: Ctx, body: VisualizeRequest, idempotency_key: IdempotencyKey = None) -> Response:
     key = _checked_key(idempotency_key)
     params = await visualize_params(body, settings=context.settings, releases=context.releases)
@@ -189,6 +199,7 @@ async def start_visualize(context: Ctx, body: VisualizeRequest, idempotency_key:
     response_model=JobAnswer,
     responses={**problem_responses(*_TRAINING_ERRORS), 202: _CREATED},
 )
+@requires("train")
 async def start_experiment(context: Ctx, body: ExperimentRequest, idempotency_key: IdempotencyKey = None) -> Response:
     key = _checked_key(idempotency_key)
     params = await experiment_params(body, settings=context.settings)
@@ -201,6 +212,7 @@ async def start_experiment(context: Ctx, body: ExperimentRequest, idempotency_ke
     response_model=JobsAnswer,
     responses=problem_responses(*COMMON_ERRORS, BrokerUnavailable),
 )
+@requires("jobs")
 async def list_jobs(
     context: Ctx,
     kind: JobKind | None = None,
@@ -217,6 +229,7 @@ async def list_jobs(
     response_model=JobAnswer,
     responses=problem_responses(*COMMON_ERRORS, BrokerUnavailable, JobNotFound),
 )
+@requires("jobs")
 async def get_job(context: Ctx, job_id: JobId) -> Response:
     return _answer(await context.jobs.store.get(job_id))
 
@@ -224,11 +237,15 @@ async def get_job(context: Ctx, job_id: JobId) -> Response:
 @router.delete(
     "/api/jobs/{job_id}",
     summary="Cancel a job",
-    description="A queued job is cancelled at once, a running one at its next step.",
+    description=(
+        "A queued job is cancelled at once, a running one at its next step. It takes the scope that starting it took."
+    ),
     response_model=JobAnswer,
     responses=problem_responses(*COMMON_ERRORS, BrokerUnavailable, JobNotFound, JobFinished, RecordChanged),
 )
-async def cancel_job(context: Ctx, job_id: JobId) -> Response:
+@requires("ingest", "train")
+async def cancel_job(request: Request, context: Ctx, job_id: JobId) -> Response:
+    _may_change(request, await context.jobs.store.get(job_id))
     return _answer(await context.jobs.store.request_cancel(job_id))
 
 
@@ -246,6 +263,7 @@ async def cancel_job(context: Ctx, job_id: JobId) -> Response:
         **problem_responses(*COMMON_ERRORS, BrokerUnavailable, JobNotFound, Draining),
     },
 )
+@requires("jobs")
 async def job_events(
     context: Ctx,
     job_id: JobId,
@@ -264,6 +282,13 @@ async def job_events(
     # Proxies that collect an answer before passing it on would make the progress arrive at its end.
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
+
+
+def _may_change(request: Request, record: JobRecord) -> None:
+    """Raise KeyRefused if the caller could not have started the job."""
+    needed = "ingest" if record.kind in _INGEST_KINDS else "train"
+    if needed not in caller_scopes(request):
+        raise KeyRefused(f"the API key lacks the scope {needed!r}, which a job of the kind {record.kind.value!r} takes")
 
 
 async def _submitted(context: Context, kind: JobKind, params: dict[str, object], key: str | None) -> Response:

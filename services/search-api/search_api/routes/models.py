@@ -24,7 +24,7 @@ from vitrine.errors import (
     VectorStoreUnavailable,
 )
 from vitrine.products import COMPOSITE_FIELD, check_dataset_name
-from vitrine.web import problem_responses
+from vitrine.web import problem_responses, requires
 
 router = APIRouter(tags=["models"])
 ReleaseId = Annotated[str, Path(description="The release's id", examples=["mobilenetv2_100-0123456789"])]
@@ -36,6 +36,7 @@ ReleaseId = Annotated[str, Path(description="The release's id", examples=["mobil
     response_model=ModelsAnswer,
     responses=problem_responses(*COMMON_ERRORS, VectorStoreUnavailable),
 )
+@requires("search")
 async def list_models(context: Ctx, dataset: Dataset = None) -> Response:
     chosen = dataset if dataset is not None else context.settings.default_dataset
     if chosen is not None:
@@ -72,6 +73,7 @@ async def _detail(context: Context, serving: Serving) -> dict[str, Any] | None:
     response_model=ReleasesAnswer,
     responses=problem_responses(*COMMON_ERRORS, VectorStoreUnavailable),
 )
+@requires("search")
 async def list_releases(context: Ctx) -> Response:
     stored, servings, collections = await asyncio.gather(
         asyncio.to_thread(_stored_dims, context),
@@ -127,6 +129,7 @@ def _collection(info: CollectionInfo, serving: set[str]) -> dict[str, Any]:
     response_model=ActivatedAnswer,
     responses=problem_responses(*READ_ERRORS, ReleaseNotFound, CollectionIncomplete),
 )
+@requires("admin")
 async def activate(context: Ctx, release_id: ReleaseId, dataset: Dataset = None) -> Response:
     model = model_of_release(release_id)
     chosen = await _dataset_of(context, release_id, dataset)

@@ -10,7 +10,7 @@ from search_api.routes.documents import READ_ERRORS
 from search_api.routes.products import Dataset, ProductId
 from vitrine.errors import PictureNotFound, ProductNotFound
 from vitrine.images import MEDIA_TYPES
-from vitrine.web import problem_responses
+from vitrine.web import problem_responses, requires
 
 router = APIRouter(tags=["products"])
 # Short, because a put replaces the picture under the same address; the entity tag makes asking again cheap.
@@ -30,6 +30,7 @@ _CACHE_CONTROL = "private, max-age=60"
         **problem_responses(*READ_ERRORS, ProductNotFound, PictureNotFound),
     },
 )
+@requires("search")
 async def get_picture(request: Request, context: Ctx, product_id: ProductId, dataset: Dataset = None) -> Response:
     picture = await context.pictures.get(await context.retrieval.dataset(dataset), product_id)
     headers = {"ETag": picture.etag, "Cache-Control": _CACHE_CONTROL}

@@ -36,7 +36,7 @@ from vitrine.errors import (
 from vitrine.images import decode_image
 from vitrine.jobs import JobKind
 from vitrine.products import AttributeValue, Product, check_product_id, public_id
-from vitrine.web import problem_responses
+from vitrine.web import problem_responses, requires
 
 _PICTURE_FIELD: Final = "image"
 MAX_ATTRIBUTES: Final = 64
@@ -89,6 +89,7 @@ class AttributeChanges(BaseModel):
         },
     },
 )
+@requires("ingest")
 async def put_product(request: Request, context: Ctx, product_id: ProductId, dataset: Dataset = None) -> Response:
     name = await context.retrieval.dataset(dataset)
     check_product_id(product_id)
@@ -117,6 +118,7 @@ async def put_product(request: Request, context: Ctx, product_id: ProductId, dat
     response_model=DeletedAnswer,
     responses=problem_responses(*READ_ERRORS, *_JOB_ERRORS, ProductNotFound),
 )
+@requires("ingest")
 async def delete_product(context: Ctx, product_id: ProductId, dataset: Dataset = None) -> Response:
     name = await context.retrieval.dataset(dataset)
     check_product_id(product_id)

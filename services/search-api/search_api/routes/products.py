@@ -16,7 +16,7 @@ from search_api.routes.documents import FILTER_PARAMETER, READ_ERRORS, SEARCH_ER
 from search_api.schemas import ProductAnswer, SearchAnswer
 from vitrine.collections import Serving
 from vitrine.errors import ProductNotFound
-from vitrine.web import problem_responses
+from vitrine.web import problem_responses, requires
 
 router = APIRouter(tags=["products"])
 ProductId = Annotated[str, Path(description="The product's id, unique in its dataset", examples=["7747"])]
@@ -31,6 +31,7 @@ Dataset = Annotated[
     response_model=ProductAnswer,
     responses=problem_responses(*READ_ERRORS, ProductNotFound),
 )
+@requires("search")
 async def get_product(context: Ctx, product_id: ProductId, dataset: Dataset = None) -> Response:
     stored = await context.products.get(await context.retrieval.dataset(dataset), product_id)
     return JsonAnswer({"success": True, "product": product(stored.payload)})
@@ -44,6 +45,7 @@ async def get_product(context: Ctx, product_id: ProductId, dataset: Dataset = No
     responses=problem_responses(*SEARCH_ERRORS, ProductNotFound),
     openapi_extra={"parameters": [*query_parameters(MatchOptions), FILTER_PARAMETER]},
 )
+@requires("search")
 async def similar(request: Request, context: Ctx, product_id: ProductId) -> Response:
     started_s = time.perf_counter()
     options, filters = split_options(request.query_params.multi_items(), MatchOptions)

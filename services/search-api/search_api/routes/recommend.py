@@ -21,7 +21,7 @@ from search_api.routes.documents import PICTURE_ERRORS, SEARCH_ERRORS, filter_fo
 from search_api.schemas import SearchAnswer
 from vitrine.collections import Serving
 from vitrine.errors import BodyInvalid, ImageRejected, MediaTypeUnsupported, ParameterInvalid, ProductNotFound
-from vitrine.web import problem_responses
+from vitrine.web import problem_responses, requires
 
 MAX_EXAMPLES: Final = 64
 MAX_PICTURES: Final = 16
@@ -104,6 +104,7 @@ def _form_schema() -> dict[str, Any]:
         },
     },
 )
+@requires("search")
 async def recommend(request: Request, context: Ctx) -> Response:
     started_s = time.perf_counter()
     examples = await _read_examples(request)

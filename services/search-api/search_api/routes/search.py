@@ -28,7 +28,7 @@ from search_api.routes.documents import (
 from search_api.schemas import SearchAnswer
 from vitrine.collections import Serving
 from vitrine.errors import ImageRejected
-from vitrine.web import problem_responses
+from vitrine.web import problem_responses, requires
 
 _PICTURE_FIELD: Final = "image"
 router = APIRouter(tags=["search"])
@@ -57,6 +57,7 @@ router = APIRouter(tags=["search"])
         },
     },
 )
+@requires("search")
 async def search(request: Request, context: Ctx) -> Response:
     started_s = time.perf_counter()
     form = await read_form(request)

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import httpx
 import redis.asyncio
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
 from search_api.answers import JsonAnswer
@@ -18,7 +18,7 @@ from search_api.context import Context, Ctx
 from search_api.routes.documents import COMMON_ERRORS
 from search_api.schemas import StatusAnswer
 from vitrine.errors import VitrineError
-from vitrine.web import problem_responses
+from vitrine.web import caller_scopes, open_to_all, problem_responses, requires_any_key
 
 _WORKER_KEYS: Final = "vitrine:worker:*"
 _TIMEOUT_S: Final = 2.0
@@ -27,6 +27,7 @@ router = APIRouter(tags=["system"])
 
 
 @router.get("/", include_in_schema=False)
+@open_to_all
 async def root() -> Response:
     return RedirectResponse("/docs")
 
@@ -34,10 +35,15 @@ async def root() -> Response:
 @router.get(
     "/api/status",
     summary="The parts of the system and what is indexed",
+    description=(
+        "Which parts are up, and the datasets. With a key of the scope `admin`, or where no keys are configured, also "
+        "the details of each part: its workers, hosts and reasons."
+    ),
     response_model=StatusAnswer,
     responses=problem_responses(*COMMON_ERRORS),
 )
-async def status(context: Ctx) -> Response:
+@requires_any_key
+async def status(request: Request, context: Ctx) -> Response:
     embedder, (qdrant, datasets), (broker, workers) = await asyncio.gather(
         _embedder(context), _qdrant(context), _redis(context)
     )
@@ -45,6 +51,8 @@ async def status(context: Ctx) -> Response:
     for name in ("indexer", "trainer"):
         of_this = [worker for worker in workers if worker.get("service") == name]
         services[name] = {"up": bool(of_this), "workers": of_this}
+    if "admin" not in caller_scopes(request):  # hosts, process ids and addresses are not for every caller
+        services = {name: {"up": facts["up"]} for name, facts in services.items()}
     return JsonAnswer({"success": True, "services": services, "datasets": datasets})
 
 

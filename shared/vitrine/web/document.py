@@ -1,0 +1,20 @@
+"""The OpenAPI document as a route of ours: FastAPI's own declares no scope."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from starlette.responses import JSONResponse, Response
+
+from vitrine.web.scopes import open_to_all
+
+
+def document_router() -> APIRouter:
+    """`/openapi.json`, for an application made with `openapi_url=None`."""
+    router = APIRouter(include_in_schema=False)
+
+    @router.get("/openapi.json")
+    @open_to_all
+    async def openapi_document(request: Request) -> Response:
+        return JSONResponse(request.app.openapi())
+
+    return router

@@ -1,0 +1,171 @@
+"""Who may call which route: every route of the search API asked with no key, a wrong one, and each scope alone."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import hashlib
+from typing import Final
+
+import httpx
+import pytest
+from fastapi import APIRouter, FastAPI
+from pydantic import SecretStr
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Mount, Route
+
+from embedder.app import create_app as create_embedder
+from embedder.settings import Settings as EmbedderSettings
+from search_api.app import create_app
+from search_api.settings import Settings
+from vitrine.web import ScopeUndeclared, declared_routes, open_to_all, requires
+
+SCOPES: Final = ("search", "ingest", "train", "admin", "jobs")
+OPEN: Final = frozenset({"no key", "a wrong key", *SCOPES})
+ANY_KEY: Final = frozenset(SCOPES)
+SEARCH: Final = frozenset({"search", "admin"})
+INGEST: Final = frozenset({"ingest", "admin"})
+TRAIN: Final = frozenset({"train", "admin"})
+INGEST_OR_TRAIN: Final = INGEST | TRAIN
+JOBS: Final = frozenset({"jobs", "ingest", "train", "admin"})
+ADMIN: Final = frozenset({"admin"})
+
+# A route that is missing here, or one here that is not there, fails.
+WHO_PASSES: Final = {
+    "GET /": OPEN,
+    "GET /docs": OPEN,
+    "GET /openapi.json": OPEN,
+    "GET /livez": OPEN,
+    "GET /readyz": OPEN,
+    "GET /metrics": ADMIN,
+    "GET /api/status": ANY_KEY,
+    "POST /api/search": SEARCH,
+    "POST /api/explain": SEARCH,
+    "POST /api/recommend": SEARCH,
+    "GET /api/facets": SEARCH,
+    "GET /api/models": SEARCH,
+    "GET /api/releases": SEARCH,
+    "GET /api/images/{product_id}": SEARCH,
+    "GET /api/products/{product_id}": SEARCH,
+    "GET /api/products/{product_id}/similar": SEARCH,
+    "PUT /api/products/{product_id}": INGEST,
+    "DELETE /api/products/{product_id}": INGEST,
+    "POST /api/jobs/index": INGEST,
+    "POST /api/jobs/project": TRAIN,
+    "POST /api/jobs/train": TRAIN,
+    "POST /api/jobs/adapt": TRAIN,
+    "POST /api/jobs/tune": TRAIN,
+    "POST /api/jobs/evaluate": TRAIN,
+    "POST /api/jobs/experiment": TRAIN,
+    "POST /api/jobs/visualize": TRAIN,
+    "GET /api/jobs": JOBS,
+    "GET /api/jobs/{job_id}": JOBS,
+    "GET /api/jobs/{job_id}/events": JOBS,
+    "DELETE /api/jobs/{job_id}": INGEST_OR_TRAIN,
+    "POST /api/releases/{release_id}/activate": ADMIN,
+    # Not routes: an unknown path, and methods that a path does not take.
+    "GET /anything/else": ANY_KEY,
+    "HEAD /api/models": ANY_KEY,
+    "DELETE /docs": ANY_KEY,
+}
+NOT_ROUTES: Final = frozenset({"GET /anything/else", "HEAD /api/models", "DELETE /docs"})
+
+
+def secret_of(scope: str) -> str:
+    return f"the-key-for-{scope}"
+
+
+@functools.cache
+def keyed_app() -> FastAPI:
+    """The search API with one key a scope, and nothing behind it: its ports are closed."""
+    keys = ",".join(f"{scope}-key:{scope}:{hashlib.sha256(secret_of(scope).encode()).hexdigest()}" for scope in SCOPES)
+    return create_app(
+        Settings(
+            api_keys=SecretStr(keys),
+            qdrant_url="http://127.0.0.1:9",
+            redis_url="redis://127.0.0.1:9/0",
+            embedder_url="http://127.0.0.1:9",
+            releases_url="memory://route-scopes",
+        )
+    )
+
+
+def routes_of(app: FastAPI) -> set[str]:
+    return {f"{method} {route.path}" for route in declared_routes(app).routes for method in route.methods or {"ANY"}}
+
+
+def test_the_table_names_every_route() -> None:
+    assert set(WHO_PASSES) - NOT_ROUTES == routes_of(keyed_app())
+
+
+@pytest.mark.parametrize("call", sorted(WHO_PASSES))
+def test_a_route_lets_those_in_who_hold_its_scope_and_nobody_else(call: str) -> None:
+    method, _, path = call.partition(" ")
+    address = path.format(product_id="1", job_id="0" * 21, release_id="net-0123456789") if "{" in path else path
+
+    async def passing() -> set[str]:
+        transport = httpx.ASGITransport(keyed_app(), raise_app_exceptions=False)
+        asked = {"no key": {}, "a wrong key": {"x-api-key": "guessed"}}
+        asked |= {scope: {"x-api-key": secret_of(scope)} for scope in SCOPES}
+        passed = set()
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client:
+            for who, headers in asked.items():
+                answer = await client.request(method, address, headers=headers)
+                if answer.status_code == 401:
+                    assert who == "no key"
+                elif answer.status_code == 403:
+                    assert who != "no key"
+                    assert (method == "HEAD") or answer.json()["code"] == "key_refused"
+                else:
+                    passed.add(who)
+        return passed
+
+    assert asyncio.run(passing()) == WHO_PASSES[call]
+
+
+async def hello(*_: object) -> Response:
+    return PlainTextResponse("hello")
+
+
+def test_an_application_with_a_route_that_declares_nothing_does_not_start() -> None:
+    app = FastAPI(openapi_url=None)
+    router = APIRouter(prefix="/in")
+
+    @router.post("/marked")
+    @requires("train")
+    async def marked() -> None: ...
+
+    @router.post("/forgotten")
+    async def forgotten() -> None: ...
+
+    app.include_router(router)
+    app.router.routes.append(Route("/plain", hello))
+    app.mount("/files", Starlette(routes=[Route("/x", hello)]))
+    with pytest.raises(ScopeUndeclared) as caught:
+        declared_routes(app)
+    told = str(caught.value)
+    assert all(path in told for path in ("POST /in/forgotten", "GET/HEAD /plain", "any method /files"))
+    assert "/in/marked" not in told
+
+
+def test_the_documentation_that_the_framework_adds_declares_nothing_either() -> None:
+    with pytest.raises(ScopeUndeclared, match=r"/openapi\.json"):
+        declared_routes(FastAPI())
+
+
+def test_a_mount_declares_for_all_below_it_and_head_goes_with_get() -> None:
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    app.router.routes.append(Route("/plain", open_to_all(hello)))
+    app.router.routes.append(Mount("/files", requires("ingest")(Starlette(routes=[Route("/x", hello)]))))
+    routes = declared_routes(app)
+    assert routes.scopes_of("HEAD", "/plain") is None
+    assert routes.scopes_of("PATCH", "/files/deep/inside") == frozenset({"ingest"})
+    assert routes.scopes_of("POST", "/plain") == routes.scopes_of("GET", "/unknown") == ANY_KEY | {"embed"}
+
+
+def test_every_route_of_the_embedder_declares_its_scope() -> None:
+    app = create_embedder(EmbedderSettings(device="cpu", releases_url="memory://route-scopes"))
+    routes = declared_routes(app)
+    guarded = {f"{m} {r.path}" for r in routes.routes for m in r.methods or () if r.scopes == frozenset({"embed"})}
+    assert guarded == {"POST /v1/embed", "POST /v1/embed/batch", "GET /v1/releases"}
