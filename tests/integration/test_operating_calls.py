@@ -5,12 +5,17 @@ from __future__ import annotations
 import itertools
 import json
 import uuid
+from contextlib import ExitStack
+
+import httpx
 
 from harness.shop import DATASET, PRODUCTS, Shop
 from harness.system import MODEL
 from harness.waiting import wait_until
+from vitrine.jobs import JobKind, JobRecord
 
 ORDER = {"dataset": DATASET}
+EVENT_STREAMS = 64  # as many as one caller may have
 Row = dict[str, str]
 
 
@@ -52,12 +57,38 @@ def test_a_job_is_followed_to_its_end_by_events(shop: Shop) -> None:
         assert answer.headers["content-type"].startswith("text/event-stream")
         data = [line.removeprefix("data: ") for line in answer.iter_lines() if line.startswith("data: ")]
     events = [json.loads(text) for text in data]
+    assert events.pop() == {"job": job["id"], "reason": "finished"}
     assert events[-1]["state"] == "succeeded"
     assert events[-1]["progress"]["done"] == 30
     assert all(before["version"] < after["version"] for before, after in itertools.pairwise(events))
     assert shop.get(f"/api/jobs/{job['id']}")["job"]["result"]["indexed"] == 30
     assert job["id"] in [one["id"] for one in shop.get("/api/jobs", kind="index", state="succeeded")["jobs"]]
     assert len(shop.get("/api/jobs", limit=1)["jobs"]) == 1
+
+
+def test_many_event_streams_leave_the_other_calls_their_connections(shop: Shop) -> None:
+    # No trainer runs here, so that these stay as they are.
+    jobs = [shop.system.jobs.create(JobKind.TRAIN, {})[0].id for _ in range(EVENT_STREAMS)]
+    before = len(shop.system.redis_client.client_list())
+    limits = httpx.Limits(max_connections=200)
+    with (
+        httpx.Client(base_url=shop.system.url("search_api"), timeout=60, limits=limits) as client,
+        ExitStack() as open_,
+    ):
+        streams = [open_.enter_context(client.stream("GET", f"/api/jobs/{job}/events")) for job in jobs]
+        assert {stream.status_code for stream in streams} == {200}
+        lines = [stream.iter_lines() for stream in streams]
+        assert {next(one) for one in lines} == {"id: 1"}
+        with client.stream("GET", f"/api/jobs/{jobs[0]}/events") as refused:
+            assert (refused.status_code, refused.headers["retry-after"]) == (429, "5")
+        for _ in range(20):
+            assert shop.api.get("/api/jobs").status_code == 200
+            assert shop.api.get(f"/api/products/{next(iter(shop.rows))}", params=ORDER).status_code == 200
+        assert len(shop.system.redis_client.client_list()) - before < EVENT_STREAMS / 2
+        for job, one in zip(jobs, lines, strict=True):
+            shop.system.jobs.update(job, JobRecord.cancelled)
+            end = [line for line in one if line.startswith("data: ")][-1]
+            assert json.loads(end.removeprefix("data: ")) == {"job": job, "reason": "finished"}
 
 
 def test_the_same_idempotency_key_gives_the_same_job(shop: Shop) -> None:

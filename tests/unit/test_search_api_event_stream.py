@@ -1,55 +1,65 @@
-"""Jobs as server-sent events."""
+"""Jobs as server-sent events: what one event says, how a stream ends, and how many there may be."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import Iterator
 
-from search_api.event_stream import encoded, stream_of
-from vitrine.errors import BrokerUnavailable
+import pytest
+
+from search_api.event_stream import JobEvents, StreamPlaces, encoded, encoded_end, seen_version
+from search_api.job_feed import Follower
+from vitrine.errors import TooManyRequests, Unavailable
 from vitrine.jobs import JobFault, JobKind, JobRecord, JobState
 
 FAULT = JobFault(product_id="7", kind="missing_picture", detail="there is no such picture")
+JOB = "0" * 21
 
 
 def job(version: int, state: JobState = JobState.RUNNING) -> JobRecord:
     return JobRecord(
-        id="0" * 21,
-        kind=JobKind.INDEX,
-        state=state,
-        created_at="2026-01-01T00:00:00Z",
-        version=version,
-        faults=(FAULT,),
+        id=JOB, kind=JobKind.INDEX, state=state, created_at="2026-01-01T00:00:00Z", version=version, faults=(FAULT,)
     )
 
 
 class Source:
-    """Records to follow, and whether the follower closed them."""
+    """Records that a follower sees, and whether it was let go."""
 
-    def __init__(self, *records: JobRecord, then: asyncio.Event | None = None, error: Exception | None = None) -> None:
-        self._records, self._then, self._error = records, then, error
+    def __init__(self, *records: JobRecord, max_waiting: int = 10) -> None:
+        self.follower = Follower(max_waiting)
         self.closed = False
+        for record in records:
+            self.follower.put(record)
+            if record.state.finished:
+                self.follower.end("finished")
 
-    async def follow(self) -> AsyncGenerator[JobRecord, None]:
+    @contextlib.contextmanager
+    def follow(self, job_id: str) -> Iterator[Follower]:
+        assert job_id == JOB
         try:
-            for record in self._records:
-                yield record
-            if self._error:
-                raise self._error
-            if self._then:
-                await self._then.wait()
+            yield self.follower
         finally:
             self.closed = True
 
 
-async def collect(
-    source: Source, *, seen: int | None = None, heartbeat_s: float = 60, draining: asyncio.Event | None = None
-) -> list[bytes]:
-    stream = stream_of(
-        source.follow(), seen_version=seen, heartbeat_s=heartbeat_s, draining=draining or asyncio.Event()
-    )
-    return [chunk async for chunk in stream]
+def events(source: Source, *, seen: int | None = None, heartbeat_s: float = 60, max_age_s: float = 60) -> JobEvents:
+    return JobEvents(source, JOB, seen_version=seen, heartbeat_s=heartbeat_s, max_age_s=max_age_s)  # type: ignore[arg-type]
+
+
+async def collect(stream: JobEvents, draining: asyncio.Event | None = None) -> list[bytes]:
+    async with asyncio.timeout(20):
+        return [chunk async for chunk in stream.chunks(draining or asyncio.Event())]
+
+
+def reason(chunk: bytes) -> str:
+    lines = chunk.decode().splitlines()
+    assert "event: end" in lines
+    [data] = [line for line in lines if line.startswith("data: ")]
+    told = json.loads(data.removeprefix("data: "))
+    assert told["job"] == JOB
+    return str(told["reason"])
 
 
 def test_an_event_names_version_state_and_record() -> None:
@@ -66,52 +76,86 @@ def test_faults_are_listed_once_the_job_has_finished() -> None:
     assert (listed(job(3)), listed(job(4, JobState.SUCCEEDED))) == (0, 1)
 
 
-def test_the_stream_ends_with_the_job() -> None:
+def test_the_stream_ends_with_the_job_and_says_so() -> None:
     source = Source(job(1), job(2), job(3, JobState.SUCCEEDED))
-    chunks = asyncio.run(collect(source))
-    assert [chunk.split(b"\n")[0] for chunk in chunks] == [b"id: 1", b"id: 2", b"id: 3"]
+    chunks = asyncio.run(collect(events(source)))
+    assert [chunk.split(b"\n")[0] for chunk in chunks[:-1]] == [b"id: 1", b"id: 2", b"id: 3"]
+    assert reason(chunks[-1]) == "finished"
     assert source.closed
 
 
-def test_a_version_seen_before_is_not_told_again() -> None:
-    chunks = asyncio.run(collect(Source(job(2), job(3, JobState.FAILED)), seen=2))
-    assert [chunk.split(b"\n")[0] for chunk in chunks] == [b"id: 3"]
+def test_a_version_seen_before_is_not_sent_again() -> None:
+    chunks = asyncio.run(collect(events(Source(job(2), job(3, JobState.FAILED)), seen=2)))
+    assert [chunk.split(b"\n")[0] for chunk in chunks[:-1]] == [b"id: 3"]
 
 
-def test_the_end_is_told_even_where_it_was_seen_before() -> None:
-    chunks = asyncio.run(collect(Source(job(3, JobState.FAILED)), seen=3))
-    assert [chunk.split(b"\n")[1] for chunk in chunks] == [b"event: failed"]
+def test_the_finished_record_is_sent_even_where_it_was_seen_before() -> None:
+    chunks = asyncio.run(collect(events(Source(job(3, JobState.FAILED)), seen=3)))
+    assert [chunk.split(b"\n")[1] for chunk in chunks[:-1]] == [b"event: failed"]
+
+
+@pytest.mark.parametrize("text", [None, "", "x", "-1", "1.5", "٣", "9" * 5_000, " 3"])
+def test_a_last_event_id_that_is_no_version_counts_as_none(text: str | None) -> None:
+    assert seen_version(text) is None
+    assert seen_version("12") == 12
 
 
 def test_a_quiet_stream_is_kept_alive_with_comments() -> None:
     async def scenario() -> list[bytes]:
-        source = Source(job(1), then=asyncio.Event())
-        stream = stream_of(source.follow(), seen_version=None, heartbeat_s=0.005, draining=asyncio.Event())
+        source = Source(job(1))
         chunks = []
-        async for chunk in stream:
-            chunks.append(chunk)
-            if len(chunks) == 3:
-                break
-        await stream.aclose()  # type: ignore[attr-defined]
+        async with contextlib.aclosing(events(source, heartbeat_s=0.005).chunks(asyncio.Event())) as stream:
+            async for chunk in stream:
+                chunks.append(chunk)
+                if len(chunks) == 3:
+                    break
         assert source.closed
         return chunks
 
     assert asyncio.run(scenario())[1:] == [b": alive\n\n"] * 2
 
 
-def test_draining_ends_the_stream() -> None:
+def test_draining_ends_the_stream_and_asks_to_come_back() -> None:
     async def scenario() -> tuple[list[bytes], bool]:
         draining = asyncio.Event()
-        source = Source(job(1), then=asyncio.Event())
-        following = asyncio.create_task(collect(source, draining=draining))
+        source = Source(job(1))
+        following = asyncio.create_task(collect(events(source), draining))
         await asyncio.sleep(0)
         draining.set()
         return await following, source.closed
 
     chunks, closed = asyncio.run(scenario())
-    assert (len(chunks), closed) == (1, True)
+    assert (len(chunks), reason(chunks[-1]), closed) == (2, "draining", True)
+    assert chunks[-1].startswith(b"retry: ")
 
 
-def test_a_stream_whose_broker_goes_away_ends_early() -> None:
-    source = Source(job(1), error=BrokerUnavailable("Redis cannot be reached"))
-    assert len(asyncio.run(collect(source))) == 1
+def test_an_old_stream_ends_and_asks_to_come_back() -> None:
+    chunks = asyncio.run(collect(events(Source(job(1)), max_age_s=0.01)))
+    assert (len(chunks), reason(chunks[-1])) == (2, "age")
+
+
+def test_a_reader_that_is_too_slow_gets_a_last_event_that_says_so() -> None:
+    source = Source(job(1), job(2), job(3), max_waiting=2)
+    chunks = asyncio.run(collect(events(source)))
+    assert [reason(chunk) for chunk in chunks] == ["slow"]
+
+
+def test_the_last_event_of_a_finished_job_asks_nobody_to_come_back() -> None:
+    assert b"retry:" not in encoded_end(JOB, "finished")
+
+
+def test_streams_are_limited_for_the_process_and_for_each_caller() -> None:
+    places = StreamPlaces(max_streams=3, max_streams_per_caller=2)
+    mine = [places.take("key:mine") for _ in range(2)]
+    with pytest.raises(TooManyRequests) as per_caller:
+        places.take("key:mine")
+    other = places.take("key:other")
+    with pytest.raises(Unavailable) as in_all:
+        places.take("key:third")
+    assert per_caller.value.retry_after_s
+    assert in_all.value.retry_after_s
+    for place in (*mine, other, other):
+        place.release()
+    assert places.open_streams() == 0
+    places.take("key:mine")  # nobody keeps it
+    assert places.open_streams() == 0

@@ -93,6 +93,8 @@ class Api:
                 raise self._no_vitrine(answer, path)
             data: list[str] = []
             for line in answer.iter_lines():
+                if line.replace(" ", "") == "event:end":
+                    return
                 if line.startswith("data:"):
                     data.append(line.removeprefix("data:").removeprefix(" "))
                 elif not line and data:

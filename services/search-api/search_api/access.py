@@ -42,7 +42,7 @@ class RateLimit:
         if not counted or self._routes.is_open(scope["method"], scope["path"]):
             await self._app(scope, receive, send)
             return
-        wait_s = self._take(_caller(scope))
+        wait_s = self._take(caller_of(scope))
         if wait_s > 0:
             error = TooManyRequests(f"more than {self._per_s:g} requests a second", retry_after_s=wait_s)
             await send_problem(send, error)
@@ -62,7 +62,8 @@ class RateLimit:
         return 0.0 if allowed else (1 - tokens) / self._per_s
 
 
-def _caller(scope: Scope) -> str:
+def caller_of(scope: Scope) -> str:
+    """Who calls, for limits: the key, or the address of a caller without one."""
     key = caller_name(scope)
     if key is not None:
         return f"key:{key}"

@@ -12,15 +12,18 @@ from fastapi import Depends, Request
 from qdrant_client import AsyncQdrantClient
 
 from search_api.confidence import Confidences
+from search_api.event_stream import StreamPlaces
+from search_api.job_feed import JobFeed
 from search_api.jobs_gateway import JobsGateway
 from search_api.match_counts import MatchCounts
 from search_api.pictures import Pictures
 from search_api.products import Products
+from search_api.redis_feed import RedisFeed
 from search_api.retrieval import Retrieval
 from search_api.settings import Settings
 from search_api.vector_store import VectorStore
 from vitrine.embedding import AsyncEmbedderClient
-from vitrine.jobs import open_async_redis
+from vitrine.jobs import AsyncJobStore, open_async_redis
 from vitrine.overlay import Overlay
 from vitrine.planner import Planner
 from vitrine.releases import ReleaseStore
@@ -45,6 +48,9 @@ class Context:
     retrieval: Retrieval
     embedder: AsyncEmbedderClient
     jobs: JobsGateway
+    redis_feed: RedisFeed
+    job_feed: JobFeed
+    stream_places: StreamPlaces
     releases: ReleaseStore
     confidences: Confidences
     overlay: Overlay
@@ -56,6 +62,8 @@ class Context:
     async def close(self) -> None:
         await self.embedder.aclose()
         await self.store.close()
+        await self.job_feed.close()
+        await self.redis_feed.close()
         await self.jobs.close()
         await self.redis.aclose()
         await self.probe.aclose()
@@ -87,6 +95,9 @@ def build_context(settings: Settings) -> Context:
     overlay = Overlay(settings.uploads_dir)
     products = Products(store)
     connection = open_async_redis(settings.redis_url)
+    jobs = AsyncJobStore(connection)
+    redis_feed = RedisFeed(settings.redis_url)
+    job_feed = JobFeed(redis_feed, jobs)
     releases = ReleaseStore(settings.releases_url, cache_dir=settings.releases_cache_dir)
     return Context(
         settings=settings,
@@ -94,7 +105,13 @@ def build_context(settings: Settings) -> Context:
         store=store,
         retrieval=retrieval,
         embedder=AsyncEmbedderClient(settings.embedder_url),
-        jobs=JobsGateway(connection, settings),
+        jobs=JobsGateway(jobs, job_feed, settings),
+        redis_feed=redis_feed,
+        job_feed=job_feed,
+        stream_places=StreamPlaces(
+            max_streams=settings.max_event_streams,
+            max_streams_per_caller=settings.max_event_streams_per_caller,
+        ),
         releases=releases,
         confidences=Confidences(releases),
         overlay=overlay,

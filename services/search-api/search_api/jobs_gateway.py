@@ -5,12 +5,10 @@ the two is sent anew by the indexer's sweeper, so a created job is never forgott
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from collections.abc import Mapping
 from typing import Any
 
-import redis.asyncio
-
+from search_api.job_feed import JobFeed
 from search_api.settings import Settings
 from vitrine.errors import DeadlineExpired, ImageRejected, JobCancelled, VitrineError
 from vitrine.jobs import AsyncJobStore, JobKind, JobRecord, JobState
@@ -21,8 +19,9 @@ from vitrine.worker import producer
 class JobsGateway:
     """Creates, publishes, reads and awaits jobs."""
 
-    def __init__(self, connection: redis.asyncio.Redis, settings: Settings) -> None:
-        self.store = AsyncJobStore(connection)
+    def __init__(self, store: AsyncJobStore, feed: JobFeed, settings: Settings) -> None:
+        self.store = store
+        self._feed = feed
         self._publisher = producer(settings)
         self._log = get_logger("jobs")
 
@@ -48,7 +47,7 @@ class JobsGateway:
         """The job once it has succeeded. Raises what it failed with, or DeadlineExpired while it goes on."""
         try:
             async with asyncio.timeout(timeout_s):
-                record = await self._last(job_id)
+                record = await self._feed.finished(job_id)
         except TimeoutError:
             raise DeadlineExpired(
                 f"the job {job_id} goes on: its end is at /api/jobs/{job_id}", job=job_id, retry_after_s=1.0
@@ -58,17 +57,6 @@ class JobsGateway:
         if record.state is JobState.CANCELLED:
             raise JobCancelled(f"the job {job_id} was cancelled", job=job_id)
         return record
-
-    def events(self, job_id: str) -> AsyncGenerator[JobRecord, None]:
-        """Each version of the job that is seen, ending with the finished one. To be closed by who asked for it."""
-        return self.store.events(job_id)
-
-    async def _last(self, job_id: str) -> JobRecord:
-        async with aclosing(self.events(job_id)) as records:
-            async for record in records:
-                if record.state.finished:
-                    return record
-        return await self.store.get(job_id)
 
 
 def _told(record: JobRecord) -> VitrineError:

@@ -44,6 +44,15 @@ class Settings(HttpSettings):
     hnsw_ef: int = Field(default=DEFAULT_EF, ge=1, description="Width of the graph search's beam without a filter")
     acorn_ef: int = Field(default=DEFAULT_ACORN_EF, ge=1, description="Width of the beam with a filter")
     heartbeat_s: float = Field(default=15.0, gt=0, description="Seconds between comments on a quiet event stream")
+    max_event_streams: int = Field(
+        default=256, ge=1, description="Event streams open at once; more are answered 503 with Retry-After"
+    )
+    max_event_streams_per_caller: int = Field(
+        default=64, ge=1, description="Event streams of one key or address; more are answered 429 with Retry-After"
+    )
+    event_stream_max_age_s: float = Field(
+        default=3600.0, gt=0, description="Seconds after which an event stream ends and its client comes back"
+    )
 
 
 def check_exposure(settings: Settings) -> None:

@@ -15,7 +15,6 @@ compare-and-set only; a finished one changes no more. Celery messages carry a jo
         watch(job_id, *, poll_s) -> Iterator[JobRecord]
     AsyncJobStore(redis: redis.asyncio.Redis)         the same keys and scripts, for the search API
         create, get, list, request_cancel             as above, awaited
-        events(job_id, *, poll_s=2.0) -> AsyncGenerator[JobRecord]    each version it sees; ends with the finished one
     StepStore(redis)                                  leases, deferrals and strikes of a job's steps, for workers
     open_redis(url) / open_async_redis(url)           clients with timeouts and health checks
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import redis.asyncio
@@ -74,25 +74,6 @@ class AsyncJobStore:
             if replaced is not None:
                 return replaced
         raise wire.still_changing(job_id)
-
-    async def events(self, job_id: str, *, poll_s: float = 2.0) -> AsyncGenerator[JobRecord, None]:
-        """Each version of the job that is seen, the present one first; ends with the finished one.
-
-        Several quick changes may be seen as one. `poll_s` bounds how late a change is seen whose message was lost.
-        """
-        record = await self.get(job_id)
-        yield record
-        async with self._redis.pubsub(ignore_subscribe_messages=True) as subscription:
-            with broker_errors():
-                await subscription.subscribe(keys.events(job_id))
-            while not record.state.finished:
-                latest = await self.get(job_id)
-                if latest.version != record.version:
-                    record = latest
-                    yield record
-                    continue
-                with broker_errors():
-                    await subscription.get_message(timeout=poll_s)
 
     async def _read(self, job_id: str) -> tuple[JobRecord, str]:
         check_job_id(job_id)

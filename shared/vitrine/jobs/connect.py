@@ -22,6 +22,7 @@ from vitrine.errors import BrokerUnavailable
 CONNECT_TIMEOUT_S: Final = 2.0
 CALL_TIMEOUT_S: Final = 10.0
 HEALTH_CHECK_INTERVAL_S: Final = 15
+_MAX_CONNECTIONS: Final = 64
 _RETRIES: Final = 3
 _BACKOFF_BASE_S: Final = 0.05
 _BACKOFF_CAP_S: Final = 0.5
@@ -39,14 +40,17 @@ def open_redis(url: str) -> redis.Redis:
 
 
 def open_async_redis(url: str) -> redis.asyncio.Redis:
-    """The same for asyncio."""
-    return redis.asyncio.Redis.from_url(
+    """The same for asyncio. A call waits for one of its connections rather than fail when all are in use."""
+    pool = redis.asyncio.BlockingConnectionPool.from_url(
         url,
+        max_connections=_MAX_CONNECTIONS,
+        timeout=CONNECT_TIMEOUT_S,
         socket_connect_timeout=CONNECT_TIMEOUT_S,
         socket_timeout=CALL_TIMEOUT_S,
         health_check_interval=HEALTH_CHECK_INTERVAL_S,
         retry=AsyncRetry(ExponentialWithJitterBackoff(base=_BACKOFF_BASE_S, cap=_BACKOFF_CAP_S), _RETRIES),
     )
+    return redis.asyncio.Redis.from_pool(pool)
 
 
 @contextmanager

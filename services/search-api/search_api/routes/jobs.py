@@ -8,9 +8,10 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Header, Path, Query, Request
 from starlette.responses import Response, StreamingResponse
 
+from search_api.access import caller_of
 from search_api.answers import JsonAnswer
 from search_api.context import Context, Ctx
-from search_api.event_stream import stream_of
+from search_api.event_stream import EventStreamAnswer, JobEvents, seen_version
 from search_api.job_requests.evaluation import (
     EvaluateRequest,
     ExperimentRequest,
@@ -45,6 +46,8 @@ from vitrine.errors import (
     ReleaseCorrupt,
     ReleaseMismatch,
     ReleaseNotFound,
+    TooManyRequests,
+    Unavailable,
     WeightsUnusable,
 )
 from vitrine.jobs import JobKind, JobRecord, JobState
@@ -254,34 +257,37 @@ async def cancel_job(request: Request, context: Ctx, job_id: JobId) -> Response:
     summary="Follow a job",
     description=(
         "Server-sent events: one for each change, whose id is the record's version, whose event is the job's state and "
-        "whose data is the record. The event of the finished job ends the stream. Comments keep a quiet stream alive. "
-        "With `Last-Event-ID` the present version is told only where it is another."
+        "whose data is the record. Several quick changes may come as one. The last event of a stream is `end`; its "
+        "data gives the `reason`: `finished`, `gone` (the job was deleted), `draining` or `unavailable` (come back), "
+        "`age` (the stream is old enough) or `slow` (the client reads too slowly). Comments keep a quiet stream alive. "
+        "With `Last-Event-ID` the present version is sent only if it is another."
     ),
     response_class=StreamingResponse,
     responses={
         200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
-        **problem_responses(*COMMON_ERRORS, BrokerUnavailable, JobNotFound, Draining),
+        **problem_responses(*COMMON_ERRORS, BrokerUnavailable, JobNotFound, Draining, TooManyRequests, Unavailable),
     },
 )
 @requires("jobs")
 async def job_events(
+    request: Request,
     context: Ctx,
     job_id: JobId,
     last_event_id: Annotated[str | None, Header(description="The id of the last event seen")] = None,
 ) -> Response:
-    if context.lifecycle.draining.is_set():
+    draining = context.lifecycle.draining
+    if draining.is_set():
         raise Draining("the search API is stopping", retry_after_s=1.0)
+    place = context.stream_places.take(caller_of(request.scope))
     await context.jobs.store.get(job_id)  # an unknown job is an error and not an empty stream
-    seen = int(last_event_id) if last_event_id and last_event_id.isascii() and last_event_id.isdigit() else None
-    stream = stream_of(
-        context.jobs.events(job_id),
-        seen_version=seen,
+    events = JobEvents(
+        context.job_feed,
+        job_id,
+        seen_version=seen_version(last_event_id),
         heartbeat_s=context.settings.heartbeat_s,
-        draining=context.lifecycle.draining,
+        max_age_s=context.settings.event_stream_max_age_s,
     )
-    # Proxies that collect an answer before passing it on would make the progress arrive at its end.
-    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
+    return EventStreamAnswer(events.chunks(draining), place)
 
 
 def _may_change(request: Request, record: JobRecord) -> None:
