@@ -33,6 +33,7 @@ status tells it, and whether trying the same thing again can help. Anything else
     │   ├── EmbedderUnavailable       503
     │   ├── VectorStoreUnavailable    503
     │   ├── BrokerUnavailable         503
+    │   │   └── BrokerFull            503  Redis is at its memory limit
     │   ├── Draining                  503
     │   └── DeadlineExpired           504
     ├── CatalogError                  422
@@ -282,9 +283,15 @@ class VectorStoreUnavailable(Unavailable):
 
 
 class BrokerUnavailable(Unavailable):
-    """Redis cannot be reached."""
+    """Redis cannot be reached, or refuses work for a reason that passes."""
 
     code = "broker_unavailable"
+
+
+class BrokerFull(BrokerUnavailable):
+    """Redis is at its memory limit and takes no new data. What it holds can still be read."""
+
+    code = "broker_full"
 
 
 class Draining(Unavailable):

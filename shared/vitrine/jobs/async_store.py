@@ -22,6 +22,7 @@ class AsyncJobStore:
 
     def __init__(self, client: redis.asyncio.Redis) -> None:
         self._redis = client
+        self._read_one = client.register_script(lua.READ)
         self._create = client.register_script(lua.CREATE)
         self._replace = client.register_script(lua.REPLACE)
 
@@ -78,12 +79,8 @@ class AsyncJobStore:
     async def _read(self, job_id: str) -> tuple[JobRecord, str]:
         check_job_id(job_id)
         with broker_errors():
-            async with self._redis.pipeline(transaction=True) as pipe:
-                pipe.hgetall(keys.job(job_id))
-                pipe.lrange(keys.part(job_id, "faults"), 0, -1)
-                pipe.hgetall(keys.part(job_id, "fault_counts"))
-                fields, faults, fault_counts = await pipe.execute()
-        return wire.compose(job_id, fields, faults, fault_counts)
+            reply = await self._read_one(keys=wire.read_keys(job_id))
+        return wire.from_read(job_id, reply)
 
     async def _read_many(self, job_ids: Iterable[str]) -> Records:
         listed = [*job_ids]

@@ -4,6 +4,7 @@ bridged. `broker_errors` is the one place where Redis's errors become ours.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -12,12 +13,21 @@ import redis
 import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import ExponentialWithJitterBackoff
-from redis.exceptions import BusyLoadingError
+from redis.exceptions import (
+    BusyLoadingError,
+    ClusterDownError,
+    MasterDownError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
-from vitrine.errors import BrokerUnavailable
+from vitrine.errors import BrokerFull, BrokerUnavailable
 
 CONNECT_TIMEOUT_S: Final = 2.0
 CALL_TIMEOUT_S: Final = 10.0
@@ -26,6 +36,13 @@ _MAX_CONNECTIONS: Final = 64
 _RETRIES: Final = 3
 _BACKOFF_BASE_S: Final = 0.05
 _BACKOFF_CAP_S: Final = 0.5
+_RETRY_AFTER_S: Final = 1.0
+_RETRY_AFTER_FULL_S: Final = 10.0
+_UNREACHABLE: Final = (RedisConnectionError, RedisTimeoutError, BusyLoadingError)
+_REFUSING: Final = (ReadOnlyError, MasterDownError, ClusterDownError, TryAgainError)
+# A script's error is a plain one, with the reason inside its text.
+_OUT_OF_MEMORY: Final = re.compile(r"(^|-)OOM command not allowed|(^|: |-)command not allowed when used memory")
+_CANNOT_WRITE: Final = re.compile(r"(^|-)(MISCONF|NOREPLICAS|READONLY|MASTERDOWN) ")
 
 
 def open_redis(url: str) -> redis.Redis:
@@ -55,8 +72,29 @@ def open_async_redis(url: str) -> redis.asyncio.Redis:
 
 @contextmanager
 def broker_errors() -> Iterator[None]:
-    """Turn Redis's connection errors into BrokerUnavailable. The address, which may hold a password, is not told."""
+    """Turn the errors of a Redis that is away, full or unable to write into BrokerUnavailable.
+
+    The address, which may hold a password, is not part of the message. An error that is our own fault passes as it is.
+    """
     try:
         yield
-    except (RedisConnectionError, RedisTimeoutError, BusyLoadingError) as error:
-        raise BrokerUnavailable("Redis cannot be reached; try again shortly") from error
+    except RedisError as error:
+        known = as_broker_error(error)
+        if known is None:
+            raise
+        raise known from error
+
+
+def as_broker_error(error: RedisError) -> BrokerUnavailable | None:
+    """The BrokerUnavailable that stands for `error`, or None for an error that trying again cannot help."""
+    if isinstance(error, _UNREACHABLE):
+        return BrokerUnavailable("Redis cannot be reached; try again shortly", retry_after_s=_RETRY_AFTER_S)
+    if isinstance(error, OutOfMemoryError) or (isinstance(error, ResponseError) and _OUT_OF_MEMORY.search(str(error))):
+        return BrokerFull(
+            "Redis is at its memory limit (maxmemory) and takes no new work; try again later, delete old jobs, "
+            "or give it more memory",
+            retry_after_s=_RETRY_AFTER_FULL_S,
+        )
+    if isinstance(error, _REFUSING) or (isinstance(error, ResponseError) and _CANNOT_WRITE.search(str(error))):
+        return BrokerUnavailable("Redis refuses writes for now; try again shortly", retry_after_s=_RETRY_AFTER_S)
+    return None

@@ -34,6 +34,16 @@ redis.call('PUBLISH', ARGV[6], version)
 return version
 """
 
+# A script and no transaction: a Redis at its memory limit refuses whatever is queued by MULTI, reads too.
+# KEYS: job, faults, fault_counts | Returns {the job's fields, its faults, its counts of faults}, fields as flat lists.
+READ: Final = """
+return {
+    redis.call('HGETALL', KEYS[1]),
+    redis.call('LRANGE', KEYS[2], 0, -1),
+    redis.call('HGETALL', KEYS[3])
+}
+"""
+
 _ADD_FAULTS = """
 local function add_faults(list, counts, limit, faults, kinds)
     local seen = {}

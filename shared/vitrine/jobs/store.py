@@ -45,6 +45,7 @@ class JobStore:
 
     def __init__(self, client: redis.Redis) -> None:
         self._redis = client
+        self._read_one = client.register_script(lua.READ)
         self._create = client.register_script(lua.CREATE)
         self._replace = client.register_script(lua.REPLACE)
         self._finish_batch = client.register_script(lua.FINISH_BATCH)
@@ -162,7 +163,8 @@ class JobStore:
                 state = self._redis.hget(keys.job(job_id), "state")
                 if state is not None and not JobState(wire.text(state)).finished:
                     continue
-                with self._redis.pipeline(transaction=True) as pipe:
+                # No transaction: a Redis at its memory limit would refuse it, and this makes room.
+                with self._redis.pipeline(transaction=False) as pipe:
                     pipe.delete(*keys.parts(job_id))
                     pipe.zrem(keys.ALL_JOBS, job_id)
                     pipe.execute()
@@ -187,12 +189,9 @@ class JobStore:
 
     def _read(self, job_id: str) -> tuple[JobRecord, str]:
         check_job_id(job_id)
-        with broker_errors(), self._redis.pipeline(transaction=True) as pipe:
-            pipe.hgetall(keys.job(job_id))
-            pipe.lrange(keys.part(job_id, "faults"), 0, -1)
-            pipe.hgetall(keys.part(job_id, "fault_counts"))
-            fields, faults, fault_counts = pipe.execute()
-        return wire.compose(job_id, fields, faults, fault_counts)
+        with broker_errors():
+            reply = self._read_one(keys=wire.read_keys(job_id))
+        return wire.from_read(job_id, reply)
 
     def _read_many(self, job_ids: Iterable[str]) -> Records:
         listed = [*job_ids]

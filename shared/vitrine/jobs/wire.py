@@ -71,6 +71,17 @@ def compose(
     return record, text(known["revision"])
 
 
+def read_keys(job_id: str) -> list[str]:
+    """The keys that lua.READ reads."""
+    return [keys.job(job_id), keys.part(job_id, "faults"), keys.part(job_id, "fault_counts")]
+
+
+def from_read(job_id: str, reply: Sequence[Any]) -> tuple[JobRecord, str]:
+    """The record and its revision from the reply of lua.READ. Raises JobNotFound."""
+    fields, faults, fault_counts = reply
+    return compose(job_id, _pairs(fields), faults, _pairs(fault_counts))
+
+
 def create_args(record: JobRecord, idempotency_key: str | None) -> tuple[list[str], list[Any]]:
     once = keys.once(record.kind, idempotency_key) if idempotency_key is not None else keys.once(record.kind, record.id)
     ttl_s = IDEMPOTENCY_TTL_S if idempotency_key is not None else 0
@@ -124,6 +135,10 @@ def cancel(record: JobRecord) -> JobRecord:
     if record.state.finished:
         raise JobFinished(f"the job {record.id} has {record.state.value} already")
     return record.model_copy(update={"cancel_requested": True})
+
+
+def _pairs(flat: Sequence[Any]) -> dict[Any, Any]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 def _fault_list(faults: Sequence[JobFault]) -> str:

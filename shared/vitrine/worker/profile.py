@@ -94,6 +94,8 @@ def celery_config(profile: Profile, *, redis_url: str) -> dict[str, Any]:
         "broker_connection_timeout": _CONNECT_TIMEOUT_S,
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
+        # A Redis at its memory limit refuses what a worker writes to consume: it tries again until there is room.
+        "broker_channel_error_retry": True,
         "broker_pool_acquire_timeout": _PUBLISH_ACQUIRE_TIMEOUT_S,
         "task_publish_retry": True,
         "task_publish_retry_policy": {

@@ -22,7 +22,7 @@ from kombu.exceptions import OperationalError
 
 from vitrine.errors import BrokerUnavailable
 from vitrine.jobs import JobRecord, open_redis
-from vitrine.jobs.connect import broker_errors
+from vitrine.jobs.connect import as_broker_error, broker_errors
 from vitrine.settings import CommonSettings
 from vitrine.telemetry import current_request_id
 from vitrine.worker.messages import Message, Queue, Task, first_message
@@ -53,7 +53,9 @@ class JobPublisher:
                 message.task.value, args=message.args, queue=message.queue.value, headers=headers, ignore_result=True
             )
         except (OperationalError, OSError, redis.RedisError) as error:
-            raise BrokerUnavailable("the job queue cannot be reached; try again shortly") from error
+            cause = error.__cause__ if isinstance(error, OperationalError) else error
+            known = as_broker_error(cause) if isinstance(cause, redis.RedisError) else None
+            raise known or BrokerUnavailable("the job queue cannot be reached; try again shortly") from error
 
     def waiting_count(self, queue: Queue) -> int:
         """How many messages lie in a queue."""

@@ -19,6 +19,7 @@ from billiard.common import REMAP_SIGTERM
 from celery import Celery, signals
 
 from vitrine.telemetry import get_logger
+from vitrine.worker.announce import BEAT_INTERVAL_S, Announcer
 from vitrine.worker.profile import Profile, check_profile
 
 
@@ -42,9 +43,14 @@ def run_worker(
     check_profile(app, remap_sigterm=REMAP_SIGTERM)
     asked_to_stop = False
     started: list[Companion] = []
+    announcers = [companion for companion in companions if isinstance(companion, Announcer)]
 
-    def on_ready(**_: Any) -> None:
-        if not started:  # sent again after each reconnection
+    def on_ready(sender: Any, **_: Any) -> None:
+        # Sent again after each reconnection, which forgets what was on the main loop's timer.
+        for announcer in announcers:
+            announcer.beat()
+            sender.timer.call_repeatedly(BEAT_INTERVAL_S, announcer.beat)
+        if not started:
             for companion in companions:
                 companion.start()
                 started.append(companion)

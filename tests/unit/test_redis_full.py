@@ -1,0 +1,149 @@
+"""A Redis at its memory limit: a retryable refusal for whoever writes, reads go on, workers stay announced."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import redis
+
+from harness.processes import Redis
+from harness.waiting import wait_until
+from vitrine.errors import BrokerFull, BrokerUnavailable
+from vitrine.jobs import AsyncJobStore, JobKind, JobState, JobStore, StepStore, open_async_redis
+from vitrine.jobs.connect import as_broker_error, broker_errors
+from vitrine.settings import CommonSettings
+from vitrine.worker import INDEX, JobPublisher, Message, Queue, Task
+from vitrine.worker.announce import Announcer
+
+
+def announced(client: redis.Redis) -> bytes:
+    """The key of the one worker's announcement, once it is there."""
+    key = wait_until(lambda: next(client.scan_iter(match="vitrine:worker:*"), None), what="the announcement")
+    assert isinstance(key, bytes)
+    return key
+
+
+@contextmanager
+def full(client: redis.Redis) -> Iterator[None]:
+    """The server takes no data inside: its limit lies below what it uses."""
+    client.config_set("maxmemory", 100_000)
+    try:
+        yield
+    finally:
+        client.config_set("maxmemory", 0)
+
+
+def test_a_write_is_refused_as_one_that_may_be_tried_again_and_a_read_is_answered(client: redis.Redis) -> None:
+    store, steps = JobStore(client), StepStore(client)
+    job, _ = store.create(JobKind.INDEX, {"dataset": "shop"})
+    finished, _ = store.create(JobKind.INDEX, {"dataset": "old"})
+    store.request_cancel(finished.id)
+    with full(client):
+        writes = (
+            lambda: store.create(JobKind.INDEX, {"dataset": "shop"}),
+            lambda: store.update(job.id, lambda record: record.started(phase="reading")),
+            lambda: steps.acquire(job.id, "start"),
+        )
+        for write in writes:
+            with pytest.raises(BrokerFull, match="memory limit") as refusal:
+                write()
+            assert (refusal.value.status, refusal.value.retryable, refusal.value.code) == (503, True, "broker_full")
+            assert refusal.value.retry_after_s is not None
+        assert store.get(job.id).state is JobState.QUEUED
+        assert store.trim(keep=0) == 1, "what makes room is not refused"
+    assert store.update(job.id, lambda record: record.started(phase="reading")).state is JobState.RUNNING
+
+
+def test_the_search_apis_store_refuses_alike(server: Redis, client: redis.Redis) -> None:
+    async def create() -> None:
+        connection = open_async_redis(server.url)
+        try:
+            await AsyncJobStore(connection).create(JobKind.INDEX, {"dataset": "shop"})
+        finally:
+            await connection.aclose()
+
+    with full(client), pytest.raises(BrokerFull):
+        asyncio.run(create())
+
+
+def test_publishing_refuses_alike_and_works_again_once_there_is_room(server: Redis, client: redis.Redis) -> None:
+    publisher = JobPublisher(CommonSettings(redis_url=server.url))
+    message = Message(Task.INDEX_START, "0" * 21)
+    try:
+        with full(client), pytest.raises(BrokerFull):
+            publisher.send(message)
+        publisher.send(message)
+        assert publisher.waiting(Queue.INDEX) == {message}
+    finally:
+        publisher.close()
+
+
+@pytest.mark.parametrize("transaction", [True, False])
+def test_a_pipeline_that_is_refused_counts_as_full_too(client: redis.Redis, transaction: bool) -> None:
+    with client.pipeline(transaction=transaction) as pipe, full(client), broker_errors():
+        pipe.set("a", 1)
+        pipe.set("b", 2)
+        with pytest.raises(redis.RedisError) as refusal:
+            pipe.execute()
+    assert isinstance(as_broker_error(refusal.value), BrokerFull)
+
+
+def test_a_server_that_cannot_write_is_away_and_a_wrong_command_is_our_own_fault() -> None:
+    disk = redis.ResponseError("MISCONF Errors writing to the AOF file: No space left on device")
+    replica = redis.ReadOnlyError("You can't write against a read only replica.")
+    assert isinstance(as_broker_error(disk), BrokerUnavailable)
+    assert isinstance(as_broker_error(replica), BrokerUnavailable)
+    assert as_broker_error(redis.ResponseError("WRONGTYPE Operation against a key")) is None
+
+
+def test_a_worker_stays_announced_while_redis_is_full(client: redis.Redis) -> None:
+    announcer = Announcer(client, service="indexer", queues=("q",), interval_s=0.05, stale_after_s=0.1)
+    announcer.beat()  # and no more: a worker does not consume from a Redis that is full
+    announcer.start()
+    try:
+        key = announced(client)
+        with full(client):
+            client.expire(key, 3)
+            wait_until(lambda: client.ttl(key) > 10, what="the announcement's longer life")
+    finally:
+        announcer.stop()
+
+
+def test_an_announcement_that_could_not_be_made_comes_back_with_the_room(client: redis.Redis) -> None:
+    with full(client):
+        announcer = Announcer(client, service="trainer", queues=("q",), interval_s=0.05)
+        announcer.start()
+        wait_until(lambda: client.info("errorstats")["errorstat_OOM"]["count"] >= 3, what="three refused announcements")
+        assert next(client.scan_iter(match="vitrine:worker:*"), None) is None
+    try:
+        announced(client)
+    finally:
+        announcer.stop()
+
+
+def test_a_worker_whose_main_loop_stands_still_is_not_announced(client: redis.Redis) -> None:
+    announcer = Announcer(client, service="indexer", queues=("q",), interval_s=0.05, stale_after_s=0.2)
+    announcer.beat()
+    announcer.start()
+    try:
+        key = wait_until(lambda: next(client.scan_iter(match="vitrine:worker:*"), None), what="the announcement")
+
+        def expired() -> bool:
+            if client.pttl(key) > 300:  # renewed
+                client.pexpire(key, 300)
+            return not client.exists(key)
+
+        wait_until(expired, what="the end of the announcement")
+        announcer.beat()
+        wait_until(lambda: client.exists(key), what="its return with the next beat")
+    finally:
+        announcer.stop()
+
+
+def test_a_worker_goes_on_after_a_channel_error_of_its_broker() -> None:
+    from vitrine.worker import celery_app
+
+    assert celery_app(INDEX, redis_url="redis://127.0.0.1:1/0").conf.broker_channel_error_retry is True
