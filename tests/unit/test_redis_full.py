@@ -129,7 +129,7 @@ def test_a_worker_whose_main_loop_stands_still_is_not_announced(client: redis.Re
     announcer.beat()
     announcer.start()
     try:
-        key = wait_until(lambda: next(client.scan_iter(match="vitrine:worker:*"), None), what="the announcement")
+        key = announced(client)
 
         def expired() -> bool:
             if client.pttl(key) > 300:  # renewed
