@@ -30,6 +30,7 @@ from search_api.options import Pairs
 from search_api.retrieval import Prepared, Retrieval, Wanted
 from search_api.vector_store import VectorStore
 from vitrine.planner import Planner
+from vitrine.qdrant import open_async_qdrant
 from vitrine_local.data_folder import DataFolder
 
 LEAST_PRODUCTS = 50
@@ -71,7 +72,7 @@ class Result:
 
 
 async def run(arguments: argparse.Namespace) -> float:
-    client = AsyncQdrantClient(url=arguments.url, api_key=arguments.api_key, timeout=60, check_compatibility=False)
+    client = open_async_qdrant(arguments.url, api_key=arguments.api_key, timeout_s=60)
     store = VectorStore(client, alias_ttl_s=1e9, collection_ttl_s=1e9)
     retrieval = Retrieval(store, MatchCounts(store, ttl_s=1e9), planner=Planner(), default_dataset=arguments.dataset)
     serving = await store.resolve(await retrieval.dataset(arguments.dataset), arguments.model)

@@ -23,6 +23,7 @@ from vitrine.products import (
     check_dataset_name,
     check_model_name,
 )
+from vitrine.qdrant.errors import unless_there
 
 SEPARATOR: Final = "--"
 METADATA_VERSION: Final = 1
@@ -153,18 +154,20 @@ def create_collection(
     """
     name = collection_name(metadata.dataset, metadata.release_id)
     if not client.collection_exists(name):
-        client.create_collection(
-            name,
-            vectors_config=models.VectorParams(size=dim, distance=models.Distance.COSINE),
-            strict_mode_config=models.StrictModeConfig(
-                enabled=True, max_query_limit=1000, unindexed_filtering_retrieve=False, filter_max_conditions=200
-            ),
-            metadata=metadata.as_dict(),
-        )
+        with unless_there():  # another indexing may create it at the same moment
+            client.create_collection(
+                name,
+                vectors_config=models.VectorParams(size=dim, distance=models.Distance.COSINE),
+                strict_mode_config=models.StrictModeConfig(
+                    enabled=True, max_query_limit=1000, unindexed_filtering_retrieve=False, filter_max_conditions=200
+                ),
+                metadata=metadata.as_dict(),
+            )
     indexed = client.get_collection(name).payload_schema
     for field, field_type in {**_OWN_FIELDS, **fields}.items():
         if field not in indexed:
-            client.create_payload_index(name, field, field_schema=_SCHEMA_TYPES[field_type], wait=True)
+            with unless_there():
+                client.create_payload_index(name, field, field_schema=_SCHEMA_TYPES[field_type], wait=True)
     return name
 
 

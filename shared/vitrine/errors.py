@@ -32,6 +32,7 @@ status tells it, and whether trying the same thing again can help. Anything else
     │   ├── EmbedderOverloaded        503
     │   ├── EmbedderUnavailable       503
     │   ├── VectorStoreUnavailable    503
+    │   │   └── VectorStoreRefused    503  not retryable: the same request is refused again
     │   ├── BrokerUnavailable         503
     │   │   └── BrokerFull            503  Redis is at its memory limit
     │   ├── Draining                  503
@@ -282,6 +283,13 @@ class VectorStoreUnavailable(Unavailable):
     code = "vector_store_unavailable"
 
 
+class VectorStoreRefused(VectorStoreUnavailable):
+    """Qdrant does not take a request of ours, and would not take it again."""
+
+    code = "vector_store_refused"
+    retryable = False
+
+
 class BrokerUnavailable(Unavailable):
     """Redis cannot be reached, or refuses work for a reason that passes."""
 
@@ -381,6 +389,13 @@ class StorageFull(VitrineError):
 
     code = "storage_full"
     status = 507
+
+
+class VectorStoreFull(StorageFull):
+    """Qdrant's disk has no room for what must be written. Searches go on."""
+
+    code = "vector_store_full"
+    retryable = True
 
 
 class EmbeddingFailed(VitrineError):

@@ -1,4 +1,4 @@
-"""The Qdrants under test: the local one, and the real server where Docker has its image."""
+"""The Qdrants under test: the local one, and a real server where one is given or Docker has its image."""
 
 from __future__ import annotations
 
@@ -11,16 +11,22 @@ from qdrant_client import QdrantClient, models
 from harness.circle import DIM, points
 from harness.containers import QDRANT_IMAGE, QdrantBackend, require_image
 from harness.processes import LocalQdrant
+from harness.servers import given_qdrant
+from vitrine.qdrant import open_qdrant
 
 
-@pytest.fixture(
-    scope="session", params=["local", pytest.param("server", marks=pytest.mark.docker)], ids=["local", "server"]
-)
+@pytest.fixture(scope="session", params=["local", "server"])
 def qdrant_backend(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[QdrantBackend]:
+    folder = tmp_path_factory.mktemp("qdrant")
     if request.param == "local":
-        process = LocalQdrant(tmp_path_factory.mktemp("qdrant"))
+        process = LocalQdrant(folder)
         yield QdrantBackend("local", process.url)
         process.kill()
+        return
+    given = given_qdrant(folder)
+    if given is not None:
+        yield QdrantBackend("server", given.url)
+        given.stop()
         return
     image = require_image(QDRANT_IMAGE)
     from testcontainers.qdrant import QdrantContainer
@@ -31,7 +37,7 @@ def qdrant_backend(request: pytest.FixtureRequest, tmp_path_factory: pytest.Temp
 
 @pytest.fixture(scope="session")
 def qdrant(qdrant_backend: QdrantBackend) -> Iterator[QdrantClient]:
-    connection = QdrantClient(qdrant_backend.url, timeout=30)
+    connection = open_qdrant(qdrant_backend.url)
     yield connection
     connection.close()
 
@@ -52,6 +58,7 @@ def empty(qdrant: QdrantClient) -> Iterator[str]:
         ("gender", models.PayloadSchemaType.KEYWORD),
         ("season", models.PayloadSchemaType.KEYWORD),
         ("tags", models.PayloadSchemaType.KEYWORD),
+        ("note", models.PayloadSchemaType.KEYWORD),
         ("year", models.PayloadSchemaType.INTEGER),
         ("price", models.PayloadSchemaType.FLOAT),
         ("sale", models.PayloadSchemaType.BOOL),

@@ -7,11 +7,12 @@ import math
 import uuid
 
 import pytest
-from qdrant_client import AsyncQdrantClient, QdrantClient, models
+from qdrant_client import QdrantClient, models
 from qdrant_client.http.exceptions import UnexpectedResponse
 
 from harness.circle import IDS, POINTS, field, must, number_of, unit, vector
 from harness.containers import QdrantBackend
+from vitrine.qdrant import open_async_qdrant
 
 EXACT = models.SearchParams(exact=True)
 
@@ -66,8 +67,19 @@ class TestFilters:
         assert matching(qdrant, collection, condition) == expected
         assert qdrant.count(collection, condition, exact=True).count == len(expected)
 
-    def test_a_filter_on_a_field_without_an_index_is_refused(self, qdrant: QdrantClient, collection: str) -> None:
-        unindexed = must(models.Filter(should=[field("secret", 1)]))
+    @pytest.mark.parametrize(
+        "condition",
+        [
+            models.Filter(should=[field("secret", 1)]),
+            models.IsNullCondition(is_null=models.PayloadField(key="secret")),
+            models.IsEmptyCondition(is_empty=models.PayloadField(key="secret")),
+        ],
+        ids=["value", "is_null", "is_empty"],
+    )
+    def test_a_filter_on_a_field_without_an_index_is_refused(
+        self, qdrant: QdrantClient, collection: str, condition: models.Condition
+    ) -> None:
+        unindexed = must(condition)
         for call in (
             lambda: qdrant.query_points(collection, query=vector(0), query_filter=unindexed),
             lambda: qdrant.count(collection, unindexed),
@@ -208,7 +220,7 @@ class TestSearch:
 
     def test_the_async_client_gets_the_same_answers(self, qdrant_backend: QdrantBackend, collection: str) -> None:
         async def ask() -> list[list[int]]:
-            connection = AsyncQdrantClient(qdrant_backend.url, timeout=30)
+            connection = open_async_qdrant(qdrant_backend.url)
             try:
                 answers = await asyncio.gather(
                     *(connection.query_points(collection, query=vector(n), limit=1) for n in range(POINTS))

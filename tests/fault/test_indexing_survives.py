@@ -13,14 +13,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from qdrant_client import QdrantClient
 
 from harness.processes import Process
+from harness.servers import Qdrant
 from harness.system import System, running_system
 from harness.waiting import wait_until
 from vitrine.collections import alias_name
 from vitrine.embedding import EmbedderClient
 from vitrine.jobs import StepStore
+from vitrine.qdrant import open_qdrant
 
 COUNT = 300
 PAUSE_S = 0.005  # leaves the machine's cores to the services
@@ -42,7 +43,7 @@ class Queries:
     def __init__(self, system: System) -> None:
         self.answers = 0
         self.failures: list[str] = []
-        self._client = QdrantClient(url=system.qdrant.url, check_compatibility=False, timeout=10)
+        self._client = open_qdrant(system.qdrant.url, timeout_s=10)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -66,7 +67,7 @@ class Queries:
                 self.failures.append(repr(error))
 
 
-def killed_midway(system: System, victim: Callable[[], Process], *, seed: int) -> str:
+def killed_midway(system: System, victim: Callable[[], Process | Qdrant], *, seed: int) -> str:
     """Start an indexing with a new release, kill the victim once some batches are done. Returns the job's id."""
     release_id = system.release(weights=f"seed:{seed}")
     before = system.serving()

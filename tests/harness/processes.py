@@ -16,6 +16,7 @@ import redis
 from harness.waiting import wait_until
 from vitrine_local.redis_server import find_redis_server
 
+REDIS_PROGRAM = "VITRINE_TEST_REDIS_PROGRAM"
 START_DEADLINE_S = 60.0
 
 
@@ -29,9 +30,12 @@ def free_port() -> int:
 class Process:
     """A child in its own process group, its output kept in a file for the failure message."""
 
-    def __init__(self, command: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, command: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None, cwd: Path | None = None
+    ) -> None:
         self.command = list(command)
         self.log = log
+        self.cwd = cwd
         self.env = {**os.environ, "PYTHONUNBUFFERED": "1", **(env or {})}
         self.start()
 
@@ -39,7 +43,12 @@ class Process:
         """Start, or start again after a kill, with the same command and environment."""
         with self.log.open("ab") as output:
             self.popen = subprocess.Popen(
-                self.command, env=self.env, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+                self.command,
+                env=self.env,
+                cwd=self.cwd,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
 
     @property
@@ -53,6 +62,10 @@ class Process:
         """kill -9 of the whole process group, as a crash or an OOM killer would."""
         self._signal(signal.SIGKILL)
         self.popen.wait()
+
+    def stop(self) -> None:
+        """End it after the tests."""
+        self.kill()
 
     def terminate(self, *, grace_s: float = 30.0) -> int:
         """SIGTERM to the parent, as an orchestrator would; returns the exit status."""
@@ -96,8 +109,9 @@ class Redis(Process):
         folder.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
+        program = os.environ.get(REDIS_PROGRAM) or str(find_redis_server())
         command = [
-            str(find_redis_server()), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder),
+            program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder),
             "--appendonly", "yes", "--appendfsync", "always", "--save", "", "--maxmemory-policy", "noeviction",
         ]  # fmt: skip
         super().__init__(command, log=folder / "redis.log")

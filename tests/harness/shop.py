@@ -92,6 +92,11 @@ class Whole:
         found: np.ndarray = self.vectors[[self.ids.index(int(product_id))]]
         return found
 
+    def clear_count(self, vector: np.ndarray, counts: range) -> int:
+        """The one of these counts at which the nearest so many are parted most clearly from all the others."""
+        scores = np.sort((vector @ self.vectors.T)[0])[::-1]
+        return max(counts, key=lambda count: float(scores[count - 1] - scores[count]))
+
     def check_ranking(self, found: list[int], scores: np.ndarray) -> None:
         """Each found product is as good as the one that these scores put there, but for what rounding parts."""
         by_id = dict(zip(self.ids, scores[0].tolist(), strict=True))

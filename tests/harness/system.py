@@ -12,12 +12,14 @@ import httpx
 import redis
 from qdrant_client import QdrantClient
 
-from harness.processes import LocalQdrant, Process, Redis, Service, free_port
+from harness.processes import Redis, Service, free_port
 from harness.releases import TINY_MODEL, build_tiny_release, store_of
+from harness.servers import open_test_qdrant
 from harness.waiting import wait_until
 from vitrine.catalogs.synthetic import generate_catalog
 from vitrine.collections import alias_name, collection_name
 from vitrine.jobs import JobKind, JobRecord, JobState, JobStore, open_redis
+from vitrine.qdrant import open_qdrant
 from vitrine.settings import CommonSettings
 from vitrine.worker import JobPublisher
 
@@ -26,7 +28,7 @@ JOB_DEADLINE_S = 120.0
 
 
 class System:
-    """Redis and the local Qdrant run from the start; services are started by name."""
+    """Redis and Qdrant run from the start; services are started by name."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -34,7 +36,7 @@ class System:
         self.catalogs.mkdir(parents=True)
         self.releases = folder / "releases"
         self.redis = Redis(folder / "redis")
-        self.qdrant = LocalQdrant(folder / "qdrant")
+        self.qdrant = open_test_qdrant(folder / "qdrant")
         self.services: dict[str, Service] = {}
         self._ports = {"embedder": free_port(), "search_api": free_port()}
         self.env = {
@@ -64,16 +66,12 @@ class System:
     def url(self, name: str) -> str:
         return f"http://127.0.0.1:{self._ports[name]}"
 
-    @property
-    def processes(self) -> list[Process]:
-        return [self.redis, self.qdrant, *self.services.values()]
-
     def stop(self) -> None:
         for client in ("redis_client", "publisher", "store", "api"):
             if client in self.__dict__:
                 getattr(self, client).close()
-        for process in reversed(self.processes):
-            process.kill()
+        for process in (*reversed(self.services.values()), self.qdrant, self.redis):
+            process.stop()
 
     def catalog(self, name: str = "drawn", *, count: int = 48, seed: int = 1) -> Path:
         """A drawn catalogue below the allowed root."""
@@ -101,7 +99,7 @@ class System:
 
     @cached_property
     def store(self) -> QdrantClient:
-        return QdrantClient(url=self.qdrant.url, check_compatibility=False, timeout=10)
+        return open_qdrant(self.qdrant.url, timeout_s=10)
 
     @cached_property
     def api(self) -> httpx.Client:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from operator import itemgetter
 
 import pytest
 from PIL import Image, ImageOps
@@ -14,7 +15,6 @@ from harness.shop import DATASET, PRODUCTS, Shop, Whole, queries
 from harness.system import MODEL
 from search_api.refinement import seen_in
 from vitrine.evaluation.expansion import expand_queries
-from vitrine.evaluation.scoring import reranked
 from vitrine.garments import cut_out
 from vitrine.views import views
 
@@ -23,12 +23,18 @@ def test_a_refined_search_ranks_as_the_evaluations_way_of_that_name(shop: Shop) 
     whole = Whole(shop, shop.release)
     for query in queries(shop, 3):
         vector = whole.vector(query)
+        neighbours = whole.clear_count(vector, range(3, 10))
         for alpha in (0.0, 3.0):
-            expanded = expand_queries(vector, whole.vectors, k=5, alpha=alpha)
-            found = shop.search(query, topK=10, expand=5, expandAlpha=alpha)["ranking"]
+            expanded = expand_queries(vector, whole.vectors, k=neighbours, alpha=alpha)
+            found = shop.search(query, topK=10, expand=neighbours, expandAlpha=alpha)["ranking"]
             whole.check_ranking(found, expanded @ whole.vectors.T)
-        scores = reranked(vector, whole.vectors, candidates=30)(slice(0, 1))
-        whole.check_ranking(shop.search(query, topK=30, rerank=30)["ranking"], scores)
+        # Who is whose neighbour among the candidates may change with the last bit of a score, and with it their order,
+        # which `test_search_api_refinement` compares on vectors that it gives. What is ranked anew does not change.
+        count = whole.clear_count(vector, range(20, 40))
+        plain, again = (shop.search(query, topK=PRODUCTS, rerank=rerank)["results"] for rerank in (0, count))
+        assert again[count:] == plain[count:]
+        assert again[:count] != plain[:count]
+        assert sorted(again[:count], key=itemgetter("id")) == sorted(plain[:count], key=itemgetter("id"))
 
 
 def test_a_mirrored_search_is_the_same_for_a_picture_and_its_mirror_image(shop: Shop) -> None:

@@ -38,7 +38,9 @@ def nested(key: str, inner: models.Filter) -> models.Filter:
         only("price", range=models.Range(gte=1.5)),
         only("sale", match=models.MatchValue(value=True)),
         nested("parts", only("size", match=models.MatchValue(value=3))),
-        models.Filter(must_not=[models.IsEmptyCondition(is_empty=models.PayloadField(key="anything"))]),
+        models.Filter(must_not=[models.IsEmptyCondition(is_empty=models.PayloadField(key="colour"))]),
+        models.Filter(must=[models.IsNullCondition(is_null=models.PayloadField(key="year"))]),
+        only("price", is_empty=False),
         models.Filter(must=[models.HasIdCondition(has_id=[1])]),
     ],
 )

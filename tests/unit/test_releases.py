@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -93,6 +95,29 @@ def test_publishing_what_is_there_changes_nothing(store: ReleaseStore, made: tup
     again = store.publish(store.manifest(made[1]), weights=folder / WEIGHTS_FILE, projection=folder / PROJECTION_FILE)
     assert again == made[1]
     assert (folder / MANIFEST_FILE).stat().st_mtime_ns == before
+
+
+def test_two_that_publish_the_same_release_at_the_same_moment_both_have_it(
+    made: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = ReleaseStore(f"file:{made[0]}", cache_dir=tmp_path)
+    folder, manifest = source.local_folder(made[1]), source.manifest(made[1])
+    together, rename = threading.Barrier(3), Path.rename
+
+    def once_all_have_written(path: Path, target: Path) -> Path:
+        together.wait(30)
+        return rename(path, target)
+
+    def publish(_: int) -> str:
+        store = ReleaseStore(f"file:{tmp_path / 'shared'}", cache_dir=tmp_path / "cache")
+        return store.publish(manifest, weights=folder / WEIGHTS_FILE, projection=folder / PROJECTION_FILE)
+
+    monkeypatch.setattr(Path, "rename", once_all_have_written)
+    with ThreadPoolExecutor(3) as threads:
+        assert list(threads.map(publish, range(3))) == [made[1]] * 3
+    published = ReleaseStore(f"file:{tmp_path / 'shared'}", cache_dir=tmp_path / "cache")
+    assert published.local_folder(made[1]).is_dir()
+    assert [path.name for path in (tmp_path / "shared").iterdir()] == [made[1]]
 
 
 def test_a_release_on_other_storage_is_fetched_and_checked(made: tuple[Path, str], tmp_path: Path) -> None:

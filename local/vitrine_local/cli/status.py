@@ -62,6 +62,9 @@ def _facts(facts: Mapping[str, Any]) -> Iterator[str]:
         yield str(facts.get("reason", "none has announced itself"))
     if "collections" in facts:
         yield f"{facts['collections']} collections"
+    if "version" in facts:
+        yield f"version {facts['version']}"
+    yield from map(str, facts.get("notices", ()))
     if facts.get("workers"):
         yield f"{len(facts['workers'])} running"
     ready = facts.get("ready")

@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator
 from typing import Any, Final
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
@@ -21,6 +23,8 @@ from vitrine_local.qdrant.store import Store
 # What Vitrine asks a server to be; the client checks that it is near its own version.
 QDRANT_VERSION: Final = "1.20.0"
 MAX_BODY_BYTES: Final = 64 * 1024 * 1024
+# As a server does for a caller that accepts it, at the same level; Vitrine's own clients do not.
+_COMPRESSION: Final = Middleware(GZipMiddleware, minimum_size=0, compresslevel=6)
 
 _COLLECTION: Final = "/collections/{name}"
 _POINTS: Final = f"{_COLLECTION}/points"
@@ -76,7 +80,9 @@ def create_app(store: Store, *, api_key: str | None = None, max_body_bytes: int 
     ]
     health = [Route(path, _healthy) for path in ("/readyz", "/livez", "/healthz")]
     rest = Route("/{rest:path}", endpoint(_unsupported, store=store, gate=gate), methods=list(_ANY_METHOD))
-    return Starlette(routes=[Route("/", _version), *health, *routes, rest], lifespan=lifespan)
+    return Starlette(
+        routes=[Route("/", _version), *health, *routes, rest], lifespan=lifespan, middleware=[_COMPRESSION]
+    )
 
 
 async def _version(_: Request) -> Response:

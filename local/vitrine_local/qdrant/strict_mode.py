@@ -11,6 +11,8 @@ from vitrine_local.qdrant.errors import BadRequest
 from vitrine_local.qdrant.filters import conditions_of
 
 _NO_LIMITS = models.StrictModeConfig(enabled=False)
+# Whether a field has a value can be looked up in an index of any type.
+_ANY_INDEX: tuple[str, ...] = ("keyword", "integer", "float", "bool", "uuid", "text", "datetime", "geo")
 
 
 class StrictMode:
@@ -53,8 +55,11 @@ class StrictMode:
         fields = list(_fields(condition, prefix=""))
         self._at_most(self._config.filter_max_conditions, _size(condition), "filter conditions")
         for key, field in fields:
-            self._at_most(self._config.condition_max_size, _values(field), "condition size")
-            wanted = _index_types(field)
+            if field is None:
+                wanted = _ANY_INDEX
+            else:
+                self._at_most(self._config.condition_max_size, _values(field), "condition size")
+                wanted = _index_types(field)
             if unindexed_allowed is False and wanted and self._schema.get(key) not in wanted:
                 raise BadRequest(
                     f'Index required but not found for "{key}" of one of the following types: [{", ".join(wanted)}]. '
@@ -69,10 +74,15 @@ class StrictMode:
             )
 
 
-def _fields(condition: models.Filter, *, prefix: str) -> Iterator[tuple[str, models.FieldCondition]]:
+def _fields(condition: models.Filter, *, prefix: str) -> Iterator[tuple[str, models.FieldCondition | None]]:
+    """The fields a filter looks at, each with its condition; None where that is whether the field has a value."""
     for inner in conditions_of(condition):
         if isinstance(inner, models.FieldCondition):
             yield f"{prefix}{inner.key}", inner
+        elif isinstance(inner, models.IsEmptyCondition):
+            yield f"{prefix}{inner.is_empty.key}", None
+        elif isinstance(inner, models.IsNullCondition):
+            yield f"{prefix}{inner.is_null.key}", None
         elif isinstance(inner, models.Filter):
             yield from _fields(inner, prefix=prefix)
         elif isinstance(inner, models.NestedCondition):
@@ -103,6 +113,8 @@ def _values(field: models.FieldCondition) -> int:
 
 def _index_types(field: models.FieldCondition) -> tuple[str, ...]:
     """The index types any of which serves a condition; empty where Qdrant asks for none."""
+    if field.is_empty is not None or field.is_null is not None or field.values_count is not None:
+        return _ANY_INDEX
     if field.range is not None:
         return ("float", "integer") if isinstance(field.range, models.Range) else ("datetime",)
     match field.match:

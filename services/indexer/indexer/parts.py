@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import cache
 
 import redis
-from qdrant_client import QdrantClient
 
 from indexer.plans import PlanStore
 from indexer.settings import Settings
@@ -14,6 +13,7 @@ from indexer.vectors import Vectors
 from vitrine.embedding import EmbedderClient
 from vitrine.jobs import JobStore, StepStore, open_redis
 from vitrine.overlay import Overlay
+from vitrine.qdrant import open_qdrant
 from vitrine.releases import ReleaseStore
 from vitrine.telemetry import configure_logging
 from vitrine.worker import JobPublisher, producer
@@ -44,13 +44,7 @@ class Parts:
 
 def build_parts(settings: Settings, client: redis.Redis) -> Parts:
     """Make the parts; none of them connects before it is used."""
-    key = settings.qdrant_api_key
-    qdrant = QdrantClient(
-        url=settings.qdrant_url,
-        api_key=key.get_secret_value() if key else None,
-        timeout=settings.qdrant_timeout_s,
-        check_compatibility=False,
-    )
+    qdrant = open_qdrant(settings.qdrant_url, api_key=settings.qdrant_api_key, timeout_s=settings.qdrant_timeout_s)
     return Parts(
         settings=settings,
         jobs=JobStore(client),

@@ -1,20 +1,16 @@
-"""The indexer's view of Qdrant: writes that are done when they return, the reads that its checks need, and every
-failure turned into one of the error tree's. Writes carry ids that follow from the product, so repeating one changes
-nothing.
+"""The indexer's view of Qdrant: writes that are done when they return, and the reads that its checks need. Writes carry
+ids that follow from the product, so repeating one changes nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 from qdrant_client import QdrantClient, models
-from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
-from qdrant_client.http.exceptions import ApiException, ResponseHandlingException, UnexpectedResponse
 
 from vitrine.collections import (
     CollectionMetadata,
@@ -27,7 +23,8 @@ from vitrine.collections import (
     servings,
     switch_alias,
 )
-from vitrine.errors import CollectionNotFound, VectorStoreUnavailable, VitrineError
+from vitrine.errors import CollectionNotFound, VectorStoreUnavailable
+from vitrine.qdrant import qdrant_errors
 
 _PAGE: Final = 1_000
 _DELETED_AT_ONCE: Final = 1_000
@@ -43,7 +40,7 @@ class Point:
 
 
 class Vectors:
-    """Every call may raise VectorStoreUnavailable."""
+    """Every call may raise VectorStoreUnavailable, and every write VectorStoreFull."""
 
     def __init__(self, client: QdrantClient) -> None:
         self._client = client
@@ -52,41 +49,41 @@ class Vectors:
         self._client.close()
 
     def create(self, metadata: CollectionMetadata, *, dim: int, fields: Mapping[str, FieldType]) -> str:
-        with store_errors():
+        with qdrant_errors():
             return create_collection(self._client, metadata, dim=dim, fields=fields)
 
     def metadata(self, collection: str) -> CollectionMetadata | None:
-        with store_errors(collection):
+        with qdrant_errors(collection):
             return read_metadata(self._client, collection)
 
     def mark_ready(self, metadata: CollectionMetadata, *, expected: int) -> None:
-        with store_errors():
+        with qdrant_errors():
             mark_ready(self._client, metadata, expected=expected)
 
     def servings(self) -> list[Serving]:
-        with store_errors():
+        with qdrant_errors():
             return servings(self._client.get_aliases().aliases)
 
     def aliased(self) -> set[str]:
         """Every collection that an alias names, also one that somebody else gave it."""
-        with store_errors():
+        with qdrant_errors():
             return {alias.collection_name for alias in self._client.get_aliases().aliases}
 
     def switch(self, serving: Serving) -> str | None:
-        with store_errors():
+        with qdrant_errors():
             return switch_alias(self._client, serving)
 
     def exists(self, collection: str) -> bool:
-        with store_errors():
+        with qdrant_errors():
             return bool(self._client.collection_exists(collection))
 
     def drop(self, collection: str) -> None:
-        with store_errors():
+        with qdrant_errors():
             self._client.delete_collection(collection)
 
     def collections(self) -> dict[str, CollectionMetadata]:
         """Every collection of ours by name."""
-        with store_errors():
+        with qdrant_errors():
             names = [item.name for item in self._client.get_collections().collections]
         found = {}
         for name in filter(parse_collection_name, names):
@@ -105,23 +102,23 @@ class Vectors:
             vectors=[point.vector.tolist() for point in points],
             payloads=[point.payload for point in points],
         )
-        with store_errors(collection):
+        with qdrant_errors(collection):
             _done(self._client.upsert(collection, batch, wait=True))
 
     def replace_payload(self, collection: str, point_id: str, payload: dict[str, Any]) -> None:
-        with store_errors(collection):
+        with qdrant_errors(collection):
             _done(self._client.overwrite_payload(collection, payload=payload, points=[point_id], wait=True))
 
     def delete(self, collection: str, point_ids: Iterable[str]) -> None:
         ids: list[models.ExtendedPointId] = list(point_ids)
-        with store_errors(collection):
+        with qdrant_errors(collection):
             for start in range(0, len(ids), _DELETED_AT_ONCE):
                 selector = models.PointIdsList(points=ids[start : start + _DELETED_AT_ONCE])
                 _done(self._client.delete(collection, points_selector=selector, wait=True))
 
     def payloads(self, collection: str, point_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         """The payloads of those points that are there."""
-        with store_errors(collection):
+        with qdrant_errors(collection):
             records = self._client.retrieve(collection, ids=list(point_ids), with_payload=True, with_vectors=False)
         return {str(record.id): record.payload or {} for record in records}
 
@@ -129,7 +126,7 @@ class Vectors:
         """The id of every point."""
         offset: Any = None
         while True:
-            with store_errors(collection):
+            with qdrant_errors(collection):
                 records, offset = self._client.scroll(
                     collection, limit=_PAGE, offset=offset, with_payload=False, with_vectors=False
                 )
@@ -138,17 +135,17 @@ class Vectors:
                 return
 
     def count(self, collection: str) -> int:
-        with store_errors(collection):
+        with qdrant_errors(collection):
             return self._client.count(collection, exact=True).count
 
     def is_green(self, collection: str) -> bool:
         """Whether Qdrant has finished optimising the collection."""
-        with store_errors(collection):
+        with qdrant_errors(collection):
             return self._client.get_collection(collection).status == models.CollectionStatus.GREEN
 
     def vectors(self, collection: str, point_ids: Sequence[str]) -> dict[str, list[float]]:
         """The vectors of those points that are there."""
-        with store_errors(collection):
+        with qdrant_errors(collection):
             records = self._client.retrieve(collection, ids=list(point_ids), with_payload=False, with_vectors=True)
         return {str(record.id): record.vector for record in records if isinstance(record.vector, list)}  # type: ignore[misc]
 
@@ -168,30 +165,10 @@ class Vectors:
             )
             for vector in vectors
         ]
-        with store_errors(collection):
+        with qdrant_errors(collection):
             return [answer.points for answer in self._client.query_batch_points(collection, requests)]
 
 
 def _done(result: models.UpdateResult) -> None:
     if result.status != models.UpdateStatus.COMPLETED:
         raise VectorStoreUnavailable(f"Qdrant has not finished a write in time: its status is {result.status}")
-
-
-@contextmanager
-def store_errors(collection: str | None = None) -> Iterator[None]:
-    """Turn Qdrant's errors into ours."""
-    try:
-        yield
-    except ResourceExhaustedResponse as error:
-        raise VectorStoreUnavailable("Qdrant is over its rate limit", retry_after_s=error.retry_after_s) from error
-    except ResponseHandlingException as error:
-        raise VectorStoreUnavailable(f"Qdrant cannot be reached ({type(error.source).__name__})") from error
-    except UnexpectedResponse as error:
-        if error.status_code == 404 and collection is not None:
-            raise CollectionNotFound(f"the collection {collection!r} is not there") from error
-        if error.status_code is None or error.status_code >= 500 or error.status_code == 429:
-            raise VectorStoreUnavailable(f"Qdrant answered {error.status_code}") from error
-        reason = error.content.decode(errors="replace")[:300]
-        raise VitrineError(f"Qdrant refused a request of the indexer: {error.status_code} {reason}") from error
-    except ApiException as error:
-        raise VectorStoreUnavailable(f"Qdrant's answer cannot be read: {type(error).__name__}") from error

@@ -4,6 +4,7 @@ and time), then its routes. Nothing of a body is read before the key, the quota 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -28,6 +29,7 @@ from search_api.routes import (
     status,
 )
 from search_api.settings import Settings, check_exposure
+from vitrine.errors import VitrineError
 from vitrine.telemetry import HttpMetrics
 from vitrine.web import (
     Admission,
@@ -44,6 +46,7 @@ from vitrine.web import (
 _HEALTH_PATHS = frozenset({"/livez", "/readyz", "/metrics"})
 # A write waits for the indexer that long and then still has its answer to make.
 _WRITE_MARGIN_S = 5.0
+_VERSION_RETRY_S = 5.0
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -56,7 +59,9 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         context.redis_feed.start()
+        looking = asyncio.create_task(_look_at_qdrants_version(context))
         yield
+        looking.cancel()
         await context.close()
 
     app = FastAPI(
@@ -99,6 +104,16 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(ApiKeys, keys=keys, routes=routes)
     app.add_middleware(RequestContext, metrics=HttpMetrics(registry))
     return app
+
+
+async def _look_at_qdrants_version(context: Context) -> None:
+    """Have a version that is not the client's logged, once Qdrant answers."""
+    while True:
+        try:
+            await context.store.server_version()
+            return
+        except VitrineError:
+            await asyncio.sleep(_VERSION_RETRY_S)
 
 
 def _readiness(context: Context) -> Any:

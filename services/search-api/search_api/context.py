@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import Annotated, Final
+from typing import Annotated
 
 import httpx
 import redis.asyncio
 from fastapi import Depends, Request
-from qdrant_client import AsyncQdrantClient
 
 from search_api.confidence import Confidences
 from search_api.event_stream import StreamPlaces
@@ -26,9 +25,8 @@ from vitrine.embedding import AsyncEmbedderClient
 from vitrine.jobs import AsyncJobStore, open_async_redis
 from vitrine.overlay import Overlay
 from vitrine.planner import Planner
+from vitrine.qdrant import open_async_qdrant
 from vitrine.releases import ReleaseStore
-
-_QDRANT_CONNECTIONS: Final = 128
 
 
 @dataclass(slots=True)
@@ -71,14 +69,8 @@ class Context:
 
 def build_context(settings: Settings) -> Context:
     """Make the clients; none of them connects before it is used."""
-    key = settings.qdrant_api_key
-    qdrant = AsyncQdrantClient(
-        url=settings.qdrant_url,
-        api_key=key.get_secret_value() if key else None,
-        timeout=settings.qdrant_timeout_s,
-        check_compatibility=False,
-        # Named, because the client's own choice for a local address is a new connection for each call.
-        limits=httpx.Limits(max_connections=_QDRANT_CONNECTIONS, max_keepalive_connections=_QDRANT_CONNECTIONS),
+    qdrant = open_async_qdrant(
+        settings.qdrant_url, api_key=settings.qdrant_api_key, timeout_s=settings.qdrant_timeout_s
     )
     store = VectorStore(qdrant, alias_ttl_s=settings.alias_ttl_s, collection_ttl_s=settings.collection_ttl_s)
     planner = Planner(

@@ -1,30 +1,25 @@
-"""The one place that talks to Qdrant: its errors become ours here, and what a collection says of itself is kept for a
-few seconds so that a search is a single call.
-"""
+"""The search API's reads of Qdrant. A collection's description is kept for a few seconds, so a search is one call."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from qdrant_client import AsyncQdrantClient, models
-from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
-from qdrant_client.http.exceptions import ApiException, ResponseHandlingException, UnexpectedResponse
 
 from search_api.cache import ExpiringCache
 from vitrine.collections import CollectionMetadata, FieldType, Serving, parse_collection_name
-from vitrine.errors import CollectionNotFound, FilterInvalid, VectorStoreUnavailable
+from vitrine.errors import CollectionNotFound
 from vitrine.filters import schema_of
 from vitrine.products import AttributeValue
+from vitrine.qdrant import qdrant_errors, version_notice
 from vitrine.serving import AliasDirectory
 from vitrine.telemetry import get_logger
 
 Query = list[float] | str | models.RecommendQuery
 _MAX_COLLECTIONS_KEPT: Final = 1_000
-_RETRY_AFTER_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +31,14 @@ class CollectionInfo:
     points: int
     schema: Mapping[str, FieldType]
     metadata: CollectionMetadata
+
+
+@dataclass(frozen=True, slots=True)
+class ServerVersion:
+    """Qdrant's version, and what to say of it where it is not the client's."""
+
+    version: str
+    notice: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,27 +55,27 @@ class VectorStore:
     def __init__(self, client: AsyncQdrantClient, *, alias_ttl_s: float, collection_ttl_s: float) -> None:
         self._client = client
         self._directory = AliasDirectory(client, ttl_s=alias_ttl_s)
+        self._version_logged: str | None = None
         self._collections: ExpiringCache[str, CollectionInfo] = ExpiringCache(
             ttl_s=collection_ttl_s, max_entries=_MAX_COLLECTIONS_KEPT
         )
-        self._log = get_logger("vector_store")
 
     async def close(self) -> None:
         await self._client.close()
 
     async def servings(self, *, fresh: bool = False) -> list[Serving]:
         """Everything that serves."""
-        with self._told_as_ours():
+        with qdrant_errors():
             return await self._directory.list(fresh=fresh)
 
     async def resolve(self, dataset: str, model: str | None) -> Serving:
         """What answers for a model in a dataset. Raises ModelUnknown."""
-        with self._told_as_ours():
+        with qdrant_errors():
             return await self._directory.resolve(dataset, model)
 
     async def activate(self, serving: Serving) -> str | None:
         """Move the alias in one request; returns the collection that served before."""
-        with self._told_as_ours():
+        with qdrant_errors():
             return await self._directory.activate(serving)
 
     async def collection(self, name: str, *, fresh: bool = False) -> CollectionInfo:
@@ -83,7 +86,7 @@ class VectorStore:
 
     async def collections(self) -> list[CollectionInfo]:
         """Every collection of ours, ordered by name."""
-        with self._told_as_ours():
+        with qdrant_errors():
             listed = (await self._client.get_collections()).collections
         names = sorted(item.name for item in listed if parse_collection_name(item.name))
         described = await asyncio.gather(*(self.collection(name) for name in names), return_exceptions=True)
@@ -98,7 +101,7 @@ class VectorStore:
 
     async def count(self, collection: str, condition: models.Filter | None) -> int:
         """How many points match, exactly."""
-        with self._told_as_ours(collection):
+        with qdrant_errors(collection):
             return (await self._client.count(collection, count_filter=condition, exact=True)).count
 
     async def nearest(
@@ -113,7 +116,7 @@ class VectorStore:
         with_vectors: bool = False,
     ) -> list[models.ScoredPoint]:
         """The nearest points, best first. A query by point id or by examples leaves those points out."""
-        with self._told_as_ours(collection, filtered=condition is not None):
+        with qdrant_errors(collection, filtered=condition is not None):
             answer = await self._client.query_points(
                 collection,
                 query=query,
@@ -138,7 +141,7 @@ class VectorStore:
         min_score: float | None = None,
     ) -> list[models.ScoredPoint]:
         """The nearest point of each value of `field`, best first."""
-        with self._told_as_ours(collection, filtered=condition is not None):
+        with qdrant_errors(collection, filtered=condition is not None):
             answer = await self._client.query_points_groups(
                 collection,
                 field,
@@ -155,13 +158,13 @@ class VectorStore:
 
     async def retrieve(self, collection: str, point_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         """The payloads of those of the points that exist, by point id."""
-        with self._told_as_ours(collection):
+        with qdrant_errors(collection):
             records = await self._client.retrieve(collection, ids=list(point_ids), with_payload=True)
         return {str(record.id): record.payload or {} for record in records}
 
     async def vectors(self, collection: str, point_ids: Sequence[str]) -> dict[str, list[float]]:
         """The vectors of those of the points that exist, by point id."""
-        with self._told_as_ours(collection):
+        with qdrant_errors(collection):
             records = await self._client.retrieve(
                 collection, ids=list(point_ids), with_payload=False, with_vectors=True
             )
@@ -171,17 +174,22 @@ class VectorStore:
         self, collection: str, field: str, *, condition: models.Filter | None, limit: int
     ) -> list[FacetCount]:
         """The commonest values of a field among the points that match, with exact counts."""
-        with self._told_as_ours(collection, filtered=condition is not None):
+        with qdrant_errors(collection, filtered=condition is not None):
             answer = await self._client.facet(collection, field, facet_filter=condition, limit=limit, exact=True)
         return [FacetCount(hit.value, hit.count) for hit in answer.hits]
 
-    async def ping(self) -> int:
-        """How many collections there are; raises VectorStoreUnavailable where Qdrant does not answer."""
-        with self._told_as_ours():
-            return len((await self._client.get_collections()).collections)
+    async def server_version(self) -> ServerVersion:
+        """The version of Qdrant. One that is not the client's is logged once."""
+        with qdrant_errors():
+            found = (await self._client.info()).version
+        notice = version_notice(found)
+        if notice is not None and found != self._version_logged:
+            self._version_logged = found
+            get_logger("vector_store").warning("qdrant_version", detail=notice)
+        return ServerVersion(found, notice)
 
     async def _describe(self, name: str) -> CollectionInfo:
-        with self._told_as_ours(name):
+        with qdrant_errors(name):
             info = await self._client.get_collection(name)
         metadata = CollectionMetadata.parse(info.config.metadata)
         vectors = info.config.params.vectors
@@ -194,29 +202,3 @@ class VectorStore:
             schema=schema_of(info.payload_schema),
             metadata=metadata,
         )
-
-    @contextmanager
-    def _told_as_ours(self, collection: str | None = None, *, filtered: bool = False) -> Iterator[None]:
-        try:
-            yield
-        except ResourceExhaustedResponse as refused:
-            raise VectorStoreUnavailable(
-                "the vector store is over its limits", retry_after_s=max(_RETRY_AFTER_S, refused.retry_after_s)
-            ) from refused
-        except UnexpectedResponse as answer:
-            if answer.status_code == 404 and collection is not None:
-                raise CollectionNotFound(f"the collection {collection!r} or a point in it does not exist") from answer
-            self._log.error(
-                "vector_store_refusal", status=answer.status_code, collection=collection, detail=str(answer)
-            )
-            if answer.status_code in (400, 422) and filtered:
-                raise FilterInvalid("the vector store does not take this filter: a value is out of range") from answer
-            raise VectorStoreUnavailable(
-                f"the vector store answered {answer.status_code}", retry_after_s=_RETRY_AFTER_S
-            ) from answer
-        except (ResponseHandlingException, ApiException) as failure:
-            source = getattr(failure, "source", failure)
-            self._log.error("vector_store_failure", kind=type(source).__name__, collection=collection)
-            raise VectorStoreUnavailable(
-                "the vector store cannot be reached", retry_after_s=_RETRY_AFTER_S
-            ) from failure

@@ -80,6 +80,7 @@ async def _qdrant(context: Context) -> tuple[dict[str, Any], list[dict[str, Any]
         async with asyncio.timeout(_TIMEOUT_S):
             servings = await context.store.servings(fresh=True)
             collections = {info.name: info for info in await context.store.collections()}
+            server = await context.store.server_version()
     except VitrineError as error:
         return _down(error.detail), []
     except TimeoutError:
@@ -90,7 +91,8 @@ async def _qdrant(context: Context) -> tuple[dict[str, Any], list[dict[str, Any]
         told = {"model": serving.model, "release": serving.release_id, "products": info.points if info else 0}
         datasets.setdefault(serving.dataset, []).append(told)
     listed = [{"dataset": name, "models": models} for name, models in sorted(datasets.items())]
-    return _up(collections=len(collections)), listed
+    facts = _up(collections=len(collections), version=server.version)
+    return facts if server.notice is None else {**facts, "notices": [server.notice]}, listed
 
 
 async def _redis(context: Context) -> tuple[dict[str, Any], list[dict[str, Any]]]:

@@ -1,0 +1,73 @@
+"""Qdrant's errors as errors of the tree, for every service alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
+from qdrant_client.http.exceptions import ApiException, ResponseHandlingException, UnexpectedResponse
+
+from vitrine.errors import (
+    CollectionNotFound,
+    FilterInvalid,
+    VectorStoreFull,
+    VectorStoreRefused,
+    VectorStoreUnavailable,
+)
+from vitrine.telemetry import get_logger
+
+_RETRY_AFTER_S: Final = 1.0
+_MAX_REASON_CHARS: Final = 500
+# What Qdrant says, with status 500, when its disk is full.
+_FULL: Final = "No space left on device"
+
+
+@contextmanager
+def qdrant_errors(collection: str | None = None, *, filtered: bool = False) -> Iterator[None]:
+    """Turn what a Qdrant client raises into errors of the tree.
+
+    Raises CollectionNotFound for a 404 where `collection` is given, FilterInvalid for a refused request where
+    `filtered`, VectorStoreFull, VectorStoreRefused for every other request that Qdrant does not take, and
+    VectorStoreUnavailable where it gives no answer, or one that asks to try again.
+    """
+    try:
+        yield
+    except ResourceExhaustedResponse as error:
+        wait_s = max(_RETRY_AFTER_S, float(error.retry_after_s))
+        raise VectorStoreUnavailable("Qdrant is over its rate limit", retry_after_s=wait_s) from error
+    except UnexpectedResponse as error:
+        raise _of_answer(error, collection, filtered=filtered) from error
+    except (ResponseHandlingException, ApiException) as error:
+        cause = type(getattr(error, "source", error)).__name__
+        get_logger("qdrant").error("qdrant_failure", kind=cause, collection=collection)
+        raise VectorStoreUnavailable(f"Qdrant cannot be reached ({cause})", retry_after_s=_RETRY_AFTER_S) from error
+
+
+@contextmanager
+def unless_there() -> Iterator[None]:
+    """Create something in Qdrant; that somebody else created it first is success as well."""
+    try:
+        yield
+    except UnexpectedResponse as error:
+        if error.status_code != 409:
+            raise
+
+
+def _of_answer(
+    error: UnexpectedResponse, collection: str | None, *, filtered: bool
+) -> CollectionNotFound | FilterInvalid | VectorStoreFull | VectorStoreRefused | VectorStoreUnavailable:
+    status, reason = error.status_code, error.content.decode(errors="replace")[:_MAX_REASON_CHARS]
+    if status == 404 and collection is not None:
+        return CollectionNotFound(f"the collection {collection!r} or a point in it does not exist")
+    get_logger("qdrant").error("qdrant_refusal", status=status, collection=collection, reason=reason)
+    if _FULL in reason:
+        start = reason.index(_FULL)
+        told = reason[start:].split('"', 1)[0]
+        return VectorStoreFull(f"Qdrant's disk is full: {told}", retry_after_s=_RETRY_AFTER_S)
+    if status is None or status >= 500 or status == 429:
+        return VectorStoreUnavailable(f"Qdrant answered {status}", retry_after_s=_RETRY_AFTER_S)
+    if filtered and status in (400, 422):
+        return FilterInvalid("Qdrant does not take this filter: a value is out of range")
+    return VectorStoreRefused(f"Qdrant refused a request: {status} {reason}")

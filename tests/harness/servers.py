@@ -1,0 +1,89 @@
+"""The Qdrant that tests run against: the local one, or a real server that is given.
+
+    VITRINE_TEST_QDRANT_PROGRAM  path of a Qdrant program, which is started, killed and started again
+    VITRINE_TEST_QDRANT_URL      address of a server that runs, for tests alone: its Vitrine collections are removed
+    VITRINE_TEST_REDIS_PROGRAM   path of a redis-server or valkey-server (`harness.processes.Redis`)
+
+Tests that kill a server are skipped where only its address is known.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from harness.processes import LocalQdrant, Process, free_port
+from vitrine.collections import parse_collection_name
+from vitrine.qdrant import open_qdrant
+
+QDRANT_PROGRAM = "VITRINE_TEST_QDRANT_PROGRAM"
+QDRANT_URL = "VITRINE_TEST_QDRANT_URL"
+
+
+class QdrantProgram(Process):
+    """A Qdrant program on a folder of its own, configured through Qdrant's own variables."""
+
+    def __init__(self, folder: Path, program: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        settings = {
+            "QDRANT__SERVICE__HOST": "127.0.0.1",
+            "QDRANT__SERVICE__HTTP_PORT": str(port),
+            "QDRANT__SERVICE__GRPC_PORT": str(free_port()),
+            "QDRANT__STORAGE__STORAGE_PATH": str(folder / "storage"),
+            "QDRANT__STORAGE__SNAPSHOTS_PATH": str(folder / "snapshots"),
+            "QDRANT__TELEMETRY_DISABLED": "true",
+        }
+        super().__init__([program], log=folder / "qdrant.log", env=settings, cwd=folder)
+        self.wait_ready()
+
+    def wait_ready(self) -> None:
+        self.wait_http(f"{self.url}/readyz")
+
+
+class QdrantAtUrl:
+    """A Qdrant server that runs somewhere and is not ours to kill."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+        self.wait_ready()
+        self._remove_collections()
+
+    def wait_ready(self) -> None:
+        """Nothing is waited for: the server runs before the tests do."""
+
+    def start(self) -> None:
+        self.kill()
+
+    def kill(self) -> None:
+        pytest.skip(f"a server given by its address is not killed; {QDRANT_PROGRAM} makes this test run")
+
+    def stop(self) -> None:
+        self._remove_collections()
+
+    def _remove_collections(self) -> None:
+        client = open_qdrant(self.url)
+        for collection in client.get_collections().collections:
+            if parse_collection_name(collection.name):
+                client.delete_collection(collection.name)
+        client.close()
+
+
+Qdrant = LocalQdrant | QdrantProgram | QdrantAtUrl
+
+
+def given_qdrant(folder: Path) -> QdrantProgram | QdrantAtUrl | None:
+    """The real server that the environment names, or None."""
+    if url := os.environ.get(QDRANT_URL):
+        return QdrantAtUrl(url)
+    if program := os.environ.get(QDRANT_PROGRAM):
+        return QdrantProgram(folder, program)
+    return None
+
+
+def open_test_qdrant(folder: Path) -> Qdrant:
+    """The server that is given, otherwise the local Qdrant; its files are below `folder`."""
+    return given_qdrant(folder) or LocalQdrant(folder)

@@ -1,0 +1,60 @@
+"""What the search API says of its Qdrant in `/api/status` and in its log."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from harness.processes import Process, free_port
+from harness.waiting import wait_until
+from search_api.app import create_app
+from search_api.settings import Settings
+
+# The local Qdrant, but for the version that it gives.
+OLDER = """
+import vitrine_local.qdrant.app as app
+app.QDRANT_VERSION = "1.19.2"
+from vitrine_local.qdrant.__main__ import main
+main()
+"""
+
+
+@pytest.fixture
+def older_qdrant(tmp_path: Path) -> Iterator[str]:
+    port = free_port()
+    command = [sys.executable, "-c", OLDER, "--storage", str(tmp_path / "storage"), "--port", str(port)]
+    process = Process(command, log=tmp_path / "qdrant.log")
+    process.wait_http(f"http://127.0.0.1:{port}/readyz")
+    yield f"http://127.0.0.1:{port}"
+    process.kill()
+
+
+def test_a_qdrant_one_version_off_is_told_once_in_the_log_and_in_every_status(
+    older_qdrant: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    settings = Settings(
+        qdrant_url=older_qdrant,
+        redis_url=f"redis://127.0.0.1:{free_port()}/0",
+        embedder_url=f"http://127.0.0.1:{free_port()}",
+        releases_url=f"file:{tmp_path / 'releases'}",
+        uploads_dir=tmp_path / "uploads",
+    )
+    said = ""
+
+    def log() -> str:
+        nonlocal said
+        captured = capfd.readouterr()
+        said += captured.out + captured.err
+        return said
+
+    with TestClient(create_app(settings), base_url="http://127.0.0.1") as client:
+        wait_until(lambda: "qdrant_version" in log(), what="the line in the log")
+        for _ in range(2):
+            facts = client.get("/api/status").json()["services"]["qdrant"]
+            assert (facts["up"], facts["version"]) == (True, "1.19.2")
+            assert "one minor version apart" in facts["notices"][0]
+    assert log().count("qdrant_version") == 1
