@@ -14,6 +14,8 @@ status tells it, and whether trying the same thing again can help. Anything else
     ├── AccessDenied
     │   ├── KeyMissing                401
     │   ├── KeyRefused                403
+    │   ├── ForeignSite               403  a page of another web site asks
+    │   ├── HostRefused               421
     │   └── TooManyRequests           429  retryable
     ├── NotFound                      404
     │   ├── ProductNotFound           404
@@ -166,6 +168,19 @@ class KeyRefused(AccessDenied):
     """The API key is unknown or lacks the scope."""
 
     code = "key_refused"
+
+
+class ForeignSite(AccessDenied):
+    """A page of another web site makes a call that changes or costs something."""
+
+    code = "foreign_site"
+
+
+class HostRefused(AccessDenied):
+    """The Host header names another machine."""
+
+    code = "host_refused"
+    status = 421
 
 
 class TooManyRequests(AccessDenied):

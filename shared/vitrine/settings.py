@@ -71,10 +71,28 @@ class CommonSettings(BaseSettings):
 class HttpSettings(CommonSettings):
     """What both HTTP services read beyond that."""
 
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description=(
+            "Names accepted in `Host` beside loopback ones, separated by commas; none: any on a network address, "
+            "loopback names alone on loopback"
+        ),
+    )
+    allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Web sites whose pages may call the service, as https://shop.example, separated by commas",
+    )
     drain_delay_s: float = Field(
         default=0.0, ge=0, description="Seconds between unreadiness and the end of listening when told to stop"
     )
     shutdown_grace_s: int = Field(default=20, ge=1, description="Seconds for the requests under way when told to stop")
+
+    @field_validator("allowed_hosts", "allowed_origins", mode="before")
+    @classmethod
+    def _split_list(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
 
 
 S = TypeVar("S", bound=BaseSettings)

@@ -136,7 +136,7 @@ def raw_answer(url: str, head: str, body: bytes) -> tuple[int, dict[str, Any], i
 
 
 def upload_head(*, size: int, key: str | None) -> str:
-    lines = ["POST /api/search HTTP/1.1", "Host: shop", "Content-Type: multipart/form-data; boundary=b"]
+    lines = ["POST /api/search HTTP/1.1", "Host: localhost", "Content-Type: multipart/form-data; boundary=b"]
     lines += [f"Content-Length: {size}"] + ([f"Authorization: Bearer {key}"] if key else [])
     return "\r\n".join(lines) + "\r\n\r\n"
 
@@ -360,6 +360,84 @@ def test_no_key_reaches_the_log(guarded: str, shop: Shop) -> None:
     assert "a-wrong-guess" not in log
 
 
+def test_under_a_foreign_name_nothing_is_read_or_changed(shop: Shop) -> None:
+    foreign = {"Host": "evil.example"}
+    product = f"/api/products/{next(iter(shop.rows))}"
+    index = {**ORDER, "reader": "synthetic", "root": str(shop.root), "model": "test_efficientnet"}
+    for answer in (
+        shop.api.get("/api/jobs", headers=foreign),
+        shop.api.get(product, params=ORDER, headers=foreign),
+        shop.api.delete(product, params=ORDER, headers=foreign),
+        shop.api.put(product, params=ORDER, json={"attributes": {"season": "x"}}, headers=foreign),
+        shop.api.post("/api/jobs/index", json=index, headers=foreign),
+        shop.api.get("/api/models/", headers=foreign),
+        shop.api.get("/docs", headers=foreign),
+    ):
+        assert problem(answer) == (421, "host_refused")
+    assert shop.api.get(product, params=ORDER).status_code == 200
+    embedder = httpx.get(f"{shop.system.url('embedder')}/v1/releases", headers=foreign)
+    assert problem(embedder) == (421, "host_refused")
+    qdrant = httpx.get(f"{shop.system.env['VITRINE_QDRANT_URL']}/collections", headers=foreign)
+    assert problem(qdrant) == (421, "host_refused")
+
+
+def test_a_page_of_another_site_neither_searches_nor_changes_anything(shop: Shop) -> None:
+    product = f"/api/products/{next(iter(shop.rows))}"
+    for headers in (
+        {"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Origin": "http://localhost:1"},
+    ):
+        for answer in (
+            shop.api.post("/api/search", files={"image": picture(1)}, data=ORDER, headers=headers),
+            shop.api.post("/api/explain", files={"image": picture(1)}, data=ORDER, headers=headers),
+            shop.api.post("/api/recommend", files={"positiveImage": picture(1)}, data=ORDER, headers=headers),
+            shop.api.post(f"/api/releases/{shop.release}/activate", json={}, headers=headers),
+            shop.api.delete(product, params=ORDER, headers=headers),
+        ):
+            assert problem(answer) == (403, "foreign_site")
+
+
+@pytest.mark.parametrize(
+    "content_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", None]
+)
+def test_what_takes_json_takes_nothing_that_a_page_can_send_unasked(shop: Shop, content_type: str | None) -> None:
+    headers = {"Content-Type": content_type} if content_type else {}
+    for path in (f"/api/releases/{shop.release}/activate", "/api/jobs/index", "/api/jobs/train"):
+        for body in (b"{}", b""):
+            answer = shop.api.post(path, params=ORDER, content=body, headers=headers)
+            assert problem(answer) == (415, "media_type_unsupported")
+
+
+@pytest.mark.parametrize("body", [b"", b"{}"])
+def test_activating_takes_an_empty_json_body(shop: Shop, body: bytes) -> None:
+    headers = {"Content-Type": "application/json; charset=utf-8"}
+    answer = shop.api.post(f"/api/releases/{shop.release}/activate", params=ORDER, content=body, headers=headers)
+    assert answer.json()["release"] == shop.release
+    refused = shop.api.post(f"/api/releases/{shop.release}/activate", params=ORDER, json={"x": 1})
+    assert problem(refused) == (422, "body_invalid")
+
+
+def test_a_json_body_is_bounded_and_its_numbers_are_finite(shop: Shop) -> None:
+    json_type = {"Content-Type": "application/json"}
+    recipe = b'{"dataset": "drawn", "root": "/x", "recipe": {"optim": {"lr": %s}}}'
+    for path in ("/api/jobs/train", "/api/recommend"):
+        for number in (b"NaN", b"-Infinity", b"1e999"):
+            answer = shop.api.post(path, content=recipe % number, headers=json_type)
+            assert problem(answer) == (400, "parameter_invalid")
+        for body in (b'{"\\ud800": 1}', b'{"a": "\\ud800"}', b'{"a": ' + b"9" * 5000 + b"}"):
+            assert problem(shop.api.post(path, content=body, headers=json_type)) == (422, "body_invalid")
+        too_long = b'{"dataset": "' + b"x" * 262_144 + b'"}'
+        assert problem(shop.api.post(path, content=too_long, headers=json_type)) == (413, "body_too_large")
+        unsized = iter([too_long[:200_000], too_long[200_000:]])
+        assert problem(shop.api.post(path, content=unsized, headers=json_type)) == (413, "body_too_large")
+
+
+def test_no_answer_repeats_the_callers_host(shop: Shop) -> None:
+    answer = shop.api.get("/api/models/", follow_redirects=False)
+    assert problem(answer) == (404, "not_found")
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -368,7 +446,7 @@ def test_no_key_reaches_the_log(guarded: str, shop: Shop) -> None:
         lambda api: api.get(f"/api/jobs/{'0' * 21}/events"),
         lambda api: api.get("/api/jobs", params={"limit": 10**9}),
         lambda api: api.get("/api/jobs", params={"state": "asleep"}),
-        lambda api: api.post("/api/releases/not-a-release/activate"),
+        lambda api: api.post("/api/releases/not-a-release/activate", json={}),
         lambda api: api.get("/api/facets", params={**ORDER, "field": ["gender"] * 3 + ["nothing"]}),
         lambda api: api.get("/api/facets", params=ORDER),
         lambda api: api.post("/api/jobs/index", json={}, headers={"Idempotency-Key": "k" * 300}),

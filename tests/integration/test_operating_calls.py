@@ -34,20 +34,20 @@ def test_another_release_serves_once_indexed_and_activation_goes_back(shop: Shop
     for release in (shop.release, second):
         shop.system.succeeded(shop.start_index(dataset=name, release_id=release, limit=20)["id"])
     assert shop.get("/api/models", dataset=name)["details"][0]["release"] == second
-    activated = shop.api.post(f"/api/releases/{shop.release}/activate", params={"dataset": name}).json()
+    activated = shop.api.post(f"/api/releases/{shop.release}/activate", json={}, params={"dataset": name}).json()
     assert (activated["release"], activated["previous"]) == (shop.release, second)
     query = next(iter(shop.rows))
     for release in (shop.release, second):
-        shop.api.post(f"/api/releases/{release}/activate", params={"dataset": name}).raise_for_status()
+        shop.api.post(f"/api/releases/{release}/activate", json={}, params={"dataset": name}).raise_for_status()
         answer = shop.search(query, dataset=name, topK=3)
         assert (answer["release"], answer["ranking"][0]) == (release, int(query))
 
 
 def test_a_release_that_is_not_indexed_cannot_be_activated(shop: Shop) -> None:
     unused = shop.system.release(weights="seed:22")
-    refused = shop.api.post(f"/api/releases/{unused}/activate", params=ORDER)
+    refused = shop.api.post(f"/api/releases/{unused}/activate", json={}, params=ORDER)
     assert (refused.status_code, refused.json()["code"]) == (409, "collection_incomplete")
-    unknown = shop.api.post(f"/api/releases/{MODEL}-0123456789/activate", params=ORDER)
+    unknown = shop.api.post(f"/api/releases/{MODEL}-0123456789/activate", json={}, params=ORDER)
     assert (unknown.status_code, unknown.json()["code"]) == (404, "release_not_found")
 
 

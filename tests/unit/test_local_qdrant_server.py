@@ -32,7 +32,7 @@ def http(tmp_path: Path) -> Iterator[TestClient]:
 def serving(root: Path, **options: Any) -> TestClient:
     store = Store(root)
     store.open()
-    return TestClient(create_app(store, **options))
+    return TestClient(create_app(store, **options), base_url="http://127.0.0.1:6333")
 
 
 def error_of(answer: Any) -> str:
@@ -66,6 +66,17 @@ class TestEdges:
             assert client.get("/collections", headers={"api-key": KEY}).json()["result"] == {"collections": []}
             assert client.get("/collections", headers={"Authorization": f"Bearer {KEY}"}).status_code == 200
             assert [client.get(path).status_code for path in ("/", "/readyz", "/livez", "/healthz")] == [200] * 4
+
+    def test_another_sites_page_reaches_nothing(self, tmp_path: Path) -> None:
+        with serving(tmp_path, hosts=frozenset({"qdrant.internal"})) as client:
+            for host in ("evil.example", "127.0.0.1.evil.example:6333", "localhost@evil.example", "[::1", ""):
+                refused = client.put("/collections/shop", json={"vectors": VECTORS}, headers={"host": host})
+                assert (refused.status_code, refused.json()["code"]) == (421, "host_refused")
+            refused = client.put("/collections/shop", json={}, headers={"origin": "http://127.0.0.1:8000"})
+            assert (refused.status_code, refused.json()["code"]) == (403, "foreign_site")
+            assert client.get("/collections").json()["result"] == {"collections": []}
+            for host in ("localhost", "localhost:6333", "127.0.0.2:6333", "[::1]:6333", "QDRANT.internal."):
+                assert client.get("/collections", headers={"host": host}).status_code == 200
 
     def test_a_body_over_the_limit_is_refused_whether_declared_or_not(self, tmp_path: Path) -> None:
         with serving(tmp_path, max_body_bytes=1_000) as client:

@@ -141,7 +141,7 @@ def run_show(arguments: argparse.Namespace, screen: Screen) -> int:
 def run_activate(arguments: argparse.Namespace, screen: Screen) -> int:
     parameters = {"dataset": arguments.dataset} if arguments.dataset else {}
     with Api(target_of(arguments)) as api:
-        answer = api.post(f"/api/releases/{arguments.id}/activate", **parameters)
+        answer = api.post(f"/api/releases/{arguments.id}/activate", {}, **parameters)
     if arguments.json:
         screen.json(answer)
         return 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import ipaddress
 import os
 import signal
 import sys
@@ -11,14 +10,17 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 import uvicorn
+from starlette.applications import Starlette
 
 from vitrine.telemetry import configure_logging
+from vitrine.web import hosts_checked, is_loopback
 from vitrine_local.errors import LocalError, UsageInvalid
 from vitrine_local.qdrant.app import create_app
 from vitrine_local.qdrant.disk import storage_lock
 from vitrine_local.qdrant.store import Store
 
 _KEY_VARIABLES: Final = ("VITRINE_QDRANT_API_KEY", "QDRANT_API_KEY")
+_HOSTS_VARIABLE: Final = "VITRINE_ALLOWED_HOSTS"
 # Longer than the client keeps an idle connection, so that it never sends on one that is being closed.
 _KEEP_ALIVE_S: Final = 75
 _DRAIN_S: Final = 5
@@ -30,6 +32,12 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=6333, help="port to listen on (default: %(default)s)")
     parser.add_argument("--api-key", help=f"key that callers must give (default: ${_KEY_VARIABLES[0]})")
+    parser.add_argument(
+        "--allowed-host",
+        action="append",
+        default=_hosts_of_environment(),
+        help=f"a name accepted in Host beside loopback ones; may be repeated (default: ${_HOSTS_VARIABLE})",
+    )
     arguments = parser.parse_args()
     log = configure_logging("local-qdrant", level="info")
     # A signal ends the server in order; uvicorn raises it again when done, and then it means success.
@@ -37,21 +45,23 @@ def main() -> None:
     signal.signal(signal.SIGINT, _leave)
     api_key = arguments.api_key or next((os.environ[name] for name in _KEY_VARIABLES if os.environ.get(name)), None)
     try:
-        if api_key is None and not _is_loopback(arguments.host):
+        if api_key is None and not is_loopback(arguments.host):
             raise UsageInvalid(f"{arguments.host} is not a loopback address: give an API key to listen on it")
         with storage_lock(arguments.storage):
             store = Store(arguments.storage)
             store.open()
             log.info("start", host=arguments.host, port=arguments.port, collections=len(store.collections()))
-            _serve(store, host=arguments.host, port=arguments.port, api_key=api_key)
+            hosts = hosts_checked(arguments.host, arguments.allowed_host)
+            app = create_app(store, api_key=api_key, hosts=hosts)
+            _serve(app, host=arguments.host, port=arguments.port)
     except LocalError as error:
         log.error("start_refusal", reason=error.code, detail=error.detail)
         sys.exit(error.exit_code)
 
 
-def _serve(store: Store, *, host: str, port: int, api_key: str | None) -> None:
+def _serve(app: Starlette, *, host: str, port: int) -> None:
     config = uvicorn.Config(
-        create_app(store, api_key=api_key),
+        app,
         host=host,
         port=port,
         access_log=False,
@@ -67,11 +77,8 @@ def _leave(*_: object) -> NoReturn:
     sys.exit(0)
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+def _hosts_of_environment() -> list[str]:
+    return [name.strip() for name in os.environ.get(_HOSTS_VARIABLE, "").split(",") if name.strip()]
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from vitrine.web import SiteGuard
 from vitrine_local.qdrant import collection_calls, point_calls, search_calls
 from vitrine_local.qdrant.endpoint import Call, Gate, Handler, endpoint
 from vitrine_local.qdrant.errors import Unsupported
@@ -60,8 +61,14 @@ _CALLS: Final[tuple[tuple[str, str, Handler], ...]] = (
 _ANY_METHOD: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 
-def create_app(store: Store, *, api_key: str | None = None, max_body_bytes: int = MAX_BODY_BYTES) -> Starlette:
-    """The application over an opened store, which it closes when it stops."""
+def create_app(
+    store: Store,
+    *,
+    api_key: str | None = None,
+    max_body_bytes: int = MAX_BODY_BYTES,
+    hosts: frozenset[str] | None = frozenset(),
+) -> Starlette:
+    """The application over an opened store, which it closes when it stops. `hosts` as for `SiteGuard`."""
     gate = Gate(api_key=api_key, max_body_bytes=max_body_bytes)
 
     @contextlib.asynccontextmanager
@@ -81,7 +88,9 @@ def create_app(store: Store, *, api_key: str | None = None, max_body_bytes: int 
     health = [Route(path, _healthy) for path in ("/readyz", "/livez", "/healthz")]
     rest = Route("/{rest:path}", endpoint(_unsupported, store=store, gate=gate), methods=list(_ANY_METHOD))
     return Starlette(
-        routes=[Route("/", _version), *health, *routes, rest], lifespan=lifespan, middleware=[_COMPRESSION]
+        routes=[Route("/", _version), *health, *routes, rest],
+        lifespan=lifespan,
+        middleware=[Middleware(SiteGuard, hosts=hosts), _COMPRESSION],
     )
 
 

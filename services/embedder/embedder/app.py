@@ -26,9 +26,11 @@ from vitrine.web import (
     Admission,
     BodyLimit,
     RequestContext,
+    SiteGuard,
     declared_routes,
     document_router,
     health_router,
+    hosts_checked,
     install_problem_handlers,
 )
 
@@ -101,6 +103,11 @@ def create_app(settings: Settings) -> FastAPI:
         timeout_of=lambda _method, path: settings.embed_timeout_s + _ANSWER_MARGIN_S if path in _EMBED_PATHS else None,
     )
     app.add_middleware(BodyLimit, max_body_bytes=settings.max_request_bytes)
+    app.add_middleware(
+        SiteGuard,
+        hosts=hosts_checked(settings.embedder_host, settings.allowed_hosts),
+        origins=settings.allowed_origins,
+    )
     app.add_middleware(RequestContext, metrics=HttpMetrics(registry))
     return app
 

@@ -1,5 +1,5 @@
-"""The search API as an ASGI application: its middleware from the outside in (request id, key, quota, body size, room
-and time), then its routes. Nothing of a body is read before the key, the quota and the declared size are checked.
+"""The search API as an ASGI application: its middleware from the outside in (request id, site, key, quota, body size,
+room and time), then its routes. Nothing of a body is read before the key, the quota and the declared size are checked.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
+from starlette.middleware.cors import CORSMiddleware
 
 from search_api.access import RateLimit
 from search_api.context import Context, build_context
@@ -36,9 +37,11 @@ from vitrine.web import (
     ApiKeys,
     BodyLimit,
     RequestContext,
+    SiteGuard,
     declared_routes,
     document_router,
     health_router,
+    hosts_checked,
     install_problem_handlers,
     parse_api_keys,
 )
@@ -102,6 +105,19 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(BodyLimit, max_body_bytes=settings.max_body_bytes)
     app.add_middleware(RateLimit, routes=routes, per_s=settings.rate_limit_per_s, burst=settings.rate_limit_burst)
     app.add_middleware(ApiKeys, keys=keys, routes=routes)
+    if settings.allowed_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.allowed_origins,
+            allow_methods=["GET", "POST", "PUT", "DELETE"],
+            allow_headers=["Authorization", "X-API-Key", "Content-Type", "Idempotency-Key", "Last-Event-ID"],
+            expose_headers=["X-Request-ID", "Retry-After", "Location"],
+        )
+    app.add_middleware(
+        SiteGuard,
+        hosts=hosts_checked(settings.api_host, settings.allowed_hosts),
+        origins=settings.allowed_origins,
+    )
     app.add_middleware(RequestContext, metrics=HttpMetrics(registry))
     return app
 

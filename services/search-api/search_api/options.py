@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from vitrine.errors import BodyInvalid, ParameterInvalid
 from vitrine.views import MAX_CROPS, View, views
+from vitrine.web.problems import MAX_FAULT_CHARS
 
 MAX_TOP_K: Final = 200
 MAX_EXPAND: Final = 50
@@ -171,7 +172,7 @@ def body_invalid(error: ValidationError) -> BodyInvalid:
 
 def _faults(error: ValidationError) -> list[dict[str, str]]:
     return [
-        {"where": ".".join(str(part) for part in fault["loc"]) or "body", "message": fault["msg"]}
+        {"where": (".".join(str(part) for part in fault["loc"]) or "body")[:MAX_FAULT_CHARS], "message": fault["msg"]}
         for fault in error.errors()[:_MAX_FAULTS_TOLD]
     ]
 

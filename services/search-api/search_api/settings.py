@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
-
 from pydantic import Field, SecretStr
 
 from vitrine.errors import SettingsInvalid
 from vitrine.planner import DEFAULT_ACORN_EF, DEFAULT_EF, DEFAULT_EXACT_MAX_MATCHES
 from vitrine.settings import HttpSettings
+from vitrine.web import is_loopback
 
 
 class Settings(HttpSettings):
@@ -57,18 +56,9 @@ class Settings(HttpSettings):
 
 def check_exposure(settings: Settings) -> None:
     """Raise SettingsInvalid where the API would listen to the network with no key configured."""
-    if settings.api_keys.get_secret_value().strip() or _is_loopback(settings.api_host):
+    if settings.api_keys.get_secret_value().strip() or is_loopback(settings.api_host):
         return
     raise SettingsInvalid(
         f"no API key is configured, so the search API listens on loopback only, and {settings.api_host!r} is not: "
         "set VITRINE_API_KEYS (name:scope+scope:sha256hex) or VITRINE_API_HOST=127.0.0.1"
     )
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False

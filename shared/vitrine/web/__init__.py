@@ -5,6 +5,7 @@ from vitrine.web.admission import Admission
 from vitrine.web.body_limit import BodyLimit
 from vitrine.web.document import document_router
 from vitrine.web.health import health_router
+from vitrine.web.json_bodies import MAX_JSON_BYTES, JsonRoute, is_json, parse_json, read_json_bytes
 from vitrine.web.problems import Problem, install_problem_handlers, problem_responses, send_problem
 from vitrine.web.request_context import RequestContext
 from vitrine.web.scopes import (
@@ -16,26 +17,35 @@ from vitrine.web.scopes import (
     requires_any_key,
 )
 from vitrine.web.server import build_server
+from vitrine.web.sites import SiteGuard, hosts_checked, is_loopback
 
 __all__ = [
+    "MAX_JSON_BYTES",
     "Admission",
     "ApiKey",
     "ApiKeys",
     "BodyLimit",
     "DeclaredRoutes",
+    "JsonRoute",
     "Problem",
     "RequestContext",
     "ScopeUndeclared",
+    "SiteGuard",
     "build_server",
     "caller_name",
     "caller_scopes",
     "declared_routes",
     "document_router",
     "health_router",
+    "hosts_checked",
     "install_problem_handlers",
+    "is_json",
+    "is_loopback",
     "open_to_all",
     "parse_api_keys",
+    "parse_json",
     "problem_responses",
+    "read_json_bytes",
     "requires",
     "requires_any_key",
     "send_problem",

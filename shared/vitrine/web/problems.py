@@ -20,6 +20,7 @@ from vitrine.errors import BodyInvalid, MediaTypeUnsupported, ParameterInvalid, 
 from vitrine.telemetry import get_logger
 
 MEDIA_TYPE: Final = "application/problem+json"
+MAX_FAULT_CHARS: Final = 300  # of a name that the caller chose
 _CODES_BY_STATUS: Final = {401: "key_missing", 404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
 
 
@@ -110,7 +111,10 @@ def install_problem_handlers(app: FastAPI) -> None:
 
 def _validation_problem(request: Request, error: RequestValidationError) -> VitrineError:
     faults = [
-        {"where": ".".join(str(part) for part in fault["loc"]), "message": str(fault["msg"])}
+        {
+            "where": ".".join(str(part) for part in fault["loc"])[:MAX_FAULT_CHARS],
+            "message": str(fault["msg"])[:MAX_FAULT_CHARS],
+        }
         for fault in error.errors()[:20]
     ]
     summary = "; ".join(f"{fault['where']}: {fault['message']}" for fault in faults) or "the request is not valid"

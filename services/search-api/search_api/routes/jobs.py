@@ -40,6 +40,7 @@ from vitrine.errors import (
     JobFinished,
     JobNotFound,
     KeyRefused,
+    MediaTypeUnsupported,
     ModelUnknown,
     ParameterInvalid,
     RecordChanged,
@@ -51,9 +52,9 @@ from vitrine.errors import (
     WeightsUnusable,
 )
 from vitrine.jobs import JobKind, JobRecord, JobState
-from vitrine.web import caller_scopes, problem_responses, requires
+from vitrine.web import JsonRoute, caller_scopes, problem_responses, requires
 
-router = APIRouter(tags=["jobs"])
+router = APIRouter(tags=["jobs"], route_class=JsonRoute)
 JobId = Annotated[str, Path(description="The job's id")]
 _IDEMPOTENCY_KEY: Final = re.compile(r"[\x21-\x7e]{1,200}")
 IdempotencyKey = Annotated[
@@ -80,6 +81,7 @@ _CREATED: Final = {
             BrokerUnavailable,
             CatalogNotFound,
             CatalogRootRefused,
+            MediaTypeUnsupported,
             ModelUnknown,
             ReleaseMismatch,
             ReleaseNotFound,
@@ -102,7 +104,13 @@ async def start_index(context: Ctx, body: IndexRequest, idempotency_key: Idempot
     response_model=JobAnswer,
     responses={
         **problem_responses(
-            *COMMON_ERRORS, BodyInvalid, BrokerUnavailable, CatalogNotFound, CatalogRootRefused, WeightsUnusable
+            *COMMON_ERRORS,
+            BodyInvalid,
+            BrokerUnavailable,
+            CatalogNotFound,
+            CatalogRootRefused,
+            MediaTypeUnsupported,
+            WeightsUnusable,
         ),
         202: _CREATED,
     },
@@ -120,6 +128,7 @@ _TRAINING_ERRORS: Final = (
     BrokerUnavailable,
     CatalogNotFound,
     CatalogRootRefused,
+    MediaTypeUnsupported,
     ReleaseNotFound,
     WeightsUnusable,
 )

@@ -6,6 +6,7 @@ import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path
+from pydantic import BaseModel, ConfigDict
 from starlette.responses import Response
 
 from search_api.answers import JsonAnswer
@@ -16,18 +17,26 @@ from search_api.schemas import ActivatedAnswer, ModelsAnswer, ReleasesAnswer
 from search_api.vector_store import CollectionInfo
 from vitrine.collections import Serving, collection_name, model_of_release, parse_collection_name
 from vitrine.errors import (
+    BodyInvalid,
     CollectionIncomplete,
     CollectionNotFound,
+    MediaTypeUnsupported,
     ParameterInvalid,
     ReleaseCorrupt,
     ReleaseNotFound,
     VectorStoreUnavailable,
 )
 from vitrine.products import COMPOSITE_FIELD, check_dataset_name
-from vitrine.web import problem_responses, requires
+from vitrine.web import JsonRoute, problem_responses, requires
 
-router = APIRouter(tags=["models"])
+router = APIRouter(tags=["models"], route_class=JsonRoute)
 ReleaseId = Annotated[str, Path(description="The release's id", examples=["mobilenetv2_100-0123456789"])]
+
+
+class Activation(BaseModel):
+    """Nothing yet: the body may be empty."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 @router.get(
@@ -124,13 +133,16 @@ def _collection(info: CollectionInfo, serving: set[str]) -> dict[str, Any]:
     summary="Make a release serve its model",
     description=(
         "Moves the alias in one request, so searches see the old collection or the new one. Activating the `previous` "
-        "of the answer goes back. The release must have been indexed and have passed its checks."
+        "of the answer goes back. The release must have been indexed and have passed its checks. The call takes the "
+        "media type `application/json` alone, which other web sites cannot send; its body is `{}` or empty."
     ),
     response_model=ActivatedAnswer,
-    responses=problem_responses(*READ_ERRORS, ReleaseNotFound, CollectionIncomplete),
+    responses=problem_responses(*READ_ERRORS, BodyInvalid, MediaTypeUnsupported, ReleaseNotFound, CollectionIncomplete),
 )
 @requires("admin")
-async def activate(context: Ctx, release_id: ReleaseId, dataset: Dataset = None) -> Response:
+async def activate(
+    context: Ctx, release_id: ReleaseId, dataset: Dataset = None, _body: Activation | None = None
+) -> Response:
     model = model_of_release(release_id)
     chosen = await _dataset_of(context, release_id, dataset)
     try:

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from search_api.answers import JsonAnswer, attributes_of, product
 from search_api.attributes import changed_attributes, typed_attributes
 from search_api.context import Context, Ctx
-from search_api.forms import media_type, read_body, read_form
+from search_api.forms import media_type, read_form
 from search_api.options import body_invalid
 from search_api.products import StoredProduct
 from search_api.routes.documents import READ_ERRORS, form_body, picture_schema
@@ -36,7 +36,7 @@ from vitrine.errors import (
 from vitrine.images import decode_image
 from vitrine.jobs import JobKind
 from vitrine.products import AttributeValue, Product, check_product_id, public_id
-from vitrine.web import problem_responses, requires
+from vitrine.web import is_json, parse_json, problem_responses, read_json_bytes, requires
 
 _PICTURE_FIELD: Final = "image"
 MAX_ATTRIBUTES: Final = 64
@@ -94,7 +94,7 @@ async def put_product(request: Request, context: Ctx, product_id: ProductId, dat
     name = await context.retrieval.dataset(dataset)
     check_product_id(product_id)
     schema = await _schema_of(context, name)
-    if media_type(request) == "application/json":
+    if is_json(request):
         attributes, picture = await _changed(request, context, name, product_id, schema=schema)
     elif media_type(request) == "multipart/form-data":
         form = await read_form(request)
@@ -132,7 +132,7 @@ async def _changed(
     request: Request, context: Context, dataset: str, product_id: str, *, schema: dict[str, FieldType]
 ) -> tuple[dict[str, AttributeValue], bytes]:
     try:
-        changes = AttributeChanges.model_validate_json(await read_body(request))
+        changes = AttributeChanges.model_validate(parse_json(await read_json_bytes(request)))
     except ValidationError as error:
         raise body_invalid(error) from None
     stored = await context.products.get(dataset, product_id)

@@ -14,14 +14,14 @@ from starlette.responses import Response
 
 from search_api.answers import JsonAnswer, search_answer
 from search_api.context import Context, Ctx
-from search_api.forms import media_type, read_body, read_form
+from search_api.forms import media_type, read_form
 from search_api.options import ListOptions, Pairs, body_invalid, split_options
 from search_api.retrieval import Wanted
 from search_api.routes.documents import PICTURE_ERRORS, SEARCH_ERRORS, filter_form, picture_schema
 from search_api.schemas import SearchAnswer
 from vitrine.collections import Serving
 from vitrine.errors import BodyInvalid, ImageRejected, MediaTypeUnsupported, ParameterInvalid, ProductNotFound
-from vitrine.web import problem_responses, requires
+from vitrine.web import is_json, parse_json, problem_responses, read_json_bytes, requires
 
 MAX_EXAMPLES: Final = 64
 MAX_PICTURES: Final = 16
@@ -151,9 +151,9 @@ async def _recommend_in(context: Context, serving: Serving, examples: _Examples,
 
 
 async def _read_examples(request: Request) -> _Examples:
-    if media_type(request) == "application/json":
+    if is_json(request):
         try:
-            body = RecommendBody.model_validate_json(await read_body(request))
+            body = RecommendBody.model_validate(parse_json(await read_json_bytes(request)))
         except ValidationError as error:
             raise body_invalid(error) from None
         positive, negative = ([str(name) for name in names] for names in (body.positive, body.negative))
