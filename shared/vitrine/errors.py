@@ -10,7 +10,9 @@ status tells it, and whether trying the same thing again can help. Anything else
     │   ├── ImageRejected             400  with a `reason`, so the code is e.g. image_truncated
     │   ├── BodyInvalid               422
     │   ├── MediaTypeUnsupported      415
-    │   └── BodyTooLarge              413
+    │   ├── BodyTooLarge              413
+    │   ├── HeadersTooLarge           431
+    │   └── RequestTooSlow            408
     ├── AccessDenied
     │   ├── KeyMissing                401
     │   ├── KeyRefused                403
@@ -148,6 +150,21 @@ class BodyTooLarge(InvalidInput):
 
     code = "body_too_large"
     status = 413
+
+
+class HeadersTooLarge(InvalidInput):
+    """The request line and headers are larger than the limit."""
+
+    code = "headers_too_large"
+    status = 431
+
+
+class RequestTooSlow(InvalidInput):
+    """The headers or the body did not arrive in time."""
+
+    code = "request_too_slow"
+    status = 408
+    retryable = True
 
 
 class AccessDenied(VitrineError):

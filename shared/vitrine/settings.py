@@ -86,6 +86,35 @@ class HttpSettings(CommonSettings):
         default=0.0, ge=0, description="Seconds between unreadiness and the end of listening when told to stop"
     )
     shutdown_grace_s: int = Field(default=20, ge=1, description="Seconds for the requests under way when told to stop")
+    max_connections: int = Field(
+        default=1024, ge=1, description="Connections open at once; beyond them only health calls are answered"
+    )
+    max_connections_per_address: int = Field(
+        default=0, ge=0, description="Connections of one address, loopback excepted; 0: any"
+    )
+    reserved_connections: int = Field(
+        default=32, ge=1, description="Connections beyond the others that are left to health calls"
+    )
+    max_header_bytes: int = Field(
+        default=32_768, ge=1_024, description="Largest request line and headers; more is answered 431"
+    )
+    max_headers: int = Field(default=128, ge=16, description="Most headers of a request; more are answered 431")
+    header_timeout_s: float = Field(default=10.0, gt=0, description="Seconds in which a request's headers arrive")
+    keep_alive_s: int = Field(
+        # Longer than balancers keep idle connections, so that they are the ones to close.
+        default=75,
+        ge=1,
+        description="Seconds an idle connection is kept",
+    )
+    body_grace_s: float = Field(default=10.0, gt=0, description="Seconds a request's body may take at any rate")
+    body_min_bytes_per_s: int = Field(default=4_096, ge=1, description="Least rate at which a body arrives after that")
+    body_timeout_s: float = Field(default=120.0, gt=0, description="Seconds a body may take in all")
+    max_held_body_bytes: int = Field(
+        default=268_435_456, ge=1, description="Bytes that all request bodies together hold; more is answered 503"
+    )
+    write_timeout_s: float = Field(
+        default=30.0, gt=0, description="Seconds in which a client takes none of its answer before it is dropped"
+    )
 
     @field_validator("allowed_hosts", "allowed_origins", mode="before")
     @classmethod

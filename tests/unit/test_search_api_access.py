@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from search_api.access import RateLimit
 from search_api.settings import Settings, check_exposure
 from vitrine.errors import SettingsInvalid
-from vitrine.web import Admission, DeclaredRoutes, declared_routes, health_router
+from vitrine.web import Admission, Bodies, DeclaredRoutes, declared_routes, health_router
 
 
 def health_routes() -> DeclaredRoutes:
@@ -80,7 +80,9 @@ def test_a_request_too_many_is_told_to_come_back() -> None:
             await leave.wait()
             await answer(scope, receive, send)
 
-        app = Admission(slow, max_concurrent=1, timeout_of=lambda _method, _path: 10.0)
+        app = Admission(
+            slow, max_concurrent=1, timeout_of=lambda _method, _path: 10.0, bodies=Bodies(max_held_bytes=1_000)
+        )
         first = asyncio.create_task(call(app))
         await arrived.wait()
         second = await call(app)
@@ -100,7 +102,9 @@ def test_a_request_that_takes_too_long_is_given_up() -> None:
             cancelled.append(True)
             raise
 
-    app = Admission(stuck, max_concurrent=1, timeout_of=lambda _method, _path: 0.01)
+    app = Admission(
+        stuck, max_concurrent=1, timeout_of=lambda _method, _path: 0.01, bodies=Bodies(max_held_bytes=1_000)
+    )
     late = asyncio.run(call(app))
     assert (late.status_code, late.json()["code"], cancelled) == (504, "deadline_expired", [True])
 
@@ -111,5 +115,7 @@ def test_a_request_given_up_leaves_its_place_to_the_next() -> None:
             await asyncio.Event().wait()
         await answer(scope, receive, send)
 
-    app = Admission(stuck, max_concurrent=1, timeout_of=lambda _method, _path: 0.01)
+    app = Admission(
+        stuck, max_concurrent=1, timeout_of=lambda _method, _path: 0.01, bodies=Bodies(max_held_bytes=1_000)
+    )
     assert [asyncio.run(call(app, path)).status_code for path in ("/stuck", "/fine")] == [504, 200]

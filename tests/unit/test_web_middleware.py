@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Annotated
 
 import httpx
@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from pydantic import BaseModel
 from starlette.types import ASGIApp
 
-from vitrine.errors import BodyTooLarge, EmbedderOverloaded, ImageRejected, SettingsInvalid
+from vitrine.errors import BodyTooLarge, EmbedderOverloaded, ImageRejected, SettingsInvalid, VitrineError
 from vitrine.telemetry import HttpMetrics
 from vitrine.web import (
     ApiKeys,
@@ -27,6 +27,7 @@ from vitrine.web import (
     problem_responses,
     requires,
 )
+from vitrine.web.problems import problem_response
 
 SECRET = "a-long-random-key"
 KEYS = f"shop:search:{hashlib.sha256(SECRET.encode()).hexdigest()}"
@@ -190,8 +191,20 @@ def test_readiness_says_why_it_is_not_ready() -> None:
         async with client_of(build_app()) as client:
             unready = await client.get("/readyz")
             assert (unready.status_code, unready.json()) == (503, {"status": "unready", "reason": "warming up"})
+            assert unready.headers["retry-after"] == "1"
 
     run(check())
+
+
+def errors_below(kind: type[VitrineError]) -> Iterator[type[VitrineError]]:
+    yield kind
+    for below in kind.__subclasses__():
+        yield from errors_below(below)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in errors_below(VitrineError) if kind.status in (429, 503, 504)])
+def test_every_refusal_that_passes_by_itself_says_when_to_come_back(kind: type[VitrineError]) -> None:
+    assert int(problem_response(kind("for a reason")).headers["retry-after"]) >= 1
 
 
 def test_a_well_formed_request_id_is_kept_and_a_strange_one_replaced() -> None:

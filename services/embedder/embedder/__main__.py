@@ -37,8 +37,7 @@ def main() -> int:
         host=settings.embedder_host,
         port=settings.embedder_port,
         on_drain=drain,
-        drain_delay_s=settings.drain_delay_s,
-        grace_s=settings.shutdown_grace_s,
+        settings=settings,
     ).run()
     return 1 if context.pipeline.dead else 0
 

@@ -24,6 +24,7 @@ from vitrine.telemetry import HttpMetrics, get_logger
 from vitrine.vision.network import choose_device, passes_at_once
 from vitrine.web import (
     Admission,
+    Bodies,
     BodyLimit,
     RequestContext,
     SiteGuard,
@@ -101,6 +102,7 @@ def create_app(settings: Settings) -> FastAPI:
         Admission,
         max_concurrent=settings.max_requests,
         timeout_of=lambda _method, path: settings.embed_timeout_s + _ANSWER_MARGIN_S if path in _EMBED_PATHS else None,
+        bodies=Bodies.of(settings, max_body_bytes=settings.max_request_bytes),
     )
     app.add_middleware(BodyLimit, max_body_bytes=settings.max_request_bytes)
     app.add_middleware(

@@ -32,8 +32,7 @@ def main() -> int:
         host=settings.api_host,
         port=settings.api_port,
         on_drain=app.state.context.lifecycle.draining.set,
-        drain_delay_s=settings.drain_delay_s,
-        grace_s=settings.shutdown_grace_s,
+        settings=settings,
     ).run()
     return 0
 

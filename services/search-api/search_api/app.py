@@ -35,6 +35,7 @@ from vitrine.telemetry import HttpMetrics
 from vitrine.web import (
     Admission,
     ApiKeys,
+    Bodies,
     BodyLimit,
     RequestContext,
     SiteGuard,
@@ -100,7 +101,10 @@ def create_app(settings: Settings) -> FastAPI:
     routes = declared_routes(app)
     # The last one added is the outermost.
     app.add_middleware(
-        Admission, max_concurrent=settings.max_concurrent_requests, timeout_of=lambda *call: _timeout_s(settings, *call)
+        Admission,
+        max_concurrent=settings.max_concurrent_requests,
+        timeout_of=lambda *call: _timeout_s(settings, *call),
+        bodies=Bodies.of(settings, max_body_bytes=settings.max_body_bytes),
     )
     app.add_middleware(BodyLimit, max_body_bytes=settings.max_body_bytes)
     app.add_middleware(RateLimit, routes=routes, per_s=settings.rate_limit_per_s, burst=settings.rate_limit_burst)

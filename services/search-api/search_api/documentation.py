@@ -14,7 +14,9 @@ DESCRIPTION: Final = (
     "Visual search for a fashion catalogue: post a picture, get the products that look most like it, filtered by any "
     "attribute.\n\n"
     "Every error is a problem document (RFC 9457, `application/problem+json`) with a stable `code` and "
-    '`"success": false`. A 503 or 429 says in `Retry-After` when to come back. Every answer carries `X-Request-ID`.'
+    '`"success": false`. A 503, 504 or 429 says in `Retry-After` when to come back. '
+    "Headers of more than 32 KB are answered 431, headers or a body that come too slowly 408. "
+    "Every answer carries `X-Request-ID`."
 )
 TAGS: Final = [
     {"name": "search", "description": "Find products"},

@@ -23,6 +23,9 @@ class Settings(HttpSettings):
         default=None, description="The dataset of calls that name none; unset: the only one that is served"
     )
     max_body_bytes: int = Field(default=20_000_000, ge=1, description="Largest request body")
+    max_connections_per_address: int = Field(
+        default=256, ge=0, description="Connections of one address, loopback excepted; 0: any"
+    )
     max_concurrent_requests: int = Field(
         default=256, ge=1, description="Requests at work at once; more are answered 503 with Retry-After"
     )

@@ -2,6 +2,7 @@
 
 from vitrine.web.access import ApiKey, ApiKeys, caller_name, caller_scopes, parse_api_keys
 from vitrine.web.admission import Admission
+from vitrine.web.bodies import Bodies
 from vitrine.web.body_limit import BodyLimit
 from vitrine.web.document import document_router
 from vitrine.web.health import health_router
@@ -24,6 +25,7 @@ __all__ = [
     "Admission",
     "ApiKey",
     "ApiKeys",
+    "Bodies",
     "BodyLimit",
     "DeclaredRoutes",
     "JsonRoute",

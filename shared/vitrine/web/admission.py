@@ -1,18 +1,21 @@
 """How many requests are at work at once and how long one may take: beyond the first a caller is told to come back,
-beyond the second the work is dropped. Event streams and health calls are outside of both.
+beyond the second the work is dropped. A place at work is taken when the body is there, and a request for which there is
+none is refused before its body is read. Event streams and health calls are outside of all this.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from vitrine.errors import DeadlineExpired, Unavailable
+from vitrine.errors import DeadlineExpired, Unavailable, VitrineError
+from vitrine.web.bodies import Bodies, ClientGone, has_body
 from vitrine.web.problems import send_problem
 
-_RETRY_AFTER_S = 1.0
+_RETRY_AFTER_S: Final = 1.0
 
 # (method, path) -> seconds the call may take; None where it is neither counted nor timed.
 TimeoutOf = Callable[[str, str], float | None]
@@ -21,10 +24,11 @@ TimeoutOf = Callable[[str, str], float | None]
 class Admission:
     """ASGI middleware. Answers 503 with Retry-After when full and 504 when a request takes too long."""
 
-    def __init__(self, app: ASGIApp, *, max_concurrent: int, timeout_of: TimeoutOf) -> None:
+    def __init__(self, app: ASGIApp, *, max_concurrent: int, timeout_of: TimeoutOf, bodies: Bodies) -> None:
         self._app = app
         self._max_concurrent = max_concurrent
         self._timeout_of = timeout_of
+        self._bodies = bodies
         self._at_work = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -32,16 +36,35 @@ class Admission:
         if timeout_s is None:
             await self._app(scope, receive, send)
             return
-        if self._at_work >= self._max_concurrent:
-            await send_problem(
-                send, Unavailable("this service has as many requests at work as it may", retry_after_s=_RETRY_AFTER_S)
-            )
+        if self._full:
+            await send_problem(send, self._no_room())
             return
-        self._at_work += 1
         try:
-            await self._timed(scope, receive, send, timeout_s)
+            body = await self._bodies.read(scope, receive) if has_body(scope) else None
+        except VitrineError as error:
+            await send_problem(send, error)
+            return
+        except ClientGone:
+            return
+        try:
+            if self._full:  # the places were taken while the body arrived
+                await send_problem(send, self._no_room())
+                return
+            self._at_work += 1
+            try:
+                await self._timed(scope, body.receiver(receive) if body else receive, send, timeout_s)
+            finally:
+                self._at_work -= 1
         finally:
-            self._at_work -= 1
+            if body:
+                self._bodies.release(body)
+
+    @property
+    def _full(self) -> bool:
+        return self._at_work >= self._max_concurrent
+
+    def _no_room(self) -> Unavailable:
+        return Unavailable("this service has as many requests at work as it may", retry_after_s=_RETRY_AFTER_S)
 
     async def _timed(self, scope: Scope, receive: Receive, send: Send, timeout_s: float) -> None:
         started = False

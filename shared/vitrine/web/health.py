@@ -36,7 +36,7 @@ def health_router(*, registry: CollectorRegistry, readiness: Readiness) -> APIRo
     async def readyz() -> Response:
         ready, facts = readiness()
         body = {"status": "ready" if ready else "unready", **facts}
-        return JSONResponse(body, status_code=200 if ready else 503)
+        return JSONResponse(body) if ready else JSONResponse(body, status_code=503, headers={"Retry-After": "1"})
 
     @router.get("/metrics", summary="Metrics as Prometheus text", response_class=Response)
     @requires("admin")

@@ -21,6 +21,8 @@ from vitrine.telemetry import get_logger
 
 MEDIA_TYPE: Final = "application/problem+json"
 MAX_FAULT_CHARS: Final = 300  # of a name that the caller chose
+# What passes by itself: every one of these says when to come back.
+_RETRY_STATUSES: Final = frozenset({429, 503, 504})
 _CODES_BY_STATUS: Final = {401: "key_missing", 404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
 
 
@@ -65,8 +67,11 @@ def problem_response(error: VitrineError) -> Response:
 
 def error_headers(error: VitrineError) -> dict[str, str]:
     headers: dict[str, str] = {}
-    if error.retry_after_s is not None:
-        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
+    retry_after_s = error.retry_after_s
+    if retry_after_s is None and error.status in _RETRY_STATUSES:
+        retry_after_s = 1.0
+    if retry_after_s is not None:
+        headers["Retry-After"] = str(max(1, math.ceil(retry_after_s)))
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return headers

@@ -14,6 +14,8 @@ from vitrine.errors import VitrineError
 from vitrine.telemetry import REQUEST_ID_HEADER, HttpMetrics, get_logger, request_id_from
 from vitrine.web.problems import send_problem
 
+# The client left before there was an answer. No client sees this status; logs and metrics do.
+_CLIENT_GONE: Final = 499
 # Asked every few seconds by balancers and scrapers: a line each would bury the rest.
 _QUIET_PATHS: Final = frozenset({"/livez", "/readyz", "/metrics"})
 
@@ -51,6 +53,7 @@ class RequestContext:
                 if status == 0:
                     await send_problem(send_with_id, VitrineError("An unexpected error happened; it has been logged."))
             finally:
+                status = status or _CLIENT_GONE
                 self._record(scope, status, time.perf_counter() - started_s)
 
     def _record(self, scope: Scope, status: int, took_s: float) -> None:

@@ -5,17 +5,23 @@ listening, and gives the requests under way their time.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import socket
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
+from typing import Any, Final, cast
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
+from vitrine.settings import HttpSettings
 from vitrine.telemetry import get_logger
+from vitrine.web.connections import ConnectionLimits, Connections, allow_open_files
+from vitrine.web.protocol import EdgeProtocol
 
-_KEEP_ALIVE_S = 75  # longer than balancers keep idle connections, so that they are the ones to close
+_SWEEP_INTERVAL_S: Final = 0.25
 
 
 class DrainingServer(uvicorn.Server):
@@ -24,8 +30,11 @@ class DrainingServer(uvicorn.Server):
     `on_drain` is called in the event loop: it makes the service unready and ends what would never end by itself.
     """
 
-    def __init__(self, config: uvicorn.Config, *, on_drain: Callable[[], None], drain_delay_s: float) -> None:
+    def __init__(
+        self, config: uvicorn.Config, *, connections: Connections, on_drain: Callable[[], None], drain_delay_s: float
+    ) -> None:
         super().__init__(config)
+        self._connections = connections
         self._on_drain = on_drain
         self._drain_delay_s = drain_delay_s
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -33,7 +42,23 @@ class DrainingServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
+        self._sweeping = asyncio.create_task(self._sweep())
         await super().startup(sockets)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        try:
+            await super().shutdown(sockets)
+        finally:
+            self._sweeping.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._sweeping
+
+    async def _sweep(self) -> None:
+        assert self._loop is not None
+        open_connections: Any = self.server_state.connections
+        while True:
+            self._connections.sweep(open_connections, self._loop.time())
+            await asyncio.sleep(_SWEEP_INTERVAL_S)
 
     def handle_exit(self, sig: int, _frame: FrameType | None) -> None:
         if self._told:
@@ -57,19 +82,38 @@ class DrainingServer(uvicorn.Server):
 
 
 def build_server(
-    app: FastAPI, *, host: str, port: int, on_drain: Callable[[], None], drain_delay_s: float, grace_s: int
+    app: ASGIApp, *, host: str, port: int, settings: HttpSettings, on_drain: Callable[[], None]
 ) -> DrainingServer:
     """The server for `app`, not started yet."""
+    limits = connection_limits(settings)
+    allow_open_files(limits)
+    connections = Connections(limits)
     config = uvicorn.Config(
         app,
         host=host,
         port=port,
         loop="uvloop",
-        http="httptools",
+        http=cast(type[asyncio.Protocol], partial(EdgeProtocol, connections=connections)),
+        ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_keep_alive=_KEEP_ALIVE_S,
-        timeout_graceful_shutdown=grace_s,
+        timeout_keep_alive=settings.keep_alive_s,
+        timeout_graceful_shutdown=settings.shutdown_grace_s,
     )
-    return DrainingServer(config, on_drain=on_drain, drain_delay_s=drain_delay_s)
+    return DrainingServer(config, connections=connections, on_drain=on_drain, drain_delay_s=settings.drain_delay_s)
+
+
+def connection_limits(settings: HttpSettings) -> ConnectionLimits:
+    return ConnectionLimits(
+        max_connections=settings.max_connections,
+        max_connections_per_address=settings.max_connections_per_address,
+        reserved_connections=settings.reserved_connections,
+        max_header_bytes=settings.max_header_bytes,
+        max_headers=settings.max_headers,
+        header_timeout_s=settings.header_timeout_s,
+        body_grace_s=settings.body_grace_s,
+        body_min_bytes_per_s=settings.body_min_bytes_per_s,
+        body_timeout_s=settings.body_timeout_s,
+        write_timeout_s=settings.write_timeout_s,
+    )

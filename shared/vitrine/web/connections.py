@@ -1,0 +1,131 @@
+"""The connections of one HTTP server: how many there may be, what each may take, and which ones are full places.
+
+Beyond `max_connections` a few reserved places are left, on which health calls are answered and nothing else, so that a
+crowded service is not taken for a dead one. The oldest of them makes room for the next.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import resource
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final, Protocol
+
+from vitrine.telemetry import get_logger
+
+_FILES_BESIDE_CONNECTIONS: Final = 512  # clients' connections, pictures being read, logs
+_LOG_INTERVAL_S: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    """What one connection may take and how many there may be. A cap per address of 0 is none."""
+
+    max_connections: int = 1024
+    max_connections_per_address: int = 0
+    reserved_connections: int = 32
+    max_header_bytes: int = 32_768
+    max_headers: int = 128
+    header_timeout_s: float = 10.0
+    body_grace_s: float = 10.0
+    body_min_bytes_per_s: int = 4_096
+    body_timeout_s: float = 120.0
+    write_timeout_s: float = 30.0
+
+
+class Place(Enum):
+    """What a new connection gets."""
+
+    FULL = "full"
+    HEALTH_ONLY = "health_only"
+    REFUSED = "refused"
+
+
+class Connection(Protocol):
+    """What the table of connections needs of one."""
+
+    address: str
+
+    def make_room(self) -> None: ...
+
+    def check(self, now_s: float) -> None: ...
+
+
+def is_loopback(address: str) -> bool:
+    """Whether the address is of this machine; a Unix socket has none and counts as such."""
+    try:
+        return not address or ipaddress.ip_address(address.partition("%")[0]).is_loopback
+    except ValueError:
+        return False
+
+
+@dataclass(slots=True)
+class Connections:
+    """The open connections of one server. `shared_address` names addresses behind which many callers are."""
+
+    limits: ConnectionLimits
+    shared_address: Callable[[str], bool] = is_loopback
+    _full: int = 0
+    _health_only: OrderedDict[Connection, None] = field(default_factory=OrderedDict)
+    _by_address: Counter[str] = field(default_factory=Counter)
+    _refused: Counter[str] = field(default_factory=Counter)
+    _logged_s: float = float("-inf")
+
+    def add(self, connection: Connection) -> Place:
+        """The place of a new connection. One that is REFUSED is not counted and not removed later."""
+        address = connection.address
+        most = self.limits.max_connections_per_address
+        if most and self._by_address[address] >= most and not self.shared_address(address):
+            self.count_refusal("address")
+            return Place.REFUSED
+        self._by_address[address] += 1
+        if self._full < self.limits.max_connections:
+            self._full += 1
+            return Place.FULL
+        if len(self._health_only) >= self.limits.reserved_connections:
+            oldest, _ = self._health_only.popitem(last=False)
+            oldest.make_room()
+        self._health_only[connection] = None
+        return Place.HEALTH_ONLY
+
+    def remove(self, connection: Connection, place: Place) -> None:
+        if place is Place.REFUSED:
+            return
+        self._by_address[connection.address] -= 1
+        if not self._by_address[connection.address]:
+            del self._by_address[connection.address]
+        if place is Place.FULL:
+            self._full -= 1
+        else:
+            self._health_only.pop(connection, None)
+
+    def count_refusal(self, reason: str) -> None:
+        self._refused[reason] += 1
+
+    def sweep(self, connections: Iterable[Connection], now_s: float) -> None:
+        """Let each connection see whether its time is over; called a few times a second."""
+        for connection in tuple(connections):
+            connection.check(now_s)
+        if self._refused and now_s - self._logged_s >= _LOG_INTERVAL_S:
+            # One line for many: a line for each would make refusing dear.
+            get_logger("connections").warning("connections_refused", open=self._full, **self._refused)
+            self._refused.clear()
+            self._logged_s = now_s
+
+
+def allow_open_files(limits: ConnectionLimits) -> None:
+    """Raise this process's limit of open files, where it may, so that every connection can have one."""
+    wanted = limits.max_connections + limits.reserved_connections + _FILES_BESIDE_CONNECTIONS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    reachable = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, reachable), hard))
+    except (ValueError, OSError):
+        reachable = soft
+    if reachable < wanted:
+        get_logger("connections").warning("open_files_limited", limit=reachable, wanted=wanted)

@@ -1,0 +1,347 @@
+"""HTTP/1.1 as both services speak it: uvicorn's protocol, with limits on what a client may send and how slowly.
+
+A head has at most so many bytes (431) and a time to arrive in (408); a body arrives at a least rate; an answer is taken
+at some rate; a connection that breaks one of these is closed. A request that is answered before its body has arrived
+keeps its connection if little is left, and otherwise the connection closes only after the client could read the answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import urllib.parse
+from typing import Any, Final
+
+import httptools
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+from vitrine.errors import HeadersTooLarge, ParameterInvalid, RequestTooSlow, TooManyRequests, Unavailable, VitrineError
+from vitrine.web.connections import Connections, Place
+from vitrine.web.problems import MEDIA_TYPE, error_headers, problem_body
+
+HEALTH_PATHS: Final = frozenset({"/livez", "/readyz", "/metrics"})
+# How long after a refusal the same connection is not read: a client that asks again at once costs little.
+REFUSAL_PAUSE_S: Final = 0.5
+_PAUSED_STATUSES: Final = frozenset({429, 503})
+_HEALTH_ONLY_TIMEOUT_S: Final = 2.0
+# What is left of a refused request's body and is read to keep the connection, and to let the client read the answer.
+_KEPT_REST_BYTES: Final = 262_144
+_LINGER_BYTES: Final = 16_000_000
+_LINGER_S: Final = 2.0
+# Bytes around the body's own, such as the sizes of its chunks: so many for each byte of the body, beside the first.
+_FRAMING_PER_BYTE: Final = 8
+
+
+class EdgeCycle(RequestResponseCycle):
+    """One request and its answer. `status` is 0 until the answer begins."""
+
+    status = 0
+
+    async def send(self, message: Any) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            # A client that still waits for "100 Continue" may send the body or not: what follows could not be told.
+            if self.waiting_for_100_continue or (self.more_body and not self._rest_is_small()):
+                self.keep_alive = False
+        await super().send(message)
+
+    def _rest_is_small(self) -> bool:
+        for name, value in self.scope["headers"]:
+            if name == b"content-length":
+                return value.isdigit() and len(value) < 12 and int(value) <= _KEPT_REST_BYTES
+        return False
+
+
+class _Transport:
+    """The connection's transport, except that it closes as the protocol wants."""
+
+    def __init__(self, transport: asyncio.Transport, protocol: EdgeProtocol) -> None:
+        self._transport = transport
+        self._protocol = protocol
+        self.write = transport.write
+        self.get_extra_info = transport.get_extra_info
+        self.pause_reading = transport.pause_reading
+        self.resume_reading = transport.resume_reading
+
+    def is_closing(self) -> bool:
+        return self._protocol.closing or self._transport.is_closing()
+
+    def close(self) -> None:
+        self._protocol.close()
+
+
+class EdgeProtocol(HttpToolsProtocol):
+    """One connection. The server's regular sweep calls `check`, so that no timer is made for each request."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        connections: Connections,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._connections = connections
+        self._limits = connections.limits
+        self._place = Place.REFUSED
+        self.address = ""
+        self.closing = False
+        self._closing_since_s = 0.0
+        self._lingering = False
+        self._drained_bytes = 0
+        self._ignoring = False  # nothing further of this client is taken
+        # The head that is being read: its bytes so far, and by when it must be there.
+        self._in_head = True
+        self._head_fed_bytes = 0
+        self._head_bytes = 0
+        self._head_due_s: float | None = None
+        # The body that is being read.
+        self._body_began_s = 0.0
+        self._body_fed_bytes = 0
+        self._body_bytes = 0
+        self._unwritten_bytes = 0
+        self._unwritten_since_s = 0.0
+
+    # The connection's life
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self._real_transport = transport
+        super().connection_made(_Transport(transport, self))  # type: ignore[arg-type]
+        self.address = self.client[0] if self.client else ""
+        self._place = self._connections.add(self)
+        now_s = self.loop.time()
+        if self._place is Place.FULL:
+            self._head_due_s = now_s + self._limits.header_timeout_s
+        elif self._place is Place.HEALTH_ONLY:
+            self._head_due_s = now_s + min(_HEALTH_ONLY_TIMEOUT_S, self._limits.header_timeout_s)
+        else:
+            self._refuse(TooManyRequests("this address has as many connections open as it may", retry_after_s=5.0))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._connections.remove(self, self._place)
+        self._place = Place.REFUSED
+        self.closing = True
+        super().connection_lost(exc)
+
+    def make_room(self) -> None:
+        """Close at once: a newer connection takes this one's reserved place."""
+        self._connections.remove(self, self._place)
+        self._place = Place.REFUSED
+        self._real_transport.abort()
+
+    def close(self) -> None:
+        """Close once what was written has been sent, and after the client could read it."""
+        if self.closing:
+            return
+        self.closing = True
+        self._closing_since_s = self.loop.time()
+        if self._request_unfinished() and self._real_transport.can_write_eof():
+            # Closing with unread data resets the connection, and the client may lose the answer.
+            self._lingering = True
+            self._real_transport.write_eof()
+            self.flow.resume_reading()
+        else:
+            self._real_transport.close()
+
+    def check(self, now_s: float) -> None:
+        """End what takes too long."""
+        if self.closing:
+            if now_s - self._closing_since_s > (_LINGER_S if self._lingering else self._limits.write_timeout_s):
+                self._real_transport.abort()
+            return
+        if self._stalled(now_s):
+            self._real_transport.abort()
+        elif self._answering():
+            # The next request's head may be half there; its time begins with the end of this answer.
+            if self._in_head and self._head_due_s is not None:
+                self._head_due_s = now_s + self._limits.header_timeout_s
+            elif not self._in_head and now_s > self._body_due_s() + self._limits.body_grace_s:
+                self._real_transport.abort()  # the application answers 408 in time, unless it does not read
+        elif self._in_head:
+            if self._head_due_s is not None and now_s > self._head_due_s:
+                self._end_slow_head()
+        elif now_s > self._body_due_s():
+            self.close()  # the rest of a request that is answered
+
+    # What the client sends
+
+    def data_received(self, data: bytes) -> None:
+        if self._lingering or self._ignoring:
+            self._drained_bytes += len(data)
+            if self._drained_bytes > _LINGER_BYTES:
+                self._real_transport.abort()
+            return
+        if self._in_head:
+            self._head_fed_bytes += len(data)
+            if self._head_due_s is None:
+                self._head_due_s = self.loop.time() + self._limits.header_timeout_s
+        else:
+            self._body_fed_bytes += len(data)
+        super().data_received(data)
+        if self._ignoring or self.closing:
+            return
+        if self._in_head:
+            if self._head_fed_bytes > self._limits.max_header_bytes:
+                self._refuse(self._headers_too_large())
+        elif self._body_fed_bytes > self._limits.max_header_bytes + (1 + _FRAMING_PER_BYTE) * self._body_bytes:
+            self._refuse(ParameterInvalid("the body's chunks or trailers are larger than the body"))
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._head_bytes = 0
+
+    def on_url(self, url: bytes) -> None:
+        self._head_bytes += len(url)
+        if self._head_bytes <= self._limits.max_header_bytes:
+            super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._in_head:
+            return  # a trailer: nothing reads it
+        self._head_bytes += len(name) + len(value) + 4
+        if self._head_bytes <= self._limits.max_header_bytes and len(self.headers) <= self._limits.max_headers:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """As uvicorn's own, without upgrades, and with limits."""
+        self._in_head = False
+        self._head_due_s = None
+        self._body_began_s = self.loop.time()
+        self._body_bytes = self._body_fed_bytes = 0
+        if self._ignoring or self.closing:
+            return
+        if self._head_bytes > self._limits.max_header_bytes or len(self.headers) > self._limits.max_headers:
+            self._refuse(self._headers_too_large())
+            return
+        http_version = self.parser.get_http_version()
+        url = httptools.parse_url(self.url)
+        raw_path = url.path or b""
+        path = raw_path.decode("ascii")
+        scope = self.scope
+        scope["method"] = self.parser.get_method().decode("ascii")
+        scope["http_version"] = http_version
+        scope["path"] = self.root_path + (urllib.parse.unquote(path) if "%" in path else path)
+        scope["raw_path"] = self.root_path.encode("ascii") + raw_path
+        scope["query_string"] = url.query or b""
+        health_only = self._place is Place.HEALTH_ONLY
+        if health_only and path not in HEALTH_PATHS:
+            self._connections.count_refusal("full")
+            self._refuse(Unavailable("this service has as many connections as it may", retry_after_s=1.0))
+            return
+        before = self.cycle
+        self.cycle = EdgeCycle(
+            scope=scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=self.access_log,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=(
+                http_version != "1.0"
+                and self.parser.should_keep_alive()
+                and not self.parser.should_upgrade()  # after which the parser reads no further request
+                and not health_only
+            ),
+            on_response=self.on_response_complete,
+        )
+        if before is None or before.response_complete:
+            self._start_asgi_task(self.cycle, self.app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
+
+    def on_body(self, body: bytes) -> None:
+        self._body_bytes += len(body)
+        if not self._ignoring and self.cycle is not None:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._in_head = True
+        self._head_fed_bytes = 0
+        if not self._ignoring and self.cycle is not None:
+            # Also where the answer is complete already: what is left of the body has been read.
+            self.cycle.more_body = False
+            super().on_message_complete()
+
+    # What the client is sent
+
+    def on_response_complete(self) -> None:
+        answered = self.cycle
+        super().on_response_complete()
+        refused = isinstance(answered, EdgeCycle) and answered.status in _PAUSED_STATUSES
+        if refused and not answered.more_body and not self.closing and self.cycle is answered:
+            self.flow.pause_reading()
+            self.loop.call_later(REFUSAL_PAUSE_S, self._end_pause)
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(ParameterInvalid(msg))
+
+    def _end_pause(self) -> None:
+        if not self.transport.is_closing() and not self._answering():
+            self.flow.resume_reading()
+
+    def _refuse(self, error: VitrineError) -> None:
+        """Answer without the application and close; what else the client sends is read no more."""
+        if self._ignoring:
+            return
+        self._ignoring = True
+        if self.pipeline or (self._answering() and self.cycle.response_started):
+            # No answer can be put into another one. What is under way is the last on this connection.
+            self.cycle.keep_alive = False
+            return
+        if self._answering():  # the application waits for what will not come
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        self._unset_keepalive_if_required()
+        body = problem_body(error.problem())
+        headers = {
+            "content-type": MEDIA_TYPE,
+            "content-length": str(len(body)),
+            **error_headers(error),
+            "connection": "close",
+        }
+        lines = [
+            f"HTTP/1.1 {error.status} {error.problem()['title']}",
+            *(f"{n.lower()}: {v}" for n, v in headers.items()),
+        ]
+        self.transport.write("\r\n".join([*lines, "", ""]).encode() + body)
+        self.transport.close()
+
+    def _end_slow_head(self) -> None:
+        if self._head_fed_bytes == 0:
+            self.close()  # nothing was asked, nothing is answered
+        else:
+            self._connections.count_refusal("slow")
+            self._refuse(RequestTooSlow(f"the request's headers took longer than {self._limits.header_timeout_s:g} s"))
+
+    def _headers_too_large(self) -> HeadersTooLarge:
+        self._connections.count_refusal("headers")
+        return HeadersTooLarge(
+            f"the request line and headers are larger than {self._limits.max_header_bytes} bytes "
+            f"or more than {self._limits.max_headers}; send fewer or shorter ones"
+        )
+
+    def _answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _request_unfinished(self) -> bool:
+        return not self._in_head or self._head_fed_bytes > 0
+
+    def _body_due_s(self) -> float:
+        limits = self._limits
+        allowed_s = limits.body_grace_s + self._body_bytes / limits.body_min_bytes_per_s
+        return self._body_began_s + min(allowed_s, limits.body_timeout_s)
+
+    def _stalled(self, now_s: float) -> bool:
+        """Whether the client has taken nothing of what is waiting for it for too long."""
+        unwritten_bytes = self._real_transport.get_write_buffer_size() if self.flow.write_paused else 0
+        if not self._unwritten_bytes or unwritten_bytes < self._unwritten_bytes:
+            self._unwritten_since_s = now_s
+        self._unwritten_bytes = unwritten_bytes
+        return unwritten_bytes > 0 and now_s - self._unwritten_since_s > self._limits.write_timeout_s
