@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from pathlib import Path
 from typing import Annotated, Final, Literal, TypeVar
 
@@ -116,12 +117,25 @@ class HttpSettings(CommonSettings):
         default=30.0, gt=0, description="Seconds in which a client takes none of its answer before it is dropped"
     )
 
-    @field_validator("allowed_hosts", "allowed_origins", mode="before")
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description=(
+            "Addresses and networks of the proxies whose `X-Forwarded-For` is believed, separated by commas; none: no "
+            "forwarded address is believed"
+        ),
+    )
+
+    @field_validator("allowed_hosts", "allowed_origins", "trusted_proxies", mode="before")
     @classmethod
     def _split_list(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(str(ipaddress.ip_network(part, strict=False)) for part in value)
 
 
 S = TypeVar("S", bound=BaseSettings)

@@ -83,6 +83,7 @@ def keyed_app() -> FastAPI:
     return create_app(
         Settings(
             api_keys=SecretStr(keys),
+            wrong_keys_per_minute=0,
             qdrant_url="http://127.0.0.1:9",
             redis_url="redis://127.0.0.1:9/0",
             embedder_url="http://127.0.0.1:9",

@@ -69,6 +69,7 @@ def _serve(app: Starlette, *, host: str, port: int) -> None:
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=_DRAIN_S,
         server_header=False,
+        proxy_headers=False,
     )
     uvicorn.Server(config).run()
 

@@ -108,7 +108,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.add_middleware(BodyLimit, max_body_bytes=settings.max_body_bytes)
     app.add_middleware(RateLimit, routes=routes, per_s=settings.rate_limit_per_s, burst=settings.rate_limit_burst)
-    app.add_middleware(ApiKeys, keys=keys, routes=routes)
+    app.add_middleware(ApiKeys, keys=keys, routes=routes, wrong_keys_per_minute=settings.wrong_keys_per_minute)
     if settings.allowed_origins:
         app.add_middleware(
             CORSMiddleware,

@@ -34,6 +34,9 @@ class Settings(HttpSettings):
         default=30.0, gt=0, description="Seconds a product's put or delete waits for the indexer"
     )
     rate_limit_per_s: float = Field(default=0.0, ge=0, description="Requests a second from one key or address; 0: any")
+    wrong_keys_per_minute: int = Field(
+        default=30, ge=0, description="Wrong API keys from one address before it is answered 429; 0: any"
+    )
     rate_limit_burst: int = Field(default=50, ge=1, description="Requests at once from one key or address")
     alias_ttl_s: float = Field(default=1.0, ge=0, description="Seconds the alias table is kept between requests")
     collection_ttl_s: float = Field(default=5.0, ge=0, description="Seconds a collection's description is kept")

@@ -4,6 +4,7 @@ from vitrine.web.access import ApiKey, ApiKeys, caller_name, caller_scopes, pars
 from vitrine.web.admission import Admission
 from vitrine.web.bodies import Bodies
 from vitrine.web.body_limit import BodyLimit
+from vitrine.web.callers import TokenBuckets, address_of
 from vitrine.web.document import document_router
 from vitrine.web.health import health_router
 from vitrine.web.json_bodies import MAX_JSON_BYTES, JsonRoute, is_json, parse_json, read_json_bytes
@@ -33,6 +34,8 @@ __all__ = [
     "RequestContext",
     "ScopeUndeclared",
     "SiteGuard",
+    "TokenBuckets",
+    "address_of",
     "build_server",
     "caller_name",
     "caller_scopes",

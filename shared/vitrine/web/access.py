@@ -7,6 +7,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,7 +16,9 @@ import structlog
 from fastapi import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from vitrine.errors import AccessDenied, KeyMissing, KeyRefused, SettingsInvalid
+from vitrine.errors import AccessDenied, KeyMissing, KeyRefused, SettingsInvalid, TooManyRequests
+from vitrine.telemetry import get_logger
+from vitrine.web.callers import TokenBuckets, address_of
 from vitrine.web.problems import send_problem
 from vitrine.web.scopes import ANY_KEY, IMPLIED_SCOPES, KEY_SCOPES, DeclaredRoutes
 
@@ -55,12 +59,32 @@ def parse_api_keys(text: str) -> tuple[ApiKey, ...]:
 
 
 class ApiKeys:
-    """ASGI middleware. Answers 401 without a key and 403 with a wrong one; with no key configured it lets all pass."""
+    """ASGI middleware. Answers 401 without a key and 403 with a wrong one; with no key configured it lets all pass.
 
-    def __init__(self, app: ASGIApp, *, keys: tuple[ApiKey, ...], routes: DeclaredRoutes) -> None:
+    An address that has sent `wrong_keys_per_minute` wrong keys is answered 429 until some time has passed, before the
+    key it sends is looked at; 0 is no limit. A key that was accepted once is always looked at: behind a proxy, one
+    caller's guesses do not shut out the others.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        keys: tuple[ApiKey, ...],
+        routes: DeclaredRoutes,
+        wrong_keys_per_minute: int = 0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._app = app
         self._keys = keys
         self._routes = routes
+        self._wrong_keys = (
+            TokenBuckets(per_s=wrong_keys_per_minute / 60, burst=wrong_keys_per_minute, clock=clock)
+            if wrong_keys_per_minute
+            else None
+        )
+        # Of keys that were accepted, what Python's own hash, seeded anew for each process, makes of them.
+        self._accepted: set[int] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         needed = self._routes.scopes_of(scope["method"], scope["path"]) if scope["type"] == "http" else None
@@ -80,16 +104,31 @@ class ApiKeys:
         presented = _presented_key(scope)
         if presented is None:
             raise KeyMissing("this call needs an API key: send it as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'")
+        address = address_of(scope)
+        if hash(presented) not in self._accepted:
+            self._check_wrong_keys(address)
         digest = hashlib.sha256(presented).hexdigest()
         found: ApiKey | None = None
         for key in self._keys:  # every key is compared, so that the time tells nothing
             if hmac.compare_digest(key.sha256, digest):
                 found = key
         if found is None:
+            if self._wrong_keys is not None:
+                self._wrong_keys.take(address)
+            get_logger("access").warning("wrong_key", address=address)
             raise KeyRefused("the API key is not known")
+        self._accepted.add(hash(presented))
         if not needed & found.allowed:
             raise KeyRefused(f"the API key lacks the scope {' or '.join(map(repr, sorted(needed)))}")
         return found
+
+    def _check_wrong_keys(self, address: str) -> None:
+        wait_s = self._wrong_keys.wait_s(address) if self._wrong_keys is not None else 0.0
+        if wait_s > 0:
+            raise TooManyRequests(
+                "too many wrong API keys came from this address: send the right one after the time in Retry-After",
+                retry_after_s=wait_s,
+            )
 
 
 def caller_name(scope: Scope) -> str | None:
