@@ -141,6 +141,7 @@ class WeightsChoice(_Part):
     """The weights of a network, and the options of the architecture and the input that go with them."""
 
     weights: str = Field(max_length=4096)
+    trained_on: str | None = Field(default=None, max_length=200, description="What they were trained on, in your words")
     options: dict[str, OptionValue] = Field(default={}, max_length=32)
 
 

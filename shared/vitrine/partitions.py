@@ -1,7 +1,9 @@
-"""The parts of a whole dataset at once: 60/20/20 within each class, or as the dataset's authors divided it.
+"""The one split of a catalogue into train, validation and test: 60/20/20 within each class, or the parts that the
+dataset's authors made. Whatever fits, chooses or measures something uses it (decision 23).
 
-`vitrine.splits` decides for one product alone; here the parts depend on which other products there are, and in return
-every class has its shares exactly, or as nearly as groups that stay together allow.
+A split depends on the seed, the dataset and the products that the catalogue has at that time, so it is made once and
+stored with the release that was made by it (`vitrine.releases.lineage`). For products that appear later, `split` takes
+the parts that are known: a known product keeps its part, the new ones are split among themselves.
 """
 
 from __future__ import annotations
@@ -10,13 +12,17 @@ import hashlib
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import asdict, dataclass, field
 from itertools import accumulate
-from typing import Final
+from typing import Any, Final, Literal
 
 from vitrine.errors import ParameterInvalid
 from vitrine.products import AttributeValue, Product
-from vitrine.splits import Part
 
+Part = Literal["train", "validation", "test"]
+PARTS: Final[tuple[Part, ...]] = ("train", "validation", "test")
+# Grows with every change of the code below that moves a product to another part.
+RULE_VERSION: Final = 1
 PARTITION: Final = "partition"
 ITEM: Final = "itemId"
 # Validation and test have one product in so many each, train has the rest.
@@ -34,31 +40,69 @@ _OFFICIAL: Final[dict[AttributeValue, Part]] = {
 }
 
 
-def stratified_split(
-    products: Iterable[Product], *, attribute: str, seed: int, group: str | None = None
-) -> dict[str, Part]:
-    """The part of each product by its id: 60 % train, 20 % validation and 20 % test of every value of `attribute`.
+@dataclass(frozen=True, slots=True)
+class SplitRule:
+    """What a split follows from, beside the products. `attribute` is the one whose values are the classes."""
 
-    Which product goes where follows from the seed, the dataset and the id alone, not from the order of the products.
-    A value of three products or more has one in each part; one of fewer is all train. With `group`, say `itemId`, all
-    products of one group are in one part, so that no garment is both learnt and asked for: a group goes with its
-    commonest value, whole groups are dealt out so that the numbers of products come near the shares, and it is three
-    groups that a value needs. Products without one of the attributes are left out. Raises ParameterInvalid where no
-    product has an attribute, or where the products are of several datasets.
+    attribute: str
+    seed: int
+    group: str | None = None
+    kind: Literal["stratified", "official"] = "stratified"
+    version: int = field(default=RULE_VERSION)
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def split(products: Iterable[Product], rule: SplitRule, known: Mapping[str, Part] | None = None) -> dict[str, Part]:
+    """The part of each product by its id, by `rule`. `known` are the parts that an earlier split gave, by id: those
+    products keep them, and so do products of the same group; the others are split among themselves. The official parts
+    of a dataset are taken as they are.
+
+    Raises ParameterInvalid as `stratified_split` and `official_split` do.
     """
-    known = _one_dataset(products)
-    for name in (attribute, group):
-        known = known if name is None else _having(known, name)
+    if rule.kind == "official":
+        return official_split(products)
+    return stratified_split(products, attribute=rule.attribute, seed=rule.seed, group=rule.group, known=known)
+
+
+def stratified_split(
+    products: Iterable[Product],
+    *,
+    attribute: str,
+    seed: int,
+    group: str | None = None,
+    known: Mapping[str, Part] | None = None,
+) -> dict[str, Part]:
+    """The part of each product by its id: 60 % train, 20 % validation and 20 % test of every value of `attribute`, and
+    of the products that have none.
+
+    The order of the products makes no difference, nor do the products of other values: a selection of whole classes is
+    split as it is within the whole catalogue. A value of three products or more has one in each part; one of fewer is
+    all train. With `group`, say `itemId`, all products of one group are in one part, so that no garment is both learnt
+    and asked for: a group goes with its commonest value, whole groups are dealt out so that the numbers of products
+    come near the shares, and a value needs three groups. Products without the group's attribute are left out.
+    `known` as in `split`. Raises ParameterInvalid where no product has the group's attribute, or where the products are
+    of several datasets.
+    """
+    listed = _one_dataset(products)
+    if group is not None:
+        listed = _having(listed, group)
     units: dict[AttributeValue, list[Product]] = defaultdict(list)
-    for product in known:
+    for product in listed:
         units[product.id if group is None else product.attributes[group]].append(product)
-    strata: dict[AttributeValue, dict[AttributeValue, int]] = defaultdict(dict)
-    for key, members in units.items():
-        strata[_usual_value(members, attribute)][key] = len(members)
     parts: dict[AttributeValue, Part] = {}
+    strata: dict[AttributeValue | None, dict[AttributeValue, int]] = defaultdict(dict)
+    for key, members in units.items():
+        kept = {known[member.id] for member in members if member.id in known} if known else set()
+        if kept:
+            # Of a group that lies in several parts, whatever was learned from counts first.
+            parts[key] = next(part for part in PARTS if part in kept)
+        else:
+            strata[_usual_value(members, attribute)][key] = len(members)
     for sizes in strata.values():
-        parts |= _divided(sizes, dataset=known[0].dataset, seed=seed)
-    return {product.id: parts[product.id if group is None else product.attributes[group]] for product in known}
+        parts |= _divided(sizes, dataset=listed[0].dataset, seed=seed)
+    return {product.id: parts[product.id if group is None else product.attributes[group]] for product in listed}
 
 
 def official_split(products: Iterable[Product]) -> dict[str, Part]:
@@ -116,10 +160,10 @@ def _having(products: Sequence[Product], attribute: str) -> Sequence[Product]:
     return having
 
 
-def _usual_value(members: Sequence[Product], attribute: str) -> AttributeValue:
-    """The commonest value in a group, of equally common ones the first in the alphabet."""
-    counts = Counter(member.attributes[attribute] for member in members)
-    return min(counts, key=lambda value: (-counts[value], str(value)))
+def _usual_value(members: Sequence[Product], attribute: str) -> AttributeValue | None:
+    """The commonest value in a group, of equally common ones the first in the alphabet; None where it has no value."""
+    counts = Counter(value for member in members if (value := member.attributes.get(attribute)) is not None)
+    return min(counts, key=lambda value: (-counts[value], str(value)), default=None)
 
 
 def _divided(sizes: Mapping[AttributeValue, int], *, dataset: str, seed: int) -> dict[AttributeValue, Part]:

@@ -69,6 +69,11 @@ class ModelRecipe(_Part):
 
     model: str | None = Field(default=None, max_length=120, description="A model of the table, or timm:NAME")
     weights: str = Field(default="pretrained", max_length=4096, description="pretrained, seed:N or a safetensors file")
+    weights_trained_on: str | None = Field(
+        default=None,
+        max_length=200,
+        description="What the weights of a file were trained on, in your words, e.g. ImageNet; unknown, if absent",
+    )
     release: str | None = Field(default=None, max_length=140, description="The release to start from, for a model's")
     options: dict[str, OptionValue] = Field(
         default={}, max_length=32, description="Of the architecture and the input, e.g. input_px, pad_type"

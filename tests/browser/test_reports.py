@@ -76,6 +76,8 @@ def test_an_evaluation_opens_with_its_figures_and_its_pictures(
     rows = browser.find_elements(By.CSS_SELECTOR, "#measures tbody tr")
     assert len(rows) == len(lines)
     assert f"{lines[0].measured.mean('average_precision'):.3f}" in rows[0].text
+    assert "unknown" in rows[0].text
+    assert "unknown: fitted on 0" in browser.find_element(By.ID, "strictness").text
     pictures = browser.find_elements(By.CSS_SELECTOR, ".case img")
     widths = [browser.execute_script("return arguments[0].naturalWidth", picture) for picture in pictures]
     assert len(pictures) > 40
@@ -115,11 +117,20 @@ def test_an_experiment_opens_with_ours_beside_the_published_and_leads_to_its_eva
     figure = {"mean": 0.5, "low": 0.4, "high": 0.6}
     row = {
         "evaluation": "asked", "release": "one", "release_id": "one-0123456789", "way": "plain", "gallery": "all",
-        "ours": {"average_precision": figure, "precision@15": figure}, "missing": None,
+        "strict": "no", "ours": {"average_precision": figure, "precision@15": figure}, "missing": None,
         "published": {"components": 20, "average_precision": 0.25, "precision@15": 0.75},
     }  # fmt: skip
-    lacking: dict[str, Any] = {"name": "lacking", "report": None, "lines": [], "missing": "no <pictures> of it"}
-    asked: dict[str, Any] = {"name": "asked", "report": "asked/index.html", "lines": [], "missing": None}
+    lacking: dict[str, Any] = {
+        "name": "lacking",
+        "report": None,
+        "lines": [],
+        "strictness": {},
+        "missing": "no <pictures> of it",
+    }
+    told = {"one-0123456789": "no: fitted on 3 and chosen on 0 of 5 tested products"}
+    asked: dict[str, Any] = {
+        "name": "asked", "report": "asked/index.html", "lines": [], "strictness": told, "missing": None,
+    }  # fmt: skip
     document = {
         "version": 1, "number": 4, "title": "T", "question": "Q?", "releases": {"one": "one-0123456789"},
         "missing": {"two": "no weights"}, "evaluations": [asked, lacking], "rows": [row],
@@ -127,6 +138,7 @@ def test_an_experiment_opens_with_ours_beside_the_published_and_leads_to_its_eva
     write_experiment(folder / "experiment", document)
     opened(browser, folder / "experiment" / "index.html")
     assert "0.500 [0.400, 0.600]" in browser.find_element(By.ID, "results").text
+    assert "no: fitted on 3" in browser.find_element(By.ID, "evaluations").text
     assert "0.250 0.750" in browser.find_element(By.ID, "results").text
     assert "no <pictures> of it" in browser.find_element(By.ID, "missing").text
     link = browser.find_element(By.CSS_SELECTOR, "#evaluations a")

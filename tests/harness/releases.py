@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from vitrine.releases import Augmentation, Calibration, ReleaseStore
+from vitrine.releases.lineage import Lineage
 from vitrine.vision.backbones import load_backbone
 from vitrine.vision.extract import extract
 from vitrine.vision.making import Training, fitted_on, make_release
@@ -47,6 +48,7 @@ def build_tiny_release(
     calibration: Calibration | None = None,
     parent: str | None = None,
     augmentation: Augmentation | None = None,
+    lineage: Lineage | None = None,
 ) -> str:
     """Make a release of a very small network with random weights in the store at `store_folder`. Returns its id.
 
@@ -69,6 +71,7 @@ def build_tiny_release(
         trained_on=fitted_on("blotches", numbers, part="all", seed=0),
         whiten=whiten,
         random_state=0,
+        lineage=lineage,
         training=Training({}, (), {}, parent, None, None, calibration=calibration, augmentation=augmentation)
         if calibration or parent
         else None,

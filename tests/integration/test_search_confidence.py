@@ -25,7 +25,9 @@ def sure_shop(shop: Shop) -> Shop:
 def test_a_calibrated_release_says_how_likely_its_matches_are_and_leaves_out_the_unlikely(sure_shop: Shop) -> None:
     shop = sure_shop
     query = queries(shop)[0]
-    results = shop.search(query, topK=100, dataset=SURE)["results"]
+    answer = shop.search(query, topK=100, dataset=SURE)
+    assert answer["calibratedFor"] == "catalogue pictures"
+    results = answer["results"]
     for result in results:
         expected = np.interp(result["score"], CURVE.scores, CURVE.probabilities)
         assert result["confidence"] == pytest.approx(expected, abs=1e-4)
@@ -36,15 +38,19 @@ def test_a_calibrated_release_says_how_likely_its_matches_are_and_leaves_out_the
     assert shop.search(query, topK=100, dataset=SURE, minConfidence=0)["results"] == results
     nothing = shop.search(query, dataset=SURE, minConfidence=0.95)
     assert nothing["ranking"] == [], "that nothing here is like it is an answer"
+    assert nothing["calibratedFor"] == "catalogue pictures", "it says for what its likeness was measured"
     similar = shop.get(f"/api/products/{query}/similar", dataset=SURE, minConfidence=middle)
     assert similar["results"]
+    assert similar["calibratedFor"] == "catalogue pictures"
     assert all(result["confidence"] >= middle - 1e-4 for result in similar["results"])
 
 
 def test_a_confidence_that_nothing_is_known_of_is_refused(sure_shop: Shop) -> None:
     shop = sure_shop
     query = queries(shop)[0]
-    assert "confidence" not in shop.search(query)["results"][0]
+    plain = shop.search(query)
+    assert "confidence" not in plain["results"][0]
+    assert "calibratedFor" not in plain
     for fields in ({"dataset": DATASET}, {"dataset": SURE, "expand": "3"}):
         form = {"minConfidence": "0.5", **fields}
         answer = shop.api.post("/api/search", files={"image": shop.picture(query)}, data=form)
@@ -60,12 +66,14 @@ def test_a_picture_of_nothing_has_no_right_match_whatever_its_scores(shop: Shop)
         ours, others = (one.vector / np.linalg.norm(one.vector) for one in seen)
         # A plane between the features of the two.
         plane = Familiarity(weights=tuple(ours.tolist()), bias=-(1 + float(ours @ others)) / 2, pictures=100)
-        curve = CURVE.model_copy(update={"familiarity": plane})
+        curve = CURVE.model_copy(update={"familiarity": plane, "calibrated_for": "photographs of people"})
         release = build_tiny_release(shop.system.releases, name="familiar", calibration=curve)
         told = [embedder.embed(shop.picture(one), release_id=release).familiar for one in (known, strange)]
         assert told == [True, False]
     shop.system.succeeded(shop.start_index(dataset="familiar", model="familiar", release_id=release)["id"])
-    results = shop.search(strange, dataset="familiar")["results"]
+    answer = shop.search(strange, dataset="familiar")
+    assert answer["calibratedFor"] == "photographs of people", "as the release's calibration says"
+    results = answer["results"]
     assert results[0]["score"] > 0.99
     assert {result["confidence"] for result in results} == {0.0}
     assert shop.search(strange, dataset="familiar", minConfidence=0.01)["ranking"] == []

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,9 +13,16 @@ import pytest
 from harness.releases import TINY_MODEL, store_of
 from harness.system import System, running_system
 from harness.waiting import wait_until
+from trainer.evaluation.contest import make_contest
+from trainer.evaluation.strictness import split_of
+from trainer.training.examples import Examples
+from vitrine.catalogs import read_catalog
+from vitrine.evaluation.plan import parse_plan
 from vitrine.jobs import JobKind, JobState
-from vitrine.splits import part_of
+from vitrine.releases import WEIGHTS_FILE
+from vitrine.releases.ancestry import lineage_of
 from vitrine.vision.backbones import load_backbone, save_weights
+from vitrine.vision.making import fitted_on
 from vitrine.vision.models import model_entry
 
 # So that a job of a few dozen pictures has many steps to be stopped between.
@@ -46,11 +56,9 @@ def test_a_release_is_fitted_on_the_train_part_alone(system: System) -> None:
     record = system.succeeded(system.enqueue(JobKind.PROJECT, params(system)))
     assert record.result is not None
     manifest = store_of(system.releases).manifest(record.result["release_id"])
-    train = [str(number) for number in range(10_000) if part_of("drawn", str(number), seed=0) == "train"]
     assert manifest.dim == 16
     assert manifest.projection.fitted_on.part == "train"
     assert 0 < manifest.projection.fitted_on.count < 60
-    assert len(train) > manifest.projection.fitted_on.count
     assert manifest.weights.source == "seed:0"
     assert record.progress.done == record.progress.total == manifest.projection.fitted_on.count
     assert store_of(system.releases).local_folder(manifest.release_id).is_dir()
@@ -122,3 +130,96 @@ def test_a_killed_job_goes_on_where_it_was(system: System) -> None:
     assert record.attempt == 2
     assert record.result is not None
     assert record.result["fitted_on"] == record.progress.done == record.progress.total
+
+
+PLAN = {"data": {"label": "subCategory", "relevance": ["subCategory"]}, "graded": ["subCategory"]}
+
+
+def projected(system: System, **changes: Any) -> str:
+    record = system.succeeded(system.enqueue(JobKind.PROJECT, params(system, **changes)))
+    assert record.result is not None
+    return str(record.result["release_id"])
+
+
+def evaluated(system: System, release_id: str, *, queries: dict[str, Any] | None = None, **plan: Any) -> dict[str, Any]:
+    """The report's document on one release."""
+    catalog = {name: params(system)[name] for name in ("dataset", "reader", "root", "limit")}
+    content = {**PLAN, "releases": [release_id], **plan}
+    job = {**catalog, "plan": content, "queries": queries, "title": "Strict or not"}
+    record = system.succeeded(system.enqueue(JobKind.EVALUATE, job))
+    assert record.result is not None
+    document: dict[str, Any] = json.loads(Path(record.result["report"]).with_name("report.json").read_text())
+    (told,) = document["releases"]
+    assert record.result["strictness"][release_id]["strict"] == told["strict"] == record.result["lines"][0]["strict"]
+    return {**document, **told}
+
+
+def parts_of(system: System, release_id: str, *, seed: int | None = None) -> Examples:
+    """The parts that an evaluation of a release works with."""
+    catalog = read_catalog("synthetic", Path(params(system)["root"]), dataset="drawn")
+    plan = parse_plan({**PLAN, "releases": [release_id], "seed": seed})
+    return make_contest(plan, catalog, lineage=split_of(plan, "drawn", store_of(system.releases))).parts
+
+
+def test_no_product_of_a_test_part_is_in_the_projection_that_is_tested_on_it(system: System) -> None:
+    release_id = projected(system, seed=3)
+    manifest, parts = store_of(system.releases).manifest(release_id), parts_of(system, release_id)
+    train, test = parts.ids("train"), parts.ids("test")
+    assert manifest.projection.fitted_on == fitted_on("drawn", train, part="train", seed=3)
+    assert test
+    assert not set(train) & set(test)
+    told = evaluated(system, release_id)
+    assert (told["strict"], told["tested"], told["fitted_on"], told["chosen_on"]) == ("yes", len(test), 0, 0)
+    assert told["catalog"]["split"]["seed"] == 3, "the split is the one that the release was made by"
+
+
+def test_a_projection_that_was_fitted_on_test_products_is_refused_the_word_strict(system: System) -> None:
+    release_id = projected(system)
+    fitted = set(parts_of(system, release_id).ids("train"))
+    tested = set(parts_of(system, release_id, seed=5).ids("test"))
+    assert fitted & tested
+    told = evaluated(system, release_id, seed=5)
+    assert (told["strict"], told["tested"], told["fitted_on"]) == ("no", len(tested), len(fitted & tested))
+
+
+def test_what_a_release_was_fitted_on_goes_with_it_through_adaptation_tuning_and_new_projection(system: System) -> None:
+    first = projected(system, seed=3)
+    fitted, tested = set(parts_of(system, first).ids("train")), set(parts_of(system, first, seed=5).ids("test"))
+    street = {"dataset": "street", "reader": "synthetic", "root": str(system.catalog("street", count=40, seed=9))}
+    catalog = {**{name: params(system)[name] for name in ("dataset", "reader", "root", "limit")}, "seed": 0}
+    adapt = {**catalog, "release_id": first, "name": "adapted", "target": {**street, "limit": None}, "share": 0.5}
+    adapt |= {"components": None, "whiten": None, "sample_max": 50_000}
+    adapted = system.succeeded(system.enqueue(JobKind.ADAPT, adapt)).result
+    assert adapted is not None
+    tune = {**catalog, "release_id": adapted["release_id"], "name": "tuned", "data": PLAN["data"], "sizes": [4, 8]}
+    tune |= {"objective": {"precision@15": 1.0}, "queries": 20, "whiten": False, "augment": 0, "augment_alpha": 0.0}
+    tuned = system.succeeded(system.enqueue(JobKind.TUNE, tune)).result
+    assert tuned is not None
+    copied = system.catalogs / "adapted.safetensors"
+    shutil.copyfile(system.releases / adapted["release_id"] / WEIGHTS_FILE, copied)
+    again = projected(system, weights=str(copied), seed=8, name="again")
+    for release_id in (adapted["release_id"], tuned["release_id"], again):
+        parts = parts_of(system, release_id)
+        assert set(parts.ids("train")) == fitted, "the split of the first release is that of all"
+        assert evaluated(system, release_id)["strict"] == "yes"
+        other = evaluated(system, release_id, seed=5)
+        assert (other["strict"], other["fitted_on"]) == ("no", len(fitted & tested))
+        photographs = evaluated(system, release_id, queries={**street, "limit": None}, galleries=["all"])
+        assert photographs["strict"] == "no"
+        assert photographs["fitted_on"] == photographs["tested"], "all were shown to the batch normalisation"
+    chosen = lineage_of(store_of(system.releases), tuned["release_id"])
+    validation = parts_of(system, tuned["release_id"]).ids("validation")
+    assert chosen.used("drawn", validation) == (0, len(validation))
+    assert evaluated(system, tuned["release_id"], part="validation")["strict"] == "no", "its size was chosen there"
+
+
+def test_of_weights_that_nothing_is_recorded_of_an_evaluation_says_so(system: System) -> None:
+    backbone = load_backbone(model_entry(TINY_MODEL), weights="seed:21", options={})
+    weights = system.catalogs / "foreign.safetensors"
+    save_weights(backbone.network, weights)
+    told = evaluated(system, projected(system, weights=str(weights), name="foreign"))
+    assert told["strict"] == "unknown"
+    assert told["why"] == ["unknown: what the weights of file:foreign.safetensors were trained on"]
+    assert told["fitted_on"] == 0
+    stated = projected(system, weights=str(weights), name="stated", weights_trained_on="noise")
+    assert evaluated(system, stated)["strict"] == "yes"

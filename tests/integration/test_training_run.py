@@ -13,13 +13,15 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from harness.deepfashion import inshop_benchmark, with_pictures
-from harness.releases import picture, store_of
+from harness.releases import build_tiny_release, picture, store_of
 from harness.training import Listener, drawn_catalog, tiny_recipe, training_run
 from vitrine.catalogs import Catalog, read_catalog
 from vitrine.errors import JobCancelled, ParameterInvalid, ReleaseNotFound, TrainingDiverged, TrainingImpossible
 from vitrine.images import decode_image
 from vitrine.products import Product
 from vitrine.recipes import Recipe
+from vitrine.releases.ancestry import lineage_of
+from vitrine.releases.lineage import Lineage
 from vitrine.vision.network import choose_device, load_release
 from vitrine.vision.preprocess import Preprocessor
 
@@ -55,6 +57,16 @@ def test_a_training_ends_in_a_release_with_its_story_beside_it(catalog: Catalog,
     parts = json.loads((story / "parts.json").read_text())
     ids = [one for members in parts["ids"].values() for one in members]
     assert len(ids) == len(set(ids)) <= len(catalog.products)
+    lineage = lineage_of(store, manifest.release_id)
+    assert lineage.parts_of(catalog.dataset, ids) == {
+        one: part for part, members in parts["ids"].items() for one in members
+    }
+    used = {part: lineage.used(catalog.dataset, members) for part, members in parts["ids"].items()}
+    assert used == {
+        "train": (len(parts["ids"]["train"]), 0),
+        "validation": (0, len(parts["ids"]["validation"])),
+        "test": (0, 0),
+    }
     assert len(json.loads((story / "history.json").read_text())["epochs"]) == 3
     assert [note.partition(":")[0] for note in listener.notes[:3]] == ["epoch 1", "epoch 2", "epoch 3"]
     assert listener.done == sorted(listener.done)
@@ -137,9 +149,13 @@ def test_retraining_keeps_the_numbers_of_classes_and_adds_new_ones_behind(catalo
     rest = Catalog(catalog.dataset, catalog.reader, catalog.root, others, (), catalog.rows)
     recipe = tiny_recipe(
         kind="retrain", name="again", model={"model": None, "weights": "pretrained", "release": first["release_id"],
-        "options": {}}, optim={"epochs": 1, "learning_rate": 1e-6},
+        "options": {}}, optim={"epochs": 1, "learning_rate": 1e-6}, seed=11,
     )  # fmt: skip
     second = trained(recipe, rest, tmp_path)
+    ids = [one.id for one in few.products]
+    ours, theirs = (lineage_of(store, one["release_id"]) for one in (second, first))
+    assert ours.parts_of(few.dataset, ids) == theirs.parts_of(few.dataset, ids), "whatever the new recipe's seed"
+    assert ours.used(few.dataset, ids) >= theirs.used(few.dataset, ids)
     manifest = store.manifest(second["release_id"])
     assert manifest.parent == first["release_id"]
     assert manifest.labels is not None
@@ -160,8 +176,32 @@ def test_a_small_network_learns_a_releases_embeddings(catalog: Catalog, tmp_path
     )  # fmt: skip
     listener = Listener()
     trained(recipe, catalog, tmp_path, listener)
+    store = store_of(tmp_path / "releases")
+    pupil, known = (lineage_of(store, one) for one in (store.newest("pupil") or "", teacher["release_id"]))
+    ids = [one.id for one in catalog.products]
+    assert pupil.parts_of(catalog.dataset, ids) == known.parts_of(catalog.dataset, ids), (
+        "it is split as the teacher was"
+    )
     losses = [float(note.split("loss ")[1].split(",")[0]) for note in listener.notes if note.startswith("epoch")]
     assert losses[-1] < 0.7 * losses[0]
+
+
+def test_test_products_that_the_start_was_fitted_on_are_left_out_of_the_test_figures(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    store = store_of(tmp_path / "releases")
+    fresh = trained(tiny_recipe(optim={"epochs": 1}), catalog, tmp_path)
+    parts = json.loads((store.local_folder(fresh["release_id"]) / "training" / "parts.json").read_text())["ids"]
+    known = Lineage().with_products(catalog.dataset, fitted=parts["test"][:5])
+    start = build_tiny_release(tmp_path / "releases", lineage=known, input_px=48)
+    recipe = tiny_recipe(
+        kind="retrain", model={"model": None, "release": start, "weights": "pretrained", "options": {}},
+        optim={"epochs": 1},
+    )  # fmt: skip
+    result = trained(recipe, catalog, tmp_path)
+    assert result["test_products_left_out"] == 5
+    queries = json.loads((store.local_folder(result["release_id"]) / "training" / "queries.json").read_text())
+    assert queries["scored"] + queries["left_out"] == len(parts["test"]) - 5
 
 
 def test_a_teacher_that_is_not_there_is_told(catalog: Catalog, tmp_path: Path) -> None:

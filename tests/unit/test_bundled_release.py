@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from vitrine.errors import ReleaseCorrupt
+from vitrine.partitions import SplitRule
 from vitrine.recipe_files import read_chain
 from vitrine.recipes import changed, parse_recipe
 from vitrine.releases import ReleaseStore
+from vitrine.releases.ancestry import lineage_of
 from vitrine_local import bundled
 from vitrine_local.bundled import BUNDLED, MODEL, install_bundled_release
 from vitrine_local.data_folder import DataFolder
@@ -33,7 +35,8 @@ def test_it_is_small_and_holds_no_picture_of_a_product() -> None:
     assert (folder / "weights.safetensors").stat().st_size < MOST_BYTES
     assert {path.name for path in (folder / "training").iterdir()} == {
         "confusion-counts.png", "confusion-normalised.png", "confusion.json", "curves.png", "history.json",
-        "parts.json", "projections.json", "queries.json", "recipe.json", "reliability.json", "reliability.png",
+        "parents.json", "parts.json", "projections.json", "queries.json", "recipe.json", "reliability.json",
+        "reliability.png",
     }  # fmt: skip
 
 
@@ -47,6 +50,20 @@ def test_the_recipe_that_reproduces_it_is_in_the_repository() -> None:
     assert manifest.parent is not None
     assert manifest.parent.rpartition("-")[0] == before[-1].name
     assert parse_recipe(dict(manifest.recipe or {})) == changed(last, release=manifest.parent)
+
+
+def test_what_it_and_its_parents_were_trained_on_is_known_by_id() -> None:
+    store = ReleaseStore(f"file:{BUNDLED}", cache_dir=BUNDLED)
+    (release_id,) = store.ids()
+    parts = json.loads((BUNDLED / release_id / "training" / "parts.json").read_text())["ids"]
+    lineage = lineage_of(store, release_id)
+    assert lineage.unknown == ()
+    assert lineage.rules["fashion-product"] == SplitRule(attribute="articleType", seed=0)
+    assert lineage.used("fashion-product", parts["train"]) == (26_426, 0)
+    assert lineage.used("fashion-product", parts["validation"]) == (0, len(parts["validation"]))
+    assert lineage.used("fashion-product", parts["test"]) == (0, 0)
+    splits = {(file.recipe.data, file.recipe.seed) for file in read_chain(REPOSITORY / "recipes" / "demo.toml")}
+    assert len(splits) == 1, "each of the parents was trained on the same train part"
 
 
 def test_it_is_put_among_the_releases_of_a_folder_once(data: DataFolder) -> None:

@@ -12,9 +12,15 @@ import pytest
 from harness.deepfashion import inshop_benchmark, with_pictures
 from vitrine.catalogs import read_catalog
 from vitrine.errors import ParameterInvalid
-from vitrine.partitions import inshop_queries_and_gallery, official_split, stratified_split
+from vitrine.partitions import (
+    Part,
+    SplitRule,
+    inshop_queries_and_gallery,
+    official_split,
+    split,
+    stratified_split,
+)
 from vitrine.products import AttributeValue, Product
-from vitrine.splits import Part
 
 KINDS = {"Shirts": 3, "Heels": 5}
 SHARES: dict[Part, float] = {"train": 0.6, "validation": 0.2, "test": 0.2}
@@ -72,16 +78,42 @@ def test_another_seed_divides_otherwise() -> None:
     assert sum(first[product_id] != second[product_id] for product_id in first) > 150
 
 
-def test_products_without_the_attribute_are_left_out() -> None:
-    parts = stratified_split([*of_kind("Shirts", 5), product("bare")], attribute="articleType", seed=0)
-    assert len(parts) == 5
-    assert "bare" not in parts
+def test_products_without_the_attribute_are_a_class_of_their_own() -> None:
+    products = [*of_kind("Shirts", 5), *(product(f"bare-{number}") for number in range(10))]
+    parts = stratified_split(products, attribute="articleType", seed=0)
+    assert Counter(part for name, part in parts.items() if "bare" in name) == {"train": 6, "validation": 2, "test": 2}
+    assert {name: parts[name] for name in parts if "Shirts" in name} == stratified_split(
+        of_kind("Shirts", 5), attribute="articleType", seed=0
+    )
+
+
+def test_a_selection_of_whole_classes_is_split_as_it_is_in_the_catalogue() -> None:
+    shirts, heels = of_kind("Shirts", 40), of_kind("Heels", 30)
+    whole = stratified_split([*shirts, *heels], attribute="articleType", seed=0)
+    assert stratified_split(heels, attribute="articleType", seed=0).items() <= whole.items()
+
+
+def test_a_product_keeps_its_part_when_others_come_and_those_are_split_among_themselves() -> None:
+    before, after = of_kind("Shirts", 50), of_kind("Shirts", 100)
+    rule = SplitRule(attribute="articleType", seed=0)
+    known = split(before, rule)
+    parts = split(after, rule, known)
+    assert known.items() <= parts.items()
+    assert split(after, rule).items() != parts.items(), "a fresh split moves products"
+    new = [part for name, part in parts.items() if name not in known]
+    assert Counter(new) == {"train": 30, "validation": 10, "test": 10}
+
+
+def test_a_new_picture_of_a_known_item_goes_where_the_item_is() -> None:
+    rule = SplitRule(attribute="articleType", seed=0, group="itemId")
+    before, after = of_items([1] * 20), of_items([2] * 20)
+    known = split(before, rule)
+    parts = split(after, rule, known)
+    assert all(parts[f"Shirts-{item}-1"] == known[f"Shirts-{item}-0"] for item in range(20))
 
 
 def test_a_missing_attribute_is_named() -> None:
     products = of_kind("Shirts", 3)
-    with pytest.raises(ParameterInvalid, match="no product has the attribute 'colour'"):
-        stratified_split(products, attribute="colour", seed=0)
     with pytest.raises(ParameterInvalid, match="no product has the attribute 'itemId'"):
         stratified_split(products, attribute="articleType", group="itemId", seed=0)
     with pytest.raises(ParameterInvalid, match="no product has the attribute 'partition'"):

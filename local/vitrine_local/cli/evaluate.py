@@ -215,12 +215,13 @@ def _weight(text: str) -> float:
 
 def _show_lines(screen: Screen, record: JobRecord, measures: tuple[str, ...]) -> None:
     result = record.result or {}
-    columns = [Column("release"), Column("gallery"), Column("way"), *(Column(name, right=True) for name in measures)]
-    rows = [
-        (line["release"], line["gallery"], line["way"], *(_figure(line[name]) for name in measures))
-        for line in result["lines"]
-    ]
+    heads = ("release", "gallery", "way", "strict")
+    columns = [*(Column(name) for name in heads), *(Column(name, right=True) for name in measures)]
+    rows = [(*(line[name] for name in heads), *(_figure(line[name]) for name in measures)) for line in result["lines"]]
     screen.table(columns, rows)
+    for release_id, told in result["strictness"].items():
+        counted = f"fitted on {told['fitted_on']:,} and chosen on {told['chosen_on']:,} of {told['tested']:,}"
+        screen.say(f"strict? {release_id}: {told['strict']}: {'; '.join((f'{counted} tested products', *told['why']))}")
     screen.say(f"{result['queries']:,} queries; report: {result['report']}")
 
 

@@ -46,7 +46,8 @@ def add_to(commands: Commands) -> None:
     parser.add_argument("--deepfashion-root", type=Path, metavar="PATH", help="its folder")
     parser.add_argument(
         "--weights", action="append", default=[], metavar="MODEL=FILE[,OPTION=VALUE...]",
-        help="a network's weights, and options of its architecture and input; may be repeated",
+        help="a network's weights, and options of its architecture and input; trained_on=TEXT says what they were "
+        "trained on; may be repeated",
     )  # fmt: skip
     parser.add_argument("--download", action="store_true", help="let timm download the weights that are not given")
     parser.add_argument("--no-wait", action="store_true", help="start the job, print its id and leave")
@@ -119,20 +120,21 @@ def _weights(target: Target, text: str) -> tuple[str, dict[str, Any]]:
     options = [pair.partition("=") for pair in pairs]
     if not model or not equals or not file or any(not name or not sign for name, sign, _ in options):
         raise UsageInvalid(f"--weights takes MODEL=FILE[,OPTION=VALUE...], not {text!r}")
-    chosen = {name: option_value(value) for name, _, value in options}
-    return model, {"weights": weights_path(target, file), "options": chosen}
+    chosen = {name: option_value(value) for name, _, value in options if name != "trained_on"}
+    stated = next((value for name, _, value in options if name == "trained_on"), None)
+    return model, {"weights": weights_path(target, file), "options": chosen, "trained_on": stated}
 
 
 def _show(screen: Screen, record: JobRecord) -> None:
     result = record.result or {}
-    heads = ["evaluation", "release", "gallery", "way"]
+    heads = ["evaluation", "release", "gallery", "way", "strict"]
     figures = ["mAP", "P@15", "published mAP", "published P@15"]
     rows = []
     for row in result["rows"]:
         published = row["published"] or {}
         ours = [_figure((row["ours"][name] or {}).get("mean")) for name in (_MEAN, _HITS)]
         known = [_figure(published.get(name)) for name in (_MEAN, _HITS)]
-        rows.append((*(row[head] for head in heads), *ours, *known))
+        rows.append((*(row[head] or "" for head in heads), *ours, *known))
     screen.table([*(Column(head) for head in heads), *(Column(name, right=True) for name in figures)], rows)
     for name, why in result["missing"].items():
         screen.say(f"not made: {name}: {why}")

@@ -39,6 +39,13 @@ def add_to(commands: Commands) -> None:
         help="a safetensors file, random ones from a seed, or those timm downloads (default: pretrained)",
     )
     create.add_argument(
+        "--weights-trained-on",
+        metavar="TEXT",
+        help="what the weights of a file were trained on, e.g. ImageNet; evaluations call it unknown otherwise",
+    )
+    create.add_argument("--subset", metavar="NAME", help="a named selection of the catalogue, e.g. fashion-22")
+    create.add_argument("--label", metavar="ATTRIBUTE", help="what the split is stratified by (default: articleType)")
+    create.add_argument(
         "--option",
         action="append",
         default=[],
@@ -59,7 +66,7 @@ def add_to(commands: Commands) -> None:
         type=whole_number(at_least=0),
         default=0,
         metavar="N",
-        help="seed of the sample and the PCA (default: 0)",
+        help="seed of the split, the sample and the PCA (default: 0)",
     )
     create.add_argument("--no-wait", action="store_true", help="start the job, print its id and leave")
     add_json(create)
@@ -87,6 +94,8 @@ def run_create(arguments: argparse.Namespace, screen: Screen) -> int:
         **named_catalog(arguments, target),
         "model": arguments.model,
         "weights": weights_path(target, arguments.weights),
+        "weights_trained_on": arguments.weights_trained_on,
+        "data": {name: getattr(arguments, name) for name in ("subset", "label") if getattr(arguments, name)},
         "options": {name: option_value(value) for name, value in assignments("--option", arguments.option)},
         "components": arguments.components,
         "whiten": not arguments.no_whiten,

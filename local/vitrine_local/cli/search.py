@@ -126,6 +126,8 @@ def show_results(screen: Screen, answer: Json) -> None:
                 for rank, result in enumerate(results, start=1)
             ],
         )
+    if "calibratedFor" in answer:
+        screen.note(f"confidence is calibrated for {answer['calibratedFor']}")
     took = answer["tookMs"]
     screen.note(
         f"{len(results)} of dataset {answer['dataset']}, release {answer['release']}, {answer['plan']} search: "

@@ -77,6 +77,7 @@ def search_answer(
         "success": True,
         "ranking": [result["id"] for result in results],
         "results": results,
+        **confidence.told(),
         "dataset": serving.dataset,
         "model": serving.model,
         "release": serving.release_id,

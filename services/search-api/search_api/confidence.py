@@ -12,7 +12,7 @@ from typing import Final
 from search_api.cache import ExpiringCache
 from vitrine.errors import ParameterInvalid, ReleaseCorrupt, ReleaseNotFound
 from vitrine.evaluation.calibration import Curve
-from vitrine.releases import ReleaseStore
+from vitrine.releases import CATALOGUE_PICTURES, ReleaseStore
 
 # A release never changes, so its calibration is good for as long as it is asked for; the age bounds what else is kept.
 _TTL_S: Final = 3600.0
@@ -23,11 +23,12 @@ _UNREACHABLE: Final = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Confidence:
-    """What one search says of its matches. Without a curve it says nothing, and to a query that is `strange` no match
-    is right.
+    """What one search says of its matches, measured on queries of the kind it is `calibrated_for`. Without a curve it
+    says nothing, and to a query that is `strange` no match is right.
     """
 
     curve: Curve | None = None
+    calibrated_for: str = CATALOGUE_PICTURES
     strange: bool = False
 
     def asked(self, familiar: bool | None) -> Confidence:
@@ -39,6 +40,10 @@ class Confidence:
         if self.curve is None:
             return None
         return 0.0 if self.strange else round(float(self.curve.confidence(score)), 4)
+
+    def told(self) -> dict[str, str]:
+        """What the answer says beside its results, where they have confidences."""
+        return {} if self.curve is None else {"calibratedFor": self.calibrated_for}
 
     def min_score(self, min_score: float | None, min_confidence: float | None) -> float | None:
         """The stricter of the two bounds, as a score."""
@@ -81,4 +86,6 @@ class Confidences:
         except (ReleaseNotFound, ReleaseCorrupt):
             return UNKNOWN
         found = manifest.calibration
-        return UNKNOWN if found is None else Confidence(Curve.of(found.scores, found.probabilities))
+        if found is None:
+            return UNKNOWN
+        return Confidence(Curve.of(found.scores, found.probabilities), found.calibrated_for or CATALOGUE_PICTURES)

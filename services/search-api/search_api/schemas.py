@@ -42,7 +42,7 @@ class ScoredProduct(ProductOut):
         default=None,
         description=(
             "How likely it is of the query's kind, 0 to 1, and 0 where the query shows nothing of the catalogue's "
-            "kind; absent where the release is not calibrated"
+            "kind; absent where the release is not calibrated. It holds for queries of the kind in `calibratedFor`"
         ),
     )
 
@@ -62,6 +62,13 @@ class SearchAnswer(BaseModel):
     success: Literal[True]
     ranking: list[PublicId] = Field(description="The products' ids, best first")
     results: list[ScoredProduct] = Field(description="The same products with their attributes")
+    calibratedFor: str | None = Field(  # noqa: N815 - the member's name in the answer
+        default=None,
+        description=(
+            "The queries that confidences were measured on, and so hold for, e.g. `catalogue pictures`: for other "
+            "pictures, such as photographs of people, they are not calibrated; absent where there are none"
+        ),
+    )
     dataset: str
     model: str
     release: str = Field(description="The release that made the vectors")

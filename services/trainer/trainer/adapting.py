@@ -22,7 +22,9 @@ from trainer.training.extracting import decoded_pictures, raw_features
 from trainer.training.sampling import generator
 from vitrine.errors import ParameterInvalid, TrainingImpossible
 from vitrine.jobs import JobRecord
+from vitrine.recipes import DataRecipe
 from vitrine.releases import CLASSIFIER_FILE, WEIGHTS_FILE, Preprocessing, ReleaseStore
+from vitrine.releases.ancestry import parent_lineage
 from vitrine.vision.backbones import Loaded, restore_backbone
 from vitrine.vision.making import Training, fitted_on, make_release
 from vitrine.vision.network import DeviceChoice, choose_device
@@ -54,22 +56,30 @@ class AdaptJob:
         backbone = restore_backbone(manifest.architecture, folder / WEIGHTS_FILE)
         choice = choose_device(self._settings.trainer_device, self._settings.trainer_precision)
         rules = manifest.preprocessing
-        shown = target.products[: params["sample_max"]]
-        pixels = decoded_pictures(target, shown, rules, self._settings, control).pixels
+        components = params["components"] or manifest.dim
+        sample = fitting_sample(
+            catalog.products,
+            DataRecipe.model_validate(params.get("data") or {}),
+            lineage=parent_lineage(self._store, params["release_id"]),
+            seed=params["seed"],
+            sample_max=params["sample_max"],
+            components=components,
+        )
+        # Of the catalogue itself the train part alone is shown; another catalogue's pictures are in no part of it.
+        shown = sample.products if target.dataset == catalog.dataset else list(target.products[: params["sample_max"]])
+        seen = decoded_pictures(target, shown, rules, self._settings, control)
+        pixels = seen.pixels
         if len(pixels) < 2:
             raise TrainingImpossible("the catalogue to adapt to has fewer than two pictures that can be read")
         control.phase("adapting")
         layers = adapt(backbone, rules, pixels, share=params["share"], choice=choice, step=control.check)
         control.phase("fitting the projection")
-        components = params["components"] or manifest.dim
         whiten = manifest.projection.whiten if params["whiten"] is None else params["whiten"]
-        sample = fitting_sample(
-            catalog.products, seed=params["seed"], sample_max=params["sample_max"], components=components
-        )
-        cache = decoded_pictures(catalog, sample, rules, self._settings, control)
+        cache = decoded_pictures(catalog, sample.products, rules, self._settings, control)
         features = raw_features(backbone, rules, cache.pixels, choice, self._settings)
         fit = fit_projection(features, components=components, whiten=whiten, seed=params["seed"])
         control.check()
+        fitted = [sample.products[row].id for row in cache.rows]
         release_id = make_release(
             self._store,
             params["name"],
@@ -77,10 +87,13 @@ class AdaptJob:
             fit,
             rules=rules,
             trained_on=fitted_on(
-                catalog.dataset, [sample[row].id for row in cache.rows], part="train", seed=params["seed"]
+                catalog.dataset, fitted, part="train", seed=sample.lineage.rules[catalog.dataset].seed
             ),
             whiten=whiten,
             random_state=params["seed"],
+            lineage=sample.lineage.with_products(catalog.dataset, fitted=fitted).with_products(
+                target.dataset, fitted=[shown[row].id for row in seen.rows]
+            ),
             training=Training(
                 recipe={
                     "kind": "adapt",

@@ -9,10 +9,11 @@ from typing import Any
 
 from trainer.control import JobControl
 from trainer.evaluation.contest import make_contest
-from trainer.evaluation.document import document_of
+from trainer.evaluation.document import document_of, strict_of
 from trainer.evaluation.features import FeatureStore
 from trainer.evaluation.measuring import Evaluation
 from trainer.evaluation.pages import PAGE_FILE, write_report
+from trainer.evaluation.strictness import split_of
 from trainer.reading import read_allowed_catalog
 from trainer.settings import Settings
 from vitrine.evaluation.plan import parse_plan
@@ -39,8 +40,8 @@ class EvaluateJob:
         photographs = None
         if params.get("queries") is not None:
             photographs = read_allowed_catalog(params["queries"], settings, control)
-        contest = make_contest(plan, catalog, photographs)
         releases = ReleaseStore(settings.releases_url, cache_dir=settings.releases_cache_dir)
+        contest = make_contest(plan, catalog, photographs, lineage=split_of(plan, catalog.dataset, releases))
         choice = choose_device(settings.trainer_device, settings.trainer_precision)
         store = FeatureStore(releases, settings, choice, control)
         lines = Evaluation(plan, contest, store, control).lines()
@@ -55,10 +56,15 @@ class EvaluateJob:
                     "release": line["release"],
                     "gallery": line["gallery"],
                     "way": line["way"],
+                    "strict": strict_of(document, line),
                     **{name: told["mean"] for name, told in line["measures"].items()},
                 }
                 for line in document["lines"]
             ],
+            "strictness": {
+                one["id"]: {name: one[name] for name in ("strict", "tested", "fitted_on", "chosen_on", "why")}
+                for one in document["releases"]
+            },
             "queries": document["queries"]["count"],
             "seconds": round(time.monotonic() - started_s, 1),
         }

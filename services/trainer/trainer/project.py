@@ -22,7 +22,10 @@ from vitrine.catalogs.roots import allowed_roots, read_picture, resolve_catalog_
 from vitrine.errors import ProjectionImpossible
 from vitrine.jobs import BatchOutcome, JobFault, JobRecord
 from vitrine.products import Product
+from vitrine.recipes import DataRecipe
 from vitrine.releases import ReleaseStore
+from vitrine.releases.ancestry import weights_lineage
+from vitrine.releases.lineage import Lineage
 from vitrine.vision.backbones import Loaded, load_backbone
 from vitrine.vision.extract import extract
 from vitrine.vision.making import fitted_on, make_release
@@ -41,18 +44,19 @@ class ProjectJob:
         self._control = control
         self._settings = settings
         self._checkpoints = Checkpoints(settings.work_dir / record.id)
+        self._store = ReleaseStore(settings.releases_url, cache_dir=settings.releases_cache_dir)
 
     def run(self) -> dict[str, Any]:
         """Do the work and return the job's result. Raises any error of the tree; JobCancelled where asked to stop."""
         params = self._params
         started_s = time.monotonic()
-        self._control.phase("reading the catalogue")
-        sample = self._sample()
         self._control.phase("loading the network")
         entry = model_entry(params["model"])
         options = resolve_options(entry, params.get("options") or {})
         weights = checked_weights(params["weights"], self._settings)
         backbone = load_backbone(entry, weights=weights, options=options.architecture)
+        self._control.phase("reading the catalogue")
+        sample, lineage = self._sample(backbone)
         choice = choose_device(self._settings.trainer_device, self._settings.trainer_precision)
         # A copy moves to the device and its precision; the release keeps the weights as they were.
         working = copy.deepcopy(backbone.network)
@@ -64,7 +68,7 @@ class ProjectJob:
         extracted_s = time.monotonic() - extracting_s
         self._control.phase("fitting the projection")
         release_id, variance = self._release(
-            params.get("name") or entry.name, backbone, features, ids, options.preprocessing
+            params.get("name") or entry.name, backbone, features, ids, options.preprocessing, lineage
         )
         self._checkpoints.remove()
         return {
@@ -77,15 +81,24 @@ class ProjectJob:
             "seconds": round(time.monotonic() - started_s, 1),
         }
 
-    def _sample(self) -> list[Product]:
+    def _sample(self, backbone: Loaded) -> tuple[list[Product], Lineage]:
+        """The products to fit on, and the lineage with the split. Weights that were trained here bring theirs along."""
         params = self._params
         catalog = read_allowed_catalog(params, self._settings, self._control)
-        return fitting_sample(
+        sample = fitting_sample(
             catalog.products,
+            DataRecipe.model_validate(params.get("data") or {}),
+            lineage=weights_lineage(
+                self._store,
+                backbone.weights_source,
+                backbone.weights_source_sha256,
+                stated=params.get("weights_trained_on"),
+            ),
             seed=params["seed"],
             sample_max=params["sample_max"],
             components=params["components"],
         )
+        return sample.products, sample.lineage
 
     def _extract(
         self, sample: list[Product], network: ReleaseNetwork, preprocessor: Preprocessor
@@ -130,6 +143,7 @@ class ProjectJob:
         features: np.ndarray[Any, np.dtype[np.float32]],
         ids: list[str],
         rules: Any,
+        lineage: Lineage,
     ) -> tuple[str, float]:
         params = self._params
         if len(ids) < params["components"]:
@@ -139,15 +153,15 @@ class ProjectJob:
             )
         fit = fit_projection(features, components=params["components"], whiten=params["whiten"], seed=params["seed"])
         self._control.check()
-        store = ReleaseStore(self._settings.releases_url, cache_dir=self._settings.releases_cache_dir)
         release_id = make_release(
-            store,
+            self._store,
             model,
             backbone,
             fit,
             rules=rules,
-            trained_on=fitted_on(params["dataset"], ids, part="train", seed=params["seed"]),
+            trained_on=fitted_on(params["dataset"], ids, part="train", seed=lineage.rules[params["dataset"]].seed),
             whiten=params["whiten"],
             random_state=params["seed"],
+            lineage=lineage.with_products(params["dataset"], fitted=ids),
         )
         return release_id, fit.explained_variance

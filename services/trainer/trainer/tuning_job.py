@@ -23,6 +23,7 @@ from trainer.evaluation.tuning import OBJECTIVE, Tuning, tune
 from trainer.reading import read_allowed_catalog
 from trainer.reports.tuning import write_tuning
 from trainer.settings import Settings
+from trainer.splitting import split_rule
 from trainer.training.examples import Examples
 from trainer.training.extracting import decoded_pictures
 from vitrine.errors import EvaluationImpossible
@@ -41,6 +42,8 @@ from vitrine.releases import (
     Manifest,
     ReleaseStore,
 )
+from vitrine.releases.ancestry import parent_lineage
+from vitrine.releases.lineage import Lineage
 from vitrine.vision.backbones import Loaded, restore_backbone
 from vitrine.vision.making import Training, fitted_on, make_release
 from vitrine.vision.network import DeviceChoice, choose_device
@@ -65,6 +68,14 @@ class _Products:
         return self.parts.rows("train", "validation")
 
 
+@dataclass(frozen=True, slots=True)
+class _Fitted:
+    """What the new projection was fitted on, and the lineage with it."""
+
+    on: FittedOn
+    lineage: Lineage
+
+
 class TuneJob:
     """One run of one job."""
 
@@ -79,10 +90,12 @@ class TuneJob:
         """Do the work and return the job's result. Raises any error of the tree; JobCancelled where asked to stop."""
         params, control = self._params, self._control
         started_s = time.monotonic()
-        plan = EvaluationPlan(releases=(params["release_id"],), data=self._data, seed=params["seed"])
         control.phase("reading the catalogue")
         catalog = read_allowed_catalog(params, self._settings, control)
-        contest = make_contest(plan, catalog)
+        lineage = parent_lineage(self._store, params["release_id"])
+        rule = split_rule(catalog.dataset, self._data, seed=params["seed"], lineage=lineage)
+        plan = EvaluationPlan(releases=(params["release_id"],), data=self._data, seed=rule.seed)
+        contest = make_contest(plan, catalog, lineage=lineage)
         choice = choose_device(self._settings.trainer_device, self._settings.trainer_precision)
         features, rows = FeatureStore(self._store, self._settings, choice, control).features(
             params["release_id"], contest.gallery
@@ -107,12 +120,16 @@ class TuneJob:
         )
         control.phase("publishing")
         ids = [parts.products[row].id for row in train]
-        trained_on = fitted_on(catalog.dataset, ids, part="train", seed=params["seed"])
+        trained_on = fitted_on(catalog.dataset, ids, part="train", seed=rule.seed)
         vectors = project(tuning.fit().arrays, np.asarray(features))
         products = _Products(vectors, labels, parts, self._familiarity(contest, features, parts, choice))
+        lineage = lineage.with_split(catalog.dataset, contest.rule, contest.parts.part_of).with_products(
+            catalog.dataset, fitted=ids, chosen=parts.ids("validation")
+        )
+        fitted = _Fitted(trained_on, lineage)
         tuned = self._training(tuning, self._calibrated(products, vectors))
-        release_id = self._publish(params["name"], tuning, trained_on, tuned)
-        more = self._augmented(release_id, tuned, tuning, trained_on, products)
+        release_id = self._publish(params["name"], tuning, fitted, tuned)
+        more = self._augmented(release_id, tuned, tuning, fitted, products)
         kept = tuning.chosen
         return {
             "release_id": release_id,
@@ -139,7 +156,7 @@ class TuneJob:
         release_id: str,
         tuned: Training,
         tuning: Tuning,
-        trained_on: FittedOn,
+        fitted: _Fitted,
         products: _Products,
     ) -> dict[str, Any]:
         """The same release once more, with a gallery that is augmented, where that was asked for."""
@@ -156,7 +173,7 @@ class TuneJob:
             calibration=self._calibrated(products, gallery),
         )
         name = f"{params['name']}_augmented"
-        return {"augmented_release_id": self._publish(name, tuning, trained_on, training)}
+        return {"augmented_release_id": self._publish(name, tuning, fitted, training)}
 
     def _familiarity(
         self, contest: Contest, features: Vectors, parts: Examples, choice: DeviceChoice
@@ -216,7 +233,7 @@ class TuneJob:
         source = self._params["release_id"]
         return self._store.manifest(source), self._store.local_folder(source)
 
-    def _publish(self, name: str, tuning: Tuning, trained_on: FittedOn, training: Training) -> str:
+    def _publish(self, name: str, tuning: Tuning, fitted: _Fitted, training: Training) -> str:
         source = self._params["release_id"]
         manifest, folder = self._source()
         network = restore_backbone(manifest.architecture, folder / WEIGHTS_FILE)
@@ -228,7 +245,8 @@ class TuneJob:
                 Loaded(network, manifest.architecture, f"release:{source}", manifest.weights.sha256),
                 tuning.fit(),
                 rules=manifest.preprocessing,
-                trained_on=trained_on,
+                trained_on=fitted.on,
+                lineage=fitted.lineage,
                 whiten=tuning.chosen.whiten,
                 random_state=self._params["seed"],
                 training=replace(training, folder=Path(made)),

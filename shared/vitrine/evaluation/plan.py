@@ -75,7 +75,15 @@ class EvaluationPlan(_Part):
     part: Literal["test", "validation"] = Field(default="test", description="Where the queries come from")
     queries: int = Field(default=600, ge=1, le=1_000_000, description="Most queries, drawn by the seed")
     queries_per_kind: int | None = Field(default=None, ge=1, description="Most queries of each class")
-    seed: int = Field(default=0, ge=0, le=2**31 - 1, description="Of the split; the same for every release")
+    seed: int | None = Field(
+        default=None,
+        ge=0,
+        le=2**31 - 1,
+        description=(
+            "Of the split and the queries. By default the split is that of the first release which has one stored, and "
+            "the queries are drawn by 0"
+        ),
+    )
     data: DataRecipe = Field(default=DataRecipe(), description="Which products, their split and their relevance")
     graded: tuple[str, ...] = Field(
         default=("articleType", "gender", "baseColour"),
@@ -111,6 +119,11 @@ class EvaluationPlan(_Part):
         if self.ways != (PLAIN,) or self.within or self.part != "test":
             raise ValueError("the protocol faults has its own ways and queries: leave out ways, within and part")
         return self
+
+    @property
+    def drawn_by(self) -> int:
+        """The seed of what is drawn."""
+        return self.seed or 0
 
     @field_validator("measures")
     @classmethod

@@ -1,6 +1,7 @@
 """Releases: what makes vectors, frozen. This package reads and writes them and needs no torch to do so."""
 
 from vitrine.releases.manifest import (
+    CATALOGUE_PICTURES,
     Architecture,
     Augmentation,
     Calibration,
@@ -16,6 +17,7 @@ from vitrine.releases.store import (
     CLASSIFIER_FILE,
     MANIFEST_FILE,
     PROJECTION_FILE,
+    SPLIT_FILE,
     TRAINING_FOLDER,
     WEIGHTS_FILE,
     ReleaseStore,
@@ -34,8 +36,10 @@ __all__ = [
     "WeightsOrigin",
     "file_sha256",
     "MANIFEST_FILE",
+    "CATALOGUE_PICTURES",
     "CLASSIFIER_FILE",
     "PROJECTION_FILE",
+    "SPLIT_FILE",
     "TRAINING_FOLDER",
     "WEIGHTS_FILE",
 ]

@@ -28,6 +28,9 @@ SCHEMA_VERSION: Final = 1
 ID_DIGITS: Final = 10
 _CHUNK_BYTES: Final = 1 << 20
 
+# What calibrations are measured on: validation queries, pictures of the catalogue itself.
+CATALOGUE_PICTURES: Final = "catalogue pictures"
+
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Triple = tuple[float, float, float]
 OptionValue = str | int | float | bool
@@ -147,13 +150,18 @@ class Calibration(_Frozen):
     for a query that is not familiar.
     """
 
-    GROWN = frozenset({"familiarity"})
+    GROWN = frozenset({"familiarity", "calibrated_for"})
 
     attribute: str = Field(description="What makes a match right: that it equals the query in this")
     scores: tuple[float, ...] = Field(min_length=2, description="Cosines, ascending")
     probabilities: tuple[float, ...] = Field(min_length=2, description="How likely a match of that cosine is right")
     pairs: int = Field(ge=1, description="Matches of validation queries that it was fitted on")
     familiarity: Familiarity | None = Field(default=None, description="What tells a query that shows nothing")
+    calibrated_for: str | None = Field(
+        default=None,
+        pattern=r"^[\x20-\x7e]{1,80}$",
+        description="The queries it was measured on, and so holds for; pictures of the catalogue, where absent",
+    )
 
     @property
     def boundary(self) -> Boundary | None:
@@ -177,7 +185,7 @@ class Augmentation(_Frozen):
 class Manifest(_Frozen):
     """Everything about a release. Its canonical JSON is hashed into the release's id."""
 
-    GROWN = frozenset({"classifier_sha256", "calibration", "augmentation"})
+    GROWN = frozenset({"classifier_sha256", "calibration", "augmentation", "split_sha256"})
 
     schema_version: Literal[1] = SCHEMA_VERSION
     model: str
@@ -188,6 +196,9 @@ class Manifest(_Frozen):
     labels: tuple[str, ...] | None = Field(default=None, description="Class names in order, where it classifies")
     classifier_sha256: Sha256 | None = Field(
         default=None, description="Of its classifier.safetensors, where it has one"
+    )
+    split_sha256: Sha256 | None = Field(
+        default=None, description="Of its split.safetensors: the split it was made with, and all it was fitted on"
     )
     calibration: Calibration | None = Field(default=None, description="What its scores say, where that was measured")
     augmentation: Augmentation | None = Field(

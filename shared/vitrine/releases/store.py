@@ -23,6 +23,8 @@ MANIFEST_FILE: Final = "manifest.json"
 WEIGHTS_FILE: Final = "weights.safetensors"
 PROJECTION_FILE: Final = "projection.safetensors"
 CLASSIFIER_FILE: Final = "classifier.safetensors"
+# The splits that it was made with, and what it was fitted on (`vitrine.releases.lineage`). Older releases have none.
+SPLIT_FILE: Final = "split.safetensors"
 # How the release came about: its recipe, parts, curves and tables, for people to look at. Nothing computes with them.
 TRAINING_FOLDER: Final = "training"
 
@@ -94,6 +96,14 @@ class ReleaseStore:
                 )
         return folder
 
+    def training_file(self, release_id: str, name: str) -> bytes | None:
+        """One of the files that say how a release came about, or None where it has none of that name."""
+        try:
+            data: bytes = self._fs.cat_file(self._path(release_id, f"{TRAINING_FOLDER}/{name}"))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return data
+
     def publish(
         self,
         manifest: Manifest,
@@ -101,11 +111,13 @@ class ReleaseStore:
         weights: Path,
         projection: Path,
         classifier: Path | None = None,
+        split: Path | None = None,
         training: Path | None = None,
     ) -> str:
         """Store a release and return its id. Storing what is stored already changes nothing.
 
-        `classifier` is the file whose hash the manifest holds; `training` a folder of files to keep beside the release.
+        `classifier` and `split` are files whose hashes the manifest holds; `training` a folder of files to keep beside
+        the release.
         """
         release_id = manifest.release_id
         if release_id in self.ids():
@@ -113,6 +125,8 @@ class ReleaseStore:
         files = {WEIGHTS_FILE: weights, PROJECTION_FILE: projection}
         if classifier is not None:
             files[CLASSIFIER_FILE] = classifier
+        if split is not None:
+            files[SPLIT_FILE] = split
         if training is not None:
             files |= {f"{TRAINING_FOLDER}/{path.name}": path for path in sorted(training.iterdir()) if path.is_file()}
 
@@ -164,9 +178,14 @@ class ReleaseStore:
 
 
 def _hashes(manifest: Manifest) -> dict[str, str]:
-    """The files that vectors and labels are computed with, and the hash of each."""
-    hashes = {WEIGHTS_FILE: manifest.weights.sha256, PROJECTION_FILE: manifest.projection.sha256}
-    return hashes if manifest.classifier_sha256 is None else {**hashes, CLASSIFIER_FILE: manifest.classifier_sha256}
+    """The files that a release is made of, and the hash of each."""
+    hashes = {
+        WEIGHTS_FILE: manifest.weights.sha256,
+        PROJECTION_FILE: manifest.projection.sha256,
+        CLASSIFIER_FILE: manifest.classifier_sha256,
+        SPLIT_FILE: manifest.split_sha256,
+    }
+    return {name: expected for name, expected in hashes.items() if expected is not None}
 
 
 def _fsync(path: Path) -> None:

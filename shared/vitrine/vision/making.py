@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from vitrine.releases import (
     PROJECTION_FILE,
+    SPLIT_FILE,
     WEIGHTS_FILE,
     Augmentation,
     Calibration,
@@ -22,6 +23,7 @@ from vitrine.releases import (
     WeightsOrigin,
     file_sha256,
 )
+from vitrine.releases.lineage import Lineage
 from vitrine.vision.backbones import Loaded, save_weights
 from vitrine.vision.projection import Fit
 
@@ -61,13 +63,20 @@ def make_release(
     trained_on: FittedOn,
     whiten: bool,
     random_state: int,
+    lineage: Lineage | None = None,
     training: Training | None = None,
 ) -> str:
-    """Store a release and return its id. The same inputs give the same id, and a second call changes nothing."""
+    """Store a release and return its id. The same inputs give the same id, and a second call changes nothing. Of a
+    release without a `lineage` evaluations say that nothing is known.
+    """
     with tempfile.TemporaryDirectory(prefix="vitrine-release-") as folder:
         weights, projection = Path(folder, WEIGHTS_FILE), Path(folder, PROJECTION_FILE)
         save_weights(backbone.network, weights, half=training is not None and training.half)
         fit.arrays.save(projection)
+        split = None
+        if lineage is not None:
+            split = Path(folder, SPLIT_FILE)
+            split.write_bytes(lineage.as_bytes())
         manifest = Manifest(
             model=model,
             architecture=backbone.architecture,
@@ -87,9 +96,10 @@ def make_release(
                 sha256=file_sha256(projection),
                 fitted_on=trained_on,
             ),
+            split_sha256=None if split is None else file_sha256(split),
         )
         if training is None:
-            return store.publish(manifest, weights=weights, projection=projection)
+            return store.publish(manifest, weights=weights, projection=projection, split=split)
         classifier = training.classifier
         manifest = manifest.model_copy(
             update={
@@ -103,5 +113,10 @@ def make_release(
             }
         )
         return store.publish(
-            manifest, weights=weights, projection=projection, classifier=classifier, training=training.folder
+            manifest,
+            weights=weights,
+            projection=projection,
+            classifier=classifier,
+            split=split,
+            training=training.folder,
         )

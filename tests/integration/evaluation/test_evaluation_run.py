@@ -134,11 +134,15 @@ def test_the_report_names_what_was_measured_and_is_one_page_with_pictures(
         assert told["low"] <= told["mean"] <= told["high"]
     rows = list(csv.DictReader(io.StringIO((tmp_path / "report.csv").read_text())))
     assert len(rows) == len(lines) * len(plan.measures)
+    assert {row["strict"] for row in rows} == {"unknown"}, "these releases say nothing of what they were fitted on"
     said = (tmp_path / "report.md").read_text()
+    why = "unknown: which 64 products of blotches its projection was fitted on"
+    assert f"unknown: fitted on 0 and chosen on 0 of 29 tested products; {why}" in said
     assert "Protocol `strict`" in said
     assert "seed 0" in said
     page = (tmp_path / "index.html").read_text()
     assert "Two &amp; more" in page
+    assert why in page
     assert page.count("data:image/jpeg;base64,") > 40
     assert "http" not in page.replace("http-equiv", ""), "the page needs nothing from elsewhere"
 

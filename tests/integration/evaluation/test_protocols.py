@@ -94,6 +94,8 @@ def test_an_evaluation_by_the_protocol_of_faults_is_a_report_of_them(
     assert [line.measured.scored for line in lines] == [measured(folder, strict, contest)[0].measured.scored] * 7
     assert not (lines[-1].matches == contest.asked[:, None]).any(), "a query is among what it found"
     document = document_of(plan, contest, lines, store_of(folder / "releases"), title="Faults")
+    assert document["releases"][0]["strict"] == "no", "its first steps fit on what is tested"
+    assert document["releases"][0]["why"][0].startswith("the protocol faults")
     written = write_report(folder / "faults", document, lines, contest)
     assert "as the reference measured" in (folder / "faults" / "report.md").read_text()
     assert "index.html" in written

@@ -12,6 +12,7 @@ from search_api.settings import Settings
 from vitrine.collections import model_of_release
 from vitrine.errors import ModelUnknown, ReleaseMismatch
 from vitrine.products import check_model_name
+from vitrine.recipes import DataRecipe
 from vitrine.releases import ReleaseStore
 
 
@@ -59,13 +60,26 @@ class ProjectRequest(CatalogRequest):
         max_length=4096,
         description="`pretrained`, `seed:N` for random ones, or the path of a safetensors file below an allowed root",
     )
+    weights_trained_on: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=200,
+        description=(
+            "What the weights of a file were trained on, in your words, e.g. ImageNet. Without it evaluations say that "
+            "it is unknown, unless they are those of a stored release"
+        ),
+    )
     options: dict[str, str | int | float | bool] = Field(
         default={}, max_length=32, description="Options of the architecture, e.g. {'pad_type': 'same'}"
     )
     components: int = Field(default=128, ge=1, le=4096, description="Components of a vector")
     whiten: bool = Field(default=True, description="Whether the PCA whitens")
-    seed: int = Field(default=0, ge=0, le=2**31 - 1, description="Seed of the sample and of the PCA")
+    seed: int = Field(default=0, ge=0, le=2**31 - 1, description="Seed of the split, the sample and the PCA")
     sample_max: int = Field(default=50_000, ge=2, le=10_000_000, description="Most pictures the PCA is fitted on")
+    data: DataRecipe = Field(
+        default=DataRecipe(),
+        description="Which products (`subset`), and how they are split (`label`, `split`, `group`)",
+    )
 
 
 async def index_params(body: IndexRequest, *, settings: Settings, releases: ReleaseStore) -> dict[str, Any]:
@@ -96,6 +110,8 @@ async def project_params(body: ProjectRequest, *, settings: Settings) -> dict[st
         "seed": body.seed,
         "limit": body.limit,
         "sample_max": body.sample_max,
+        "weights_trained_on": body.weights_trained_on,
+        "data": body.data.model_dump(mode="json"),
     }
 
 

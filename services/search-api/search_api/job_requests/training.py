@@ -64,6 +64,13 @@ class AdaptRequest(CatalogRequest):
     sample_max: int = Field(
         default=50_000, ge=2, le=10_000_000, description="Most pictures looked at of each catalogue"
     )
+    data: DataRecipe = Field(
+        default=DataRecipe(),
+        description=(
+            "Which products the projection is fitted on (`subset`), and how they are split (`label`, `split`, `group`) "
+            "where the release has no split of this catalogue yet"
+        ),
+    )
 
 
 class TuneRequest(CatalogRequest):
@@ -156,6 +163,7 @@ async def adapt_params(body: AdaptRequest, *, settings: Settings, releases: Rele
         "seed": body.seed,
         "limit": body.limit,
         "sample_max": body.sample_max,
+        "data": body.data.model_dump(mode="json"),
     }
 
 

@@ -11,7 +11,7 @@ from trainer.evaluation.tuning import Codes
 from trainer.training.sampling import generator
 from vitrine.evaluation import Flags, Rows, Vectors, equal_labels, top_k
 from vitrine.evaluation.calibration import Curve, Shares
-from vitrine.releases import Calibration
+from vitrine.releases import CATALOGUE_PICTURES, Calibration
 
 K: Final = 15
 _QUERY_SEED: Final = 603
@@ -81,6 +81,7 @@ def calibrate(pairs: Pairs, *, attribute: str) -> Calibration | None:
         scores=tuple(curve.scores.tolist()),
         probabilities=tuple(curve.probabilities.tolist()),
         pairs=len(pairs.scores),
+        calibrated_for=CATALOGUE_PICTURES,
     )
 
 

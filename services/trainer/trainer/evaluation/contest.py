@@ -10,13 +10,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from trainer.evaluation.features import Pictures
-from trainer.training.examples import UNKNOWN, Codes, Examples, choose_examples, classes_of, combination
+from trainer.splitting import split_rule
+from trainer.training.examples import NO_LINEAGE, UNKNOWN, Codes, Examples, choose_examples, classes_of, combination
 from trainer.training.sampling import generator
 from vitrine.catalogs import Catalog
 from vitrine.errors import EvaluationImpossible, ParameterInvalid
 from vitrine.evaluation import Rows
 from vitrine.evaluation.plan import EvaluationPlan, Gallery
+from vitrine.partitions import SplitRule
 from vitrine.products import Product
+from vitrine.releases.lineage import Lineage
 
 _QUERY_SEED = 601
 
@@ -38,13 +41,16 @@ class Labels:
 
 @dataclass(frozen=True, slots=True)
 class Contest:
-    """The gallery's pictures and labels, and the queries: rows of the gallery, or pictures of their own."""
+    """The gallery's pictures and labels, and the queries: rows of the gallery, or pictures of their own. `rule` is what
+    the gallery was split by.
+    """
 
     gallery: Pictures
     labels: Labels
     kinds: tuple[str, ...]
     parts: Examples
     asked: Rows
+    rule: SplitRule
     outside: Pictures | None = None
     outside_labels: Labels | None = None
 
@@ -59,13 +65,18 @@ class Contest:
         return self.parts.rows("test" if part == "test" else "validation")
 
 
-def make_contest(plan: EvaluationPlan, catalog: Catalog, photographs: Catalog | None = None) -> Contest:
+def make_contest(
+    plan: EvaluationPlan, catalog: Catalog, photographs: Catalog | None = None, *, lineage: Lineage = NO_LINEAGE
+) -> Contest:
     """The contest of a plan on a catalogue, its queries drawn from the plan's part, or all of `photographs` whose kind
-    the catalogue has.
+    the catalogue has. The catalogue is split as the `lineage` of a release has it, if the plan asks for no other seed.
 
     Raises ParameterInvalid, and EvaluationImpossible where there is nothing to ask or to search.
     """
-    examples = choose_examples(catalog.products, plan.data, seed=plan.seed)
+    rule = split_rule(catalog.dataset, plan.data, seed=plan.drawn_by, lineage=lineage)
+    if plan.seed not in (None, rule.seed):
+        lineage, rule = NO_LINEAGE, split_rule(catalog.dataset, plan.data, seed=plan.drawn_by, lineage=NO_LINEAGE)
+    examples = choose_examples(catalog.products, plan.data, seed=plan.drawn_by, lineage=lineage)
     names = _Names(examples)
     # What nDCG grades by may be missing from a catalogue; what decides who is searched or right may not.
     for attribute in (*plan.data.relevance, *plan.within):
@@ -79,7 +90,7 @@ def make_contest(plan: EvaluationPlan, catalog: Catalog, photographs: Catalog | 
         if not len(part):
             raise EvaluationImpossible(f"the {plan.part} part has no products: give a larger catalogue")
         asked = _drawn(part, labels.kind[part], plan)
-        return Contest(gallery, labels, kinds, examples, asked)
+        return Contest(gallery, labels, kinds, examples, asked, rule)
     shown = tuple(one for one in photographs.products if combination(one, (label,)) in set(kinds))
     if not shown:
         raise EvaluationImpossible(
@@ -90,7 +101,7 @@ def make_contest(plan: EvaluationPlan, catalog: Catalog, photographs: Catalog | 
     kept = tuple(shown[row] for row in _drawn(np.arange(len(shown), dtype=np.int64), shown_kinds, plan))
     outside = names.labels(kept, relevance, plan.graded, plan.within, label)
     nowhere = np.empty(0, dtype=np.int64)
-    return Contest(gallery, labels, kinds, examples, nowhere, Pictures(photographs, kept), outside)
+    return Contest(gallery, labels, kinds, examples, nowhere, rule, Pictures(photographs, kept), outside)
 
 
 def check_known(attribute: str, values: Sequence[str | None]) -> None:
@@ -101,7 +112,7 @@ def check_known(attribute: str, values: Sequence[str | None]) -> None:
 
 def _drawn(rows: Rows, kinds: Codes, plan: EvaluationPlan) -> Rows:
     """The queries among `rows`, drawn by the seed, ascending: so many of each kind at most, and so many in all."""
-    order = generator(_QUERY_SEED, plan.seed).permutation(len(rows))
+    order = generator(_QUERY_SEED, plan.drawn_by).permutation(len(rows))
     if plan.queries_per_kind is not None:
         taken: dict[int, int] = {}
         kept = []

@@ -10,10 +10,12 @@ from typing import Any, Final
 
 from trainer.evaluation.contest import Contest
 from trainer.evaluation.lines import Line, compared
+from trainer.evaluation.strictness import strictness_of
 from vitrine.evaluation.plan import EvaluationPlan
+from vitrine.partitions import PARTS
 from vitrine.releases import ReleaseStore
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 # The measures in which the lines of a gallery are compared with its first.
 _COMPARED: Final = 2
 
@@ -34,13 +36,17 @@ def document_of(
             "dataset": contest.gallery.catalog.dataset,
             "subset": plan.data.subset,
             "products": len(contest.parts),
-            "parts": {part: len(contest.parts.rows(part)) for part in ("train", "validation", "test")},
+            "parts": {part: len(contest.parts.rows(part)) for part in PARTS},
+            "split": contest.rule.as_json(),
         },
         "queries": {
             "from": plan.part if contest.outside is None else contest.outside.catalog.dataset,
             "count": len(contest.asked) if contest.outside is None else len(contest.outside.products),
         },
-        "releases": [_release(release_id, releases) for release_id in named],
+        "releases": [
+            {**_release(release_id, releases), **strictness_of(release_id, plan, contest, releases).as_json()}
+            for release_id in named
+        ],
         "lines": [_line(line, contest) for line in lines],
         "comparisons": _comparisons(plan, lines),
     }
@@ -58,6 +64,21 @@ def _release(release_id: str, releases: ReleaseStore) -> Document:
         "parent": manifest.parent,
         "weights_bytes": manifest.weights.size_bytes,
     }
+
+
+def strict_of(document: Document, line: Document) -> str:
+    """Whether a line may be called strict: `no` if any of its releases is not, `unknown` if of any it is not known."""
+    verdicts = {one["id"]: one["strict"] for one in document["releases"]}
+    ways = {way["name"]: way["fuse"] for way in document["plan"]["ways"]}
+    named = (line["release"], ways.get(line["way"]))
+    found = [verdicts[release_id] for release_id in named if release_id is not None]
+    return next((verdict for verdict in ("no", "unknown") if verdict in found), "yes")
+
+
+def strictness_told(release: Document) -> str:
+    """What a report says of one release: `yes: fitted on 0 and chosen on 0 of 120 tested products`."""
+    counted = f"fitted on {release['fitted_on']:,} and chosen on {release['chosen_on']:,} of {release['tested']:,}"
+    return f"{release['strict']}: {'; '.join((f'{counted} tested products', *release['why']))}"
 
 
 def _line(line: Line, contest: Contest) -> Document:

@@ -111,5 +111,5 @@ class Evaluation:
             return partial(project, ProjectionArrays.load(folder / "projection.safetensors"))
         features, _ = self._store.features(release_id, self._contest.gallery)
         components = min(REFERENCE_COMPONENTS, *features.shape)
-        fit = fit_projection(np.asarray(features), components=components, whiten=True, seed=self._plan.seed)
+        fit = fit_projection(np.asarray(features), components=components, whiten=True, seed=self._plan.drawn_by)
         return partial(project, fit.arrays)

@@ -9,7 +9,7 @@ from typing import Any, Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from trainer.evaluation.contest import Contest
-from trainer.evaluation.document import Document
+from trainer.evaluation.document import Document, strict_of, strictness_told
 from trainer.evaluation.gallery_pictures import best_and_worst, confused
 from trainer.evaluation.lines import Line
 from trainer.evaluation.tables import csv_text, facts, markdown, short_name
@@ -45,6 +45,8 @@ def page(document: Document, line: Line, contest: Contest) -> str:
         measures=measures,
         short=short_name,
         score_name=measures[0],
+        strict_of=strict_of,
+        strictness_told=strictness_told,
         best=best,
         worst=worst,
         confusion=_confusion(line, contest),

@@ -6,7 +6,7 @@ import csv
 import io
 from typing import Any, Final
 
-from trainer.evaluation.document import Document
+from trainer.evaluation.document import Document, strict_of, strictness_told
 
 _SHORT: Final = {
     "average_precision": "mAP",
@@ -30,6 +30,8 @@ def markdown(document: Document) -> str:
     measures = document["plan"]["measures"]
     parts = [f"# {document['title']}\n", facts(document) + "\n"]
     parts.append(_table(_heads(measures), _rows(document, measures)))
+    parts.append("\nStrict means that nothing was fitted or chosen on what is tested:\n")
+    parts.append("\n".join(f"- `{one['id']}`: {strictness_told(one)}" for one in document["releases"]) + "\n")
     if document["comparisons"]:
         parts.append("\nEach line less the first of its gallery, over the same queries:\n")
         parts.append(_table(_COMPARISON_HEADS, _comparison_rows(document)))
@@ -39,13 +41,14 @@ def markdown(document: Document) -> str:
 def facts(document: Document) -> str:
     """One paragraph: what was measured on what, by which protocol."""
     catalog, queries, plan = document["catalog"], document["queries"], document["plan"]
+    split = catalog["split"]
     subset = f", subset {catalog['subset']}" if catalog["subset"] else ""
     sizes = " / ".join(f"{count:,} {part}" for part, count in catalog["parts"].items())
     relevance = " + ".join(plan["data"]["relevance"])
     within = f"; searched within equal {' + '.join(plan['within'])}" if plan["within"] else ""
     return (
         f"Protocol `{document['protocol']}`; {catalog['dataset']}{subset}, {catalog['products']:,} products "
-        f"({plan['data']['split']} split, seed {plan['seed']}: {sizes}); {queries['count']:,} queries from "
+        f"({split['kind']} split, seed {split['seed']}: {sizes}); {queries['count']:,} queries from "
         f"{queries['from']}; relevant: same {relevance}{within}. Ranges are 95 % bootstrap intervals over queries."
     )
 
@@ -55,13 +58,14 @@ def csv_text(document: Document) -> str:
     written = io.StringIO()
     writer = csv.writer(written, lineterminator="\n")
     writer.writerow(
-        ["release", "gallery", "way", "measure", "mean", "low", "high", "queries", "left_out", "ms_a_query"]
+        ["release", "gallery", "way", "strict", "measure", "mean", "low", "high", "queries", "left_out", "ms_a_query"]
     )
     for line in document["lines"]:
         for name, told in line["measures"].items():
             counted = [line["queries"], line["left_out"], line["milliseconds_a_query"]]
             figures = ["" if told[key] is None else f"{told[key]:.6f}" for key in ("mean", "low", "high")]
-            writer.writerow([line["release"], line["gallery"], line["way"], name, *figures, *counted])
+            named = [line["release"], line["gallery"], line["way"], strict_of(document, line)]
+            writer.writerow([*named, name, *figures, *counted])
     return written.getvalue()
 
 
@@ -74,7 +78,7 @@ def figure(told: dict[str, Any] | None) -> str:
 
 
 def _heads(measures: list[str]) -> list[str]:
-    return ["release", "gallery", "way", *map(short_name, measures), "ms a query"]
+    return ["release", "gallery", "way", "strict", *map(short_name, measures), "ms a query"]
 
 
 def _rows(document: Document, measures: list[str]) -> list[list[str]]:
@@ -83,6 +87,7 @@ def _rows(document: Document, measures: list[str]) -> list[list[str]]:
             line["release"],
             f"{line['gallery']}, {line['gallery_products']:,}",
             line["way"],
+            strict_of(document, line),
             *(figure(line["measures"].get(name)) for name in measures),
             "-" if line["milliseconds_a_query"] is None else f"{line['milliseconds_a_query']:.1f}",
         ]
@@ -108,6 +113,6 @@ def _comparison_rows(document: Document) -> list[list[str]]:
 
 
 def _table(heads: list[str], rows: list[list[str]]) -> str:
-    aligned = ["---" if head in ("release", "gallery", "way", "measure") else "---:" for head in heads]
+    aligned = ["---" if head in ("release", "gallery", "way", "strict", "measure") else "---:" for head in heads]
     lines = [heads, aligned, *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"

@@ -127,7 +127,12 @@ class Maker:
             return {**catalog, "model": step.name, "recipe": self._recipe(step, releases, chosen), "unlabelled": None}
         if step.make == "project":
             defaults: dict[str, Any] = {"components": 128, "whiten": True, "seed": 0, "sample_max": 50_000}
-            own = {"model": step.model, "weights": chosen.weights, "options": dict(chosen.options)}
+            own = {
+                "model": step.model,
+                "weights": chosen.weights,
+                "weights_trained_on": chosen.trained_on,
+                "options": dict(chosen.options),
+            }
             return {**catalog, **own, **defaults, **step.options, "name": step.name}
         common = {**catalog, "model": step.name, "name": step.name, "release_id": releases[step.start or ""], "seed": 0}
         if step.make == "tune":
@@ -151,7 +156,12 @@ class Maker:
             model["release"] = releases[step.start]
         else:
             options = {**model.get("options", {}), **chosen.options}
-            model |= {"model": step.model, "weights": chosen.weights, "options": options}
+            model |= {
+                "model": step.model,
+                "weights": chosen.weights,
+                "weights_trained_on": chosen.trained_on,
+                "options": options,
+            }
         return parse_recipe({**step.recipe, "name": step.name, "model": model}).as_json()
 
 

@@ -16,7 +16,9 @@ from trainer.reports.files import write_json
 PAGE_FILE: Final = "index.html"
 _TEMPLATE: Final = "experiment.html.j2"
 _MEAN, _HITS = "average_precision", "precision@15"
-_HEADS: Final = ["evaluation", "release", "gallery", "way", "mAP", "P@15", "published mAP", "published P@15"]
+_HEADS: Final = [
+    "evaluation", "release", "gallery", "way", "strict", "mAP", "P@15", "published mAP", "published P@15"
+]  # fmt: skip
 
 
 def write_experiment(folder: Path, document: Document) -> list[str]:
@@ -33,7 +35,7 @@ def markdown(document: Document) -> str:
     """The whole report in Markdown."""
     lines = [f"# Experiment {document['number']}: {document['title']}", "", document["question"], ""]
     lines.append(f"| {' | '.join(_HEADS)} |")
-    lines.append(f"|{'---|' * 4}{'---:|' * 4}")
+    lines.append(f"|{'---|' * 5}{'---:|' * 4}")
     lines += [f"| {' | '.join(cells(row))} |" for row in document["rows"]]
     missing = _missing(document)
     if missing:
@@ -45,7 +47,7 @@ def csv_text(document: Document) -> str:
     """One row for each line."""
     written = io.StringIO()
     writer = csv.writer(written, lineterminator="\n")
-    heads = ["evaluation", "release", "release_id", "gallery", "way"]
+    heads = ["evaluation", "release", "release_id", "gallery", "way", "strict"]
     figures = [f"{name}_{key}" for name in ("map", "precision_at_15") for key in ("mean", "low", "high")]
     writer.writerow([*heads, *figures, "published_map", "published_precision_at_15", "missing"])
     for row in document["rows"]:
@@ -76,7 +78,7 @@ def cells(row: dict[str, Any]) -> list[str]:
     published = row["published"]
     known = ["", ""] if published is None else [f"{published[_MEAN]:.3f}", f"{published[_HITS]:.3f}"]
     ours = [figure(row["ours"][_MEAN]), figure(row["ours"][_HITS])]
-    return [row["evaluation"], row["release"], row["gallery"], row["way"], *ours, *known]
+    return [row["evaluation"], row["release"], row["gallery"], row["way"], row["strict"] or "", *ours, *known]
 
 
 def _missing(document: Document) -> list[tuple[str, str]]:

@@ -9,10 +9,11 @@ from typing import Any, Final
 
 from trainer.control import JobControl
 from trainer.evaluation.contest import make_contest
-from trainer.evaluation.document import document_of
+from trainer.evaluation.document import document_of, strict_of, strictness_told
 from trainer.evaluation.features import FeatureStore
 from trainer.evaluation.measuring import Evaluation
 from trainer.evaluation.pages import PAGE_FILE, write_report
+from trainer.evaluation.strictness import split_of
 from trainer.experiments.making import Made, Sources
 from trainer.reading import read_allowed_catalog
 from trainer.settings import Settings
@@ -22,7 +23,7 @@ from vitrine.experiments import EvaluationStep, Experiment
 from vitrine.releases import ReleaseStore
 from vitrine.vision.network import choose_device
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 _MEAN, _HITS = "average_precision", "precision@15"
 
 Document = dict[str, Any]
@@ -55,7 +56,7 @@ class Runner:
 
     def _evaluation(self, step: EvaluationStep) -> Document:
         names = [name for name in step.releases if name in self.made.releases]
-        told: Document = {"name": step.name, "report": None, "lines": [], "missing": None}
+        told: Document = {"name": step.name, "report": None, "lines": [], "strictness": {}, "missing": None}
         if not names:
             return {**told, "missing": "none of its releases could be made"}
         if step.queries not in self.sources.catalogs:
@@ -69,7 +70,9 @@ class Runner:
                 raise
             self.control.note(f"{step.name}: not measured: {error.detail}")
             return {**told, "missing": error.detail}
-        return {**told, "report": f"{_slug(step.name)}/{PAGE_FILE}", "lines": document["lines"]}
+        lines = [{**line, "strict": strict_of(document, line)} for line in document["lines"]]
+        strictness = {one["id"]: strictness_told(one) for one in document["releases"]}
+        return {**told, "report": f"{_slug(step.name)}/{PAGE_FILE}", "lines": lines, "strictness": strictness}
 
     def _measured(self, step: EvaluationStep, names: list[str]) -> Document:
         control = self.control.within(step.name)
@@ -78,8 +81,8 @@ class Runner:
         photographs = None
         if step.queries != "catalogue":
             photographs = read_allowed_catalog(self.sources.catalogs[step.queries], self.settings, control)
-        contest = make_contest(plan, catalog, photographs)
         releases = ReleaseStore(self.settings.releases_url, cache_dir=self.settings.releases_cache_dir)
+        contest = make_contest(plan, catalog, photographs, lineage=split_of(plan, catalog.dataset, releases))
         choice = choose_device(self.settings.trainer_device, self.settings.trainer_precision)
         store = FeatureStore(releases, self.settings, choice, control)
         lines = Evaluation(plan, contest, store, control).lines()
@@ -99,9 +102,8 @@ def _rows(experiment: Experiment, made: Made, evaluations: list[Document]) -> li
             name = name_of.get(line["release"], line["release"])
             known = published.pop((evaluation["name"], name, line["way"]), None)
             ours = {measure: line["measures"].get(measure) for measure in (_MEAN, _HITS)}
-            rows.append(
-                _row(evaluation["name"], name, line["way"], line["gallery"], ours, known, line["release"], None)
-            )
+            row = _row(evaluation["name"], name, line["way"], line["gallery"], ours, known, line["release"], None)
+            rows.append({**row, "strict": line["strict"]})
     for (evaluation_name, name, way), one in published.items():
         why = made.missing.get(name) or "not measured here"
         rows.append(_row(evaluation_name, name, way, "all", {_MEAN: None, _HITS: None}, one, None, why))
@@ -124,6 +126,7 @@ def _row(
         "release_id": release_id,
         "way": way,
         "gallery": gallery,
+        "strict": None,
         "ours": dict(ours),
         "published": None
         if published is None

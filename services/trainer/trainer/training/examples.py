@@ -13,16 +13,18 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from trainer.splitting import split_products, split_rule
 from vitrine.catalogs.subsets import select
 from vitrine.errors import TrainingImpossible
-from vitrine.partitions import official_split, stratified_split
+from vitrine.partitions import Part
 from vitrine.products import Product
 from vitrine.recipes import DataRecipe
-from vitrine.splits import Part
+from vitrine.releases.lineage import Lineage
 
 Codes = npt.NDArray[np.int64]
 Rows = npt.NDArray[np.int64]
 UNKNOWN: Final = -1
+NO_LINEAGE: Final = Lineage()
 _JOINED: Final = "|"
 _SHOWN: Final = 5
 
@@ -36,6 +38,15 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.products)
+
+    @property
+    def part_of(self) -> dict[str, Part]:
+        """Each product's part by its id."""
+        return {product.id: part for product, part in zip(self.products, self.parts, strict=True)}
+
+    def ids(self, *parts: Part) -> list[str]:
+        """The ids of the products in these parts."""
+        return [product.id for product, part in zip(self.products, self.parts, strict=True) if part in parts]
 
     def rows(self, *parts: Part) -> Rows:
         """The positions of the products in these parts, ascending."""
@@ -66,8 +77,11 @@ def combination(product: Product, attributes: Sequence[str]) -> str | None:
     return None if None in values else _JOINED.join(map(str, values))
 
 
-def choose_examples(products: Sequence[Product], recipe: DataRecipe, *, seed: int) -> Examples:
-    """The products a recipe means, with their parts, which depend on nothing but the seed and the products.
+def choose_examples(
+    products: Sequence[Product], recipe: DataRecipe, *, seed: int, lineage: Lineage = NO_LINEAGE
+) -> Examples:
+    """The products a recipe means, with their parts: those that the lineage knows, and others by the seed and the
+    products alone.
 
     Raises ParameterInvalid for an unknown subset or an attribute no product has, and TrainingImpossible where nothing
     is left to train or validate on.
@@ -84,10 +98,7 @@ def choose_examples(products: Sequence[Product], recipe: DataRecipe, *, seed: in
             f"no product has the attribute {recipe.label!r} with {recipe.least_pictures} pictures of its value: "
             "set data.label to an attribute of the catalogue"
         )
-    if recipe.split == "official":
-        parts = official_split(chosen)
-    else:
-        parts = stratified_split(chosen, attribute=recipe.label, seed=seed, group=recipe.group)
+    parts = split_products(chosen, split_rule(chosen[0].dataset, recipe, seed=seed, lineage=lineage), lineage)
     kept = tuple(product for product in chosen if product.id in parts)
     return Examples(kept, tuple(parts[product.id] for product in kept))
 

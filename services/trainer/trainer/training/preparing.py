@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from trainer.settings import Settings
+from trainer.splitting import split_rule
 from trainer.training.augment import masks_needed
 from trainer.training.examples import Classes, Codes, Examples, Rows, check_trainable, choose_examples, classes_of
 from trainer.training.extracting import decoded_pictures, embed_pixels, extraction_batch
@@ -25,6 +26,8 @@ from vitrine.errors import ParameterInvalid, TrainingImpossible
 from vitrine.products import Product
 from vitrine.recipes import Recipe
 from vitrine.releases import Preprocessing, ReleaseStore
+from vitrine.releases.ancestry import parent_lineage, weights_lineage
+from vitrine.releases.lineage import Lineage
 from vitrine.vision.network import DeviceChoice, Vectors, load_release
 
 
@@ -38,6 +41,7 @@ class Prepared:
     classes: Classes
     terms: tuple[Weighted, ...]
     material: Material
+    lineage: Lineage
     unlabelled: PixelCache | None = None
     masks: Masks | None = None
 
@@ -68,10 +72,8 @@ class Preparation:
         recipe, follower = self._recipe, self._follower
         # Whatever has start values of its own, such as a classifier, draws them from here on.
         torch.manual_seed(recipe.seed)
-        follower.phase("choosing pictures")
         if not self._catalog.products:
             raise TrainingImpossible("the catalogue has no products to train on")
-        examples = choose_examples(self._catalog.products, recipe.data, seed=recipe.seed)
         follower.phase("loading the network")
         start = make_start(
             recipe.model,
@@ -79,6 +81,11 @@ class Preparation:
             store=self._store,
             checked_weights=lambda weights: checked_weights(weights, self._settings),
         )
+        follower.phase("choosing pictures")
+        lineage = self._lineage(start)
+        examples = choose_examples(self._catalog.products, recipe.data, seed=recipe.seed, lineage=lineage)
+        rule = split_rule(self._catalog.dataset, recipe.data, seed=recipe.seed, lineage=lineage)
+        lineage = lineage.with_split(self._catalog.dataset, rule, examples.part_of)
         cache = self._pixels(self._catalog, examples.products, start.rules)
         examples = examples.keep(cache.rows)
         label = (recipe.data.label,)
@@ -93,7 +100,21 @@ class Preparation:
         teacher = self._teacher(examples) if self._kind.has_teacher else None
         material = Material(codes, relevance, train, validation, teacher)
         without_labels, masks = self._without_labels(start.rules), self._masks(cache, train)
-        return Prepared(start, examples, cache, classes, terms, material, without_labels, masks)
+        if without_labels is not None and self._unlabelled is not None:
+            shown = [self._unlabelled.products[row].id for row in without_labels.rows]
+            lineage = lineage.with_products(self._unlabelled.dataset, fitted=shown)
+        return Prepared(start, examples, cache, classes, terms, material, lineage, without_labels, masks)
+
+    def _lineage(self, start: Start) -> Lineage:
+        """What the network that it starts from was fitted on, and its teacher."""
+        model, loaded = self._recipe.model, start.loaded
+        lineage = weights_lineage(
+            self._store, loaded.weights_source, loaded.weights_source_sha256, stated=model.weights_trained_on
+        )
+        for parent in (start.parent, self._recipe.teacher):
+            if parent is not None:
+                lineage |= parent_lineage(self._store, parent)
+        return lineage
 
     def _masks(self, cache: PixelCache, train: Rows) -> Masks | None:
         """The cut-outs that the recipe's changes of background need."""

@@ -23,7 +23,7 @@ from trainer.reports.history import EpochRecord
 from trainer.reports.reliability import write_reliability
 from trainer.reports.report import Queries, write_report
 from trainer.training.evaluating import evaluate
-from trainer.training.examples import UNKNOWN, Classes, Codes, Examples
+from trainer.training.examples import UNKNOWN, Classes, Codes, Examples, Rows
 from trainer.training.projecting import Choice
 from trainer.training.start import Start
 from trainer.training.terms import Classifier, MetricTerm
@@ -34,6 +34,7 @@ from vitrine.evaluation.calibration import calibration_error
 from vitrine.images import decode_image
 from vitrine.recipes import Recipe
 from vitrine.releases import CLASSIFIER_FILE, Calibration, Familiarity, ReleaseStore
+from vitrine.releases.lineage import Lineage
 from vitrine.vision.making import Training, fitted_on, make_release
 from vitrine.vision.projection import project
 
@@ -58,6 +59,14 @@ class Trained:
     history: list[EpochRecord]
     best_epoch: int
     classifier: Classifier | MetricTerm | None
+    lineage: Lineage
+
+    @property
+    def test(self) -> Rows:
+        """The test part, without the products that something this network comes from was fitted on."""
+        rows = self.examples.rows("test")
+        unseen: Rows = rows[~self.lineage.seen(self.catalog.dataset, self.examples.ids("test"))]
+        return unseen
 
 
 def publish_trained(trained: Trained, store: ReleaseStore) -> tuple[str, dict[str, float]]:
@@ -85,9 +94,16 @@ def publish_trained(trained: Trained, store: ReleaseStore) -> tuple[str, dict[st
             replace(trained.start.loaded, network=trained.backbone),
             choice.fit,
             rules=trained.start.rules,
-            trained_on=fitted_on(trained.catalog.dataset, ids, part="train", seed=recipe.seed),
+            trained_on=fitted_on(
+                trained.catalog.dataset, ids, part="train", seed=trained.lineage.rules[trained.catalog.dataset].seed
+            ),
             whiten=choice.whiten,
             random_state=recipe.seed,
+            lineage=trained.lineage.with_products(
+                trained.catalog.dataset,
+                fitted=examples.ids("train", *recipe.data.train_on),
+                chosen=examples.ids("validation"),
+            ),
             training=Training(
                 recipe=recipe.as_json(),
                 labels=trained.classes.names,
@@ -108,7 +124,10 @@ def _evaluated(trained: Trained, vectors: Vectors, reports: Path) -> dict[str, f
         "validation_precision_at_15": round(choice.kept.precision_at_15, 4),
         "validation_mean_average_precision": round(choice.kept.mean_average_precision, 4),
     }
-    test = examples.rows("test")
+    test = trained.test
+    left_out = len(examples.rows("test")) - len(test)
+    if left_out:
+        metrics["test_products_left_out"] = float(left_out)
     truth, predicted = _predictions(trained, test)
     queries = None
     if len(test):
@@ -142,7 +161,7 @@ def _calibrated(trained: Trained, vectors: Vectors, metrics: dict[str, float], r
     far that is off on test queries. A validation part that was trained on says nothing.
     """
     recipe, examples = trained.recipe, trained.examples
-    validation, test = examples.rows("validation"), examples.rows("test")
+    validation, test = examples.rows("validation"), trained.test
     if "validation" in recipe.data.train_on or not len(validation):
         return None
     kinds, seed = trained.classes.codes, recipe.seed

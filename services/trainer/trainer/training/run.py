@@ -92,6 +92,7 @@ class TrainingRun:
             history=standing.history,
             best_epoch=standing.best_epoch or 0,
             classifier=subject.classifier(),
+            lineage=prepared.lineage,
         )
         self._follower.phase("publishing")
         release_id, metrics = publish_trained(trained, self._store)
