@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
+import threading
 from pathlib import Path
 
 import pytest
 
-from vitrine.catalogs import allowed_roots, read_picture, resolve_catalog_root, resolve_picture, roots
+from vitrine.catalogs import allowed_roots, opening, read_picture, resolve_catalog_root, resolve_picture, roots
 from vitrine.errors import CatalogNotFound, CatalogRootRefused, ImageRejected, PictureNotFound, SettingsInvalid
 from vitrine.settings import CommonSettings
 
@@ -115,7 +117,17 @@ def test_what_is_no_regular_file_is_not_found(shop: Path, picture: str) -> None:
         read_picture(shop / "summer", picture)
 
 
-@pytest.mark.parametrize("swapped_for", ["link", "pipe"])
+@pytest.fixture(params=["openat2", "by folders"])
+def way_to_open(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways to open without links: the kernel's own, and the one where the kernel knows none."""
+    if request.param == "by folders":
+        monkeypatch.setattr(opening, "_open", opening._open_by_folders)
+    elif sys.platform != "linux":
+        pytest.skip("openat2 is a call of Linux")
+
+
+@pytest.mark.usefixtures("way_to_open")
+@pytest.mark.parametrize("swapped_for", ["link", "pipe", "folder", "root"])
 def test_a_picture_that_is_swapped_before_it_is_opened_is_not_read(
     shop: Path, monkeypatch: pytest.MonkeyPatch, swapped_for: str
 ) -> None:
@@ -123,16 +135,58 @@ def test_a_picture_that_is_swapped_before_it_is_opened_is_not_read(
 
     def checked_then_swapped(root: Path, picture: str) -> Path:
         found = resolve_picture(root, picture)
-        path.unlink()
-        if swapped_for == "link":
-            path.symlink_to(shop.parent / "secret" / "1.jpg")
+        if swapped_for == "folder":
+            path.parent.rename(shop / "away")
+            path.parent.symlink_to(shop.parent / "secret")
+        elif swapped_for == "root":
+            root.rename(shop / "away")
+            (shop.parent / "secret" / "images").symlink_to(shop.parent / "secret")
+            root.symlink_to(shop.parent / "secret")
         else:
-            os.mkfifo(path)
+            path.unlink()
+            if swapped_for == "link":
+                path.symlink_to(shop.parent / "secret" / "1.jpg")
+            else:
+                os.mkfifo(path)
         return found
 
     monkeypatch.setattr(roots, "resolve_picture", checked_then_swapped)
     with pytest.raises(PictureNotFound):
         read_picture(shop / "summer", "images/1.jpg")
+
+
+@pytest.mark.usefixtures("way_to_open")
+def test_a_folder_that_is_swapped_for_a_link_again_and_again_never_shows_what_lies_behind_it(shop: Path) -> None:
+    images, away = shop / "summer" / "images", shop / "away"
+    done = threading.Event()
+
+    def swap() -> None:
+        while not done.is_set():
+            images.rename(away)
+            images.symlink_to(shop.parent / "secret")
+            images.unlink()
+            away.rename(images)
+
+    swapping = threading.Thread(target=swap)
+    swapping.start()
+    try:
+        for _ in range(3000):
+            try:
+                assert read_picture(shop / "summer", "images/1.jpg") == b"a picture"
+            except (PictureNotFound, CatalogRootRefused):
+                continue
+    finally:
+        done.set()
+        swapping.join()
+    assert read_picture(shop / "summer", "images/1.jpg") == b"a picture"
+
+
+def test_a_root_that_has_become_a_link_is_refused(shop: Path) -> None:
+    root = resolve_catalog_root(shop / "summer", [shop])
+    root.rename(shop / "away")
+    root.symlink_to(shop / "away")
+    with pytest.raises(CatalogRootRefused, match="not where it was"):
+        read_picture(root, "images/1.jpg")
 
 
 def test_a_picture_file_that_is_too_large_is_not_read_to_its_end(shop: Path) -> None:

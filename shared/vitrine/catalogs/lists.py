@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from vitrine.catalogs.harvest import Harvest
-from vitrine.catalogs.table import Row, check_file, decoded
+from vitrine.catalogs.table import Row, check_file, decoded, open_checked
 from vitrine.errors import CatalogMalformed, CatalogNotFound
 
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
@@ -67,7 +67,7 @@ def open_list(path: Path, *, root: Path, columns: tuple[str, ...], has_header: b
     Raises CatalogNotFound, CatalogRootRefused for a link out of the root, and CatalogMalformed for a list that is
     empty, too large or whose header has another number of columns or another first one.
     """
-    check_file(path, root=root)
+    path = check_file(path, root=root)
     lines = _lines(path)
     first = next(lines, None)
     if first is None:
@@ -88,7 +88,7 @@ def open_list(path: Path, *, root: Path, columns: tuple[str, ...], has_header: b
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """The lines that are not blank, with their numbers."""
-    with path.open("rb") as file:
+    with open_checked(path) as file:
         for number, line in enumerate(file, start=1):
             data = line.removeprefix(_BYTE_ORDER_MARK) if number == 1 else line
             if not data.isspace() and data:

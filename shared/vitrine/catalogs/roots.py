@@ -7,11 +7,11 @@ its root is refused before anything is said about whether it exists.
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+from vitrine.catalogs.opening import open_regular
 from vitrine.errors import CatalogNotFound, CatalogRootRefused, ImageRejected, PictureNotFound, SettingsInvalid
 from vitrine.images import DEFAULT_LIMITS
 from vitrine.settings import CommonSettings
@@ -63,10 +63,11 @@ def resolve_catalog_root(root: str | Path, allowed: Iterable[Path]) -> Path:
 
 
 def resolve_picture(root: Path, picture: str) -> Path:
-    """The file of a picture given by its path relative to `root`, with forward slashes.
+    """The file of a picture given by its path relative to `root`, with forward slashes. The path has no links.
 
-    Raises CatalogRootRefused where the path or a link in it leads out of the root, and PictureNotFound where there is
-    no regular file.
+    `root` is absolute and without links, as `resolve_catalog_root` returns it. Raises CatalogRootRefused where the path
+    or a link in it leads out of the root or the root has become a link, and PictureNotFound where there is no regular
+    file.
     """
     relative = PurePosixPath(picture)
     if not picture or "\0" in picture or "\\" in picture or relative.is_absolute() or ".." in relative.parts:
@@ -77,6 +78,10 @@ def resolve_picture(root: Path, picture: str) -> Path:
         is_file = resolved.is_file()
     except (OSError, ValueError, RuntimeError) as error:  # too long a name, not UTF-8, a loop of links
         raise PictureNotFound(f"there is no picture {_shown(picture)}") from error
+    if base != root:
+        raise CatalogRootRefused(
+            f"the catalogue folder {_shown(root)} is not where it was: a link leads to another one"
+        )
     if not resolved.is_relative_to(base):
         raise CatalogRootRefused(f"the picture {_shown(picture)} is a link out of the catalogue")
     if not is_file:
@@ -87,17 +92,16 @@ def resolve_picture(root: Path, picture: str) -> Path:
 def read_picture(root: Path, picture: str, *, max_bytes: int = DEFAULT_LIMITS.max_bytes) -> bytes:
     """The bytes of a picture file, found as `resolve_picture` finds it.
 
-    Raises what it raises, and ImageRejected("bytes_exceeded") for a file above `max_bytes`. A file that is swapped for
-    a link, a pipe or a device between the check and the read is refused, not followed or waited for.
+    Raises what it raises, and ImageRejected("bytes_exceeded") for a file above `max_bytes`. A file, or a folder above
+    it, that is swapped for a link, a pipe or a device between the check and the read is refused, not followed or waited
+    for.
     """
     path = resolve_picture(root, picture)
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = open_regular(path)
     except OSError as error:
-        raise PictureNotFound(f"the picture {_shown(picture)} cannot be opened") from error
+        raise PictureNotFound(f"the picture {_shown(picture)} cannot be opened as a regular file") from error
     with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise PictureNotFound(f"the picture {_shown(picture)} is no regular file")
         data = file.read(max_bytes + 1)
     if len(data) > max_bytes:
         raise ImageRejected("bytes_exceeded", f"the picture file has more than {max_bytes} bytes")

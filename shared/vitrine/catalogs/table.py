@@ -8,12 +8,14 @@ lines of Windows-1252 are read; every line ending is known, and inside a quoted 
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
+from vitrine.catalogs.opening import open_regular
 from vitrine.errors import CatalogMalformed, CatalogNotFound, CatalogRootRefused
 
 MAX_CSV_BYTES: Final = 500_000_000
@@ -152,8 +154,8 @@ def read_table(path: Path, *, root: Path, known_columns: Collection[str] = ()) -
     rows are as wide as the header. Raises CatalogNotFound, CatalogRootRefused for a link out of the root, and
     CatalogMalformed for a file that is empty, too large or has no header.
     """
-    check_file(path, root=root)
-    lines = _Lines(path, _as_utf8(path.read_bytes()))
+    with open_checked(check_file(path, root=root)) as file:
+        lines = _Lines(path, _as_utf8(file.read(MAX_CSV_BYTES)))
     first = lines.first()
     if first is None:
         raise CatalogMalformed(f"{path} is empty; it needs a header line and one row a product")
@@ -162,14 +164,27 @@ def read_table(path: Path, *, root: Path, known_columns: Collection[str] = ()) -
     return Table(path, header, delimiter, lines, first + used)
 
 
-def check_file(path: Path, *, root: Path) -> None:
-    """Raise CatalogRootRefused, CatalogNotFound or CatalogMalformed for a file that must not or cannot be read."""
-    if not path.resolve().is_relative_to(root.resolve()):
+def check_file(path: Path, *, root: Path) -> Path:
+    """The file's path without links.
+
+    Raises CatalogRootRefused, CatalogNotFound or CatalogMalformed for a file that must not or cannot be read.
+    """
+    resolved = path.resolve()
+    if not resolved.is_relative_to(root.resolve()):
         raise CatalogRootRefused(f"{path} is a link out of the catalogue")
-    if not path.is_file():
+    if not resolved.is_file():
         raise CatalogNotFound(f"there is no {path.name} in {path.parent}")
-    if path.stat().st_size > MAX_CSV_BYTES:
+    if resolved.stat().st_size > MAX_CSV_BYTES:
         raise CatalogMalformed(f"{path} has more than {MAX_CSV_BYTES} bytes")
+    return resolved
+
+
+def open_checked(path: Path) -> BinaryIO:
+    """Open what `check_file` returned. Raises CatalogNotFound where a link or something else has taken its place."""
+    try:
+        return os.fdopen(open_regular(path), "rb")
+    except OSError as error:
+        raise CatalogNotFound(f"{path} cannot be opened as a regular file") from error
 
 
 def decoded(line: bytes) -> tuple[str, bool]:
