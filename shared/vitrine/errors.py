@@ -35,6 +35,7 @@ status tells it, and whether trying the same thing again can help. Anything else
     ├── Unavailable                   503  retryable
     │   ├── EmbedderOverloaded        503
     │   ├── EmbedderUnavailable       503
+    │   │   └── EmbedderConnectionLost 503 it ended while it worked on the request
     │   ├── VectorStoreUnavailable    503
     │   │   └── VectorStoreRefused    503  not retryable: the same request is refused again
     │   ├── BrokerUnavailable         503
@@ -53,6 +54,11 @@ status tells it, and whether trying the same thing again can help. Anything else
     │   └── TrainingDiverged          422  the loss is no finite number any more
     ├── StorageFull                   507
     ├── EmbeddingFailed               500  the device failed on this picture alone
+    ├── PictureCrashes                422  a process ends each time it works on this picture
+    │   ├── PictureCrashesEmbedder    422
+    │   └── PictureCrashesWorker      422
+    ├── TooManyCrashes                500  so many pictures crash that it is not the pictures
+    ├── WorkerCrashed                 500  a step of a job ended its worker's process each time
     ├── VerificationFailed            500  a new collection did not pass its checks
     ├── SettingsInvalid               500  at start only
     └── JobCancelled                  409
@@ -309,6 +315,12 @@ class EmbedderUnavailable(Unavailable):
     code = "embedder_unavailable"
 
 
+class EmbedderConnectionLost(EmbedderUnavailable):
+    """The connection broke after the request was sent: the embedder ended, perhaps of what it was working on."""
+
+    code = "embedder_connection_lost"
+
+
 class VectorStoreUnavailable(Unavailable):
     """Qdrant cannot be reached or refuses work."""
 
@@ -434,6 +446,37 @@ class EmbeddingFailed(VitrineError):
     """The device failed on this picture alone; its neighbours in the batch were served."""
 
     code = "embedding_failed"
+
+
+class PictureCrashes(VitrineError):
+    """A process ends each time it works on this picture, so the picture is left out."""
+
+    code = "picture_crashes"
+    status = 422
+
+
+class PictureCrashesEmbedder(PictureCrashes):
+    """The embedder's process ends each time it works on this picture."""
+
+    code = "picture_crashes_embedder"
+
+
+class PictureCrashesWorker(PictureCrashes):
+    """The indexer's process ends each time it works on this picture."""
+
+    code = "picture_crashes_worker"
+
+
+class TooManyCrashes(VitrineError):
+    """So many different pictures end a process that the release or the machine is at fault, and not the pictures."""
+
+    code = "too_many_crashes"
+
+
+class WorkerCrashed(VitrineError):
+    """A step of a job ended its worker's process each time it was tried."""
+
+    code = "worker_crashed"
 
 
 class VerificationFailed(VitrineError):

@@ -138,6 +138,20 @@ class HttpSettings(CommonSettings):
         return tuple(str(ipaddress.ip_network(part, strict=False)) for part in value)
 
 
+class WorkerSettings(CommonSettings):
+    """What both Celery workers read beyond that."""
+
+    outage_patience_s: float = Field(
+        default=21_600.0, gt=0, description="Seconds a job's step is tried again while a part is away or busy"
+    )
+    step_max_tries: int = Field(
+        default=20, ge=1, description="Times in a row a job's step may fail while the parts it needs work"
+    )
+    step_max_crashes: int = Field(
+        default=3, ge=1, description="Times in a row a job's step may end its worker's process before the job fails"
+    )
+
+
 S = TypeVar("S", bound=BaseSettings)
 
 

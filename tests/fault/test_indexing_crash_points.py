@@ -18,10 +18,11 @@ from indexer.finish import finish_indexing
 from indexer.parts import Parts, build_parts
 from indexer.settings import Settings
 from indexer.start import start_indexing
-from indexer.steps import run_step
+from indexer.steps import step_runner
 from vitrine.collections import Serving
 from vitrine.jobs import JobKind, JobRecord, JobState
 from vitrine.worker import Message, Task
+from vitrine.worker.step_runner import Attempt
 
 COUNT = 12
 BATCH = 6
@@ -91,18 +92,22 @@ def take_up(parts: Parts, job_id: str) -> JobRecord:
     record = parts.jobs.get(job_id)
     for message in IndexerDuties(parts).due(record, frozenset()):
         if message.task is Task.INDEX_START:
-            run_step(parts, message, lambda record: start_indexing(parts, record), first=True)
+            step_runner(parts).run(message, start_work(parts), begins=lambda record: record.batches is None)
         elif message.task is Task.INDEX_FINISH:
-            run_step(parts, message, lambda record: finish_indexing(parts, record))
+            step_runner(parts).run(message, lambda attempt: finish_indexing(parts, attempt.record))
         else:
-            run_step(parts, message, batch_work(parts, message))
+            step_runner(parts).run(message, batch_work(parts, message), bounds_crashes=False)
     return parts.jobs.get(job_id)
 
 
-def batch_work(parts: Parts, message: Message) -> Callable[[JobRecord], None]:
+def start_work(parts: Parts) -> Callable[[Attempt], None]:
+    return lambda attempt: start_indexing(parts, attempt.record)
+
+
+def batch_work(parts: Parts, message: Message) -> Callable[[Attempt], None]:
     number = message.batch
     assert number is not None
-    return lambda record: index_batch(parts, record, number)
+    return lambda attempt: index_batch(parts, attempt, number)
 
 
 def run_to_the_end(parts: Parts, job_id: str) -> JobRecord:

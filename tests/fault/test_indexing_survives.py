@@ -14,13 +14,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness.aborting_embedder import magenta_picture
 from harness.processes import Process
 from harness.servers import Qdrant
 from harness.system import System, running_system
 from harness.waiting import wait_until
+from indexer.searches import Group, Search, SearchStore
 from vitrine.collections import alias_name
 from vitrine.embedding import EmbedderClient
-from vitrine.jobs import StepStore
 from vitrine.qdrant import open_qdrant
 
 COUNT = 300
@@ -185,20 +186,71 @@ def test_a_second_release_takes_over_under_load_and_can_be_rolled_back(system: S
     assert system.store.collection_exists(str(before)), "the one before is kept for rollback"
 
 
-def test_a_batch_that_kills_its_worker_is_gone_through_picture_by_picture(system: System) -> None:
-    """A worker that dies leaves a strike; after enough of them the guilty picture alone is left out."""
+def test_a_picture_that_ends_its_worker_is_found_and_left_out(system: System) -> None:
+    """What deaths of the worker leave in Redis: the batch's tries, then those of the single picture."""
     assert system.services["indexer"].terminate() == 0
     release_id = system.release()
     root = system.catalog("poisoned", count=4)
     job_id = system.enqueue_index(release_id, root, dataset="poisoned")
     ids = sorted(path.stem for path in (root / "images").iterdir())
-    steps = StepStore(system.redis_client)
-    for _ in range(3):
-        steps.strike(job_id, "batch:0")
-    for _ in range(2):
-        steps.strike(job_id, f"batch:0:{ids[2]}")
+    guilty = Group(ids=(ids[2],), crashes=2)
+    rest = tuple(Group(ids=(one,)) for one in ids if one != ids[2])
+    search = Search(ids=tuple(ids), groups=(guilty, *rest), at_work=True)
+    SearchStore(system.redis_client).save(job_id, "batch:0", search)
     system.start("indexer", **SETTINGS)
     record = system.succeeded(job_id)
-    assert [(fault.product_id, fault.kind) for fault in record.faults] == [(ids[2], "quarantined")]
+    assert [(fault.product_id, fault.kind) for fault in record.faults] == [(ids[2], "picture_crashes_worker")]
     assert record.progress.done == 3
     assert system.store.count(system.collection(release_id, dataset="poisoned"), exact=True).count == 3
+
+
+class KeptRunning:
+    """Starts a process again whenever it has ended, as a supervisor does."""
+
+    def __init__(self, process: Process) -> None:
+        self.starts = 0
+        self._process = process
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> KeptRunning:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(0.1):
+            if not self._process.running():
+                self._process.start()
+                self.starts += 1
+
+
+@pytest.mark.timeout(600)  # the embedder starts five times
+def test_a_picture_that_ends_the_embedder_is_found_and_the_others_are_indexed(system: System) -> None:
+    """The network calls `os.abort` on it. The indexer is killed in the middle of the search, which goes on after it."""
+    system.services["embedder"].kill()
+    tests = str(Path(__file__).parents[1])
+    system.start("embedder", package="harness.aborting_embedder", PYTHONPATH=tests)
+    root = system.catalog("crashing", count=24)
+    ids = sorted(path.stem for path in (root / "images").iterdir())
+    (root / "images" / f"{ids[10]}.jpg").write_bytes(magenta_picture())
+    with KeptRunning(system.services["embedder"]) as embedder:
+        job_id = system.enqueue_index(system.release(), root, dataset="crashing")
+        wait_until(lambda: embedder.starts >= 1, deadline_s=60, what="the picture ends the embedder")
+        waiting = wait_until(lambda: system.jobs.get(job_id).last_failure, what="the failure is in the record")
+        assert waiting is not None
+        assert waiting.code in ("embedder_connection_lost", "embedder_unavailable", "unavailable")
+        wait_until(
+            lambda: len(system.jobs.finished_batches(job_id)) == 5, deadline_s=60, what="the other batches go on"
+        )
+        system.services["indexer"].kill()
+        system.start("indexer", **SETTINGS)
+        record = system.succeeded(job_id, deadline_s=400)
+    assert [(fault.product_id, fault.kind) for fault in record.faults] == [(ids[10], "picture_crashes_embedder")]
+    assert (record.progress.done + record.progress.skipped, record.progress.failed) == (23, 1)
+    assert record.last_failure is None
+    assert embedder.starts <= 6, "each start costs the searches seconds"
+    assert system.store.count(system.collection(system.release(), dataset="crashing"), exact=True).count == 23

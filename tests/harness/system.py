@@ -55,12 +55,14 @@ class System:
             "VITRINE_TRAINER_DEVICE": "cpu",
         }
 
-    def start(self, *names: str, **env: str) -> None:
-        """Start services by the names of their packages; the HTTP ones are waited for."""
+    def start(self, *names: str, package: str | None = None, **env: str) -> None:
+        """Start services by the names of their packages, or another `package` in the place of one; the HTTP ones are
+        waited for.
+        """
         for name in names:
             ready_url = f"{self.url(name)}/readyz" if name in self._ports else None
             self.services[name] = Service(
-                name, folder=self.folder / "logs", env={**self.env, **env}, ready_url=ready_url
+                package or name, folder=self.folder / "logs", env={**self.env, **env}, ready_url=ready_url
             )
 
     def url(self, name: str) -> str:

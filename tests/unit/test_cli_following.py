@@ -12,10 +12,11 @@ import httpx
 import pytest
 from rich.console import Console
 
-from vitrine.jobs import JobError, JobFault, JobKind, JobRecord, JobState, Progress
+from vitrine.jobs import JobError, JobFault, JobKind, JobRecord, JobState, Progress, StepFailure
 from vitrine_local.cli.api import Api, ApiRefused
 from vitrine_local.cli.following import follow
 from vitrine_local.cli.job_report import must_have_succeeded, report_job
+from vitrine_local.cli.jobs import show
 from vitrine_local.cli.progress import ProgressDisplay
 from vitrine_local.cli.screen import Screen, duration
 from vitrine_local.cli.target import Target
@@ -200,6 +201,24 @@ def test_the_report_has_counts_rate_and_every_fault_by_id(
         "  missing_picture  7  there is no such picture",
         "  and 2 more of the kind missing_picture",
     ]
+
+
+def test_a_job_that_waits_shows_its_last_failure(
+    screen: tuple[Screen, Callable[[], str], Callable[[], str]],
+) -> None:
+    made, out, _ = screen
+    failure = StepFailure(
+        step="batch:3", code="embedder_unavailable", detail="the embedder cannot be reached", tries=7,
+        since="2026-01-01T00:00:00.000+00:00", at="2026-01-01T00:01:00.000+00:00",
+        retry_at="2026-01-01T00:01:20.000+00:00",
+    )  # fmt: skip
+    show(made, record(9, JobState.RUNNING, phase="indexing", last_failure=failure), as_json=False)
+    lines = out().splitlines()
+    assert "state          running (waiting: embedder_unavailable)" in lines
+    assert (
+        "last failure   the embedder cannot be reached (embedder_unavailable): batch:3, 7 times in a row since "
+        "2026-01-01 00:00:00, tried again at 2026-01-01 00:01:20"
+    ) in lines
 
 
 def test_only_a_job_that_succeeded_counts_as_done() -> None:

@@ -13,10 +13,10 @@ from harness.training import OPTIONS, Listener, drawn_catalog, tiny_recipe
 from trainer.full_disk import telling_full_disk
 from trainer.project import ProjectJob
 from trainer.settings import Settings
-from trainer.tasks import Parts, run_job
+from trainer.tasks import build_parts, run_job
 from trainer.training.run import TrainingRun
 from vitrine.errors import StorageFull
-from vitrine.jobs import JobKind, JobState, JobStore, StepStore
+from vitrine.jobs import JobKind, JobState
 from vitrine.worker import Task
 
 
@@ -81,7 +81,7 @@ def test_a_job_that_finds_the_disk_full_ends_with_storage_full(
         "dataset": "drawn", "reader": "synthetic", "root": str(catalog.root), "model": TINY_MODEL, "weights": "seed:0",
         "options": OPTIONS, "components": 8, "whiten": False, "seed": 0, "limit": None, "sample_max": 1000,
     }  # fmt: skip
-    parts = Parts(settings, JobStore(client), StepStore(client))
+    parts = build_parts(settings, client)
     job, _ = parts.jobs.create(JobKind.PROJECT, params)
     run_job(parts, job.id, Task.PROJECT, lambda *given: ProjectJob(*given).run())
     ended = parts.jobs.get(job.id)

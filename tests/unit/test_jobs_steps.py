@@ -1,13 +1,15 @@
-"""Leases, deferrals and strikes of a job's steps, on a real Redis."""
+"""Leases, deferrals and crash counts of a job's steps, on a real Redis."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 import redis
 
 from harness.waiting import wait_until
-from vitrine.jobs import JobKind, JobStore, StepStore
-from vitrine.jobs.steps import BACKOFF_CAP_MS
+from vitrine.jobs import Deferral, JobKind, JobStore, StepStore
+from vitrine.jobs.steps import BACKOFF_CAP_MS, RETRY_AFTER_CAP_MS
 
 
 @pytest.fixture
@@ -59,18 +61,25 @@ def test_a_dead_workers_step_is_free_after_its_lease_and_the_dead_one_cannot_tou
 def test_a_job_that_is_gone_can_be_neither_held_nor_deferred(client: redis.Redis) -> None:
     steps = StepStore(client)
     assert steps.acquire("0" * 21, "start") is None
-    assert steps.defer("0" * 21, "start") == 0
+    assert steps.defer("0" * 21, "start") is None
+    assert steps.begin("0" * 21, "start") == 0
     assert client.keys("*") == []
+
+
+def deferred(steps: StepStore, job_id: str, step: str, **how: Any) -> Deferral:
+    found = steps.defer(job_id, step, **how)
+    assert found is not None
+    return found
 
 
 def test_a_deferred_step_is_aside_until_its_time_and_taking_it_ends_that(client: redis.Redis, job_id: str) -> None:
     steps = StepStore(client)
-    assert steps.defer(job_id, "batch:3", at_least_ms=60_000) == 1
+    assert deferred(steps, job_id, "batch:3", at_least_ms=60_000).delay_ms == 60_000
     assert steps.deferred(job_id) == {"batch:3"}
     with steps.hold(job_id, "batch:3") as lease:
         assert lease is not None
         assert steps.deferred(job_id) == frozenset()
-    assert steps.defer(job_id, "batch:4", at_least_ms=30) == 1
+    deferred(steps, job_id, "batch:4")
     wait_until(lambda: steps.deferred(job_id) == frozenset(), deadline_s=5, what="the deferral to end")
 
 
@@ -78,7 +87,8 @@ def test_waits_grow_with_each_failure_in_a_row_and_are_capped(client: redis.Redi
     steps = StepStore(client)
     waits_ms = []
     for row in range(1, 40):
-        assert steps.defer(job_id, "batch:0") == row
+        found = deferred(steps, job_id, "batch:0")
+        assert found.tries == row
         seconds, microseconds = client.time()
         due_ms = client.zscore(f"vitrine:job:{job_id}:deferred", "batch:0")
         assert due_ms is not None
@@ -87,13 +97,55 @@ def test_waits_grow_with_each_failure_in_a_row_and_are_capped(client: redis.Redi
     assert max(waits_ms) <= BACKOFF_CAP_MS
     assert len({round(wait) for wait in waits_ms[10:]}) > 10  # jitter: no two alike
     steps.clear_retries(job_id, "batch:0")
-    assert steps.defer(job_id, "batch:0") == 1
+    assert deferred(steps, job_id, "batch:0").tries == 1
 
 
-def test_a_strike_stays_only_where_the_work_came_to_no_orderly_end(client: redis.Redis, job_id: str) -> None:
+def test_a_wait_that_is_asked_for_is_kept_but_not_beyond_all_measure(client: redis.Redis, job_id: str) -> None:
     steps = StepStore(client)
-    assert steps.strike(job_id, "batch:0") == 1
-    steps.take_back(job_id, "batch:0")
-    assert steps.strikes(job_id, "batch:0") == 0
-    steps.strike(job_id, "batch:0")
-    assert steps.strike(job_id, "batch:0") == 2
+    assert deferred(steps, job_id, "finish", at_least_ms=10**12).delay_ms == RETRY_AFTER_CAP_MS
+
+
+def test_a_failure_is_a_steps_own_if_the_part_that_was_away_worked_for_others(client: redis.Redis, job_id: str) -> None:
+    steps = StepStore(client)
+    away = [deferred(steps, job_id, "batch:0", outage_of="embedder").own_tries for _ in range(5)]
+    assert away == [0, 0, 0, 0, 0]
+    own = []
+    for _ in range(3):
+        steps.note_working("embedder")
+        own.append(deferred(steps, job_id, "batch:0", outage_of="embedder").own_tries)
+    assert own == [1, 2, 3]
+    steps.note_working("vector_store")
+    assert deferred(steps, job_id, "batch:0", outage_of="embedder").own_tries == 3
+    assert deferred(steps, job_id, "batch:0", own=False).own_tries == 3
+    assert deferred(steps, job_id, "batch:0").own_tries == 4
+
+
+def test_a_try_counts_only_where_it_came_to_no_orderly_end(client: redis.Redis, job_id: str) -> None:
+    steps = StepStore(client)
+    assert steps.begin(job_id, "batch:0") == 0
+    steps.end(job_id, "batch:0")
+    assert steps.crash_count(job_id, "batch:0") == 0
+    for crashes in range(3):
+        assert steps.begin(job_id, "batch:0") == crashes
+    steps.reset_crashes(job_id, "batch:0")
+    assert steps.begin(job_id, "batch:0") == 1
+
+
+def test_one_of_all_jobs_has_the_turn_at_a_time(client: redis.Redis, job_id: str) -> None:
+    steps = StepStore(client)
+    other = JobStore(client).create(JobKind.INDEX, {})[0].id
+    with steps.hold_turn(job_id, "search") as mine:
+        assert mine is not None
+        with steps.hold_turn(other, "search") as theirs:
+            assert theirs is None
+    with steps.hold_turn(other, "search") as theirs:
+        assert theirs is not None
+
+
+def test_nothing_is_kept_of_the_steps_of_a_job_that_has_ended(client: redis.Redis, job_id: str) -> None:
+    steps = StepStore(client)
+    steps.begin(job_id, "batch:0")
+    steps.defer(job_id, "batch:0")
+    assert steps.acquire(job_id, "batch:1") is not None
+    steps.forget(job_id)
+    assert client.keys(f"vitrine:job:{job_id}:*") == []

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 
-from vitrine.jobs import JobRecord
+from vitrine.jobs import JobRecord, StepFailure
 from vitrine_local.cli.api import Api
 from vitrine_local.cli.following import parse_job, read_job
 from vitrine_local.cli.job_report import must_have_succeeded, report_faults, report_job
 from vitrine_local.cli.job_run import follow_job
 from vitrine_local.cli.options import Commands, add_json, add_target, target_of, whole_number
-from vitrine_local.cli.screen import Column, Screen, duration
+from vitrine_local.cli.screen import Column, Screen, count, duration
 from vitrine_local.errors import UsageInvalid
 
 
@@ -41,9 +41,9 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
             _follow(api, screen, job_id, as_json=arguments.json)
         elif arguments.cancel:
             record = parse_job(api.delete(f"/api/jobs/{job_id}").get("job"))
-            _show(screen, record, as_json=arguments.json)
+            show(screen, record, as_json=arguments.json)
         else:
-            _show(screen, read_job(api, job_id), as_json=arguments.json)
+            show(screen, read_job(api, job_id), as_json=arguments.json)
     return 0
 
 
@@ -83,7 +83,8 @@ def _follow(api: Api, screen: Screen, job_id: str, *, as_json: bool) -> None:
     must_have_succeeded(record, f"the {record.kind.value} job")
 
 
-def _show(screen: Screen, record: JobRecord, *, as_json: bool) -> None:
+def show(screen: Screen, record: JobRecord, *, as_json: bool) -> None:
+    """Show one job, as JSON or as lines for people."""
     if as_json:
         screen.json(record.model_dump(mode="json"))
         return
@@ -100,6 +101,7 @@ def _show(screen: Screen, record: JobRecord, *, as_json: bool) -> None:
         *((name, value) for name, value in record.params.items() if value is not None),
         *((name, value) for name, value in (record.result or {}).items() if not isinstance(value, dict | list)),
         *([("error", f"{record.error.detail} ({record.error.code})")] if record.error else []),
+        *([("last failure", _failure(record.last_failure))] if record.last_failure else []),
     ]
     for name, value in lines:
         screen.say(f"{name:<14} {value}")
@@ -108,9 +110,19 @@ def _show(screen: Screen, record: JobRecord, *, as_json: bool) -> None:
     report_faults(screen, record)
 
 
+def _failure(failure: StepFailure) -> str:
+    again = f", tried again at {_time(failure.retry_at)}" if failure.retry_at else ""
+    return (
+        f"{failure.detail} ({failure.code}): {failure.step}, {count(failure.tries, 'time')} in a row "
+        f"since {_time(failure.since)}{again}"
+    )
+
+
 def _state(record: JobRecord) -> str:
     if record.state.finished:
         return record.state.value
+    if record.last_failure is not None:
+        return f"{record.state.value} (waiting: {record.last_failure.code})"
     wanted = ", to be cancelled" if record.cancel_requested else ""
     phase = f" ({record.phase})" if record.phase != record.state.value else ""
     return f"{record.state.value}{phase}{wanted}"

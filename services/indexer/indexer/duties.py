@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from indexer.parts import Parts
-from indexer.steps import end_cancelled
+from indexer.steps import step_runner
 from vitrine.errors import JobFinished
 from vitrine.jobs import JobKind, JobRecord, JobState
 from vitrine.worker import Message, Task, first_message
@@ -24,7 +24,7 @@ class IndexerDuties:
     def due(self, record: JobRecord, held: frozenset[str]) -> list[Message]:
         if record.cancel_requested and record.state is JobState.RUNNING and not held:
             try:
-                end_cancelled(self._parts, record)
+                step_runner(self._parts).cancel(record)
             except JobFinished:
                 return []
             return []

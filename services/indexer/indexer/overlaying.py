@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from indexer.crash_search import CrashSearch
 from indexer.ingest import Ingest
 from indexer.parts import Parts
 from indexer.plans import Planned
@@ -55,7 +56,9 @@ def reconcile(parts: Parts, target: Target, planned: Iterable[Planned]) -> Recon
         parts.vectors.delete(target.collection, {point_id(target.dataset, one) for one in uploads.deleted - deleted})
         for start in range(0, len(changed), _AT_ONCE):
             some = changed[start : start + _AT_ONCE]
-            outcome = ingest.store([Planned(product, "upload") for product in some])
+            search = CrashSearch(parts, job_id=target.job_id, step="finish:uploads", crashes=0)
+            outcome = search.store([Planned(product, "upload") for product in some], ingest.store)
+            search.finish()
             failed = (failed - {product.id for product in some}) | outcome.failed_ids()
         known = dict(uploads.products)
         deleted = uploads.deleted

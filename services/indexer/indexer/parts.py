@@ -8,6 +8,7 @@ from functools import cache
 import redis
 
 from indexer.plans import PlanStore
+from indexer.searches import SearchStore
 from indexer.settings import Settings
 from indexer.vectors import Vectors
 from vitrine.embedding import EmbedderClient
@@ -28,6 +29,7 @@ class Parts:
     jobs: JobStore
     steps: StepStore
     plans: PlanStore
+    searches: SearchStore
     vectors: Vectors
     embedder: EmbedderClient
     overlay: Overlay
@@ -50,6 +52,7 @@ def build_parts(settings: Settings, client: redis.Redis) -> Parts:
         jobs=JobStore(client),
         steps=StepStore(client),
         plans=PlanStore(client),
+        searches=SearchStore(client),
         vectors=Vectors(qdrant),
         embedder=EmbedderClient(settings.embedder_url, retry_budget_s=settings.embed_patience_s),
         overlay=Overlay(settings.uploads_dir),

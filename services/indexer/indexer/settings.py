@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from vitrine.settings import CommonSettings
+from vitrine.settings import WorkerSettings
 
 
-class Settings(CommonSettings):
+class Settings(WorkerSettings):
     """The indexer's settings."""
 
     index_batch: int = Field(default=64, ge=1, le=256, description="Pictures in one batch message")
@@ -17,11 +17,11 @@ class Settings(CommonSettings):
     embed_patience_s: float = Field(
         default=10.0, ge=0, description="Seconds a batch waits for a busy embedder before it is set aside"
     )
-    batch_max_deferrals: int = Field(
-        default=60, ge=1, description="Times in a row a batch is set aside for a part that is away before the job fails"
+    batch_max_crashes: int = Field(
+        default=2, ge=1, description="Times a batch may end the embedder or its worker before it is searched by parts"
     )
-    poison_deaths: int = Field(
-        default=3, ge=1, description="Times a batch may take its worker with it before it goes picture by picture"
+    quarantine_max: int = Field(
+        default=20, ge=0, description="Pictures of one job that may end a process before the job fails"
     )
     verify_sample: int = Field(default=100, ge=50, le=1000, description="Products a new collection is checked with")
     verify_recall: float = Field(

@@ -9,11 +9,19 @@ from __future__ import annotations
 
 from typing import Any
 
+from indexer.crash_search import CrashSearch
 from indexer.ingest import Ingest
 from indexer.parts import Parts
 from indexer.plans import Planned
 from vitrine.collections import Serving
-from vitrine.errors import DatasetNotFound, ImageRejected, ProductNotFound, VitrineError
+from vitrine.errors import (
+    DatasetNotFound,
+    ImageRejected,
+    PictureCrashesEmbedder,
+    PictureCrashesWorker,
+    ProductNotFound,
+    VitrineError,
+)
 from vitrine.jobs import JobFault, JobKind, JobRecord
 from vitrine.products import Product, point_id
 
@@ -35,7 +43,7 @@ def change_product(parts: Parts, record: JobRecord) -> dict[str, Any]:
             if wanted is None:
                 parts.vectors.delete(serving.collection, [point_id(dataset, product_id)])
             else:
-                faults += _store(parts, serving, wanted)
+                faults += _store(parts, record, serving, wanted)
             done.add(serving.collection)
         now = parts.overlay.get(dataset, product_id)
         if now != wanted:
@@ -64,14 +72,18 @@ def _note_deletion(parts: Parts, record: JobRecord, dataset: str, product_id: st
     parts.overlay.delete(dataset, product_id)
 
 
-def _store(parts: Parts, serving: Serving, product: Product) -> tuple[JobFault, ...]:
+def _store(parts: Parts, record: JobRecord, serving: Serving, product: Product) -> tuple[JobFault, ...]:
     ingest = Ingest(parts, dataset=serving.dataset, release_id=serving.release_id, root=None)
-    return ingest.store([Planned(product, "upload")]).faults
+    search = CrashSearch(parts, job_id=record.id, step=f"product:{serving.collection}", crashes=0)
+    return search.store([Planned(product, "upload")], ingest.store).faults
 
 
 def _error_of(fault: JobFault) -> VitrineError:
     if fault.kind.startswith("image_"):
         return ImageRejected(fault.kind.removeprefix("image_"), fault.detail)
+    for kind in (PictureCrashesEmbedder, PictureCrashesWorker):
+        if fault.kind == kind.code:
+            return kind(fault.detail)
     error = VitrineError(fault.detail)
     error.code = fault.kind
     return error

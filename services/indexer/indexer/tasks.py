@@ -11,11 +11,11 @@ from indexer.finish import finish_indexing
 from indexer.parts import process_parts
 from indexer.single import change_product
 from indexer.start import start_indexing
-from indexer.steps import run_step
-from vitrine.errors import VectorStoreUnavailable
-from vitrine.jobs import JobRecord
+from indexer.steps import step_runner
+from vitrine.errors import Unavailable
 from vitrine.worker import Message, Task
 from vitrine.worker.runner import task_context
+from vitrine.worker.step_runner import Attempt, always
 
 
 @shared_task(bind=True, name=Task.INDEX_START.value)  # type: ignore[untyped-decorator]
@@ -23,11 +23,13 @@ def start(task: Any, job_id: str) -> None:
     """Lay out an indexing job."""
     parts = process_parts()
 
-    def work(record: JobRecord) -> None:
-        start_indexing(parts, record)
+    def work(attempt: Attempt) -> None:
+        start_indexing(parts, attempt.record)
 
     with task_context(task, job_id=job_id):
-        run_step(parts, Message(Task.INDEX_START, job_id), work, first=True)
+        message = Message(Task.INDEX_START, job_id)
+        # Once the work is laid out the job has begun.
+        step_runner(parts).run(message, work, begins=lambda record: record.batches is None)
 
 
 @shared_task(bind=True, name=Task.INDEX_BATCH.value)  # type: ignore[untyped-decorator]
@@ -35,11 +37,12 @@ def batch(task: Any, job_id: str, number: int) -> None:
     """Index one batch."""
     parts = process_parts()
 
-    def work(record: JobRecord) -> None:
-        index_batch(parts, record, number)
+    def work(attempt: Attempt) -> None:
+        index_batch(parts, attempt, number)
 
     with task_context(task, job_id=job_id, batch=number):
-        run_step(parts, Message(Task.INDEX_BATCH, job_id, number), work)
+        # A batch that ends its worker is searched for the picture at fault.
+        step_runner(parts).run(Message(Task.INDEX_BATCH, job_id, number), work, bounds_crashes=False)
 
 
 @shared_task(bind=True, name=Task.INDEX_FINISH.value)  # type: ignore[untyped-decorator]
@@ -47,14 +50,14 @@ def finish(task: Any, job_id: str) -> None:
     """Check and publish a collection."""
     parts = process_parts()
 
-    def work(record: JobRecord) -> dict[str, Any]:
-        result = finish_indexing(parts, record)
+    def work(attempt: Attempt) -> dict[str, Any]:
+        result = finish_indexing(parts, attempt.record)
         if result is None:
-            raise VectorStoreUnavailable("Qdrant is still optimising the collection", retry_after_s=1.0)
+            raise Unavailable("Qdrant is still optimising the collection", retry_after_s=1.0)
         return result
 
     with task_context(task, job_id=job_id):
-        run_step(parts, Message(Task.INDEX_FINISH, job_id), work)
+        step_runner(parts).run(Message(Task.INDEX_FINISH, job_id), work)
 
 
 @shared_task(bind=True, name=Task.PRODUCT.value)  # type: ignore[untyped-decorator]
@@ -62,4 +65,5 @@ def product(task: Any, job_id: str) -> None:
     """Put or delete one product."""
     parts = process_parts()
     with task_context(task, job_id=job_id):
-        run_step(parts, Message(Task.PRODUCT, job_id), lambda record: change_product(parts, record), first=True)
+        message = Message(Task.PRODUCT, job_id)
+        step_runner(parts).run(message, lambda attempt: change_product(parts, attempt.record), begins=always)

@@ -34,7 +34,7 @@ class JobControl:
 
     def saved(self) -> None:
         """What was done until now will not be done again: that the worker died before is no reason to give up."""
-        self._steps.pardon(self.job_id, self._lease.step)
+        self._steps.reset_crashes(self.job_id, self._lease.step)
 
     def faults(self, source: str, faults: list[JobFault]) -> None:
         """Count faults, once for each `source`."""

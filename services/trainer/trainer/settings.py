@@ -7,10 +7,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from vitrine.settings import CommonSettings
+from vitrine.settings import WorkerSettings
 
 
-class Settings(CommonSettings):
+class Settings(WorkerSettings):
     """The trainer's settings. A 0 means: what suits the device."""
 
     work_dir: Path = Field(
@@ -34,9 +34,6 @@ class Settings(CommonSettings):
     )
     trainer_chunk: int = Field(
         default=256, ge=1, description="Pictures between two checkpoints, which a restart does not do again"
-    )
-    trainer_max_deaths: int = Field(
-        default=3, ge=1, description="Times a job may take its worker with it before it is given up"
     )
     trainer_checkpoint_s: float = Field(
         default=120.0, gt=0, description="Seconds of training within an epoch after which its state is kept"

@@ -9,16 +9,17 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import redis
 from celery import shared_task
 
 from trainer.control import JobControl
 from trainer.full_disk import telling_full_disk
 from trainer.settings import Settings
-from vitrine.errors import JobCancelled, JobFinished, JobNotFound, ReleaseError, VitrineError
 from vitrine.jobs import JobRecord, JobStore, StepStore, open_redis
-from vitrine.telemetry import configure_logging, get_logger
+from vitrine.telemetry import configure_logging
 from vitrine.worker import Message, Task
 from vitrine.worker.runner import task_context
+from vitrine.worker.step_runner import Attempt, StepRunner, always
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,13 @@ class Parts:
     settings: Settings
     jobs: JobStore
     steps: StepStore
+    runner: StepRunner
+
+
+def build_parts(settings: Settings, client: redis.Redis) -> Parts:
+    """Make the parts; none of them connects before it is used."""
+    jobs, steps = JobStore(client), StepStore(client)
+    return Parts(settings, jobs, steps, StepRunner(jobs, steps, settings, service="trainer"))
 
 
 @cache
@@ -35,8 +43,7 @@ def _parts() -> Parts:
     """Made once in each process of the pool, when its first task comes."""
     settings = Settings()
     configure_logging("trainer", level=settings.log_level, log_format=settings.log_format)
-    client = open_redis(settings.redis_url)
-    return Parts(settings, JobStore(client), StepStore(client))
+    return build_parts(settings, open_redis(settings.redis_url))
 
 
 @shared_task(bind=True, name=Task.PROJECT.value)  # type: ignore[untyped-decorator]
@@ -138,45 +145,10 @@ Work = Callable[[JobRecord, JobControl, Settings], dict[str, Any]]
 
 def run_job(parts: Parts, job_id: str, task: Task, work: Work) -> None:
     """Run a job, unless it has ended or another worker runs it. A failure that passes is tried again by the sweeper."""
-    log = get_logger("trainer")
-    step = Message(task, job_id).step
-    try:
-        with parts.steps.hold(job_id, step) as lease:
-            if lease is None:
-                return
-            record = parts.jobs.update(job_id, lambda record: record.started(phase="starting"))
-            deaths = parts.steps.strike(job_id, step) - 1
-            if deaths >= parts.settings.trainer_max_deaths:
-                given_up = ReleaseError(f"the job ended its worker {deaths} times, most likely for want of memory")
-                _end(parts, job_id, lambda record: record.failed(given_up))
-                return
-            try:
-                control = JobControl(job_id, parts.jobs, lease, parts.steps)
-                with telling_full_disk(parts.settings):
-                    result = work(record, control, parts.settings)
-                _end(parts, job_id, lambda record: record.succeeded(result))
-                log.info("job_success", **result)
-            except JobCancelled:
-                _end(parts, job_id, lambda record: record.cancelled())
-            except VitrineError as error:
-                if error.retryable:
-                    parts.steps.defer(job_id, step)
-                    log.warning("job_deferral", code=error.code, detail=error.detail)
-                else:
-                    failure = error
-                    _end(parts, job_id, lambda record: record.failed(failure))
-                    log.warning("job_failure", code=error.code, detail=error.detail)
-            except Exception as defect:
-                log.error("job_defect", exc_info=defect)
-                unexpected = VitrineError(f"an unexpected error ended the job: {type(defect).__name__}")
-                _end(parts, job_id, lambda record: record.failed(unexpected))
-            parts.steps.take_back(job_id, step)
-    except (JobFinished, JobNotFound):
-        return
 
+    def step(attempt: Attempt) -> dict[str, Any]:
+        control = JobControl(job_id, parts.jobs, attempt.lease, parts.steps)
+        with telling_full_disk(parts.settings):
+            return work(attempt.record, control, parts.settings)
 
-def _end(parts: Parts, job_id: str, change: Any) -> JobRecord | None:
-    try:
-        return parts.jobs.update(job_id, change)
-    except JobFinished:
-        return None
+    parts.runner.run(Message(task, job_id), step, begins=always)

@@ -25,7 +25,7 @@ from vitrine.embedding.wire import (
     decode_batch,
     parse_server_timing,
 )
-from vitrine.errors import DeadlineExpired, EmbedderUnavailable, ParameterInvalid, VitrineError
+from vitrine.errors import DeadlineExpired, EmbedderConnectionLost, EmbedderUnavailable, ParameterInvalid, VitrineError
 from vitrine.telemetry import REQUEST_ID_HEADER, current_request_id
 
 Space = Literal["projected", "raw"]
@@ -86,7 +86,8 @@ class EmbedderClient:
                 failure = error
             wait_s = wait_before_retry_s(attempt, failure)
             left_s = self._retry_budget_s - (time.monotonic() - started_s)
-            if not failure.retryable or wait_s > left_s:
+            # A request that may have ended the embedder is not sent again before the caller has taken note of it.
+            if not failure.retryable or wait_s > left_s or isinstance(failure, EmbedderConnectionLost):
                 raise failure
             time.sleep(wait_s)
             attempt += 1
@@ -176,6 +177,11 @@ def _embedding(answer: httpx.Response) -> Embedding:
 def _unreachable(error: httpx.HTTPError) -> VitrineError:
     if isinstance(error, httpx.ReadTimeout):
         return EmbedderUnavailable("the embedder did not answer in time: try again in a moment", retry_after_s=1.0)
+    if isinstance(error, httpx.ReadError | httpx.WriteError | httpx.RemoteProtocolError):
+        return EmbedderConnectionLost(
+            f"the embedder ended the connection before it answered ({type(error).__name__}): try again in a moment",
+            retry_after_s=0.5,
+        )
     return EmbedderUnavailable(
         f"the embedder cannot be reached ({type(error).__name__}): try again in a moment", retry_after_s=0.5
     )

@@ -15,7 +15,7 @@ compare-and-set only; a finished one changes no more. Celery messages carry a jo
         watch(job_id, *, poll_s) -> Iterator[JobRecord]
     AsyncJobStore(redis: redis.asyncio.Redis)         the same keys and scripts, for the search API
         create, get, list, request_cancel             as above, awaited
-    StepStore(redis)                                  leases, deferrals and strikes of a job's steps, for workers
+    StepStore(redis)                                  leases, deferrals and crash counts of a job's steps
     open_redis(url) / open_async_redis(url)           clients with timeouts and health checks
 
 Every call raises BrokerUnavailable where Redis cannot answer. Publishing a job's first message is `vitrine.worker`'s.
@@ -32,8 +32,9 @@ from vitrine.jobs.record import (
     JobRecord,
     JobState,
     Progress,
+    StepFailure,
 )
-from vitrine.jobs.steps import Lease, StepStore
+from vitrine.jobs.steps import Deferral, Lease, StepStore
 from vitrine.jobs.store import BatchMark, JobStore
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "AsyncJobStore",
     "BatchMark",
     "BatchOutcome",
+    "Deferral",
     "JobError",
     "JobFault",
     "JobKind",
@@ -49,6 +51,7 @@ __all__ = [
     "JobStore",
     "Lease",
     "Progress",
+    "StepFailure",
     "StepStore",
     "open_async_redis",
     "open_redis",

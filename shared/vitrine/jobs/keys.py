@@ -9,10 +9,12 @@ PREFIX: Final = "vitrine:"
 JOB_PREFIX: Final = f"{PREFIX}job:"
 ALL_JOBS: Final = f"{PREFIX}jobs"
 UNFINISHED: Final = f"{PREFIX}jobs:unfinished"
+# Hash: how often each part of the system (the embedder, Qdrant) has served a step.
+WORKING: Final = f"{PREFIX}working"
 _IDEMPOTENCY_PREFIX: Final = f"{PREFIX}jobs:once:"
 # What a job owns beside its record; removed with it.
-_PARTS: Final = ("batches", "faults", "fault_counts", "sources", "leases", "tokens", "deferred", "retries", "strikes",
-                 "plan")  # fmt: skip
+_PARTS: Final = ("batches", "faults", "fault_counts", "sources", "leases", "tokens", "deferred", "retries", "crashes",
+                 "suspects", "plan")  # fmt: skip
 
 
 def job(job_id: str) -> str:
@@ -29,6 +31,11 @@ def part(job_id: str, name: str) -> str:
 def parts(job_id: str) -> list[str]:
     """Every key of a job."""
     return [job(job_id), *(part(job_id, name) for name in _PARTS)]
+
+
+def turn(name: str) -> str:
+    """What the keys of a turn among all jobs begin with."""
+    return f"{PREFIX}turn:{name}"
 
 
 def events(job_id: str) -> str:

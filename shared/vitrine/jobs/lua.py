@@ -126,12 +126,48 @@ return redis.call('ZREM', KEYS[1], ARGV[1])
 # KEYS: leases | Returns the steps that are held now.
 HELD: Final = _NOW_MS + "return redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. now_ms, '+inf')"
 
-# KEYS: deferred, retries, job | ARGV: step, delay ms | Returns how often in a row the step was deferred before.
+# Of a step that failed, `retries` keeps "tries:own tries:first failure in ms:count of the part that was away".
+# KEYS: deferred, retries, job, working | ARGV: step, delay ms, part that was away or '', whether it is the step's own
+# Returns {failures in a row, the step's own among them, ms since the first}; zeros where the job is gone.
 DEFER: Final = (
     _NOW_MS
     + """
-if redis.call('EXISTS', KEYS[3]) == 0 then return 0 end
+if redis.call('EXISTS', KEYS[3]) == 0 then return {0, 0, 0} end
+local tries, own, since_ms, seen = 0, 0, now_ms, nil
+local before = redis.call('HGET', KEYS[2], ARGV[1])
+if before then
+    local b_tries, b_own, b_since, b_seen = string.match(before, '^(%d+):(%d+):(%d+):(.*)$')
+    if b_tries then tries, own, since_ms, seen = tonumber(b_tries), tonumber(b_own), tonumber(b_since), b_seen end
+end
+local working = seen or ''
+if ARGV[3] ~= '' then
+    working = ARGV[3] .. '=' .. (redis.call('HGET', KEYS[4], ARGV[3]) or '0')
+    local same = seen and string.sub(seen, 1, #ARGV[3] + 1) == ARGV[3] .. '='
+    if same and seen ~= working then own = own + 1 end
+elseif ARGV[4] == '1' then
+    own = own + 1
+end
+tries = tries + 1
+redis.call('HSET', KEYS[2], ARGV[1], string.format('%d:%d:%.0f:%s', tries, own, since_ms, working))
 redis.call('ZADD', KEYS[1], now_ms + tonumber(ARGV[2]), ARGV[1])
-return redis.call('HINCRBY', KEYS[2], ARGV[1], 1)
+return {tries, own, now_ms - since_ms}
 """
 )
+
+# KEYS: crashes, job | ARGV: step | Returns the tries that are not ended, this one among them; 1 where the job is gone.
+BEGIN: Final = """
+if redis.call('EXISTS', KEYS[2]) == 0 then return 1 end
+return redis.call('HINCRBY', KEYS[1], ARGV[1], 1)
+"""
+
+# KEYS: crashes | ARGV: step
+END: Final = """
+local count = tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or '0')
+if count > 1 then return redis.call('HINCRBY', KEYS[1], ARGV[1], -1) end
+return redis.call('HDEL', KEYS[1], ARGV[1])
+"""
+
+# KEYS: crashes | ARGV: step
+RESET: Final = """
+if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1 then redis.call('HSET', KEYS[1], ARGV[1], 1) end
+"""

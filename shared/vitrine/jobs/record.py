@@ -14,7 +14,7 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
@@ -90,6 +90,20 @@ class JobError(_Value):
         return cls(code=error.code, detail=error.detail)
 
 
+class StepFailure(_Value):
+    """The last failure of a step that is tried again, or that ended its job: the error, and how often and since when it
+    came in a row. `retry_at` is when the step is due again.
+    """
+
+    step: str
+    code: str
+    detail: str
+    tries: int
+    since: str
+    at: str
+    retry_at: str | None = None
+
+
 class Progress(_Value):
     """Items, counted. `skipped` were up to date already; `total` is None until it is known.
 
@@ -150,6 +164,7 @@ class JobRecord(_Value):
     fault_counts: dict[str, int] = Field(default_factory=dict)
     result: dict[str, Any] | None = None
     error: JobError | None = None
+    last_failure: StepFailure | None = None
     cancel_requested: bool = False
     request_id: str | None = None
     version: int = 0
@@ -178,6 +193,9 @@ class JobRecord(_Value):
         progress = self.progress.model_copy(update={"course": done, "total": total})
         return self.model_copy(update={"progress": progress, "eta_s": eta_s, "phase": phase or self.phase})
 
+    def with_failure(self, failure: StepFailure | None) -> JobRecord:
+        return self.model_copy(update={"last_failure": failure})
+
     def with_note(self, text: str) -> JobRecord:
         """This job, with a further line of its story; of a long one the first and the newest lines are kept."""
         notes = (*self.notes, JobNote(at=now(), text=text))
@@ -186,7 +204,7 @@ class JobRecord(_Value):
         return self.model_copy(update={"notes": notes})
 
     def succeeded(self, result: Mapping[str, Any]) -> JobRecord:
-        return self._ended(JobState.SUCCEEDED, result=dict(result))
+        return self._ended(JobState.SUCCEEDED, result=dict(result), last_failure=None)
 
     def failed(self, error: VitrineError) -> JobRecord:
         return self._ended(JobState.FAILED, error=JobError.of(error))
@@ -229,5 +247,6 @@ def count_kinds(faults: tuple[JobFault, ...]) -> dict[str, int]:
     return dict(Counter(fault.kind for fault in faults))
 
 
-def now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
+def now(*, offset_s: float = 0.0) -> str:
+    """The time `offset_s` seconds from now, ISO 8601 in UTC."""
+    return (datetime.now(UTC) + timedelta(seconds=offset_s)).isoformat(timespec="milliseconds")

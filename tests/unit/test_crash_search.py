@@ -1,0 +1,180 @@
+"""The search for a picture that ends a process, on a real Redis: it is found, and no other is lost."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import cast
+
+import pytest
+import redis
+
+from indexer.crash_search import CrashSearch
+from indexer.parts import Parts
+from indexer.plans import Planned
+from indexer.searches import Search, SearchStore
+from indexer.settings import Settings
+from vitrine.errors import EmbedderConnectionLost, EmbedderUnavailable, TooManyCrashes, Unavailable
+from vitrine.jobs import BatchOutcome, JobKind, JobStore, StepStore
+from vitrine.products import Product
+
+
+@dataclass
+class KnownParts:
+    """The parts that a search works with."""
+
+    steps: StepStore
+    searches: SearchStore
+    settings: Settings
+
+
+class Killed(BaseException):
+    """The worker's process ends here."""
+
+
+class MortalStore(SearchStore):
+    """The store of a worker that, once killed, writes nothing more."""
+
+    killed = False
+
+    def save(self, job_id: str, step: str, search: Search) -> None:
+        if self.killed:
+            raise Killed
+        super().save(job_id, step, search)
+
+
+@dataclass
+class Scene:
+    """A batch of which some pictures end the embedder or the worker, and what was stored of it."""
+
+    client: redis.Redis
+    count: int
+    embedder: frozenset[str] = frozenset()
+    worker: frozenset[str] = frozenset()
+    settings: Settings = field(default_factory=Settings)
+    chance: random.Random = field(default_factory=lambda: random.Random(0))
+    accidents: float = 0.0
+
+    def __post_init__(self) -> None:
+        steps = StepStore(self.client)
+        self.searches = MortalStore(self.client)
+        self.parts = cast(Parts, KnownParts(steps, self.searches, self.settings))
+        self.job_id = JobStore(self.client).create(JobKind.INDEX, {})[0].id
+        self.planned = [Planned(Product("d", str(one), f"{one}.jpg", {}), "catalog") for one in range(self.count)]
+        self.stored: set[str] = set()
+        self.embedder_crashes = self.worker_crashes = self.requests = 0
+
+    def store(self, planned: Sequence[Planned]) -> BatchOutcome:
+        ids = {one.product.id for one in planned}
+        self.requests += 1
+        if self.worker & ids:
+            self.worker_crashes += 1
+            self.searches.killed = True
+            raise Killed
+        if self.embedder & ids or self.chance.random() < self.accidents:
+            self.embedder_crashes += 1
+            raise EmbedderConnectionLost("it ended")
+        fresh = ids - self.stored
+        self.stored |= ids
+        return BatchOutcome(done=len(fresh), skipped=len(ids) - len(fresh))
+
+    def search(self) -> CrashSearch:
+        crashes = self.parts.steps.begin(self.job_id, "batch:0")
+        return CrashSearch(self.parts, job_id=self.job_id, step="batch:0", crashes=crashes)
+
+    def run(self, *, most: int = 500) -> BatchOutcome:
+        """Try again until the batch gets through, in a new worker each time."""
+        for _ in range(most):
+            search = self.search()
+            try:
+                outcome = search.store(self.planned, self.store)
+            except EmbedderUnavailable:
+                self.parts.steps.end(self.job_id, "batch:0")
+            except Killed:
+                self.searches.killed = False  # the next worker; the step was not ended
+            else:
+                search.finish()
+                return outcome
+        raise AssertionError("the search does not end")
+
+
+def check(scene: Scene, outcome: BatchOutcome) -> None:
+    """The guilty are named, each with its reason, and all others are stored."""
+    guilty = scene.embedder | scene.worker
+    assert outcome.failed_ids() == guilty
+    assert {fault.product_id: fault.kind for fault in outcome.faults} == {
+        **dict.fromkeys(scene.embedder, "picture_crashes_embedder"),
+        **dict.fromkeys(scene.worker, "picture_crashes_worker"),
+    }
+    assert scene.stored == {one.product.id for one in scene.planned} - guilty
+    assert outcome.done + outcome.skipped == scene.count - len(guilty)
+
+
+@pytest.mark.parametrize("count", [1, 2, 17, 64, 256])
+def test_the_picture_is_found_in_a_batch_of_any_size_with_few_crashes(client: redis.Redis, count: int) -> None:
+    scene = Scene(client, count, embedder=frozenset({str(count // 2)}))
+    check(scene, scene.run())
+    assert scene.embedder_crashes <= 7
+    assert scene.requests <= 40
+
+
+def test_several_pictures_of_one_batch_are_found(client: redis.Redis) -> None:
+    scene = Scene(client, 64, embedder=frozenset({"0", "1", "40", "63"}))
+    check(scene, scene.run())
+
+
+def test_a_crash_by_chance_costs_no_picture(client: redis.Redis) -> None:
+    for seed in range(20):
+        scene = Scene(client, 64, accidents=0.15, chance=random.Random(seed))
+        check(scene, scene.run())
+
+
+def test_a_batch_that_crashed_by_chance_is_sent_again_whole(client: redis.Redis) -> None:
+    scene = Scene(client, 64, chance=random.Random(1), accidents=1.0)
+    with pytest.raises(EmbedderConnectionLost):
+        scene.search().store(scene.planned, scene.store)
+    scene.accidents = 0.0
+    check(scene, scene.run())
+    assert scene.requests == 2
+
+
+def test_a_picture_that_ends_the_worker_is_found_too(client: redis.Redis) -> None:
+    scene = Scene(client, 8, worker=frozenset({"5"}))
+    check(scene, scene.run())
+    assert scene.worker_crashes <= 6
+
+
+def test_one_batch_is_searched_at_a_time(client: redis.Redis) -> None:
+    first, second = (Scene(client, 4, embedder=frozenset({"2"})) for _ in range(2))
+    for scene in (first, second):
+        with pytest.raises(EmbedderConnectionLost):
+            scene.search().store(scene.planned, scene.store)
+
+    def meanwhile(planned: Sequence[Planned]) -> BatchOutcome:
+        with pytest.raises(Unavailable, match="another batch"):
+            second.search().store(second.planned, second.store)
+        return first.store(planned)
+
+    with pytest.raises(EmbedderConnectionLost):
+        first.search().store(first.planned, meanwhile)
+    assert second.requests == 1
+
+
+def test_a_release_that_crashes_on_everything_ends_the_job(client: redis.Redis) -> None:
+    settings = Settings(quarantine_max=3)
+    scene = Scene(client, 64, embedder=frozenset(map(str, range(64))), settings=settings)
+    with pytest.raises(TooManyCrashes, match="VITRINE_QUARANTINE_MAX"):
+        scene.run()
+    assert scene.embedder_crashes <= 20, "each costs the searches seconds"
+
+
+def test_products_that_come_to_the_step_or_leave_it_are_stored_or_left(client: redis.Redis) -> None:
+    scene = Scene(client, 6, embedder=frozenset({"1"}))
+    with pytest.raises(EmbedderConnectionLost):
+        scene.search().store(scene.planned[:5], scene.store)
+    outcome = None
+    scene.planned = scene.planned[1:]
+    outcome = scene.run()
+    assert scene.stored == {"2", "3", "4", "5"}
+    assert outcome.failed_ids() == {"1"}

@@ -1,0 +1,184 @@
+"""The runner of all workers' steps, on a real Redis: what is tried again, how long, and what is recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import pytest
+import redis
+
+from vitrine.errors import (
+    DeadlineExpired,
+    EmbedderOverloaded,
+    EmbedderUnavailable,
+    JobCancelled,
+    RecordChanged,
+    ReleaseNotFound,
+    VitrineError,
+)
+from vitrine.jobs import JobKind, JobRecord, JobState, JobStore, StepStore, keys
+from vitrine.settings import WorkerSettings
+from vitrine.worker import Message, Task
+from vitrine.worker.step_runner import EMBEDDER, Attempt, StepRunner, always
+
+TRIES = 4
+
+
+class Bench:
+    """A runner, one job of one step, and its ends."""
+
+    def __init__(self, client: redis.Redis, **settings: Any) -> None:
+        self.jobs, self.steps = JobStore(client), StepStore(client)
+        self.ended: list[JobRecord] = []
+        chosen = WorkerSettings(**{"step_max_tries": TRIES, **settings})
+        self.runner = StepRunner(self.jobs, self.steps, chosen, service="test", on_end=self.ended.append)
+        self.message = Message(Task.PROJECT, self.jobs.create(JobKind.PROJECT, {})[0].id)
+
+    def run(self, work: Callable[[Attempt], dict[str, Any] | None], **how: Any) -> JobRecord:
+        self.runner.run(self.message, work, begins=always, **how)
+        return self.jobs.get(self.message.job_id)
+
+
+def raising(error: Exception | type[BaseException]) -> Callable[[Attempt], NoReturn]:
+    def work(_attempt: Attempt) -> NoReturn:
+        raise error
+
+    return work
+
+
+def test_a_step_that_keeps_failing_with_a_passing_error_ends_its_job_with_that_error(client: redis.Redis) -> None:
+    bench = Bench(client)
+    for tries in range(1, TRIES):
+        record = bench.run(raising(RecordChanged("somebody else was first")))
+        assert record.state is JobState.RUNNING
+        assert record.last_failure is not None
+        assert (record.last_failure.code, record.last_failure.tries) == ("record_changed", tries)
+        assert record.last_failure.retry_at is not None
+    record = bench.run(raising(RecordChanged("somebody else was first")))
+    assert record.state is JobState.FAILED
+    assert record.error is not None
+    assert record.error.code == "record_changed"
+    assert "somebody else was first" in record.error.detail
+    assert "VITRINE_STEP_MAX_TRIES" in record.error.detail
+    assert record.last_failure is not None
+    assert (record.last_failure.tries, record.last_failure.retry_at) == (TRIES, None)
+    assert [one.state for one in bench.ended] == [JobState.FAILED]
+    assert bench.steps.deferred(record.id) == frozenset()
+
+
+def test_a_part_that_is_away_for_long_fails_no_job(client: redis.Redis) -> None:
+    bench = Bench(client)
+    for _ in range(10 * TRIES):
+        record = bench.run(raising(EmbedderUnavailable("the embedder cannot be reached")))
+    assert record.state is JobState.RUNNING
+    assert record.last_failure is not None
+    assert record.last_failure.tries == 10 * TRIES
+    record = bench.run(lambda _: {"well": True})
+    assert record.state is JobState.SUCCEEDED
+    assert record.last_failure is None
+
+
+def test_being_told_to_wait_is_no_failure_and_a_deadline_that_passes_is_one(client: redis.Redis) -> None:
+    bench = Bench(client)
+    for _ in range(3 * TRIES):
+        record = bench.run(raising(EmbedderOverloaded("full", retry_after_s=1.0)))
+        bench.steps.note_working(EMBEDDER)
+    assert record.state is JobState.RUNNING
+    for _ in range(TRIES):
+        record = bench.run(raising(DeadlineExpired("too late")))
+    assert record.state is JobState.FAILED
+
+
+def test_a_part_that_works_for_others_and_not_for_this_step_ends_its_job(client: redis.Redis) -> None:
+    bench = Bench(client)
+    record = bench.run(raising(EmbedderUnavailable("no answer")))
+    for _ in range(TRIES):
+        assert record.state is JobState.RUNNING
+        bench.steps.note_working(EMBEDDER)
+        record = bench.run(raising(EmbedderUnavailable("no answer")))
+    assert record.state is JobState.FAILED
+    assert record.error is not None
+    assert record.error.code == "embedder_unavailable"
+
+
+def test_an_outage_that_outlasts_the_patience_ends_the_job(client: redis.Redis) -> None:
+    bench = Bench(client, outage_patience_s=60)
+    bench.run(raising(EmbedderUnavailable("away")))
+    retries = keys.part(bench.message.job_id, "retries")
+    tries, own, since_ms, seen = client.hget(retries, "project").decode().split(":")  # type: ignore[union-attr]
+    client.hset(retries, "project", f"{tries}:{own}:{int(since_ms) - 61_000}:{seen}")
+    record = bench.run(raising(EmbedderUnavailable("away")))
+    assert record.state is JobState.FAILED
+    assert record.error is not None
+    assert "VITRINE_OUTAGE_PATIENCE_S" in record.error.detail
+
+
+def test_a_success_between_two_failures_begins_the_count_anew(client: redis.Redis) -> None:
+    bench = Bench(client)
+    for _ in range(3):
+        for _ in range(TRIES - 1):
+            record = bench.run(raising(RecordChanged("again")))
+        record = bench.run(lambda _: None)
+        assert record.state is JobState.RUNNING
+        assert record.last_failure is None
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+def test_tries_that_ended_their_process_are_counted_and_bounded(
+    client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(client, step_max_crashes=3)
+    with monkeypatch.context() as patched:
+        patched.setattr(bench.steps, "end", lambda *_: None)  # a killed process ends nothing
+        for crashes in range(3):
+            seen: list[int] = []
+
+            def dies(attempt: Attempt, seen: list[int] = seen) -> NoReturn:
+                seen.append(attempt.crashes)
+                raise Killed
+
+            with pytest.raises(Killed):
+                bench.run(dies)
+            assert seen == [crashes]
+    record = bench.run(raising(AssertionError("it is not tried again")))
+    assert record.state is JobState.FAILED
+    assert record.error is not None
+    assert record.error.code == "worker_crashed"
+
+
+def test_every_other_end_is_written_down_as_what_it_is(client: redis.Redis) -> None:
+    for error, state, code in (
+        (ReleaseNotFound("there is no such release"), JobState.FAILED, "release_not_found"),
+        (JobCancelled("the job was cancelled"), JobState.CANCELLED, None),
+        (KeyError("a defect"), JobState.FAILED, VitrineError.code),
+    ):
+        record = Bench(client).run(raising(error))
+        assert record.state is state
+        assert (record.error and record.error.code) == code
+        assert record.last_failure is None
+
+
+def test_a_step_that_has_passed_to_another_worker_is_left_to_that_one(client: redis.Redis) -> None:
+    bench = Bench(client)
+
+    def loses(attempt: Attempt) -> NoReturn:
+        attempt.lease.lost.set()
+        raise RecordChanged("another worker has taken this job over")
+
+    record = bench.run(loses)
+    assert record.state is JobState.RUNNING
+    assert record.last_failure is None
+    assert bench.steps.deferred(record.id) == frozenset()
+    assert bench.steps.crash_count(record.id, "project") == 1, "the other worker's try is not taken back"
+
+
+def test_a_job_that_is_to_be_cancelled_does_no_further_step(client: redis.Redis) -> None:
+    bench = Bench(client)
+    bench.run(lambda _: None)
+    bench.jobs.request_cancel(bench.message.job_id)
+    record = bench.run(raising(AssertionError("no further step")))
+    assert record.state is JobState.CANCELLED
