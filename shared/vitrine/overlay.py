@@ -24,6 +24,7 @@ from urllib.parse import quote
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vitrine.catalogs.roots import resolve_picture
+from vitrine.disk_space import free_bytes, is_full, require_space, storage_full
 from vitrine.errors import CatalogMalformed, ParameterInvalid
 from vitrine.images import SUFFIXES, check_image
 from vitrine.products import AttributeValue, Product, check_attribute_name, check_dataset_name, check_product_id
@@ -34,6 +35,7 @@ _RECORD: Final = "record.json"
 _LOCK: Final = ".lock"
 _STARTED: Final = ".new-"  # the beginning of a file that is still being written
 _MAX_QUOTED_CHARS: Final = 100
+_SETTING: Final = "VITRINE_UPLOADS_DIR"
 
 
 class _Record(BaseModel):
@@ -51,8 +53,10 @@ class _Record(BaseModel):
 class Overlay:
     """The local store of uploaded products. `uploads_dir` is made when the first product comes."""
 
-    def __init__(self, uploads_dir: Path) -> None:
+    def __init__(self, uploads_dir: Path, *, reserve_bytes: int = 0) -> None:
+        """`reserve_bytes` stay free on the disk: what would go below is not put."""
         self._root = uploads_dir.resolve()
+        self._reserve_bytes = reserve_bytes
 
     @property
     def root(self) -> Path:
@@ -63,8 +67,8 @@ class Overlay:
         """Store a product and its picture file, whose format is kept, in place of what is there of that id.
 
         Returns the product with `picture` as its path relative to the uploads folder. On return it is on the disk.
-        Raises ParameterInvalid for a name, an id or a value that cannot be, and ImageRejected for a file whose header
-        is no picture's.
+        Raises ParameterInvalid for a name, an id or a value that cannot be, ImageRejected for a file whose header is
+        no picture's, and StorageFull; what is there stays as it was.
         """
         folder = self._folder(product.dataset, product.id)
         for name, value in product.attributes.items():
@@ -74,7 +78,8 @@ class Overlay:
         record = _Record(
             dataset=product.dataset, product_id=product.id, picture=file_name, attributes=dict(product.attributes)
         )
-        with self._changing(product.dataset):
+        require_space(self._root, len(picture), reserve_bytes=self._reserve_bytes, setting=_SETTING)
+        with self._full_disk_told(), self._changing(product.dataset):
             _make_folder(folder)
             _write(folder / file_name, picture)
             _write(folder / _RECORD, record.model_dump_json(indent=1).encode())
@@ -82,10 +87,13 @@ class Overlay:
         return self._product(record, folder)
 
     def delete(self, dataset: str, product_id: str) -> None:
-        """Write a tombstone, so that the catalogue's product of this id counts as deleted, and remove the picture."""
+        """Write a tombstone, so that the catalogue's product of this id counts as deleted, and remove the picture.
+
+        It is small, and room is made by it, so the reserve is open to it. Raises StorageFull.
+        """
         folder = self._folder(dataset, product_id)
         record = _Record(dataset=dataset, product_id=product_id, picture=None, attributes={})
-        with self._changing(dataset):
+        with self._full_disk_told(), self._changing(dataset):
             _make_folder(folder)
             _write(folder / _RECORD, record.model_dump_json(indent=1).encode())
             _sweep(folder, keep=None)
@@ -132,6 +140,16 @@ class Overlay:
         picture = f"{record.dataset}/{folder.name}/{record.picture}"
         attributes: dict[str, AttributeValue] = dict(record.attributes)
         return Product(record.dataset, record.product_id, picture, attributes)
+
+    @contextmanager
+    def _full_disk_told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if not is_full(error):
+                raise
+            free = free_bytes(self._root)
+            raise storage_full(self._root, setting=_SETTING, free=free, reserve_bytes=self._reserve_bytes) from error
 
     @contextmanager
     def _changing(self, dataset: str) -> Iterator[None]:

@@ -50,6 +50,9 @@ class CommonSettings(BaseSettings):
     uploads_dir: Path = Field(
         default=Path(".vitrine/uploads"), description="Pictures and attributes of products put through the API"
     )
+    disk_reserve_mb: int = Field(
+        default=128, ge=0, description="Mebibytes left free on a disk: uploads and the local Qdrant refuse writes below"
+    )
     catalog_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
         default=(), description="Folders that catalogues may lie under, separated by ':'"
     )

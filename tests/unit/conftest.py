@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import redis
 
+from harness.disks import mounted_disk
 from harness.processes import Redis
 from vitrine.jobs import open_redis
 
@@ -32,10 +31,5 @@ def client(server: Redis) -> Iterator[redis.Redis]:
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of one mebibyte."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.mount(b"tmpfs", str(folder).encode(), b"tmpfs", 0, b"size=1m") != 0:
-        pytest.skip(f"a small disk cannot be mounted here: {os.strerror(ctypes.get_errno())}")
-    yield folder
-    libc.umount(str(folder).encode())
+    with mounted_disk(tmp_path / "disk", size="1m") as disk:
+        yield disk

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
 import redis
 
+from harness.disks import fill
 from harness.releases import TINY_MODEL, store_of
 from harness.training import OPTIONS, Listener, drawn_catalog, tiny_recipe
 from trainer.full_disk import telling_full_disk
@@ -29,11 +29,6 @@ def settings_below(folder: Path) -> Settings:
         releases_url=f"file:{folder / 'releases'}",
         catalog_roots=(folder,),
     )
-
-
-def fill(disk: Path) -> None:
-    """Leave no room on it at all."""
-    (disk / "filling").write_bytes(bytes(shutil.disk_usage(disk).free))
 
 
 @pytest.mark.parametrize(

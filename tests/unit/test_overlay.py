@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.disks import fill
 from harness.overlays import files, picture, product
-from vitrine.errors import CatalogMalformed, CatalogRootRefused, ImageRejected, ParameterInvalid
+from vitrine.errors import CatalogMalformed, CatalogRootRefused, ImageRejected, ParameterInvalid, StorageFull
 from vitrine.overlay import Overlay, merge
 from vitrine.products import AttributeValue, Product
 
@@ -192,3 +193,18 @@ def test_merging_with_nothing_is_the_catalogue(overlay: Overlay) -> None:
     catalog = [Product("shop", "1", "images/1.jpg")]
     assert merge(iter(catalog), overlay, "shop") == [(catalog[0], "catalog")]
     assert merge([], overlay, "shop") == []
+
+
+def test_a_product_that_finds_no_room_is_refused_and_the_one_before_stays(small_disk: Path) -> None:
+    overlay = Overlay(small_disk / "uploads", reserve_bytes=256 * 1024)
+    before = overlay.put(product(size=1), picture(1))
+    filling = fill(small_disk)
+    with pytest.raises(StorageFull, match=f"{small_disk}.*VITRINE_UPLOADS_DIR"):
+        overlay.put(product(size=2), picture(2))
+    assert overlay.products("shop") == (before,)
+    assert overlay.picture_path(before).read_bytes() == picture(1)
+    without_reserve = Overlay(small_disk / "uploads")
+    with pytest.raises(StorageFull, match="VITRINE_UPLOADS_DIR"):
+        without_reserve.delete("shop", "other")
+    filling.unlink()
+    assert overlay.put(product(size=2), picture(2)) == overlay.get("shop", before.id)

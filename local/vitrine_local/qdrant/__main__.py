@@ -12,6 +12,8 @@ from typing import Final, NoReturn
 import uvicorn
 from starlette.applications import Starlette
 
+from vitrine.disk_space import MIB
+from vitrine.settings import CommonSettings
 from vitrine.telemetry import configure_logging
 from vitrine.web import hosts_checked, is_loopback
 from vitrine_local.errors import LocalError, UsageInvalid
@@ -21,6 +23,8 @@ from vitrine_local.qdrant.store import Store
 
 _KEY_VARIABLES: Final = ("VITRINE_QDRANT_API_KEY", "QDRANT_API_KEY")
 _HOSTS_VARIABLE: Final = "VITRINE_ALLOWED_HOSTS"
+_RESERVE_VARIABLE: Final = "VITRINE_DISK_RESERVE_MB"
+_RESERVE_MB: Final = CommonSettings.model_fields["disk_reserve_mb"].default
 # Longer than the client keeps an idle connection, so that it never sends on one that is being closed.
 _KEEP_ALIVE_S: Final = 75
 _DRAIN_S: Final = 5
@@ -38,6 +42,12 @@ def main() -> None:
         default=_hosts_of_environment(),
         help=f"a name accepted in Host beside loopback ones; may be repeated (default: ${_HOSTS_VARIABLE})",
     )
+    parser.add_argument(
+        "--reserve-mb",
+        type=int,
+        default=os.environ.get(_RESERVE_VARIABLE, _RESERVE_MB),
+        help=f"mebibytes of the disk that stay free (default: ${_RESERVE_VARIABLE}, otherwise {_RESERVE_MB})",
+    )
     arguments = parser.parse_args()
     log = configure_logging("local-qdrant", level="info")
     # A signal ends the server in order; uvicorn raises it again when done, and then it means success.
@@ -48,7 +58,7 @@ def main() -> None:
         if api_key is None and not is_loopback(arguments.host):
             raise UsageInvalid(f"{arguments.host} is not a loopback address: give an API key to listen on it")
         with storage_lock(arguments.storage):
-            store = Store(arguments.storage)
+            store = Store(arguments.storage, reserve_bytes=arguments.reserve_mb * MIB)
             store.open()
             log.info("start", host=arguments.host, port=arguments.port, collections=len(store.collections()))
             hosts = hosts_checked(arguments.host, arguments.allowed_host)

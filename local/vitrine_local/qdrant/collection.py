@@ -28,6 +28,7 @@ from vitrine_local.qdrant.record import (
     DEFAULT_VACUUM_MIN_VECTORS,
     CollectionRecord,
 )
+from vitrine_local.qdrant.space import allocate
 from vitrine_local.qdrant.strict_mode import StrictMode
 
 RECORD_FILE: Final = "collection.json"
@@ -75,6 +76,7 @@ class Collection:
         with engine_errors():
             shard = edge.EdgeShard.create(str(shard_folder), engine_config(record.engine_options()))
             shard.flush()
+        allocate(shard_folder)
         for made in (shard_folder, shard_folder.parent, folder.parent):
             sync_folder(made)
         collection = cls(folder, record, shard)
@@ -146,7 +148,7 @@ class Collection:
             self.unflushed = True
             self.last_write_at_s = time.monotonic()
             number = self._operations
-            await asyncio.to_thread(_sync_log, self.folder / SHARDS_FOLDER / self.record.shard / _LOG_FOLDER)
+            await asyncio.to_thread(_make_durable, self.folder / SHARDS_FOLDER / self.record.shard)
             return number
 
     def refresh_schema(self) -> None:
@@ -155,7 +157,7 @@ class Collection:
 
     def flush(self) -> None:
         """Write what is in memory to the shard's files."""
-        self.shard.flush()
+        self._shard.flush()
         self.unflushed = False
 
     @property
@@ -200,6 +202,7 @@ class Collection:
                 await asyncio.sleep(0)
             shard.flush()
             await asyncio.to_thread(_sync_tree, self.folder / SHARDS_FOLDER / name)
+            await asyncio.to_thread(allocate, self.folder / SHARDS_FOLDER / name)
             replaced, old = self.record.shard, self._shard
             self.save(self.record.model_copy(update={"shard": name}))
             self._shard = shard
@@ -221,9 +224,11 @@ class Collection:
     def close(self) -> None:
         """Flush and let go of the files."""
         if not self._closed:
-            self.flush()
             self._closed = True
-            self._shard.close()
+            try:
+                self.flush()
+            finally:
+                self._shard.close()
 
 
 def _schema(shard: edge.EdgeShard) -> dict[str, models.PayloadSchemaType]:
@@ -235,8 +240,10 @@ def data_type(info: edge.PayloadIndexInfo) -> models.PayloadSchemaType:
     return models.PayloadSchemaType(str(info.data_type).rpartition(".")[2].lower())
 
 
-def _sync_log(folder: Path) -> None:
+def _make_durable(shard: Path) -> None:
     """Have the engine's log on disk, the names of its segments included. A segment at rest costs nothing."""
+    allocate(shard)
+    folder = shard / _LOG_FOLDER
     for segment in folder.iterdir():
         with contextlib.suppress(FileNotFoundError), segment.open("rb") as file:  # renamed meanwhile: it is full
             os.fsync(file.fileno())

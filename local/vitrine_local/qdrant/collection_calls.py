@@ -41,12 +41,12 @@ async def collection_exists(call: Call) -> Any:
 
 
 async def create_collection(call: Call) -> Any:
-    call.store.create(call.name, await call.body(_CREATE))
+    call.store.create(call.name, await call.written(_CREATE))
     return True
 
 
 async def update_collection(call: Call) -> Any:
-    await call.store.update(call.name, await call.body(_UPDATE))
+    await call.store.update(call.name, await call.written(_UPDATE))
     return True
 
 
@@ -55,7 +55,7 @@ async def delete_collection(call: Call) -> Any:
 
 
 async def create_index(call: Call) -> Any:
-    request = await call.body(_INDEX)
+    request = await call.written(_INDEX)
     collection = call.store.get(call.name)
     schema = _index_schema(request.field_schema)
 
@@ -83,7 +83,7 @@ async def list_collection_aliases(call: Call) -> Any:
 
 
 async def change_aliases(call: Call) -> Any:
-    call.store.change_aliases((await call.body(_ALIASES)).actions)
+    call.store.change_aliases((await call.written(_ALIASES)).actions)
     return True
 
 

@@ -31,6 +31,9 @@ T = TypeVar("T")
 _JSON: Final = "application/json"
 _BEARER: Final = "bearer "
 _MAX_ERRORS_TOLD: Final = 3
+# What a write takes of the disk at most: its log, the vectors, the payload and the indexes.
+_CALL_WRITES_BYTES: Final = 1024 * 1024
+_WRITTEN_PER_BODY_BYTE: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +75,23 @@ class Call:
         """Whether the caller asked to wait for the change to be applied."""
         return self.request.query_params.get("wait") == "true"
 
+    async def written(self, adapter: TypeAdapter[T]) -> T:
+        """The body of a call that writes. Raises as `body` does, and DiskFull before anything is written."""
+        data = await self._json()
+        self.store.space.require(_CALL_WRITES_BYTES + _WRITTEN_PER_BODY_BYTE * len(data))
+        self.store.space.wrote(len(data))
+        return _parsed(adapter, data)
+
     async def body(self, adapter: TypeAdapter[T]) -> T:
         """The body as a request model. Raises MediaTypeRefused, BodyTooLong, FormatInvalid."""
+        return _parsed(adapter, await self._json())
+
+    async def _json(self) -> bytes:
         # A web page can send other types to a loopback address without asking first, but not this one.
         media_type = self.request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if media_type != _JSON:
             raise MediaTypeRefused(f"the body must be {_JSON}")
-        try:
-            return adapter.validate_json(await self._bytes())
-        except ValidationError as error:
-            raise FormatInvalid(_told(error)) from None
+        return await self._bytes()
 
     async def _bytes(self) -> bytes:
         declared = self.request.headers.get("content-length", "")
@@ -94,6 +104,13 @@ class Call:
                 raise BodyTooLong(f"a body may have {self.max_body_bytes} bytes")
             parts.append(part)
         return b"".join(parts)
+
+
+def _parsed(adapter: TypeAdapter[T], data: bytes) -> T:
+    try:
+        return adapter.validate_json(data)
+    except ValidationError as error:
+        raise FormatInvalid(_told(error)) from None
 
 
 Handler = Callable[[Call], Awaitable[Any]]

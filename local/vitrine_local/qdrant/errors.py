@@ -82,6 +82,10 @@ class MediaTypeRefused(QdrantError):
     prefix = "Content type error: "
 
 
+class DiskFull(QdrantError):
+    """The disk has no room for a write. The server answers with the same status and opening."""
+
+
 class Unsupported(QdrantError):
     """A part of Qdrant that the local one does not have."""
 

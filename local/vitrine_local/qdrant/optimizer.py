@@ -18,7 +18,9 @@ from typing import Final
 
 from vitrine.telemetry import get_logger
 from vitrine_local.qdrant.collection import SHARDS_FOLDER, Collection
+from vitrine_local.qdrant.errors import QdrantError
 from vitrine_local.qdrant.optimizer_child import NOTHING_TO_DO
+from vitrine_local.qdrant.space import length_bytes
 from vitrine_local.qdrant.store import Store
 
 _CHILD: Final = "vitrine_local.qdrant.optimizer_child"
@@ -40,14 +42,39 @@ class Optimizer:
     async def run(self) -> None:
         """Work until cancelled; the child is then killed and nothing is lost."""
         while True:
+            space = self._store.space
+            if space.flush_is_due:
+                for collection in self._store.collections():
+                    self._flush(collection)
+                space.flushed()
             for collection in self._store.collections():
                 if collection.closed:
                     continue
                 if self._is_due(collection):
                     await self._optimize(collection)
                 elif collection.unflushed and _resting_s(collection) >= _FLUSH_AFTER_S:
-                    collection.flush()
+                    self._flush(collection)
+            space.hold_ballast()
             await asyncio.sleep(_LOOK_INTERVAL_S)
+
+    def _flush(self, collection: Collection) -> None:
+        """Not where the disk is full: what is not flushed is in the log, and there is room again some day."""
+        if collection.closed or not collection.unflushed:
+            return
+        if time.monotonic() < self._not_before_s.get(collection.record.shard, 0.0):
+            return
+        try:
+            self._store.space.require()
+            collection.flush()
+        except Exception as error:
+            self._note_failure(collection, error)
+
+    def _note_failure(self, collection: Collection, error: Exception) -> None:
+        """Show the failure in the collection's status, and leave the collection alone for a while."""
+        collection.optimizer_error = str(error)
+        self._not_before_s[collection.record.shard] = time.monotonic() + _RETRY_AFTER_S
+        defect = None if isinstance(error, QdrantError | ChildFailed) else error
+        self._log.error("optimization_failure", collection=collection.name, reason=str(error), exc_info=defect)
 
     def _is_due(self, collection: Collection) -> bool:
         if not collection.needs_optimizer or time.monotonic() < self._not_before_s.get(collection.record.shard, 0.0):
@@ -61,6 +88,8 @@ class Optimizer:
         unwanted = uuid.uuid4().hex
         collection.optimizing = True
         try:
+            # The copy, and beside it what the engine makes of it.
+            self._store.space.require(2 * length_bytes(shards / collection.record.shard))
             await collection.copy(unwanted)
             changed = await self._run_child(collection, str(shards / unwanted))
             if changed:
@@ -71,9 +100,7 @@ class Optimizer:
             log.info("optimization", changed=changed, took_s=round(time.monotonic() - started_at_s, 2))
         except Exception as error:
             if not collection.closed:  # otherwise it was deleted meanwhile, and its folder with it
-                collection.optimizer_error = str(error)
-                self._not_before_s[collection.record.shard] = time.monotonic() + _RETRY_AFTER_S
-                log.exception("optimization_failure")
+                self._note_failure(collection, error)
         finally:
             collection.forget_copy()
             collection.optimizing = False

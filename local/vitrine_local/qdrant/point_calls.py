@@ -41,7 +41,7 @@ def changing(adapter: TypeAdapter[T], change: Callable[[Collection, T], Awaitabl
     """The handler of one kind of change. It is applied before it is answered, whether the caller waits or not."""
 
     async def handler(call: Call) -> Any:
-        request = await call.body(adapter)
+        request = await call.written(adapter)
         return _update_answer(call, await change(call.store.get(call.name), request))
 
     return handler
@@ -57,7 +57,7 @@ update_vectors = changing(TypeAdapter(models.UpdateVectors), updates.update_vect
 
 
 async def batch_update(call: Call) -> Any:
-    request = await call.body(_BATCH)
+    request = await call.written(_BATCH)
     return [_update_answer(call, number) for number in await updates.apply_batch(call.store.get(call.name), request)]
 
 

@@ -23,6 +23,7 @@ from vitrine_local.qdrant.collection import RECORD_FILE, Collection
 from vitrine_local.qdrant.disk import unlink_durably, write_atomically
 from vitrine_local.qdrant.errors import AlreadyExists, NotFound, ValidationFailed
 from vitrine_local.qdrant.record import changed_record, new_record
+from vitrine_local.qdrant.space import NEW_COLLECTION_BYTES, Space
 
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,255}")
 _ALIASES_FILE: Final = "aliases.json"
@@ -32,7 +33,9 @@ _COLLECTIONS_FOLDER: Final = "collections"
 class Store:
     """The collections by name and the aliases. Used from the event loop only."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, reserve_bytes: int = 0) -> None:
+        """`reserve_bytes` of the disk stay free."""
+        self.space = Space(root, reserve_bytes=reserve_bytes)
         self._folder = root / _COLLECTIONS_FOLDER
         self._aliases_file = root / _ALIASES_FILE
         self._collections: dict[str, Collection] = {}
@@ -42,6 +45,7 @@ class Store:
     def open(self) -> None:
         """Load everything, and clear what a crash left half made or half deleted."""
         self._folder.mkdir(parents=True, exist_ok=True)
+        self.space.release_ballast()
         for folder in sorted(self._folder.iterdir()):
             if not (folder / RECORD_FILE).is_file():
                 self._log.info("leftover_removal", folder=folder.name)
@@ -56,7 +60,10 @@ class Store:
     def close(self) -> None:
         """Flush and close every collection."""
         for collection in self._collections.values():
-            collection.close()
+            try:
+                collection.close()
+            except Exception as error:  # what is not flushed is in its log
+                self._log.error("flush_failure", collection=collection.name, reason=str(error))
 
     def collections(self) -> list[Collection]:
         return [self._collections[name] for name in sorted(self._collections)]
@@ -74,6 +81,7 @@ class Store:
     def create(self, name: str, request: models.CreateCollection) -> None:
         """Make an empty collection. Raises AlreadyExists, ValidationFailed, Unsupported."""
         _check_name(name)
+        self.space.require(NEW_COLLECTION_BYTES)
         if name in self._collections:
             raise AlreadyExists(f"Collection `{name}` already exists!")
         if name in self._aliases:

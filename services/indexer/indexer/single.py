@@ -20,6 +20,8 @@ from vitrine.errors import (
     PictureCrashesEmbedder,
     PictureCrashesWorker,
     ProductNotFound,
+    StorageFull,
+    VectorStoreFull,
     VitrineError,
 )
 from vitrine.jobs import JobFault, JobKind, JobRecord
@@ -30,8 +32,16 @@ def change_product(parts: Parts, record: JobRecord) -> dict[str, Any]:
     """Carry out an upsert or a delete: its effect can be searched on return.
 
     Raises the picture's own error where it cannot be used, DatasetNotFound, ProductNotFound for a product that is
-    nowhere, Unavailable.
+    nowhere, StorageFull, Unavailable.
     """
+    try:
+        return _changed(parts, record)
+    except VectorStoreFull as full:
+        # The caller waits for the answer, so the job ends at once. The change is with the uploads.
+        raise StorageFull(f"{full.detail}; send the change again then, or the next indexing carries it out") from full
+
+
+def _changed(parts: Parts, record: JobRecord) -> dict[str, Any]:
     dataset, product_id = record.params["dataset"], record.params["product_id"]
     if parts.overlay.get(dataset, product_id) is None and not parts.overlay.is_deleted(dataset, product_id):
         _note_deletion(parts, record, dataset, product_id)

@@ -21,6 +21,7 @@ from search_api.redis_feed import RedisFeed
 from search_api.retrieval import Retrieval
 from search_api.settings import Settings
 from search_api.vector_store import VectorStore
+from vitrine.disk_space import MIB
 from vitrine.embedding import AsyncEmbedderClient
 from vitrine.jobs import AsyncJobStore, open_async_redis
 from vitrine.overlay import Overlay
@@ -84,7 +85,7 @@ def build_context(settings: Settings) -> Context:
         planner=planner,
         default_dataset=settings.default_dataset,
     )
-    overlay = Overlay(settings.uploads_dir)
+    overlay = Overlay(settings.uploads_dir, reserve_bytes=settings.disk_reserve_mb * MIB)
     products = Products(store)
     connection = open_async_redis(settings.redis_url)
     jobs = AsyncJobStore(connection)

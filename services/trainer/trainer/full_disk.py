@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import errno
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
 
 from safetensors import SafetensorError
 
 from trainer.settings import Settings
+from vitrine.disk_space import free_bytes, is_full
 from vitrine.errors import StorageFull
 from vitrine.releases import ReleaseStore
-
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 @contextmanager
@@ -27,7 +23,7 @@ def telling_full_disk(settings: Settings) -> Iterator[None]:
     except (OSError, SafetensorError) as error:
         if not _is_full(error):
             raise
-        setting, folder = min(_written(settings).items(), key=lambda named: _free_bytes(named[1]))
+        setting, folder = min(_written(settings).items(), key=lambda named: free_bytes(named[1]))
         raise StorageFull(
             f"the disk that holds {folder} is full: make room, or set {setting} to a folder on another; "
             "what was written before is whole, and a training goes on from its last checkpoint"
@@ -36,7 +32,7 @@ def telling_full_disk(settings: Settings) -> Iterator[None]:
 
 def _is_full(error: OSError | SafetensorError) -> bool:
     # safetensors has its own error, of which only the text says why.
-    return (isinstance(error, OSError) and error.errno in _FULL) or "No space left" in str(error)
+    return (isinstance(error, OSError) and is_full(error)) or "No space left" in str(error)
 
 
 def _written(settings: Settings) -> dict[str, Path]:
@@ -49,9 +45,3 @@ def _written(settings: Settings) -> dict[str, Path]:
     }
     releases = ReleaseStore(settings.releases_url, cache_dir=settings.releases_cache_dir).folder
     return folders if releases is None else {**folders, "VITRINE_RELEASES_URL": releases}
-
-
-def _free_bytes(folder: Path) -> int:
-    """Of the disk that holds it, or will once it is made."""
-    there = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
-    return shutil.disk_usage(there).free

@@ -32,6 +32,7 @@ from vitrine.errors import (
     MediaTypeUnsupported,
     PictureNotFound,
     ProductNotFound,
+    StorageFull,
 )
 from vitrine.images import decode_image
 from vitrine.jobs import JobKind
@@ -40,7 +41,7 @@ from vitrine.web import is_json, parse_json, problem_responses, read_json_bytes,
 
 _PICTURE_FIELD: Final = "image"
 MAX_ATTRIBUTES: Final = 64
-_JOB_ERRORS: Final = (BrokerUnavailable, EmbedderUnavailable, EmbeddingFailed, JobCancelled)
+_JOB_ERRORS: Final = (BrokerUnavailable, EmbedderUnavailable, EmbeddingFailed, JobCancelled, StorageFull)
 router = APIRouter(tags=["products"])
 
 
