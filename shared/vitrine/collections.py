@@ -1,8 +1,12 @@
-"""Collections and aliases: one collection a dataset and release, one alias a dataset and model.
+"""Collections and aliases: collections of a dataset and release, one alias a dataset and model.
 
 A vector has meaning only beside the release that made it, so the names carry both, and everything that searches goes
 from alias to collection to release once, then uses all three together. An alias moves in one request, so that a reader
 sees the old collection or the new one and never neither.
+
+    <dataset>--<release_id>       the first generation
+    <dataset>--<release_id>--2    a further one, made beside it where the fields or the catalogue are other ones
+    <dataset>--<model>            the alias
 """
 
 from __future__ import annotations
@@ -16,20 +20,15 @@ from typing import Any, Final, Literal
 from qdrant_client import QdrantClient, models
 
 from vitrine.errors import ParameterInvalid
-from vitrine.products import (
-    COMPOSITE_FIELD,
-    UNFILTERED_ATTRIBUTES,
-    AttributeValue,
-    check_dataset_name,
-    check_model_name,
-)
+from vitrine.fields import FieldType as FieldType
+from vitrine.products import COMPOSITE_FIELD, check_dataset_name, check_model_name
 from vitrine.qdrant.errors import unless_there
 
 SEPARATOR: Final = "--"
 METADATA_VERSION: Final = 1
+_GENERATION = re.compile(r"[2-9]|[1-9][0-9]{1,8}")
 RELEASE_ID = re.compile(r"(?P<model>[A-Za-z0-9](?:[A-Za-z0-9._]|-(?!-)){0,119})-(?P<digest>[0-9a-f]{10})")
 
-FieldType = Literal["keyword", "integer", "float"]
 CollectionState = Literal["building", "ready"]
 
 _SCHEMA_TYPES: Final[Mapping[FieldType, models.PayloadSchemaType]] = {
@@ -88,10 +87,11 @@ def model_of_release(release_id: str) -> str:
     return match["model"]
 
 
-def collection_name(dataset: str, release_id: str) -> str:
-    """The collection of a dataset's vectors in one release's space."""
+def collection_name(dataset: str, release_id: str, generation: int = 1) -> str:
+    """A collection of a dataset's vectors in one release's space; generations count from 1."""
     model_of_release(release_id)
-    return f"{check_dataset_name(dataset)}{SEPARATOR}{release_id}"
+    name = f"{check_dataset_name(dataset)}{SEPARATOR}{release_id}"
+    return name if generation == 1 else f"{name}{SEPARATOR}{generation}"
 
 
 def alias_name(dataset: str, model: str) -> str:
@@ -100,11 +100,20 @@ def alias_name(dataset: str, model: str) -> str:
 
 
 def parse_collection_name(name: str) -> tuple[str, str] | None:
-    """(dataset, release_id), or None where the collection is not one of ours."""
-    dataset, separator, release_id = name.partition(SEPARATOR)
+    """(dataset, release_id) of a collection of any generation, or None where it is not one of ours."""
+    dataset, separator, rest = name.partition(SEPARATOR)
+    release_id, further, generation = rest.partition(SEPARATOR)
     if not separator or not dataset or RELEASE_ID.fullmatch(release_id) is None:
         return None
+    if further and _GENERATION.fullmatch(generation) is None:
+        return None
     return dataset, release_id
+
+
+def generation_of(name: str) -> int:
+    """The generation of a collection of ours."""
+    parts = name.split(SEPARATOR)
+    return int(parts[2]) if len(parts) == 3 else 1
 
 
 def serving_of(alias: str, collection: str) -> Serving | None:
@@ -125,34 +134,21 @@ def servings(aliases: Iterable[models.AliasDescription]) -> list[Serving]:
     return sorted((serving for serving in found if serving), key=lambda serving: (serving.dataset, serving.model))
 
 
-def field_types(attributes: Iterable[Mapping[str, AttributeValue]]) -> dict[str, FieldType]:
-    """The type each attribute is indexed as: integer or float where every value is a number, keyword otherwise.
-
-    Free text (`name`) is left out: it is shown, not filtered on.
-    """
-    types: dict[str, FieldType] = {}
-    for product in attributes:
-        for name, value in product.items():
-            if name in UNFILTERED_ATTRIBUTES:
-                continue
-            found: FieldType = (
-                "keyword" if isinstance(value, str) else "float" if isinstance(value, float) else "integer"
-            )
-            known = types.setdefault(name, found)
-            if known != found:
-                types[name] = "keyword" if "keyword" in (known, found) else "float"
-    return types
-
-
 def create_collection(
-    client: QdrantClient, metadata: CollectionMetadata, *, dim: int, fields: Mapping[str, FieldType]
+    client: QdrantClient,
+    metadata: CollectionMetadata,
+    *,
+    dim: int,
+    fields: Mapping[str, FieldType],
+    collection: str | None = None,
 ) -> str:
-    """Create the collection of `metadata` with its payload indexes, or complete one that a crash left half made.
+    """Create a collection, by default the first generation of `metadata`, with its payload indexes, or complete one
+    that a crash left half made.
 
     Indexes are made before any point is there: Qdrant then gives the search graph extra links for each indexed value.
     Returns the collection's name. An existing collection keeps its points and its metadata.
     """
-    name = collection_name(metadata.dataset, metadata.release_id)
+    name = collection or collection_name(metadata.dataset, metadata.release_id)
     if not client.collection_exists(name):
         with unless_there():  # another indexing may create it at the same moment
             client.create_collection(
@@ -163,12 +159,22 @@ def create_collection(
                 ),
                 metadata=metadata.as_dict(),
             )
-    indexed = client.get_collection(name).payload_schema
-    for field, field_type in {**_OWN_FIELDS, **fields}.items():
+    add_fields(client, name, {**_OWN_FIELDS, **fields})
+    return name
+
+
+def add_fields(client: QdrantClient, collection: str, fields: Mapping[str, FieldType]) -> None:
+    """Make the payload indexes of those fields that the collection does not have indexed yet, in whatever type."""
+    indexed = client.get_collection(collection).payload_schema
+    for field, field_type in fields.items():
         if field not in indexed:
             with unless_there():
-                client.create_payload_index(name, field, field_schema=_SCHEMA_TYPES[field_type], wait=True)
-    return name
+                client.create_payload_index(collection, field, field_schema=_SCHEMA_TYPES[field_type], wait=True)
+
+
+def attribute_fields(schema: Mapping[str, FieldType]) -> dict[str, FieldType]:
+    """The fields of a collection's schema that are attributes, and not Vitrine's own."""
+    return {name: kind for name, kind in schema.items() if name not in _OWN_FIELDS}
 
 
 def read_metadata(client: QdrantClient, collection: str) -> CollectionMetadata | None:
@@ -176,7 +182,9 @@ def read_metadata(client: QdrantClient, collection: str) -> CollectionMetadata |
     return CollectionMetadata.parse(client.get_collection(collection).config.metadata)
 
 
-def mark_ready(client: QdrantClient, metadata: CollectionMetadata, *, expected: int) -> None:
+def mark_ready(
+    client: QdrantClient, metadata: CollectionMetadata, *, expected: int, collection: str | None = None
+) -> None:
     """Record that the collection passed its checks and how many points it held then."""
     ready = CollectionMetadata(
         dataset=metadata.dataset,
@@ -188,7 +196,8 @@ def mark_ready(client: QdrantClient, metadata: CollectionMetadata, *, expected: 
         expected=expected,
         published_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    client.update_collection(collection_name(metadata.dataset, metadata.release_id), metadata=ready.as_dict())
+    name = collection or collection_name(metadata.dataset, metadata.release_id)
+    client.update_collection(name, metadata=ready.as_dict())
 
 
 def switch_operations(

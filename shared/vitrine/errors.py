@@ -31,6 +31,7 @@ status tells it, and whether trying the same thing again can help. Anything else
     │   ├── ReleaseMismatch           409  a vector or a collection of another release
     │   ├── CollectionIncomplete      409
     │   ├── JobFinished               409
+    │   ├── RemovalRefused            409  an indexing would remove much of what serves
     │   └── RecordChanged             409  retryable: another writer was first
     ├── Unavailable                   503  retryable
     │   ├── EmbedderOverloaded        503
@@ -286,6 +287,12 @@ class JobFinished(Conflict):
     """The job has ended already."""
 
     code = "job_finished"
+
+
+class RemovalRefused(Conflict):
+    """An indexing would remove a large part of the products that serve, and nobody has said that it may."""
+
+    code = "removal_refused"
 
 
 class RecordChanged(Conflict):

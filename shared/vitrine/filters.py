@@ -15,8 +15,8 @@ from typing import Final
 
 from qdrant_client import models
 
-from vitrine.collections import FieldType
 from vitrine.errors import FilterInvalid
+from vitrine.fields import FieldType
 from vitrine.products import COMPOSITE_FIELD, composite_value
 
 MAX_CONDITIONS: Final = 32
@@ -26,7 +26,7 @@ MAX_INTEGER: Final = 2**63 - 1  # what Qdrant's integers hold
 # Fields that are indexed for our own use and not offered as filters.
 _HIDDEN_FIELDS: Final = frozenset({COMPOSITE_FIELD})
 
-FilterValue = str | int
+FilterValue = str | int | float
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +69,9 @@ class FilterSpec:
         must_not: list[models.Condition] = []
         for name, conditions in self.fields.items():
             if conditions.any_of:
-                must.append(models.FieldCondition(key=name, match=_match(conditions.any_of)))
+                must.append(_equals(name, conditions.any_of))
             if conditions.none_of:
-                must_not.append(models.FieldCondition(key=name, match=_match(conditions.none_of)))
+                must_not.append(_equals(name, conditions.none_of))
             if conditions.at_least is not None or conditions.at_most is not None:
                 span = models.Range(gte=conditions.at_least, lte=conditions.at_most)
                 must.append(models.FieldCondition(key=name, range=span))
@@ -173,7 +173,7 @@ def _typed(name: str, value: str, kind: FieldType) -> FilterValue:
         if abs(number) > MAX_INTEGER:
             raise FilterInvalid(f"{name!r} is out of range: {value[:40]!r}")
         return number
-    raise FilterInvalid(f"{name!r} is a decimal number: use {name}Min and {name}Max")
+    return _number(name, value)
 
 
 def _number(name: str, value: str) -> float:
@@ -184,6 +184,17 @@ def _number(name: str, value: str) -> float:
     if not math.isfinite(number):
         raise FilterInvalid(f"{name!r} is a number; {value[:40]!r} is not")
     return number
+
+
+def _equals(name: str, values: tuple[FilterValue, ...]) -> models.Condition:
+    """The condition that a field has one of the values. Qdrant compares decimal numbers by range alone."""
+    numbers = [value for value in values if isinstance(value, float)]
+    if not numbers:
+        return models.FieldCondition(key=name, match=_match(values))
+    spans: list[models.Condition] = [
+        models.FieldCondition(key=name, range=models.Range(gte=number, lte=number)) for number in numbers
+    ]
+    return spans[0] if len(spans) == 1 else models.Filter(should=spans)
 
 
 def _match(values: tuple[FilterValue, ...]) -> models.MatchValue | models.MatchAny:

@@ -28,6 +28,7 @@ from vitrine.disk_space import free_bytes, is_full, require_space, storage_full
 from vitrine.errors import CatalogMalformed, ParameterInvalid
 from vitrine.images import SUFFIXES, check_image
 from vitrine.products import AttributeValue, Product, check_attribute_name, check_dataset_name, check_product_id
+from vitrine.reserved import stored_name
 
 Origin = Literal["catalog", "upload"]
 
@@ -138,7 +139,8 @@ class Overlay:
 
     def _product(self, record: _Record, folder: Path) -> Product:
         picture = f"{record.dataset}/{folder.name}/{record.picture}"
-        attributes: dict[str, AttributeValue] = dict(record.attributes)
+        # A record may be older than the reservation of a name.
+        attributes: dict[str, AttributeValue] = {stored_name(name): value for name, value in record.attributes.items()}
         return Product(record.dataset, record.product_id, picture, attributes)
 
     @contextmanager

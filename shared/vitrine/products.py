@@ -14,6 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from vitrine.errors import ParameterInvalid
+from vitrine.reserved import COMPOSITE_FIELD as COMPOSITE_FIELD
+from vitrine.reserved import RESERVED_NAMES as RESERVED_NAMES
+from vitrine.reserved import stored_name, why_renamed
 
 AttributeValue = str | int | float
 
@@ -32,14 +35,6 @@ STANDARD_ATTRIBUTES: Final = (
 )
 # `name` is free text: shown, never filtered on.
 UNFILTERED_ATTRIBUTES: Final = frozenset({"name"})
-COMPOSITE_FIELD: Final = "genderArticleType"
-# Payload keys and form fields that are not attributes. A catalogue column of such a name is renamed by its reader.
-RESERVED_NAMES: Final = frozenset(
-    {
-        "id", "product_id", "dataset", "image", "picture", "origin", "picture_sha256", "score", "model", "release",
-        "topK", "minScore", "expand", "groupBy", "field", "limit", "offset", COMPOSITE_FIELD,
-    }
-)  # fmt: skip
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._]|-(?!-)){0,119}")
 _ATTRIBUTE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
@@ -108,9 +103,14 @@ def check_model_name(name: str) -> str:
 
 def check_attribute_name(name: str) -> str:
     """Return `name`, or raise ParameterInvalid: a letter, then letters, digits and `_`, and not a reserved name."""
-    if not _ATTRIBUTE.fullmatch(name) or name in RESERVED_NAMES:
+    if not _ATTRIBUTE.fullmatch(name):
         raise ParameterInvalid(
             f"attribute name {name[:80]!r} is not allowed: use a letter, then letters, digits and '_'"
+        )
+    if name in RESERVED_NAMES:
+        raise ParameterInvalid(
+            f"attribute name {name!r} is not allowed: {why_renamed(name)}; such an attribute is stored as "
+            f"{stored_name(name)!r}"
         )
     return name
 

@@ -1,7 +1,9 @@
 """Which release and collection answer for a model: the alias table, read by the search path.
 
-The table is kept for a moment, so that a search costs no extra call. A reader may act on the old table that long after
-a switch, and that is harmless: the old collection is kept, and its vectors are searched with its own release.
+The table is kept for a moment, so that a search costs no extra call. Whoever changes what serves, or what can be
+filtered by, announces it over Redis, and every reader drops what it keeps. A reader that has not heard it yet acts on
+the old table for at most that moment, and that is harmless: the old collection is kept, and its vectors are searched
+with its own release.
 """
 
 from __future__ import annotations
@@ -10,12 +12,30 @@ import asyncio
 import time
 from typing import Final
 
+import redis
+import redis.asyncio
 from qdrant_client import AsyncQdrantClient
 
 from vitrine.collections import Serving, servings, switch_operations
 from vitrine.errors import ModelUnknown
+from vitrine.jobs import keys
+from vitrine.jobs.connect import broker_errors
 
 DEFAULT_TTL_S: Final = 1.0
+# Pub/sub: the dataset whose aliases, collections or fields have changed.
+CHANGES_CHANNEL: Final = f"{keys.PREFIX}serving:changed"
+
+
+def announce_change(client: redis.Redis, dataset: str) -> None:
+    """Tell every search process to forget what it keeps of aliases and collections. Raises BrokerUnavailable."""
+    with broker_errors():
+        client.publish(CHANGES_CHANNEL, dataset)
+
+
+async def announce_change_async(client: redis.asyncio.Redis, dataset: str) -> None:
+    """`announce_change`, awaited."""
+    with broker_errors():
+        await client.publish(CHANGES_CHANNEL, dataset)
 
 
 class AliasDirectory:
@@ -26,6 +46,7 @@ class AliasDirectory:
         self._ttl_s = ttl_s
         self._table: list[Serving] = []
         self._read_at_s = float("-inf")
+        self._forgotten = 0
         self._lock = asyncio.Lock()
 
     async def list(self, *, fresh: bool = False) -> list[Serving]:
@@ -34,9 +55,16 @@ class AliasDirectory:
             return self._table
         async with self._lock:
             if fresh or not self._is_current():
+                forgotten = self._forgotten
                 self._table = servings((await self._client.get_aliases()).aliases)
-                self._read_at_s = time.monotonic()
+                # What was asked for before the table was to be forgotten may be older than the change.
+                self._read_at_s = time.monotonic() if forgotten == self._forgotten else float("-inf")
             return self._table
+
+    def forget(self) -> None:
+        """Read the table anew when it is next asked for."""
+        self._forgotten += 1
+        self._read_at_s = float("-inf")
 
     async def resolve(self, dataset: str, model: str | None) -> Serving:
         """What answers for `model` in `dataset`; without a model, the only one there is.

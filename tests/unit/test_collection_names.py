@@ -10,12 +10,13 @@ from vitrine.collections import (
     Serving,
     alias_name,
     collection_name,
-    field_types,
+    generation_of,
     parse_collection_name,
     serving_of,
     switch_operations,
 )
 from vitrine.errors import ParameterInvalid
+from vitrine.fields import FieldType, field_types, fitted, widened
 
 RELEASE = "mobilenetv2_100-0123456789"
 
@@ -26,7 +27,22 @@ def test_a_collection_name_holds_dataset_and_release_and_is_read_back() -> None:
     assert parse_collection_name(name) == ("fashion-product", RELEASE)
 
 
-@pytest.mark.parametrize("name", ["", "other", "--m-0123456789", "fashion-product--model", "a--b-012345678z"])
+def test_a_further_generation_has_a_name_of_its_own_and_serves_under_the_same_alias() -> None:
+    name = collection_name("fashion-product", RELEASE, 12)
+    assert name == "fashion-product--mobilenetv2_100-0123456789--12"
+    assert parse_collection_name(name) == ("fashion-product", RELEASE)
+    assert [generation_of(one) for one in (name, collection_name("fashion-product", RELEASE))] == [12, 1]
+    serving = serving_of(alias_name("fashion-product", "mobilenetv2_100"), name)
+    assert serving == Serving("fashion-product", "mobilenetv2_100", RELEASE, name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "", "other", "--m-0123456789", "fashion-product--model", "a--b-012345678z", "a--m-0123456789--",
+        "a--m-0123456789--1", "a--m-0123456789--02", "a--m-0123456789--2--2", "a--m-0123456789--x",
+    ],
+)  # fmt: skip
 def test_a_collection_of_somebody_else_is_not_read(name: str) -> None:
     assert parse_collection_name(name) is None
 
@@ -69,3 +85,22 @@ def test_attributes_are_indexed_by_the_widest_type_of_their_values() -> None:
         {"price": 3.5, "size": "XL"},
     ]
     assert field_types(rows) == {"gender": "keyword", "year": "integer", "price": "float", "size": "keyword"}
+
+
+def test_values_are_stored_in_the_type_of_their_field() -> None:
+    fields: dict[str, FieldType] = {"size": "keyword", "price": "float", "stock": "integer", "note": "keyword"}
+    brought, misfits = fitted({"size": 37, "price": 20, "stock": "3", "note": "new", "name": "Shirt"}, fields)
+    assert brought == {"size": "37", "price": 20.0, "stock": 3, "note": "new", "name": "Shirt"}
+    assert isinstance(brought["price"], float)
+    assert misfits == ()
+    assert fitted({"size": 37.5, "stock": 4.0}, fields) == ({"size": "37.5", "stock": 4}, ())
+    assert fitted({"size": 29.0}, fields)[0] == {"size": "29"}
+    kept, misfits = fitted({"stock": 3.5, "price": "many"}, fields)
+    assert kept == {"stock": 3.5, "price": "many"}
+    assert misfits == ("stock", "price")
+
+
+def test_fields_of_two_indexings_are_widened_together() -> None:
+    assert widened({"size": "integer", "fit": "keyword"}, {"size": "float", "price": "integer"}) == {
+        "size": "float", "fit": "keyword", "price": "integer",
+    }  # fmt: skip

@@ -58,7 +58,7 @@ def test_options_cannot_be_changed() -> None:
 
 def test_attributes_get_the_type_of_their_field() -> None:
     fields = [("gender", "Women"), ("year", "2012"), ("price", "9.5"), ("colour", " Red "), ("season", "")]
-    attributes = typed_attributes(fields, SCHEMA, max_attributes=10)
+    attributes = typed_attributes(fields, SCHEMA, max_attributes=10).attributes
     assert attributes == {"gender": "Women", "year": 2012, "price": 9.5, "colour": "Red"}
 
 
@@ -66,7 +66,7 @@ def test_attributes_get_the_type_of_their_field() -> None:
     "field",
     [
         ("year", "soon"), ("year", "2012.5"), ("year", "1e400"), ("year", "1e30"), ("price", "nan"), ("price", "inf"),
-        ("product_id", "7"), ("genderArticleType", "x"), ("0abc", "x"), ("gender", "x" * 1001),
+        ("product_id", "7"), ("0abc", "x"), ("gender", "x" * 1001),
     ],
 )  # fmt: skip
 def test_an_attribute_that_does_not_fit_is_refused(field: tuple[str, str]) -> None:
@@ -77,7 +77,7 @@ def test_an_attribute_that_does_not_fit_is_refused(field: tuple[str, str]) -> No
 def test_attributes_change_one_by_one() -> None:
     present: dict[str, str | int | float] = {"gender": "Women", "season": "Fall", "year": 2012}
     changed = changed_attributes(present, {"season": None, "year": 2013, "colour": "Red"}, SCHEMA, max_attributes=10)
-    assert changed == {"gender": "Women", "year": 2013, "colour": "Red"}
+    assert changed.attributes == {"gender": "Women", "year": 2013, "colour": "Red"}
 
 
 def test_there_are_only_so_many_attributes() -> None:

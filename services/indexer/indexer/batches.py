@@ -25,7 +25,14 @@ def index_batch(parts: Parts, attempt: Attempt, number: int) -> None:
         started_s = time.monotonic()
         planned = parts.plans.batch(target.job_id, number, dataset=target.dataset)
         current = [one for one in planned if _is_current(parts.overlay, one)]
-        ingest = Ingest(parts, dataset=target.dataset, release_id=target.release_id, root=target.root)
+        ingest = Ingest(
+            parts,
+            dataset=target.dataset,
+            release_id=target.release_id,
+            collection=target.collection,
+            root=target.root,
+            source=target.source,
+        )
         step = Message(Task.INDEX_BATCH, target.job_id, number).step
         search = CrashSearch(parts, job_id=target.job_id, step=step, crashes=attempt.crashes)
         outcome = search.store(current, ingest.store)

@@ -5,10 +5,12 @@ the one before for rollback. A crash between any two lines leaves the old one se
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Final
 
+from indexer.carrying import carry_over
+from indexer.changes import changes_since, check_removal
 from indexer.overlaying import Reconciled, Uploads, reconcile
 from indexer.parts import Parts
 from indexer.plans import Planned
@@ -16,9 +18,10 @@ from indexer.smoothing import Smoothing
 from indexer.target import Target
 from indexer.verify import verify
 from vitrine.collections import parse_collection_name
-from vitrine.errors import CatalogMalformed, ReleaseNotFound, VerificationFailed
+from vitrine.errors import CatalogMalformed, Conflict, ReleaseNotFound, VerificationFailed
 from vitrine.jobs import JobKind, JobRecord
 from vitrine.products import point_id
+from vitrine.serving import announce_change
 from vitrine.telemetry import get_logger
 
 _GREEN_PATIENCE_S: Final = 20.0
@@ -33,12 +36,14 @@ def finish_indexing(parts: Parts, record: JobRecord) -> dict[str, Any] | None:
     """
     target = Target.of(record)
     planned = list(parts.plans.all(target.job_id, dataset=target.dataset))
+    served = parts.plans.served(target.job_id)
     outcomes = parts.jobs.outcomes(target.job_id).values()
     rejected = frozenset(product_id for outcome in outcomes for product_id in outcome.failed_ids())
     parts.jobs.update(target.job_id, lambda current: current.with_phase("verifying"))
+    carry_over(parts, target, planned)
     for checks in range(1, _CHECKS + 1):
         reconciled = reconcile(parts, target, planned)
-        expected = _settle(parts, target, _expected(target, planned, rejected, reconciled), rejected)
+        expected = _settle(parts, target, _expected(target, planned, rejected, reconciled), rejected, served)
         if not _green(parts, target.collection):
             return None
         try:
@@ -48,19 +53,23 @@ def finish_indexing(parts: Parts, record: JobRecord) -> dict[str, Any] | None:
             # A product put or deleted meanwhile makes another count; with the uploads as they were it is a failure.
             if checks == _CHECKS or Uploads.of(parts.overlay, target.dataset) == reconciled.uploads:
                 raise
-    parts.vectors.mark_ready(target.metadata, expected=len(expected))
+    parts.vectors.mark_ready(target.metadata, collection=target.collection, expected=len(expected))
     previous = parts.vectors.switch(target.serving)
+    announce_change(parts.redis, target.dataset)
     # Once more: who put a product between the last look and the switch saw only the old collection serving.
     reconcile(parts, target, planned)
+    changes = changes_since(parts, target, served)
     _remove_old(parts, target, previous)
     return {
         "collection": target.collection,
         "release_id": target.release_id,
         "indexed": len(expected),
         "rejected": len(rejected),
+        **changes.result(),
         "recall_at_10": round(recall, 4),
         "previous": previous if previous != target.collection else None,
         **_rate(parts, target.job_id),
+        "notices": _notices(parts, target.job_id),
     }
 
 
@@ -74,13 +83,19 @@ def _expected(target: Target, planned: Sequence[Planned], rejected: frozenset[st
     return {point_id(target.dataset, product_id) for product_id in product_ids}
 
 
-def _settle(parts: Parts, target: Target, expected: set[str], rejected: frozenset[str]) -> set[str]:
-    """Remove what must not be there. Where a part of the catalogue was asked for, what lies beside it stays."""
+def _settle(
+    parts: Parts, target: Target, expected: set[str], rejected: frozenset[str], served: Collection[str]
+) -> set[str]:
+    """Remove what must not be there, unless that is much of what serves. Where a part of the catalogue was asked for,
+    what lies beside it stays.
+    """
     there = set(parts.vectors.ids(target.collection))
     stale = there - expected
     if target.limit is not None:
         stale &= {point_id(target.dataset, product_id) for product_id in rejected}
         expected = expected | (there - stale)
+    deleted = parts.overlay.tombstones(target.dataset)
+    check_removal(parts, target, [product_id for product_id in served if product_id not in deleted], expected)
     parts.vectors.delete(target.collection, stale)
     return expected
 
@@ -108,17 +123,18 @@ def _remove_old(parts: Parts, target: Target, previous: str | None) -> None:
     """Remove this dataset and model's collections, but those an alias names, the one that served before, the newest
     others up to the number to be kept, and those being built.
     """
-    building = {
-        Target.of(record).collection
+    others = [
+        Target.of(record)
         for record in parts.jobs.unfinished((JobKind.INDEX,))
         if record.id != target.job_id and record.params.get("release_id")
-    }
+    ]
+    building = {other.collection for other in others} | {other.source for other in others if other.source}
     aliased = parts.vectors.aliased()
     kept = aliased | _neighbours_of(parts, aliased | {target.collection}) | building | {target.collection}
     own = {
-        name: metadata
-        for name, metadata in parts.vectors.collections().items()
-        if metadata.dataset == target.dataset and metadata.model == target.model and name not in kept
+        name: facts.metadata
+        for name, facts in parts.vectors.described().items()
+        if (facts.metadata.dataset, facts.metadata.model) == (target.dataset, target.model) and name not in kept
     }
     ready = sorted(
         (name for name, metadata in own.items() if metadata.state == "ready"),
@@ -137,12 +153,17 @@ def _neighbours_of(parts: Parts, serving: set[str]) -> set[str]:
     for parsed in filter(None, map(parse_collection_name, serving)):
         dataset, release_id = parsed
         try:
-            smoothing = Smoothing.of(dataset, parts.releases.manifest(release_id))
-        except ReleaseNotFound:  # taken out of the store while it still serves
+            smoothing = Smoothing.of(dataset, parts.releases.manifest(release_id), parts.vectors)
+        except (ReleaseNotFound, Conflict):  # taken out of the store, or its plain collection, while it still serves
             continue
         if smoothing is not None:
             found.add(smoothing.collection)
     return found
+
+
+def _notices(parts: Parts, job_id: str) -> list[str]:
+    """What whoever filters by the catalogue's columns must know: those that go by another name."""
+    return [f"the column {fault.detail}" for fault in parts.jobs.get(job_id).faults if fault.kind == "renamed_column"]
 
 
 def _rate(parts: Parts, job_id: str) -> dict[str, float]:

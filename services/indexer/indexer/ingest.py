@@ -8,7 +8,7 @@ import hashlib
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,8 +19,15 @@ from indexer.plans import Planned
 from indexer.smoothing import Smoothing
 from indexer.vectors import Point
 from vitrine.catalogs.roots import allowed_roots, read_picture, resolve_catalog_root
-from vitrine.collections import collection_name
-from vitrine.errors import CatalogRootRefused, DeadlineExpired, EmbeddingFailed, ImageRejected, PictureNotFound
+from vitrine.errors import (
+    CatalogRootRefused,
+    CollectionNotFound,
+    DeadlineExpired,
+    EmbeddingFailed,
+    ImageRejected,
+    PictureNotFound,
+)
+from vitrine.fields import fitted
 from vitrine.jobs import BatchOutcome, JobFault
 
 # Well below what an embedder takes in one body, with room for the largest picture.
@@ -57,11 +64,24 @@ def request_slices(sizes_bytes: Sequence[int], *, max_bytes: int = REQUEST_MAX_B
 class Ingest:
     """Stores products in one collection, in the vectors of one release. `took_s`: the seconds of each stage so far."""
 
-    def __init__(self, parts: Parts, *, dataset: str, release_id: str, root: Path | None) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        *,
+        dataset: str,
+        release_id: str,
+        collection: str,
+        root: Path | None,
+        source: str | None = None,
+    ) -> None:
         self._parts = parts
-        self._collection = collection_name(dataset, release_id)
+        self._collection = collection
         self._release_id = release_id
-        self._smoothing = Smoothing.of(dataset, parts.releases.manifest(release_id))
+        self._smoothing = Smoothing.of(dataset, parts.releases.manifest(release_id), parts.vectors)
+        # A collection of the same release, whose vectors are taken over where the picture is the same.
+        self._source = source if self._smoothing is None else None
+        facts = parts.vectors.describe(collection)
+        self._fields = {} if facts is None else facts.fields
         self._root = None if root is None else resolve_catalog_root(root, allowed_roots(parts.settings))
         self.took_s: dict[str, float] = {}
 
@@ -131,15 +151,16 @@ class Ingest:
             detail = f"the picture {product.picture[:200]!r} cannot be read ({type(error).__name__})"
             tally.faults.append(_fault(planned, _UNREADABLE, detail))
             return None
+        attributes, _ = fitted(product.attributes, self._fields)
         payload = {
-            **product.payload(),
+            **replace(product, attributes=attributes).payload(),
             "origin": planned.origin,
             "picture_sha256": hashlib.sha256(data).hexdigest(),
         }
         return _Read(planned, data, payload)
 
     def _unlike_stored(self, read: list[_Read], tally: _Tally) -> list[_Read]:
-        """Those whose picture is not stored yet. Where only attributes differ, they are replaced."""
+        """Those whose picture is stored neither here nor in the source. Attributes that differ are replaced."""
         if not read:
             return []
         stored = self._parts.vectors.payloads(self._collection, [one.planned.product.point_id for one in read])
@@ -155,7 +176,28 @@ class Ingest:
             if payload != one.payload:
                 self._parts.vectors.replace_payload(self._collection, point_id, one.payload)
             tally.skipped += 1
-        return wanted
+        return self._unlike_source(wanted, tally)
+
+    def _unlike_source(self, wanted: list[_Read], tally: _Tally) -> list[_Read]:
+        """Those whose picture the source does not have. The vectors of the others are taken over."""
+        if self._source is None or not wanted:
+            return wanted
+        ids = [one.planned.product.point_id for one in wanted]
+        try:
+            stored = {point.id: point for point in self._parts.vectors.points(self._source, ids)}
+        except CollectionNotFound:  # removed by hand: all is embedded then
+            return wanted
+        points, left = [], []
+        for one in wanted:
+            point = stored.get(one.planned.product.point_id)
+            if point is None or point.payload.get("picture_sha256") != one.payload["picture_sha256"]:
+                left.append(one)
+            else:
+                points.append(replace(point, payload=one.payload))
+        if points:
+            self._parts.vectors.upsert(self._collection, points)
+            tally.skipped += len(points)
+        return left
 
 
 def _fault(planned: Planned, kind: str, detail: str) -> JobFault:

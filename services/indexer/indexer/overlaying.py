@@ -13,6 +13,7 @@ from indexer.parts import Parts
 from indexer.plans import Planned
 from indexer.target import Target
 from vitrine.errors import VectorStoreUnavailable
+from vitrine.fields import field_types
 from vitrine.overlay import Overlay
 from vitrine.products import Product, point_id
 
@@ -47,12 +48,15 @@ def reconcile(parts: Parts, target: Target, planned: Iterable[Planned]) -> Recon
     known = {one.product.id: one.product for one in planned if one.origin == "upload"}
     deleted: frozenset[str] = frozenset()
     failed: set[str] = set()
-    ingest = Ingest(parts, dataset=target.dataset, release_id=target.release_id, root=None)
     for _ in range(_ROUNDS):
         uploads = Uploads.of(parts.overlay, target.dataset)
         changed = [product for product in uploads.products.values() if known.get(product.id) != product]
         if not changed and uploads.deleted == deleted:
             return Reconciled(uploads, frozenset(failed & uploads.products.keys()))
+        parts.vectors.add_fields(target.collection, field_types(product.attributes for product in changed))
+        ingest = Ingest(
+            parts, dataset=target.dataset, release_id=target.release_id, collection=target.collection, root=None
+        )
         parts.vectors.delete(target.collection, {point_id(target.dataset, one) for one in uploads.deleted - deleted})
         for start in range(0, len(changed), _AT_ONCE):
             some = changed[start : start + _AT_ONCE]

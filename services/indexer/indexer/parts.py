@@ -36,6 +36,8 @@ class Parts:
     releases: ReleaseStore
     publisher: JobPublisher
     counts: Counts
+    # The connection that all of the above share.
+    redis: redis.Redis
 
     def close(self) -> None:
         """Close every connection but that of the Redis client, which is its maker's."""
@@ -59,6 +61,7 @@ def build_parts(settings: Settings, client: redis.Redis) -> Parts:
         releases=ReleaseStore(settings.releases_url, cache_dir=settings.releases_cache_dir),
         publisher=producer(settings),
         counts=Counts(client, service="indexer"),
+        redis=client,
     )
 
 

@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 import redis
 
@@ -19,6 +20,9 @@ from vitrine.overlay import Origin
 from vitrine.products import Product
 
 _WRITTEN_AT_ONCE = 64
+# What served when the job began lies in the same hash, in parts of so many products.
+_SERVED = "served:"
+_DIGESTS_AT_ONCE = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +61,28 @@ class PlanStore:
         """Every product of the plan."""
         with broker_errors():
             stored = self._redis.hgetall(keys.part(job_id, "plan"))
-        for number in sorted(stored, key=int):
-            yield from _unpacked(stored[number], dataset)
+        batches = {name: packed for name, packed in stored.items() if not _name_of(name).startswith(_SERVED)}
+        for number in sorted(batches, key=int):
+            yield from _unpacked(batches[number], dataset)
+
+    def write_served(self, job_id: str, digests: Mapping[str, str]) -> None:
+        """Store a digest of each product that serves when the job begins, by product id."""
+        items = list(digests.items())
+        with broker_errors():
+            for number, start in enumerate(range(0, len(items), _DIGESTS_AT_ONCE)):
+                packed = _compressed(dict(items[start : start + _DIGESTS_AT_ONCE]))
+                self._redis.hset(keys.part(job_id, "plan"), f"{_SERVED}{number}", packed)
+
+    def served(self, job_id: str) -> dict[str, str]:
+        """What `write_served` stored."""
+        found: dict[str, str] = {}
+        with broker_errors():
+            for name in map(_name_of, self._redis.hkeys(keys.part(job_id, "plan"))):
+                if name.startswith(_SERVED):
+                    packed = self._redis.hget(keys.part(job_id, "plan"), name)
+                    if isinstance(packed, bytes):
+                        found |= json.loads(zlib.decompress(packed))
+        return found
 
     def remove(self, job_id: str) -> None:
         with broker_errors():
@@ -71,7 +95,15 @@ def _chunks(planned: Sequence[Planned], size: int) -> Iterable[Sequence[Planned]
 
 def _packed(chunk: Sequence[Planned]) -> bytes:
     rows = [[one.product.id, one.product.picture, one.origin, dict(one.product.attributes)] for one in chunk]
-    return zlib.compress(json.dumps(rows, ensure_ascii=False, separators=(",", ":")).encode(), level=1)
+    return _compressed(rows)
+
+
+def _compressed(content: Any) -> bytes:
+    return zlib.compress(json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode(), level=1)
+
+
+def _name_of(name: bytes | str) -> str:
+    return name.decode() if isinstance(name, bytes) else name
 
 
 def _unpacked(packed: bytes | str, dataset: str) -> list[Planned]:

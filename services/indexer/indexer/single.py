@@ -17,6 +17,7 @@ from vitrine.collections import Serving
 from vitrine.errors import (
     DatasetNotFound,
     ImageRejected,
+    ParameterInvalid,
     PictureCrashesEmbedder,
     PictureCrashesWorker,
     ProductNotFound,
@@ -24,8 +25,10 @@ from vitrine.errors import (
     VectorStoreFull,
     VitrineError,
 )
+from vitrine.fields import field_types, fitted
 from vitrine.jobs import JobFault, JobKind, JobRecord
 from vitrine.products import Product, point_id
+from vitrine.serving import announce_change
 
 
 def change_product(parts: Parts, record: JobRecord) -> dict[str, Any]:
@@ -53,6 +56,7 @@ def _changed(parts: Parts, record: JobRecord) -> dict[str, Any]:
             if wanted is None:
                 parts.vectors.delete(serving.collection, [point_id(dataset, product_id)])
             else:
+                _make_fields(parts, serving, wanted)
                 faults += _store(parts, record, serving, wanted)
             done.add(serving.collection)
         now = parts.overlay.get(dataset, product_id)
@@ -82,8 +86,29 @@ def _note_deletion(parts: Parts, record: JobRecord, dataset: str, product_id: st
     parts.overlay.delete(dataset, product_id)
 
 
+def _make_fields(parts: Parts, serving: Serving, product: Product) -> None:
+    """Make the product's attributes filterable, those that are new in the type of their value.
+
+    Raises ParameterInvalid for a value that the field's type cannot say: another put was first to make the field.
+    """
+    before = parts.vectors.describe(serving.collection)
+    parts.vectors.add_fields(serving.collection, field_types([product.attributes]))
+    facts = parts.vectors.describe(serving.collection)
+    if before != facts:
+        announce_change(parts.redis, serving.dataset)
+    _, misfits = fitted(product.attributes, {} if facts is None else facts.fields)
+    if facts is not None and misfits:
+        told = ", ".join(f"{name} is {facts.fields[name]}, {str(product.attributes[name])[:40]!r}" for name in misfits)
+        raise ParameterInvalid(
+            f"the product {product.id!r} is kept, but not served: a value has another type than its field ({told}); "
+            "the next indexing makes fields of the wider type"
+        )
+
+
 def _store(parts: Parts, record: JobRecord, serving: Serving, product: Product) -> tuple[JobFault, ...]:
-    ingest = Ingest(parts, dataset=serving.dataset, release_id=serving.release_id, root=None)
+    ingest = Ingest(
+        parts, dataset=serving.dataset, release_id=serving.release_id, collection=serving.collection, root=None
+    )
     search = CrashSearch(parts, job_id=record.id, step=f"product:{serving.collection}", crashes=0)
     return search.store([Planned(product, "upload")], ingest.store).faults
 

@@ -11,9 +11,9 @@ from typing import Final, Self
 
 import numpy as np
 
+from indexer.generations import newest_ready
 from indexer.vectors import Point, Vectors
-from vitrine.collections import collection_name
-from vitrine.errors import CollectionNotFound, Conflict
+from vitrine.errors import Conflict
 from vitrine.evaluation.expansion import unit
 from vitrine.releases import Augmentation, Manifest
 
@@ -23,30 +23,25 @@ _NEIGHBOURS_AT_ONCE: Final = 4_000
 
 @dataclass(frozen=True, slots=True)
 class Smoothing:
-    """`collection` is the plain one, that of the release `made_from`."""
+    """`collection` is the plain one, that of the release the augmented one was made from."""
 
     collection: str
-    made_from: str
     augmentation: Augmentation
 
     @classmethod
-    def of(cls, dataset: str, manifest: Manifest) -> Self | None:
-        """None for a release whose gallery is not augmented."""
+    def of(cls, dataset: str, manifest: Manifest, vectors: Vectors) -> Self | None:
+        """None for a release whose gallery is not augmented. Raises Conflict where the plain collection is not there,
+        or not complete.
+        """
         if manifest.augmentation is None or manifest.parent is None:
             return None
-        return cls(collection_name(dataset, manifest.parent), manifest.parent, manifest.augmentation)
-
-    def check(self, vectors: Vectors) -> None:
-        """Raise Conflict where the plain collection is not there, or not complete."""
-        try:
-            metadata = vectors.metadata(self.collection)
-        except CollectionNotFound:
-            metadata = None
-        if metadata is None or metadata.state != "ready":
+        collection = newest_ready(vectors.described(), dataset, manifest.parent)
+        if collection is None:
             raise Conflict(
-                f"the release takes its neighbours from the vectors of {self.made_from!r}, with which this dataset is "
+                f"the release takes its neighbours from the vectors of {manifest.parent!r}, with which this dataset is "
                 f"not indexed: index it with that release first"
             )
+        return cls(collection, manifest.augmentation)
 
     def smooth(self, vectors: Vectors, points: Sequence[Point]) -> list[Point]:
         """The points with their vectors augmented. Raises CollectionNotFound and VectorStoreUnavailable."""

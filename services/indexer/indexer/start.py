@@ -4,14 +4,18 @@ it again ends the same; once the plan stands it is not laid out anew.
 
 from __future__ import annotations
 
+from typing import Any
+
+from indexer.changes import check_removal, served_now
+from indexer.generations import Place, choose_place
 from indexer.parts import Parts
 from indexer.plans import Planned
 from indexer.smoothing import Smoothing
 from indexer.target import Target
 from vitrine.catalogs import read_catalog
 from vitrine.catalogs.roots import allowed_roots, resolve_catalog_root
-from vitrine.collections import field_types
 from vitrine.errors import CatalogMalformed
+from vitrine.fields import MAX_FIELDS, field_types
 from vitrine.jobs import JobFault, JobRecord
 from vitrine.overlay import merge
 from vitrine.worker import Message, Task
@@ -22,8 +26,8 @@ _CATALOG_FAULTS = "catalog"
 def start_indexing(parts: Parts, record: JobRecord) -> None:
     """Lay out the work and publish its batches.
 
-    Raises CatalogError for a catalogue that cannot be read, ReleaseNotFound, Conflict for an
-    augmented release whose plain one is not indexed, Unavailable.
+    Raises CatalogError for a catalogue that cannot be read, ReleaseNotFound, Conflict for an augmented release whose
+    plain one is not indexed, RemovalRefused where much of what serves would go, Unavailable.
     """
     target = Target.of(record)
     if record.batches is None:
@@ -37,9 +41,7 @@ def start_indexing(parts: Parts, record: JobRecord) -> None:
 
 def _laid_out(parts: Parts, target: Target) -> JobRecord:
     manifest = parts.releases.manifest(target.release_id)
-    smoothing = Smoothing.of(target.dataset, manifest)
-    if smoothing is not None:
-        smoothing.check(parts.vectors)
+    Smoothing.of(target.dataset, manifest, parts.vectors)
     root = resolve_catalog_root(target.root, allowed_roots(parts.settings))
     catalog = read_catalog(target.reader, root, dataset=target.dataset, limit=target.limit)
     faults = (JobFault(product_id=one.product_id, kind=one.kind, detail=one.detail) for one in catalog.faults)
@@ -49,10 +51,33 @@ def _laid_out(parts: Parts, target: Target) -> JobRecord:
         raise CatalogMalformed(
             f"the catalogue has no product that can be indexed: {catalog.rows} rows, faults {catalog.fault_counts()}"
         )
-    parts.vectors.create(
-        target.metadata, dim=manifest.dim, fields=field_types(one.product.attributes for one in planned)
-    )
+    fields = field_types(one.product.attributes for one in planned)
+    if len(fields) > MAX_FIELDS:
+        raise CatalogMalformed(
+            f"the catalogue has {len(fields)} attributes to filter by, and a dataset has at most {MAX_FIELDS}: "
+            "take out columns that nobody filters by"
+        )
+    place = choose_place(parts, target, dim=manifest.dim, fields=fields)
+    served = served_now(parts, target)
+    kept = {one.product.point_id for one in planned}
+    if target.limit is not None:
+        kept |= _beside(parts, place)
+    check_removal(parts, target, served, kept)
+    # Noted before it is made: from then on no other job takes it for a leftover.
+    parts.jobs.update(target.job_id, lambda record: record.model_copy(update={"params": _placed(record, place)}))
+    parts.vectors.create(target.metadata, collection=place.collection, dim=manifest.dim, fields=place.fields)
     batches = parts.plans.write(target.job_id, planned, batch=parts.settings.index_batch)
+    parts.plans.write_served(target.job_id, served)
     return parts.jobs.update(
         target.job_id, lambda record: record.with_plan(total=len(planned), batches=batches, phase="indexing")
     )
+
+
+def _beside(parts: Parts, place: Place) -> set[str]:
+    """The points that stay beside those that a part of the catalogue was asked for."""
+    there = [name for name in (place.collection, place.source) if name is not None and parts.vectors.exists(name)]
+    return {point for name in there for point in parts.vectors.ids(name)}
+
+
+def _placed(record: JobRecord, place: Place) -> dict[str, Any]:
+    return {**record.params, "collection": place.collection, "source_collection": place.source}

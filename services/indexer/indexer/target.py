@@ -11,7 +11,9 @@ from vitrine.jobs import JobRecord
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The parameters of an indexing job."""
+    """The parameters of an indexing job. `source` is the collection of the same release whose vectors are taken over,
+    where that is not the one it fills.
+    """
 
     job_id: str
     dataset: str
@@ -20,6 +22,9 @@ class Target:
     model: str
     release_id: str
     limit: int | None
+    allow_removal: bool = False
+    placed_in: str | None = None
+    source: str | None = None
 
     @classmethod
     def of(cls, record: JobRecord) -> Target:
@@ -32,11 +37,20 @@ class Target:
             model=params["model"],
             release_id=params["release_id"],
             limit=params.get("limit"),
+            allow_removal=bool(params.get("allow_removal")),
+            placed_in=params.get("collection"),
+            source=params.get("source_collection"),
         )
 
     @property
+    def is_placed(self) -> bool:
+        """Whether it is decided which collection the job fills."""
+        return self.placed_in is not None
+
+    @property
     def collection(self) -> str:
-        return collection_name(self.dataset, self.release_id)
+        """The collection the job fills: the first generation's until it is decided."""
+        return self.placed_in or collection_name(self.dataset, self.release_id)
 
     @property
     def serving(self) -> Serving:

@@ -16,6 +16,8 @@ from vitrine.collections import (
     CollectionMetadata,
     FieldType,
     Serving,
+    add_fields,
+    attribute_fields,
     create_collection,
     mark_ready,
     parse_collection_name,
@@ -24,6 +26,7 @@ from vitrine.collections import (
     switch_alias,
 )
 from vitrine.errors import CollectionNotFound, VectorStoreUnavailable
+from vitrine.filters import schema_of
 from vitrine.qdrant import qdrant_errors
 
 _PAGE: Final = 1_000
@@ -39,6 +42,15 @@ class Point:
     payload: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class CollectionFacts:
+    """How a collection was made. `dim` is None where it has not one plain vector; `fields` are its attributes'."""
+
+    dim: int | None
+    fields: dict[str, FieldType]
+    metadata: CollectionMetadata
+
+
 class Vectors:
     """Every call may raise VectorStoreUnavailable, and every write VectorStoreFull."""
 
@@ -48,17 +60,49 @@ class Vectors:
     def close(self) -> None:
         self._client.close()
 
-    def create(self, metadata: CollectionMetadata, *, dim: int, fields: Mapping[str, FieldType]) -> str:
+    def create(
+        self, metadata: CollectionMetadata, *, collection: str, dim: int, fields: Mapping[str, FieldType]
+    ) -> str:
         with qdrant_errors():
-            return create_collection(self._client, metadata, dim=dim, fields=fields)
+            return create_collection(self._client, metadata, dim=dim, fields=fields, collection=collection)
+
+    def add_fields(self, collection: str, fields: Mapping[str, FieldType]) -> None:
+        """Make those fields filterable that are not yet."""
+        with qdrant_errors(collection):
+            add_fields(self._client, collection, fields)
+
+    def describe(self, collection: str) -> CollectionFacts | None:
+        """How a collection was made, or None for one that is not ours. Raises CollectionNotFound."""
+        with qdrant_errors(collection):
+            info = self._client.get_collection(collection)
+        metadata = CollectionMetadata.parse(info.config.metadata)
+        if metadata is None:
+            return None
+        vectors = info.config.params.vectors
+        dim = vectors.size if isinstance(vectors, models.VectorParams) else None
+        return CollectionFacts(dim, attribute_fields(schema_of(info.payload_schema)), metadata)
+
+    def described(self) -> dict[str, CollectionFacts]:
+        """Every collection of ours by name."""
+        with qdrant_errors():
+            names = [item.name for item in self._client.get_collections().collections]
+        found = {}
+        for name in filter(parse_collection_name, names):
+            try:
+                facts = self.describe(name)
+            except CollectionNotFound:  # dropped meanwhile
+                continue
+            if facts is not None:
+                found[name] = facts
+        return found
 
     def metadata(self, collection: str) -> CollectionMetadata | None:
         with qdrant_errors(collection):
             return read_metadata(self._client, collection)
 
-    def mark_ready(self, metadata: CollectionMetadata, *, expected: int) -> None:
+    def mark_ready(self, metadata: CollectionMetadata, *, collection: str, expected: int) -> None:
         with qdrant_errors():
-            mark_ready(self._client, metadata, expected=expected)
+            mark_ready(self._client, metadata, expected=expected, collection=collection)
 
     def servings(self) -> list[Serving]:
         with qdrant_errors():
@@ -80,20 +124,6 @@ class Vectors:
     def drop(self, collection: str) -> None:
         with qdrant_errors():
             self._client.delete_collection(collection)
-
-    def collections(self) -> dict[str, CollectionMetadata]:
-        """Every collection of ours by name."""
-        with qdrant_errors():
-            names = [item.name for item in self._client.get_collections().collections]
-        found = {}
-        for name in filter(parse_collection_name, names):
-            try:
-                metadata = self.metadata(name)
-            except CollectionNotFound:  # dropped meanwhile
-                continue
-            if metadata is not None:
-                found[name] = metadata
-        return found
 
     def upsert(self, collection: str, points: Sequence[Point]) -> None:
         """Store points; when this returns they are on the disk and can be found."""
@@ -121,6 +151,27 @@ class Vectors:
         with qdrant_errors(collection):
             records = self._client.retrieve(collection, ids=list(point_ids), with_payload=True, with_vectors=False)
         return {str(record.id): record.payload or {} for record in records}
+
+    def all_payloads(self, collection: str) -> Iterator[dict[str, Any]]:
+        """The payload of every point."""
+        offset: Any = None
+        while True:
+            with qdrant_errors(collection):
+                records, offset = self._client.scroll(
+                    collection, limit=_PAGE, offset=offset, with_payload=True, with_vectors=False
+                )
+            yield from (record.payload or {} for record in records)
+            if offset is None:
+                return
+
+    def points(self, collection: str, point_ids: Sequence[str]) -> list[Point]:
+        """Those points that are there, with vectors and payloads."""
+        with qdrant_errors(collection):
+            records = self._client.retrieve(collection, ids=list(point_ids), with_payload=True, with_vectors=True)
+        return [
+            Point(str(record.id), np.asarray(record.vector, dtype=np.float32), record.payload or {})
+            for record in records
+        ]
 
     def ids(self, collection: str) -> Iterator[str]:
         """The id of every point."""

@@ -5,7 +5,7 @@ result path is the hot one, and the models of `schemas` document the same shape 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any
 from urllib.parse import quote
 
 import pydantic_core
@@ -14,10 +14,8 @@ from starlette.responses import Response
 
 from search_api.confidence import UNKNOWN, Confidence
 from vitrine.collections import Serving
-from vitrine.products import COMPOSITE_FIELD, AttributeValue, public_id
-
-# What the payload holds beside the attributes.
-_OWN_KEYS: Final = frozenset({"product_id", "dataset", "picture", "origin", "picture_sha256", COMPOSITE_FIELD})
+from vitrine.products import AttributeValue, public_id
+from vitrine.reserved import ANSWER_NAMES, PAYLOAD_NAMES
 
 
 class JsonAnswer(Response):
@@ -41,7 +39,12 @@ def _quoted(text: str) -> str:
 
 def attributes_of(payload: Mapping[str, Any]) -> dict[str, AttributeValue]:
     """The product's attributes."""
-    return {name: value for name, value in payload.items() if name not in _OWN_KEYS}
+    return {
+        # What was indexed before these names were reserved still has them.
+        f"{name}_" if name in ANSWER_NAMES else name: value
+        for name, value in payload.items()
+        if name not in PAYLOAD_NAMES
+    }
 
 
 def product(payload: Mapping[str, Any]) -> dict[str, Any]:

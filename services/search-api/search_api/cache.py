@@ -23,6 +23,7 @@ class ExpiringCache(Generic[K, V]):
         self._clock = clock
         self._entries: OrderedDict[K, tuple[float, V]] = OrderedDict()
         self._loading: dict[K, asyncio.Task[V]] = {}
+        self._dropped = 0
 
     async def get(self, key: K, load: Callable[[], Awaitable[V]]) -> V:
         """The kept value, or what `load` returns."""
@@ -37,15 +38,25 @@ class ExpiringCache(Generic[K, V]):
         return await asyncio.shield(task)
 
     def drop(self, key: K) -> None:
-        """Forget the key's value."""
+        """Forget the key's value, also one that is being loaded: it may be older than what made it wrong."""
+        self._dropped += 1
         self._entries.pop(key, None)
+        self._loading.pop(key, None)
+
+    def clear(self) -> None:
+        """Forget every value."""
+        self._dropped += 1
+        self._entries.clear()
+        self._loading.clear()
 
     def __len__(self) -> int:
         return len(self._entries)
 
     async def _load(self, key: K, load: Callable[[], Awaitable[V]]) -> V:
-        asked_at_s = self._clock()
+        asked_at_s, dropped = self._clock(), self._dropped
         value = await load()
+        if dropped != self._dropped:
+            return value
         self._entries[key] = (asked_at_s, value)
         self._entries.move_to_end(key)
         while len(self._entries) > self._max_entries:

@@ -23,11 +23,14 @@ from search_api.settings import Settings
 from search_api.vector_store import VectorStore
 from vitrine.disk_space import MIB
 from vitrine.embedding import AsyncEmbedderClient
+from vitrine.errors import BrokerUnavailable
 from vitrine.jobs import AsyncJobStore, open_async_redis
 from vitrine.overlay import Overlay
 from vitrine.planner import Planner
 from vitrine.qdrant import open_async_qdrant
 from vitrine.releases import ReleaseStore
+from vitrine.serving import CHANGES_CHANNEL, announce_change_async
+from vitrine.telemetry import get_logger
 
 
 @dataclass(slots=True)
@@ -57,6 +60,14 @@ class Context:
     pictures: Pictures
     redis: redis.asyncio.Redis
     probe: httpx.AsyncClient
+
+    async def announce_change(self, dataset: str) -> None:
+        """Have every search process read aliases and collections anew, this one at once."""
+        self.store.forget()
+        try:
+            await announce_change_async(self.redis, dataset)
+        except BrokerUnavailable as error:  # the others find out when what they keep expires
+            get_logger("context").warning("change_announcement_failure", dataset=dataset, code=error.code)
 
     async def close(self) -> None:
         await self.embedder.aclose()
@@ -90,6 +101,7 @@ def build_context(settings: Settings) -> Context:
     connection = open_async_redis(settings.redis_url)
     jobs = AsyncJobStore(connection)
     redis_feed = RedisFeed(settings.redis_url)
+    redis_feed.on(CHANGES_CHANNEL, lambda _: store.forget())
     job_feed = JobFeed(redis_feed, jobs)
     releases = ReleaseStore(settings.releases_url, cache_dir=settings.releases_cache_dir)
     return Context(

@@ -17,7 +17,14 @@ from search_api.options import Pairs, Target
 from search_api.refinement import PLAIN, Refinement, expanded, reranked
 from search_api.vector_store import CollectionInfo, Query, VectorStore
 from vitrine.collections import Serving
-from vitrine.errors import CollectionNotFound, DatasetNotFound, ParameterInvalid, ReleaseMismatch, ReleaseNotFound
+from vitrine.errors import (
+    CollectionNotFound,
+    DatasetNotFound,
+    FilterInvalid,
+    ParameterInvalid,
+    ReleaseMismatch,
+    ReleaseNotFound,
+)
 from vitrine.filters import FilterSpec, parse_filters
 from vitrine.planner import Plan, Planner
 from vitrine.products import COMPOSITE_FIELD, check_dataset_name
@@ -82,6 +89,20 @@ class Retrieval:
             if again == serving:
                 raise
             return await action(again)
+        except (FilterInvalid, ParameterInvalid):
+            # What is unknown here may have come with an indexing that has just ended.
+            changed = await self._changed_since(serving, dataset, target.model)
+            if changed is None:
+                raise
+            return await action(changed)
+
+    async def _changed_since(self, serving: Serving, dataset: str, model: str | None) -> Serving | None:
+        """What serves now, read anew, or None where neither that nor its fields are other ones than `serving` had."""
+        known = (await self.store.collection(serving.collection)).schema
+        await self.store.servings(fresh=True)
+        again = await self.store.resolve(dataset, model)
+        schema = (await self.store.collection(again.collection, fresh=True)).schema
+        return None if again == serving and schema == known else again
 
     async def prepare(self, serving: Serving, filters: Pairs, *, group_by: str | None = None) -> Prepared:
         """Check the filters against the collection's fields. Raises FilterInvalid and ParameterInvalid."""

@@ -101,6 +101,9 @@ class ProductAnswer(BaseModel):
 
     success: Literal[True]
     product: ProductOut
+    notices: list[str] = Field(
+        default=[], description="After a put: attributes that were stored under another name, and why"
+    )
 
 
 class DeletedAnswer(BaseModel):
@@ -188,6 +191,7 @@ class ActivatedAnswer(BaseModel):
     release: str
     collection: str
     previous: str | None = Field(description="The release that served before; activate it to go back")
+    previousCollection: str | None = Field(description="The collection that served before")  # noqa: N815
 
 
 class JobOut(BaseModel):

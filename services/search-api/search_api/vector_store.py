@@ -73,6 +73,11 @@ class VectorStore:
         with qdrant_errors():
             return await self._directory.resolve(dataset, model)
 
+    def forget(self) -> None:
+        """Read aliases and collections anew when they are next asked for."""
+        self._directory.forget()
+        self._collections.clear()
+
     async def activate(self, serving: Serving) -> str | None:
         """Move the alias in one request; returns the collection that served before."""
         with qdrant_errors():
@@ -84,12 +89,14 @@ class VectorStore:
             self._collections.drop(name)
         return await self._collections.get(name, lambda: self._describe(name))
 
-    async def collections(self) -> list[CollectionInfo]:
+    async def collections(self, *, fresh: bool = False) -> list[CollectionInfo]:
         """Every collection of ours, ordered by name."""
         with qdrant_errors():
             listed = (await self._client.get_collections()).collections
         names = sorted(item.name for item in listed if parse_collection_name(item.name))
-        described = await asyncio.gather(*(self.collection(name) for name in names), return_exceptions=True)
+        described = await asyncio.gather(
+            *(self.collection(name, fresh=fresh) for name in names), return_exceptions=True
+        )
         found = []
         for info in described:
             if isinstance(info, CollectionNotFound):  # dropped between the two calls, or made by somebody else

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from vitrine.catalogs import values
-from vitrine.products import RESERVED_NAMES, STANDARD_ATTRIBUTES, AttributeValue
+from vitrine.products import STANDARD_ATTRIBUTES, AttributeValue
+from vitrine.reserved import is_range_of, is_reserved, why_renamed
 
 _MAX_NAME_CHARS: Final = 60  # the rule allows 64; the rest is for the suffix that tells two columns apart
 _SYNONYMS: Final = {"productdisplayname": "name"}
@@ -19,14 +20,20 @@ Reader = Callable[[str], AttributeValue | None]
 def attribute_names(columns: Iterable[str]) -> dict[str, str]:
     """An attribute name for each column. No two are the same, none is reserved.
 
-    A standard attribute in another case becomes the standard one, so that `Gender` can be filtered as `gender`.
+    A standard attribute in another case becomes the standard one, so that `Gender` can be filtered as `gender`. A
+    column that is called like the range filter of another, such as `priceMin` beside `price`, is renamed too.
     """
     names: dict[str, str] = {}
     taken: set[str] = set()
     columns = tuple(dict.fromkeys(columns))
+    plain = {column: _plain_name(column) for column in columns}
+    wanted_names = {
+        column: f"{name}_" if is_reserved(name) or is_range_of(name, plain.values()) else name
+        for column, name in plain.items()
+    }
     # Columns whose name needs no change come first: they keep it whatever their neighbours are called.
-    for column in sorted(columns, key=lambda column: _sanitised(column) != column):
-        name = wanted = _sanitised(column)
+    for column in sorted(columns, key=lambda column: wanted_names[column] != column):
+        name = wanted = wanted_names[column]
         number = 2
         while name in taken:
             name = f"{wanted}_{number}"
@@ -56,7 +63,15 @@ def column_reader(attribute: str, texts: Iterable[str]) -> Reader:
     return readers[0] if readers and seen else str
 
 
-def _sanitised(column: str) -> str:
+def renaming(column: str, attribute: str) -> str:
+    """What to say of a column that became an attribute of another name."""
+    plain = _plain_name(column)
+    reason = f" ({why_renamed(plain)})" if attribute != plain and attribute.startswith(f"{plain}_") else ""
+    return f"{column[:80]} -> {attribute}{reason}"
+
+
+def _plain_name(column: str) -> str:
+    """The column's name with what an attribute's name cannot hold replaced."""
     name = re.sub(r"[^A-Za-z0-9]+", "_", column).strip("_")
     if "_" in column and re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", column):
         name = column  # already a good name, such as `size__eu`
@@ -65,5 +80,4 @@ def _sanitised(column: str) -> str:
         name = "column"
     elif not name[0].isalpha():
         name = f"c_{name}"
-    name = name[:_MAX_NAME_CHARS]
-    return f"{name}_" if name in RESERVED_NAMES else name
+    return name[:_MAX_NAME_CHARS]

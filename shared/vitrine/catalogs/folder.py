@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from vitrine.catalogs import values
-from vitrine.catalogs.columns import Reader, attribute_names, column_reader
+from vitrine.catalogs.columns import Reader, attribute_names, column_reader, renaming
 from vitrine.catalogs.harvest import Harvest
 from vitrine.catalogs.model import Catalog
 from vitrine.catalogs.pictures import PICTURE_SUFFIXES, Found, PictureIndex
@@ -93,7 +93,7 @@ def _columns(table: Table, harvest: Harvest) -> _Columns:
             continue
         first_of[name] = index
         if names[name] != name:
-            harvest.fault("renamed_column", f"{name[:80]} -> {names[name]}", line=1)
+            harvest.fault("renamed_column", renaming(name, names[name]), line=1)
     attributes = tuple((index, name, names[name]) for name, index in first_of.items())
     name_column = next((name for _, name, attribute in attributes if attribute == "name"), None)
     return _Columns(id_at, picture_at, attributes, name_column)

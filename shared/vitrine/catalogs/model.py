@@ -24,7 +24,10 @@ FAULT_KINDS: Final[dict[str, tuple[bool, str]]] = {
     "bad_encoding": (True, "the row is not UTF-8; it was read as Windows-1252"),
     "unknown_column": (True, "a column this reader does not know; it is left out"),
     "missing_column": (True, "a column that every such catalogue has is not there"),
-    "renamed_column": (True, "the column's name cannot be an attribute's name and was changed"),
+    "renamed_column": (
+        True,
+        "the column's name cannot be an attribute's name, or means something else in a call, and was changed",
+    ),
     "unknown_category": (True, "no article type is known for this category; it is left out"),
     "unknown_partition": (True, "the benchmark has no such partition; it is left out"),
     "unusual_path": (True, "the picture's path does not tell what this layout promises; that is left out"),

@@ -22,6 +22,7 @@ class IndexRequest(CatalogRequest):
     model_config = ConfigDict(
         frozen=True,
         extra="forbid",
+        populate_by_name=True,
         json_schema_extra={
             "examples": [{"dataset": "fashion-product", "root": "/data/fashion-product", "model": "mobilenetv2_100"}]
         },
@@ -30,6 +31,11 @@ class IndexRequest(CatalogRequest):
     model: str = Field(min_length=1, max_length=120, description="The model")
     release_id: str | None = Field(
         default=None, max_length=140, description="The release; by default the model's newest"
+    )
+    allow_removal: bool = Field(
+        default=False,
+        alias="allowRemoval",
+        description="Index even where more than a fifth of the products that serve would be removed",
     )
 
 
@@ -94,6 +100,7 @@ async def index_params(body: IndexRequest, *, settings: Settings, releases: Rele
         "model": model,
         "release_id": await asyncio.to_thread(_release_of, body.release_id, model, releases),
         "limit": body.limit,
+        "allow_removal": body.allow_removal,
     }
 
 

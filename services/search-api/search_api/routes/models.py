@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict
 from starlette.responses import Response
 
@@ -15,7 +15,7 @@ from search_api.routes.documents import COMMON_ERRORS, READ_ERRORS
 from search_api.routes.products import Dataset
 from search_api.schemas import ActivatedAnswer, ModelsAnswer, ReleasesAnswer
 from search_api.vector_store import CollectionInfo
-from vitrine.collections import Serving, collection_name, model_of_release, parse_collection_name
+from vitrine.collections import Serving, generation_of, model_of_release, parse_collection_name
 from vitrine.errors import (
     BodyInvalid,
     CollectionIncomplete,
@@ -133,21 +133,26 @@ def _collection(info: CollectionInfo, serving: set[str]) -> dict[str, Any]:
     summary="Make a release serve its model",
     description=(
         "Moves the alias in one request, so searches see the old collection or the new one. Activating the `previous` "
-        "of the answer goes back. The release must have been indexed and have passed its checks. The call takes the "
-        "media type `application/json` alone, which other web sites cannot send; its body is `{}` or empty."
+        "of the answer goes back. The release must have been indexed and have passed its checks. Where it was indexed "
+        "into several collections, because the catalogue's fields changed, the newest serves unless one is named. The "
+        "call takes the media type `application/json` alone, which other web sites cannot send; its body is `{}` or "
+        "empty."
     ),
     response_model=ActivatedAnswer,
     responses=problem_responses(*READ_ERRORS, BodyInvalid, MediaTypeUnsupported, ReleaseNotFound, CollectionIncomplete),
 )
 @requires("admin")
 async def activate(
-    context: Ctx, release_id: ReleaseId, dataset: Dataset = None, _body: Activation | None = None
+    context: Ctx,
+    release_id: ReleaseId,
+    dataset: Dataset = None,
+    collection: Annotated[str | None, Query(max_length=300, description="One of the release's collections")] = None,
+    _body: Activation | None = None,
 ) -> Response:
     model = model_of_release(release_id)
     chosen = await _dataset_of(context, release_id, dataset)
-    try:
-        info = await context.store.collection(collection_name(chosen, release_id), fresh=True)
-    except CollectionNotFound:
+    info = await _collection_of(context, chosen, release_id, collection)
+    if info is None:
         if release_id not in await asyncio.to_thread(context.releases.ids):
             raise ReleaseNotFound(f"there is no release {release_id!r}") from None
         raise CollectionIncomplete(
@@ -159,6 +164,7 @@ async def activate(
         )
     serving = Serving(dataset=chosen, model=model, release_id=release_id, collection=info.name)
     previous = await context.store.activate(serving)
+    await context.announce_change(chosen)
     parsed = parse_collection_name(previous) if previous else None
     return JsonAnswer(
         {
@@ -168,7 +174,31 @@ async def activate(
             "release": release_id,
             "collection": info.name,
             "previous": parsed[1] if parsed else None,
+            "previousCollection": previous,
         }
+    )
+
+
+async def _collection_of(context: Context, dataset: str, release_id: str, named: str | None) -> CollectionInfo | None:
+    """The release's collection of this name, or else the one that passed its checks last, or else any of it.
+
+    Raises ParameterInvalid for a name that is not one of the release's collections.
+    """
+    own = [
+        info
+        for info in await context.store.collections(fresh=True)
+        if parse_collection_name(info.name) == (dataset, release_id)
+    ]
+    if named is not None:
+        found = next((info for info in own if info.name == named), None)
+        if found is None:
+            listed = ", ".join(info.name for info in own) or "none"
+            raise ParameterInvalid(f"{named[:80]!r} is not one of the release's collections: {listed}")
+        return found
+    return max(
+        own,
+        key=lambda info: (info.metadata.state == "ready", info.metadata.published_at or "", generation_of(info.name)),
+        default=None,
     )
 
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.responses import Response
 
 from search_api.answers import JsonAnswer, attributes_of, product
-from search_api.attributes import changed_attributes, typed_attributes
+from search_api.attributes import Put, changed_attributes, typed_attributes
 from search_api.context import Context, Ctx
 from search_api.forms import media_type, read_form
 from search_api.options import body_invalid
@@ -20,7 +20,6 @@ from search_api.products import StoredProduct
 from search_api.routes.documents import READ_ERRORS, form_body, picture_schema
 from search_api.routes.products import Dataset, ProductId
 from search_api.schemas import DeletedAnswer, ProductAnswer
-from vitrine.collections import FieldType
 from vitrine.errors import (
     BodyInvalid,
     BrokerUnavailable,
@@ -34,9 +33,10 @@ from vitrine.errors import (
     ProductNotFound,
     StorageFull,
 )
+from vitrine.fields import FieldType, narrower
 from vitrine.images import decode_image
 from vitrine.jobs import JobKind
-from vitrine.products import AttributeValue, Product, check_product_id, public_id
+from vitrine.products import Product, check_product_id, public_id
 from vitrine.web import is_json, parse_json, problem_responses, read_json_bytes, requires
 
 _PICTURE_FIELD: Final = "image"
@@ -96,20 +96,20 @@ async def put_product(request: Request, context: Ctx, product_id: ProductId, dat
     check_product_id(product_id)
     schema = await _schema_of(context, name)
     if is_json(request):
-        attributes, picture = await _changed(request, context, name, product_id, schema=schema)
+        put, picture = await _changed(request, context, name, product_id, schema=schema)
     elif media_type(request) == "multipart/form-data":
         form = await read_form(request)
         picture = form.one_picture(_PICTURE_FIELD)
         fields = list(form.fields(except_for=frozenset({_PICTURE_FIELD})))
-        attributes = typed_attributes(fields, schema, max_attributes=MAX_ATTRIBUTES)
+        put = typed_attributes(fields, schema, max_attributes=MAX_ATTRIBUTES)
         # All of it is decoded here, so that a bad picture is this call's error and never lies in the overlay.
         await asyncio.to_thread(decode_image, picture)
     else:
         raise MediaTypeUnsupported("this call takes multipart/form-data or application/json")
-    await asyncio.to_thread(context.overlay.put, Product(name, product_id, "", attributes), picture)
+    await asyncio.to_thread(context.overlay.put, Product(name, product_id, "", put.attributes), picture)
     await _run(context, JobKind.UPSERT, name, product_id)
     stored = await context.products.get(name, product_id)
-    return JsonAnswer({"success": True, "product": product(stored.payload)})
+    return JsonAnswer({"success": True, "product": product(stored.payload), "notices": list(put.notices)})
 
 
 @router.delete(
@@ -131,21 +131,23 @@ async def delete_product(context: Ctx, product_id: ProductId, dataset: Dataset =
 
 async def _changed(
     request: Request, context: Context, dataset: str, product_id: str, *, schema: dict[str, FieldType]
-) -> tuple[dict[str, AttributeValue], bytes]:
+) -> tuple[Put, bytes]:
     try:
         changes = AttributeChanges.model_validate(parse_json(await read_json_bytes(request)))
     except ValidationError as error:
         raise body_invalid(error) from None
     stored = await context.products.get(dataset, product_id)
-    attributes = changed_attributes(
-        attributes_of(stored.payload), changes.attributes, schema, max_attributes=MAX_ATTRIBUTES
-    )
-    return attributes, await context.pictures.read(stored, dataset, product_id)
+    put = changed_attributes(attributes_of(stored.payload), changes.attributes, schema, max_attributes=MAX_ATTRIBUTES)
+    return put, await context.pictures.read(stored, dataset, product_id)
 
 
 async def _schema_of(context: Context, dataset: str) -> dict[str, FieldType]:
-    servings = await context.products.servings(dataset)
-    return dict((await context.store.collection(servings[0].collection)).schema)
+    """The fields of everything that serves the dataset, read anew; a value must fit the narrowest type of its field."""
+    schema: dict[str, FieldType] = {}
+    for serving in await context.products.servings(dataset):
+        fields = (await context.store.collection(serving.collection, fresh=True)).schema
+        schema |= {name: narrower(schema.get(name, kind), kind) for name, kind in fields.items()}
+    return schema
 
 
 async def _must_exist(context: Context, dataset: str, product_id: str) -> StoredProduct | None:

@@ -1,0 +1,129 @@
+"""A name that an option, an answer or the payload has is never an attribute's: one table, held to what they declare."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.overlays import picture
+from search_api.answers import attributes_of
+from search_api.app import create_app
+from search_api.attributes import changed_attributes, typed_attributes
+from search_api.schemas import ProductOut, ScoredProduct
+from search_api.settings import Settings
+from vitrine.catalogs import read_catalog
+from vitrine.catalogs.columns import attribute_names
+from vitrine.errors import ParameterInvalid
+from vitrine.overlay import Overlay
+from vitrine.products import Product, check_attribute_name
+from vitrine.reserved import ANSWER_NAMES, OPTION_NAMES, PAYLOAD_NAMES, RESERVED_NAMES, is_reserved, stored_name
+
+
+def _operations() -> list[dict[str, Any]]:
+    document = create_app(Settings(api_host="127.0.0.1")).openapi()
+    return [
+        operation
+        for operations in document["paths"].values()
+        for operation in operations.values()
+        if _has_free_fields(operation)
+    ]
+
+
+def _forms(operation: dict[str, Any]) -> list[dict[str, Any]]:
+    return [content["schema"] for content in operation.get("requestBody", {}).get("content", {}).values()]
+
+
+def _has_free_fields(operation: dict[str, Any]) -> bool:
+    named = {parameter["name"] for parameter in operation.get("parameters", [])}
+    return "filters" in named or any(form.get("additionalProperties") for form in _forms(operation))
+
+
+def test_the_table_of_options_is_what_the_calls_with_free_fields_declare() -> None:
+    declared: set[str] = set()
+    for operation in _operations():
+        declared |= {one["name"] for one in operation.get("parameters", []) if one["in"] == "query"}
+        for form in _forms(operation):
+            if form.get("additionalProperties"):
+                declared |= set(form["properties"])
+    assert declared - {"filters"} == OPTION_NAMES, "put the option into vitrine.reserved, or take it out"
+
+
+def test_the_table_of_answer_names_is_what_the_models_of_a_product_declare() -> None:
+    assert {*ProductOut.model_fields, *ScoredProduct.model_fields} == ANSWER_NAMES
+
+
+def test_the_table_of_payload_names_is_what_a_product_stores() -> None:
+    stored = Product("shop", "1", "1.jpg", {"gender": "Women", "articleType": "Tops"}).payload()
+    assert stored.keys() - {"gender", "articleType"} == PAYLOAD_NAMES - {"origin", "picture_sha256"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["cutout", "confidence", "flip", "crops", "fuse", "rerank", "expandAlpha", "minConfidence", "Cutout", "TOPK"],
+)
+def test_a_column_called_like_an_option_gets_another_name_and_a_notice(tmp_path: Path, name: str) -> None:
+    (tmp_path / "1.jpg").touch()
+    (tmp_path / "products.csv").write_text(f"id,{name},fit\n1,Yes,Slim\n")
+    catalog = read_catalog("folder", tmp_path)
+    assert catalog.products[0].attributes == {f"{name}_": "Yes", "fit": "Slim"}
+    [fault] = catalog.faults
+    assert fault.kind == "renamed_column"
+    assert fault.detail.startswith(f"{name} -> {name}_ (")
+
+
+def test_a_column_called_like_the_range_of_another_is_renamed() -> None:
+    assert attribute_names(["price", "priceMin", "PriceMAX", "slimMin"]) == {
+        "price": "price", "priceMin": "priceMin_", "PriceMAX": "PriceMAX_", "slimMin": "slimMin",
+    }  # fmt: skip
+
+
+def test_every_stored_name_can_be_an_attributes() -> None:
+    for name in RESERVED_NAMES:
+        assert is_reserved(name.upper())
+        check_attribute_name(stored_name(name))
+    assert stored_name("fabric") == "fabric"
+
+
+def test_what_was_indexed_under_such_a_name_does_not_overwrite_the_answer() -> None:
+    payload = {"product_id": "1", "dataset": "shop", "picture": "1.jpg", "confidence": 0.9, "fit": "Slim"}
+    assert attributes_of(payload) == {"confidence_": 0.9, "fit": "Slim"}
+
+
+def test_a_put_with_such_a_name_is_stored_under_another_and_says_so() -> None:
+    put = typed_attributes([("cutout", "Yes"), ("fit", "Slim")], {}, max_attributes=10)
+    assert put.attributes == {"cutout_": "Yes", "fit": "Slim"}
+    assert put.notices == ("the attribute 'cutout' is stored as 'cutout_': 'cutout' is an option of a call",)
+    changed = changed_attributes(put.attributes, {"cutout": None, "score": 3}, {}, max_attributes=10)
+    assert changed.attributes == {"fit": "Slim", "score_": 3}
+    ranged = typed_attributes([("priceMin", "3")], {"price": "integer"}, max_attributes=10)
+    assert ranged.attributes == {"priceMin_": 3}
+
+
+@pytest.mark.parametrize("name", ["id", "dataset", "product_id", "image"])
+def test_a_put_that_names_the_product_in_its_attributes_is_refused_with_the_right_place(name: str) -> None:
+    with pytest.raises(ParameterInvalid, match="in the address"):
+        typed_attributes([(name, "x")], {}, max_attributes=10)
+
+
+def test_an_upload_of_an_older_version_keeps_its_value_under_the_new_name(tmp_path: Path) -> None:
+    overlay = Overlay(tmp_path)
+    stored = overlay.put(Product("shop", "1", "", {"fit": "Slim"}), picture())
+    record = (tmp_path / stored.picture).parent / "record.json"
+    record.write_text(record.read_text().replace('"fit"', '"cutout"'))
+    found = overlay.get("shop", "1")
+    assert found is not None
+    assert found.attributes == {"cutout_": "Slim"}
+
+
+def test_a_new_attribute_is_typed_by_its_value_and_a_known_one_by_the_dataset() -> None:
+    fields = [("weight", "250"), ("length", "37.5"), ("code", "007"), ("year", "2012.0"), ("size", "40"), ("name", "7")]
+    put = typed_attributes(fields, {"size": "float"}, max_attributes=10)
+    assert put.attributes == {"weight": 250, "length": 37.5, "code": "007", "year": 2012, "size": 40.0, "name": "7"}
+    assert isinstance(put.attributes["size"], float)
+    with pytest.raises(ParameterInvalid, match="whole number"):
+        typed_attributes([("size", "37.5")], {"size": "integer"}, max_attributes=10)
+    assert changed_attributes({}, {"weight": 250, "code": "007"}, {}, max_attributes=9).attributes == {
+        "weight": 250, "code": "007",
+    }  # fmt: skip
