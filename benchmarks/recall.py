@@ -185,12 +185,13 @@ async def measure(
     return Result(shape, str(plan), recall, float(np.quantile(took_ms, 0.5)), float(np.quantile(took_ms, 0.99)))
 
 
-def local_qdrant(data: Path) -> str:
-    """The address of the Qdrant that `vitrine up` runs on a data folder."""
-    run = DataFolder.at(data).read_run()
+def local_qdrant(data: Path) -> tuple[str, str | None]:
+    """The address and the key of the Qdrant that `vitrine up` runs on a data folder."""
+    folder = DataFolder.at(data)
+    run, secrets = folder.read_run(), folder.read_secrets()
     if run is None:
         raise SystemExit(f"no system runs on {data}: name its folder with --data, or Qdrant's address with --url")
-    return f"http://127.0.0.1:{run.ports['qdrant']}"
+    return f"http://127.0.0.1:{run.ports['qdrant']}", secrets.qdrant_api_key.get_secret_value() if secrets else None
 
 
 def main() -> int:
@@ -205,7 +206,9 @@ def main() -> int:
     parser.add_argument("--brief", action="store_true", help="the table by kind of filter alone")
     parser.add_argument("--least", type=float, default=0.99, help="exit with 1 where a recall is below this")
     arguments = parser.parse_args()
-    arguments.url = arguments.url or local_qdrant(arguments.data)
+    if arguments.url is None:
+        arguments.url, local_key = local_qdrant(arguments.data)
+        arguments.api_key = arguments.api_key or local_key
     return 0 if asyncio.run(run(arguments)) >= arguments.least else 1
 
 

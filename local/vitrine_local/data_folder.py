@@ -1,5 +1,6 @@
-"""The folder everything of one local system lies under, and the two promises it keeps: one system at a time works on it
-(a lock that dies with its holders), and whoever knows the folder finds the running system (`run.json`).
+"""The folder everything of one local system lies under, and its three promises: nobody but its owner can look inside,
+one system at a time works on it (a lock that dies with its holders), and whoever may read it finds the running system
+(`run.json`).
 """
 
 from __future__ import annotations
@@ -7,22 +8,44 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import stat
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
 from vitrine_local.errors import DataFolderInUse, DataFolderUnusable, UsageInvalid
+from vitrine_local.secrets import OWNER_ONLY, LocalSecrets, keep_secrets, read_secrets, write_privately
 
 # A system that was killed leaves its watchdog to hold the lock until the services are gone, which takes moments.
 LOCK_PATIENCE_S = 3.0
 _LOCK_POLL_S = 0.05
+_OWNER_ONLY = stat.S_IRWXU
+_ANYBODY_ELSE = stat.S_IRWXG | stat.S_IRWXO
+
+
+class ServiceRecord(BaseModel):
+    """What the supervisor knows of one service: its state since when, and what went wrong last."""
+
+    state: str
+    since: str
+    deaths: int = 0
+    reason: str | None = None
+
+    @property
+    def in_trouble(self) -> bool:
+        """It was ready once and does not work now."""
+        return self.state in ("restarting", "silent")
 
 
 class RunRecord(BaseModel):
-    """`run.json`: where the running system answers, which ports it took and which processes it is made of."""
+    """`run.json`: where the running system answers, which ports it took and which processes it is made of.
+
+    `ready` is true while every service is.
+    """
 
     url: str
     ready: bool = False
@@ -30,6 +53,7 @@ class RunRecord(BaseModel):
     supervisor_pid: int
     ports: dict[str, int]
     pids: dict[str, int]
+    services: dict[str, ServiceRecord] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,34 +103,49 @@ class DataFolder:
         return self.root / "run.json"
 
     @property
+    def secrets_file(self) -> Path:
+        return self.root / "secrets.json"
+
+    @property
     def catalog_roots_file(self) -> Path:
         return self.root / "catalog-roots.txt"
 
     def create(self) -> None:
-        """Make the folders. Raises DataFolderUnusable where that is impossible."""
+        """Make the folders, closed to other users. Raises DataFolderUnusable where that is impossible."""
+        folders = (
+            self.redis, self.qdrant, self.releases, self.uploads, self.cache, self.work, self.reports, self.logs,
+        )  # fmt: skip
         try:
-            for folder in (
-                self.redis,
-                self.qdrant,
-                self.releases,
-                self.uploads,
-                self.cache,
-                self.work,
-                self.reports,
-                self.logs,
-            ):
-                folder.mkdir(parents=True, exist_ok=True)
-            self.catalog_roots_file.touch()
+            self.root.mkdir(parents=True, exist_ok=True, mode=_OWNER_ONLY)
+            self._close_to_others(folders)
+            for folder in folders:
+                _set_aside_unless_folder(folder)
+                folder.mkdir(exist_ok=True)
         except OSError as error:
             raise DataFolderUnusable(f"the data folder {self.root} cannot be used: {error}") from error
+        with contextlib.suppress(OSError):  # without it, no catalogue root is allowed yet
+            self.catalog_roots_file.touch()
+
+    def _close_to_others(self, folders: tuple[Path, ...]) -> None:
+        """Leave the folder to its owner. One that is plainly in other use is refused, not changed."""
+        mode = stat.S_IMODE(self.root.stat().st_mode)
+        if not mode & _ANYBODY_ELSE:
+            return
+        shared = mode & stat.S_ISVTX or mode & stat.S_IWOTH
+        if shared and any(self.root.iterdir()) and not any(folder.is_dir() for folder in folders):
+            raise DataFolderUnusable(f"{self.root} is shared with others: give Vitrine a folder of its own with --data")
+        self.root.chmod(_OWNER_ONLY)
 
     @contextlib.contextmanager
     def lock(self, *, patience_s: float = LOCK_PATIENCE_S) -> Iterator[int]:
         """Hold the folder. Yields the lock's file descriptor, which a process may inherit to hold it as well.
 
-        Raises DataFolderInUse when another system still holds it after `patience_s`.
+        Raises DataFolderInUse when another system still holds it after `patience_s`, and DataFolderUnusable.
         """
-        descriptor = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            descriptor = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, OWNER_ONLY)
+        except OSError as error:
+            raise DataFolderUnusable(f"the data folder {self.root} cannot be locked: {error}") from error
         try:
             deadline_s = time.monotonic() + patience_s
             while not _try_lock(descriptor):
@@ -134,22 +173,33 @@ class DataFolder:
             os.close(descriptor)
 
     def write_run(self, run: RunRecord) -> None:
-        """Replace `run.json` in one step."""
-        temporary = self.run_file.with_name(f".run.json.{os.getpid()}")
-        temporary.write_text(run.model_dump_json(indent=2) + "\n")
-        temporary.replace(self.run_file)
+        """Replace `run.json` in one step, for the owner's eyes. Raises OSError."""
+        write_privately(self.run_file, run.model_dump_json(indent=2) + "\n")
 
     def read_run(self) -> RunRecord | None:
-        """The record of the system that runs or last ran here; None where none did or it stopped in order."""
+        """The record of the system that runs or last ran here; None if there is none or it is damaged."""
         try:
-            return RunRecord.model_validate_json(self.run_file.read_text())
+            return RunRecord.model_validate_json(self.run_file.read_bytes())
         except (OSError, ValidationError):
             return None
+
+    def remove_run(self) -> None:
+        """The system has stopped in order. A record that cannot be removed counts for nothing without the lock."""
+        with contextlib.suppress(OSError):
+            self.run_file.unlink(missing_ok=True)
+
+    def keep_secrets(self) -> LocalSecrets:
+        """The passwords between this folder's services, made at the first call."""
+        return keep_secrets(self.secrets_file)
+
+    def read_secrets(self) -> LocalSecrets | None:
+        """The same for a client; None where no system ever ran here."""
+        return read_secrets(self.secrets_file)
 
     def allowed_roots(self) -> tuple[Path, ...]:
         """The catalogue roots that were allowed here, oldest first."""
         try:
-            lines = self.catalog_roots_file.read_text().splitlines()
+            lines = os.fsdecode(self.catalog_roots_file.read_bytes()).splitlines()
         except OSError:
             return ()
         return tuple(Path(line) for line in lines if line and not line.startswith("#"))
@@ -177,14 +227,23 @@ class DataFolder:
     def _allow(self, resolved: Path) -> Path:
         if "\n" in str(resolved):
             raise UsageInvalid(f"{resolved!s:.80} cannot be allowed: its name holds a line break")
-        with self.catalog_roots_file.open("a+") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            if resolved not in self.allowed_roots():
-                # One short write in append mode: a service that reads meanwhile sees the line whole or not at all.
-                file.write(f"{resolved}\n")
-                file.flush()
-                os.fsync(file.fileno())
+        try:
+            with self.catalog_roots_file.open("ab") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                if resolved not in self.allowed_roots():
+                    # One short write in append mode: a service that reads meanwhile sees the line whole or not at all.
+                    file.write(os.fsencode(f"{resolved}\n"))
+                    file.flush()
+                    os.fsync(file.fileno())
+        except OSError as error:
+            raise DataFolderUnusable(f"{resolved} cannot be noted in {self.catalog_roots_file}: {error}") from error
         return resolved
+
+
+def _set_aside_unless_folder(path: Path) -> None:
+    """Give a file that stands where a folder belongs a dated name, so that the folder can be made."""
+    if path.exists() and not path.is_dir():
+        path.rename(path.with_name(f"{path.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S}"))
 
 
 def _try_lock(descriptor: int) -> bool:

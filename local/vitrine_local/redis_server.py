@@ -1,6 +1,4 @@
-"""Finds a Redis server on this machine and tells how to run it so that nothing acknowledged is lost: every write is in
-the append-only file before it is answered.
-"""
+"""Finds a Redis server on this machine."""
 
 from __future__ import annotations
 
@@ -28,21 +26,6 @@ def find_redis_server() -> Path:
         if os.access(candidate, os.X_OK):
             return candidate
     raise RedisMissing(f"no Redis server found: install one with `{_install_command()}`, or set REDIS_URL to yours")
-
-
-def redis_command(binary: Path, *, folder: Path, host: str, port: int) -> tuple[str, ...]:
-    """The command that serves `folder` on `host`:`port`."""
-    options = {
-        "bind": host,
-        "port": str(port),
-        "dir": str(folder),
-        "appendonly": "yes",
-        "appendfsync": "always",
-        "save": "",  # the append-only file is the truth; snapshots beside it would only cost time
-        "maxmemory-policy": "noeviction",
-        "daemonize": "no",
-    }
-    return (str(binary), *(part for name, value in options.items() for part in (f"--{name}", value)))
 
 
 def _bundled() -> tuple[Path, ...]:

@@ -41,6 +41,9 @@ class CommonSettings(BaseSettings):
     embedder_url: str = Field(
         default="http://127.0.0.1:8001", description="The embedder, or the balancer before several"
     )
+    embedder_api_key: SecretStr | None = Field(
+        default=None, description="What the embedder asks of its callers as a bearer token; unset: nothing"
+    )
     releases_url: str = Field(
         default="file:.vitrine/releases", description="Where releases live: an fsspec URL (file:, s3:)"
     )

@@ -1,7 +1,8 @@
 """A toy service: `toy_service.py NAME PORT FOLDER WORD...`. Standard library only, so that it starts at once.
 
 It answers on its port, starts a child of its own as workers do, and on SIGTERM writes its name to `stopped.txt` and
-ends. What it does beyond that is said by its words: `dies-at-start`, `deaf` (ignores SIGTERM), `slow`.
+ends. What it does beyond that is said by its words: `dies-at-start`, `deaf` (ignores SIGTERM), `slow`, `wordy` (a line
+of output at each request), `hungry` (it needs room on the disk to start).
 """
 
 from __future__ import annotations
@@ -15,9 +16,16 @@ from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+_MEAL_BYTES = 20_000
+
 
 class _Handler(BaseHTTPRequestHandler):
+    wordy = False
+
     def do_GET(self) -> None:
+        if self.wordy:
+            sys.stdout.write("a line for the log\n")
+            sys.stdout.flush()
         self.send_response(200)
         self.end_headers()
 
@@ -43,8 +51,11 @@ def serve(name: str, port: int, folder: Path, words: Sequence[str]) -> None:
         os._exit(0)
 
     signal.signal(signal.SIGTERM, signal.SIG_IGN if "deaf" in words else stop)
+    _Handler.wordy = "wordy" in words
     if "slow" in words:
         time.sleep(0.5)
+    if "hungry" in words:
+        (folder / f"{name}.{os.getpid()}").write_bytes(bytes(_MEAL_BYTES))
     with (folder / "started.txt").open("a") as file:
         file.write(f"{name} {os.getpid()} {child.pid}\n")
     sys.stdout.write(f'{{"event": "toy ready", "level": "info", "name": "{name}"}}\n')

@@ -9,6 +9,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from vitrine_local.data_folder import DataFolder
@@ -22,17 +23,21 @@ from vitrine_local.supervisor.spec import ServiceSpec
 
 _TOY = Path(__file__).with_name("toy_service.py")
 _FOREVER_S = 3600.0
+_NICENESS = 7
+_HUNG_AFTER_S = 8.0
 
 
 def toy(name: str, folder: Path, *words: str, after: tuple[str, ...] = (), stop_grace_s: float = 5.0) -> ServiceSpec:
     """The description of a toy service."""
     reservation = PortReservation()
+    probe = HttpProbe(f"http://127.0.0.1:{reservation.port}/")
     command = (sys.executable, "-I", "-S", str(_TOY), name, str(reservation.port), str(folder), *words)
     return ServiceSpec(
         name=name,
         command=command,
         environment=dict(os.environ),
-        probe=HttpProbe(f"http://127.0.0.1:{reservation.port}/"),
+        probe=probe,
+        liveness=probe,
         after=after,
         reservation=reservation,
         start_timeout_s=30.0,
@@ -44,7 +49,11 @@ def toy_plan(data: DataFolder, *, port: int, environment: Mapping[str, str]) -> 
     """Two toys, the second after the first. `VITRINE_TEST_TOY` says what is special about the second."""
     words = environment.get("VITRINE_TEST_TOY", "").split()
     first = toy("first", data.root, "slow")
-    second = toy("second", data.root, *words, after=("first",), stop_grace_s=_FOREVER_S if "deaf" in words else 5.0)
+    second = replace(
+        toy("second", data.root, *words, after=("first",), stop_grace_s=_FOREVER_S if "deaf" in words else 5.0),
+        niceness=_NICENESS,
+        hung_after_s=_HUNG_AFTER_S,
+    )
     return Plan(url=f"http://127.0.0.1:{second.port}", services=(first, second))
 
 

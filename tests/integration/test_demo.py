@@ -9,12 +9,15 @@ import json
 import os
 import re
 import signal
+import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+import redis
 from PIL import Image
 
 from harness.processes import Process
@@ -163,6 +166,25 @@ def test_status_tells_every_service_and_what_is_indexed(vitrine: Commands) -> No
     text = vitrine.text("status")
     assert "DOWN" not in text
     assert re.search(rf"{DATASET} +{MODEL} +{MODEL}-[0-9a-f]{{10}} +{COUNT}", text)
+
+
+def test_other_users_of_the_machine_are_kept_out_and_see_no_secret(vitrine: Commands) -> None:
+    data = DataFolder.at(vitrine.data)
+    run, secrets = data.read_run(), data.read_secrets()
+    assert run is not None
+    assert secrets is not None
+    for service, path in (("qdrant", "/collections"), ("embedder", "/v1/releases")):
+        assert httpx.get(f"http://127.0.0.1:{run.ports[service]}{path}").status_code in (401, 403)
+    with redis.Redis(port=run.ports["redis"]) as stranger, pytest.raises(redis.AuthenticationError):
+        stranger.ping()
+    hidden = [getattr(secrets, name).get_secret_value() for name in type(secrets).model_fields]
+    shown = [path.read_text(errors="replace") for path in (data.run_file, *data.logs.iterdir())]
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit():
+            with contextlib.suppress(OSError):
+                shown.append((process / "cmdline").read_text(errors="replace"))
+    assert not any(secret in text for secret in hidden for text in shown)
+    assert stat.S_IMODE(data.root.stat().st_mode) == 0o700
 
 
 def test_a_search_finds_the_query_itself_first_and_keeps_to_the_filters(vitrine: Commands, tmp_path: Path) -> None:

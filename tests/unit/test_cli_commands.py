@@ -16,7 +16,7 @@ from vitrine_local.cli.catalogs import catalog_of_file, catalog_root, other_cata
 from vitrine_local.cli.options import assignments, model_name, weights_path
 from vitrine_local.cli.search import search_fields, shown_attributes
 from vitrine_local.cli.target import Target, find_target
-from vitrine_local.data_folder import DataFolder, RunRecord
+from vitrine_local.data_folder import DataFolder, RunRecord, ServiceRecord
 from vitrine_local.errors import ServerUnreachable, UsageInvalid
 
 NOWHERE = "http://127.0.0.1:9"  # the discard port: nothing listens there
@@ -216,6 +216,31 @@ def test_the_running_system_on_the_data_folder_is_found(data: DataFolder) -> Non
         assert (found.url, found.local) == ("http://127.0.0.1:4321", data)
         assert find_target("http://127.0.0.1:4321/", data.root).local == data
         assert find_target("https://vitrine.example", data.root).local is None
+
+
+def test_status_names_the_service_in_trouble_and_since_when(
+    data: DataFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    since = "2026-11-30T10:00:00+00:00"
+    record = run_record("http://127.0.0.1:9").model_copy(
+        update={
+            "services": {
+                "redis": ServiceRecord(state="ready", since=since),
+                "trainer": ServiceRecord(state="restarting", since=since, deaths=3, reason="killed by SIGKILL"),
+            }
+        }
+    )
+    with data.lock():
+        data.write_run(record)
+        assert main(["status", "--data", str(data.root)]) == 1
+        shown = capsys.readouterr()
+        assert main(["status", "--json", "--data", str(data.root)]) == 1
+        told = json.loads(capsys.readouterr().out)["supervisor"]
+    assert f"trainer     DOWN   restarting since {since} (killed by SIGKILL, died 3 times)" in shown.out
+    assert "search-api  DOWN   does not answer" in shown.out
+    assert "redis       up" in shown.out
+    assert "not every service is up: search-api, trainer" in shown.err
+    assert told["trainer"] == {"state": "restarting", "since": since, "deaths": 3, "reason": "killed by SIGKILL"}
 
 
 def test_what_a_dead_system_left_behind_is_not_believed(data: DataFolder, monkeypatch: pytest.MonkeyPatch) -> None:

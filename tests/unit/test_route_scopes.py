@@ -170,3 +170,20 @@ def test_every_route_of_the_embedder_declares_its_scope() -> None:
     routes = declared_routes(app)
     guarded = {f"{m} {r.path}" for r in routes.routes for m in r.methods or () if r.scopes == frozenset({"embed"})}
     assert guarded == {"POST /v1/embed", "POST /v1/embed/batch", "GET /v1/releases"}
+
+
+def test_an_embedder_with_a_key_answers_its_own_services_and_anybody_about_its_health() -> None:
+    app = create_embedder(EmbedderSettings(embedder_api_key=SecretStr("between-services"), device="cpu"))
+
+    async def statuses(path: str) -> list[int]:
+        keys: tuple[dict[str, str], ...] = (
+            {},
+            {"authorization": "Bearer guessed"},
+            {"authorization": "Bearer between-services"},
+        )
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client:
+            return [(await client.get(path, headers=headers)).status_code for headers in keys]
+
+    assert asyncio.run(statuses("/livez")) == [200, 200, 200]
+    assert asyncio.run(statuses("/v1/releases")) == [401, 403, 200]
+    assert asyncio.run(statuses("/metrics")) == [401, 403, 200]

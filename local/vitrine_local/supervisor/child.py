@@ -50,10 +50,11 @@ class Child:
             spec.reservation.hand_over()
         # A pipe of our own: asyncio's would put off the news of a death until every heir of the pipe is dead too.
         read_end, write_end = os.pipe()
+        stdin = _filled_pipe(spec.stdin) if spec.stdin else None
         try:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid()), *spec.command,
-                stdin=asyncio.subprocess.DEVNULL,
+                sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid()), str(spec.niceness), *spec.command,
+                stdin=asyncio.subprocess.DEVNULL if stdin is None else stdin,
                 stdout=write_end,
                 stderr=asyncio.subprocess.STDOUT,
                 env=dict(spec.environment),
@@ -64,6 +65,8 @@ class Child:
             raise
         finally:
             os.close(write_end)
+            if stdin is not None:
+                os.close(stdin)
         return cls(process, output=read_end, watchdog=watchdog, on_line=on_line)
 
     @property
@@ -82,6 +85,11 @@ class Child:
         """The exit status, after the last line was read and the whole group is gone. Negative: a signal's number."""
         return await asyncio.shield(self._exit)
 
+    def kill(self) -> None:
+        """End the process and its children at once."""
+        if self.running:
+            self._kill_group()
+
     async def stop(self, *, grace_s: float, hurry: asyncio.Event) -> int:
         """Ask the process to end; kill its group after `grace_s` seconds or as soon as `hurry` is set."""
         with contextlib.suppress(ProcessLookupError):
@@ -89,8 +97,7 @@ class Child:
         hurried = asyncio.create_task(hurry.wait())
         await asyncio.wait({self._exit, hurried}, timeout=grace_s, return_when=asyncio.FIRST_COMPLETED)
         hurried.cancel()
-        if self.running:
-            self._kill_group()
+        self.kill()
         return await self.wait()
 
     def _kill_group(self) -> None:
@@ -104,6 +111,16 @@ class Child:
         await asyncio.wait({self._reader}, timeout=_DRAIN_TIMEOUT_S)
         self._reader.cancel()
         return status
+
+
+def _filled_pipe(content: bytes) -> int:
+    """The read end of a pipe that holds `content`, which is far smaller than a pipe's buffer, and then ends."""
+    read_end, write_end = os.pipe()
+    try:
+        os.write(write_end, content)
+    finally:
+        os.close(write_end)
+    return read_end
 
 
 async def _read_lines(descriptor: int, on_line: Callable[[str], None]) -> None:

@@ -4,8 +4,10 @@ before it, to the screen.
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
+import os
 import re
 from collections import deque
 from dataclasses import dataclass
@@ -65,24 +67,44 @@ def read_line(line: str) -> LogLine:
 
 
 class LogFile:
-    """A file that is appended to and set aside as `<name>.1` when it grows past `max_bytes`."""
+    """A file that is appended to and set aside as `<name>.1` when it grows past `max_bytes`.
+
+    It never fails: lines for which the disk has no room are lost, and how many is said once there is room again.
+    """
 
     def __init__(self, path: Path, *, max_bytes: int = MAX_LOG_FILE_BYTES) -> None:
         self._path = path
         self._max_bytes = max_bytes
-        self._file: BinaryIO = path.open("ab", buffering=0)
-        self._bytes = path.stat().st_size
+        self._file: BinaryIO | None = None
+        self._bytes = 0
+        self._lost_lines = 0
 
     def write(self, line: str) -> None:
-        if self._bytes >= self._max_bytes:
-            self._file.close()
-            self._path.replace(self._path.with_name(f"{self._path.name}.1"))
-            self._file = self._path.open("ab", buffering=0)
-            self._bytes = 0
-        self._bytes += self._file.write(f"{line}\n".encode(errors="replace"))
+        try:
+            if self._lost_lines:
+                self._append(f"({self._lost_lines} lines are missing here: they could not be written)")
+                self._lost_lines = 0
+            self._append(line)
+        except OSError:
+            self._lost_lines += 1
 
     def close(self) -> None:
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
+
+    def _append(self, line: str) -> None:
+        if self._file is not None and self._bytes >= self._max_bytes:
+            self._file.close()
+            self._file = None
+            self._path.replace(self._path.with_name(f"{self._path.name}.1"))
+        if self._file is None:
+            self._file = self._path.open("ab", buffering=0)
+            self._bytes = self._file.tell()
+        data = f"{line}\n".encode(errors="replace")
+        written = self._file.write(data)
+        self._bytes += written
+        if written < len(data):  # the room ended within the line
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 class LogScreen:

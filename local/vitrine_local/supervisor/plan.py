@@ -1,5 +1,7 @@
 """Which services make the local system, in which order, with which environment. Addresses that the user's environment
-gives (REDIS_URL, QDRANT_URL) are used instead of starting that service; all else is started here, on loopback.
+gives (REDIS_URL, QDRANT_URL) are used instead of starting that service; all else is started here, on loopback, and asks
+for a secret. Each service is given the addresses and secrets of those it talks to, through its environment or standard
+input: a command line shows to every user of the machine.
 """
 
 from __future__ import annotations
@@ -8,13 +10,17 @@ import contextlib
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
 from vitrine_local.data_folder import DataFolder
-from vitrine_local.redis_server import find_redis_server, redis_command
+from vitrine_local.redis_options import redis_command, redis_configuration
+from vitrine_local.redis_repair import repair_append_only_file
+from vitrine_local.redis_server import find_redis_server
+from vitrine_local.secrets import LocalSecrets
 from vitrine_local.supervisor.ports import LOOPBACK, PortReservation
-from vitrine_local.supervisor.probes import HttpProbe, RedisProbe, WorkerProbe
-from vitrine_local.supervisor.spec import ServiceSpec
+from vitrine_local.supervisor.probes import HttpProbe, RedisLiveness, RedisProbe, WorkerLiveness, WorkerProbe
+from vitrine_local.supervisor.spec import Repair, ServiceSpec
 
 REDIS = "redis"
 QDRANT = "qdrant"
@@ -28,7 +34,16 @@ SERVICES = (REDIS, QDRANT, EMBEDDER, INDEXER, TRAINER, SEARCH_API)
 _SERVICE_STOP_GRACE_S = 30.0
 _REDIS_VARIABLES = ("VITRINE_REDIS_URL", "REDIS_URL")
 _QDRANT_VARIABLES = ("VITRINE_QDRANT_URL", "QDRANT_URL")
-_QDRANT_KEY_VARIABLES = ("VITRINE_QDRANT_API_KEY", "QDRANT_API_KEY")
+_QDRANT_KEY = "VITRINE_QDRANT_API_KEY"
+_QDRANT_KEY_VARIABLES = (_QDRANT_KEY, "QDRANT_API_KEY")
+_EMBEDDER_KEY = "VITRINE_EMBEDDER_API_KEY"
+# How far each gives way on the processor: searches go first, then an indexing, then a training.
+_INDEXER_NICENESS = 5
+_TRAINER_NICENESS = 10
+# A store may be held up by its disk for a while. A worker's announcement lasts 15 s, and comes back up to 35 s after a
+# Redis that was away.
+_STORE_HUNG_AFTER_S = 30.0
+_WORKER_HUNG_AFTER_S = 60.0
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _PYTHON = (sys.executable, "-m")
 
@@ -58,14 +73,14 @@ def make_plan(data: DataFolder, *, port: int, environment: Mapping[str, str]) ->
     with contextlib.ExitStack() as undo:
         api = undo.enter_context(PortReservation(port))  # first: a taken port is told before anything else happens
         embedder = undo.enter_context(PortReservation())
-        redis = _redis(data, environment, undo)
-        qdrant = _qdrant(data, environment, undo)
+        secrets = data.keep_secrets()
+        redis = _redis(data, environment, secrets, undo)
+        qdrant = _qdrant(data, environment, secrets, undo)
         embedder_url = f"http://{LOOPBACK}:{embedder.port}"
-        shared = {
+        api_url = f"http://{LOOPBACK}:{api.port}"
+        key = environment.get(_EMBEDDER_KEY) or secrets.embedder_api_key.get_secret_value()
+        common = {
             **_inherited(environment),
-            "VITRINE_REDIS_URL": redis.address,
-            "VITRINE_QDRANT_URL": qdrant.address,
-            "VITRINE_EMBEDDER_URL": embedder_url,
             "VITRINE_RELEASES_URL": f"file:{data.releases}",
             "VITRINE_RELEASES_CACHE_DIR": str(data.cache / "releases"),
             "VITRINE_UPLOADS_DIR": str(data.uploads),
@@ -73,21 +88,27 @@ def make_plan(data: DataFolder, *, port: int, environment: Mapping[str, str]) ->
             "VITRINE_REPORTS_DIR": str(data.reports),
             "VITRINE_CATALOG_ROOTS_FILE": str(data.catalog_roots_file),
         }
-        one_thread, all_threads = _with_threads(shared, 1), _with_threads(shared, os.cpu_count() or 1)
-        api_url = f"http://{LOOPBACK}:{api.port}"
+        to_embedder = {"VITRINE_EMBEDDER_URL": embedder_url, _EMBEDDER_KEY: key}
+        one_thread, all_threads = _with_threads(common, 1), _with_threads(common, os.cpu_count() or 1)
         services = (
             ServiceSpec(
                 name=REDIS,
                 command=redis.command,
-                environment=shared,
+                environment=_inherited(environment),
+                stdin=redis.stdin,
                 probe=RedisProbe(redis.address),
+                liveness=RedisLiveness(redis.address),
+                hung_after_s=_STORE_HUNG_AFTER_S,
+                repair=redis.repair,
                 reservation=redis.reservation,
             ),
             ServiceSpec(
                 name=QDRANT,
                 command=qdrant.command,
-                environment=shared,
-                probe=HttpProbe(f"{qdrant.address}/readyz", api_key=_given(environment, _QDRANT_KEY_VARIABLES)),
+                environment=_inherited(environment) | qdrant.settings,
+                probe=HttpProbe(f"{qdrant.address}/readyz", api_key=_given(qdrant.settings, _QDRANT_KEY_VARIABLES)),
+                liveness=HttpProbe(f"{qdrant.address}/livez"),
+                hung_after_s=_STORE_HUNG_AFTER_S,
                 reservation=qdrant.reservation,
                 stop_grace_s=_SERVICE_STOP_GRACE_S,
             ),
@@ -95,33 +116,46 @@ def make_plan(data: DataFolder, *, port: int, environment: Mapping[str, str]) ->
                 name=EMBEDDER,
                 command=(*_PYTHON, "embedder"),
                 environment=all_threads
-                | {"VITRINE_EMBEDDER_HOST": LOOPBACK, "VITRINE_EMBEDDER_PORT": str(embedder.port)},
+                | {"VITRINE_EMBEDDER_HOST": LOOPBACK, "VITRINE_EMBEDDER_PORT": str(embedder.port), _EMBEDDER_KEY: key},
                 probe=HttpProbe(f"{embedder_url}/readyz"),
+                liveness=HttpProbe(f"{embedder_url}/livez"),
                 reservation=embedder,
                 stop_grace_s=_SERVICE_STOP_GRACE_S,
             ),
             ServiceSpec(
                 name=INDEXER,
                 command=(*_PYTHON, "indexer"),
-                environment=one_thread,
+                environment=one_thread | redis.settings | qdrant.settings | to_embedder,
                 after=(REDIS, QDRANT),
                 probe=WorkerProbe(redis.address, INDEXER),
+                liveness=WorkerLiveness(redis.address, INDEXER),
+                hung_after_s=_WORKER_HUNG_AFTER_S,
+                niceness=_INDEXER_NICENESS,
                 stop_grace_s=_SERVICE_STOP_GRACE_S,
             ),
             ServiceSpec(
                 name=TRAINER,
                 command=(*_PYTHON, "trainer"),
-                environment=all_threads,
+                environment=all_threads | redis.settings,
                 after=(REDIS,),
                 probe=WorkerProbe(redis.address, TRAINER),
+                liveness=WorkerLiveness(redis.address, TRAINER),
+                hung_after_s=_WORKER_HUNG_AFTER_S,
+                niceness=_TRAINER_NICENESS,
                 stop_grace_s=_SERVICE_STOP_GRACE_S,
             ),
             ServiceSpec(
                 name=SEARCH_API,
                 command=(*_PYTHON, "search_api"),
-                environment=one_thread | {"VITRINE_API_HOST": LOOPBACK, "VITRINE_API_PORT": str(api.port)},
+                environment=one_thread
+                | redis.settings
+                | qdrant.settings
+                | to_embedder
+                | {"VITRINE_API_HOST": LOOPBACK, "VITRINE_API_PORT": str(api.port)},
                 after=(REDIS, QDRANT, EMBEDDER),
-                probe=HttpProbe(f"{api_url}/readyz"),
+                # Its readiness includes what it needs: started again while that is away, it would never be ready.
+                probe=HttpProbe(f"{api_url}/livez"),
+                liveness=HttpProbe(f"{api_url}/livez"),
                 reservation=api,
                 stop_grace_s=_SERVICE_STOP_GRACE_S,
             ),
@@ -132,38 +166,61 @@ def make_plan(data: DataFolder, *, port: int, environment: Mapping[str, str]) ->
 
 @dataclass(frozen=True, slots=True)
 class _Store:
-    """Redis or Qdrant: where it answers, and how it is started if it is ours to start."""
+    """Redis or Qdrant: its address, the settings of its clients, and how to start it if it is ours."""
 
     address: str
+    settings: dict[str, str] = field(repr=False)
     command: tuple[str, ...] | None = None
+    stdin: bytes = field(default=b"", repr=False)
     reservation: PortReservation | None = None
+    repair: Repair | None = None
 
 
-def _redis(data: DataFolder, environment: Mapping[str, str], undo: contextlib.ExitStack) -> _Store:
+def _redis(
+    data: DataFolder, environment: Mapping[str, str], secrets: LocalSecrets, undo: contextlib.ExitStack
+) -> _Store:
     given = _given(environment, _REDIS_VARIABLES)
     if given is not None:
-        return _Store(given)
+        return _Store(given, {"VITRINE_REDIS_URL": given})
     binary = find_redis_server()
+    password = secrets.redis_password.get_secret_value()
+    stdin = redis_configuration(binary, password=password)
     reservation = undo.enter_context(PortReservation())
+    address = f"redis://:{password}@{LOOPBACK}:{reservation.port}/0"
     return _Store(
-        f"redis://{LOOPBACK}:{reservation.port}/0",
+        address,
+        {"VITRINE_REDIS_URL": address},
         redis_command(binary, folder=data.redis, host=LOOPBACK, port=reservation.port),
+        stdin,
         reservation,
+        partial(repair_append_only_file, binary, data.redis),
     )
 
 
-def _qdrant(data: DataFolder, environment: Mapping[str, str], undo: contextlib.ExitStack) -> _Store:
-    given = _given(environment, _QDRANT_VARIABLES)
+def _qdrant(
+    data: DataFolder, environment: Mapping[str, str], secrets: LocalSecrets, undo: contextlib.ExitStack
+) -> _Store:
+    given, given_key = _given(environment, _QDRANT_VARIABLES), _given(environment, _QDRANT_KEY_VARIABLES)
     if given is not None:
-        return _Store(given.rstrip("/"))
+        address = given.rstrip("/")
+        return _Store(address, {"VITRINE_QDRANT_URL": address} | ({_QDRANT_KEY: given_key} if given_key else {}))
     reservation = undo.enter_context(PortReservation())
     port = reservation.port
     options = ("--storage", str(data.qdrant), "--host", LOOPBACK, "--port", str(port))
-    return _Store(f"http://{LOOPBACK}:{port}", (*_PYTHON, "vitrine_local.qdrant", *options), reservation)
+    key = given_key or secrets.qdrant_api_key.get_secret_value()
+    address = f"http://{LOOPBACK}:{port}"
+    return _Store(
+        address,
+        {"VITRINE_QDRANT_URL": address, _QDRANT_KEY: key},
+        (*_PYTHON, "vitrine_local.qdrant", *options),
+        reservation=reservation,
+    )
 
 
 def _inherited(environment: Mapping[str, str]) -> dict[str, str]:
-    """The user's environment, with the proxies kept away from loopback and output unbuffered."""
+    """The user's environment without secrets, with the proxies kept away from loopback and output unbuffered."""
+    own = (*_REDIS_VARIABLES, *_QDRANT_VARIABLES, *_QDRANT_KEY_VARIABLES, _EMBEDDER_KEY)
+    environment = {name: value for name, value in environment.items() if name not in own}
     loopback = f"{LOOPBACK},localhost"
     bypass = environment.get("no_proxy") or environment.get("NO_PROXY")
     no_proxy = f"{bypass},{loopback}" if bypass else loopback

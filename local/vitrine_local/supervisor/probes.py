@@ -1,5 +1,5 @@
-"""How the supervisor tells that a service is ready: by its readiness route, by its answer to a ping, or by the key with
-which a worker announces itself. A probe answers None for ready, else what it still waits for.
+"""How the supervisor sees that a service is ready or alive: by its health routes, by its answer to a ping, or by the
+key with which a worker announces itself. A probe answers None for yes, else what is missing.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ from typing import Protocol
 
 import httpx
 import redis.asyncio
-from redis.exceptions import RedisError
+from redis.exceptions import BusyLoadingError, RedisError, ResponseError
 
 PROBE_TIMEOUT_S = 3.0
 
 
 class Probe(Protocol):
-    """Is the service ready? `pid` is the process the supervisor started for it, or None where it started none."""
+    """Is the service ready, or alive? `pid` is the process that the supervisor started, or None if it started none."""
 
     async def __call__(self, pid: int | None, /) -> str | None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class HttpProbe:
-    """Ready when the route answers 200."""
+    """Ready, or alive, when the route answers 200."""
 
     url: str
     api_key: str | None = None
@@ -32,8 +32,11 @@ class HttpProbe:
     async def __call__(self, _pid: int | None) -> str | None:
         headers = {"api-key": self.api_key} if self.api_key else {}
         try:
-            # The environment's proxies are for the world outside; these services are on this machine.
-            async with httpx.AsyncClient(timeout=PROBE_TIMEOUT_S, trust_env=False, headers=headers) as client:
+            # The environment's proxies are for the world outside; these services are on this machine. Without TLS there
+            # is nothing to verify, and reading the certificates for each probe costs 30 ms of the processor.
+            async with httpx.AsyncClient(
+                timeout=PROBE_TIMEOUT_S, trust_env=False, verify=self.url.startswith("https:"), headers=headers
+            ) as client:
                 answer = await client.get(self.url)
         except httpx.HTTPError as error:
             return f"{self.url}: {error or type(error).__name__}"
@@ -56,6 +59,37 @@ class RedisProbe:
 
 
 @dataclass(frozen=True, slots=True)
+class RedisLiveness:
+    """Alive when anything is answered: that it loads, is full or wants another password is an answer too."""
+
+    url: str
+
+    async def __call__(self, _pid: int | None) -> str | None:
+        try:
+            async with _connection(self.url) as client:
+                await client.ping()
+        except (BusyLoadingError, ResponseError):
+            return None
+        except (RedisError, OSError) as error:
+            return f"Redis: {error}"
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLiveness:
+    """Alive while announced. A Redis that cannot be asked says nothing against the worker."""
+
+    url: str
+    service: str
+
+    async def __call__(self, pid: int | None) -> str | None:
+        try:
+            return await _unannounced(self.url, self.service, pid)
+        except (RedisError, OSError):
+            return None
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerProbe:
     """Ready when the worker's announcement is there and comes from the process that was started, not from one that
     died moments ago."""
@@ -65,14 +99,19 @@ class WorkerProbe:
 
     async def __call__(self, pid: int | None) -> str | None:
         try:
-            async with _connection(self.url) as client:
-                async for key in client.scan_iter(match=f"vitrine:worker:{self.service}:*", count=100):
-                    announced = await client.get(key)
-                    if announced is not None and _belongs_to(announced, pid):
-                        return None
+            return await _unannounced(self.url, self.service, pid)
         except (RedisError, OSError) as error:
             return f"Redis: {error}"
-        return f"no announcement of the {self.service} in Redis"
+
+
+async def _unannounced(url: str, service: str, pid: int | None) -> str | None:
+    """None where the service's process is announced in Redis."""
+    async with _connection(url) as client:
+        async for key in client.scan_iter(match=f"vitrine:worker:{service}:*", count=100):
+            announced = await client.get(key)
+            if announced is not None and _belongs_to(announced, pid):
+                return None
+    return f"no announcement of the {service} in Redis"
 
 
 def _connection(url: str) -> redis.asyncio.Redis:

@@ -1,12 +1,15 @@
-"""What the supervisor must know of a service to run it, and how often it may die."""
+"""What the supervisor must know of a service to run it, and how long it waits before it starts one again."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from vitrine_local.supervisor.ports import PortReservation
 from vitrine_local.supervisor.probes import Probe
+
+# Mends what kept a service from starting, given the last lines of its output. Returns what was done, or None.
+Repair = Callable[[Sequence[str]], str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +17,8 @@ class ServiceSpec:
     """One service: its command and environment, what must be ready before it, and how to see that it is ready.
 
     `command` is None for a service that runs elsewhere: it is waited for, never started, restarted or stopped.
+    `stdin` is what the command reads from standard input. `liveness` answers None while the service is alive; one that
+    is silent for `hung_after_s` is killed and started again.
     """
 
     name: str
@@ -24,6 +29,11 @@ class ServiceSpec:
     reservation: PortReservation | None = None
     start_timeout_s: float = 180.0
     stop_grace_s: float = 10.0
+    niceness: int = 0
+    stdin: bytes = field(default=b"", repr=False)
+    liveness: Probe | None = None
+    hung_after_s: float = 20.0
+    repair: Repair | None = None
 
     @property
     def port(self) -> int | None:
@@ -32,20 +42,18 @@ class ServiceSpec:
 
 @dataclass(slots=True)
 class RestartPolicy:
-    """Restarts come at once at first, then ever later; after `max_quick_deaths` in a row the policy gives up.
+    """A service is started again for ever: at once at first, then after ever longer pauses.
 
-    A death is quick when the process lived less than `quick_s` seconds.
+    A death is quick when the process lived less than `quick_s` seconds; one that lived longer begins a new count.
     """
 
-    quick_s: float = 15.0
-    max_quick_deaths: int = 6
+    quick_s: float = 60.0
     first_delay_s: float = 0.2
-    max_delay_s: float = 10.0
+    max_delay_s: float = 30.0
     _quick_deaths: int = 0
 
-    def died(self, *, lived_s: float) -> float | None:
-        """Seconds to wait before the next start, or None to give up."""
-        self._quick_deaths = self._quick_deaths + 1 if lived_s < self.quick_s else 0
-        if self._quick_deaths >= self.max_quick_deaths:
-            return None
-        return min(self.max_delay_s, self.first_delay_s * 2.0 ** max(0, self._quick_deaths - 1))
+    def died(self, *, lived_s: float) -> float:
+        """Seconds to wait before the next start."""
+        self._quick_deaths = self._quick_deaths + 1 if lived_s < self.quick_s else 1
+        doublings = min(self._quick_deaths - 1, 20)
+        return min(self.max_delay_s, self.first_delay_s * 2.0**doublings)

@@ -19,7 +19,7 @@ from rich.console import Console
 from vitrine_local.data_folder import DataFolder, RunRecord
 from vitrine_local.errors import ServiceFailed
 from vitrine_local.supervisor.keeper import Keeper
-from vitrine_local.supervisor.logs import SUPERVISOR, LogLine, LogScreen, ServiceLog
+from vitrine_local.supervisor.logs import SUPERVISOR, LogFile, LogLine, LogScreen, ServiceLog
 from vitrine_local.supervisor.plan import Plan, make_plan
 from vitrine_local.supervisor.spec import ServiceSpec
 from vitrine_local.supervisor.watchdog import Watchdog
@@ -33,6 +33,7 @@ class Planner(Protocol):
     def __call__(self, data: DataFolder, *, port: int, environment: Mapping[str, str]) -> Plan: ...
 
 
+_RECORD_AGAIN_S = 2.0
 _NOTE_LEVELS = {"info": 20, "warning": 30, "error": 40}
 
 
@@ -58,6 +59,8 @@ class LocalSystem:
         self._keepers: dict[str, Keeper] = {}
         self._logs: dict[str, ServiceLog] = {}
         self._started_at = ""
+        self._unrecorded = False
+        self._own_log: LogFile | None = None
         self._pending: set[asyncio.Task[None]] = set()
 
     async def run(self, on_ready: OnReady) -> None:
@@ -72,6 +75,7 @@ class LocalSystem:
             stack.callback(plan.release_ports)
             watchdog = stack.enter_context(Watchdog(lock_descriptor=descriptor))
             stack.callback(self._close_logs)
+            self._own_log = LogFile(self._data.logs / f"{SUPERVISOR}.log")
             stack.enter_context(self._signals())
             self._started_at = datetime.now(UTC).isoformat(timespec="seconds")
             self._make_keepers(plan, watchdog)
@@ -79,7 +83,7 @@ class LocalSystem:
                 await self._supervise(plan, on_ready)
             finally:
                 await self._stop_all()
-                self._data.run_file.unlink(missing_ok=True)
+                self._data.remove_run()
 
     def request_stop(self) -> None:
         """Stop in order; called again, at once."""
@@ -105,6 +109,7 @@ class LocalSystem:
         }
         user = asyncio.create_task(self._serve_user(plan, on_ready))
         stop = asyncio.create_task(self._stop.wait())
+        recording = asyncio.create_task(self._keep_recording(plan))
         try:
             done, _ = await asyncio.wait({*keeping, user, stop}, return_when=asyncio.FIRST_COMPLETED)
             # A failed service is the cause of whatever else failed.
@@ -115,15 +120,15 @@ class LocalSystem:
             raise
         finally:
             self._stop.set()
-            user.cancel()
-            stop.cancel()
-            await asyncio.gather(user, stop, return_exceptions=True)
+            for task in (user, stop, recording):
+                task.cancel()
+            await asyncio.gather(user, stop, recording, return_exceptions=True)
             self._pending = keeping
 
     async def _serve_user(self, plan: Plan, on_ready: OnReady) -> None:
         for keeper in self._keepers.values():
             await keeper.ready.wait()
-        self._write_run(plan, ready=True)
+        self._write_run(plan)
         await on_ready(plan.url)
 
     async def _stop_all(self) -> None:
@@ -145,27 +150,46 @@ class LocalSystem:
 
     def _note_of(self, spec: ServiceSpec, plan: Plan, level: Literal["info", "warning", "error"], text: str) -> None:
         self._note(spec.name, level, text)
-        self._write_run(plan, ready=all(keeper.ready.is_set() for keeper in self._keepers.values()))
+        self._write_run(plan)
 
     def _note(self, service: str, level: Literal["info", "warning", "error"], text: str) -> None:
-        self._screen.show(service, LogLine(text, level=_NOTE_LEVELS[level], time=f"{datetime.now(UTC):%H:%M:%S}"))
+        now = datetime.now(UTC)
+        self._screen.show(service, LogLine(text, level=_NOTE_LEVELS[level], time=f"{now:%H:%M:%S}"))
+        if self._own_log is not None:
+            self._own_log.write(f"{now.isoformat(timespec='seconds')} {level} {service}: {text}")
 
-    def _write_run(self, plan: Plan, *, ready: bool) -> None:
-        running = {name: keeper.child.pid for name, keeper in self._keepers.items() if keeper.child is not None}
-        self._data.write_run(
-            RunRecord(
-                url=plan.url,
-                ready=ready and not self._stop.is_set(),
-                started_at=self._started_at,
-                supervisor_pid=os.getpid(),
-                ports=plan.ports,
-                pids=running,
-            )
+    async def _keep_recording(self, plan: Plan) -> None:
+        """Write run.json again for as long as it could not be written."""
+        while True:
+            await asyncio.sleep(_RECORD_AGAIN_S)
+            if self._unrecorded:
+                self._write_run(plan)
+
+    def _write_run(self, plan: Plan) -> None:
+        keepers = self._keepers
+        record = RunRecord(
+            url=plan.url,
+            ready=all(keeper.is_ready for keeper in keepers.values()) and not self._stop.is_set(),
+            started_at=self._started_at,
+            supervisor_pid=os.getpid(),
+            ports=plan.ports,
+            pids={name: keeper.child.pid for name, keeper in keepers.items() if keeper.child is not None},
+            services={name: keeper.record for name, keeper in keepers.items()},
         )
+        try:
+            self._data.write_run(record)
+        except OSError as error:
+            if not self._unrecorded:
+                self._note(SUPERVISOR, "warning", f"{self._data.run_file} cannot be written: {error.strerror or error}")
+            self._unrecorded = True
+        else:
+            self._unrecorded = False
 
     def _close_logs(self) -> None:
         for log in self._logs.values():
             log.close()
+        if self._own_log is not None:
+            self._own_log.close()
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:

@@ -24,6 +24,7 @@ from vitrine.telemetry import HttpMetrics, get_logger
 from vitrine.vision.network import choose_device, passes_at_once
 from vitrine.web import (
     Admission,
+    ApiKeys,
     Bodies,
     BodyLimit,
     RequestContext,
@@ -33,6 +34,7 @@ from vitrine.web import (
     health_router,
     hosts_checked,
     install_problem_handlers,
+    key_between_services,
 )
 
 _DESCRIPTION: Final = (
@@ -96,7 +98,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(health_router(registry=registry, readiness=readiness.facts))
     app.include_router(document_router())
     install_problem_handlers(app)
-    declared_routes(app)  # a route without a scope does not start
+    declared = declared_routes(app)  # a route without a scope does not start
     # The last one added is the outermost.
     app.add_middleware(
         Admission,
@@ -105,6 +107,7 @@ def create_app(settings: Settings) -> FastAPI:
         bodies=Bodies.of(settings, max_body_bytes=settings.max_request_bytes),
     )
     app.add_middleware(BodyLimit, max_body_bytes=settings.max_request_bytes)
+    app.add_middleware(ApiKeys, keys=key_between_services("services", settings.embedder_api_key), routes=declared)
     app.add_middleware(
         SiteGuard,
         hosts=hosts_checked(settings.embedder_host, settings.allowed_hosts),

@@ -56,7 +56,9 @@ def build_parts(settings: Settings, client: redis.Redis) -> Parts:
         plans=PlanStore(client),
         searches=SearchStore(client),
         vectors=Vectors(qdrant),
-        embedder=EmbedderClient(settings.embedder_url, retry_budget_s=settings.embed_patience_s),
+        embedder=EmbedderClient(
+            settings.embedder_url, api_key=settings.embedder_api_key, retry_budget_s=settings.embed_patience_s
+        ),
         overlay=Overlay(settings.uploads_dir),
         releases=ReleaseStore(settings.releases_url, cache_dir=settings.releases_cache_dir),
         publisher=producer(settings),

@@ -109,7 +109,7 @@ def build_context(settings: Settings) -> Context:
         lifecycle=Lifecycle(),
         store=store,
         retrieval=retrieval,
-        embedder=AsyncEmbedderClient(settings.embedder_url),
+        embedder=AsyncEmbedderClient(settings.embedder_url, api_key=settings.embedder_api_key),
         jobs=JobsGateway(jobs, job_feed, settings),
         redis_feed=redis_feed,
         job_feed=job_feed,

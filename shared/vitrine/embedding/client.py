@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, Self
 
 import httpx
 import numpy as np
+from pydantic import SecretStr
 
 from vitrine.embedding.failures import error_of_answer, wait_before_retry_s
 from vitrine.embedding.wire import (
@@ -38,9 +39,19 @@ _BATCH_TIMEOUT_S: Final = 120.0
 class EmbedderClient:
     """Synchronous. `retry_budget_s` bounds the seconds that all tries of one call may take; 0: one try. Thread-safe."""
 
-    def __init__(self, url: str, *, retry_budget_s: float = 0.0, timeout_s: float = _BATCH_TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        api_key: SecretStr | None = None,
+        retry_budget_s: float = 0.0,
+        timeout_s: float = _BATCH_TIMEOUT_S,
+    ) -> None:
         self._http = httpx.Client(
-            base_url=url, timeout=httpx.Timeout(timeout_s, connect=_CONNECT_TIMEOUT_S), trust_env=False
+            base_url=url,
+            headers=_authorization(api_key),
+            timeout=httpx.Timeout(timeout_s, connect=_CONNECT_TIMEOUT_S),
+            trust_env=False,
         )
         self._retry_budget_s = retry_budget_s
 
@@ -96,9 +107,10 @@ class EmbedderClient:
 class AsyncEmbedderClient:
     """Asynchronous, with one connection pool."""
 
-    def __init__(self, url: str, *, max_connections: int = 128) -> None:
+    def __init__(self, url: str, *, api_key: SecretStr | None = None, max_connections: int = 128) -> None:
         self._http = httpx.AsyncClient(
             base_url=url,
+            headers=_authorization(api_key),
             timeout=httpx.Timeout(DEFAULT_TIMEOUT_S, connect=_CONNECT_TIMEOUT_S),
             limits=httpx.Limits(max_connections=max_connections, max_keepalive_connections=max_connections),
             trust_env=False,
@@ -143,6 +155,10 @@ class AsyncEmbedderClient:
 
 def _parameters(release_id: str, space: Space) -> dict[str, str]:
     return {"release": release_id, "space": space}
+
+
+def _authorization(api_key: SecretStr | None) -> dict[str, str]:
+    return {"Authorization": f"Bearer {api_key.get_secret_value()}"} if api_key else {}
 
 
 def _headers(left_s: float | None) -> dict[str, str]:

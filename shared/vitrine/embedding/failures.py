@@ -19,6 +19,7 @@ from vitrine.errors import (
 
 _FIRST_WAIT_S: Final = 0.2
 _LONGEST_WAIT_S: Final = 5.0
+_RETRY_AFTER_REFUSAL_S: Final = 30.0
 
 
 def error_of_answer(status: int, headers: Mapping[str, str], problem: Any) -> VitrineError:
@@ -33,6 +34,11 @@ def error_of_answer(status: int, headers: Mapping[str, str], problem: Any) -> Vi
         return ReleaseCorrupt(detail)
     if code == "deadline_expired":
         return DeadlineExpired(detail)
+    if status in (401, 403):
+        return EmbedderUnavailable(
+            "the embedder refused this service's key: VITRINE_EMBEDDER_API_KEY must be the same for both",
+            retry_after_s=_RETRY_AFTER_REFUSAL_S,
+        )
     if status in (429, 503):
         return EmbedderOverloaded(
             detail or "the embedder is overloaded: try again in a moment", retry_after_s=_retry_after_s(headers)

@@ -1,6 +1,6 @@
 """What both HTTP services share: pure ASGI middleware, problem details and the health routes."""
 
-from vitrine.web.access import ApiKey, ApiKeys, caller_name, caller_scopes, parse_api_keys
+from vitrine.web.access import ApiKey, ApiKeys, caller_name, caller_scopes, key_between_services, parse_api_keys
 from vitrine.web.admission import Admission
 from vitrine.web.bodies import Bodies
 from vitrine.web.body_limit import BodyLimit
@@ -46,6 +46,7 @@ __all__ = [
     "install_problem_handlers",
     "is_json",
     "is_loopback",
+    "key_between_services",
     "open_to_all",
     "parse_api_keys",
     "parse_json",

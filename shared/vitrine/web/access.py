@@ -14,6 +14,7 @@ from typing import Final
 
 import structlog
 from fastapi import Request
+from pydantic import SecretStr
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from vitrine.errors import AccessDenied, KeyMissing, KeyRefused, SettingsInvalid, TooManyRequests
@@ -56,6 +57,13 @@ def parse_api_keys(text: str) -> tuple[ApiKey, ...]:
             )
         keys.append(ApiKey(match["name"], scopes, match["digest"]))
     return tuple(keys)
+
+
+def key_between_services(name: str, secret: SecretStr | None) -> tuple[ApiKey, ...]:
+    """The one key of a service that only others of the system call; none where no secret is configured."""
+    if secret is None or not secret.get_secret_value():
+        return ()
+    return (ApiKey(name, ANY_KEY, hashlib.sha256(secret.get_secret_value().encode()).hexdigest()),)
 
 
 class ApiKeys:

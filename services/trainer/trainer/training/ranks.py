@@ -47,7 +47,7 @@ def other_ranks(
         "recipe": recipe.as_json(),
         "catalog": _described(catalog),
         "unlabelled": None if unlabelled is None else _described(unlabelled),
-        "settings": settings.model_dump(mode="json", exclude={"qdrant_api_key", "redis_url"}),
+        "settings": settings.model_dump(mode="json", exclude={"qdrant_api_key", "redis_url", "embedder_api_key"}),
         "folder": str(folder),
     }
     before = {name: os.environ.get(name) for name in (*meeting, _RANK)}

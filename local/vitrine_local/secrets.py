@@ -1,0 +1,71 @@
+"""The secrets between the services of one local system: random, made once, kept in `secrets.json`, which only the
+owner can read. They keep other users of the machine out: ports on loopback are open to everybody, the folder is not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+_BYTES: Final = 32
+OWNER_ONLY: Final = 0o600
+
+
+class LocalSecrets(BaseModel):
+    """One secret for each service that listens. Hexadecimal, since Redis's becomes part of an address."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    redis_password: SecretStr = Field(min_length=_BYTES)
+    qdrant_api_key: SecretStr = Field(min_length=_BYTES)
+    embedder_api_key: SecretStr = Field(min_length=_BYTES)
+
+    @classmethod
+    def random(cls) -> LocalSecrets:
+        return cls(**{name: SecretStr(secrets.token_hex(_BYTES)) for name in cls.model_fields})
+
+
+def read_secrets(file: Path) -> LocalSecrets | None:
+    """The secrets kept in `file`; None where it is absent, unreadable or damaged."""
+    try:
+        return LocalSecrets.model_validate_json(file.read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def keep_secrets(file: Path) -> LocalSecrets:
+    """The secrets kept in `file`, or new ones that are kept there from now on.
+
+    Where the disk has no room for them they are good for this run alone: every service gets them when it starts.
+    """
+    known = read_secrets(file)
+    if known is not None:
+        with contextlib.suppress(OSError):
+            file.chmod(OWNER_ONLY)
+        return known
+    made = LocalSecrets.random()
+    plain = {name: getattr(made, name).get_secret_value() for name in LocalSecrets.model_fields}
+    with contextlib.suppress(OSError):
+        write_privately(file, f"{json.dumps(plain, indent=2)}\n")
+    return made
+
+
+def write_privately(file: Path, text: str) -> None:
+    """Replace `file` in one step by one that its owner alone can read. Raises OSError."""
+    temporary = file.with_name(f".{file.name}.{os.getpid()}")
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, OWNER_ONLY)
+    try:
+        with os.fdopen(descriptor, "w") as stream:
+            stream.write(text)
+        temporary.replace(file)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise

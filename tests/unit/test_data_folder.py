@@ -1,0 +1,91 @@
+"""The data folder: its owner's alone, whatever it was before, and readable again after damage."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+
+import pytest
+
+from vitrine_local.data_folder import DataFolder, RunRecord
+from vitrine_local.errors import DataFolderUnusable
+from vitrine_local.secrets import LocalSecrets, keep_secrets
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def record() -> RunRecord:
+    return RunRecord(url="http://127.0.0.1:1", started_at="2026-01-01T00:00:00Z", supervisor_pid=1, ports={}, pids={})
+
+
+@pytest.mark.parametrize("before", [None, 0o755, 0o777])
+def test_the_folder_is_closed_to_others_also_where_it_was_open(tmp_path: Path, before: int | None) -> None:
+    root = tmp_path / "data"
+    if before is not None:
+        (root / "redis").mkdir(parents=True)
+        root.chmod(before)
+    DataFolder.at(root).create()
+    assert mode(root) == 0o700
+
+
+def test_a_folder_that_others_use_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "somebody's").write_text("")
+    tmp_path.chmod(0o1777)
+    with pytest.raises(DataFolderUnusable, match="--data"):
+        DataFolder.at(tmp_path).create()
+    assert mode(tmp_path) == 0o1777
+    assert [path.name for path in tmp_path.iterdir()] == ["somebody's"]
+
+
+def test_the_record_and_the_secrets_are_the_owners_alone(tmp_path: Path) -> None:
+    data = DataFolder.at(tmp_path / "data")
+    data.create()
+    data.write_run(record())
+    data.keep_secrets()
+    assert mode(data.run_file) == mode(data.secrets_file) == 0o600
+    data.secrets_file.chmod(0o644)
+    data.keep_secrets()
+    assert mode(data.secrets_file) == 0o600
+
+
+def test_secrets_are_random_and_stay_the_same(tmp_path: Path) -> None:
+    first, second = keep_secrets(tmp_path / "first.json"), keep_secrets(tmp_path / "second.json")
+    values = [getattr(one, name).get_secret_value() for one in (first, second) for name in LocalSecrets.model_fields]
+    assert len(set(values)) == len(values) == 6
+    assert all(len(value) == 64 for value in values)
+    assert keep_secrets(tmp_path / "first.json") == first
+    assert "**" in str(first), "they are not shown by accident"
+
+
+@pytest.mark.parametrize("content", [b"", bytes(100), b"{}", b'{"redis_password": "short"}', b"\xff\xfe"])
+def test_damaged_secrets_are_made_anew(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "secrets.json"
+    file.write_bytes(content)
+    made = keep_secrets(file)
+    assert json.loads(file.read_text())["redis_password"] == made.redis_password.get_secret_value()
+
+
+def test_secrets_without_room_on_the_disk_are_good_for_one_run(small_disk: Path) -> None:
+    (small_disk / "filling").write_bytes(bytes(1_000_000 + 48_576))
+    assert keep_secrets(small_disk / "secrets.json").redis_password.get_secret_value()
+
+
+@pytest.mark.parametrize("content", [b"", bytes(50), b"\xff\xfe{", b'{"url": 1}'])
+def test_a_damaged_record_counts_for_none(tmp_path: Path, content: bytes) -> None:
+    data = DataFolder.at(tmp_path / "data")
+    data.create()
+    data.run_file.write_bytes(content)
+    assert data.read_run() is None
+
+
+def test_damaged_catalogue_roots_leave_those_that_can_be_read(tmp_path: Path) -> None:
+    data = DataFolder.at(tmp_path / "data")
+    data.create()
+    shop = tmp_path / "shop"
+    shop.mkdir()
+    data.catalog_roots_file.write_bytes(b"\xff\xfe\n")
+    data.allow_root(shop)
+    assert shop.resolve() in data.allowed_roots()

@@ -1,0 +1,117 @@
+"""When a service counts as hung, and how long the supervisor waits before it starts one again."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from vitrine_local.supervisor.liveness import Liveness
+from vitrine_local.supervisor.spec import RestartPolicy
+
+QUICK = {"interval_s": 0.05, "ask_timeout_s": 0.2}
+
+
+class Answers:
+    """A probe that gives these answers in turn, the last one for ever."""
+
+    def __init__(self, *answers: str | None) -> None:
+        self.answers = list(answers)
+        self.asked = 0
+
+    async def __call__(self, _pid: int | None) -> str | None:
+        self.asked += 1
+        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+
+
+@pytest.fixture
+def sleeper() -> Iterator[int]:
+    """A process that does nothing."""
+    process = subprocess.Popen(["sleep", "600"])
+    yield process.pid
+    process.kill()
+    process.wait()
+
+
+@pytest.fixture
+def worker() -> Iterator[int]:
+    """A process that computes all the time."""
+    process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    yield process.pid
+    process.kill()
+    process.wait()
+
+
+def watch(liveness: Liveness) -> tuple[str, list[str]]:
+    events: list[str] = []
+
+    async def watched() -> str:
+        async with asyncio.timeout(60):
+            return await liveness.watch(on_silent=events.append, on_answer=lambda: events.append("answers"))
+
+    return asyncio.run(watched()), events
+
+
+def test_a_process_that_stands_still_and_does_not_answer_is_hung(sleeper: int) -> None:
+    reason, events = watch(Liveness(Answers(None, "gone"), pid=sleeper, hung_after_s=0.5, **QUICK))
+    assert "no answer" in reason
+    assert reason.endswith("gone")
+    assert events == ["gone"]
+
+
+def test_a_probe_that_never_returns_counts_as_no_answer(sleeper: int) -> None:
+    async def never(_pid: int | None) -> str | None:
+        await asyncio.Event().wait()
+        return None
+
+    assert "no answer within 0.2 s" in watch(Liveness(never, pid=sleeper, hung_after_s=0.5, **QUICK))[0]
+
+
+def test_an_answer_in_between_begins_the_count_anew(sleeper: int) -> None:
+    answers = Answers("slow", "slow", "slow", None, "gone")
+    _, events = watch(Liveness(answers, pid=sleeper, hung_after_s=0.5, **QUICK))
+    assert events == ["slow", "answers", "gone"]
+
+
+def test_a_process_that_computes_is_given_three_times_as_long(worker: int, sleeper: int) -> None:
+    def asked(pid: int) -> int:
+        answers = Answers("busy")
+        watch(Liveness(answers, pid=pid, hung_after_s=1.0, **QUICK))
+        return answers.asked
+
+    assert asked(worker) > 2 * asked(sleeper)
+
+
+def test_time_in_which_nobody_asked_is_no_silence(sleeper: int) -> None:
+    """A machine that slept, or a supervisor that was stopped, comes back late from its pause."""
+    answers = Answers("late")
+
+    async def late(pid: int | None) -> str | None:
+        if answers.asked == 0:
+            time.sleep(2.0)  # noqa: ASYNC251 - the whole event loop stands still, as it does then
+        return await answers(pid)
+
+    reason, _ = watch(Liveness(late, pid=sleeper, hung_after_s=1.0, **QUICK))
+    assert answers.asked > 4, reason
+
+
+def test_pauses_grow_to_half_a_minute_and_shrink_after_a_long_life() -> None:
+    policy = RestartPolicy()
+    pauses = [policy.died(lived_s=1.0) for _ in range(12)]
+    assert pauses[:4] == [0.2, 0.4, 0.8, 1.6]
+    assert pauses[-3:] == [30.0] * 3
+    assert policy.died(lived_s=3600.0) == 0.2
+    assert max(policy.died(lived_s=1.0) for _ in range(10_000)) == 30.0
+
+
+def test_a_process_that_is_gone_uses_no_processor() -> None:
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    with pytest.raises(ProcessLookupError):
+        os.kill(child.pid, 0)
+    assert "no answer" in watch(Liveness(Answers("gone"), pid=child.pid, hung_after_s=0.2, **QUICK))[0]
