@@ -20,6 +20,7 @@ import numpy as np
 from benchmarks.calibration_parts.nonsense import nonsense
 from benchmarks.retrieval import Look
 from trainer.evaluation.calibrating import confidence_of, matched_pairs
+from trainer.evaluation.strictness import split_of
 from trainer.reports.reliability import write_reliability
 from trainer.settings import Settings
 from trainer.training.examples import Examples, Rows, choose_examples, classes_of
@@ -51,14 +52,18 @@ def main() -> int:
     parser.add_argument("--dataset", default="fashion-product")
     parser.add_argument("--store", default="file:.vitrine/releases", help="where the releases lie")
     parser.add_argument("--subset", help="a named selection, e.g. fashion-22")
-    parser.add_argument("--seed", type=int, default=0, help="of the split (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="of the split, where no release has one (default: 0)")
     parser.add_argument("--limit", type=int, help="only so many products")
     parser.add_argument("--photographs", type=Path, help="a folder catalogue of people's own photographs of garments")
     parser.add_argument("--out", type=Path, help="a folder for the reliability diagrams")
     arguments = parser.parse_args()
     reader = reader_for(arguments.dataset)
     catalog = read_catalog(reader, arguments.root, dataset=arguments.dataset, limit=arguments.limit)
-    examples = choose_examples(catalog.products, DataRecipe(subset=arguments.subset), seed=arguments.seed)
+    store = ReleaseStore(arguments.store, cache_dir=Path(".vitrine/cache/releases"))
+    lineage = split_of([named.rpartition("=")[2] for named in arguments.releases], catalog.dataset, store)
+    examples = choose_examples(
+        catalog.products, DataRecipe(subset=arguments.subset), seed=arguments.seed, lineage=lineage
+    )
     print(f"| {' | '.join(HEADS)} |\n|---|{'---:|' * (len(HEADS) - 1)}")
     for named in arguments.releases:
         name, _, release_id = named.rpartition("=")

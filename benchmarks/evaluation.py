@@ -120,6 +120,7 @@ def real(arguments: argparse.Namespace) -> tuple[npt.NDArray[np.float32], npt.ND
     from vitrine.vision.network import choose_device, load_release
 
     arguments.limit, arguments.seed, arguments.photographs = None, 0, None
+    arguments.releases = [arguments.release]
     material = gather_material(arguments, ("articleType",))
     store = ReleaseStore(arguments.store, cache_dir=Path(".vitrine/cache/releases"))
     settings = load_settings(Settings)

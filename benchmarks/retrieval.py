@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from trainer.evaluation.strictness import split_of
 from trainer.settings import Settings
 from trainer.training.evaluating import evaluate
 from trainer.training.examples import UNKNOWN, Codes, Examples, Rows, choose_examples, classes_of, combination
@@ -64,7 +65,7 @@ def main() -> int:
     parser.add_argument("--subset", help="a named selection, e.g. fashion-22")
     parser.add_argument("--relevance", default="articleType", help="attributes that relevant products share, by commas")
     parser.add_argument("--photographs", type=Path, help="a folder catalogue of photographs with the same attributes")
-    parser.add_argument("--seed", type=int, default=0, help="of the split (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="of the split, where no release has one (default: 0)")
     parser.add_argument("--limit", type=int, help="only so many products")
     arguments = parser.parse_args()
     attributes = tuple(arguments.relevance.split(","))
@@ -86,7 +87,11 @@ def main() -> int:
 def gather(arguments: argparse.Namespace, attributes: Sequence[str]) -> Material:
     reader = reader_for(arguments.dataset)
     catalog = read_catalog(reader, arguments.root, dataset=arguments.dataset, limit=arguments.limit)
-    examples = choose_examples(catalog.products, DataRecipe(subset=arguments.subset), seed=arguments.seed)
+    store = ReleaseStore(arguments.store, cache_dir=Path(".vitrine/cache/releases"))
+    lineage = split_of([named.rpartition("=")[2] for named in arguments.releases], catalog.dataset, store)
+    examples = choose_examples(
+        catalog.products, DataRecipe(subset=arguments.subset), seed=arguments.seed, lineage=lineage
+    )
     classes = classes_of(examples, attributes)
     relevance = classes.codes[:, None]
     if arguments.photographs is None:

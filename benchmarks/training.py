@@ -14,7 +14,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -116,12 +116,16 @@ def row(path: Path, arguments: argparse.Namespace) -> str:
             loop = assemble(prepared, recipe, settings, choice, RunFolder(Path(folder, "run")), stopwatch)
             loops.append(_loop_rate(loop, stopwatch))
             bares.append(_bare_rate(loop, prepared, recipe, choice, seconds=arguments.seconds))
-    ratio = statistics.median(one / two for one, two in zip(loops, bares, strict=True))
     name = choice.device.type + (", bfloat16" if choice.dtype == torch.bfloat16 else ", float32")
-    return (
-        f"| {path.stem} | {name} | {statistics.median(loops):.1f} | {statistics.median(bares):.1f} | {ratio:.2f} "
-        "| ≥ 0.90 |"
-    )
+    return f"| {path.stem} | {name} | {' | '.join(figures(loops, bares))} | ≥ 0.90 |"
+
+
+def figures(loops: Sequence[float], bares: Sequence[float]) -> tuple[str, str, str]:
+    """The medians of the rounds' rates, in pictures/s, and the median of the rounds' shares. The share is of the rates
+    themselves: it may differ from that of the figures beside it, which are rounded and may be of different rounds.
+    """
+    share = statistics.median(one / two for one, two in zip(loops, bares, strict=True))
+    return f"{statistics.median(loops):.1f}", f"{statistics.median(bares):.1f}", f"{share:.2f}"
 
 
 def _loop_rate(loop: TrainingLoop, stopwatch: Stopwatch) -> float:

@@ -12,7 +12,7 @@ import redis
 
 from harness.containers import REDIS_IMAGE, require_image
 from harness.processes import Redis
-from harness.waiting import wait_until
+from harness.waiting import HUNG_AFTER_S, wait_until
 from vitrine.jobs import BatchOutcome, JobFault, JobKind, JobStore, open_redis
 from vitrine.jobs import lua as scripts
 
@@ -57,11 +57,12 @@ def test_nothing_is_evicted_and_every_write_is_logged(client: redis.Redis) -> No
 
 
 def test_a_key_set_if_absent_belongs_to_one_and_expires(client: redis.Redis) -> None:
-    assert client.set("lock", "first", nx=True, px=150)
-    assert client.set("lock", "second", nx=True, px=150) is None
+    assert client.set("lock", "first", nx=True, px=600_000)
+    assert client.set("lock", "second", nx=True, px=600_000) is None
     assert client.get("lock") == b"first"
-    assert 0 < client.pttl("lock") <= 150
-    wait_until(lambda: client.set("lock", "second", nx=True, px=60_000), deadline_s=10, what="the expiry")
+    assert 0 < client.pttl("lock") <= 600_000
+    client.pexpire("lock", 100)
+    wait_until(lambda: client.set("lock", "second", nx=True, px=600_000), what="the expiry")
     assert client.get("lock") == b"second"
 
 
@@ -78,7 +79,7 @@ def test_a_field_set_if_absent_counts_once_however_many_try(backend: RedisBacken
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(HUNG_AFTER_S)
     assert sorted(won) == list(range(50))
     assert client.hlen("batches") == 50
 
@@ -140,13 +141,14 @@ def test_acknowledged_writes_survive_kill_9(backend: RedisBackend, client: redis
 
     writer = threading.Thread(target=write)
     writer.start()
-    assert enough.wait(30)
+    assert enough.wait(HUNG_AFTER_S)
     backend.process.kill()
-    writer.join(30)
+    writer.join(HUNG_AFTER_S)
     backend.process.start()
     backend.process.wait_ready()
     kept = [int(item) for item in client.lrange("queue", 0, -1)]
     # The last one may have been written and not yet acknowledged.
     assert kept[: len(acknowledged)] == acknowledged
     assert len(kept) <= len(acknowledged) + 1
-    assert time.time() - client.time()[0] < 5
+    before_s, its_own_s, after_s = time.time(), client.time()[0], time.time()
+    assert before_s - 1 < its_own_s < after_s + 1, "leases end by the server's clock, which is this machine's"

@@ -13,6 +13,7 @@ from qdrant_client.http.exceptions import UnexpectedResponse
 
 from harness.circle import DIM, IDS, POINTS, field, must, payload, points, unit, vector
 from harness.containers import QdrantBackend
+from harness.waiting import HUNG_AFTER_S
 from vitrine.collections import (
     CollectionMetadata,
     Serving,
@@ -87,7 +88,7 @@ class TestCollections:
             def seen_by_all(name: str) -> bool:
                 """Every one looks before the first one creates."""
                 found = exists(name)
-                checked.wait(30)
+                checked.wait(HUNG_AFTER_S)
                 return found
 
             monkeypatch.setattr(client, "collection_exists", seen_by_all)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -17,7 +18,7 @@ import pytest
 from qdrant_client import QdrantClient, models
 
 from harness.processes import LocalQdrant
-from harness.waiting import wait_until
+from harness.waiting import HUNG_AFTER_S, wait_until
 
 DIM = 64
 BULK = 6_000
@@ -35,7 +36,7 @@ def server(tmp_path: Path) -> Iterator[LocalQdrant]:
 
 @pytest.fixture
 def client(server: LocalQdrant) -> Iterator[QdrantClient]:
-    connection = QdrantClient(server.url, timeout=30, check_compatibility=False)
+    connection = QdrantClient(server.url, timeout=HUNG_AFTER_S, check_compatibility=False)
     yield connection
     connection.close()
 
@@ -81,16 +82,25 @@ def optimizer_children() -> list[int]:
     return found
 
 
-def child_of(server: LocalQdrant) -> int:
-    """The optimizer child of the server, awaited."""
+def filled_while_it_optimizes(client: QdrantClient, server: LocalQdrant) -> int:
+    """Write the bulk. Returns the server's optimizer child, which is stopped: so it is at work for as long as a test
+    wants it to be, however fast the machine is, until it is sent SIGCONT.
+    """
+    children: list[int] = []
 
-    def look() -> int:
+    def look() -> bool:
         for pid in optimizer_children():
             if f"PPid:\t{server.pid}\n" in Path(f"/proc/{pid}/status").read_text():
-                return pid
-        return 0
+                os.kill(pid, signal.SIGSTOP)
+                children.append(pid)
+        return bool(children)
 
-    return wait_until(look, what="the optimizer's child")
+    looking = threading.Thread(target=lambda: wait_until(look, what="the optimizer's child"))
+    looking.start()
+    fill(client, "shop")
+    looking.join()
+    (child,) = children
+    return child
 
 
 def is_gone(pid: int) -> Callable[[], bool]:
@@ -118,9 +128,9 @@ def test_acknowledged_points_survive_kill_9(server: LocalQdrant, client: QdrantC
 
     writer = threading.Thread(target=write)
     writer.start()
-    assert enough.wait(30)
+    assert enough.wait(HUNG_AFTER_S)
     server.kill()
-    writer.join(30)
+    writer.join(HUNG_AFTER_S)
     server.start()
     server.wait_ready()
     expected = [number for start in acknowledged for number in range(start, start + 20)]
@@ -134,15 +144,16 @@ def test_a_server_killed_while_it_optimizes_loses_nothing_and_finishes_later(
     server: LocalQdrant, client: QdrantClient, tmp_path: Path
 ) -> None:
     create(client, "shop")
-    fill(client, "shop")
-    child = child_of(server)
+    child = filled_while_it_optimizes(client, server)
     os.kill(server.pid, signal.SIGKILL)
     server.popen.wait()
-    wait_until(is_gone(child), deadline_s=1.5, what="the child's end, long before its work is done")
+    with contextlib.suppress(ProcessLookupError):  # tied to its parent's life already, it has gone with it
+        os.kill(child, signal.SIGCONT)
+    wait_until(is_gone(child), what="the child's end, which had no time to finish")
     server.start()
     server.wait_ready()
     assert client.count("shop").count == BULK
-    wait_until(is_green(client, "shop"), deadline_s=120, what="the finished graph")
+    wait_until(is_green(client, "shop"), what="the finished graph")
     info = client.get_collection("shop")
     assert (info.points_count, info.indexed_vectors_count) == (BULK, BULK)
     assert info.payload_schema["kind"].points == BULK
@@ -152,8 +163,7 @@ def test_a_server_killed_while_it_optimizes_loses_nothing_and_finishes_later(
 @pytest.mark.skipif(sys.platform != "linux", reason="the child is looked up in /proc")
 def test_a_child_that_is_killed_does_no_harm(server: LocalQdrant, client: QdrantClient, tmp_path: Path) -> None:
     create(client, "shop")
-    fill(client, "shop")
-    os.kill(child_of(server), signal.SIGKILL)
+    os.kill(filled_while_it_optimizes(client, server), signal.SIGKILL)
 
     def told() -> bool:
         return isinstance(client.get_collection("shop").optimizer_status, models.OptimizersStatusOneOf1)
@@ -167,13 +177,13 @@ def test_a_child_that_is_killed_does_no_harm(server: LocalQdrant, client: Qdrant
 @pytest.mark.skipif(sys.platform != "linux", reason="the child is looked up in /proc")
 def test_writes_made_while_it_optimizes_are_kept_and_searches_go_on(server: LocalQdrant, client: QdrantClient) -> None:
     create(client, "shop")
-    fill(client, "shop")
+    child = filled_while_it_optimizes(client, server)
     latencies_s: list[float] = []
     failures: list[BaseException] = []
     stop = threading.Event()
 
     def ask() -> None:
-        with_own = QdrantClient(server.url, timeout=30, check_compatibility=False)
+        with_own = QdrantClient(server.url, timeout=HUNG_AFTER_S, check_compatibility=False)
         while not stop.is_set():
             started_at_s = time.perf_counter()
             try:
@@ -184,7 +194,6 @@ def test_writes_made_while_it_optimizes_are_kept_and_searches_go_on(server: Loca
             latencies_s.append(time.perf_counter() - started_at_s)
         with_own.close()
 
-    child = child_of(server)
     asking = threading.Thread(target=ask)
     asking.start()
     try:
@@ -193,11 +202,12 @@ def test_writes_made_while_it_optimizes_are_kept_and_searches_go_on(server: Loca
         client.delete("shop", [10, 11], wait=True)
         client.set_payload("shop", {"kind": "set"}, points=[20], wait=True)
         client.create_payload_index("shop", "colour", field_schema=models.PayloadSchemaType.KEYWORD, wait=True)
-        assert not is_gone(child)(), "the optimizer was done before the writes were: make the bulk larger"
-        wait_until(is_green(client, "shop"), deadline_s=120, what="the finished graph")
+        wait_until(lambda: len(latencies_s) > 20 or failures, what="searches while it optimizes")
+        os.kill(child, signal.SIGCONT)
+        wait_until(is_green(client, "shop"), what="the finished graph")
     finally:
         stop.set()
-        asking.join(30)
+        asking.join(HUNG_AFTER_S)
     assert not failures
     assert client.count("shop").count == BULK + 100 - 2
     counts = {hit.value: hit.count for hit in client.facet("shop", "kind", exact=True).hits}
@@ -217,11 +227,12 @@ def test_points_written_anew_are_taken_into_the_graph_and_a_restart_rebuilds_not
 ) -> None:
     create(client, "shop")
     fill(client, "shop")
-    wait_until(is_green(client, "shop"), deadline_s=120, what="the first graph")
+    wait_until(is_green(client, "shop"), what="the first graph")
     first = shard_folders(tmp_path)
-    fill(client, "shop")
+    child = filled_while_it_optimizes(client, server)
     assert client.get_collection("shop").status == models.CollectionStatus.YELLOW
-    wait_until(is_green(client, "shop"), deadline_s=120, what="the second graph")
+    os.kill(child, signal.SIGCONT)
+    wait_until(is_green(client, "shop"), what="the second graph")
     second = shard_folders(tmp_path)
     assert first != second
     info = client.get_collection("shop")
@@ -229,7 +240,7 @@ def test_points_written_anew_are_taken_into_the_graph_and_a_restart_rebuilds_not
     server.kill()
     server.start()
     server.wait_ready()
-    wait_until(is_green(client, "shop"), deadline_s=60, what="the check after the start")
+    wait_until(is_green(client, "shop"), what="the check after the start")
     wait_until(lambda: shard_folders(tmp_path) == second, what="the removal of the copy")
 
 
@@ -251,7 +262,7 @@ def test_an_alias_that_moves_under_constant_queries_always_answers(server: Local
     stop = threading.Event()
 
     def ask() -> None:
-        with_own = QdrantClient(server.url, timeout=30, check_compatibility=False)
+        with_own = QdrantClient(server.url, timeout=HUNG_AFTER_S, check_compatibility=False)
         while not stop.is_set():
             try:
                 found = with_own.query_points("shop", query=[1.0] * DIM, limit=20, with_payload=True).points
@@ -276,7 +287,7 @@ def test_an_alias_that_moves_under_constant_queries_always_answers(server: Local
     finally:
         stop.set()
         for thread in threads:
-            thread.join(30)
+            thread.join(HUNG_AFTER_S)
     assert not failures
     server.kill()
     server.start()
@@ -285,7 +296,7 @@ def test_an_alias_that_moves_under_constant_queries_always_answers(server: Local
 
 
 def test_a_second_server_on_the_same_folder_is_refused(server: LocalQdrant) -> None:
-    second = subprocess.run(server.command, capture_output=True, text=True, timeout=60, check=False)
+    second = subprocess.run(server.command, capture_output=True, text=True, timeout=HUNG_AFTER_S, check=False)
     assert second.returncode == 1
     assert "another local Qdrant runs on" in second.stderr
     assert server.running()
@@ -294,9 +305,8 @@ def test_a_second_server_on_the_same_folder_is_refused(server: LocalQdrant) -> N
 @pytest.mark.skipif(sys.platform != "linux", reason="the child is looked up in /proc")
 def test_sigterm_ends_it_in_order_even_while_it_optimizes(server: LocalQdrant, client: QdrantClient) -> None:
     create(client, "shop")
-    fill(client, "shop")
-    child = child_of(server)
-    assert server.terminate(grace_s=10) == 0
+    child = filled_while_it_optimizes(client, server)
+    assert server.terminate() == 0
     wait_until(is_gone(child), what="the child's end")
     server.start()
     server.wait_ready()

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.overlays import files, picture, product
+from harness.waiting import HUNG_AFTER_S
 from vitrine.overlay import Overlay
 
 
@@ -62,7 +63,7 @@ def killed_at_each_step(folder: Path, what: str) -> int:
     (folder / "old.png").write_bytes(picture(1))
     (folder / "new.png").write_bytes(picture(2))
     command = [sys.executable, "-c", KILLED, str(folder), what, str(folder / "old.png"), str(folder / "new.png")]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=HUNG_AFTER_S)
     *killed, finished = map(int, done.stdout.split())
     assert set(killed) == {-signal.SIGKILL}
     assert finished == 0, done.stderr

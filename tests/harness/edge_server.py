@@ -12,12 +12,10 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 from starlette.types import Receive, Scope, Send
 
-from harness.waiting import wait_until
+from harness.waiting import HUNG_AFTER_S, wait_until
 from vitrine.settings import HttpSettings
 from vitrine.telemetry import HttpMetrics
 from vitrine.web import Admission, Bodies, BodyLimit, RequestContext, build_server
-
-DEADLINE_S = 20.0
 
 
 class Toy:
@@ -39,7 +37,7 @@ class Toy:
                 break
         if scope["path"] == "/wait":
             self.waiting += 1
-            await asyncio.to_thread(self.go.wait, DEADLINE_S)
+            await asyncio.to_thread(self.go.wait, HUNG_AFTER_S)
             self.waiting -= 1
         body = bytes(20_000_000) if scope["path"] == "/large" else str(size).encode()
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
@@ -56,7 +54,7 @@ class EdgeServer:
 
     @contextlib.contextmanager
     def connection(self) -> Iterator[socket.socket]:
-        with socket.create_connection(("127.0.0.1", self.port), timeout=DEADLINE_S) as connection:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=HUNG_AFTER_S) as connection:
             yield connection
 
     def ask(self, request: bytes) -> bytes:
@@ -79,7 +77,7 @@ def running_edge(
     bodies = Bodies.of(of, max_body_bytes=1)
 
     def timeout_of(_method: str, path: str) -> float | None:
-        return None if path == "/livez" else DEADLINE_S
+        return None if path == "/livez" else HUNG_AFTER_S
 
     admission = Admission(toy, max_concurrent=max_concurrent, timeout_of=timeout_of, bodies=bodies)
     app = RequestContext(BodyLimit(admission, max_body_bytes=max_body_bytes), metrics=HttpMetrics(CollectorRegistry()))
@@ -92,7 +90,7 @@ def running_edge(
     finally:
         toy.go.set()
         server.should_exit = True
-        thread.join(DEADLINE_S)
+        thread.join(HUNG_AFTER_S)
         assert not thread.is_alive()
 
 

@@ -2,29 +2,49 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 import httpx
 import redis
 
-from harness.waiting import wait_until
+from harness.waiting import HUNG_AFTER_S, wait_until
 from vitrine_local.redis_server import find_redis_server
 
 REDIS_PROGRAM = "VITRINE_TEST_REDIS_PROGRAM"
-START_DEADLINE_S = 60.0
+# Below the ports that the kernel gives to outgoing connections (32768 on Linux, 49152 on macOS): between a look and a
+# start, or between a kill and a restart, one of those would go to whatever connects to something.
+_PORTS: Final = range(20_000, 30_000)
+_held: list[int] = []
 
 
 def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that is free and stays this process's own: other processes of the tests pass it over."""
+    folder = Path(tempfile.gettempdir(), f"vitrine-test-ports-{os.getuid()}")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    first = os.getpid() * 97 + len(_held)
+    for step in range(len(_PORTS)):
+        port = _PORTS[(first + step) % len(_PORTS)]
+        descriptor = os.open(folder / str(port), os.O_CREAT | os.O_RDWR, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", port))
+        except OSError:
+            os.close(descriptor)
+            continue
+        _held.append(descriptor)  # the lock lasts as long as this process
+        return port
+    raise AssertionError(f"no port from {_PORTS.start} to {_PORTS.stop - 1} is free")
 
 
 class Process:
@@ -63,11 +83,26 @@ class Process:
         self._signal(signal.SIGKILL)
         self.popen.wait()
 
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Its whole group stands still meanwhile: who catches it in the middle of something need not be quick."""
+        self.pause()
+        try:
+            yield
+        finally:
+            self.resume()
+
+    def pause(self) -> None:
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._signal(signal.SIGCONT)
+
     def stop(self) -> None:
         """End it after the tests."""
         self.kill()
 
-    def terminate(self, *, grace_s: float = 30.0) -> int:
+    def terminate(self, *, grace_s: float = HUNG_AFTER_S) -> int:
         """SIGTERM to the parent, as an orchestrator would; returns the exit status."""
         if self.running():
             self.popen.send_signal(signal.SIGTERM)
@@ -80,13 +115,13 @@ class Process:
     def tail(self, *, chars: int = 4000) -> str:
         return self.log.read_text(errors="replace")[-chars:]
 
-    def wait_http(self, url: str, *, deadline_s: float = START_DEADLINE_S) -> None:
+    def wait_http(self, url: str, *, deadline_s: float = HUNG_AFTER_S) -> None:
         """Wait until `url` answers 200; a process that dies meanwhile fails at once with its log."""
 
         def answers() -> bool:
             if not self.running():
                 raise SystemExit(f"{self.command} ended with {self.popen.returncode}\n{self.tail()}")
-            return httpx.get(url, timeout=5.0).status_code == 200
+            return httpx.get(url, timeout=30.0).status_code == 200
 
         try:
             wait_until(answers, deadline_s=deadline_s, what=url)
@@ -122,7 +157,7 @@ class Redis(Process):
             with redis.Redis.from_url(self.url) as client:
                 return bool(client.ping())
 
-        wait_until(answers, deadline_s=START_DEADLINE_S, what="Redis")
+        wait_until(answers, what="Redis")
 
 
 class LocalQdrant(Process):

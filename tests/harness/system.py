@@ -15,7 +15,7 @@ from qdrant_client import QdrantClient
 from harness.processes import Redis, Service, free_port
 from harness.releases import TINY_MODEL, build_tiny_release, store_of
 from harness.servers import open_test_qdrant
-from harness.waiting import wait_until
+from harness.waiting import HUNG_AFTER_S, wait_until
 from vitrine.catalogs.synthetic import generate_catalog
 from vitrine.collections import alias_name, collection_name
 from vitrine.jobs import JobKind, JobRecord, JobState, JobStore, open_redis
@@ -24,7 +24,6 @@ from vitrine.settings import CommonSettings
 from vitrine.worker import JobPublisher
 
 MODEL = TINY_MODEL.removeprefix("timm:")
-JOB_DEADLINE_S = 120.0
 
 
 class System:
@@ -105,7 +104,7 @@ class System:
 
     @cached_property
     def api(self) -> httpx.Client:
-        return httpx.Client(base_url=self.url("search_api"), timeout=60, trust_env=False)
+        return httpx.Client(base_url=self.url("search_api"), timeout=HUNG_AFTER_S, trust_env=False)
 
     def enqueue(self, kind: JobKind, params: dict[str, Any]) -> str:
         """Create a job and publish it, as the search API does."""
@@ -124,7 +123,7 @@ class System:
         }
         return self.enqueue(JobKind.INDEX, params)
 
-    def finished(self, job_id: str, *, deadline_s: float = JOB_DEADLINE_S) -> JobRecord:
+    def finished(self, job_id: str, *, deadline_s: float = HUNG_AFTER_S) -> JobRecord:
         """The job once it has ended."""
 
         def ended() -> JobRecord | None:
@@ -135,7 +134,7 @@ class System:
         assert record is not None
         return record
 
-    def succeeded(self, job_id: str, *, deadline_s: float = JOB_DEADLINE_S) -> JobRecord:
+    def succeeded(self, job_id: str, *, deadline_s: float = HUNG_AFTER_S) -> JobRecord:
         """The job once it has ended well; the services' logs where it did not."""
         try:
             record = self.finished(job_id, deadline_s=deadline_s)

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from harness.waiting import HUNG_AFTER_S
 from vitrine_local.data_folder import DataFolder
 from vitrine_local.errors import LocalError
 from vitrine_local.supervisor import LocalSystem, SystemOptions
@@ -40,7 +41,7 @@ def toy(name: str, folder: Path, *words: str, after: tuple[str, ...] = (), stop_
         liveness=probe,
         after=after,
         reservation=reservation,
-        start_timeout_s=30.0,
+        start_timeout_s=HUNG_AFTER_S,
         stop_grace_s=stop_grace_s,
     )
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 T = TypeVar("T")
 
-POLL_S = 0.02
+POLL_S: Final = 0.02
+# What has not come true by then hangs. No test passes or fails by how fast the machine is or what else runs on it, so a
+# deadline is far above what a busy machine needs, and says nothing about speed.
+HUNG_AFTER_S: Final = 600
 
 
-def wait_until(condition: Callable[[], T], *, deadline_s: float = 30.0, what: str = "the condition") -> T:
+def wait_until(condition: Callable[[], T], *, deadline_s: float = HUNG_AFTER_S, what: str = "the condition") -> T:
     """Return the first truthy answer of `condition`. An exception counts as not yet; the last one is shown."""
     give_up_at_s = time.monotonic() + deadline_s
     last: object = None

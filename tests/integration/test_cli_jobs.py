@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from harness.processes import LocalQdrant, Process, Redis, Service, free_port
-from harness.waiting import wait_until
+from harness.waiting import HUNG_AFTER_S, wait_until
 from vitrine.catalogs.synthetic import generate_catalog
 from vitrine.errors import ProjectionImpossible
 from vitrine.jobs import BatchOutcome, JobFault, JobRecord, JobState, JobStore, open_redis
@@ -98,7 +98,7 @@ def test_a_job_is_followed_to_its_end_with_counts_faults_and_rate(system: System
         fault = JobFault(product_id="10003", kind="image_truncated", detail="the file ends early")
         system.store.finish_batch(job.id, 0, BatchOutcome(done=COUNT - 1, faults=(fault,)))
         system.store.update(job.id, lambda record: record.succeeded({"release_id": "resnet18-0123456789"}))
-        assert command.popen.wait(20) == 0, command.tail()
+        assert command.popen.wait(HUNG_AFTER_S) == 0, command.tail()
         text = command.tail()
         assert f"project succeeded: {COUNT - 1} pictures done, 1 failed, in " in text
         assert "pictures/s" in text
@@ -121,7 +121,7 @@ def test_the_search_api_may_be_restarted_while_a_job_is_followed(system: System)
         wait_until(lambda: "release: reading" in command.tail(), what="the line of the new phase")
         refusal = ProjectionImpossible("20 pictures cannot give 128 components")
         system.store.update(job.id, lambda record: record.failed(refusal))
-        assert command.popen.wait(20) == 1, command.tail()
+        assert command.popen.wait(HUNG_AFTER_S) == 1, command.tail()
         assert command.tail().splitlines()[-1] == (
             "error: making a release of timm:resnet18 failed: "
             "20 pictures cannot give 128 components (projection_impossible)"
@@ -136,7 +136,7 @@ def test_ctrl_c_leaves_the_job_running_and_says_how_to_go_on(system: System) -> 
         job = system.new_job()
         wait_until(lambda: "release: queued" in command.tail(), what="the first event's line")
         command.popen.send_signal(signal.SIGINT)
-        assert command.popen.wait(20) == 130, command.tail()
+        assert command.popen.wait(HUNG_AFTER_S) == 130, command.tail()
         assert f"vitrine jobs {job.id} --cancel" in command.tail()
         assert "Traceback" not in command.tail()
         assert system.store.get(job.id).state is JobState.QUEUED

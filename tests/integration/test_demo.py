@@ -21,18 +21,17 @@ import redis
 from PIL import Image
 
 from harness.processes import Process
-from harness.waiting import wait_until
+from harness.waiting import HUNG_AFTER_S, wait_until
 from vitrine_local.bundled import MODEL
 from vitrine_local.cli import main
 from vitrine_local.cli.demo import DATASET, K
 from vitrine_local.data_folder import DataFolder, RunRecord
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.slow
 
 VITRINE = str(Path(sys.executable).with_name("vitrine"))
 COUNT = 300
 OTHER = "resnet10t"  # a model that does not come with Vitrine
-DEADLINE_S = 240.0
 
 
 class Command(Process):
@@ -56,14 +55,14 @@ class Command(Process):
             return found[1] if found else None
 
         with contextlib.suppress(AssertionError):
-            found = wait_until(address, deadline_s=DEADLINE_S, what="the ready line")
+            found = wait_until(address, what="the ready line")
             assert found is not None
             return found
         pytest.fail(f"no ready line\n{self.screen}")
 
     def wait_end(self) -> int:
         try:
-            return self.popen.wait(DEADLINE_S)
+            return self.popen.wait(HUNG_AFTER_S)
         finally:
             self.kill()
 

@@ -15,7 +15,7 @@ import pytest
 from harness.embedder import Embedder
 from harness.processes import free_port
 from harness.releases import picture
-from harness.waiting import wait_until
+from harness.waiting import HUNG_AFTER_S, wait_until
 from vitrine.embedding import AsyncEmbedderClient, EmbedderClient
 from vitrine.errors import EmbedderUnavailable, ImageRejected, ReleaseNotFound
 
@@ -35,7 +35,7 @@ def client(embedder: Embedder) -> Iterator[EmbedderClient]:
 
 def post(embedder: Embedder, path: str = "/v1/embed", **request: Any) -> httpx.Response:
     parameters = {"release": embedder.release}
-    return httpx.post(f"{embedder.url}{path}", params=parameters, timeout=60, **request)
+    return httpx.post(f"{embedder.url}{path}", params=parameters, timeout=HUNG_AFTER_S, **request)
 
 
 def test_one_picture_gets_a_unit_vector_and_the_time_of_each_stage(embedder: Embedder, client: EmbedderClient) -> None:

@@ -86,6 +86,7 @@ def test_a_release_is_evaluated_tuned_and_compared_with_what_became_of_it(
     command = ["evaluate", release, tuned, "--plan", str(plan), "--title", "Before and after", *catalog]
     assert main(command) == 0
     said = capsys.readouterr().out
+    assert f"strict? {tuned}: unknown: fitted on 0 and chosen on 0 of " in said, "of its parent nothing is recorded"
     report = Path(said.rsplit("report: ", 1)[1].strip())
     assert report.is_file()
     assert "Before and after" in report.read_text()

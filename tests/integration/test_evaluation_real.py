@@ -21,7 +21,7 @@ from vitrine.vision.network import choose_device
 from vitrine.vision.projection import ProjectionArrays, project
 from vitrine_local.bundled import BUNDLED
 
-pytestmark = [pytest.mark.slow, pytest.mark.real_data, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.real_data]
 
 PRODUCTS = 25_108
 QUERIES = 600

@@ -16,6 +16,7 @@ from harness.pictures import png
 from harness.processes import Service, free_port
 from harness.releases import picture
 from harness.shop import DATASET, Shop
+from harness.waiting import HUNG_AFTER_S
 
 ORDER = {"dataset": DATASET}
 KEYS = {"reader": "search", "writer": "search+ingest", "root": "admin"}
@@ -123,7 +124,7 @@ def test_no_body_at_all_is_a_missing_picture(shop: Shop) -> None:
 def raw_answer(url: str, head: str, body: bytes) -> tuple[int, dict[str, Any], int]:
     """(status, problem, bytes sent) of a request of which `body` is only the beginning."""
     address = httpx.URL(url)
-    with socket.create_connection((address.host, address.port), timeout=10) as connection:
+    with socket.create_connection((address.host, address.port), timeout=HUNG_AFTER_S) as connection:
         connection.sendall(head.encode() + body)
         answer = b""
         while b"\r\n\r\n" not in answer or b"}" not in answer:

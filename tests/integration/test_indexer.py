@@ -296,15 +296,14 @@ def test_an_upload_that_is_no_good_fails_with_the_pictures_own_error(system: Sys
 def test_a_cancelled_indexing_leaves_what_serves_alone(system: System, first: str) -> None:
     system.index(first, system.catalog(), dataset="cancelled")
     second = system.release(weights="seed:31")
-    job_id = system.enqueue_index(second, system.catalog("long", count=300), dataset="cancelled")
-    wait_until(lambda: system.jobs.finished_batches(job_id), what="the first batch is done")
-    system.jobs.request_cancel(job_id)
+    half_made = system.collection(second, dataset="cancelled")
+    with system.services["embedder"].paused():  # so that it cannot be done before it is cancelled
+        job_id = system.enqueue_index(second, system.catalog("long", count=300), dataset="cancelled")
+        wait_until(lambda: system.store.collection_exists(half_made), what="the new collection")
+        system.jobs.request_cancel(job_id)
     assert system.finished(job_id).state is JobState.CANCELLED
     assert system.serving(dataset="cancelled") == system.collection(first, dataset="cancelled")
-    wait_until(
-        lambda: not system.store.collection_exists(system.collection(second, dataset="cancelled")),
-        what="the half-made collection is gone",
-    )
+    wait_until(lambda: not system.store.collection_exists(half_made), what="the half-made collection is gone")
 
 
 def test_the_point_of_a_product_follows_from_its_id(system: System, first: str) -> None:

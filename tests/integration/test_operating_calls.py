@@ -11,8 +11,8 @@ import httpx
 
 from harness.shop import DATASET, PRODUCTS, Shop
 from harness.system import MODEL
-from harness.waiting import wait_until
-from vitrine.jobs import JobKind, JobRecord
+from harness.waiting import HUNG_AFTER_S, wait_until
+from vitrine.jobs import JobKind, JobRecord, JobState
 
 ORDER = {"dataset": DATASET}
 EVENT_STREAMS = 64  # as many as one caller may have
@@ -72,7 +72,7 @@ def test_many_event_streams_leave_the_other_calls_their_connections(shop: Shop) 
     before = len(shop.system.redis_client.client_list())
     limits = httpx.Limits(max_connections=200)
     with (
-        httpx.Client(base_url=shop.system.url("search_api"), timeout=60, limits=limits) as client,
+        httpx.Client(base_url=shop.system.url("search_api"), timeout=HUNG_AFTER_S, limits=limits) as client,
         ExitStack() as open_,
     ):
         streams = [open_.enter_context(client.stream("GET", f"/api/jobs/{job}/events")) for job in jobs]
@@ -102,12 +102,12 @@ def test_the_same_idempotency_key_gives_the_same_job(shop: Shop) -> None:
 
 
 def test_a_cancelled_job_ends_and_serves_nothing(shop: Shop) -> None:
-    job = shop.start_index(dataset="cancelled")
-    answer = shop.api.delete(f"/api/jobs/{job['id']}")
-    assert answer.status_code == 200
+    with shop.system.services["embedder"].paused():
+        job = shop.start_index(dataset="cancelled")
+        wait_until(lambda: shop.system.jobs.get(job["id"]).state is JobState.RUNNING, what="the indexing is on its way")
+        assert shop.api.delete(f"/api/jobs/{job['id']}").status_code == 200
     wait_until(
-        lambda: shop.get(f"/api/jobs/{job['id']}")["job"]["state"] == "cancelled",
-        deadline_s=30, what="the job's cancellation",
+        lambda: shop.get(f"/api/jobs/{job['id']}")["job"]["state"] == "cancelled", what="the job's cancellation",
     )  # fmt: skip
     assert shop.api.delete(f"/api/jobs/{job['id']}").status_code == 409
     assert shop.get("/api/models", dataset="cancelled")["models"] == []

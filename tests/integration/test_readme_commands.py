@@ -13,15 +13,14 @@ from pathlib import Path
 import pytest
 
 from harness.processes import Process, free_port
-from harness.waiting import wait_until
+from harness.waiting import HUNG_AFTER_S, wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PORT_OF_README = "8000"
-DEADLINE_S = 180.0
 
 
 def commands() -> Iterator[str]:
@@ -66,13 +65,13 @@ class Reader:
             assert up.running(), up.tail()
             return ready in up.log.read_text().splitlines()
 
-        wait_until(says_so, deadline_s=DEADLINE_S, what=ready)
+        wait_until(says_so, what=ready)
 
     def run(self, command: str) -> str:
         """What the command prints. It must succeed."""
         ended = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", self.on_port(command)],
-            cwd=self.folder, env=self.env, capture_output=True, text=True, timeout=DEADLINE_S, check=False,
+            cwd=self.folder, env=self.env, capture_output=True, text=True, timeout=HUNG_AFTER_S, check=False,
         )  # fmt: skip
         assert ended.returncode == 0, f"{command}\n{ended.stdout}\n{ended.stderr}"
         return ended.stdout

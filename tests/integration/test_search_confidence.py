@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from harness.releases import build_tiny_release
 from harness.shop import DATASET, Shop, queries
 from vitrine.embedding import EmbedderClient
 from vitrine.releases import Calibration, Familiarity
+from vitrine_local.cli import main
 
 SURE = "sure"
 CURVE = Calibration(attribute="articleType", scores=(0.0, 0.5, 1.0), probabilities=(0.0, 0.2, 0.9), pairs=1000)
@@ -43,6 +46,18 @@ def test_a_calibrated_release_says_how_likely_its_matches_are_and_leaves_out_the
     assert similar["results"]
     assert similar["calibratedFor"] == "catalogue pictures"
     assert all(result["confidence"] >= middle - 1e-4 for result in similar["results"])
+
+
+def test_the_command_says_what_its_confidences_are_calibrated_for(
+    sure_shop: Shop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = tmp_path / "query.jpg"
+    picture.write_bytes(sure_shop.picture(queries(sure_shop)[0]))
+    url = ["--url", sure_shop.system.url("search_api")]
+    assert main(["search", str(picture), "--model", "calibrated", "--dataset", SURE, *url]) == 0
+    assert "confidence is calibrated for catalogue pictures" in capsys.readouterr().err
+    assert main(["search", str(picture), "--model", "test_efficientnet", "--dataset", DATASET, *url]) == 0
+    assert "calibrated" not in capsys.readouterr().err
 
 
 def test_a_confidence_that_nothing_is_known_of_is_refused(sure_shop: Shop) -> None:

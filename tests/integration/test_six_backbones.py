@@ -29,7 +29,7 @@ SIX = {
 # Inception's second classifier looks at a map that must be large enough; the others do with less.
 SIDE_PX = {"inception_v3": 299}
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -16,13 +16,15 @@ import redis
 
 from harness.deployment import DEPLOY
 from harness.processes import Redis, free_port
-from harness.waiting import wait_until
+from harness.waiting import HUNG_AFTER_S, wait_until
 from vitrine.worker.announce import Announcer
 
 
 def check(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(DEPLOY / "healthcheck.py"), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment}, timeout=30)
+    return subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, **environment}, timeout=HUNG_AFTER_S
+    )
 
 
 @contextmanager
@@ -61,7 +63,7 @@ def announced(broker: Redis, service: str) -> Iterator[None]:
         announcer = Announcer(client, service=service, queues=("q",))
         announcer.start()
         try:
-            wait_until(lambda: any(client.scan_iter(match=f"*{service}*")), deadline_s=10, what="the announcement")
+            wait_until(lambda: any(client.scan_iter(match=f"*{service}*")), what="the announcement")
             yield
         finally:
             announcer.stop()
@@ -117,4 +119,4 @@ def test_a_check_that_is_asked_wrongly_says_how_and_fails(arguments: tuple[str, 
 def test_the_http_check_needs_no_package(tmp_path: Path) -> None:
     with http_server({"/readyz": 200}) as port:
         command = [sys.executable, "-I", "-S", str(DEPLOY / "healthcheck.py"), "http", str(port)]
-        assert subprocess.run(command, cwd=tmp_path, timeout=30).returncode == 0
+        assert subprocess.run(command, cwd=tmp_path, timeout=HUNG_AFTER_S).returncode == 0

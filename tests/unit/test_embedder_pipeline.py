@@ -19,7 +19,7 @@ from embedder.pipeline import Pipeline
 from embedder.queue import BatchQueue
 from embedder.residency import Resident
 from harness.releases import build_tiny_release, picture, store_of
-from harness.waiting import wait_until
+from harness.waiting import HUNG_AFTER_S, wait_until
 from vitrine.errors import (
     DeadlineExpired,
     Draining,
@@ -49,7 +49,7 @@ class Fragile:
 
     def submit(self, pixels: Pixels, *, alone: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
         self.alone.append(alone)
-        self.go.wait(30)
+        self.go.wait(HUNG_AFTER_S)
         self.batches.append(len(pixels))
         if self.fatal:
             raise SystemExit("the device is gone")
@@ -106,7 +106,7 @@ def wide_pipeline(network: Fragile) -> Iterator[Pipeline]:
     pipeline.close()
 
 
-async def ask(pipeline: Pipeline, resident: Resident, *pictures: bytes, within_s: float = 30.0) -> list[Result]:
+async def ask(pipeline: Pipeline, resident: Resident, *pictures: bytes, within_s: float = HUNG_AFTER_S) -> list[Result]:
     answer = await pipeline.embed(resident, pictures, space="projected", deadline_s=time.monotonic() + within_s)
     return answer.results
 
@@ -159,13 +159,13 @@ def test_a_taker_that_leaves_a_picture_wakes_the_next(resident: Resident) -> Non
     asleep = vars(queue._changed)["_waiters"]
     wait_until(lambda: len(asleep) == 2, what="both wait for a picture")
     loop = asyncio.new_event_loop()
-    call = Call(resident, count=2, space="projected", deadline_s=time.monotonic() + 60, loop=loop)
+    call = Call(resident, count=2, space="projected", deadline_s=time.monotonic() + HUNG_AFTER_S, loop=loop)
     queue.announce(2)
     queue.put(Item(call, 0))
     wait_until(lambda: len(asleep) == 2, what="the first has woken and waits for the second picture")
     queue.put(Item(call, 1))
     for taker in takers:
-        taker.join(10)
+        taker.join(HUNG_AFTER_S)
     loop.close()
     assert taken == [1, 1]
 
@@ -267,7 +267,7 @@ def test_a_dead_device_fails_every_call_and_readiness(
 
     asyncio.run(scenario())
     assert not pipeline.state()["alive"]
-    assert told.wait(10)
+    assert told.wait(HUNG_AFTER_S)
     assert pipeline.dead
     wait_until(lambda: pipeline.state()["in_flight"] == 0, what="every picture is accounted for")
 

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image, ImageFile
 
 from harness.pictures import chunk, encoded, gradient, png
+from harness.waiting import HUNG_AFTER_S
 from vitrine.errors import ImageRejected
 from vitrine.images import REASONS, ImageLimits, decode_image, inspect_image
 
@@ -131,7 +132,7 @@ def test_refusing_a_huge_picture_takes_no_memory(tmp_path: Path) -> None:
         "try:\n    decode_image(data)\nexcept ImageRejected as error:\n    print(error.reason, peak() - before)\n"
     )
     command = [sys.executable, "-c", program, str(tmp_path / "bomb.png")]
-    answer = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.split()
+    answer = subprocess.run(command, capture_output=True, text=True, check=True, timeout=HUNG_AFTER_S).stdout.split()
     unit_bytes = 1 if sys.platform == "darwin" else 1024
     assert answer[0] == "too_large"
     assert int(answer[1]) * unit_bytes < 8_000_000

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from harness.waiting import HUNG_AFTER_S
 from vitrine_local.errors import DataFolderInUse
 from vitrine_local.qdrant.app import create_app
 from vitrine_local.qdrant.disk import storage_lock, write_atomically
@@ -273,6 +274,6 @@ class TestDisk:
 
 def test_an_open_address_needs_a_key(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "vitrine_local.qdrant", "--storage", str(tmp_path), "--host", "0.0.0.0"]
-    refused = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    refused = subprocess.run(command, capture_output=True, text=True, timeout=HUNG_AFTER_S, check=False)
     assert refused.returncode == 2
     assert "not a loopback address" in refused.stderr

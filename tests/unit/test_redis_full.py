@@ -19,9 +19,15 @@ from vitrine.worker import INDEX, JobPublisher, Message, Queue, Task
 from vitrine.worker.announce import Announcer
 
 
-def announced(client: redis.Redis) -> bytes:
-    """The key of the one worker's announcement, once it is there."""
-    key = wait_until(lambda: next(client.scan_iter(match="vitrine:worker:*"), None), what="the announcement")
+def announced(client: redis.Redis, *, beating: Announcer | None = None) -> bytes:
+    """The key of the one worker's announcement, once it is there; until then its main loop beats, if given."""
+
+    def look() -> object:
+        if beating is not None:
+            beating.beat()
+        return next(client.scan_iter(match="vitrine:worker:*"), None)
+
+    key = wait_until(look, what="the announcement")
     assert isinstance(key, bytes)
     return key
 
@@ -101,10 +107,9 @@ def test_a_server_that_cannot_write_is_away_and_a_wrong_command_is_our_own_fault
 
 def test_a_worker_stays_announced_while_redis_is_full(client: redis.Redis) -> None:
     announcer = Announcer(client, service="indexer", queues=("q",), interval_s=0.05, stale_after_s=0.1)
-    announcer.beat()  # and no more: a worker does not consume from a Redis that is full
     announcer.start()
     try:
-        key = announced(client)
+        key = announced(client, beating=announcer)  # and no more: a worker does not consume from a Redis that is full
         with full(client):
             client.expire(key, 3)
             wait_until(lambda: client.ttl(key) > 10, what="the announcement's longer life")
@@ -126,10 +131,9 @@ def test_an_announcement_that_could_not_be_made_comes_back_with_the_room(client:
 
 def test_a_worker_whose_main_loop_stands_still_is_not_announced(client: redis.Redis) -> None:
     announcer = Announcer(client, service="indexer", queues=("q",), interval_s=0.05, stale_after_s=0.2)
-    announcer.beat()
     announcer.start()
     try:
-        key = announced(client)
+        key = announced(client, beating=announcer)
 
         def expired() -> bool:
             if client.pttl(key) > 300:  # renewed
@@ -137,8 +141,7 @@ def test_a_worker_whose_main_loop_stands_still_is_not_announced(client: redis.Re
             return not client.exists(key)
 
         wait_until(expired, what="the end of the announcement")
-        announcer.beat()
-        wait_until(lambda: client.exists(key), what="its return with the next beat")
+        assert announced(client, beating=announcer) == key, "it returns with the next beat"
     finally:
         announcer.stop()
 

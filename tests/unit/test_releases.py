@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.releases import build_tiny_release, store_of
+from harness.waiting import HUNG_AFTER_S
 from vitrine.errors import ReleaseCorrupt, ReleaseNotFound
 from vitrine.releases import MANIFEST_FILE, PROJECTION_FILE, WEIGHTS_FILE, Manifest, ReleaseStore
 
@@ -105,7 +106,7 @@ def test_two_that_publish_the_same_release_at_the_same_moment_both_have_it(
     together, rename = threading.Barrier(3), Path.rename
 
     def once_all_have_written(path: Path, target: Path) -> Path:
-        together.wait(30)
+        together.wait(HUNG_AFTER_S)
         return rename(path, target)
 
     def publish(_: int) -> str:

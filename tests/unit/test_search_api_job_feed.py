@@ -11,6 +11,7 @@ import pytest
 import redis
 
 from harness.processes import Redis
+from harness.waiting import HUNG_AFTER_S
 from search_api.job_feed import Follower, JobFeed
 from search_api.redis_feed import RedisFeed
 from vitrine.errors import JobNotFound
@@ -34,7 +35,9 @@ async def feeds(url: str) -> AsyncIterator[tuple[RedisFeed, JobFeed]]:
         await connection.aclose()
 
 
-async def until(condition: Callable[[], object] | Callable[[], Awaitable[object]], *, deadline_s: float = 20.0) -> None:
+async def until(
+    condition: Callable[[], object] | Callable[[], Awaitable[object]], *, deadline_s: float = HUNG_AFTER_S
+) -> None:
     async with asyncio.timeout(deadline_s):
         while True:
             answer = condition()
@@ -95,7 +98,7 @@ def test_many_followers_share_one_subscription_and_all_see_the_end(server: Redis
                 for job in jobs:
                     await asyncio.to_thread(store.update, job, lambda record: record.started(phase="reading"))
                     await asyncio.to_thread(store.update, job, lambda record: record.succeeded({}))
-                seen = await asyncio.wait_for(asyncio.gather(*reading), 20)
+                seen = await asyncio.wait_for(asyncio.gather(*reading), HUNG_AFTER_S)
                 assert {follower.ended for follower in followers} == {"finished"}
                 return seen, clients, subscriptions(client)
 
@@ -115,7 +118,7 @@ def test_one_that_comes_later_sees_the_present_version_first(server: Redis, clie
             with feed.follow(job) as first:
                 assert await first.next() is not None
                 with feed.follow(job) as second:
-                    record = await asyncio.wait_for(second.next(), 10)
+                    record = await asyncio.wait_for(second.next(), HUNG_AFTER_S)
             return [record.version if record else None]
 
     assert asyncio.run(scenario()) == [1]
@@ -135,7 +138,7 @@ def test_a_reader_that_falls_behind_is_dropped_and_the_others_go_on(server: Redi
                 await asyncio.to_thread(store.update, job, lambda record: record.with_phase("ingesting"))
                 await until(lambda: slow.ended)
                 await asyncio.to_thread(store.update, job, JobRecord.cancelled)
-                return slow.ended, await slow.next(), await asyncio.wait_for(reading, 20)
+                return slow.ended, await slow.next(), await asyncio.wait_for(reading, HUNG_AFTER_S)
 
     ended, left, seen = asyncio.run(scenario())
     assert (ended, left) == ("slow", None)
@@ -160,7 +163,7 @@ def test_followers_outlast_a_restart_of_redis(tmp_path: Path) -> None:
             await until(redis_feed.connected.is_set)
             with open_redis(server.url) as client:
                 await asyncio.to_thread(JobStore(client).update, job, JobRecord.cancelled)
-            return await asyncio.wait_for(finished, 20), noted
+            return await asyncio.wait_for(finished, HUNG_AFTER_S), noted
 
     try:
         record, noted = asyncio.run(scenario())

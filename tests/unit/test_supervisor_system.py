@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from harness.processes import Process
-from harness.waiting import wait_until
+from harness.waiting import HUNG_AFTER_S, wait_until
 from vitrine_local.data_folder import DataFolder, RunRecord
 
 TESTS = Path(__file__).resolve().parent.parent
@@ -117,7 +117,7 @@ def test_services_start_in_order_and_stop_in_reverse(toys: ToySystem, folder: Pa
 def test_ctrl_c_stops_everything_with_status_0(toys: ToySystem) -> None:
     toys.wait_ready()
     toys.popen.send_signal(signal.SIGINT)
-    assert toys.popen.wait(20) == 0
+    assert toys.popen.wait(HUNG_AFTER_S) == 0
     assert all(gone(pid) for pid in toys.every_pid())
 
 
@@ -169,7 +169,7 @@ def test_a_service_that_hangs_is_killed_and_started_again(toys: ToySystem) -> No
     silent = wait_run(lambda: in_trouble(toys, state="silent"), what="its silence in run.json")
     assert not silent.ready
     assert silent.services["first"].state == "ready"
-    run = wait_run(lambda: ready(toys), deadline_s=60, what="the restart")
+    run = wait_run(lambda: ready(toys), what="the restart")
     assert run.pids["second"] != before.pids["second"]
     assert run.pids["first"] == before.pids["first"]
     assert re.search(r"died \(no answer for \d+ s: .*\); starting it again", toys.tail())
@@ -198,7 +198,7 @@ def test_a_full_disk_stops_nothing_and_all_goes_on_once_there_is_room(small_disk
         wait_until(lambda: "run.json cannot be written: No space left" in toys.tail(), what="the warning")
         assert not gone(before.pids["first"])
         filling.unlink()
-        run = wait_run(lambda: ready(toys, after=before), deadline_s=60, what="readiness with room")
+        run = wait_run(lambda: ready(toys, after=before), what="readiness with room")
         assert run.pids["first"] == before.pids["first"]
         wait_until(lambda: "a line" in (toys.data.logs / "second.log").read_text()[-500:], what="the log going on")
         assert toys.terminate() == 0
@@ -223,7 +223,7 @@ def test_a_damaged_record_of_an_earlier_run_does_not_stop_the_start(folder: Path
 
 def test_a_service_that_cannot_start_shows_its_last_words_and_the_status_is_1(folder: Path) -> None:
     system = ToySystem(folder, words="dies-at-start")
-    assert system.popen.wait(20) == 1
+    assert system.popen.wait(HUNG_AFTER_S) == 1
     assert "the second could not start: exit status 7" in system.tail()
     assert system.tail().count("the last words of second") == 2  # as it came, and again beside the failure
     assert all(gone(pid) for pid in system.every_pid())
@@ -234,8 +234,8 @@ def test_no_process_outlives_a_killed_supervisor(toys: ToySystem) -> None:
     pids = toys.every_pid()
     assert len(pids) == 4
     os.kill(toys.pid, signal.SIGKILL)  # the supervisor alone, not its group
-    wait_until(lambda: all(gone(pid) for pid in pids), deadline_s=5, what="the end of every service")
-    wait_until(lambda: not toys.data.is_locked(), deadline_s=5, what="the lock's release")
+    wait_until(lambda: all(gone(pid) for pid in pids), what="the end of every service")
+    wait_until(lambda: not toys.data.is_locked(), what="the lock's release")
 
 
 def test_a_second_ctrl_c_does_not_wait_for_a_deaf_service(folder: Path) -> None:
@@ -246,14 +246,14 @@ def test_a_second_ctrl_c_does_not_wait_for_a_deaf_service(folder: Path) -> None:
     with pytest.raises(subprocess.TimeoutExpired):
         system.popen.wait(0.5)
     system.popen.send_signal(signal.SIGINT)
-    assert system.popen.wait(10) == 0
+    assert system.popen.wait(HUNG_AFTER_S) == 0
     assert all(gone(pid) for pid in system.every_pid())
 
 
 def test_two_systems_on_one_folder_refuse(toys: ToySystem, folder: Path) -> None:
     run = toys.wait_ready()
     second = ToySystem(folder, log="second.txt")
-    assert second.popen.wait(20) == 1
+    assert second.popen.wait(HUNG_AFTER_S) == 1
     assert f"another Vitrine already runs on {folder} at {run.url}" in second.tail()
     assert toys.running()
 
@@ -286,4 +286,4 @@ def test_a_screen_that_goes_away_does_not_stop_the_system(folder: Path) -> None:
         wait_until(lambda: "toy ready" in second_log.read_text(), what="both services in spite of the closed screen")
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(HUNG_AFTER_S)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from benchmarks.training import WARM_UP_STEPS, Enough, Stopwatch
+from benchmarks.training import WARM_UP_STEPS, Enough, Stopwatch, figures
 
 BATCH = 16
 
@@ -29,3 +29,8 @@ def test_validation_and_checkpoints_between_two_epochs_are_not_counted() -> None
         train(range(WARM_UP_STEPS + 5, 100))
     assert now[0] == WARM_UP_STEPS + 10 + 300 + 1000
     assert stopwatch.rate == BATCH
+
+
+def test_the_loops_share_is_that_of_the_rates_and_not_of_the_figures_printed_beside_it() -> None:
+    assert figures([9.54], [1.04]) == ("9.5", "1.0", "9.17"), "9.50 by the rounded ones"
+    assert figures([100.0, 90.0, 50.0], [200.0, 100.0, 50.0]) == ("90.0", "100.0", "0.90"), "each of its own round"

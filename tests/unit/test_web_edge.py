@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from harness.edge_server import EdgeServer, read_answer, read_to_end, running_edge
-from harness.waiting import wait_until
+from harness.waiting import HUNG_AFTER_S, wait_until
 from vitrine.web.connections import ConnectionLimits, Connections, Place
 from vitrine.web.protocol import REFUSAL_PAUSE_S
 
@@ -109,7 +109,7 @@ def test_an_upgrade_is_answered_as_an_ordinary_request_and_the_connection_closes
 
 
 def test_headers_that_come_too_slowly_are_refused_and_silence_is_ended() -> None:
-    with running_edge(header_timeout_s=0.3) as edge:
+    with running_edge(header_timeout_s=2.0) as edge:
         assert code(edge.ask(b"GET /echo HTTP/1.1\r\nX-Slow: ")) == (408, "request_too_slow")
         assert edge.ask(b"") == b""
         with edge.connection() as connection:  # a byte now and then does not help
@@ -140,11 +140,11 @@ def test_an_idle_connection_is_closed() -> None:
 
 
 def test_slow_posts_take_no_place_at_work_and_end_with_408() -> None:
-    with running_edge(max_concurrent=1, body_grace_s=1.0) as edge, contextlib.ExitStack() as stack:
-        slow = [stack.enter_context(edge.connection()) for _ in range(50)]
+    with running_edge(max_concurrent=1, body_grace_s=6.0) as edge, contextlib.ExitStack() as stack:
+        slow = [stack.enter_context(edge.connection()) for _ in range(20)]
         for connection in slow:
             connection.sendall(POST % 1000 + b"x")
-        wait_until(lambda: edge.bodies.held_bytes == 50, what="the slow bodies")
+        wait_until(lambda: edge.bodies.held_bytes == 20, what="the slow bodies")
         assert edge.ask(POST % 4 + b"body" + GET.replace(b"Host: x", b"Connection: close")).count(b"200 OK") == 2
         for connection in slow:
             assert code(read_to_end(connection)) == (408, "request_too_slow")
@@ -157,7 +157,7 @@ def test_a_body_that_comes_at_the_least_rate_is_taken() -> None:
         connection.settimeout(1.0)
         with pytest.raises(TimeoutError):  # longer than the grace
             connection.recv(1)
-        connection.settimeout(20.0)
+        connection.settimeout(HUNG_AFTER_S)
         connection.sendall(bytes(10_000))
         assert read_answer(connection).endswith(b"20000")
 
@@ -188,7 +188,7 @@ def test_bodies_together_hold_no_more_than_they_may_and_the_largest_gives_way() 
 
 def test_beyond_the_connections_there_may_be_only_health_calls_are_answered() -> None:
     with (
-        running_edge(max_connections=5, reserved_connections=3, header_timeout_s=30.0) as edge,
+        running_edge(max_connections=5, reserved_connections=3, header_timeout_s=HUNG_AFTER_S) as edge,
         contextlib.ExitStack() as stack,
     ):
         served = [stack.enter_context(edge.connection()) for _ in range(5)]

@@ -41,7 +41,7 @@ class EvaluateJob:
         if params.get("queries") is not None:
             photographs = read_allowed_catalog(params["queries"], settings, control)
         releases = ReleaseStore(settings.releases_url, cache_dir=settings.releases_cache_dir)
-        contest = make_contest(plan, catalog, photographs, lineage=split_of(plan, catalog.dataset, releases))
+        contest = make_contest(plan, catalog, photographs, lineage=split_of(plan.releases, catalog.dataset, releases))
         choice = choose_device(settings.trainer_device, settings.trainer_precision)
         store = FeatureStore(releases, settings, choice, control)
         lines = Evaluation(plan, contest, store, control).lines()

@@ -37,9 +37,9 @@ class Strictness:
         return asdict(self)
 
 
-def split_of(plan: EvaluationPlan, dataset: str, releases: ReleaseStore) -> Lineage:
-    """The lineage whose split of `dataset` an evaluation works with: that of the plan's first release that has one."""
-    for release_id in plan.releases:
+def split_of(release_ids: Sequence[str], dataset: str, releases: ReleaseStore) -> Lineage:
+    """The lineage whose split of `dataset` an evaluation works with: that of the first release that has one."""
+    for release_id in release_ids:
         lineage = _lineage(releases, release_id)
         if dataset in lineage.rules:
             return lineage

@@ -20,6 +20,7 @@ from trainer.tuning_job import TuneJob
 from vitrine.errors import JobCancelled, RecordChanged, VitrineError
 from vitrine.experiments import Experiment, ReleaseStep, WeightsChoice
 from vitrine.jobs import JobRecord
+from vitrine.partitions import RULE_VERSION
 from vitrine.recipes import parse_recipe
 from vitrine.releases import ReleaseStore
 
@@ -95,7 +96,9 @@ class Maker:
 
     def _release(self, step: ReleaseStep, releases: Mapping[str, str]) -> str:
         params = self._params(step, releases)
-        key = hashlib.sha256(json.dumps([step.make, params], sort_keys=True).encode()).hexdigest()[:21]
+        # What project and adapt make depends on the split's rule too, which they did not follow once.
+        made_by = [step.make, params, *([RULE_VERSION] if step.make in ("project", "adapt") else [])]
+        key = hashlib.sha256(json.dumps(made_by, sort_keys=True).encode()).hexdigest()[:21]
         remembered = self._folder / f"{key}.json"
         if remembered.exists():
             known: str = json.loads(remembered.read_text(encoding="utf-8"))["release_id"]

@@ -82,7 +82,7 @@ class Runner:
         if step.queries != "catalogue":
             photographs = read_allowed_catalog(self.sources.catalogs[step.queries], self.settings, control)
         releases = ReleaseStore(self.settings.releases_url, cache_dir=self.settings.releases_cache_dir)
-        contest = make_contest(plan, catalog, photographs, lineage=split_of(plan, catalog.dataset, releases))
+        contest = make_contest(plan, catalog, photographs, lineage=split_of(plan.releases, catalog.dataset, releases))
         choice = choose_device(self.settings.trainer_device, self.settings.trainer_precision)
         store = FeatureStore(releases, self.settings, choice, control)
         lines = Evaluation(plan, contest, store, control).lines()
