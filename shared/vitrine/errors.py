@@ -32,6 +32,7 @@ status tells it, and whether trying the same thing again can help. Anything else
     │   ├── CollectionIncomplete      409
     │   ├── JobFinished               409
     │   ├── RemovalRefused            409  an indexing would remove much of what serves
+    │   ├── JobUnfinished             409
     │   └── RecordChanged             409  retryable: another writer was first
     ├── Unavailable                   503  retryable
     │   ├── EmbedderOverloaded        503
@@ -40,6 +41,7 @@ status tells it, and whether trying the same thing again can help. Anything else
     │   ├── VectorStoreUnavailable    503
     │   │   └── VectorStoreRefused    503  not retryable: the same request is refused again
     │   ├── BrokerUnavailable         503
+    │   ├── TooManyJobs               503  jobs that have not ended fill the list
     │   │   └── BrokerFull            503  Redis is at its memory limit
     │   ├── Draining                  503
     │   └── DeadlineExpired           504
@@ -295,6 +297,12 @@ class RemovalRefused(Conflict):
     code = "removal_refused"
 
 
+class JobUnfinished(Conflict):
+    """The job has not ended, so its record is still needed."""
+
+    code = "job_unfinished"
+
+
 class RecordChanged(Conflict):
     """Another writer changed the record first."""
 
@@ -351,6 +359,12 @@ class BrokerFull(BrokerUnavailable):
     """Redis is at its memory limit and takes no new data. What it holds can still be read."""
 
     code = "broker_full"
+
+
+class TooManyJobs(Unavailable):
+    """As many jobs as there may be have not ended yet."""
+
+    code = "too_many_jobs"
 
 
 class Draining(Unavailable):

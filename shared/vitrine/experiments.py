@@ -9,12 +9,13 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from vitrine.architectures import Options
+from vitrine.bounds import JsonObject, Name
 from vitrine.evaluation.plan import EvaluationPlan
 from vitrine.parsing import parse_as, read_toml
 from vitrine.products import check_model_name
 from vitrine.recipes import Recipe
 
-OptionValue = str | int | float | bool
 # What an experiment's pictures are called: the catalogue that is searched, DeepFashion, and photographs in its place.
 Source = Literal["catalogue", "deepfashion"]
 # Stands in a step's recipe or plan for what only the run knows.
@@ -28,13 +29,15 @@ class _Part(BaseModel):
 class ReleaseStep(_Part):
     """One release that the experiment needs."""
 
-    name: str = Field(description="What the release's model is called, here and in the store")
+    name: str = Field(max_length=120, description="What the release's model is called, here and in the store")
     make: Literal["project", "train", "adapt", "tune"] = Field(description="The job that makes it")
-    model: str | None = Field(default=None, description="project, train: the network, where it starts from one")
-    start: str | None = Field(default=None, description="The step whose release it starts from")
+    model: str | None = Field(
+        default=None, max_length=120, description="project, train: the network, where it starts from one"
+    )
+    start: str | None = Field(default=None, max_length=120, description="The step whose release it starts from")
     source: Source = Field(default="catalogue", description="What it is trained on, or adapted to")
-    recipe: dict[str, Any] = Field(default={}, description="train: the recipe, without its name and start")
-    options: dict[str, Any] = Field(default={}, description="project, adapt, tune: the job's other parameters")
+    recipe: JsonObject = Field(default={}, description="train: the recipe, without its name and start")
+    options: JsonObject = Field(default={}, description="project, adapt, tune: the job's other parameters")
 
     @model_validator(mode="after")
     def _starts_somewhere(self) -> Self:
@@ -47,7 +50,10 @@ class ReleaseStep(_Part):
             raise ValueError(f"the release {self.name!r} is made by project, which starts from a model")
         if self.make == "train":
             start = {"release": _PLACEHOLDER} if self.model is None else {"model": self.model}
-            model = {**self.recipe.get("model", {}), **start}
+            given = self.recipe.get("model", {})
+            if not isinstance(given, dict):
+                raise ValueError(f"the recipe of {self.name!r} has a 'model' that is no table")
+            model = {**given, **start}
             Recipe.model_validate({**self.recipe, "name": self.name, "model": model})
         return self
 
@@ -56,9 +62,9 @@ class EvaluationStep(_Part):
     """One evaluation, by default of every release that could be made."""
 
     name: str = Field(min_length=1, max_length=80)
-    releases: tuple[str, ...] = Field(min_length=1, description="Names of steps")
+    releases: tuple[Name, ...] = Field(min_length=1, max_length=40, description="Names of steps")
     queries: Source = Field(default="catalogue", description="Where its queries come from")
-    plan: dict[str, Any] = Field(default={}, description="The plan, without its releases")
+    plan: JsonObject = Field(default={}, description="The plan, without its releases")
 
     @model_validator(mode="after")
     def _is_a_plan(self) -> Self:
@@ -69,10 +75,10 @@ class EvaluationStep(_Part):
 class Published(_Part):
     """What was published for a release of this name, measured in this evaluation and way."""
 
-    release: str
-    evaluation: str
-    way: str = "plain"
-    components: int | None = None
+    release: Name
+    evaluation: Name
+    way: Name = "plain"
+    components: int | None = Field(default=None, ge=1, le=16_384)
     mean_average_precision: float
     precision_at_15: float
 
@@ -87,7 +93,7 @@ class Experiment(_Part):
     question: str = Field(min_length=1, max_length=1000, description="What it is to find out")
     releases: tuple[ReleaseStep, ...] = Field(min_length=1, max_length=40)
     evaluations: tuple[EvaluationStep, ...] = Field(min_length=1, max_length=20)
-    published: tuple[Published, ...] = ()
+    published: tuple[Published, ...] = Field(default=(), max_length=400)
 
     @model_validator(mode="before")
     @classmethod
@@ -142,7 +148,7 @@ class WeightsChoice(_Part):
 
     weights: str = Field(max_length=4096)
     trained_on: str | None = Field(default=None, max_length=200, description="What they were trained on, in your words")
-    options: dict[str, OptionValue] = Field(default={}, max_length=32)
+    options: Options = {}
 
 
 def parse_experiment(content: object) -> Experiment:

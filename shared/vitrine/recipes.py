@@ -6,15 +6,16 @@ The catalogue is not part of it: the same recipe trains on any.
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from vitrine.architectures import Options
+from vitrine.bounds import Name, Parameters, ShortText
 from vitrine.errors import ParameterInvalid
 from vitrine.parsing import parse_as
 from vitrine.products import check_attribute_name, check_model_name
 
-OptionValue = str | int | float | bool
 Kind = Literal["classify", "metric", "retrain", "distill"]
 TermKind = Literal[
     "cross_entropy",
@@ -28,6 +29,8 @@ TermKind = Literal[
 ]
 BestBy = Literal["precision_at_15", "mean_average_precision", "accuracy", "loss"]
 Range = tuple[float, float]
+Components = Annotated[int, Field(ge=1, le=16_384)]
+ModuleNames = Annotated[tuple[ShortText, ...], Field(max_length=256)]
 
 
 class _Part(BaseModel):
@@ -37,21 +40,28 @@ class _Part(BaseModel):
 class DataRecipe(_Part):
     """Which products are trained on, and what makes two of them relevant to each other."""
 
-    subset: str | None = Field(default=None, description="A named selection, e.g. fashion-22; all products, if absent")
-    label: str = Field(default="articleType", description="The attribute that is classified, and stratified by")
-    relevance: tuple[str, ...] = Field(
-        default=("articleType",), min_length=1, description="The attributes that relevant products share"
+    subset: str | None = Field(
+        default=None, max_length=120, description="A named selection, e.g. fashion-22; all products, if absent"
+    )
+    label: str = Field(
+        default="articleType", max_length=64, description="The attribute that is classified, and stratified by"
+    )
+    relevance: tuple[Name, ...] = Field(
+        default=("articleType",), min_length=1, max_length=8, description="The attributes that relevant products share"
     )
     split: Literal["stratified", "official"] = Field(
         default="stratified", description="60/20/20 within each class, or the parts the dataset comes with"
     )
-    group: str | None = Field(default=None, description="Products equal in this attribute stay in one part")
+    group: str | None = Field(
+        default=None, max_length=64, description="Products equal in this attribute stay in one part"
+    )
     train_on: tuple[Literal["train", "validation"], ...] = Field(
         default=("train",),
         min_length=1,
+        max_length=2,
         description="The parts whose pictures are trained on; with validation among them the last epoch is kept",
     )
-    least_pictures: int = Field(default=3, ge=1, description="Classes with fewer pictures are left out")
+    least_pictures: int = Field(default=3, ge=1, le=1_000_000, description="Classes with fewer pictures are left out")
 
     @field_validator("label", "group")
     @classmethod
@@ -75,15 +85,13 @@ class ModelRecipe(_Part):
         description="What the weights of a file were trained on, in your words, e.g. ImageNet; unknown, if absent",
     )
     release: str | None = Field(default=None, max_length=140, description="The release to start from, for a model's")
-    options: dict[str, OptionValue] = Field(
-        default={}, max_length=32, description="Of the architecture and the input, e.g. input_px, pad_type"
-    )
+    options: Options = Field(default={}, description="Of the architecture and the input, e.g. input_px, pad_type")
     pooling: Literal["gem"] | None = Field(default=None, description="What pools the last map; the mean, if absent")
     embedding: int | None = Field(default=None, ge=2, le=4096, description="Components of a learned embedding")
-    trainable: Literal["all", "table"] | tuple[str, ...] = Field(
+    trainable: Literal["all", "table"] | ModuleNames = Field(
         default="all", description="all; table: what the model table names; or module names. All else stays frozen"
     )
-    frozen: tuple[str, ...] = Field(default=(), description="Module names that stay frozen, before `trainable`")
+    frozen: ModuleNames = Field(default=(), description="Module names that stay frozen, before `trainable`")
     half: bool = Field(default=False, description="Whether the release stores its weights in half precision")
 
     @model_validator(mode="after")
@@ -98,14 +106,17 @@ class TermRecipe(_Part):
 
     kind: TermKind = Field(description="The loss")
     weight: float = Field(default=1.0, gt=0, description="What it counts in the sum")
-    on: tuple[str, ...] | None = Field(
-        default=None, min_length=1, description="The attributes whose combination is the class; the label, if absent"
+    on: tuple[Name, ...] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=8,
+        description="The attributes whose combination is the class; the label, if absent",
     )
     of: Literal["feature", "embedding"] = Field(
         default="embedding", description="What is looked at: the network's output, or what its embedding starts from"
     )
     label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="Of cross_entropy")
-    options: dict[str, OptionValue] = Field(default={}, description="Parameters of the loss, e.g. temperature")
+    options: Parameters = Field(default={}, description="Parameters of the loss, e.g. temperature")
 
 
 class OptimRecipe(_Part):
@@ -132,8 +143,8 @@ class SamplerRecipe(_Part):
     """In which proportion classes come. `classes` and `per_class` make each batch of P x K pictures."""
 
     balance: float = Field(default=0.0, ge=0, le=1, description="0: as they are; 1: every class equally often")
-    classes: int | None = Field(default=None, ge=2, description="P")
-    per_class: int | None = Field(default=None, ge=2, description="K")
+    classes: int | None = Field(default=None, ge=2, le=4096, description="P")
+    per_class: int | None = Field(default=None, ge=2, le=4096, description="K")
 
     @model_validator(mode="after")
     def _both(self) -> Self:
@@ -186,7 +197,7 @@ class UnlabelledRecipe(_Part):
     backgrounds: float = Field(
         default=0.0, ge=0, le=1, description="How often a replaced background is a piece of one of them"
     )
-    from_epoch: int = Field(default=2, ge=1, description="The first epoch in which they come")
+    from_epoch: int = Field(default=2, ge=1, le=10_000, description="The first epoch in which they come")
 
 
 class ValidationRecipe(_Part):
@@ -194,16 +205,22 @@ class ValidationRecipe(_Part):
 
     best_by: BestBy = Field(default="precision_at_15", description="What the kept epoch is best in")
     queries: int = Field(default=600, ge=1, le=100_000, description="Most validation pictures used as queries")
-    every: int = Field(default=1, ge=1, description="Epochs between two validations; the last is always validated")
-    patience: int | None = Field(default=None, ge=1, description="Validations without gain after which to stop")
+    every: int = Field(
+        default=1, ge=1, le=10_000, description="Epochs between two validations; the last is always validated"
+    )
+    patience: int | None = Field(
+        default=None, ge=1, le=10_000, description="Validations without gain after which to stop"
+    )
 
 
 class ProjectionRecipe(_Part):
     """The projections tried on the validation part, the best of which the release gets."""
 
-    components: tuple[int, ...] = Field(default=(20, 32, 64, 128), min_length=1, description="Sizes tried")
+    components: tuple[Components, ...] = Field(
+        default=(20, 32, 64, 128), min_length=1, max_length=256, description="Sizes tried"
+    )
     whiten: tuple[bool, ...] = Field(
-        default=(False, True), min_length=1, description="With whitening, without, or both"
+        default=(False, True), min_length=1, max_length=2, description="With whitening, without, or both"
     )
     raw: bool = Field(default=True, description="Whether no projection at all is tried too")
 
@@ -212,13 +229,13 @@ class Recipe(_Part):
     """A whole recipe."""
 
     kind: Kind = Field(description="What the training learns by")
-    name: str = Field(description="The model's name in releases, aliases and searches")
+    name: str = Field(max_length=120, description="The model's name in releases, aliases and searches")
     seed: int = Field(
         default=0, ge=0, le=2**31 - 1, description="Of the split, the order and every change of a picture"
     )
     data: DataRecipe = DataRecipe()
     model: ModelRecipe
-    terms: tuple[TermRecipe, ...] = Field(default=(), description="The loss; the kind's own, if absent")
+    terms: tuple[TermRecipe, ...] = Field(default=(), max_length=16, description="The loss; the kind's own, if absent")
     teacher: str | None = Field(default=None, max_length=140, description="distill: the release that is learned from")
     optim: OptimRecipe = OptimRecipe()
     sampler: SamplerRecipe = SamplerRecipe()

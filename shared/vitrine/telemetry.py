@@ -24,6 +24,8 @@ _NOISY: Final = (
     "httpx2",
     "uvicorn.access",
 )
+_MAX_VALUE_CHARS: Final = 2_000
+_MAX_TRACEBACK_CHARS: Final = 20_000
 _REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{7,63}")
 # From one millisecond, the fastest thing measured, to half a minute, the slowest a caller waits for.
 LATENCY_BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -47,11 +49,14 @@ def configure_logging(
         cache_logger_on_first_use=False,
     )
     final: list[structlog.types.Processor] = (
-        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        [structlog.processors.format_exc_info, bound_values, structlog.processors.JSONRenderer()]
         if log_format == "json"
         # Its own choice, where rich is installed, prints the local variables of every frame, keys among them.
         else [
-            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
+            bound_values,
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+            ),
         ]
     )
     handler = logging.StreamHandler(sys.stderr)
@@ -68,6 +73,20 @@ def configure_logging(
     for noisy in _NOISY:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     return get_logger(service)
+
+
+def bound_values(_logger: Any, _method: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
+    """Cut long values: callers and catalogues write them, and a log is kept and read whole."""
+    for name, value in event.items():
+        if name == "exc_info" or value is None or isinstance(value, bool | int | float):
+            continue
+        most = _MAX_TRACEBACK_CHARS if name == "exception" else _MAX_VALUE_CHARS
+        shown = value if isinstance(value, str) else str(value)
+        if len(shown) > most:
+            # The end of a traceback says what happened.
+            kept = shown[-most:] if name == "exception" else shown[:most]
+            event[name] = f"{kept} [{len(shown)} characters]"
+    return event
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:

@@ -341,7 +341,12 @@ def test_jobs_are_read_by_those_who_start_them_and_cancelled_with_the_scope_of_t
     assert problem(ask("DELETE", f"/api/jobs/{jobs['project']['id']}", "writer")) == (403, "key_refused")
     assert problem(ask("DELETE", f"/api/jobs/{jobs['index']['id']}", "writer")) == (409, "job_finished")
     assert ask("GET", f"/api/jobs/{jobs['index']['id']}/events", "writer").status_code == 200
+    record = f"/api/jobs/{jobs['project']['id']}/record"
+    assert problem(ask("DELETE", record, "root")) == (409, "job_unfinished")
     assert ask("DELETE", f"/api/jobs/{jobs['project']['id']}", "root").json()["job"]["state"] == "cancelled"
+    assert problem(ask("DELETE", record, "writer")) == (403, "key_refused")
+    assert ask("DELETE", record, "root").json() == {"success": True, "id": jobs["project"]["id"]}
+    assert problem(ask("DELETE", record, "root")) == (404, "job_not_found")
 
 
 def test_the_details_of_the_system_are_for_an_admin(guarded: str) -> None:
@@ -432,6 +437,20 @@ def test_a_json_body_is_bounded_and_its_numbers_are_finite(shop: Shop) -> None:
         assert problem(shop.api.post(path, content=too_long, headers=json_type)) == (413, "body_too_large")
         unsized = iter([too_long[:200_000], too_long[200_000:]])
         assert problem(shop.api.post(path, content=unsized, headers=json_type)) == (413, "body_too_large")
+
+
+def test_what_a_job_may_not_be_told_is_refused_by_name(shop: Shop) -> None:
+    wanted = {**ORDER, "reader": "synthetic", "root": str(shop.root), "model": "resnet18", "weights": "seed:1"}
+    for options in ({"features_only": True}, {"checkpoint_path": "/etc/passwd"}, {"depth": 10**6}):
+        answer = shop.api.post("/api/jobs/project", json={**wanted, "options": options})
+        assert problem(answer) == (400, "parameter_invalid")
+        assert next(iter(options)) in answer.json()["detail"]
+    for model in ("timm:hf-hub:timm/resnet18", "timm:local-dir:/tmp", "timm:../resnet18"):
+        answer = shop.api.post("/api/jobs/project", json={**wanted, "model": model})
+        assert problem(answer) == (400, "parameter_invalid")
+    long_name = shop.api.post("/api/jobs/project", json={**wanted, "options": {"o" * 100_000: 1}})
+    assert problem(long_name) == (422, "body_invalid")
+    assert len(long_name.content) < 2_000
 
 
 def test_no_answer_repeats_the_callers_host(shop: Shop) -> None:

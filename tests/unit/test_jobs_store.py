@@ -11,7 +11,15 @@ import pytest
 import redis
 
 from harness.processes import Redis
-from vitrine.errors import BrokerUnavailable, Conflict, JobFinished, JobNotFound
+from vitrine.errors import (
+    BrokerUnavailable,
+    Conflict,
+    JobFinished,
+    JobNotFound,
+    JobUnfinished,
+    ParameterInvalid,
+    TooManyJobs,
+)
 from vitrine.jobs import (
     MAX_FAULTS_OF_A_KIND,
     AsyncJobStore,
@@ -23,6 +31,7 @@ from vitrine.jobs import (
     JobStore,
     open_async_redis,
     open_redis,
+    wire,
 )
 from vitrine.jobs import keys as job_keys
 from vitrine.jobs.wire import text
@@ -255,3 +264,62 @@ def test_without_redis_every_call_says_that_the_broker_is_unavailable(tmp_path: 
         JobStore(connection).create(JobKind.INDEX, {})
     assert server.url not in refusal.value.detail
     connection.close()
+
+
+def test_the_record_of_an_ended_job_can_be_removed_and_no_other(
+    store: JobStore, client: redis.Redis, server: Redis
+) -> None:
+    queued, _ = store.create(JobKind.INDEX, {}, idempotency_key="again")
+    at_work = running(store)
+    store.finish_batch(at_work.id, 0, BatchOutcome(done=1, faults=faults(3)))
+
+    async def delete(job_id: str) -> None:
+        connection = open_async_redis(server.url)
+        try:
+            await AsyncJobStore(connection).delete(job_id)
+        finally:
+            await connection.aclose()
+
+    for job in (queued, at_work):
+        with pytest.raises(JobUnfinished):
+            asyncio.run(delete(job.id))
+        assert store.get(job.id).state is not JobState.CANCELLED
+    store.request_cancel(queued.id)
+    store.update(at_work.id, lambda record: record.succeeded({}))
+    for job in (queued, at_work):
+        asyncio.run(delete(job.id))
+        with pytest.raises(JobNotFound):
+            store.get(job.id)
+        with pytest.raises(JobNotFound):
+            asyncio.run(delete(job.id))
+    assert store.list() == []
+    assert not list(client.scan_iter(match="vitrine:job:*"))
+    assert store.create(JobKind.INDEX, {}, idempotency_key="again")[1]
+
+
+def test_jobs_that_have_not_ended_are_bounded_in_number(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "MAX_UNFINISHED", 3)
+    made = [store.create(JobKind.INDEX, {}, idempotency_key=str(number))[0] for number in range(3)]
+    with pytest.raises(TooManyJobs, match="cancel some"):
+        store.create(JobKind.TRAIN, {}, idempotency_key="one more")
+    assert store.create(JobKind.INDEX, {}, idempotency_key="0") == (made[0], False)
+    store.request_cancel(made[1].id)
+    assert store.create(JobKind.TRAIN, {}, idempotency_key="one more")[1]
+
+
+def test_a_record_is_bounded_whatever_is_written_into_it(store: JobStore) -> None:
+    with pytest.raises(ParameterInvalid, match="at most 131072"):
+        store.create(JobKind.TRAIN, {"options": {"note": "x" * 19_000_000}})
+    job = running(store)
+    long = JobFault(product_id="p" * 5_000, kind="k" * 5_000, detail="d" * 5_000_000)
+    store.finish_batch(job.id, 0, BatchOutcome(faults=(long,)))
+    store.update(job.id, lambda record: record.with_note("n" * 1_000_000).with_phase("p" * 1_000_000))
+    ended = store.update(
+        job.id, lambda record: record.succeeded({"release": "net-0123456789", "table": ["x" * 100] * 5_000, "count": 7})
+    )
+    assert ended.result == {"release": "net-0123456789", "count": 7, "left_out": ["table"]}
+    assert len(store.get(job.id).model_dump_json()) < 10_000
+    failed = running(store)
+    told = store.update(failed.id, lambda record: record.failed(Conflict("c" * 5_000_000)))
+    assert told.error is not None
+    assert len(told.error.detail) == 2_000

@@ -63,6 +63,7 @@ WHO_PASSES: Final = {
     "GET /api/jobs/{job_id}": JOBS,
     "GET /api/jobs/{job_id}/events": JOBS,
     "DELETE /api/jobs/{job_id}": INGEST_OR_TRAIN,
+    "DELETE /api/jobs/{job_id}/record": INGEST_OR_TRAIN,
     "POST /api/releases/{release_id}/activate": ADMIN,
     # Not routes: an unknown path, and methods that a path does not take.
     "GET /anything/else": ANY_KEY,

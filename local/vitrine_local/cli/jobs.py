@@ -1,4 +1,4 @@
-"""`vitrine jobs`: the jobs, newest first; or one of them, to look at, follow or cancel."""
+"""`vitrine jobs`: the jobs, newest first; or one of them, to look at, follow, cancel or delete."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from vitrine_local.errors import UsageInvalid
 
 
 def add_to(commands: Commands) -> None:
-    parser = commands.add("jobs", run, "list the jobs, or look at one, follow it or cancel it")
+    parser = commands.add("jobs", run, "list the jobs, or look at one, follow, cancel or delete it")
     parser.add_argument("id", nargs="?", metavar="ID", help="the job")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--follow", action="store_true", help="stay until the job ends; fails where the job does")
     what.add_argument(
         "--cancel", action="store_true", help="end the job: at once if it is queued, else at its next step"
     )
+    what.add_argument("--delete", action="store_true", help="remove what is kept of a job that has ended")
     parser.add_argument("--limit", type=whole_number(at_least=1), default=20, metavar="N", help="list only N jobs")
     add_json(parser)
     add_target(parser)
@@ -31,8 +32,8 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
     """List the jobs or treat one. Raises CommandFailed where a followed job did not succeed."""
     job_id: str | None = arguments.id
     if job_id is None:
-        if arguments.follow or arguments.cancel:
-            raise UsageInvalid("--follow and --cancel take the id of a job; `vitrine jobs` lists them")
+        if arguments.follow or arguments.cancel or arguments.delete:
+            raise UsageInvalid("--follow, --cancel and --delete take the id of a job; `vitrine jobs` lists them")
         with Api(target_of(arguments)) as api:
             _list(api, screen, limit=arguments.limit, as_json=arguments.json)
         return 0
@@ -42,6 +43,12 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
         elif arguments.cancel:
             record = parse_job(api.delete(f"/api/jobs/{job_id}").get("job"))
             show(screen, record, as_json=arguments.json)
+        elif arguments.delete:
+            answer = api.delete(f"/api/jobs/{job_id}/record")
+            if arguments.json:
+                screen.json(answer)
+            else:
+                screen.say(f"the record of the job {job_id} is removed")
         else:
             show(screen, read_job(api, job_id), as_json=arguments.json)
     return 0

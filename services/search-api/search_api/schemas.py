@@ -219,6 +219,13 @@ class JobsAnswer(BaseModel):
     jobs: list[JobOut]
 
 
+class JobDeletedAnswer(BaseModel):
+    """The job whose record was removed."""
+
+    success: Literal[True]
+    id: str
+
+
 class StatusAnswer(BaseModel):
     """The parts of the system as this process sees them."""
 

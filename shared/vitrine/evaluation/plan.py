@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from vitrine.bounds import Name
 from vitrine.evaluation.measuring import Metric
 from vitrine.parsing import parse_as, read_toml, without_catalog
 from vitrine.products import check_attribute_name
@@ -70,11 +71,12 @@ class EvaluationPlan(_Part):
     galleries: tuple[Gallery, ...] = Field(
         default=("all", "unseen"),
         min_length=1,
+        max_length=2,
         description="all: every product; unseen: the measured part alone, of which training saw nothing",
     )
     part: Literal["test", "validation"] = Field(default="test", description="Where the queries come from")
     queries: int = Field(default=600, ge=1, le=1_000_000, description="Most queries, drawn by the seed")
-    queries_per_kind: int | None = Field(default=None, ge=1, description="Most queries of each class")
+    queries_per_kind: int | None = Field(default=None, ge=1, le=1_000_000, description="Most queries of each class")
     seed: int | None = Field(
         default=None,
         ge=0,
@@ -85,16 +87,16 @@ class EvaluationPlan(_Part):
         ),
     )
     data: DataRecipe = Field(default=DataRecipe(), description="Which products, their split and their relevance")
-    graded: tuple[str, ...] = Field(
+    graded: tuple[Name, ...] = Field(
         default=("articleType", "gender", "baseColour"),
         min_length=1,
         max_length=8,
         description="Attributes that nDCG counts, the kind of thing first",
     )
-    within: tuple[str, ...] = Field(
+    within: tuple[Name, ...] = Field(
         default=(), max_length=8, description="Search only among products that equal the query in these attributes"
     )
-    measures: tuple[str, ...] = Field(
+    measures: tuple[Name, ...] = Field(
         default=("average_precision", "precision@15", "recall@1", "reciprocal_rank", "r_precision", "ndcg@15"),
         min_length=1,
         max_length=20,

@@ -2,7 +2,7 @@
 compare-and-set only; a finished one changes no more. Celery messages carry a job's id and a batch number, nothing else.
 
     JobStore(redis: redis.Redis)                      sync, for workers
-        create(kind, params, *, idempotency_key=None) -> (JobRecord, created: bool)
+        create(kind, params, *, idempotency_key=None) -> (JobRecord, created: bool)     TooManyJobs
         get(job_id) -> JobRecord                      JobNotFound
         list(*, limit=50, kind=None, state=None) -> list[JobRecord]   newest first, without the list of faults
         update(job_id, change) -> JobRecord           JobFinished, Conflict, RecordChanged
@@ -15,6 +15,7 @@ compare-and-set only; a finished one changes no more. Celery messages carry a jo
         watch(job_id, *, poll_s) -> Iterator[JobRecord]
     AsyncJobStore(redis: redis.asyncio.Redis)         the same keys and scripts, for the search API
         create, get, list, request_cancel             as above, awaited
+        delete(job_id)                                the record of a job that has ended; JobUnfinished
     StepStore(redis)                                  leases, deferrals and crash counts of a job's steps
     open_redis(url) / open_async_redis(url)           clients with timeouts and health checks
 

@@ -25,6 +25,7 @@ class AsyncJobStore:
         self._read_one = client.register_script(lua.READ)
         self._create = client.register_script(lua.CREATE)
         self._replace = client.register_script(lua.REPLACE)
+        self._delete = client.register_script(lua.DELETE)
 
     async def create(
         self,
@@ -38,7 +39,7 @@ class AsyncJobStore:
         record = wire.new_record(new_job_id(), kind, params, request_id)
         script_keys, args = wire.create_args(record, idempotency_key)
         with broker_errors():
-            made = wire.text(await self._create(keys=script_keys, args=args))
+            made = wire.created(await self._create(keys=script_keys, args=args))
         return (record, True) if made == record.id else (await self.get(made), False)
 
     async def get(self, job_id: str) -> JobRecord:
@@ -75,6 +76,13 @@ class AsyncJobStore:
             if replaced is not None:
                 return replaced
         raise wire.still_changing(job_id)
+
+    async def delete(self, job_id: str) -> None:
+        """Remove the record of a job that has ended. Raises JobUnfinished, JobNotFound."""
+        script_keys, args = wire.delete_args(check_job_id(job_id))
+        with broker_errors():
+            reply = await self._delete(keys=script_keys, args=args)
+        wire.check_deleted(reply, job_id)
 
     async def _read(self, job_id: str) -> tuple[JobRecord, str]:
         check_job_id(job_id)

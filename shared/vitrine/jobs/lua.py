@@ -6,14 +6,17 @@ from __future__ import annotations
 
 from typing import Final
 
-# KEYS: job, all jobs, unfinished, once | ARGV: id, record, created µs, once ttl s (0: no key), job key prefix
-# Returns the id of the job that is now there: the new one, or the one an equal idempotency key made before.
+# KEYS: job, all jobs, unfinished, once
+# ARGV: id, record, created µs, once ttl s (0: no key), job key prefix, most unfinished
+# Returns the id of the job that is now there: the new one, or the one an equal idempotency key made before; nothing
+# where there are as many unfinished jobs as there may be.
 CREATE: Final = """
 if tonumber(ARGV[4]) > 0 then
     local known = redis.call('GET', KEYS[4])
     if known and redis.call('EXISTS', ARGV[5] .. known) == 1 then return known end
-    redis.call('SET', KEYS[4], ARGV[1], 'EX', ARGV[4])
 end
+if redis.call('ZCARD', KEYS[3]) >= tonumber(ARGV[6]) then return '' end
+if tonumber(ARGV[4]) > 0 then redis.call('SET', KEYS[4], ARGV[1], 'EX', ARGV[4]) end
 redis.call('HSET', KEYS[1], 'record', ARGV[2], 'state', 'queued', 'revision', 1, 'version', 1)
 redis.call('ZADD', KEYS[2], ARGV[3], ARGV[1])
 redis.call('ZADD', KEYS[3], ARGV[3], ARGV[1])
@@ -32,6 +35,18 @@ if ARGV[4] == '1' then redis.call('ZREM', KEYS[2], ARGV[5]) end
 local version = redis.call('HINCRBY', KEYS[1], 'version', 1)
 redis.call('PUBLISH', ARGV[6], version)
 return version
+"""
+
+# KEYS: all jobs, unfinished, then every key of the job, its record first | ARGV: id
+# Returns 1: removed; 0: the job has not ended; -1: no such job.
+DELETE: Final = """
+local state = redis.call('HGET', KEYS[3], 'state')
+if not state then return -1 end
+if state == 'queued' or state == 'running' then return 0 end
+for index = 3, #KEYS do redis.call('DEL', KEYS[index]) end
+redis.call('ZREM', KEYS[1], ARGV[1])
+redis.call('ZREM', KEYS[2], ARGV[1])
+return 1
 """
 
 # A script and no transaction: a Redis at its memory limit refuses whatever is queued by MULTI, reads too.

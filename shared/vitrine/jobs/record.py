@@ -16,15 +16,21 @@ from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field
+import pydantic_core
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from vitrine.errors import Conflict, JobFinished, JobNotFound, VitrineError
+from vitrine.errors import Conflict, JobFinished, JobNotFound, ParameterInvalid, VitrineError
 
 # Of each kind, so that a thousand empty fields do not hide the one picture that is missing.
 MAX_FAULTS_OF_A_KIND: Final = 200
 MAX_NOTES: Final = 200
+MAX_PARAMS_BYTES: Final = 128 * 1024
+MAX_RESULT_BYTES: Final = 128 * 1024
+# Of what a catalogue, a library or a caller wrote; the rest of a longer text is cut off.
+_NAME_CHARS: Final = 200
+_TEXT_CHARS: Final = 2000
 _JOB_ID = re.compile(r"[0-9a-f]{21}")
 
 
@@ -67,6 +73,14 @@ _ALLOWED: Final[Mapping[JobState, frozenset[JobState]]] = {
 }
 
 
+def _cut(most: int) -> BeforeValidator:
+    return BeforeValidator(lambda value: cut(value, most) if isinstance(value, str) else value)
+
+
+_Name = Annotated[str, _cut(_NAME_CHARS)]
+_Text = Annotated[str, _cut(_TEXT_CHARS)]
+
+
 class _Value(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -74,16 +88,16 @@ class _Value(BaseModel):
 class JobFault(_Value):
     """One thing that went wrong with one item, which cost at most that item."""
 
-    product_id: str | None
-    kind: str
-    detail: str
+    product_id: _Name | None
+    kind: _Name
+    detail: _Text
 
 
 class JobError(_Value):
     """Why a job as a whole failed: the stable code of an error of `vitrine.errors`, and its sentence."""
 
-    code: str
-    detail: str
+    code: _Name
+    detail: _Text
 
     @classmethod
     def of(cls, error: VitrineError) -> JobError:
@@ -137,13 +151,14 @@ class JobNote(_Value):
     """A line of a job's story."""
 
     at: str
-    text: str
+    text: _Text
 
 
 class JobRecord(_Value):
     """A job as everybody sees it.
 
-    `faults` holds the first 200 of each kind, `fault_counts` counts all. `version` grows with every change, counts
+    Its size is bounded: parameters are refused, texts and results cut beyond their limits. `faults` holds the first 200
+    of each kind, `fault_counts` counts all. `version` grows with every change, counts
     included. `batches` is None until the work is laid out. `notes` tell a long job's story. Times are ISO 8601 in UTC.
     """
 
@@ -181,7 +196,7 @@ class JobRecord(_Value):
         )
 
     def with_phase(self, phase: str) -> JobRecord:
-        return self.model_copy(update={"phase": phase})
+        return self.model_copy(update={"phase": cut(phase, _NAME_CHARS)})
 
     def with_plan(self, *, total: int, batches: int, phase: str) -> JobRecord:
         """This job, its work laid out."""
@@ -204,7 +219,7 @@ class JobRecord(_Value):
         return self.model_copy(update={"notes": notes})
 
     def succeeded(self, result: Mapping[str, Any]) -> JobRecord:
-        return self._ended(JobState.SUCCEEDED, result=dict(result), last_failure=None)
+        return self._ended(JobState.SUCCEEDED, result=bounded_result(result), last_failure=None)
 
     def failed(self, error: VitrineError) -> JobRecord:
         return self._ended(JobState.FAILED, error=JobError.of(error))
@@ -216,6 +231,38 @@ class JobRecord(_Value):
         return self.model_copy(
             update={"state": state, "phase": state.value, "finished_at": now(), "eta_s": None, **fields}
         )
+
+
+def cut(text: str, most: int) -> str:
+    """The text, of a longer one its beginning."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def check_params(params: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a job's parameters, or raise ParameterInvalid where they take more than a record may."""
+    size_bytes = _json_bytes(params)
+    if size_bytes > MAX_PARAMS_BYTES:
+        raise ParameterInvalid(f"the job's parameters take {size_bytes} bytes, of at most {MAX_PARAMS_BYTES}")
+    return params
+
+
+def bounded_result(result: Mapping[str, Any]) -> dict[str, Any]:
+    """The result. Of one that is too large only the members that fit, small ones first, and the names of the rest."""
+    if _json_bytes(result) <= MAX_RESULT_BYTES:
+        return dict(result)
+    kept: dict[str, Any] = {}
+    left_bytes = MAX_RESULT_BYTES
+    sizes = {name: _json_bytes(value) for name, value in result.items()}
+    for name, size_bytes in sorted(sizes.items(), key=lambda one: one[1]):
+        left_bytes -= size_bytes + len(name)
+        if left_bytes < 0:
+            break
+        kept[name] = result[name]
+    return {**kept, "left_out": [cut(name, _NAME_CHARS) for name in result if name not in kept][:_NAME_CHARS]}
+
+
+def _json_bytes(value: Any) -> int:
+    return len(pydantic_core.to_json(value))
 
 
 def new_job_id() -> str:

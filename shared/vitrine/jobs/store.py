@@ -66,7 +66,7 @@ class JobStore:
         record = wire.new_record(new_job_id(), kind, params, request_id)
         script_keys, args = wire.create_args(record, idempotency_key)
         with broker_errors():
-            made = wire.text(self._create(keys=script_keys, args=args))
+            made = wire.created(self._create(keys=script_keys, args=args))
         return (record, True) if made == record.id else (self.get(made), False)
 
     def get(self, job_id: str) -> JobRecord:

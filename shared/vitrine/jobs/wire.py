@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from vitrine.errors import JobFinished, JobNotFound, RecordChanged
+from vitrine.errors import JobFinished, JobNotFound, JobUnfinished, RecordChanged, TooManyJobs
 from vitrine.jobs import keys
 from vitrine.jobs.record import (
     MAX_FAULTS_OF_A_KIND,
@@ -20,6 +20,7 @@ from vitrine.jobs.record import (
     JobKind,
     JobRecord,
     JobState,
+    check_params,
     count_kinds,
     created_us,
     now,
@@ -27,6 +28,8 @@ from vitrine.jobs.record import (
 
 IDEMPOTENCY_TTL_S: Final = 24 * 3600
 CAS_ATTEMPTS: Final = 50
+MAX_UNFINISHED: Final = 1000
+_FULL_RETRY_AFTER_S: Final = 30.0
 _COUNTED_ELSEWHERE: Final[dict[str, Any]] = {
     "progress": {"done", "failed", "skipped"},
     "faults": True,
@@ -41,7 +44,8 @@ def text(value: Any) -> str:
 
 
 def new_record(job_id: str, kind: JobKind, params: Mapping[str, Any], request_id: str | None) -> JobRecord:
-    return JobRecord(id=job_id, kind=kind, params=dict(params), created_at=now(), request_id=request_id, version=1)
+    checked = dict(check_params(params))
+    return JobRecord(id=job_id, kind=kind, params=checked, created_at=now(), request_id=request_id, version=1)
 
 
 def dump(record: JobRecord) -> str:
@@ -87,8 +91,30 @@ def create_args(record: JobRecord, idempotency_key: str | None) -> tuple[list[st
     ttl_s = IDEMPOTENCY_TTL_S if idempotency_key is not None else 0
     return (
         [keys.job(record.id), keys.ALL_JOBS, keys.UNFINISHED, once],
-        [record.id, dump(record), created_us(record.id), ttl_s, keys.JOB_PREFIX],
+        [record.id, dump(record), created_us(record.id), ttl_s, keys.JOB_PREFIX, MAX_UNFINISHED],
     )
+
+
+def created(reply: Any) -> str:
+    """The id of the job that CREATE made or found. Raises TooManyJobs."""
+    made = text(reply)
+    if not made:
+        raise TooManyJobs(
+            f"{MAX_UNFINISHED} jobs have not ended yet: wait, or cancel some of them", retry_after_s=_FULL_RETRY_AFTER_S
+        )
+    return made
+
+
+def delete_args(job_id: str) -> tuple[list[str], list[Any]]:
+    return [keys.ALL_JOBS, keys.UNFINISHED, *keys.parts(job_id)], [job_id]
+
+
+def check_deleted(reply: Any, job_id: str) -> None:
+    """Raise JobNotFound or JobUnfinished where DELETE removed nothing."""
+    if int(reply) < 0:
+        raise JobNotFound(f"there is no job {job_id!r}")
+    if int(reply) == 0:
+        raise JobUnfinished(f"the job {job_id} has not ended: cancel it first")
 
 
 def replace_args(record: JobRecord, revision: str) -> tuple[list[str], list[Any]]:

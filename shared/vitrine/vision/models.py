@@ -5,16 +5,16 @@ from __future__ import annotations
 import tomllib
 from functools import cache
 from importlib.resources import files
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import timm
 from pydantic import BaseModel, ConfigDict, Field
 from timm.data.config import resolve_data_config
 
+from vitrine.architectures import TIMM_PREFIX, is_timm_name
 from vitrine.errors import ModelUnknown
 from vitrine.products import check_model_name
 
-TIMM_PREFIX: Final = "timm:"
 Cut = Literal["pooled", "pooled_before_last_activation", "convolutions_mean"]
 
 
@@ -69,7 +69,7 @@ def model_entry(model: str) -> ModelEntry:
     if model in model_table():
         return model_table()[model]
     architecture = model.removeprefix(TIMM_PREFIX)
-    if model.startswith(TIMM_PREFIX) and timm.is_model(architecture):
+    if model.startswith(TIMM_PREFIX) and is_timm_name(architecture) and timm.is_model(architecture):
         return ModelEntry(name=check_model_name(architecture), timm=architecture)
     raise ModelUnknown(f"there is no model {model[:120]!r}: it is one of {', '.join(model_table())}, or timm:NAME")
 

@@ -10,10 +10,10 @@ from typing import Final
 
 from pydantic import ValidationError
 
+from vitrine.architectures import OptionValue, check_options
 from vitrine.errors import ParameterInvalid
 from vitrine.images import DECODE_RULES_VERSION
 from vitrine.releases import Preprocessing
-from vitrine.releases.manifest import OptionValue
 from vitrine.vision.models import ModelEntry, timm_defaults
 
 PREPROCESSING_OPTIONS: Final = (
@@ -25,18 +25,6 @@ PREPROCESSING_OPTIONS: Final = (
     "interpolation",
     "mean",
     "std",
-)
-# What timm's builders take and a caller may not set: they would fetch, unpickle or change what the release says.
-_REFUSED: Final = frozenset(
-    {
-        "pretrained",
-        "checkpoint_path",
-        "pretrained_cfg",
-        "pretrained_cfg_overlay",
-        "cache_dir",
-        "num_classes",
-        "scriptable",
-    }
 )
 
 
@@ -54,9 +42,7 @@ def resolve_options(entry: ModelEntry, options: Mapping[str, OptionValue]) -> Re
     `mean` and `std` are one number for all channels or three separated by commas, on pixels scaled to 0..1.
     Raises ParameterInvalid.
     """
-    refused = sorted(_REFUSED.intersection(options))
-    if refused:
-        raise ParameterInvalid(f"the option {refused[0]!r} cannot be set")
+    check_options(options)
     defaults = timm_defaults(entry.timm)
     own = {name: value for name, value in options.items() if name in PREPROCESSING_OPTIONS}
     try:

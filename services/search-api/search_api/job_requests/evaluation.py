@@ -9,9 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from search_api.job_requests.common import CatalogRequest, catalog_params, checked_weights, must_exist
 from search_api.settings import Settings
+from vitrine.architectures import check_network_name
+from vitrine.bounds import Name
 from vitrine.evaluation.plan import EvaluationPlan
 from vitrine.experiments import Experiment, WeightsChoice
-from vitrine.products import check_attribute_name, check_model_name
+from vitrine.products import check_attribute_name
 from vitrine.recipes import DataRecipe
 from vitrine.releases import ReleaseStore
 
@@ -55,7 +57,7 @@ class ExperimentRequest(BaseModel):
     deepfashion: CatalogRequest | None = Field(
         default=None, description="DeepFashion, or photographs of the same kinds in its place"
     )
-    weights: dict[str, WeightsChoice] = Field(default={}, max_length=40, description="Weights by network")
+    weights: dict[Name, WeightsChoice] = Field(default={}, max_length=40, description="Weights by network")
     download: bool = Field(default=False, description="Whether weights that are not given may be downloaded")
 
 
@@ -99,7 +101,7 @@ async def experiment_params(body: ExperimentRequest, *, settings: Settings) -> d
         if catalog is not None:
             catalogs[source] = {**await catalog_params(catalog, settings), "limit": catalog.limit}
     for model, chosen in body.weights.items():
-        check_model_name(model.removeprefix("timm:"))
+        check_network_name(model)
         checked_weights(chosen.weights)
     return {
         "experiment": body.experiment.model_dump(mode="json"),

@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field
 
 from search_api.job_requests.common import PRETRAINED, CatalogRequest, catalog_params, checked_weights, must_exist
 from search_api.settings import Settings
+from vitrine.architectures import Options, check_network_name
 from vitrine.collections import model_of_release
 from vitrine.errors import ModelUnknown, ReleaseMismatch
 from vitrine.products import check_model_name
@@ -75,9 +76,7 @@ class ProjectRequest(CatalogRequest):
             "it is unknown, unless they are those of a stored release"
         ),
     )
-    options: dict[str, str | int | float | bool] = Field(
-        default={}, max_length=32, description="Options of the architecture, e.g. {'pad_type': 'same'}"
-    )
+    options: Options = Field(default={}, description="Options of the architecture, e.g. {'pad_type': 'same'}")
     components: int = Field(default=128, ge=1, le=4096, description="Components of a vector")
     whiten: bool = Field(default=True, description="Whether the PCA whitens")
     seed: int = Field(default=0, ge=0, le=2**31 - 1, description="Seed of the split, the sample and the PCA")
@@ -106,7 +105,7 @@ async def index_params(body: IndexRequest, *, settings: Settings, releases: Rele
 
 async def project_params(body: ProjectRequest, *, settings: Settings) -> dict[str, Any]:
     """The parameters of a job that makes a release. Raises as `index_params` does, and WeightsUnusable."""
-    check_model_name(body.model.removeprefix("timm:"))
+    check_network_name(body.model)
     return {
         **await catalog_params(body, settings),
         "model": body.model,

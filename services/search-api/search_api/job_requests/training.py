@@ -10,10 +10,12 @@ from pydantic import ConfigDict, Field, field_validator
 
 from search_api.job_requests.common import CatalogRequest, catalog_params, checked_weights, must_exist
 from search_api.settings import Settings
+from vitrine.architectures import check_network_name
+from vitrine.bounds import Name
 from vitrine.errors import ParameterInvalid
 from vitrine.evaluation import Metric
 from vitrine.products import check_model_name
-from vitrine.recipes import DataRecipe, Recipe
+from vitrine.recipes import Components, DataRecipe, Recipe
 from vitrine.releases import ReleaseStore
 
 
@@ -78,14 +80,14 @@ class TuneRequest(CatalogRequest):
 
     release_id: str = Field(min_length=1, max_length=140, description="The release whose network it is")
     name: str = Field(min_length=1, max_length=120, description="The model's name of the new release")
-    objective: dict[str, float] = Field(
+    objective: dict[Name, float] = Field(
         default={"average_precision": 1.0, "precision@15": 1.0},
         min_length=1,
         max_length=8,
         description="Measures and their weights; of their mean the best size is chosen",
     )
     queries: int = Field(default=600, ge=1, le=1_000_000, description="Most validation queries")
-    sizes: list[int] | None = Field(
+    sizes: list[Components] | None = Field(
         default=None, min_length=1, max_length=4096, description="Numbers of components; every one, if absent"
     )
     whiten: bool | None = Field(default=None, description="With whitening, without, or whichever is better")
@@ -127,7 +129,7 @@ async def train_params(body: TrainRequest, *, settings: Settings, releases: Rele
     """
     recipe = body.recipe
     if recipe.model.model is not None:
-        check_model_name(recipe.model.model.removeprefix("timm:"))
+        check_network_name(recipe.model.model)
         checked_weights(recipe.model.weights)
     if (recipe.unlabelled is None) != (body.unlabelled is None):
         raise ParameterInvalid("'unlabelled' names a catalogue for a recipe that learns from one: give both or neither")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Path, Query, Request
 from starlette.responses import Response, StreamingResponse
@@ -30,7 +30,7 @@ from search_api.job_requests.training import (
     tune_params,
 )
 from search_api.routes.documents import COMMON_ERRORS
-from search_api.schemas import JobAnswer, JobsAnswer
+from search_api.schemas import JobAnswer, JobDeletedAnswer, JobsAnswer
 from vitrine.errors import (
     BodyInvalid,
     BrokerUnavailable,
@@ -39,6 +39,7 @@ from vitrine.errors import (
     Draining,
     JobFinished,
     JobNotFound,
+    JobUnfinished,
     KeyRefused,
     MediaTypeUnsupported,
     ModelUnknown,
@@ -63,6 +64,7 @@ IdempotencyKey = Annotated[
 ]
 # Jobs that change a dataset; the others make releases and reports.
 _INGEST_KINDS: Final = frozenset({JobKind.INDEX, JobKind.UPSERT, JobKind.DELETE})
+_MAX_LISTED_CHARS: Final = 500
 _CREATED: Final = {
     "description": "The job, or the one that the same Idempotency-Key made before",
     "headers": {"Location": {"description": "Where the job is", "schema": {"type": "string"}}},
@@ -221,6 +223,7 @@ async def start_experiment(context: Ctx, body: ExperimentRequest, idempotency_ke
 @router.get(
     "/api/jobs",
     summary="Jobs, the newest first",
+    description="Each without its faults and its long parameters; one job is told in full at its own address.",
     response_model=JobsAnswer,
     responses=problem_responses(*COMMON_ERRORS, BrokerUnavailable),
 )
@@ -232,7 +235,7 @@ async def list_jobs(
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> Response:
     records = await context.jobs.store.list(limit=limit, kind=kind, state=state)
-    return JsonAnswer({"success": True, "jobs": [record.model_dump(mode="json") for record in records]})
+    return JsonAnswer({"success": True, "jobs": [_listed(record) for record in records]})
 
 
 @router.get(
@@ -259,6 +262,20 @@ async def get_job(context: Ctx, job_id: JobId) -> Response:
 async def cancel_job(request: Request, context: Ctx, job_id: JobId) -> Response:
     _may_change(request, await context.jobs.store.get(job_id))
     return _answer(await context.jobs.store.request_cancel(job_id))
+
+
+@router.delete(
+    "/api/jobs/{job_id}/record",
+    summary="Remove what is kept of a job that has ended",
+    description="Its releases, collections and reports stay. It takes the scope that starting the job took.",
+    response_model=JobDeletedAnswer,
+    responses=problem_responses(*COMMON_ERRORS, BrokerUnavailable, JobNotFound, JobUnfinished),
+)
+@requires("ingest", "train")
+async def delete_job(request: Request, context: Ctx, job_id: JobId) -> Response:
+    _may_change(request, await context.jobs.store.get(job_id))
+    await context.jobs.store.delete(job_id)
+    return JsonAnswer({"success": True, "id": job_id})
 
 
 @router.get(
@@ -304,6 +321,12 @@ def _may_change(request: Request, record: JobRecord) -> None:
     needed = "ingest" if record.kind in _INGEST_KINDS else "train"
     if needed not in caller_scopes(request):
         raise KeyRefused(f"the API key lacks the scope {needed!r}, which a job of the kind {record.kind.value!r} takes")
+
+
+def _listed(record: JobRecord) -> dict[str, Any]:
+    """A record without its long parameters, of which a list of jobs would be full."""
+    params = {name: value for name, value in record.params.items() if len(str(value)) <= _MAX_LISTED_CHARS}
+    return record.model_copy(update={"params": params}).model_dump(mode="json")
 
 
 async def _submitted(context: Context, kind: JobKind, params: dict[str, object], key: str | None) -> Response:

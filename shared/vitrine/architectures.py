@@ -1,0 +1,103 @@
+"""What the name of a network and its options may be. They come from callers, recipes and manifests, and go to timm's
+builders, which would also fetch from a hub, open files or build what no machine holds.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Annotated, Final
+
+from pydantic import AfterValidator, Field
+
+from vitrine.bounds import Whole
+from vitrine.errors import ParameterInvalid
+from vitrine.products import check_model_name
+
+TIMM_PREFIX: Final = "timm:"
+MAX_OPTIONS: Final = 32
+MAX_OPTION_CHARS: Final = 200
+_MAX_NUMBER: Final = 16_384
+_MAX_REPEATS: Final = 512
+# An architecture and a tag, as timm lists them; `hf-hub:`, `local-dir:` and paths are none.
+_TIMM_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_]{0,79}(\.[A-Za-z0-9_-]{1,79})?")
+_OPTION_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+# What timm's builders take and nobody may set: it would fetch, read a file, or change what a release says of itself.
+_INTERNAL: Final = frozenset(
+    {
+        "exportable",
+        "extra_head",
+        "feature_cls",
+        "feature_cfg",
+        "features_only",
+        "in_chans",
+        "no_jit",
+        "num_classes",
+        "out_indices",
+        "scriptable",
+    }
+)
+_INTERNAL_WORDS: Final = re.compile(r"pretrained|checkpoint|cache|(^|_)(cfg|url|file|dir|weights|cls|fn)$")
+# Numbers of modules that are built one after the other.
+_REPEATS: Final = re.compile(r"depth|layers|blocks|stages|repeat")
+
+OptionValue = Annotated[str, Field(max_length=MAX_OPTION_CHARS)] | Whole | float | bool
+
+
+def is_timm_name(name: str) -> bool:
+    """Whether it can be a network of timm's own list: not a path, an address or a hub's name."""
+    return _TIMM_NAME.fullmatch(name) is not None
+
+
+def check_timm_name(name: str) -> str:
+    """Return the name of a network of timm's own list. Raises ParameterInvalid for anything else."""
+    if not is_timm_name(name):
+        raise ParameterInvalid(
+            f"{name[:120]!r} is no name of timm's list: give an architecture and at most a tag, e.g. resnet50.a1_in1k"
+        )
+    return name
+
+
+def check_network_name(model: str) -> str:
+    """Return the name of a model of the table, or one of timm's as `timm:NAME`. Raises ParameterInvalid."""
+    if model.startswith(TIMM_PREFIX):
+        check_timm_name(model.removeprefix(TIMM_PREFIX))
+    else:
+        check_model_name(model)
+    return model
+
+
+def check_options(options: Mapping[str, OptionValue]) -> Mapping[str, OptionValue]:
+    """Return the options of an architecture and its input. Raises ParameterInvalid, naming the one that cannot be."""
+    if len(options) > MAX_OPTIONS:
+        raise ParameterInvalid(f"a network has at most {MAX_OPTIONS} options")
+    for name, value in options.items():
+        if _OPTION_NAME.fullmatch(name) is None:
+            raise ParameterInvalid(f"{name[:80]!r} is no name of an option")
+        if name in _INTERNAL or _INTERNAL_WORDS.search(name):
+            raise ParameterInvalid(f"the option {name!r} cannot be set")
+        _check_value(name, value)
+    return options
+
+
+def _check_value(name: str, value: OptionValue) -> None:
+    if isinstance(value, str):
+        if len(value) > MAX_OPTION_CHARS:
+            raise ParameterInvalid(f"the option {name!r} has at most {MAX_OPTION_CHARS} characters")
+        if "/" in value or "\\" in value or ":" in value or "\0" in value:
+            raise ParameterInvalid(f"the option {name!r} cannot be a path or an address")
+        return
+    most = _MAX_REPEATS if _REPEATS.search(name) else _MAX_NUMBER
+    if not math.isfinite(value) or abs(value) > most:
+        raise ParameterInvalid(f"the option {name!r} is between -{most} and {most}")
+
+
+def _options(options: dict[str, OptionValue]) -> dict[str, OptionValue]:
+    check_options(options)
+    return options
+
+
+OptionName = Annotated[str, Field(max_length=64)]
+# Of a request or a recipe: refused by name where one cannot be set.
+Options = Annotated[dict[OptionName, OptionValue], Field(max_length=MAX_OPTIONS), AfterValidator(_options)]
