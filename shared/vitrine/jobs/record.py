@@ -110,8 +110,8 @@ class StepFailure(_Value):
     """
 
     step: str
-    code: str
-    detail: str
+    code: _Name
+    detail: _Text
     tries: int
     since: str
     at: str
