@@ -15,6 +15,8 @@ import fcntl
 import hashlib
 import math
 import os
+import secrets
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,6 +37,7 @@ Origin = Literal["catalog", "upload"]
 _RECORD: Final = "record.json"
 _LOCK: Final = ".lock"
 _STARTED: Final = ".new-"  # the beginning of a file that is still being written
+_DROPPED: Final = ".dropped-"  # the beginning of a dataset's folder that is being removed
 _MAX_QUOTED_CHARS: Final = 100
 _SETTING: Final = "VITRINE_UPLOADS_DIR"
 
@@ -98,6 +101,44 @@ class Overlay:
             _make_folder(folder)
             _write(folder / _RECORD, record.model_dump_json(indent=1).encode())
             _sweep(folder, keep=None)
+
+    def restore(self, dataset: str, product_id: str) -> bool:
+        """Remove a tombstone, so that the catalogue's product counts again. Returns False where there is none."""
+        folder = self._folder(dataset, product_id)
+        if not self.is_deleted(dataset, product_id):
+            return False
+        with self._changing(dataset):
+            if not self.is_deleted(dataset, product_id):
+                return False
+            (folder / _RECORD).unlink()
+            _sync_folder(folder)
+        return True
+
+    def drop(self, dataset: str) -> None:
+        """Remove all that was put into or deleted from a dataset. What a crash leaves of it goes with the next drop."""
+        top = self._root / check_dataset_name(dataset)
+        if top.is_dir():
+            with self._changing(dataset):
+                top.rename(self._root / f"{_DROPPED}{secrets.token_hex(8)}")
+                _sync_folder(self._root)
+        for left in self._root.glob(f"{_DROPPED}*"):
+            shutil.rmtree(left)
+
+    def counts(self) -> dict[str, tuple[int, int]]:
+        """For each dataset that has any, the number of uploaded products and of deleted ones."""
+        try:
+            names = [entry.name for entry in os.scandir(self._root) if entry.is_dir(follow_symlinks=False)]
+        except FileNotFoundError:
+            return {}
+        found = {}
+        for name in names:
+            if name.startswith("."):
+                continue
+            pictures = [record.picture for _, record in self._records(name)]
+            if pictures:
+                uploaded = sum(picture is not None for picture in pictures)
+                found[name] = (uploaded, len(pictures) - uploaded)
+        return found
 
     def get(self, dataset: str, product_id: str) -> Product | None:
         """The uploaded product, or None where there is none or it was deleted."""

@@ -208,3 +208,26 @@ def test_a_product_that_finds_no_room_is_refused_and_the_one_before_stays(small_
         without_reserve.delete("shop", "other")
     filling.unlink()
     assert overlay.put(product(size=2), picture(2)) == overlay.get("shop", before.id)
+
+
+def test_a_deletion_is_undone_and_a_put_is_not(overlay: Overlay) -> None:
+    overlay.put(product("1"), picture())
+    overlay.delete("shop", "2")
+    assert not overlay.restore("shop", "1")
+    assert not overlay.restore("shop", "3")
+    assert overlay.restore("shop", "2")
+    assert not overlay.restore("shop", "2")
+    assert overlay.tombstones("shop") == frozenset()
+    assert overlay.get("shop", "1") is not None
+
+
+def test_the_uploads_of_each_dataset_are_counted_and_dropped(overlay: Overlay) -> None:
+    assert overlay.counts() == {}
+    overlay.drop("shop")
+    overlay.put(product("1"), picture())
+    overlay.delete("shop", "2")
+    overlay.put(product("1", dataset="other"), picture())
+    assert overlay.counts() == {"shop": (1, 1), "other": (1, 0)}
+    overlay.drop("shop")
+    assert overlay.counts() == {"other": (1, 0)}
+    assert not [name for name in files(overlay) if not name.startswith("other/")]

@@ -51,6 +51,10 @@ WHO_PASSES: Final = {
     "GET /api/products/{product_id}/similar": SEARCH,
     "PUT /api/products/{product_id}": INGEST,
     "DELETE /api/products/{product_id}": INGEST,
+    "POST /api/products/{product_id}/restore": INGEST,
+    "GET /api/datasets": SEARCH,
+    "GET /api/datasets/{dataset}/deleted": INGEST,
+    "DELETE /api/datasets/{dataset}": ADMIN,
     "POST /api/jobs/index": INGEST,
     "POST /api/jobs/project": TRAIN,
     "POST /api/jobs/train": TRAIN,
@@ -104,7 +108,11 @@ def test_the_table_names_every_route() -> None:
 @pytest.mark.parametrize("call", sorted(WHO_PASSES))
 def test_a_route_lets_those_in_who_hold_its_scope_and_nobody_else(call: str) -> None:
     method, _, path = call.partition(" ")
-    address = path.format(product_id="1", job_id="0" * 21, release_id="net-0123456789") if "{" in path else path
+    address = (
+        path.format(product_id="1", job_id="0" * 21, release_id="net-0123456789", dataset="shop")
+        if "{" in path
+        else path
+    )
 
     async def passing() -> set[str]:
         transport = httpx.ASGITransport(keyed_app(), raise_app_exceptions=False)

@@ -11,12 +11,14 @@ from importlib.metadata import PackageNotFoundError, version
 from vitrine.errors import ParameterInvalid, VitrineError
 from vitrine_local.cli import (
     catalog,
+    dataset,
     demo,
     evaluate,
     experiment,
     explain,
     index,
     jobs,
+    product,
     release,
     search,
     status,
@@ -53,7 +55,22 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"vitrine {_version()}")
     commands = Commands(parser)
-    for module in (up, demo, status, catalog, release, train, evaluate, experiment, index, search, explain, jobs):
+    for module in (
+        up,
+        demo,
+        status,
+        catalog,
+        release,
+        train,
+        evaluate,
+        experiment,
+        index,
+        dataset,
+        product,
+        search,
+        explain,
+        jobs,
+    ):
         module.add_to(commands)
     return parser
 

@@ -13,6 +13,7 @@ from indexer.crash_search import CrashSearch
 from indexer.ingest import Ingest
 from indexer.parts import Parts
 from indexer.plans import Planned
+from indexer.restoring import restore_product
 from vitrine.collections import Serving
 from vitrine.errors import (
     DatasetNotFound,
@@ -32,7 +33,7 @@ from vitrine.serving import announce_change
 
 
 def change_product(parts: Parts, record: JobRecord) -> dict[str, Any]:
-    """Carry out an upsert or a delete: its effect can be searched on return.
+    """Carry out an upsert, a delete or the undoing of one: its effect can be searched on return.
 
     Raises the picture's own error where it cannot be used, DatasetNotFound, ProductNotFound for a product that is
     nowhere, StorageFull, Unavailable.
@@ -46,8 +47,13 @@ def change_product(parts: Parts, record: JobRecord) -> dict[str, Any]:
 
 def _changed(parts: Parts, record: JobRecord) -> dict[str, Any]:
     dataset, product_id = record.params["dataset"], record.params["product_id"]
-    if parts.overlay.get(dataset, product_id) is None and not parts.overlay.is_deleted(dataset, product_id):
-        _note_deletion(parts, record, dataset, product_id)
+    if _is_untouched(parts, dataset, product_id):
+        if record.params.get("restore"):
+            result = restore_product(parts, record, _servings(parts, dataset))
+            if _is_untouched(parts, dataset, product_id):
+                return result
+        else:
+            _note_deletion(parts, record, dataset, product_id)
     done: set[str] = set()
     wanted = parts.overlay.get(dataset, product_id)
     while left := [serving for serving in _servings(parts, dataset) if serving.collection not in done]:
@@ -67,6 +73,11 @@ def _changed(parts: Parts, record: JobRecord) -> dict[str, Any]:
         elif faults:
             raise _error_of(faults[0])
     return {"product_id": product_id, "collections": sorted(done)}
+
+
+def _is_untouched(parts: Parts, dataset: str, product_id: str) -> bool:
+    """Whether the product is the catalogue's: neither put nor deleted through the API."""
+    return parts.overlay.get(dataset, product_id) is None and not parts.overlay.is_deleted(dataset, product_id)
 
 
 def _servings(parts: Parts, dataset: str) -> list[Serving]:

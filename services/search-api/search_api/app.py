@@ -17,6 +17,7 @@ from search_api.access import RateLimit
 from search_api.context import Context, build_context
 from search_api.documentation import API_TITLE, DESCRIPTION, TAGS, VERSION, complete_document
 from search_api.routes import (
+    datasets,
     documentation,
     explain,
     facets,
@@ -88,6 +89,7 @@ def create_app(settings: Settings) -> FastAPI:
         product_writes,
         pictures,
         facets,
+        datasets,
         models,
         jobs,
         status,
@@ -148,6 +150,6 @@ def _timeout_s(settings: Settings, method: str, path: str) -> float | None:
     """The seconds a call may take, or None for health calls and event streams."""
     if path in _HEALTH_PATHS or (path.startswith("/api/jobs/") and path.endswith("/events")):
         return None
-    if method in ("PUT", "DELETE") and path.startswith("/api/products/"):
+    if path.startswith("/api/products/") and (method in ("PUT", "DELETE") or path.endswith("/restore")):
         return settings.product_write_timeout_s + _WRITE_MARGIN_S
     return settings.request_timeout_s

@@ -21,6 +21,7 @@ DESCRIPTION: Final = (
 TAGS: Final = [
     {"name": "search", "description": "Find products"},
     {"name": "products", "description": "Single products and their pictures"},
+    {"name": "datasets", "description": "What is indexed, and dropping it"},
     {"name": "models", "description": "Models and their releases"},
     {"name": "jobs", "description": "Long work: indexing, making releases"},
     {"name": "system", "description": "How the parts are doing"},

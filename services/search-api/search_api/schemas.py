@@ -114,6 +114,16 @@ class DeletedAnswer(BaseModel):
     dataset: str
 
 
+class RestoredAnswer(BaseModel):
+    """The deletion is undone."""
+
+    success: Literal[True]
+    id: PublicId
+    dataset: str
+    served: bool = Field(description="Whether searches find the product again already")
+    detail: str = Field(description="If not, why, and what brings it back")
+
+
 class FacetValue(BaseModel):
     """A value and how many products have it."""
 
@@ -163,6 +173,51 @@ class CollectionOut(BaseModel):
     state: Literal["building", "ready"]
     products: int
     serving: bool
+
+
+class ServedModel(BaseModel):
+    """What serves a model in a dataset."""
+
+    model: str
+    release: str
+    collection: str
+    products: int
+    publishedAt: str | None  # noqa: N815
+
+
+class DatasetOut(BaseModel):
+    """A dataset, by what is indexed of it and what was put or deleted through the API."""
+
+    dataset: str
+    models: list[ServedModel]
+    collections: list[CollectionOut]
+    uploaded: int = Field(description="Products put through the API")
+    deleted: int = Field(description="Products deleted through the API")
+
+
+class DatasetsAnswer(BaseModel):
+    """Every dataset that is indexed, or that something was put into."""
+
+    success: Literal[True]
+    datasets: list[DatasetOut]
+
+
+class DeletedProductsAnswer(BaseModel):
+    """The ids of deleted products, ordered."""
+
+    success: Literal[True]
+    dataset: str
+    total: int
+    deleted: list[PublicId]
+
+
+class DatasetDroppedAnswer(BaseModel):
+    """The dataset is gone."""
+
+    success: Literal[True]
+    dataset: str
+    collections: list[str] = Field(description="The collections that were removed")
+    uploads: bool = Field(description="Whether the products put through the API were removed too")
 
 
 class ReleaseOut(BaseModel):

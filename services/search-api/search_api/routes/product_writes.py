@@ -19,10 +19,11 @@ from search_api.options import body_invalid
 from search_api.products import StoredProduct
 from search_api.routes.documents import READ_ERRORS, form_body, picture_schema
 from search_api.routes.products import Dataset, ProductId
-from search_api.schemas import DeletedAnswer, ProductAnswer
+from search_api.schemas import DeletedAnswer, ProductAnswer, RestoredAnswer
 from vitrine.errors import (
     BodyInvalid,
     BrokerUnavailable,
+    DatasetNotFound,
     EmbedderUnavailable,
     EmbeddingFailed,
     ImageMissing,
@@ -35,8 +36,8 @@ from vitrine.errors import (
 )
 from vitrine.fields import FieldType, narrower
 from vitrine.images import decode_image
-from vitrine.jobs import JobKind
-from vitrine.products import Product, check_product_id, public_id
+from vitrine.jobs import JobKind, JobRecord
+from vitrine.products import Product, check_dataset_name, check_product_id, public_id
 from vitrine.web import is_json, parse_json, problem_responses, read_json_bytes, requires
 
 _PICTURE_FIELD: Final = "image"
@@ -129,6 +130,39 @@ async def delete_product(context: Ctx, product_id: ProductId, dataset: Dataset =
     return JsonAnswer({"success": True, "id": public_id(product_id), "dataset": name})
 
 
+@router.post(
+    "/api/products/{product_id}/restore",
+    summary="Undo the deletion of a product",
+    description=(
+        "The catalogue's product is served again when this returns, if the catalogue still has its row and picture; "
+        "else the next indexing that finds them brings it back, and `served` is false. The picture of a product that "
+        "was put through the API went with its deletion: put it again."
+    ),
+    response_model=RestoredAnswer,
+    responses=problem_responses(*READ_ERRORS, *_JOB_ERRORS, ProductNotFound),
+)
+@requires("ingest")
+async def restore_product(context: Ctx, product_id: ProductId, dataset: Dataset = None) -> Response:
+    name = check_dataset_name(dataset) if dataset is not None else await context.retrieval.dataset(None)
+    if not await asyncio.to_thread(context.overlay.restore, name, check_product_id(product_id)):
+        raise ProductNotFound(f"the product {product_id!r} of the dataset {name!r} was not deleted through the API")
+    reason = "nothing of the dataset is indexed"
+    try:
+        result = (await _run(context, JobKind.UPSERT, name, product_id, restore=True)).result or {}
+    except DatasetNotFound:
+        result = {}
+    served = bool(result.get("collections"))
+    detail = (
+        "the product is served again"
+        if served
+        else f"the deletion is undone, but the product is not served yet: {result.get('reason') or reason}. The next "
+        "indexing that finds its row and its picture brings it back"
+    )
+    return JsonAnswer(
+        {"success": True, "id": public_id(product_id), "dataset": name, "served": served, "detail": detail}
+    )
+
+
 async def _changed(
     request: Request, context: Context, dataset: str, product_id: str, *, schema: dict[str, FieldType]
 ) -> tuple[Put, bytes]:
@@ -160,7 +194,7 @@ async def _must_exist(context: Context, dataset: str, product_id: str) -> Stored
         return None
 
 
-async def _run(context: Context, kind: JobKind, dataset: str, product_id: str) -> None:
-    params: dict[str, Any] = {"dataset": dataset, "product_id": product_id}
+async def _run(context: Context, kind: JobKind, dataset: str, product_id: str, **options: bool) -> JobRecord:
+    params: dict[str, Any] = {"dataset": dataset, "product_id": product_id, **options}
     record, _ = await context.jobs.submit(kind, params)
-    await context.jobs.finished(record.id, timeout_s=context.settings.product_write_timeout_s)
+    return await context.jobs.finished(record.id, timeout_s=context.settings.product_write_timeout_s)

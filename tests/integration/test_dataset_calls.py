@@ -1,0 +1,160 @@
+"""Datasets are listed and dropped, and the deletion of a product is undone: over HTTP and on the command line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.releases import picture
+from harness.shop import DATASET, PRODUCTS, Shop
+from vitrine.jobs import JobKind
+from vitrine.overlay import Overlay
+from vitrine_local.cli import main
+
+HEADER = "id,fit\n"
+
+
+def made(shop: Shop, dataset: str, count: int = 6) -> Path:
+    """A small dataset, indexed."""
+    root = shop.system.catalogs / dataset
+    (root / "images").mkdir(parents=True)
+    for number in range(count):
+        (root / "images" / f"{number}.jpg").write_bytes(picture(number))
+    (root / "products.csv").write_text(HEADER + "".join(f"{number},Slim\n" for number in range(count)))
+    shop.system.succeeded(shop.start_index(dataset=dataset, reader="folder", root=str(root))["id"])
+    return root
+
+
+def described(shop: Shop, dataset: str) -> dict[str, Any] | None:
+    listed = shop.get("/api/datasets")["datasets"]
+    return next((one for one in listed if one["dataset"] == dataset), None)
+
+
+def ranking(shop: Shop, dataset: str) -> list[int]:
+    answer = shop.api.post("/api/search", files={"image": picture(3)}, data={"dataset": dataset, "topK": "50"})
+    assert answer.status_code == 200, answer.text
+    return sorted(answer.json()["ranking"])
+
+
+def run(shop: Shop, capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> str:
+    """What a command prints, on either stream."""
+    capsys.readouterr()
+    assert main([*arguments, "--url", shop.system.url("search_api")]) == code
+    printed = capsys.readouterr()
+    return printed.out + printed.err
+
+
+@pytest.fixture
+def dataset(shop: Shop, request: pytest.FixtureRequest) -> Iterator[str]:
+    name = request.node.name.removeprefix("test_")[:60]
+    yield name
+    shop.api.delete(f"/api/datasets/{name}", params={"uploads": "true"})
+
+
+def test_datasets_are_listed_with_what_serves_them(
+    shop: Shop, dataset: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made(shop, dataset)
+    drawn = described(shop, DATASET)
+    assert drawn is not None
+    assert [(one["model"], one["products"]) for one in drawn["models"]] == [("test_efficientnet", PRODUCTS)]
+    mine = described(shop, dataset)
+    assert mine is not None
+    [model] = mine["models"]
+    assert (model["release"], model["products"], mine["uploaded"], mine["deleted"]) == (shop.release, 6, 0, 0)
+    [collection] = mine["collections"]
+    assert (collection["state"], collection["serving"]) == ("ready", True)
+    assert dataset[:20] in run(shop, capsys, "dataset", "list")
+    assert any(
+        one["dataset"] == dataset for one in json.loads(run(shop, capsys, "dataset", "list", "--json"))["datasets"]
+    )
+
+
+def test_a_dataset_is_dropped_when_told_twice_and_its_uploads_when_told_so(
+    shop: Shop, dataset: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = made(shop, dataset)
+    put = shop.api.put(
+        "/api/products/mine", params={"dataset": dataset}, files={"image": picture(50)}, data={"fit": "Slim"}
+    )
+    assert put.status_code == 200, put.text
+    asked = run(shop, capsys, "dataset", "drop", dataset, code=2)
+    assert "--yes" in asked
+    assert "1 collection with 7 products" in asked
+    assert described(shop, dataset) is not None
+    run(shop, capsys, "dataset", "drop", dataset, "--yes")
+    left = described(shop, dataset)
+    assert left is not None
+    assert (left["models"], left["collections"], left["uploaded"]) == ([], [], 1)
+    gone = shop.api.post("/api/search", files={"image": picture(3)}, data={"dataset": dataset})
+    assert gone.status_code in (400, 404)
+    assert not [one for one in shop.system.store.get_collections().collections if one.name.startswith(f"{dataset}--")]
+    assert (root / "products.csv").is_file()
+    shop.system.succeeded(shop.start_index(dataset=dataset, reader="folder", root=str(root))["id"])
+    assert shop.get("/api/products/mine", dataset=dataset)["product"]["fit"] == "Slim"
+    run(shop, capsys, "dataset", "drop", dataset, "--yes", "--uploads")
+    assert described(shop, dataset) is None
+    again = shop.api.delete(f"/api/datasets/{dataset}")
+    assert (again.status_code, again.json()["code"]) == (404, "dataset_not_found")
+
+
+def test_a_dataset_is_not_dropped_while_a_job_works_on_it(shop: Shop, dataset: str) -> None:
+    made(shop, dataset)
+    # A job that no worker takes: its message is never sent.
+    waiting, _ = shop.system.jobs.create(JobKind.INDEX, {"dataset": dataset})
+    refused = shop.api.delete(f"/api/datasets/{dataset}")
+    assert (refused.status_code, refused.json()["code"]) == (409, "conflict")
+    assert waiting.id in refused.json()["detail"]
+    assert ranking(shop, dataset) == [0, 1, 2, 3, 4, 5]
+    shop.system.jobs.request_cancel(waiting.id)
+    assert shop.api.delete(f"/api/datasets/{dataset}").status_code == 200
+
+
+def test_a_deletion_is_undone_at_once(shop: Shop, dataset: str, capsys: pytest.CaptureFixture[str]) -> None:
+    made(shop, dataset)
+    for product_id in ("2", "4"):
+        assert shop.api.delete(f"/api/products/{product_id}", params={"dataset": dataset}).status_code == 200
+    assert ranking(shop, dataset) == [0, 1, 3, 5]
+    deleted = shop.get(f"/api/datasets/{dataset}/deleted")
+    assert (deleted["total"], deleted["deleted"]) == (2, [2, 4])
+    assert run(shop, capsys, "product", "deleted", "--dataset", dataset).split()[:2] == ["2", "4"]
+    assert "served again" in run(shop, capsys, "product", "restore", "2", "--dataset", dataset)
+    assert ranking(shop, dataset) == [0, 1, 2, 3, 5]
+    product = shop.get("/api/products/2", dataset=dataset)["product"]
+    assert product["fit"] == "Slim"
+    assert shop.api.get("/api/images/2", params={"dataset": dataset}).content == picture(2)
+    again = shop.api.post("/api/products/2/restore", params={"dataset": dataset})
+    assert (again.status_code, again.json()["code"]) == (404, "product_not_found")
+
+
+def test_what_cannot_be_served_again_at_once_comes_with_the_next_indexing(shop: Shop, dataset: str) -> None:
+    root = made(shop, dataset)
+    for product_id in ("3", "5"):
+        assert shop.api.delete(f"/api/products/{product_id}", params={"dataset": dataset}).status_code == 200
+    (root / "images" / "3.jpg").unlink()
+    (root / "images" / "5.jpg").write_bytes(b"no picture")
+    for product_id, told in (("3", "missing_picture"), ("5", "picture")):
+        answer = shop.api.post(f"/api/products/{product_id}/restore", params={"dataset": dataset})
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["served"] is False
+        assert told in answer.json()["detail"]
+        assert "next indexing" in answer.json()["detail"]
+    assert ranking(shop, dataset) == [0, 1, 2, 4]
+    (root / "images" / "3.jpg").write_bytes(picture(3))
+    shop.system.succeeded(shop.start_index(dataset=dataset, reader="folder", root=str(root))["id"])
+    assert ranking(shop, dataset) == [0, 1, 2, 3, 4]
+
+
+def test_an_upload_that_was_deleted_must_be_put_again(shop: Shop, dataset: str) -> None:
+    made(shop, dataset)
+    put = shop.api.put("/api/products/mine", params={"dataset": dataset}, files={"image": picture(50)})
+    assert put.status_code == 200, put.text
+    assert shop.api.delete("/api/products/mine", params={"dataset": dataset}).status_code == 200
+    answer = shop.api.post("/api/products/mine/restore", params={"dataset": dataset}).json()
+    assert answer["served"] is False
+    assert "put again" in answer["detail"]
+    assert Overlay(Path(shop.system.env["VITRINE_UPLOADS_DIR"])).tombstones(dataset) == frozenset()
