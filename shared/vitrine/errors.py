@@ -36,6 +36,7 @@ status tells it, and whether trying the same thing again can help. Anything else
     │   └── RecordChanged             409  retryable: another writer was first
     ├── Unavailable                   503  retryable
     │   ├── EmbedderOverloaded        503
+    │   ├── EmbedderSilent            503  it does not answer its health check
     │   ├── EmbedderUnavailable       503
     │   │   └── EmbedderConnectionLost 503 it ended while it worked on the request
     │   ├── VectorStoreUnavailable    503
@@ -322,6 +323,12 @@ class EmbedderOverloaded(Unavailable):
     """The embedder's queue is full."""
 
     code = "embedder_overloaded"
+
+
+class EmbedderSilent(Unavailable):
+    """The embedder does not answer its health check, so nobody waits for it. Not tried again within the call."""
+
+    code = "embedder_unavailable"
 
 
 class EmbedderUnavailable(Unavailable):

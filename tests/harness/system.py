@@ -24,6 +24,7 @@ from vitrine.settings import CommonSettings
 from vitrine.worker import JobPublisher
 
 MODEL = TINY_MODEL.removeprefix("timm:")
+_HEALTH = {"embedder": "readyz", "search_api": "livez"}
 
 
 class System:
@@ -59,7 +60,8 @@ class System:
         waited for.
         """
         for name in names:
-            ready_url = f"{self.url(name)}/readyz" if name in self._ports else None
+            # The search API's readiness includes the embedder, which a test may not have started.
+            ready_url = f"{self.url(name)}/{_HEALTH[name]}" if name in self._ports else None
             self.services[name] = Service(
                 package or name, folder=self.folder / "logs", env={**self.env, **env}, ready_url=ready_url
             )

@@ -74,7 +74,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         "VITRINE_UPLOADS_DIR": str(data.uploads),
         "VITRINE_CATALOG_ROOTS_FILE": str(data.catalog_roots_file),
     }
-    api = Service("search_api", folder=data.logs, env=environment, ready_url=f"{url}/readyz")
+    api = Service("search_api", folder=data.logs, env=environment, ready_url=f"{url}/livez")
     try:
         with data.lock(), open_redis(redis.url) as connection:
             data.write_run(

@@ -63,6 +63,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        context.dependencies.start()
         context.redis_feed.start()
         looking = asyncio.create_task(_look_at_qdrants_version(context))
         yield
@@ -141,7 +142,10 @@ async def _look_at_qdrants_version(context: Context) -> None:
 def _readiness(context: Context) -> Any:
     def readiness() -> tuple[bool, Mapping[str, Any]]:
         draining = context.lifecycle.draining.is_set()
-        return not draining, {"draining": draining}
+        facts = {"draining": draining, **context.dependencies.facts()}
+        if draining:
+            facts["status"] = "unready"
+        return not draining and context.dependencies.can_search, facts
 
     return readiness
 

@@ -11,6 +11,7 @@ import redis.asyncio
 from fastapi import Depends, Request
 
 from search_api.confidence import Confidences
+from search_api.dependencies import Dependencies, Dependency, ask_embedder, ask_qdrant, ask_redis
 from search_api.event_stream import StreamPlaces
 from search_api.job_feed import JobFeed
 from search_api.jobs_gateway import JobsGateway
@@ -60,6 +61,7 @@ class Context:
     pictures: Pictures
     redis: redis.asyncio.Redis
     probe: httpx.AsyncClient
+    dependencies: Dependencies
 
     async def announce_change(self, dataset: str) -> None:
         """Have every search process read aliases and collections anew, this one at once."""
@@ -70,6 +72,7 @@ class Context:
             get_logger("context").warning("change_announcement_failure", dataset=dataset, code=error.code)
 
     async def close(self) -> None:
+        await self.dependencies.close()
         await self.embedder.aclose()
         await self.store.close()
         await self.job_feed.close()
@@ -104,12 +107,16 @@ def build_context(settings: Settings) -> Context:
     redis_feed.on(CHANGES_CHANNEL, lambda _: store.forget())
     job_feed = JobFeed(redis_feed, jobs)
     releases = ReleaseStore(settings.releases_url, cache_dir=settings.releases_cache_dir)
+    probe = httpx.AsyncClient(trust_env=False)
+    embedder_is_silent = asyncio.Event()
     return Context(
         settings=settings,
         lifecycle=Lifecycle(),
         store=store,
         retrieval=retrieval,
-        embedder=AsyncEmbedderClient(settings.embedder_url, api_key=settings.embedder_api_key),
+        embedder=AsyncEmbedderClient(
+            settings.embedder_url, api_key=settings.embedder_api_key, silent=embedder_is_silent
+        ),
         jobs=JobsGateway(jobs, job_feed, settings),
         redis_feed=redis_feed,
         job_feed=job_feed,
@@ -123,7 +130,12 @@ def build_context(settings: Settings) -> Context:
         products=products,
         pictures=Pictures(products, overlay, settings),
         redis=connection,
-        probe=httpx.AsyncClient(trust_env=False),
+        probe=probe,
+        dependencies=Dependencies(
+            embedder=Dependency("embedder", ask_embedder(probe, settings.embedder_url), silent=embedder_is_silent),
+            qdrant=Dependency("qdrant", ask_qdrant(probe, settings.qdrant_url)),
+            redis=Dependency("redis", ask_redis(connection)),
+        ),
     )
 
 

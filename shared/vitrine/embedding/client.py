@@ -14,6 +14,7 @@ import httpx
 import numpy as np
 from pydantic import SecretStr
 
+from vitrine.embedding.abandon import AbandoningTransport
 from vitrine.embedding.failures import error_of_answer, wait_before_retry_s
 from vitrine.embedding.wire import (
     DEADLINE_HEADER,
@@ -105,15 +106,22 @@ class EmbedderClient:
 
 
 class AsyncEmbedderClient:
-    """Asynchronous, with one connection pool."""
+    """Asynchronous, with one connection pool. While `silent` is set every call ends at once with EmbedderSilent."""
 
-    def __init__(self, url: str, *, api_key: SecretStr | None = None, max_connections: int = 128) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        api_key: SecretStr | None = None,
+        silent: asyncio.Event | None = None,
+        max_connections: int = 128,
+    ) -> None:
+        limits = httpx.Limits(max_connections=max_connections, max_keepalive_connections=max_connections)
         self._http = httpx.AsyncClient(
             base_url=url,
             headers=_authorization(api_key),
             timeout=httpx.Timeout(DEFAULT_TIMEOUT_S, connect=_CONNECT_TIMEOUT_S),
-            limits=httpx.Limits(max_connections=max_connections, max_keepalive_connections=max_connections),
-            trust_env=False,
+            transport=AbandoningTransport(httpx.AsyncHTTPTransport(limits=limits, trust_env=False), silent),
         )
 
     async def embed(

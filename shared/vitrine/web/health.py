@@ -1,5 +1,5 @@
-"""The health routes. `/livez` says that the process runs, `/readyz` that it can do its own work (local facts only: a
-shared dependency in readiness would take every replica away at once), `/metrics` is Prometheus text.
+"""The health routes. `/livez` says that the process runs, `/readyz` that it can do its work, `/metrics` is Prometheus
+text. What readiness includes is the service's to say; its facts may name a `status` of their own, such as `degraded`.
 """
 
 from __future__ import annotations
