@@ -31,6 +31,12 @@ class DataFolderUnusable(LocalError):
     code = "data_folder_unusable"
 
 
+class StorageUnusable(LocalError):
+    """The collections' files cannot be opened, for a reason that is not in the files: no memory, no room."""
+
+    code = "storage_unusable"
+
+
 class PortTaken(LocalError):
     """The port that was asked for is in use."""
 

@@ -124,7 +124,9 @@ class TestEdges:
         http.put(f"/collections/{name}", json={"vectors": VECTORS})
         folders = list((tmp_path / "collections").iterdir())
         assert all(len(folder.name) == 32 and int(folder.name, 16) for folder in folders)
-        assert {path.name for path in tmp_path.iterdir()} <= {"collections", "aliases.json", "lock", "ballast"}
+        assert {path.name for path in tmp_path.iterdir()} <= {
+            "collections", "aliases.json", "aliases.copy.json", "lock", "ballast",
+        }  # fmt: skip
 
 
 class TestRefusals:

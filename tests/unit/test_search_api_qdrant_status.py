@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from harness.processes import Process, free_port
+from harness.processes import LocalQdrant, Process, free_port
 from harness.waiting import wait_until
 from search_api.app import create_app
 from search_api.settings import Settings
@@ -33,16 +33,33 @@ def older_qdrant(tmp_path: Path) -> Iterator[str]:
     process.kill()
 
 
+def settings_with(qdrant_url: str, folder: Path) -> Settings:
+    """Nothing but Qdrant answers."""
+    return Settings(
+        qdrant_url=qdrant_url,
+        redis_url=f"redis://127.0.0.1:{free_port()}/0",
+        embedder_url=f"http://127.0.0.1:{free_port()}",
+        releases_url=f"file:{folder / 'releases'}",
+        uploads_dir=folder / "uploads",
+    )
+
+
+def test_what_is_damaged_is_in_the_status_with_what_to_do(tmp_path: Path) -> None:
+    folder = tmp_path / "storage" / "collections" / "broken"
+    folder.mkdir(parents=True)
+    (folder / "collection.json").write_text("{")
+    server = LocalQdrant(tmp_path)
+    with TestClient(create_app(settings_with(server.url, tmp_path)), base_url="http://127.0.0.1") as client:
+        [notice] = client.get("/api/status").json()["services"]["qdrant"]["notices"]
+    server.kill()
+    assert str(tmp_path / "storage" / "damaged") in notice
+    assert "vitrine index --dataset" in notice
+
+
 def test_a_qdrant_one_version_off_is_told_once_in_the_log_and_in_every_status(
     older_qdrant: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    settings = Settings(
-        qdrant_url=older_qdrant,
-        redis_url=f"redis://127.0.0.1:{free_port()}/0",
-        embedder_url=f"http://127.0.0.1:{free_port()}",
-        releases_url=f"file:{tmp_path / 'releases'}",
-        uploads_dir=tmp_path / "uploads",
-    )
+    settings = settings_with(older_qdrant, tmp_path)
     said = ""
 
     def log() -> str:

@@ -52,6 +52,7 @@ _CALLS: Final[tuple[tuple[str, str, Handler], ...]] = (
     ("GET", f"{_COLLECTION}/aliases", collection_calls.list_collection_aliases),
     ("GET", f"{_COLLECTION}/exists", collection_calls.collection_exists),
     ("GET", "/aliases", collection_calls.list_aliases),
+    ("GET", "/issues", collection_calls.list_issues),
     ("GET", "/collections", collection_calls.list_collections),
     ("GET", _COLLECTION, collection_calls.get_collection),
     ("PUT", _COLLECTION, collection_calls.create_collection),

@@ -20,7 +20,7 @@ from typing import Final
 import qdrant_edge as edge
 from qdrant_client.http import models
 
-from vitrine_local.qdrant.disk import sync_folder, write_atomically
+from vitrine_local.qdrant.disk import sync_folder, write_twice
 from vitrine_local.qdrant.engine_config import engine_config
 from vitrine_local.qdrant.errors import NotFound, engine_errors
 from vitrine_local.qdrant.record import (
@@ -54,6 +54,8 @@ class Collection:
         self.record = record
         self.optimizing = False
         self.optimizer_error: str | None = None
+        # What the engine failed with in a call that should have worked: its files may be damaged.
+        self.failure: str | None = None
         self.last_write_at_s = float("-inf")
         self.unflushed = False
         self._shard = shard
@@ -84,13 +86,13 @@ class Collection:
         return collection
 
     @classmethod
-    def load(cls, folder: Path) -> Collection:
-        """Open what is on disk, and remove the shard folders that no record names: an optimizer's leftovers."""
-        record = CollectionRecord.model_validate_json((folder / RECORD_FILE).read_bytes())
+    def load(cls, folder: Path, record: CollectionRecord) -> Collection:
+        """Open what is on disk, then remove what an optimizer left: the shard folders that the record does not name."""
+        collection = cls(folder, record, edge.EdgeShard.load(str(folder / SHARDS_FOLDER / record.shard)))
         for shard_folder in (folder / SHARDS_FOLDER).iterdir():
             if shard_folder.name != record.shard:
                 shutil.rmtree(shard_folder, ignore_errors=True)
-        return cls(folder, record, edge.EdgeShard.load(str(folder / SHARDS_FOLDER / record.shard)))
+        return collection
 
     @property
     def name(self) -> str:
@@ -119,7 +121,7 @@ class Collection:
 
     def save(self, record: CollectionRecord) -> None:
         """Write a record and make it this collection's."""
-        write_atomically(self.folder / RECORD_FILE, record.model_dump_json(exclude_none=True, by_alias=True).encode())
+        write_twice(self.folder / RECORD_FILE, record.model_dump_json(exclude_none=True, by_alias=True).encode())
         self.record = record
 
     @asynccontextmanager

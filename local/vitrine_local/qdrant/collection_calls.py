@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import qdrant_edge as edge
@@ -80,6 +81,22 @@ async def list_aliases(call: Call) -> Any:
 
 async def list_collection_aliases(call: Call) -> Any:
     return {"aliases": call.store.aliases(call.name)}
+
+
+async def list_issues(call: Call) -> Any:
+    """What is set aside because it was damaged, in the form of Qdrant's report of issues."""
+    return {
+        "issues": [
+            {
+                "id": f"DAMAGED/{Path(damage.folder).name}",
+                "description": damage.description,
+                "solution": {"refactor": damage.remedy},
+                "timestamp": damage.at,
+                "related_collection": damage.collection,
+            }
+            for damage in call.store.damages()
+        ]
+    }
 
 
 async def change_aliases(call: Call) -> Any:

@@ -21,12 +21,13 @@ _INDEX_OPTIONS = (
 
 
 def describe(collection: Collection) -> dict[str, Any]:
-    """The answer of `GET /collections/{name}`. Yellow says that an optimizer works or is due."""
+    """The answer of `GET /collections/{name}`. Yellow: an optimizer works or is due. Red: the engine failed."""
     info = collection.shard.info()
     busy = collection.optimizing or collection.needs_optimizer
+    trouble = collection.failure or collection.optimizer_error
     return {
-        "status": "yellow" if busy else "green",
-        "optimizer_status": {"error": collection.optimizer_error} if collection.optimizer_error else "ok",
+        "status": "red" if collection.failure else "yellow" if busy else "green",
+        "optimizer_status": {"error": trouble} if trouble else "ok",
         "indexed_vectors_count": info.indexed_vectors_count,
         "points_count": info.points_count,
         "segments_count": info.segments_count,

@@ -31,6 +31,17 @@ def write_atomically(path: Path, data: bytes) -> None:
     sync_folder(path.parent)
 
 
+def write_twice(path: Path, data: bytes) -> None:
+    """Replace `path` by `data`, and then its copy, from which it is made again if it is damaged."""
+    write_atomically(path, data)
+    write_atomically(copy_of(path), data)
+
+
+def copy_of(path: Path) -> Path:
+    """The copy of a file that is kept twice."""
+    return path.with_suffix(f".copy{path.suffix}")
+
+
 def unlink_durably(path: Path) -> None:
     """Remove a file so that it stays removed."""
     path.unlink(missing_ok=True)

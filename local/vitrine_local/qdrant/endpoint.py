@@ -24,6 +24,7 @@ from vitrine_local.qdrant.errors import (
     KeyRefused,
     MediaTypeRefused,
     QdrantError,
+    is_engine_failure,
 )
 from vitrine_local.qdrant.store import Store
 
@@ -132,8 +133,11 @@ def endpoint(handler: Handler, *, store: Store, gate: Gate) -> Callable[[Request
             return _failure(error.message, status=error.status, started_at_s=started_at_s)
         except ClientDisconnect:
             return Response(status_code=400)
-        except Exception as error:
+        except BaseException as error:
+            if not is_engine_failure(error):
+                raise
             log.exception("request_failure", method=request.method, path=request.url.path)
+            store.note_failure(str(request.path_params.get("name", "")), error)
             return _failure(f"Service internal error: {error}", status=500, started_at_s=started_at_s)
 
     return answer

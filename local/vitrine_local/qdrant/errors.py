@@ -105,6 +105,11 @@ _CALLERS_FAULT = (
 )
 
 
+def is_engine_failure(error: BaseException) -> bool:
+    """Whether something is an error or a panic of the engine, which is no Exception, and not a signal to stop."""
+    return isinstance(error, Exception) or type(error).__name__ == "PanicException"
+
+
 @contextmanager
 def engine_errors() -> Iterator[None]:
     """Turn what the engine raises into Qdrant's answers. What is not known to be the caller's fault stays a 500."""

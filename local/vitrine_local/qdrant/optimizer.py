@@ -18,7 +18,7 @@ from typing import Final
 
 from vitrine.telemetry import get_logger
 from vitrine_local.qdrant.collection import SHARDS_FOLDER, Collection
-from vitrine_local.qdrant.errors import QdrantError
+from vitrine_local.qdrant.errors import QdrantError, is_engine_failure
 from vitrine_local.qdrant.optimizer_child import NOTHING_TO_DO
 from vitrine_local.qdrant.space import length_bytes
 from vitrine_local.qdrant.store import Store
@@ -66,10 +66,12 @@ class Optimizer:
         try:
             self._store.space.require()
             collection.flush()
-        except Exception as error:
+        except BaseException as error:
+            if not is_engine_failure(error):
+                raise
             self._note_failure(collection, error)
 
-    def _note_failure(self, collection: Collection, error: Exception) -> None:
+    def _note_failure(self, collection: Collection, error: BaseException) -> None:
         """Show the failure in the collection's status, and leave the collection alone for a while."""
         collection.optimizer_error = str(error)
         self._not_before_s[collection.record.shard] = time.monotonic() + _RETRY_AFTER_S
@@ -98,7 +100,9 @@ class Optimizer:
                 collection.settle()
             collection.optimizer_error = None
             log.info("optimization", changed=changed, took_s=round(time.monotonic() - started_at_s, 2))
-        except Exception as error:
+        except BaseException as error:
+            if not is_engine_failure(error):
+                raise
             if not collection.closed:  # otherwise it was deleted meanwhile, and its folder with it
                 self._note_failure(collection, error)
         finally:

@@ -8,26 +8,33 @@ with several alias changes happens entirely or not at all.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 import shutil
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
+from pydantic import TypeAdapter
 from qdrant_client.http import models
 
 from vitrine.telemetry import get_logger
-from vitrine_local.qdrant.collection import RECORD_FILE, Collection
-from vitrine_local.qdrant.disk import unlink_durably, write_atomically
-from vitrine_local.qdrant.errors import AlreadyExists, NotFound, ValidationFailed
-from vitrine_local.qdrant.record import changed_record, new_record
+from vitrine_local.errors import StorageUnusable
+from vitrine_local.qdrant.collection import RECORD_FILE, SHARDS_FOLDER, Collection
+from vitrine_local.qdrant.damage import Damage, SetAside, rebuilding
+from vitrine_local.qdrant.disk import copy_of, unlink_durably, write_atomically, write_twice
+from vitrine_local.qdrant.errors import AlreadyExists, NotFound, ValidationFailed, is_engine_failure
+from vitrine_local.qdrant.probe import BUS_ERROR, damaged_shards
+from vitrine_local.qdrant.record import CollectionRecord, changed_record, new_record
 from vitrine_local.qdrant.space import NEW_COLLECTION_BYTES, Space
 
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,255}")
 _ALIASES_FILE: Final = "aliases.json"
 _COLLECTIONS_FOLDER: Final = "collections"
+_ALIASES: Final = TypeAdapter(dict[str, str])
+Kept = TypeVar("Kept")
 
 
 class Store:
@@ -40,22 +47,97 @@ class Store:
         self._aliases_file = root / _ALIASES_FILE
         self._collections: dict[str, Collection] = {}
         self._aliases: dict[str, str] = {}
+        self._set_aside = SetAside(root)
         self._log = get_logger("local-qdrant")
 
     def open(self) -> None:
-        """Load everything, and clear what a crash left half made or half deleted."""
+        """Load everything, set aside what is damaged, and clear what a crash left half made or half deleted.
+
+        Raises StorageUnusable where nothing can be opened for a reason that is not in the files.
+        """
         self._folder.mkdir(parents=True, exist_ok=True)
         self.space.release_ballast()
+        records = dict(self._records())
+        shards = {folder / SHARDS_FOLDER / record.shard: folder for folder, record in records.items()}
+        damaged = {shards[shard]: reason for shard, reason in damaged_shards(list(shards)).items()}
+        for folder, record in records.items():
+            reason = damaged.get(folder)
+            if reason is None:
+                try:
+                    self._collections[record.name] = Collection.load(folder, record)
+                    continue
+                except BaseException as error:
+                    if not is_engine_failure(error):
+                        raise
+                    reason = str(error)
+            elif reason.startswith(BUS_ERROR) and not self.space.has(NEW_COLLECTION_BYTES):
+                raise StorageUnusable(f"the disk has no room to open the collection {record.name!r}: make room")
+            self._set_aside_collection(folder, record.name, reason)
+        self._open_aliases()
+
+    def _records(self) -> Iterator[tuple[Path, CollectionRecord]]:
+        """The folder and record of each collection on disk."""
         for folder in sorted(self._folder.iterdir()):
-            if not (folder / RECORD_FILE).is_file():
+            file = folder / RECORD_FILE
+            if not file.is_file():
                 self._log.info("leftover_removal", folder=folder.name)
                 shutil.rmtree(folder, ignore_errors=True)
                 continue
-            collection = Collection.load(folder)
-            self._collections[collection.name] = collection
-        if self._aliases_file.is_file():
-            listed = json.loads(self._aliases_file.read_bytes())
-            self._aliases = {alias: name for alias, name in listed.items() if name in self._collections}
+            try:
+                yield folder, self._kept_twice(file, CollectionRecord.model_validate_json, what="a collection's record")
+            except ValueError as error:
+                self._set_aside_collection(folder, None, f"{RECORD_FILE} cannot be read: {error}")
+
+    def _open_aliases(self) -> None:
+        """Read the aliases; those of collections that are not served are forgotten with the next change."""
+        if not self._aliases_file.is_file():
+            return
+        try:
+            listed = self._kept_twice(self._aliases_file, _ALIASES.validate_json, what="the table of aliases")
+        except ValueError as error:
+            remedy = "make the releases serve again: vitrine release list, then vitrine release activate RELEASE"
+            self._set_aside.take(
+                self._aliases_file, what="the table of aliases", reason=f"it cannot be read: {error}", remedy=remedy
+            )
+            return
+        self._aliases = {alias: name for alias, name in listed.items() if name in self._collections}
+
+    def _kept_twice(self, file: Path, parse: Callable[[bytes], Kept], *, what: str) -> Kept:
+        """What a file holds, from its copy where the file itself is damaged. Raises ValueError where both are."""
+        copy = copy_of(file)
+        data = file.read_bytes()
+        try:
+            kept = parse(data)
+        except ValueError as error:
+            if not copy.is_file():
+                raise
+            data = copy.read_bytes()
+            kept = parse(data)
+            remedy = "nothing: it is made again from its copy"
+            self._set_aside.take(file, what=what, reason=f"it cannot be read: {error}", remedy=remedy, healed=True)
+            copy = file
+        if copy is file or not copy.is_file():
+            with contextlib.suppress(OSError):  # on a full disk the next start does it
+                write_atomically(copy, data)
+        return kept
+
+    def _set_aside_collection(self, folder: Path, name: str | None, reason: str) -> None:
+        what = f"the collection {name!r}" if name else "a collection whose name is lost"
+        self._set_aside.take(folder, what=what, reason=reason, remedy=rebuilding(name), collection=name)
+
+    def damages(self) -> list[Damage]:
+        """What is set aside and neither mended nor made anew since."""
+        return [
+            damage
+            for damage in self._set_aside.all()
+            if not damage.healed and (damage.collection is None or damage.collection not in self._collections)
+        ]
+
+    def note_failure(self, name: str, error: BaseException) -> None:
+        """Show in a collection's description that the engine failed in a call to it."""
+        collection = self._collections.get(self._aliases.get(name, name))
+        if collection is not None and not isinstance(error, Exception):
+            collection.failure = f"the engine failed: {error}. Its files may be damaged; {rebuilding(collection.name)}"
 
     def close(self) -> None:
         """Flush and close every collection."""
@@ -150,7 +232,7 @@ class Store:
             raise AlreadyExists(f"Collection `{alias}` already exists!")
 
     def _save_aliases(self, aliases: dict[str, str]) -> None:
-        write_atomically(self._aliases_file, json.dumps(aliases, sort_keys=True).encode())
+        write_twice(self._aliases_file, json.dumps(aliases, sort_keys=True).encode())
         self._aliases = aliases
 
 

@@ -11,7 +11,7 @@ from qdrant_client import AsyncQdrantClient, models
 
 from search_api.cache import ExpiringCache
 from vitrine.collections import CollectionMetadata, FieldType, Serving, parse_collection_name
-from vitrine.errors import CollectionNotFound
+from vitrine.errors import CollectionNotFound, VectorStoreRefused
 from vitrine.filters import schema_of
 from vitrine.products import AttributeValue
 from vitrine.qdrant import qdrant_errors, version_notice
@@ -20,6 +20,7 @@ from vitrine.telemetry import get_logger
 
 Query = list[float] | str | models.RecommendQuery
 _MAX_COLLECTIONS_KEPT: Final = 1_000
+_MAX_ISSUES: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ class VectorStore:
         self._client = client
         self._directory = AliasDirectory(client, ttl_s=alias_ttl_s)
         self._version_logged: str | None = None
+        self._issues_refused = False
         self._collections: ExpiringCache[str, CollectionInfo] = ExpiringCache(
             ttl_s=collection_ttl_s, max_entries=_MAX_COLLECTIONS_KEPT
         )
@@ -210,6 +212,19 @@ class VectorStore:
             get_logger("vector_store").warning("qdrant_version", detail=notice)
         return ServerVersion(found, notice)
 
+    async def issues(self) -> list[str]:
+        """What Qdrant reports of itself, each with what to do about it; nothing where it does not say."""
+        if self._issues_refused:
+            return []
+        try:
+            with qdrant_errors():
+                answer: Any = await self._client.http.beta_api.get_issues()
+        except VectorStoreRefused:  # the key may not ask for it, or the server has no such report
+            self._issues_refused = True
+            return []
+        found = answer.get("result", {}).get("issues", []) if isinstance(answer, dict) else []
+        return [_told_issue(issue) for issue in found[:_MAX_ISSUES] if isinstance(issue, dict)]
+
     async def _describe(self, name: str) -> CollectionInfo:
         with qdrant_errors(name):
             info = await self._client.get_collection(name)
@@ -224,3 +239,10 @@ class VectorStore:
             schema=schema_of(info.payload_schema),
             metadata=metadata,
         )
+
+
+def _told_issue(issue: Mapping[str, Any]) -> str:
+    """An issue of Qdrant's report in one line: what is wrong, and what to do where that is text."""
+    solution = issue.get("solution")
+    remedy = solution.get("refactor") if isinstance(solution, dict) else None
+    return f"{issue.get('description')}; {remedy}" if isinstance(remedy, str) else str(issue.get("description"))

@@ -81,6 +81,7 @@ async def _qdrant(context: Context) -> tuple[dict[str, Any], list[dict[str, Any]
             servings = await context.store.servings(fresh=True)
             collections = {info.name: info for info in await context.store.collections()}
             server = await context.store.server_version()
+            issues = await context.store.issues()
     except VitrineError as error:
         return _down(error.detail), []
     except TimeoutError:
@@ -92,7 +93,8 @@ async def _qdrant(context: Context) -> tuple[dict[str, Any], list[dict[str, Any]
         datasets.setdefault(serving.dataset, []).append(told)
     listed = [{"dataset": name, "models": models} for name, models in sorted(datasets.items())]
     facts = _up(collections=len(collections), version=server.version)
-    return facts if server.notice is None else {**facts, "notices": [server.notice]}, listed
+    notices = [*([server.notice] if server.notice else []), *issues]
+    return ({**facts, "notices": notices} if notices else facts), listed
 
 
 async def _redis(context: Context) -> tuple[dict[str, Any], list[dict[str, Any]]]:
