@@ -15,7 +15,11 @@ HUNG_AFTER_S: Final = 600
 
 
 def wait_until(condition: Callable[[], T], *, deadline_s: float = HUNG_AFTER_S, what: str = "the condition") -> T:
-    """Return the first truthy answer of `condition`. An exception counts as not yet; the last one is shown."""
+    """Return the first truthy answer of `condition`. An exception counts as not yet; the last one is shown.
+
+    `deadline_s` may ask for more patience than HUNG_AFTER_S; for less there is no reason.
+    """
+    deadline_s = max(deadline_s, HUNG_AFTER_S)
     give_up_at_s = time.monotonic() + deadline_s
     last: object = None
     while time.monotonic() < give_up_at_s:

@@ -52,7 +52,7 @@ def test_a_dead_workers_step_is_free_after_its_lease_and_the_dead_one_cannot_tou
     steps = StepStore(client, lease_ttl_ms=50)
     dead = steps.acquire(job_id, "batch:0")
     assert dead is not None
-    successor = wait_until(lambda: steps.acquire(job_id, "batch:0"), what="the lease to end")
+    successor = wait_until(lambda: StepStore(client).acquire(job_id, "batch:0"), what="the lease to end")
     assert successor is not None
     assert successor.token > dead.token
     assert not steps.renew(dead)

@@ -12,6 +12,7 @@ from pydantic import SecretStr
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from harness.waiting import HUNG_AFTER_S
 from search_api.access import RateLimit
 from search_api.settings import Settings, check_exposure
 from vitrine.errors import SettingsInvalid
@@ -81,7 +82,7 @@ def test_a_request_too_many_is_told_to_come_back() -> None:
             await answer(scope, receive, send)
 
         app = Admission(
-            slow, max_concurrent=1, timeout_of=lambda _method, _path: 10.0, bodies=Bodies(max_held_bytes=1_000)
+            slow, max_concurrent=1, timeout_of=lambda _method, _path: HUNG_AFTER_S, bodies=Bodies(max_held_bytes=1_000)
         )
         first = asyncio.create_task(call(app))
         await arrived.wait()
@@ -116,6 +117,9 @@ def test_a_request_given_up_leaves_its_place_to_the_next() -> None:
         await answer(scope, receive, send)
 
     app = Admission(
-        stuck, max_concurrent=1, timeout_of=lambda _method, _path: 0.01, bodies=Bodies(max_held_bytes=1_000)
+        stuck,
+        max_concurrent=1,
+        timeout_of=lambda _method, path: 0.01 if path == "/stuck" else HUNG_AFTER_S,
+        bodies=Bodies(max_held_bytes=1_000),
     )
     assert [asyncio.run(call(app, path)).status_code for path in ("/stuck", "/fine")] == [504, 200]
