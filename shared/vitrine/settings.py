@@ -116,6 +116,9 @@ class HttpSettings(CommonSettings):
     body_grace_s: float = Field(default=10.0, gt=0, description="Seconds a request's body may take at any rate")
     body_min_bytes_per_s: int = Field(default=4_096, ge=1, description="Least rate at which a body arrives after that")
     body_timeout_s: float = Field(default=120.0, gt=0, description="Seconds a body may take in all")
+    refusal_pause_s: float = Field(
+        default=0.0, ge=0, le=10, description="Seconds after a 429 or 503 in which the same connection is not read"
+    )
     max_held_body_bytes: int = Field(
         default=268_435_456, ge=1, description="Bytes that all request bodies together hold; more is answered 503"
     )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import socket
 import zlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -205,6 +207,30 @@ def test_a_value_that_no_product_has_finds_nothing(shop: Shop) -> None:
     for value in ("\0", "Women' OR 1=1", "😀", "*"):
         answer = search(shop, picture(1), gender=value)
         assert (answer.status_code, answer.json()["ranking"]) == (200, [])
+
+
+def resident_bytes(pid: int) -> int:
+    """The resident memory of a process."""
+    if not Path("/proc/self/status").exists():
+        pytest.skip("the memory of a process is read from /proc, which this system has not")
+    [line] = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS:")]
+    return int(line.split()[1]) * 1024
+
+
+def test_header_lines_without_end_are_stopped_and_fill_no_memory(shop: Shop) -> None:
+    for service in ("search_api", "embedder"):
+        address = httpx.URL(shop.system.url(service))
+        before = resident_bytes(shop.system.services[service].pid)
+        for _ in range(3):
+            with (
+                socket.create_connection((address.host, address.port), timeout=20) as connection,
+                contextlib.suppress(BrokenPipeError, ConnectionResetError),
+            ):
+                connection.sendall(b"GET /api/models HTTP/1.1\r\n")
+                for _ in range(60):
+                    connection.sendall(b"X-Header: value\r\n" * 60_000)  # a megabyte
+        assert resident_bytes(shop.system.services[service].pid) < before + 40_000_000
+        assert httpx.get(f"{shop.system.url(service)}/livez").status_code == 200
 
 
 def test_a_form_of_too_many_fields_is_refused(shop: Shop) -> None:

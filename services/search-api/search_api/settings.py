@@ -26,6 +26,9 @@ class Settings(HttpSettings):
     max_connections_per_address: int = Field(
         default=256, ge=0, description="Connections of one address, loopback excepted; 0: any"
     )
+    refusal_pause_s: float = Field(
+        default=0.5, ge=0, le=10, description="Seconds after a 429 or 503 in which the same connection is not read"
+    )
     max_concurrent_requests: int = Field(
         default=256, ge=1, description="Requests at work at once; more are answered 503 with Retry-After"
     )

@@ -34,6 +34,7 @@ class ConnectionLimits:
     body_min_bytes_per_s: int = 4_096
     body_timeout_s: float = 120.0
     write_timeout_s: float = 30.0
+    refusal_pause_s: float = 0.0
 
 
 class Place(Enum):

@@ -21,8 +21,6 @@ from vitrine.web.connections import Connections, Place
 from vitrine.web.problems import MEDIA_TYPE, error_headers, problem_body
 
 HEALTH_PATHS: Final = frozenset({"/livez", "/readyz", "/metrics"})
-# How long after a refusal the same connection is not read: a client that asks again at once costs little.
-REFUSAL_PAUSE_S: Final = 0.5
 _PAUSED_STATUSES: Final = frozenset({429, 503})
 _HEALTH_ONLY_TIMEOUT_S: Final = 2.0
 # What is left of a refused request's body and is read to keep the connection, and to let the client read the answer.
@@ -275,9 +273,10 @@ class EdgeProtocol(HttpToolsProtocol):
         answered = self.cycle
         super().on_response_complete()
         refused = isinstance(answered, EdgeCycle) and answered.status in _PAUSED_STATUSES
-        if refused and not answered.more_body and not self.closing and self.cycle is answered:
+        if refused and not answered.more_body and not self.closing and self._limits.refusal_pause_s:
+            # A client that asks again at once, whatever Retry-After says, is not read for a while and so costs little.
             self.flow.pause_reading()
-            self.loop.call_later(REFUSAL_PAUSE_S, self._end_pause)
+            self.loop.call_later(self._limits.refusal_pause_s, self._end_pause)
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(ParameterInvalid(msg))

@@ -118,4 +118,5 @@ def connection_limits(settings: HttpSettings) -> ConnectionLimits:
         body_min_bytes_per_s=settings.body_min_bytes_per_s,
         body_timeout_s=settings.body_timeout_s,
         write_timeout_s=settings.write_timeout_s,
+        refusal_pause_s=settings.refusal_pause_s,
     )
