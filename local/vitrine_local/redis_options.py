@@ -19,7 +19,7 @@ _ACCESS_LISTS_SINCE: Final = (6, 0)
 _CHANNEL_PATTERNS_SINCE: Final = (6, 2)
 # What the services, Celery and redis-py need: data, scripts and messages. CONFIG, DEBUG, MODULE, SAVE, SHUTDOWN,
 # FLUSHALL, REPLICAOF, ACL, MONITOR and their like are in the categories left out, for everybody: no user has them.
-_RULES: Final = "+@all -@admin -@dangerous -script +script|load +script|exists +info"
+RULES: Final = "+@all -@admin -@dangerous -script +script|load +script|exists +info"
 
 
 def redis_command(binary: Path, *, folder: Path, host: str, port: int) -> tuple[str, ...]:
@@ -49,7 +49,7 @@ def redis_configuration(binary: Path, *, password: str) -> bytes:
         raise RedisMissing(f"{binary} is Redis {version[0]}.{version[1]}; Vitrine needs 6.0 or newer")
     channels = "&* " if version >= _CHANNEL_PATTERNS_SINCE else ""
     digest = hashlib.sha256(password.encode()).hexdigest()
-    return f"user default on #{digest} ~* {channels}{_RULES}\n".encode()
+    return f"user default on #{digest} ~* {channels}{RULES}\n".encode()
 
 
 def _version_of(binary: Path) -> tuple[int, int]:

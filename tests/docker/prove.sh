@@ -55,6 +55,7 @@ mkdir "$FOLDER/catalogs" "$FOLDER/weights"
 chmod 755 "$FOLDER" "$FOLDER/catalogs"
 HASH=$(printf %s "$VITRINE_API_KEY" | sha256sum | cut -d' ' -f1)
 sed -e "s|^REDIS_PASSWORD=.*|&$(openssl rand -hex 32)|" -e "s|^QDRANT_API_KEY=.*|&$(openssl rand -hex 32)|" \
+  -e "s|^EMBEDDER_API_KEY=.*|&$(openssl rand -hex 32)|" \
   -e "s|^VITRINE_API_KEYS=.*|&proof:admin:$HASH|" -e "s|^CATALOGS_DIR=.*|&$FOLDER/catalogs|" \
   -e "s|^#WEIGHTS_DIR=.*|WEIGHTS_DIR=$FOLDER/weights|" -e "s|^#PUBLISH_PORT=.*|PUBLISH_PORT=$PORT|" \
   deploy/.env.example > "$FOLDER/.env"

@@ -26,6 +26,7 @@ from harness.deployment import (
     package_of,
     required_variables,
 )
+from vitrine_local.redis_options import RULES
 
 OWN = sorted(name for name in SERVICES if package_of(name) is not None)
 MEMBERS = ["embedder", "indexer", "search-api", "trainer"]
@@ -129,8 +130,40 @@ def test_only_the_trainer_writes_releases() -> None:
 
 def test_redis_keeps_what_it_acknowledges_and_forgets_nothing() -> None:
     script = SERVICES["redis"]["entrypoint"][-1]
-    for option in ("--appendonly yes", "--appendfsync always", "--maxmemory-policy noeviction", "requirepass"):
+    for option in ("--appendonly yes", "--appendfsync always", "--maxmemory-policy noeviction"):
         assert option in script
+    assert "user default on >$$REDISCLI_AUTH " in script
+
+
+def test_nobody_has_redis_commands_that_are_not_about_data() -> None:
+    rules = re.search(r"user default on .*", SERVICES["redis"]["entrypoint"][-1])
+    assert rules is not None
+    assert rules[0].endswith(RULES), "as the local Redis"
+
+
+@every_service
+def test_a_container_that_hangs_is_ended_by_its_health_check_and_started_again(service: str) -> None:
+    facts = SERVICES[service]
+    assert facts["healthcheck"]["test"][:3] in (
+        ["CMD", "sh", "/opt/vitrine/healthcheck.sh"], ["CMD", "sh", "/healthcheck.sh"]
+    )  # fmt: skip
+    if package_of(service) is None:
+        assert "./healthcheck.sh:/healthcheck.sh:ro" in facts["volumes"]
+    else:
+        assert "deploy/healthcheck.sh /opt/vitrine/" in DOCKERFILE
+    assert facts["init"] is True, "the check ends all but the init"
+    limit_s = int(re.findall(r"HEALTHCHECK_TIMEOUT_S:-(\d+)", (DEPLOY / "healthcheck.sh").read_text())[0])
+    assert limit_s < int(facts["healthcheck"]["timeout"].removesuffix("s"))
+
+
+def test_searches_go_first_on_the_processor_then_an_indexing_then_a_training() -> None:
+    shares = {name: SERVICES[name].get("cpu_shares", 1024) for name in SERVICES}
+    assert shares["trainer"] < shares["indexer"] < shares["search-api"] == shares["embedder"]
+
+
+@pytest.mark.parametrize("service", ["embedder", "embedder-gpu", "indexer", "search-api"])
+def test_the_embedder_and_its_callers_share_a_key(service: str) -> None:
+    assert environment_of(service)["VITRINE_EMBEDDER_API_KEY"].startswith("${EMBEDDER_API_KEY:?")
 
 
 @pytest.mark.parametrize("name", ["embedder", "trainer"])
@@ -214,7 +247,8 @@ def test_the_build_is_sent_what_it_copies() -> None:
         package = member.replace("-", "_")
         assert f"services/{member}/{package}" in allowed
         assert f"COPY services/{member}/pyproject.toml" in DOCKERFILE
-    assert {"requirements.lock", "pyproject.toml", "shared/vitrine", "deploy/healthcheck.py"} <= allowed
+    assert {"requirements.lock", "pyproject.toml", "shared/vitrine"} <= allowed
+    assert {"deploy/healthcheck.py", "deploy/healthcheck.sh"} <= allowed
 
 
 def test_haproxy_accepts_its_configuration() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -87,6 +89,14 @@ def test_a_service_that_does_not_answer_is_not_healthy() -> None:
     assert "no answer" in done.stderr
 
 
+def test_a_service_that_listens_and_does_not_answer_gives_no_sign_of_life() -> None:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        done = check("http", str(listening.getsockname()[1]))
+    assert (done.returncode, done.stderr) == (2, "unhealthy: no answer (TimeoutError)\n")
+
+
 def test_a_proxy_of_the_environment_is_not_asked() -> None:
     with http_server({"/readyz": 200}) as port:
         assert check("http", str(port), http_proxy=f"http://127.0.0.1:{free_port()}").returncode == 0
@@ -96,12 +106,12 @@ def test_a_worker_that_announces_itself_is_healthy_until_it_stops(broker: Redis)
     with announced(broker, "indexer"):
         assert check("worker", "indexer", VITRINE_REDIS_URL=broker.url).returncode == 0
     done = check("worker", "indexer", VITRINE_REDIS_URL=broker.url)
-    assert (done.returncode, done.stderr) == (1, "unhealthy: no sign of life in Redis\n")
+    assert (done.returncode, done.stderr) == (2, "unhealthy: no sign of life in Redis\n")
 
 
 def test_the_sign_of_life_of_another_service_does_not_count(broker: Redis) -> None:
     with announced(broker, "trainer"):
-        assert check("worker", "indexer", VITRINE_REDIS_URL=broker.url).returncode == 1
+        assert check("worker", "indexer", VITRINE_REDIS_URL=broker.url).returncode == 2
 
 
 def test_a_worker_whose_redis_is_away_is_not_healthy_and_the_address_is_not_shown() -> None:
@@ -120,3 +130,70 @@ def test_the_http_check_needs_no_package(tmp_path: Path) -> None:
     with http_server({"/readyz": 200}) as port:
         command = [sys.executable, "-I", "-S", str(DEPLOY / "healthcheck.py"), "http", str(port)]
         assert subprocess.run(command, cwd=tmp_path, timeout=HUNG_AFTER_S).returncode == 0
+
+
+CONTAINER = """
+sleep 600 &
+service=$!
+check() { sh "$HEALTHCHECK" sh -c "exit $1" 2>> "$SAID"; echo "$1 -> $?" >> "$SAID"; }
+for status in $STATUSES; do check "$status"; done
+kill -0 $service && echo "still serving" >> "$SAID" && kill $service
+wait $service
+echo "the service ended with $?" >> "$SAID"
+"""
+
+
+def in_a_container(folder: Path, statuses: str, *, init: str = "docker-init") -> str:
+    """What is said where the checks in a container with this init have these exit statuses, one after the other."""
+    shell = shutil.which("sh")
+    unshare = shutil.which("unshare")
+    assert shell is not None
+    if unshare is None:
+        pytest.skip("there is no unshare command on this machine")
+    program = folder / init
+    shutil.copy2(Path(shell).resolve(), program)
+    said = folder / "said.txt"
+    environment = {
+        **os.environ, "HEALTHCHECK": str(DEPLOY / "healthcheck.sh"), "HEALTHCHECK_STATE": str(folder / "state"),
+        "SAID": str(said), "STATUSES": statuses,
+    }  # fmt: skip
+    # Process numbers of its own, so that whatever the check ends is in there.
+    command = [unshare, "--pid", "--fork", "--kill-child", "--mount-proc", str(program), "-c", CONTAINER]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    if not said.exists():
+        pytest.skip(f"process numbers of their own cannot be had here: {done.stderr.strip()}")
+    return said.read_text()
+
+
+def test_a_service_without_a_sign_of_life_is_ended_after_four_checks_in_a_row(tmp_path: Path) -> None:
+    said = in_a_container(tmp_path, "0 2 137 124 2")
+    assert "it hangs: ending the container" in said
+    assert said.endswith("the service ended with 137\n"), "by SIGKILL, and not by the end of this test"
+
+
+@pytest.mark.parametrize(
+    "statuses",
+    [
+        pytest.param("2 2 2 2 2 2", id="it was never healthy: it starts"),
+        pytest.param("0 2 2 2 0 2 2 2", id="it answered in between"),
+        pytest.param("0 2 2 2 1 2 2 2", id="it answered that it is not ready"),
+        pytest.param("0 1 1 1 1 1 1", id="it is unready for long"),
+    ],
+)
+def test_a_service_that_starts_or_answers_is_left_alone(tmp_path: Path, statuses: str) -> None:
+    assert "still serving" in in_a_container(tmp_path, statuses)
+
+
+def test_outside_of_a_container_nothing_is_ended(tmp_path: Path) -> None:
+    assert "still serving" in in_a_container(tmp_path, "0 2 2 2 2 2 2", init="systemd")
+
+
+def test_a_check_that_hangs_itself_counts(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.write_text("0\n")
+    command = ["sh", str(DEPLOY / "healthcheck.sh"), "sleep", "60"]
+    environment = {
+        **os.environ, "HEALTHCHECK_STATE": str(state), "HEALTHCHECK_TIMEOUT_S": "0.2", "HEALTHCHECK_LIMIT": "1000",
+    }  # fmt: skip
+    assert subprocess.run(command, env=environment, timeout=30).returncode == 1
+    assert state.read_text() == "1\n"

@@ -63,6 +63,16 @@ def test_a_new_job_is_queued_and_reads_back_as_it_was_made(store: JobStore) -> N
     assert made.params == {"dataset": "shop", "limit": None, "roots": []}
 
 
+def test_a_damaged_record_is_not_found_and_hides_no_other(store: JobStore, client: redis.Redis) -> None:
+    damaged, _ = store.create(JobKind.INDEX, {"dataset": "shop"})
+    whole, _ = store.create(JobKind.INDEX, {"dataset": "shop"})
+    client.hset(job_keys.job(damaged.id), "record", bytes(64))
+    with pytest.raises(JobNotFound, match="damaged"):
+        store.get(damaged.id)
+    assert [record.id for record in store.list()] == [whole.id]
+    assert [record.id for record in store.unfinished([JobKind.INDEX])] == [whole.id]
+
+
 def test_an_unknown_id_and_an_id_that_names_another_key_are_not_found(store: JobStore, client: redis.Redis) -> None:
     client.set("vitrine:job:x", "1")
     for job_id in ("0" * 21, "x", "", "a" * 500, "../../etc"):

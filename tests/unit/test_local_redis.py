@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 import redis
 from rich.console import Console
 
+from harness.waiting import wait_until
 from vitrine.errors import BrokerUnavailable
 from vitrine.jobs import JobKind, JobStore, StepStore, open_redis
 from vitrine.settings import CommonSettings
@@ -178,3 +180,28 @@ def test_a_redis_that_ends_for_another_reason_keeps_its_file(data: DataFolder) -
     said = ["# Can't open the append-only file: Permission denied", "# Could not create server TCP listening socket"]
     assert repair_append_only_file(find_redis_server(), data.redis, said) is None
     assert [path.name for path in data.redis.iterdir()] == [file.name]
+
+
+def test_a_redis_whose_disk_is_full_is_started_again_until_there_is_room_and_loses_nothing(small_disk: Path) -> None:
+    data = DataFolder.at(small_disk / "data")
+    filling = small_disk / "filling"
+
+    def use(address: str) -> None:
+        with open_redis(address) as client:
+            client.set("before", "x")
+            filling.write_bytes(bytes(shutil.disk_usage(small_disk).free))
+            with pytest.raises(redis.RedisError):  # it ends rather than answer for what it could not keep
+                client.set("lost", "x" * 100_000)
+            wait_until(lambda: refused(client), what="the end of the server, twice", deadline_s=60)
+            filling.unlink()
+            wait_until(lambda: client.set("after", "y"), what="a write with room", deadline_s=60)
+            assert client.get("before") == b"x"
+
+    def refused(client: redis.Redis) -> bool:
+        try:
+            client.set("again", "x" * 5000)
+        except redis.RedisError:
+            return (data.logs / "vitrine.log").read_text().count("redis: died") > 1
+        return False
+
+    assert "died" in with_redis(data, use)

@@ -55,9 +55,18 @@ def dump(record: JobRecord) -> str:
 def compose(
     job_id: str, fields: Mapping[Any, Any], faults: Sequence[Any], fault_counts: Mapping[Any, Any]
 ) -> tuple[JobRecord, str]:
-    """The record and its revision, for compare-and-set. Raises JobNotFound for an empty reply."""
+    """The record and its revision, for compare-and-set. Raises JobNotFound for an empty reply and a damaged record."""
     if not fields:
         raise JobNotFound(f"there is no job {job_id!r}")
+    try:
+        return _compose(fields, faults, fault_counts)
+    except (ValueError, KeyError) as error:  # a disk that lost a block, for instance: the other jobs are readable
+        raise JobNotFound(f"the record of the job {job_id!r} is damaged and cannot be read") from error
+
+
+def _compose(
+    fields: Mapping[Any, Any], faults: Sequence[Any], fault_counts: Mapping[Any, Any]
+) -> tuple[JobRecord, str]:
     known = {text(name): value for name, value in fields.items()}
     record = JobRecord.model_validate_json(text(known["record"]))
     progress = record.progress.model_copy(
