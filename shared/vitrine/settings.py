@@ -97,7 +97,7 @@ class HttpSettings(CommonSettings):
         default=1024, ge=1, description="Connections open at once; beyond them only health calls are answered"
     )
     max_connections_per_address: int = Field(
-        default=0, ge=0, description="Connections of one address, loopback excepted; 0: any"
+        default=0, ge=0, description="Connections of one address, loopback and trusted proxies excepted; 0: any"
     )
     reserved_connections: int = Field(
         default=32, ge=1, description="Connections beyond the others that are left to health calls"

@@ -209,7 +209,7 @@ def test_beyond_the_connections_there_may_be_only_health_calls_are_answered() ->
         wait_until(lambda: edge.get("/echo").startswith(b"HTTP/1.1 200"), what="room again")
 
 
-def test_one_address_has_its_share_of_the_connections_and_loopback_any() -> None:
+def test_one_address_has_its_share_of_the_connections_and_those_of_many_callers_any() -> None:
     class Opened:
         def __init__(self, address: str) -> None:
             self.address = address
@@ -218,7 +218,10 @@ def test_one_address_has_its_share_of_the_connections_and_loopback_any() -> None
 
         def check(self, now_s: float) -> None: ...
 
-    connections = Connections(ConnectionLimits(max_connections=100, max_connections_per_address=2))
+    connections = Connections(
+        ConnectionLimits(max_connections=100, max_connections_per_address=2),
+        proxies=("198.51.100.0/24", "2001:db8:1::/48"),
+    )
 
     def add(address: str) -> tuple[Opened, Place]:
         connection = Opened(address)
@@ -227,9 +230,11 @@ def test_one_address_has_its_share_of_the_connections_and_loopback_any() -> None
     first = add("203.0.113.7")
     assert [first[1], add("203.0.113.7")[1], add("203.0.113.7")[1]] == [Place.FULL, Place.FULL, Place.REFUSED]
     assert add("203.0.113.8")[1] is Place.FULL
+    # Of IPv6 one caller has a whole network.
+    assert [add(f"2001:db8::{number}")[1] for number in range(3)] == [Place.FULL, Place.FULL, Place.REFUSED]
     connections.remove(*first)
     assert add("203.0.113.7")[1] is Place.FULL
-    for address in ("127.0.0.1", "::1", ""):
+    for address in ("127.0.0.1", "::1", "", "198.51.100.9", "2001:db8:1::9"):
         assert [add(address)[1] for _ in range(4)] == [Place.FULL] * 4
 
 

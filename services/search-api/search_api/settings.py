@@ -24,7 +24,7 @@ class Settings(HttpSettings):
     )
     max_body_bytes: int = Field(default=20_000_000, ge=1, description="Largest request body")
     max_connections_per_address: int = Field(
-        default=256, ge=0, description="Connections of one address, loopback excepted; 0: any"
+        default=256, ge=0, description="Connections of one address, loopback and trusted proxies excepted; 0: any"
     )
     refusal_pause_s: float = Field(
         default=0.5, ge=0, le=10, description="Seconds after a 429 or 503 in which the same connection is not read"

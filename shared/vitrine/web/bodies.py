@@ -13,6 +13,7 @@ from starlette.types import Message, Receive, Scope
 from vitrine.errors import RequestTooSlow, Unavailable
 from vitrine.settings import HttpSettings
 from vitrine.web.access import caller_name
+from vitrine.web.callers import address_of
 
 _RETRY_AFTER_S: Final = 2.0
 
@@ -157,5 +158,4 @@ def has_body(scope: Scope) -> bool:
 
 
 def _caller(scope: Scope) -> str:
-    client = scope.get("client")
-    return caller_name(scope) or (str(client[0]) if client else "")
+    return caller_name(scope) or address_of(scope)

@@ -50,8 +50,13 @@ def address_of(scope: Scope) -> str:
     trusted proxy forwards into the scope; anything that is no address counts as one caller.
     """
     client = scope.get("client")
+    return caller_address(client[0] if client else "")
+
+
+def caller_address(text: str) -> str:
+    """An address as one caller's, of IPv6 the network of it that one caller has; `unknown` for what is none."""
     try:
-        address = ipaddress.ip_address(client[0] if client else "")
+        address = ipaddress.ip_address(text)
     except ValueError:
         return "unknown"
     if isinstance(address, ipaddress.IPv4Address):

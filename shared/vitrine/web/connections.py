@@ -9,12 +9,13 @@ from __future__ import annotations
 import ipaddress
 import resource
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, Protocol
 
 from vitrine.telemetry import get_logger
+from vitrine.web.callers import caller_address
 
 _FILES_BESIDE_CONNECTIONS: Final = 512  # clients' connections, pictures being read, logs
 _LOG_INTERVAL_S: Final = 10.0
@@ -55,20 +56,12 @@ class Connection(Protocol):
     def check(self, now_s: float) -> None: ...
 
 
-def is_loopback(address: str) -> bool:
-    """Whether the address is of this machine; a Unix socket has none and counts as such."""
-    try:
-        return not address or ipaddress.ip_address(address.partition("%")[0]).is_loopback
-    except ValueError:
-        return False
-
-
 @dataclass(slots=True)
 class Connections:
-    """The open connections of one server. `shared_address` names addresses behind which many callers are."""
+    """The open connections of one server. Behind each of the addresses in `proxies` are many callers."""
 
     limits: ConnectionLimits
-    shared_address: Callable[[str], bool] = is_loopback
+    proxies: tuple[str, ...] = ()  # addresses and networks
     _full: int = 0
     _health_only: OrderedDict[Connection, None] = field(default_factory=OrderedDict)
     _by_address: Counter[str] = field(default_factory=Counter)
@@ -77,12 +70,12 @@ class Connections:
 
     def add(self, connection: Connection) -> Place:
         """The place of a new connection. One that is REFUSED is not counted and not removed later."""
-        address = connection.address
+        caller = caller_address(connection.address)
         most = self.limits.max_connections_per_address
-        if most and self._by_address[address] >= most and not self.shared_address(address):
+        if most and self._by_address[caller] >= most and not self._of_many(connection.address):
             self.count_refusal("address")
             return Place.REFUSED
-        self._by_address[address] += 1
+        self._by_address[caller] += 1
         if self._full < self.limits.max_connections:
             self._full += 1
             return Place.FULL
@@ -95,13 +88,31 @@ class Connections:
     def remove(self, connection: Connection, place: Place) -> None:
         if place is Place.REFUSED:
             return
-        self._by_address[connection.address] -= 1
-        if not self._by_address[connection.address]:
-            del self._by_address[connection.address]
+        caller = caller_address(connection.address)
+        self._by_address[caller] -= 1
+        if not self._by_address[caller]:
+            del self._by_address[caller]
         if place is Place.FULL:
             self._full -= 1
         else:
             self._health_only.pop(connection, None)
+
+    def is_proxy(self, address: str) -> bool:
+        """Whether the address is a trusted proxy's."""
+        try:
+            of = ipaddress.ip_address(address.partition("%")[0])
+        except ValueError:
+            return False
+        return any(of in ipaddress.ip_network(proxy) for proxy in self.proxies)
+
+    def _of_many(self, address: str) -> bool:
+        # A Unix socket has no address; whoever reaches it is on this machine, as with loopback.
+        if not address or self.is_proxy(address):
+            return True
+        try:
+            return ipaddress.ip_address(address.partition("%")[0]).is_loopback
+        except ValueError:
+            return False
 
     def count_refusal(self, reason: str) -> None:
         self._refused[reason] += 1

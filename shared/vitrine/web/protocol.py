@@ -109,6 +109,8 @@ class EdgeProtocol(HttpToolsProtocol):
         self._real_transport = transport
         super().connection_made(_Transport(transport, self))  # type: ignore[arg-type]
         self.address = self.client[0] if self.client else ""
+        # A proxy's connections carry the requests of many.
+        self._refusal_pause_s = 0.0 if self._connections.is_proxy(self.address) else self._limits.refusal_pause_s
         self._place = self._connections.add(self)
         now_s = self.loop.time()
         if self._place is Place.FULL:
@@ -273,10 +275,10 @@ class EdgeProtocol(HttpToolsProtocol):
         answered = self.cycle
         super().on_response_complete()
         refused = isinstance(answered, EdgeCycle) and answered.status in _PAUSED_STATUSES
-        if refused and not answered.more_body and not self.closing and self._limits.refusal_pause_s:
+        if refused and not answered.more_body and not self.closing and self._refusal_pause_s:
             # A client that asks again at once, whatever Retry-After says, is not read for a while and so costs little.
             self.flow.pause_reading()
-            self.loop.call_later(self._limits.refusal_pause_s, self._end_pause)
+            self.loop.call_later(self._refusal_pause_s, self._end_pause)
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(ParameterInvalid(msg))

@@ -87,7 +87,7 @@ def build_server(
     """The server for `app`, not started yet."""
     limits = connection_limits(settings)
     allow_open_files(limits)
-    connections = Connections(limits)
+    connections = Connections(limits, proxies=settings.trusted_proxies)
     config = uvicorn.Config(
         app,
         host=host,
