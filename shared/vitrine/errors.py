@@ -56,6 +56,7 @@ status tells it, and whether trying the same thing again can help. Anything else
     │   ├── ProjectionImpossible      422
     │   ├── TrainingImpossible        422  what was asked for cannot be trained
     │   └── TrainingDiverged          422  the loss is no finite number any more
+    ├── JobTooLarge                   422  a job would take more memory than there is
     ├── StorageFull                   507
     ├── EmbeddingFailed               500  the device failed on this picture alone
     ├── PictureCrashes                422  a process ends each time it works on this picture
@@ -454,6 +455,13 @@ class TrainingDiverged(ReleaseError):
     """The loss is no finite number any more."""
 
     code = "training_diverged"
+
+
+class JobTooLarge(VitrineError):
+    """A job would take more memory than it may. The detail names the option that makes it too large."""
+
+    code = "job_too_large"
+    status = 422
 
 
 class StorageFull(VitrineError):

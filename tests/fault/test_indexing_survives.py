@@ -4,7 +4,6 @@ stored twice, and the old collection serves all the while.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import threading
@@ -16,6 +15,7 @@ import numpy as np
 import pytest
 
 from harness.aborting_embedder import magenta_picture
+from harness.killing import KeptRunning, processes_of_the_pool
 from harness.processes import Process
 from harness.servers import Qdrant
 from harness.system import System, running_system
@@ -128,21 +128,11 @@ def test_one_process_of_the_indexer_is_killed(system: System) -> None:
     release_id = system.release(weights="seed:106")
     job_id = system.enqueue_index(release_id, system.catalog(count=COUNT))
     wait_until(lambda: len(system.jobs.finished_batches(job_id)) >= 3, what="three batches are done")
-    for child in processes_of_the_pool(system.services["indexer"].pid):
+    children = processes_of_the_pool(system.services["indexer"].pid)
+    assert children, "the pool has processes"
+    for child in children:
         os.kill(child, signal.SIGKILL)
     check_whole(system, job_id)
-
-
-def processes_of_the_pool(pid: int) -> list[int]:
-    """The processes that the worker has spawned to run its tasks."""
-    found = []
-    for status in Path("/proc").glob("[0-9]*/status"):
-        with contextlib.suppress(OSError):
-            command = (status.parent / "cmdline").read_bytes()
-            if f"\nPPid:\t{pid}\n" in status.read_text() and b"spawn_main" in command:
-                found.append(int(status.parent.name))
-    assert found, "the pool has processes"
-    return found
 
 
 def test_the_indexer_is_stopped_and_started_again(system: System) -> None:
@@ -213,30 +203,6 @@ def test_a_picture_that_ends_its_worker_is_found_and_left_out(system: System) ->
     assert [(fault.product_id, fault.kind) for fault in record.faults] == [(ids[2], "picture_crashes_worker")]
     assert record.progress.done == 3
     assert system.store.count(system.collection(release_id, dataset="poisoned"), exact=True).count == 3
-
-
-class KeptRunning:
-    """Starts a process again whenever it has ended, as a supervisor does."""
-
-    def __init__(self, process: Process) -> None:
-        self.starts = 0
-        self._process = process
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def __enter__(self) -> KeptRunning:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._stop.wait(0.1):
-            if not self._process.running():
-                self._process.start()
-                self.starts += 1
 
 
 @pytest.mark.timeout(600)  # the embedder starts five times

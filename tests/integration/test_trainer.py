@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from harness.killing import processes_of_the_pool
 from harness.releases import TINY_MODEL, store_of
 from harness.system import System, running_system
 from harness.waiting import wait_until
@@ -27,6 +28,8 @@ from vitrine.vision.making import fitted_on
 from vitrine.vision.models import model_entry
 
 # So that a job of a few dozen pictures has many steps to be stopped between.
+# Of the worker and its pool; a process that has run a job holds 500 MiB or more.
+IDLE_MIB = 350
 SMALL_CHUNKS = {"VITRINE_TRAINER_CHUNK": "4", "VITRINE_TRAINER_BATCH": "1"}
 
 
@@ -143,6 +146,25 @@ def test_a_killed_job_goes_on_where_it_was(system: System) -> None:
     assert record.attempt == 2
     assert record.result is not None
     assert record.result["fitted_on"] == record.progress.done == record.progress.total
+
+
+def test_the_process_of_a_job_ends_with_it_and_an_idle_trainer_is_small(system: System) -> None:
+    trainer = system.services["trainer"].pid
+
+    def is_small() -> bool:
+        pool = processes_of_the_pool(trainer)
+        return len(pool) == 1 and sum(map(resident_mib, [trainer, *pool])) < IDLE_MIB
+
+    for seed in (7, 8):
+        record = system.succeeded(system.enqueue(JobKind.PROJECT, params(system, seed=seed)))
+        assert record.attempt == 1, "a message is not lost with the process that has done it, nor done twice"
+        wait_until(is_small, deadline_s=120, what="a new process that has not imported torch")
+    wait_until(lambda: system.redis_client.hlen("vitrine:broker:train:unacked") == 0, what="all is acknowledged")
+
+
+def resident_mib(pid: int) -> float:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmRSS:")).split()[1]) / 1024
 
 
 PLAN = {"data": {"label": "subCategory", "relevance": ["subCategory"]}, "graded": ["subCategory"]}

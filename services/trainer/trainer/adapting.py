@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from trainer.admission import admitted_batch
 from trainer.control import JobControl
 from trainer.reading import read_allowed_catalog
 from trainer.sample import fitting_sample
@@ -53,7 +54,6 @@ class AdaptJob:
         control.phase("loading the release")
         manifest = self._store.manifest(params["release_id"])
         folder = self._store.local_folder(params["release_id"])
-        backbone = restore_backbone(manifest.architecture, folder / WEIGHTS_FILE)
         choice = choose_device(self._settings.trainer_device, self._settings.trainer_precision)
         rules = manifest.preprocessing
         components = params["components"] or manifest.dim
@@ -65,6 +65,16 @@ class AdaptJob:
             sample_max=params["sample_max"],
             components=components,
         )
+        batch = admitted_batch(
+            manifest.architecture,
+            rules,
+            self._settings,
+            choice,
+            wanted=_BATCH,
+            at_once=1,
+            features=len(sample.products),
+        )
+        backbone = restore_backbone(manifest.architecture, folder / WEIGHTS_FILE)
         # Of the catalogue itself the train part alone is shown; another catalogue's pictures are in no part of it.
         shown = sample.products if target.dataset == catalog.dataset else list(target.products[: params["sample_max"]])
         seen = decoded_pictures(target, shown, rules, self._settings, control)
@@ -72,7 +82,7 @@ class AdaptJob:
         if len(pixels) < 2:
             raise TrainingImpossible("the catalogue to adapt to has fewer than two pictures that can be read")
         control.phase("adapting")
-        layers = adapt(backbone, rules, pixels, share=params["share"], choice=choice, step=control.check)
+        layers = adapt(backbone, rules, pixels, share=params["share"], choice=choice, step=control.check, batch=batch)
         control.phase("fitting the projection")
         whiten = manifest.projection.whiten if params["whiten"] is None else params["whiten"]
         cache = decoded_pictures(catalog, sample.products, rules, self._settings, control)
@@ -129,6 +139,7 @@ def adapt(
     share: float,
     choice: DeviceChoice,
     step: Any,
+    batch: int = _BATCH,
 ) -> int:
     """Move the statistics of every batch normalisation of `backbone`, in place, by `share` towards those of `pixels`
     (N, H, W, 3) uint8: 1 makes them the pictures' own, 0 leaves them. Parameters stay, bit for bit. Returns how many
@@ -149,9 +160,9 @@ def adapt(
     order = generator(0, len(pixels)).permutation(len(pixels))
     with torch.inference_mode(), torch.autocast(choice.device.type, choice.dtype, enabled=choice.dtype.itemsize == 2):
         # A last batch of one picture has no deviation, so the few that are over are left out.
-        for start in range(0, max(1, len(order) - _BATCH + 1), _BATCH):
+        for start in range(0, max(1, len(order) - batch + 1), batch):
             step()
-            rows = np.sort(order[start : start + _BATCH])
+            rows = np.sort(order[start : start + batch])
             backbone(normalise(torch.from_numpy(np.ascontiguousarray(pixels[rows])).to(choice.device)))
     backbone.eval().cpu()
     with torch.no_grad():

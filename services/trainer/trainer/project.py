@@ -12,26 +12,28 @@ from typing import Any
 
 import numpy as np
 
+from trainer.admission import admitted_batch
 from trainer.checkpoints import Checkpoints, Chunk
 from trainer.control import JobControl
 from trainer.reading import read_allowed_catalog
 from trainer.sample import fitting_sample
 from trainer.settings import Settings
+from trainer.training.extracting import extraction_batch
 from trainer.weights import checked_weights
 from vitrine.catalogs.roots import allowed_roots, read_picture, resolve_catalog_root
 from vitrine.errors import ProjectionImpossible
 from vitrine.jobs import BatchOutcome, JobFault, JobRecord
 from vitrine.products import Product
 from vitrine.recipes import DataRecipe
-from vitrine.releases import ReleaseStore
+from vitrine.releases import Architecture, ReleaseStore
 from vitrine.releases.ancestry import weights_lineage
 from vitrine.releases.lineage import Lineage
 from vitrine.vision.backbones import Loaded, load_backbone
 from vitrine.vision.extract import extract
 from vitrine.vision.making import fitted_on, make_release
-from vitrine.vision.models import model_entry
-from vitrine.vision.network import ReleaseNetwork, choose_device
-from vitrine.vision.options import resolve_options
+from vitrine.vision.models import ModelEntry, model_entry
+from vitrine.vision.network import DeviceChoice, ReleaseNetwork, choose_device
+from vitrine.vision.options import ResolvedOptions, resolve_options
 from vitrine.vision.preprocess import Preprocessor
 from vitrine.vision.projection import fit_projection
 
@@ -54,17 +56,19 @@ class ProjectJob:
         entry = model_entry(params["model"])
         options = resolve_options(entry, params.get("options") or {})
         weights = checked_weights(params["weights"], self._settings)
+        choice = choose_device(self._settings.trainer_device, self._settings.trainer_precision)
+        self._admitted(entry, options, choice, features=0)
         backbone = load_backbone(entry, weights=weights, options=options.architecture)
         self._control.phase("reading the catalogue")
         sample, lineage = self._sample(backbone)
-        choice = choose_device(self._settings.trainer_device, self._settings.trainer_precision)
+        batch = self._admitted(entry, options, choice, features=len(sample))
         # A copy moves to the device and its precision; the release keeps the weights as they were.
         working = copy.deepcopy(backbone.network)
         network = ReleaseNetwork(working, options.preprocessing, projection=None, choice=choice)
         chunks = -(-len(sample) // self._settings.trainer_chunk)
         self._control.plan(total=len(sample), batches=chunks, phase="extracting features")
         extracting_s = time.monotonic()
-        features, ids = self._extract(sample, network, Preprocessor(options.preprocessing))
+        features, ids = self._extract(sample, network, Preprocessor(options.preprocessing), batch)
         extracted_s = time.monotonic() - extracting_s
         self._control.phase("fitting the projection")
         release_id, variance = self._release(
@@ -100,8 +104,19 @@ class ProjectJob:
         )
         return sample.products, sample.lineage
 
+    def _admitted(self, entry: ModelEntry, options: ResolvedOptions, choice: DeviceChoice, *, features: int) -> int:
+        """Pictures in one pass. Raises JobTooLarge."""
+        return admitted_batch(
+            Architecture(timm_name=entry.timm, options=options.architecture, cut=entry.cut, raw_dim=1),
+            options.preprocessing,
+            self._settings,
+            choice,
+            wanted=extraction_batch(self._settings, choice),
+            features=features,
+        )
+
     def _extract(
-        self, sample: list[Product], network: ReleaseNetwork, preprocessor: Preprocessor
+        self, sample: list[Product], network: ReleaseNetwork, preprocessor: Preprocessor, batch: int
     ) -> tuple[np.ndarray[Any, np.dtype[np.float32]], list[str]]:
         """The features of every picture that could be read, (N, raw_dim) float32, and the products' ids."""
         done: list[Chunk] = []
@@ -111,7 +126,7 @@ class ProjectJob:
             self._control.check()
             chunk = self._checkpoints.load(number, raw_dim=network.raw_dim)
             if chunk is None:
-                chunk = self._extract_chunk(part, network, preprocessor)
+                chunk = self._extract_chunk(part, network, preprocessor, batch)
                 self._checkpoints.save(number, chunk)
             self._control.finish_batch(number, chunk.outcome)
             done.append(chunk)
@@ -120,10 +135,9 @@ class ProjectJob:
         return features, [sample[position].id for chunk in done for position in chunk.positions]
 
     def _extract_chunk(
-        self, part: list[tuple[int, Product]], network: ReleaseNetwork, preprocessor: Preprocessor
+        self, part: list[tuple[int, Product]], network: ReleaseNetwork, preprocessor: Preprocessor, batch: int
     ) -> Chunk:
         root = resolve_catalog_root(self._params["root"], allowed_roots(self._settings))
-        batch = self._settings.trainer_batch or (4 if network.choice.device.type == "cpu" else 64)
         pictures = ((str(position), partial(read_picture, root, product.picture)) for position, product in part)
         batches = list(extract(pictures, network, preprocessor, batch=batch))
         by_position = {position: product.id for position, product in part}

@@ -35,6 +35,9 @@ class Settings(WorkerSettings):
     trainer_chunk: int = Field(
         default=256, ge=1, description="Pictures between two checkpoints, which a restart does not do again"
     )
+    trainer_max_memory_gib: float = Field(
+        default=0.0, ge=0, description="Memory that one job may take, in GiB; 0: nine tenths of what is free"
+    )
     trainer_checkpoint_s: float = Field(
         default=120.0, gt=0, description="Seconds of training within an epoch after which its state is kept"
     )

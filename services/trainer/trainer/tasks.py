@@ -7,19 +7,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 import redis
 from celery import shared_task
 
+from trainer.cancel_watch import CancelWatch
 from trainer.control import JobControl
 from trainer.full_disk import telling_full_disk
 from trainer.settings import Settings
+from vitrine.errors import JobTooLarge
 from vitrine.jobs import JobRecord, JobStore, StepStore, open_redis
 from vitrine.telemetry import configure_logging
 from vitrine.worker import Message, Task
 from vitrine.worker.runner import task_context
 from vitrine.worker.step_runner import Attempt, StepRunner, always
+
+# torch's error, by its name: this module does without torch.
+_GPU_IS_FULL: Final = "OutOfMemoryError"
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +153,14 @@ def run_job(parts: Parts, job_id: str, task: Task, work: Work) -> None:
 
     def step(attempt: Attempt) -> dict[str, Any]:
         control = JobControl(job_id, parts.jobs, attempt.lease, parts.steps)
-        with telling_full_disk(parts.settings):
-            return work(attempt.record, control, parts.settings)
+        with telling_full_disk(parts.settings), CancelWatch(parts.jobs, job_id, cancel=parts.runner.cancel):
+            try:
+                return work(attempt.record, control, parts.settings)
+            except (MemoryError, RuntimeError) as error:
+                if isinstance(error, RuntimeError) and type(error).__name__ != _GPU_IS_FULL:
+                    raise
+                raise JobTooLarge(
+                    "the job found no more memory: lower its batch (optim.batch, VITRINE_TRAINER_BATCH) or input_px"
+                ) from error
 
     parts.runner.run(Message(task, job_id), step, begins=always)

@@ -24,6 +24,7 @@ from vitrine.jobs.record import (
     check_job_id,
     new_job_id,
 )
+from vitrine.telemetry import get_logger
 
 _PAGE: Final = 100
 # The method named `list` hides the type of that name.
@@ -94,6 +95,12 @@ class JobStore:
         """Every queued or running job of these kinds, oldest first."""
         with broker_errors():
             ids = [wire.text(one) for one in self._redis.zrange(keys.UNFINISHED, 0, -1)]
+            with self._redis.pipeline(transaction=False) as pipe:
+                for job_id in ids:
+                    pipe.exists(keys.job(job_id))
+                gone = [job_id for job_id, there in zip(ids, pipe.execute(), strict=True) if not there]
+            if gone:  # removed by hand, or with a part of Redis: nothing else takes them from the list
+                self._redis.zrem(keys.UNFINISHED, *gone)
         return [record for record in self._read_many(ids) if record.kind in kinds and not record.state.finished]
 
     def update(self, job_id: str, change: Callable[[JobRecord], JobRecord]) -> JobRecord:
@@ -204,7 +211,10 @@ class JobStore:
         for position, job_id in enumerate(listed):
             try:
                 record, _ = wire.compose(job_id, replies[2 * position], (), replies[2 * position + 1])
-            except JobNotFound:  # trimmed since its id was read
+            except JobNotFound:  # removed since its id was read
+                continue
+            except ValueError as error:  # of another version, or damaged: it must not hide the others
+                get_logger("jobs").warning("job_unreadable", job_id=job_id, error=type(error).__name__)
                 continue
             records.append(record)
         return records

@@ -112,11 +112,13 @@ class Sweeper:
     def _missing(self) -> list[Message]:
         wanted: list[Message] = []
         for record in self._jobs.unfinished(self._duties.kinds):
-            held = self._steps.held(record.id)
-            due = self._duties.due(record, held)
-            if due:
-                aside = held | self._steps.deferred(record.id)
-                wanted += [message for message in due if message.step not in aside]
+            try:
+                wanted += self._wanted(record)
+            except BrokerUnavailable:
+                raise
+            except Exception as defect:
+                # One job must not keep the others from being tried again.
+                self._log.error("sweep_defect", job_id=record.id, exc_info=defect)
         self._sweeps += 1
         for queue in {message.queue for message in wanted}:
             here = [message for message in wanted if message.queue is queue]
@@ -128,6 +130,15 @@ class Sweeper:
                 waiting = self._publisher.waiting(queue)
             wanted = [message for message in wanted if message not in waiting]
         return wanted
+
+    def _wanted(self, record: JobRecord) -> list[Message]:
+        """The job's messages that no worker holds and no deferral keeps."""
+        held = self._steps.held(record.id)
+        due = self._duties.due(record, held)
+        if not due:
+            return []
+        aside = held | self._steps.deferred(record.id)
+        return [message for message in due if message.step not in aside]
 
     def _is_mine(self) -> bool:
         with broker_errors():

@@ -11,6 +11,7 @@ from typing import Final
 
 import numpy as np
 
+from trainer.admission import admitted_batch
 from trainer.settings import Settings
 from trainer.training.extracting import decoded_pictures, embed_pixels, extraction_batch
 from trainer.training.following import Follower
@@ -55,8 +56,15 @@ class FeatureStore:
         )
         file = self._folder / f"{_key(manifest, cache.key)}.npy"
         if not file.exists():
+            batch = admitted_batch(
+                manifest.architecture,
+                manifest.preprocessing,
+                self._settings,
+                self._choice,
+                wanted=extraction_batch(self._settings, self._choice),
+                features=len(cache.pixels),
+            )
             network = load_release(self.releases.local_folder(release_id), manifest, self._choice)
-            batch = extraction_batch(self._settings, self._choice)
             parts = []
             for start in range(0, len(cache.pixels), _CHUNK):
                 self._follower.progress(start, len(cache.pixels), eta_s=None, phase=f"embedding with {release_id}")

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -27,7 +28,9 @@ from vitrine.views import AS_IT_IS, VIEW_RULES_VERSION, View
 from vitrine.vision.preprocess import Preprocessor
 
 Pixels = npt.NDArray[np.uint8]
+# Pictures that are decoded and not yet written, and the bytes they may take.
 _CHUNK: Final = 512
+_CHUNK_BYTES: Final = 64 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,8 @@ def cached_pixels(
     shape = (rules.height_px, rules.width_px, 3)
     if not index.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        _build(products, root, partial(_fitted, Preprocessor(rules), view), data, index, step)
+        chunk = max(1, min(_CHUNK, _CHUNK_BYTES // math.prod(shape)))
+        _build(products, root, partial(_fitted, Preprocessor(rules), view), data, index, step, chunk=chunk)
     kept: dict[str, Any] = json.loads(index.read_text(encoding="utf-8"))
     rows = np.array(kept["rows"], dtype=np.int64)
     unreadable = tuple(Unreadable(**one) for one in kept["unreadable"])
@@ -89,6 +93,8 @@ def _build(
     data: Path,
     index: Path,
     step: Callable[[int], None],
+    *,
+    chunk: int,
 ) -> None:
     def read(product: Product) -> Pixels | Unreadable:
         try:
@@ -102,14 +108,14 @@ def _build(
     unreadable: list[Unreadable] = []
     with whole_file(data) as file, ThreadPoolExecutor(thread_name_prefix="decode") as pool:
         done = 0
-        for chunk in _chunks(products):
-            for offset, pixels in enumerate(pool.map(read, chunk)):
+        for some in _chunks(products, chunk):
+            for offset, pixels in enumerate(pool.map(read, some)):
                 if isinstance(pixels, Unreadable):
                     unreadable.append(pixels)
                 else:
                     file.write(pixels.tobytes())
                     rows.append(done + offset)
-            done += len(chunk)
+            done += len(some)
             step(done)
     with whole_file(index) as file:  # with it the pixels count
         file.write(json.dumps({"rows": rows, "unreadable": [asdict(one) for one in unreadable]}).encode())
@@ -121,9 +127,9 @@ def _fitted(preprocessor: Preprocessor, view: View, data: bytes) -> Pixels:
     return preprocessor.fit(view.of(decode_image(data)))
 
 
-def _chunks(products: Sequence[Product]) -> Iterator[list[Product]]:
+def _chunks(products: Sequence[Product], size: int) -> Iterator[list[Product]]:
     remaining = iter(products)
-    return iter(lambda: list(islice(remaining, _CHUNK)), [])
+    return iter(lambda: list(islice(remaining, size)), [])
 
 
 def _key(products: Sequence[Product], root: Path, rules: Preprocessing, view: View) -> str:

@@ -18,7 +18,7 @@ from trainer.training.kinds import KINDS
 from trainer.training.masks import Masks, cached_masks
 from trainer.training.pixels import PixelCache
 from trainer.training.standing import Material
-from trainer.training.start import Start, make_start
+from trainer.training.start import Start, check_training_fits, make_start
 from trainer.training.subject import Weighted
 from trainer.weights import checked_weights
 from vitrine.catalogs import Catalog
@@ -75,6 +75,7 @@ class Preparation:
         if not self._catalog.products:
             raise TrainingImpossible("the catalogue has no products to train on")
         follower.phase("loading the network")
+        check_training_fits(recipe, self._store, self._settings, self._choice)
         start = make_start(
             recipe.model,
             seed=recipe.seed,

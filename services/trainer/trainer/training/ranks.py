@@ -10,6 +10,8 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -29,6 +31,7 @@ _HOST: Final = "127.0.0.1"
 _RANK: Final = "LOCAL_RANK"
 _TAIL_BYTES: Final = 2_000
 _LAST_WORDS_S: Final = 10.0
+_PARENT_LOOK_S: Final = 1.0
 
 
 @contextmanager
@@ -94,6 +97,7 @@ def main() -> int:
     from trainer.training.checkpoint import RunFolder
     from trainer.training.preparing import Preparation
 
+    threading.Thread(target=_end_with, args=(os.getppid(),), name="parent-watch", daemon=True).start()
     task = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     try:
         settings = Settings.model_validate(task["settings"])
@@ -111,6 +115,13 @@ def main() -> int:
         sys.stderr.write(f"{error.detail}\n")
         return 1
     return 0
+
+
+def _end_with(parent: int) -> None:
+    """End this process once rank 0 is gone, killed or not: the others would wait for it."""
+    while os.getppid() == parent:
+        time.sleep(_PARENT_LOOK_S)
+    os._exit(1)
 
 
 def _described(catalog: Catalog) -> dict[str, Any]:

@@ -8,12 +8,18 @@ from dataclasses import dataclass
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch import nn
 
+from trainer.admission import check_training
+from trainer.settings import Settings
+from trainer.training.freezing import Freezing
 from vitrine.errors import ParameterInvalid, ReleaseCorrupt
-from vitrine.recipes import ModelRecipe
-from vitrine.releases import CLASSIFIER_FILE, WEIGHTS_FILE, Preprocessing, ReleaseStore
+from vitrine.recipes import ModelRecipe, Recipe
+from vitrine.releases import CLASSIFIER_FILE, WEIGHTS_FILE, Architecture, Preprocessing, ReleaseStore
 from vitrine.vision.backbones import Loaded, extended, load_backbone, restore_backbone
+from vitrine.vision.heads import Embedded
 from vitrine.vision.models import AuxiliaryEntry, model_entry, model_table
+from vitrine.vision.network import DeviceChoice
 from vitrine.vision.options import PREPROCESSING_OPTIONS, resolve_options
 
 
@@ -43,6 +49,38 @@ def make_start(recipe: ModelRecipe, *, seed: int, store: ReleaseStore, checked_w
     loaded = load_backbone(entry, weights=checked_weights(recipe.weights), options=options.architecture)
     loaded = extended(loaded, pooling=recipe.pooling, embedding=recipe.embedding, seed=seed)
     return Start(loaded, options.preprocessing, entry.trainable, entry.auxiliary)
+
+
+def check_training_fits(recipe: Recipe, store: ReleaseStore, settings: Settings, choice: DeviceChoice) -> None:
+    """Ask, before a network is made, whether training it fits into memory.
+
+    Raises JobTooLarge, and what `make_start` raises.
+    """
+    model = recipe.model
+    if model.release is not None:
+        manifest = store.manifest(model.release)
+        architecture, rules = manifest.architecture, manifest.preprocessing
+        entry = next((one for one in model_table().values() if one.timm == architecture.timm_name), None)
+        if model.options:
+            own = {name: value for name, value in model.options.items() if name in PREPROCESSING_OPTIONS}
+            rules = Preprocessing.model_validate({**rules.model_dump(), **own})
+    else:
+        assert model.model is not None
+        entry = model_entry(model.model)
+        options = resolve_options(entry, model.options)
+        rules = options.preprocessing
+        architecture = Architecture(timm_name=entry.timm, options=options.architecture, cut=entry.cut, raw_dim=1)
+
+    def freeze(network: nn.Module) -> None:
+        trainable = None if model.trainable == "all" else () if entry is None else entry.trainable
+        if model.trainable not in ("all", "table"):
+            trainable = tuple(model.trainable)
+        backbone = network.backbone if isinstance(network, Embedded) else network
+        assert isinstance(backbone, nn.Module)
+        rule = Freezing(backbone, trainable=trainable, frozen=model.frozen, train_norm=recipe.optim.train_norm)
+        rule.train_mode()
+
+    check_training(architecture, rules, recipe.optim, settings, choice, freeze=freeze)
 
 
 def _from_release(recipe: ModelRecipe, release_id: str, seed: int, store: ReleaseStore) -> Start:

@@ -1,0 +1,287 @@
+"""What do random `kill -9` of random processes cost a running system, and is anything lost or answered wrongly?
+
+Indexes a catalogue in peace, then again and again under other names of a dataset while processes of the system are
+killed at random times and searches with known answers go on. In the end every product must be there once, with the
+vector it has in peace, and no search may have been answered otherwise than in peace. Prints a table of the kills and
+one of the whole; the exit status is 1 where anything was lost or wrong.
+
+    vitrine up --data DIR
+    python -m benchmarks.kills --data DIR --root CATALOGUE [--reader R] [--limit 2000] [--kills 20] [--seconds 200]
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import random
+import signal
+import sys
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+from qdrant_client import QdrantClient
+
+from vitrine.catalogs import read_catalog
+from vitrine.catalogs.registry import READERS
+from vitrine.collections import collection_name
+from vitrine.qdrant import open_qdrant
+from vitrine_local.data_folder import DataFolder
+
+PEACE = "kills-peace"
+QUERIES = 40
+CLIENTS = 2
+MODEL = "demo"
+PAGE = 1_000
+SUPERVISED = ("redis", "qdrant", "embedder", "indexer", "trainer", "search_api", "search-api")
+TOLERANCE = 1e-5
+
+
+@dataclass(slots=True)
+class Kill:
+    """One kill: when, what, and how long searches were not answered after it."""
+
+    at_s: float
+    victim: str
+    back_s: float | None = None
+
+
+@dataclass(slots=True)
+class Seen:
+    """What the searches met. Shared by the clients' threads."""
+
+    right: int = 0
+    wrong: list[str] = field(default_factory=list)
+    refused: Counter[str] = field(default_factory=Counter)
+    took_ms: list[float] = field(default_factory=list)
+    last_right_s: float = 0.0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+class System:
+    """The system that runs on a data folder."""
+
+    def __init__(self, data: DataFolder) -> None:
+        self._data = data
+        run = data.read_run()
+        if run is None:
+            raise SystemExit(f"no system runs on {data.root}: start one with `vitrine up --data {data.root}`")
+        self.api = httpx.Client(base_url=run.url, timeout=60, trust_env=False)
+        self.qdrant_url = f"http://127.0.0.1:{run.ports['qdrant']}"
+
+    def victims(self) -> dict[str, int]:
+        """The processes that can be killed now: services, and those that the workers have spawned."""
+        run = self._data.read_run()
+        pids = {} if run is None else {name: pid for name, pid in run.pids.items() if name in SUPERVISED}
+        for worker in ("indexer", "trainer"):
+            for number, child in enumerate(children_of(pids.get(worker, 0))):
+                pids[f"{worker}, a process of its pool ({number})"] = child
+        return pids
+
+    def index(self, dataset: str, arguments: argparse.Namespace) -> str:
+        body = {"dataset": dataset, "reader": arguments.reader, "root": str(arguments.root), "model": MODEL}
+        answer = self.patiently("POST", "/api/jobs/index", json={**body, "limit": arguments.limit})
+        return str(answer["job"]["id"])
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        return dict(self.patiently("GET", f"/api/jobs/{job_id}")["job"])
+
+    def finished(self, job_id: str, *, patience_s: float = 900.0) -> dict[str, Any]:
+        ends_s = time.monotonic() + patience_s
+        while (job := self.job(job_id))["state"] in ("queued", "running"):
+            if time.monotonic() > ends_s:
+                raise SystemExit(f"the job {job_id} does not end: {job}")
+            time.sleep(0.5)
+        return job
+
+    def patiently(self, method: str, path: str, **request: Any) -> Any:
+        """Ask until it is answered: the search API may be the one that was killed."""
+        for _ in range(600):
+            with contextlib.suppress(httpx.TransportError, ValueError):
+                answer = self.api.request(method, path, **request)
+                if answer.status_code in (200, 202):
+                    return answer.json()
+                if answer.status_code not in (503, 504):
+                    raise SystemExit(f"{method} {path}: {answer.status_code} {answer.text[:500]}")
+            time.sleep(0.2)
+        raise SystemExit(f"{method} {path} is not answered")
+
+    def search(self, picture: bytes) -> httpx.Response:
+        form = {"dataset": PEACE, "model": MODEL, "topK": "15"}
+        return self.api.post("/api/search", files={"image": picture}, data=form)
+
+
+def children_of(pid: int) -> list[int]:
+    found = []
+    for status in Path("/proc").glob("[0-9]*/status"):
+        with contextlib.suppress(OSError):
+            spawned = b"spawn_main" in (status.parent / "cmdline").read_bytes()
+            if spawned and f"\nPPid:\t{pid}\n" in status.read_text():
+                found.append(int(status.parent.name))
+    return sorted(found)
+
+
+def search_on(
+    system: System, peace: list[tuple[bytes, Any]], seen: Seen, stop: threading.Event, started_s: float
+) -> None:
+    """One client: searches until told to stop, and holds each answer against the one in peace."""
+    chance = random.Random(threading.get_ident())
+    while not stop.wait(0.01):
+        picture, right = chance.choice(peace)
+        asked_s = time.monotonic()
+        try:
+            answer = system.search(picture)
+            body = answer.json()
+        except (httpx.TransportError, ValueError) as error:
+            with seen.lock:
+                seen.refused[type(error).__name__] += 1
+            continue
+        now_s = time.monotonic()
+        with seen.lock:
+            if answer.status_code == 200 and body["ranking"] == right:
+                seen.right += 1
+                seen.last_right_s = now_s - started_s
+                seen.took_ms.append((now_s - asked_s) * 1000)
+            elif answer.status_code in (503, 504):
+                seen.refused[str(body["code"])] += 1
+            else:
+                seen.wrong.append(f"{answer.status_code} {answer.text[:200]}")
+
+
+def kill_on(system: System, kills: list[Kill], seen: Seen, arguments: argparse.Namespace, started_s: float) -> None:
+    """Kill at random times; of each kill, wait for the next right answer as far as the next kill lets it."""
+    chance = random.Random(arguments.seed)
+    times_s = sorted(chance.uniform(0, arguments.seconds) for _ in range(arguments.kills))
+    for number, at_s in enumerate(times_s):
+        time.sleep(max(0.0, started_s + at_s - time.monotonic()))
+        victims = system.victims()
+        if not victims:
+            continue
+        victim = chance.choice(sorted(victims))
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(victims[victim], signal.SIGKILL)
+        kill = Kill(time.monotonic() - started_s, victim)
+        kills.append(kill)
+        until_s = times_s[number + 1] if number + 1 < len(times_s) else arguments.seconds + 60
+        while time.monotonic() - started_s < until_s:
+            # An answer that was under way at the kill says nothing of it.
+            if seen.last_right_s > kill.at_s + 0.05:
+                kill.back_s = seen.last_right_s - kill.at_s
+                break
+            time.sleep(0.01)
+
+
+def vectors_of(client: QdrantClient, collection: str) -> dict[str, np.ndarray]:
+    found: dict[str, np.ndarray] = {}
+    offset = None
+    while True:
+        points, offset = client.scroll(collection, limit=PAGE, with_vectors=True, offset=offset)
+        for point in points:
+            product_id = str((point.payload or {})["product_id"])
+            if product_id in found:
+                raise SystemExit(f"{collection} has {product_id} twice")
+            found[product_id] = np.asarray(point.vector, dtype=np.float32)
+        if offset is None:
+            return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
+    parser.add_argument("--data", type=Path, default=Path(".vitrine"))
+    parser.add_argument("--root", type=Path, required=True)
+    parser.add_argument("--reader", choices=READERS, default="fashion-product")
+    parser.add_argument("--limit", type=int, default=2_000)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seconds", type=float, default=200.0)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    data = DataFolder.at(arguments.data)
+    data.allow_root(arguments.root)
+    system = System(data)
+    before = system.finished(system.index(PEACE, arguments))
+    if before["state"] != "succeeded":
+        raise SystemExit(f"the indexing in peace failed: {before['error']}")
+    catalog = read_catalog(arguments.reader, arguments.root, dataset=PEACE, limit=arguments.limit)
+    chosen = random.Random(arguments.seed).sample(catalog.products, min(QUERIES, len(catalog.products)))
+    pictures = [(catalog.root / product.picture).read_bytes() for product in chosen]
+    peace = [(picture, system.search(picture).json()["ranking"]) for picture in pictures]
+    seen, kills, stop, started_s = Seen(), list[Kill](), threading.Event(), time.monotonic()
+    clients = [
+        threading.Thread(target=search_on, args=(system, peace, seen, stop, started_s), daemon=True)
+        for _ in range(CLIENTS)
+    ]
+    killer = threading.Thread(target=kill_on, args=(system, kills, seen, arguments, started_s), daemon=True)
+    for thread in (*clients, killer):
+        thread.start()
+    jobs: dict[str, dict[str, Any]] = {}
+    while killer.is_alive() or not jobs:
+        dataset = f"kills-{len(jobs) + 1}"
+        jobs[dataset] = system.finished(system.index(dataset, arguments))
+    killer.join()
+    answered = seen.right
+    while seen.right == answered:  # in the end searches are answered again
+        time.sleep(0.05)
+    stop.set()
+    for client in clients:
+        client.join()
+    return report(system, data, jobs, kills, seen, expected=before["result"]["indexed"])
+
+
+def report(
+    system: System, data: DataFolder, jobs: dict[str, dict[str, Any]], kills: list[Kill], seen: Seen, *, expected: int
+) -> int:
+    """Print the tables. Returns 1 where anything is lost or wrong."""
+    print("| at s | killed | next right answer after s |")
+    print("|---:|---|---:|")
+    for kill in kills:
+        back = "the next kill came first" if kill.back_s is None else f"{kill.back_s:.1f}"
+        print(f"| {kill.at_s:.1f} | {kill.victim} | {back} |")
+    secrets = data.read_secrets()
+    key = secrets.qdrant_api_key.get_secret_value() if secrets else None
+    store = open_qdrant(system.qdrant_url, api_key=key, timeout_s=60)
+    failed = [f"{name}: {job['error']}" for name, job in jobs.items() if job["state"] != "succeeded"]
+    known = vectors_of(store, collection_name(PEACE, jobs_release(jobs)))
+    lost = wrong_vectors = 0
+    for job in jobs.values():
+        if job["state"] != "succeeded":
+            continue
+        found = vectors_of(store, str(job["result"]["collection"]))
+        lost += len(known.keys() ^ found.keys())
+        wrong_vectors += sum(float(known[one] @ found[one]) < 1 - TOLERANCE for one in known.keys() & found.keys())
+    took_ms = np.array(seen.took_ms)
+    print("\n| what | count |\n|---|---:|")
+    for what, count in (
+        ("kills", f"{len(kills)}"),
+        ("indexings of the catalogue, each ended well", f"{len(jobs) - len(failed)} of {len(jobs)}"),
+        ("products in each", f"{expected:,}"),
+        ("products lost, or there that should not be", f"{lost:,}"),
+        ("vectors unlike those in peace", f"{wrong_vectors:,}"),
+        ("pictures left out", f"{sum(job['progress']['failed'] for job in jobs.values()):,}"),
+        ("searches answered as in peace", f"{seen.right:,}"),
+        ("searches answered otherwise", f"{len(seen.wrong):,}"),
+        *((f"searches refused: {code}", f"{count:,}") for code, count in seen.refused.most_common()),
+        (
+            "milliseconds of a right answer, p50 / p99",
+            " / ".join(f"{one:.0f}" for one in np.percentile(took_ms, (50, 99))),
+        ),
+    ):
+        print(f"| {what} | {count} |")
+    for line in (*failed, *seen.wrong[:5]):
+        print(line)
+    return 1 if failed or lost or wrong_vectors or seen.wrong or len(known) != expected else 0
+
+
+def jobs_release(jobs: dict[str, dict[str, Any]]) -> str:
+    """The release that all of them were indexed with."""
+    (release,) = {str(job["params"]["release_id"]) for job in jobs.values()}
+    return release
+
+
+if __name__ == "__main__":
+    sys.exit(main())

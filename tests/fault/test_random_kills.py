@@ -1,0 +1,130 @@
+"""Random `kill -9` of random processes while a catalogue is indexed and searched: in the end all is there exactly once,
+each vector is what the embedder says, and no search was answered wrongly. `benchmarks/kills.py` is the long form, with
+the supervisor that users have.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+
+from harness.killing import KeptRunning, processes_of_the_pool
+from harness.processes import Process
+from harness.shop import DATASET, Shop, queries, running_shop
+from harness.system import System
+from harness.waiting import wait_until
+from vitrine.jobs import JobKind
+
+SEED = 17
+KILLED = "killed"
+SETTINGS = {"VITRINE_INDEX_BATCH": "2", "VITRINE_EMBED_PATIENCE_S": "1"}
+UNAVAILABLE = {503, 504}
+PAUSE_S = 0.02  # leaves the machine's cores to the services
+
+
+class Searches:
+    """Searches all the time, in a thread, with pictures whose answers in peace are known."""
+
+    def __init__(self, shop: Shop) -> None:
+        self.right = 0
+        self.wrong: list[str] = []
+        self.refused: Counter[str] = Counter()
+        self._shop = shop
+        self._peace = {one: self._ranking(one) for one in queries(shop)}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Searches:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(PAUSE_S):
+            for product_id, peace in self._peace.items():
+                try:
+                    answer = self._ask(product_id)
+                except httpx.TransportError as error:
+                    self.refused[type(error).__name__] += 1  # the search API itself was killed
+                    continue
+                if answer.status_code == 200 and answer.json()["ranking"] == peace:
+                    self.right += 1
+                elif answer.status_code in UNAVAILABLE and answer.json()["retryable"]:
+                    self.refused[answer.json()["code"]] += 1
+                else:
+                    self.wrong.append(f"{answer.status_code} {answer.text[:300]}")
+
+    def _ranking(self, product_id: str) -> list[int]:
+        answer = self._ask(product_id)
+        assert answer.status_code == 200, answer.text
+        ranking: list[int] = answer.json()["ranking"]
+        return ranking
+
+    def _ask(self, product_id: str) -> httpx.Response:
+        files = {"image": self._shop.picture(product_id)}
+        return self._shop.api.post("/api/search", files=files, data={"dataset": DATASET, "topK": "10"})
+
+
+@pytest.mark.timeout(900)  # on a machine that does other work as well
+def test_processes_killed_at_random_lose_nothing_and_answer_nothing_wrong(tmp_path: Path) -> None:
+    with running_shop(tmp_path / "shop", products=150, **SETTINGS) as shop:
+        system, chance = shop.system, random.Random(SEED)
+        system.start("trainer")
+        named: dict[str, Process] = {**system.services, "redis": system.redis}
+        if isinstance(system.qdrant, Process):  # and no server that is given by its address
+            named["qdrant"] = system.qdrant
+
+        def one_of_the_pool() -> None:
+            children = wait_until(lambda: processes_of_the_pool(named["indexer"].pid), what="the indexer has processes")
+            os.kill(chance.choice(children), signal.SIGKILL)
+
+        victims: dict[str, Callable[[], None]] = {name: process.kill for name, process in named.items()}
+        victims["a process of the indexer"] = one_of_the_pool
+        order = chance.sample(sorted(victims), len(victims))
+        with Searches(shop) as searches, KeptRunning(*named.values()):
+            job_id = system.enqueue_index(shop.release, shop.root, dataset=KILLED)
+            for number, victim in enumerate(order, 1):
+                # The next one dies once the indexing has got on since the last.
+                wait_until(
+                    partial(has_finished, system, job_id, 6 * number),
+                    deadline_s=120,
+                    what=f"the indexing gets on before the death of {victim}",
+                )
+                victims[victim]()
+            record = system.succeeded(job_id, deadline_s=400)
+            answered = searches.right
+            wait_until(lambda: searches.right > answered, deadline_s=60, what="searches are answered again")
+        assert searches.wrong == []
+        assert record.kind is JobKind.INDEX
+        assert (record.progress.done + record.progress.skipped, record.progress.failed) == (150, 0)
+        assert record.faults == ()
+        check_vectors(shop)
+
+
+def has_finished(system: System, job_id: str, batches: int) -> bool:
+    return len(system.jobs.finished_batches(job_id)) >= batches
+
+
+def check_vectors(shop: Shop) -> None:
+    """Each product is there once, with the vector that the embedder gave it in peace."""
+    stored = {}
+    for dataset in (DATASET, KILLED):
+        name = shop.system.collection(shop.release, dataset=dataset)
+        points, _ = shop.system.store.scroll(name, limit=1000, with_vectors=True)
+        stored[dataset] = {(point.payload or {})["product_id"]: np.asarray(point.vector) for point in points}
+        assert len(points) == len(stored[dataset]) == 150
+    for product_id, vector in stored[DATASET].items():
+        assert np.dot(vector, stored[KILLED][product_id]) == pytest.approx(1.0, abs=1e-5)

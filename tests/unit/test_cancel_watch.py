@@ -1,0 +1,50 @@
+"""A cancelled job ends within seconds whatever it does: a call that looks at nothing is ended with its process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+
+import redis
+
+from harness.processes import Redis
+from harness.waiting import wait_until
+from trainer.cancel_watch import CancelWatch
+from vitrine.jobs import JobKind, JobState, JobStore, StepStore
+
+# A job that sits in one call, as loading a network or reading a catalogue does.
+_STUCK = """
+import sys, threading
+from trainer.settings import Settings
+from trainer.tasks import build_parts, run_job
+from vitrine.jobs import open_redis
+from vitrine.worker import Task
+settings = Settings(redis_url=sys.argv[1])
+parts = build_parts(settings, open_redis(settings.redis_url))
+run_job(parts, sys.argv[2], Task.PROJECT, lambda *_: threading.Event().wait(600))
+"""
+
+
+def test_a_job_that_sits_in_one_call_is_cancelled_with_its_process(server: Redis, client: redis.Redis) -> None:
+    jobs = JobStore(client)
+    job_id = jobs.create(JobKind.PROJECT, {})[0].id
+    process = subprocess.Popen([sys.executable, "-c", _STUCK, server.url, job_id])
+    try:
+        wait_until(lambda: jobs.get(job_id).state is JobState.RUNNING, deadline_s=120, what="the job runs")
+        jobs.request_cancel(job_id)
+        wait_until(lambda: process.poll() is not None, deadline_s=120, what="its process ends")
+    finally:
+        process.kill()
+        process.wait()
+    assert jobs.get(job_id).state is JobState.CANCELLED
+    assert StepStore(client).crash_count(job_id, "project") == 0, "nothing is kept that counts as a crash"
+
+
+def test_a_job_that_stops_by_itself_keeps_its_process(client: redis.Redis) -> None:
+    jobs = JobStore(client)
+    job_id = jobs.create(JobKind.PROJECT, {})[0].id
+    jobs.update(job_id, lambda record: record.started(phase="loading"))
+    with CancelWatch(jobs, job_id, cancel=lambda _: None, grace_s=600):
+        jobs.request_cancel(job_id)
+    assert not [thread for thread in threading.enumerate() if thread.name == "cancel-watch"]

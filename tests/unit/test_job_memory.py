@@ -1,0 +1,192 @@
+"""What a job will take is known before it begins: a job that does not fit is refused with the option to change."""
+
+from __future__ import annotations
+
+import re
+import resource
+import subprocess
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+import redis
+import torch
+from torch import nn
+
+from harness.releases import TINY_MODEL
+from harness.training import OPTIONS, Listener, drawn_catalog, tiny_recipe, training_run
+from trainer.admission import admitted_batch, check_training
+from trainer.memory_limit import free_bytes, memory_limit_bytes
+from trainer.network_cost import LiveBytes, network_cost
+from trainer.project import ProjectJob
+from trainer.settings import Settings
+from trainer.tasks import build_parts, run_job
+from vitrine.errors import JobTooLarge
+from vitrine.jobs import JobKind, JobState
+from vitrine.recipes import OptimRecipe
+from vitrine.releases import Architecture, Preprocessing
+from vitrine.vision.models import model_entry
+from vitrine.vision.network import choose_device
+from vitrine.vision.options import resolve_options
+from vitrine.worker import Task
+
+RESNET = Architecture(timm_name="resnet18", raw_dim=512)
+CPU = choose_device("cpu", "float32")
+GIB = 2**30
+
+
+def rules(px: int) -> Preprocessing:
+    return resolve_options(model_entry("timm:resnet18"), {"input_px": px, "resize_px": px}).preprocessing
+
+
+def train_all(network: nn.Module) -> None:
+    network.train()
+
+
+def limited(gib: float, **settings: int) -> Settings:
+    return Settings.model_validate({"trainer_max_memory_gib": gib, **settings})
+
+
+def test_the_most_bytes_that_are_alive_at_a_time_are_counted() -> None:
+    with LiveBytes([]) as live:
+        for _ in range(3):
+            first = torch.empty(1000, device="meta")
+            second = first + 1
+            del first, second
+        kept = torch.empty(500, device="meta").view(5, 100)[1:]
+        assert kept.shape == (4, 100)
+    assert live.peak == 8000
+
+
+def test_a_networks_cost_is_that_of_its_weights_and_of_its_pictures_area() -> None:
+    small, large = (network_cost(RESNET, rules(px), freeze=train_all) for px in (128, 256))
+    assert small.weights_bytes == large.weights_bytes == pytest.approx(44.7e6, rel=0.02)
+    assert small.raw_dim == 512
+    assert large.pass_bytes == pytest.approx(4 * small.pass_bytes, rel=0.05)
+    assert large.training_bytes == pytest.approx(4 * small.training_bytes, rel=0.3)
+    assert large.training_bytes > 2 * large.pass_bytes
+
+
+def test_what_is_frozen_keeps_nothing_for_its_gradients() -> None:
+    def train_the_end(network: nn.Module) -> None:
+        network.requires_grad_(False)
+        network.get_submodule("layer4").requires_grad_(True)
+
+    whole, end = (network_cost(RESNET, rules(256), freeze=freeze) for freeze in (train_all, train_the_end))
+    assert end.training_bytes < whole.training_bytes / 3
+
+
+def test_a_smaller_batch_is_taken_before_a_job_is_refused() -> None:
+    size = rules(1024)
+    one_gib = network_cost(RESNET, size).pass_bytes / GIB
+    assert admitted_batch(RESNET, size, limited(64), CPU, wanted=4, at_once=2) == 4
+    assert admitted_batch(RESNET, size, limited(1.4 + 16 * one_gib), CPU, wanted=4, at_once=2) == 2
+    with pytest.raises(JobTooLarge, match=r"lower input_px, which is 2048, to \d+ or less"):
+        admitted_batch(RESNET, rules(2048), limited(1.5), CPU, wanted=4, at_once=2)
+    with pytest.raises(JobTooLarge, match="VITRINE_TRAINER_BATCH, which is 16"):
+        admitted_batch(RESNET, size, limited(1.5, trainer_batch=16), CPU, wanted=16, at_once=2)
+
+
+def test_the_option_that_makes_a_job_too_large_is_named() -> None:
+    with pytest.raises(JobTooLarge, match="sample_max"):
+        admitted_batch(RESNET, rules(64), limited(2), CPU, wanted=4, features=10_000_000)
+    giant = Architecture(timm_name="vit_giant_patch14_dinov2", options={"img_size": 224}, raw_dim=1536)
+    with pytest.raises(JobTooLarge, match="smaller network"):
+        admitted_batch(giant, rules(224), limited(6), CPU, wanted=4)
+
+
+def test_a_batch_of_a_training_that_would_fit_is_told() -> None:
+    optim = OptimRecipe(batch=512)
+    with pytest.raises(JobTooLarge, match=r"lower optim\.batch, which is 512") as refused:
+        check_training(RESNET, rules(224), optim, limited(4), CPU, freeze=train_all)
+    fitting = int(re.findall(r"to (\d+), and raise optim\.accumulate", refused.value.detail)[0])
+    check_training(RESNET, rules(224), OptimRecipe(batch=fitting), limited(4), CPU, freeze=train_all)
+    with pytest.raises(JobTooLarge):
+        check_training(RESNET, rules(224), OptimRecipe(batch=fitting + 2), limited(4), CPU, freeze=train_all)
+
+
+_TRAINED = """
+import resource, timm, torch
+network = timm.create_model("resnet18", num_classes=0).train().to(memory_format=torch.channels_last)
+optimizer = torch.optim.AdamW(network.parameters())
+for _ in range(2):
+    network(torch.zeros(32, 3, 224, 224)).sum().backward()
+    optimizer.step()
+    optimizer.zero_grad()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+def test_a_training_takes_no_more_than_was_reckoned_and_not_far_less() -> None:
+    taken = int(subprocess.check_output([sys.executable, "-c", _TRAINED]))
+    with pytest.raises(JobTooLarge) as refused:
+        check_training(RESNET, rules(224), OptimRecipe(batch=32), limited(0.1), CPU, freeze=train_all)
+    reckoned = float(re.findall(r"about ([\d.]+) GiB", refused.value.detail)[0]) * GIB
+    assert 0.4 * reckoned < taken < reckoned
+
+
+def test_free_memory_is_the_machines_or_the_control_groups_if_that_is_less(tmp_path: Path) -> None:
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text("MemTotal: 9000000 kB\nMemAvailable:    4000000 kB\n")
+    assert free_bytes(meminfo=meminfo, cgroup=tmp_path) == 4_000_000 * 1024
+    for name, content in (
+        ("memory.max", "1000000000\n"),
+        ("memory.current", "600000000\n"),
+        ("memory.stat", "anon 500000000\ninactive_file 100000000\n"),
+    ):
+        (tmp_path / name).write_text(content)
+    assert free_bytes(meminfo=meminfo, cgroup=tmp_path) == 500_000_000
+    (tmp_path / "memory.max").write_text("max\n")
+    assert free_bytes(meminfo=meminfo, cgroup=tmp_path) == 4_000_000 * 1024
+    assert 0 < memory_limit_bytes(Settings()) < 2**50
+    assert memory_limit_bytes(limited(3.5)) == int(3.5 * GIB)
+
+
+def test_a_job_with_a_huge_input_is_refused_at_once_and_takes_no_memory(tmp_path: Path, client: redis.Redis) -> None:
+    catalog = drawn_catalog(tmp_path / "shop", count=40)
+    settings = Settings(
+        work_dir=tmp_path / "work",
+        reports_dir=tmp_path / "reports",
+        releases_url=f"file:{tmp_path / 'releases'}",
+        catalog_roots=(tmp_path,),
+        trainer_max_memory_gib=3,
+    )
+    params = {
+        "dataset": "drawn", "reader": "synthetic", "root": str(catalog.root), "model": "timm:resnet50",
+        "weights": "seed:0", "options": {"input_px": 2048}, "components": 8, "whiten": False, "seed": 0, "limit": None,
+        "sample_max": 1000,
+    }  # fmt: skip
+    parts = build_parts(settings, client)
+    job, _ = parts.jobs.create(JobKind.PROJECT, params)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    run_job(parts, job.id, Task.PROJECT, lambda *given: ProjectJob(*given).run())
+    ended = parts.jobs.get(job.id)
+    assert ended.state is JobState.FAILED
+    assert ended.error is not None
+    assert ended.error.code == "job_too_large"
+    assert "input_px, which is 2048" in ended.error.detail
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300 * 1024
+
+
+def test_a_training_that_does_not_fit_is_refused_before_its_network_is_made(tmp_path: Path) -> None:
+    catalog = drawn_catalog(tmp_path / "shop")
+    recipe = tiny_recipe(model={"model": TINY_MODEL, "weights": "seed:0", "options": {**OPTIONS, "input_px": 1024,
+                                "resize_px": 1024}}, optim={"epochs": 1, "batch": 256})  # fmt: skip
+    listener = Listener()
+    with pytest.raises(JobTooLarge, match=r"optim\.batch"):
+        training_run(recipe, catalog, tmp_path, listener, trainer_max_memory_gib=2.0).run()
+    assert not (tmp_path / "work" / "pixels").exists()
+
+
+def test_a_gpu_that_is_full_ends_the_job_with_what_to_change(client: redis.Redis) -> None:
+    def work(*_: object) -> NoReturn:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    parts = build_parts(Settings(), client)
+    job, _ = parts.jobs.create(JobKind.PROJECT, {})
+    run_job(parts, job.id, Task.PROJECT, work)
+    ended = parts.jobs.get(job.id)
+    assert ended.error is not None
+    assert ended.error.code == "job_too_large"
+    assert "optim.batch" in ended.error.detail
