@@ -10,13 +10,13 @@ from qdrant_client import models
 
 from search_api.context import Context
 from search_api.looking import Look, look_at
-from search_api.options import SearchOptions
+from search_api.options import MAX_TOP_K, SearchOptions
 from search_api.refinement import fused
 from search_api.retrieval import Prepared, Wanted
 from vitrine.planner import Plan
 
-# Of each release: what neither has among so many is not found.
-_CANDIDATES: Final = 200
+# Of each release: what neither has among so many is not found. The same for every topK, and so is the order.
+_CANDIDATES: Final = 2 * MAX_TOP_K
 
 
 async def fused_search(
@@ -39,10 +39,11 @@ async def fused_search(
     other = Prepared(second, await store.collection(second.collection), prepared.spec)
     deadline_s = context.settings.request_timeout_s
     seen = await look_at(picture, context.embedder, second.release_id, views=options.views, deadline_s=deadline_s)
-    count = max(_CANDIDATES, 4 * wanted.top_k)
     mine, theirs = await asyncio.gather(
-        retrieval.candidates(prepared, looked.vector, count=count, plan=plan),
-        retrieval.candidates(other, seen.vector, count=count, plan=await retrieval.plan(other)),
+        retrieval.candidates(prepared, looked.vector, count=_CANDIDATES, plan=plan, with_vectors=False),
+        retrieval.candidates(
+            other, seen.vector, count=_CANDIDATES, plan=await retrieval.plan(other), with_vectors=False
+        ),
     )
     points = {str(point.id): point for point in mine}
     scores = {str(point.id): point.score for point in theirs}

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from PIL import Image
 from qdrant_client import models
 
+from search_api.ties import by_score_and_id
 from vitrine.evaluation.scoring import reciprocal_distance
 from vitrine.images import decode_image
 from vitrine.views import View
@@ -90,7 +91,7 @@ def fused(
         point.model_copy(update={"score": (1 - weight) * point.score + weight * second.get(str(point.id), 0.0)})
         for point in first
     ]
-    return sorted(summed, key=lambda point: -point.score)
+    return sorted(summed, key=by_score_and_id)
 
 
 def vector_of(point: models.ScoredPoint | models.Record) -> Vector:

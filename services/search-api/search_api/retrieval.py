@@ -163,9 +163,16 @@ class Retrieval:
         )
 
     async def candidates(
-        self, prepared: Prepared, vector: list[float], *, count: int, plan: Plan, min_score: float | None = None
+        self,
+        prepared: Prepared,
+        vector: list[float],
+        *,
+        count: int,
+        plan: Plan,
+        min_score: float | None = None,
+        with_vectors: bool = True,
     ) -> list[models.ScoredPoint]:
-        """The `count` nearest products with their vectors, best first."""
+        """The `count` nearest products, with their vectors unless not wanted, best first."""
         return await self.store.nearest(
             prepared.info.name,
             vector,
@@ -173,7 +180,7 @@ class Retrieval:
             params=self._planner.params(plan, top_k=count),
             limit=count,
             min_score=min_score,
-            with_vectors=True,
+            with_vectors=with_vectors,
         )
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 from qdrant_client import AsyncQdrantClient, models
 
 from search_api.cache import ExpiringCache
+from search_api.ties import by_score_and_id, with_ties
 from vitrine.collections import CollectionMetadata, FieldType, Serving, parse_collection_name
 from vitrine.errors import CollectionNotFound, VectorStoreRefused
 from vitrine.filters import schema_of
@@ -21,6 +22,8 @@ from vitrine.telemetry import get_logger
 Query = list[float] | str | models.RecommendQuery
 _MAX_COLLECTIONS_KEPT: Final = 1_000
 _MAX_ISSUES: Final = 20
+_MAX_LIMIT: Final = 1_000  # what a collection's strict mode allows
+_TIED: Final = 2  # so many of a group show whether its best is the only best
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,19 +142,26 @@ class VectorStore:
         min_score: float | None = None,
         with_vectors: bool = False,
     ) -> list[models.ScoredPoint]:
-        """The nearest points, best first. A query by point id or by examples leaves those points out."""
-        with qdrant_errors(collection, filtered=condition is not None):
-            answer = await self._client.query_points(
-                collection,
-                query=query,
-                query_filter=condition,
-                search_params=params,
-                limit=limit,
-                score_threshold=min_score,
-                with_payload=True,
-                with_vectors=with_vectors,
-            )
-        return answer.points
+        """The nearest points, best first, those of one score by product id. A query by point id or by examples leaves
+        those points out.
+        """
+
+        async def ask(count: int) -> list[models.ScoredPoint]:
+            with qdrant_errors(collection, filtered=condition is not None):
+                answer = await self._client.query_points(
+                    collection,
+                    query=query,
+                    query_filter=condition,
+                    search_params=params,
+                    limit=count,
+                    score_threshold=min_score,
+                    with_payload=True,
+                    with_vectors=with_vectors,
+                )
+            return answer.points
+
+        found = await with_ties(ask, limit, score=lambda point: point.score, most=_MAX_LIMIT)
+        return sorted(found, key=by_score_and_id)[:limit]
 
     async def nearest_by_group(
         self,
@@ -164,21 +174,35 @@ class VectorStore:
         limit: int,
         min_score: float | None = None,
     ) -> list[models.ScoredPoint]:
-        """The nearest point of each value of `field`, best first."""
-        with qdrant_errors(collection, filtered=condition is not None):
-            answer = await self._client.query_points_groups(
-                collection,
-                field,
-                query=query,
-                query_filter=condition,
-                search_params=params,
-                limit=limit,
-                group_size=1,
-                score_threshold=min_score,
-                with_payload=True,
-            )
-        best = [group.hits[0] for group in answer.groups if group.hits]
-        return sorted(best, key=lambda point: -point.score)
+        """The nearest point of each value of `field`, best first, those of one score by product id."""
+
+        async def ask(count: int) -> list[models.PointGroup]:
+            with qdrant_errors(collection, filtered=condition is not None):
+                answer = await self._client.query_points_groups(
+                    collection,
+                    field,
+                    query=query,
+                    query_filter=condition,
+                    search_params=params,
+                    limit=count,
+                    group_size=_TIED,
+                    score_threshold=min_score,
+                    with_payload=True,
+                )
+            return sorted((group for group in answer.groups if group.hits), key=lambda group: -group.hits[0].score)
+
+        async def best(group: models.PointGroup) -> models.ScoredPoint:
+            first, *others = group.hits
+            if not others or others[0].score < first.score:
+                return first
+            value = models.FieldCondition(key=field, match=models.MatchValue(value=group.id))
+            within = models.Filter(must=[value, *([condition] if condition is not None else [])])
+            found = await self.nearest(collection, query, condition=within, params=params, limit=1)
+            return found[0] if found else first
+
+        groups = await with_ties(ask, limit, score=lambda group: group.hits[0].score, most=_MAX_LIMIT // _TIED)
+        found = await asyncio.gather(*map(best, groups))
+        return sorted(found, key=by_score_and_id)[:limit]
 
     async def retrieve(self, collection: str, point_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         """The payloads of those of the points that exist, by point id."""
