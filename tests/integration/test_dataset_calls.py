@@ -105,7 +105,7 @@ def test_a_dataset_is_dropped_when_told_twice_and_its_uploads_when_told_so(
 def test_a_dataset_is_not_dropped_while_a_job_works_on_it(shop: Shop, dataset: str) -> None:
     made(shop, dataset)
     # A job that no worker takes: its message is never sent.
-    waiting, _ = shop.system.jobs.create(JobKind.INDEX, {"dataset": dataset})
+    waiting, _ = shop.system.jobs.create(JobKind.DELETE, {"dataset": dataset, "product_id": "nobody"})
     refused = shop.api.delete(f"/api/datasets/{dataset}")
     assert (refused.status_code, refused.json()["code"]) == (409, "conflict")
     assert waiting.id in refused.json()["detail"]

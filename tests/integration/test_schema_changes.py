@@ -86,7 +86,7 @@ def searching(shop: Shop, dataset: str) -> Iterator[None]:
 
     def search() -> None:
         nonlocal count
-        while not ended.is_set():
+        while count == 0 or not ended.is_set():
             answer = shop.api.post(
                 "/api/search", files={"image": picture(3)}, data={"dataset": dataset, "fit": "Slim", "topK": "50"}
             )

@@ -143,6 +143,15 @@ def test_inspect_counts_attributes_and_lists_faults_by_id(catalog: Path, capsys:
     assert [(fault["product_id"], fault["kept"]) for fault in told["faults"]] == [("10003", False)]
 
 
+def test_inspect_says_which_columns_go_by_another_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "1.jpg").touch()
+    (tmp_path / "products.csv").write_text("id,cutout,price,priceMin\n1,Yes,20,10\n")
+    assert main(["catalog", "inspect", "--dataset", "shop", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert "cutout -> cutout_ ('cutout' is an option of a call)" in printed
+    assert "priceMin -> priceMin_ ('priceMin' means a range filter)" in printed
+
+
 def test_inspect_can_look_into_every_picture(catalog: Path, capsys: pytest.CaptureFixture[str]) -> None:
     spoiled = catalog / "images" / "10002.jpg"
     kept = spoiled.read_bytes()

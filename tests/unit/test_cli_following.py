@@ -242,3 +242,19 @@ def test_a_body_that_is_json_but_no_object_is_no_vitrine() -> None:
         pytest.raises(ServerUnreachable, match="no Vitrine search API"),
     ):
         api.get("/api/status")
+
+
+def test_an_indexing_says_what_it_added_changed_and_removed_or_would_have(
+    screen: tuple[Screen, Callable[[], str], Callable[[], str]],
+) -> None:
+    made, out, _ = screen
+    removed = [str(number) for number in range(200)]
+    result = {"added": 1, "changed": 2, "removed": 205, "removed_ids": removed, "notices": ["the column a -> a_"]}
+    report_job(made, record(9, state=JobState.SUCCEEDED, result=result))
+    printed = out().splitlines()
+    assert "1 added, 2 changed, 205 removed" in printed
+    assert any("199 and 5 more" in line for line in printed)
+    assert "notice: the column a -> a_" in printed
+    stopped = {"would_remove": 2, "would_remove_ids": ["7", "8"]}
+    report_job(made, record(9, state=JobState.FAILED, result=stopped))
+    assert "would be removed: 7, 8" in out()

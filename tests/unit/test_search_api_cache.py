@@ -102,3 +102,18 @@ def test_a_dropped_value_is_loaded_anew() -> None:
         return await cache.get("a", load)
 
     assert asyncio.run(scenario()) == 2
+
+
+def test_a_value_that_was_being_loaded_when_all_was_forgotten_is_not_kept() -> None:
+    async def scenario() -> list[int]:
+        cache: ExpiringCache[str, int] = ExpiringCache(ttl_s=10, max_entries=5)
+        load = Loads()
+        load.gate.clear()
+        waiting = asyncio.create_task(cache.get("a", load))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        cache.clear()
+        load.gate.set()
+        return [await waiting, await cache.get("a", load), await cache.get("a", load)]
+
+    assert asyncio.run(scenario()) == [1, 2, 2]

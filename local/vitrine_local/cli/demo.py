@@ -131,6 +131,7 @@ class Demo:
             **catalog_of(api.target, DATASET, DATASET, self.catalog),
             "model": MODEL,
             "release_id": self._release_id,
+            "allowRemoval": True,  # another --count draws another catalogue
         }
         record = start_job(api, "/api/jobs/index", body)
         record = follow_job(api, self.screen, record.id, "index")

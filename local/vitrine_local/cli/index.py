@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 
-from vitrine.jobs import JobRecord
 from vitrine_local.cli.catalogs import named_catalog
 from vitrine_local.cli.job_report import report_job
 from vitrine_local.cli.job_run import run_job
@@ -46,25 +44,5 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
         "allowRemoval": arguments.allow_removal,
     }
     doing = f"indexing {arguments.dataset} with {arguments.release or arguments.model}"
-    run_job(arguments, screen, target, "/api/jobs/index", body, doing=doing, title="index", report=report_index)
+    run_job(arguments, screen, target, "/api/jobs/index", body, doing=doing, title="index", report=report_job)
     return 0
-
-
-def report_index(screen: Screen, record: JobRecord) -> None:
-    """Say how an indexing ended: what it added, changed and removed, or what it would have removed."""
-    report_job(screen, record)
-    result = record.result or {}
-    if "would_remove" in result:
-        _list_ids(screen, "would be removed", result["would_remove"], result["would_remove_ids"])
-    if "removed" in result:
-        screen.say(f"{result['added']:,} added, {result['changed']:,} changed, {result['removed']:,} removed")
-        _list_ids(screen, "removed", result["removed"], result["removed_ids"])
-    for notice in result.get("notices", ()):
-        screen.say(f"notice: {notice}")
-
-
-def _list_ids(screen: Screen, what: str, number: int, ids: Sequence[str]) -> None:
-    if not number:
-        return
-    more = f" and {number - len(ids):,} more" if number > len(ids) else ""
-    screen.say(f"{what}: {', '.join(ids)}{more}")

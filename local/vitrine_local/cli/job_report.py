@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from vitrine.jobs import JobRecord, JobState
 from vitrine_local.cli.screen import Screen, count, duration
@@ -23,6 +25,24 @@ def report_job(screen: Screen, record: JobRecord, *, what: str = "picture") -> N
             parts.append(f"{progress.done / seconds:.1f} {what}s/s")
     screen.say(f"{record.kind.value} {record.state.value}: " + ", ".join(parts))
     report_faults(screen, record)
+    _report_changes(screen, record.result or {})
+
+
+def _report_changes(screen: Screen, result: Mapping[str, Any]) -> None:
+    """Say what an indexing added, changed and removed, or would have removed, and which columns it renamed."""
+    if "would_remove" in result:
+        _report_ids(screen, "would be removed", result["would_remove"], result["would_remove_ids"])
+    if "removed_ids" in result:
+        screen.say(f"{result['added']:,} added, {result['changed']:,} changed, {result['removed']:,} removed")
+        _report_ids(screen, "removed", result["removed"], result["removed_ids"])
+    for notice in result.get("notices", ()):
+        screen.say(f"notice: {notice}")
+
+
+def _report_ids(screen: Screen, what: str, number: int, ids: Sequence[str]) -> None:
+    if number:
+        more = f" and {number - len(ids):,} more" if number > len(ids) else ""
+        screen.say(f"{what}: {', '.join(ids)}{more}")
 
 
 def report_faults(screen: Screen, record: JobRecord) -> None:

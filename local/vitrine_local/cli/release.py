@@ -83,6 +83,9 @@ def add_to(commands: Commands) -> None:
             parser.add_argument(
                 "--dataset", metavar="NAME", help="the dataset (default: the only one it is indexed for)"
             )
+            parser.add_argument(
+                "--collection", metavar="NAME", help="one of its collections there (default: the newest that is ready)"
+            )
         add_json(parser)
         add_target(parser)
 
@@ -148,15 +151,19 @@ def run_show(arguments: argparse.Namespace, screen: Screen) -> int:
 
 
 def run_activate(arguments: argparse.Namespace, screen: Screen) -> int:
-    parameters = {"dataset": arguments.dataset} if arguments.dataset else {}
+    named = {"dataset": arguments.dataset, "collection": arguments.collection}
+    parameters = {name: value for name, value in named.items() if value}
     with Api(target_of(arguments)) as api:
         answer = api.post(f"/api/releases/{arguments.id}/activate", {}, **parameters)
     if arguments.json:
         screen.json(answer)
         return 0
     screen.say(f"{answer['release']} serves {answer['model']} in {answer['dataset']}")
-    if answer["previous"] and answer["previous"] != answer["release"]:
-        back = f"vitrine release activate {answer['previous']} --dataset {answer['dataset']}"
+    if answer["previousCollection"] and answer["previousCollection"] != answer["collection"]:
+        back = (
+            f"vitrine release activate {answer['previous']} --dataset {answer['dataset']} "
+            f"--collection {answer['previousCollection']}"
+        )
         screen.note(f"to go back: `{back}`")
     return 0
 

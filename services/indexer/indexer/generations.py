@@ -42,10 +42,24 @@ def choose_place(parts: Parts, target: Target, *, dim: int, fields: Mapping[str,
         fields = widened(fields, own[source].fields)
     preferred = sorted(own, key=lambda name: (name == source, generation_of(name)), reverse=True)
     for name in preferred:
-        if _fits(own[name], target, dim, fields):
+        if made_alike(own[name], target, dim=dim, fields=fields):
             return Place(name, fields, None if source == name else source)
     number = 1 + max(map(generation_of, (*own, *_others(parts, target))), default=0)
     return Place(collection_name(target.dataset, target.release_id, number), fields, source)
+
+
+def made_alike(facts: CollectionFacts, target: Target, *, dim: int, fields: Mapping[str, FieldType]) -> bool:
+    """Whether the target's indexing would make the collection as it is, so that it can be changed in place."""
+    alike = (
+        facts.dim == dim
+        and facts.metadata.model == target.model
+        and facts.metadata.catalog == target.reader
+        and facts.metadata.root == str(target.root)
+    )
+    if facts.metadata.state == "building":
+        # One that a crash left half made is completed, provided that what is there is right.
+        return alike and all(fields.get(name) == kind for name, kind in facts.fields.items())
+    return alike and facts.fields == fields
 
 
 def newest_ready(collections: Mapping[str, CollectionFacts], dataset: str, release_id: str) -> str | None:
@@ -67,23 +81,10 @@ def _newest(parts: Parts, own: Mapping[str, CollectionFacts]) -> str | None:
     return max(ready, key=lambda name: (own[name].metadata.published_at or "", generation_of(name)), default=None)
 
 
-def _fits(facts: CollectionFacts, target: Target, dim: int, fields: Mapping[str, FieldType]) -> bool:
-    made_alike = (
-        facts.dim == dim
-        and facts.metadata.model == target.model
-        and facts.metadata.catalog == target.reader
-        and facts.metadata.root == str(target.root)
-    )
-    if facts.metadata.state == "building":
-        # One that a crash left half made is completed, provided that what is there is right.
-        return made_alike and all(fields.get(name) == kind for name, kind in facts.fields.items())
-    return made_alike and facts.fields == fields
-
-
 def _others(parts: Parts, target: Target) -> Iterable[str]:
     """The collections that other jobs of this dataset and release are about to make."""
     for record in parts.jobs.unfinished((JobKind.INDEX,)):
-        if record.id != target.job_id:
+        if record.id != target.job_id and record.params.get("release_id"):
             other = Target.of(record)
             if (other.dataset, other.release_id) == (target.dataset, target.release_id) and other.is_placed:
                 yield other.collection

@@ -1,0 +1,73 @@
+"""When an indexing may change a collection in place, and what counts as a change of a product."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from indexer.changes import payload_digest
+from indexer.generations import made_alike, newest_ready
+from indexer.target import Target
+from indexer.vectors import CollectionFacts
+from vitrine.collections import CollectionMetadata, collection_name
+from vitrine.fields import FieldType
+
+RELEASE = "net-0123456789"
+FIELDS: dict[str, FieldType] = {"size": "integer", "fit": "keyword"}
+TARGET = Target("0" * 21, "shop", "folder", Path("/shop"), "net", RELEASE, None)
+READY = CollectionFacts(8, FIELDS, replace(TARGET.metadata, state="ready", published_at="2026-01-01T00:00:00+00:00"))
+
+
+def with_metadata(facts: CollectionFacts, **changes: str) -> CollectionFacts:
+    return replace(facts, metadata=replace(facts.metadata, **changes))  # type: ignore[arg-type]
+
+
+def test_a_collection_that_was_made_alike_is_changed_in_place() -> None:
+    assert made_alike(READY, TARGET, dim=8, fields=dict(reversed(FIELDS.items())))
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        replace(READY, dim=16),
+        replace(READY, dim=None),
+        replace(READY, fields={**FIELDS, "size": "float"}),
+        replace(READY, fields={**FIELDS, "fabric": "keyword"}),
+        replace(READY, fields={"fit": "keyword"}),
+        with_metadata(READY, root="/elsewhere"),
+        with_metadata(READY, catalog="fashion-product"),
+    ],
+)
+def test_whatever_differs_calls_for_another_generation(facts: CollectionFacts) -> None:
+    assert not made_alike(facts, TARGET, dim=8, fields=FIELDS)
+
+
+def test_what_a_crash_left_half_made_is_completed_unless_it_is_wrong() -> None:
+    half = with_metadata(replace(READY, fields={"fit": "keyword"}), state="building")
+    assert made_alike(half, TARGET, dim=8, fields=FIELDS)
+    wrong = replace(half, fields={"size": "keyword"})
+    assert not made_alike(wrong, TARGET, dim=8, fields=FIELDS)
+
+
+def test_the_generation_that_passed_its_checks_last_is_the_newest() -> None:
+    names = [collection_name("shop", RELEASE, number) for number in (1, 2, 3)]
+    collections = {
+        names[0]: with_metadata(READY, published_at="2026-01-03T00:00:00+00:00"),
+        names[1]: READY,
+        names[2]: with_metadata(READY, state="building", published_at="2026-01-09T00:00:00+00:00"),
+        "other--net-0123456789": with_metadata(READY, published_at="2026-01-09T00:00:00+00:00"),
+    }
+    assert newest_ready(collections, "shop", RELEASE) == names[0]
+    assert newest_ready({}, "shop", RELEASE) is None
+
+
+def test_a_field_whose_type_changes_does_not_change_its_products() -> None:
+    monday = {"product_id": "1", "size": 37, "price": 20, "picture_sha256": "a"}
+    tuesday = {"product_id": "1", "size": 37.0, "price": 20.0, "picture_sha256": "a"}
+    wednesday = {"picture_sha256": "a", "product_id": "1", "size": "37", "price": "20"}
+    assert payload_digest(monday) == payload_digest(tuesday) == payload_digest(wednesday)
+    assert payload_digest({**monday, "picture_sha256": "b"}) != payload_digest(monday)
+    assert payload_digest({**monday, "size": 38}) != payload_digest(monday)
+    assert CollectionMetadata.parse(READY.metadata.as_dict()) == READY.metadata
