@@ -1,0 +1,103 @@
+"""What a search process keeps of aliases and fields is forgotten when a change is announced, and looked up anew before
+something is called unknown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from qdrant_client import QdrantClient
+
+from harness.processes import LocalQdrant, Redis
+from harness.waiting import HUNG_AFTER_S
+from search_api.context import Context, build_context
+from search_api.options import Target
+from search_api.settings import Settings
+from vitrine.collections import CollectionMetadata, Serving, collection_name, create_collection, switch_alias
+from vitrine.errors import FilterInvalid
+from vitrine.fields import FieldType
+from vitrine.serving import announce_change
+
+RELEASE = "net-0123456789"
+METADATA = CollectionMetadata("shop", "net", RELEASE, "folder", "/shop", "ready")
+
+
+@pytest.fixture
+def qdrant(tmp_path: Path) -> Iterator[LocalQdrant]:
+    server = LocalQdrant(tmp_path / "qdrant")
+    try:
+        yield server
+    finally:
+        server.kill()
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(HUNG_AFTER_S):
+        while True:
+            if await condition():
+                return
+            await asyncio.sleep(0.01)  # a poll with a deadline
+
+
+def serve(client: QdrantClient, generation: int, fields: dict[str, FieldType]) -> str:
+    """Make a generation and let it serve."""
+    name = create_collection(
+        client, METADATA, dim=4, fields=fields, collection=collection_name("shop", RELEASE, generation)
+    )
+    switch_alias(client, Serving("shop", "net", RELEASE, name))
+    return name
+
+
+def test_an_announced_switch_is_seen_at_once_and_a_filter_is_looked_up_before_it_is_unknown(
+    server: Redis, client: redis.Redis, qdrant: LocalQdrant, tmp_path: Path
+) -> None:
+    # Only an announcement, or a look before refusing, can make these processes see a change.
+    settings = Settings(
+        redis_url=server.url, qdrant_url=qdrant.url, uploads_dir=tmp_path, alias_ttl_s=600, collection_ttl_s=600
+    )
+    writer = QdrantClient(url=qdrant.url, check_compatibility=False)
+
+    async def resolved(context: Context) -> str:
+        return (await context.store.resolve("shop", "net")).collection
+
+    async def switched(context: Context, collection: str) -> bool:
+        return await resolved(context) == collection
+
+    async def scenario() -> None:
+        context = build_context(settings)
+        try:
+            context.redis_feed.start()
+            await asyncio.wait_for(context.redis_feed.connected.wait(), HUNG_AFTER_S)
+            first = await asyncio.to_thread(serve, writer, 1, {"size": "integer"})
+            assert await resolved(context) == first
+            second = await asyncio.to_thread(serve, writer, 2, {"size": "float"})
+            assert await resolved(context) == first, "kept until the change is announced"
+            announce_change(client, "shop")
+            await until(lambda: switched(context, second))
+
+            third = await asyncio.to_thread(serve, writer, 3, {"size": "keyword", "fabric": "keyword"})
+            seen: list[str] = []
+
+            async def search(serving: Serving) -> None:
+                seen.append(serving.collection)
+                await context.retrieval.prepare(serving, [("fabric", "wool")])
+
+            await context.retrieval.in_serving(Target(dataset="shop", model="net"), search)
+            assert seen == [second, third], "nobody announced it"
+
+            async def refused(serving: Serving) -> None:
+                await context.retrieval.prepare(serving, [("colour", "red")])
+
+            with pytest.raises(FilterInvalid, match="unknown filter 'colour'"):
+                await context.retrieval.in_serving(Target(dataset="shop", model="net"), refused)
+        finally:
+            await context.close()
+
+    try:
+        asyncio.run(scenario())
+    finally:
+        writer.close()
