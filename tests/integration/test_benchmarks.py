@@ -113,7 +113,7 @@ def test_calibration_benchmark_tells_what_is_answered_with_nothing(tmp_path: Pat
     # The catalogue itself as photographs.
     assert [row[1:] for row in told] == [["0.0%"] * 3, ["100.0%"] * 3, ["-"] * 3]
     document = json.loads((tmp_path / "drawn" / ids[0] / "reliability.json").read_text())
-    assert f"{document['expected_calibration_error']:.3f}" == told[0][0]
+    assert float(told[0][0]) == pytest.approx(document["expected_calibration_error"], abs=0.00051), "both are rounded"
     assert (tmp_path / "drawn" / ids[0] / "reliability.png").stat().st_size > 5_000
 
 
