@@ -223,7 +223,7 @@ def test_a_picture_that_ends_the_embedder_is_found_and_the_others_are_indexed(sy
         wait_until(lambda: len(system.jobs.finished_batches(job_id)) == 5, what="the other batches go on")
         system.services["indexer"].kill()
         system.start("indexer", **SETTINGS)
-        record = system.succeeded(job_id, deadline_s=400)
+        record = system.succeeded(job_id)
     assert [(fault.product_id, fault.kind) for fault in record.faults] == [(ids[10], "picture_crashes_embedder")]
     assert (record.progress.done + record.progress.skipped, record.progress.failed) == (23, 1)
     assert record.last_failure is None

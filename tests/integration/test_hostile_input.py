@@ -223,7 +223,7 @@ def test_header_lines_without_end_are_stopped_and_fill_no_memory(shop: Shop) -> 
         before = resident_bytes(shop.system.services[service].pid)
         for _ in range(3):
             with (
-                socket.create_connection((address.host, address.port), timeout=20) as connection,
+                socket.create_connection((address.host, address.port), timeout=HUNG_AFTER_S) as connection,
                 contextlib.suppress(BrokenPipeError, ConnectionResetError),
             ):
                 connection.sendall(b"GET /api/models HTTP/1.1\r\n")

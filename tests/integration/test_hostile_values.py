@@ -16,6 +16,7 @@ import pytest
 from harness.deployment import REPOSITORY
 from harness.releases import picture
 from harness.shop import DATASET, Shop
+from harness.waiting import HUNG_AFTER_S
 
 TEXTS: Final = {
     "NUL": "a\0b",
@@ -106,7 +107,7 @@ def asker(shop: Shop, operation: Operation) -> Iterator[Asker]:
     """Nothing that it asks may leave a defect in the service's log."""
     log = shop.system.services[operation[0]].log
     size = log.stat().st_size
-    with httpx.Client(base_url=shop.system.url(operation[0]), timeout=60, trust_env=False) as client:
+    with httpx.Client(base_url=shop.system.url(operation[0]), timeout=HUNG_AFTER_S, trust_env=False) as client:
         yield Asker(shop, operation, client)
     with log.open() as file:
         file.seek(size)

@@ -158,7 +158,7 @@ def test_the_process_of_a_job_ends_with_it_and_an_idle_trainer_is_small(system: 
     for seed in (7, 8):
         record = system.succeeded(system.enqueue(JobKind.PROJECT, params(system, seed=seed)))
         assert record.attempt == 1, "a message is not lost with the process that has done it, nor done twice"
-        wait_until(is_small, deadline_s=120, what="a new process that has not imported torch")
+        wait_until(is_small, what="a new process that has not imported torch")
     wait_until(lambda: system.redis_client.hlen("vitrine:broker:train:unacked") == 0, what="all is acknowledged")
 
 

@@ -31,9 +31,9 @@ def test_a_job_that_sits_in_one_call_is_cancelled_with_its_process(server: Redis
     job_id = jobs.create(JobKind.PROJECT, {})[0].id
     process = subprocess.Popen([sys.executable, "-c", _STUCK, server.url, job_id])
     try:
-        wait_until(lambda: jobs.get(job_id).state is JobState.RUNNING, deadline_s=120, what="the job runs")
+        wait_until(lambda: jobs.get(job_id).state is JobState.RUNNING, what="the job runs")
         jobs.request_cancel(job_id)
-        wait_until(lambda: process.poll() is not None, deadline_s=120, what="its process ends")
+        wait_until(lambda: process.poll() is not None, what="its process ends")
     finally:
         process.kill()
         process.wait()

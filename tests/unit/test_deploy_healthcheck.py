@@ -159,7 +159,7 @@ def in_a_container(folder: Path, statuses: str, *, init: str = "docker-init") ->
     }  # fmt: skip
     # Process numbers of its own, so that whatever the check ends is in there.
     command = [unshare, "--pid", "--fork", "--kill-child", "--mount-proc", str(program), "-c", CONTAINER]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=HUNG_AFTER_S)
     if not said.exists():
         pytest.skip(f"process numbers of their own cannot be had here: {done.stderr.strip()}")
     return said.read_text()
@@ -195,5 +195,5 @@ def test_a_check_that_hangs_itself_counts(tmp_path: Path) -> None:
     environment = {
         **os.environ, "HEALTHCHECK_STATE": str(state), "HEALTHCHECK_TIMEOUT_S": "0.2", "HEALTHCHECK_LIMIT": "1000",
     }  # fmt: skip
-    assert subprocess.run(command, env=environment, timeout=30).returncode == 1
+    assert subprocess.run(command, env=environment, timeout=HUNG_AFTER_S).returncode == 1
     assert state.read_text() == "1\n"

@@ -192,9 +192,9 @@ def test_a_redis_whose_disk_is_full_is_started_again_until_there_is_room_and_los
             filling.write_bytes(bytes(shutil.disk_usage(small_disk).free))
             with pytest.raises(redis.RedisError):  # it ends rather than answer for what it could not keep
                 client.set("lost", "x" * 100_000)
-            wait_until(lambda: refused(client), what="the end of the server, twice", deadline_s=60)
+            wait_until(lambda: refused(client), what="the end of the server, twice")
             filling.unlink()
-            wait_until(lambda: client.set("after", "y"), what="a write with room", deadline_s=60)
+            wait_until(lambda: client.set("after", "y"), what="a write with room")
             assert client.get("before") == b"x"
 
     def refused(client: redis.Redis) -> bool:
