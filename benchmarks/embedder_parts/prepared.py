@@ -14,9 +14,9 @@ from typing import Final
 import numpy as np
 
 from benchmarks.search import SEED, SUFFIXES
+from vitrine.architectures import OptionValue
 from vitrine.catalogs.synthetic import generate_catalog
 from vitrine.releases import ReleaseStore
-from vitrine.releases.manifest import OptionValue
 from vitrine.vision.backbones import load_backbone
 from vitrine.vision.extract import extract
 from vitrine.vision.making import fitted_on, make_release

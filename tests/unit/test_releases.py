@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import resource
 import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -12,8 +15,11 @@ import pytest
 
 from harness.releases import build_tiny_release, store_of
 from harness.waiting import HUNG_AFTER_S
-from vitrine.errors import ReleaseCorrupt, ReleaseNotFound
+from vitrine.errors import ParameterInvalid, ReleaseCorrupt, ReleaseNotFound, WeightsUnusable
 from vitrine.releases import MANIFEST_FILE, PROJECTION_FILE, WEIGHTS_FILE, Manifest, ReleaseStore
+from vitrine.vision.backbones import load_backbone
+from vitrine.vision.models import ModelEntry, model_entry
+from vitrine.vision.network import choose_device, load_release
 
 
 @pytest.fixture(scope="module")
@@ -133,3 +139,114 @@ def test_a_release_on_other_storage_is_fetched_and_checked(made: tuple[Path, str
     with pytest.raises(ReleaseCorrupt):
         remote.local_folder(made[1])
     assert remote.local_folder(made[1]) == fetched, "a damaged copy is fetched anew"
+
+
+def altered(made: tuple[Path, str], tmp_path: Path, **architecture: object) -> tuple[ReleaseStore, str]:
+    """A release that says something else of its network, stored under the id that goes with it."""
+    fields = json.loads((made[0] / made[1] / MANIFEST_FILE).read_text())
+    fields["architecture"] |= architecture
+    data = json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    release_id = f"{fields['model']}-{hashlib.sha256(data).hexdigest()[:10]}"
+    folder = tmp_path / "altered" / release_id
+    shutil.copytree(made[0] / made[1], folder)
+    (folder / MANIFEST_FILE).write_bytes(data)
+    return store_of(tmp_path / "altered"), release_id
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        {"timm_name": "hf-hub:timm/resnet18"},
+        {"timm_name": "hf_hub:timm/resnet18"},
+        {"timm_name": "local-dir:/tmp/network"},
+        {"timm_name": "../../network"},
+        {"timm_name": "x" * 5_000},
+        {"options": {"pretrained": True}},
+        {"options": {"checkpoint_path": "/etc/passwd"}},
+        {"options": {"features_only": True}},
+        {"options": {"act_layer": "http://evil.example/x"}},
+        {"options": {"depth": 10**7}},
+        {"options": {"embed_dim": 10**9}},
+        {"raw_dim": 10**9},
+    ],
+)
+def test_what_a_manifest_says_of_its_network_is_checked_when_it_is_read(
+    made: tuple[Path, str], tmp_path: Path, architecture: dict[str, object]
+) -> None:
+    store, release_id = altered(made, tmp_path, **architecture)
+    with pytest.raises(ReleaseCorrupt, match="not valid"):
+        store.manifest(release_id)
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        {"timm_name": "vit_giant_patch14_dinov2"},
+        {"timm_name": "no_such_network"},
+        {"timm_name": "vit_tiny_patch16_224", "options": {"embed_dim": 12_288, "depth": 24, "num_heads": 8}},
+        {"options": {"no_such_option": 1}},
+    ],
+)
+def test_a_network_that_does_not_go_with_its_weights_is_refused_before_it_is_built(
+    made: tuple[Path, str], tmp_path: Path, architecture: dict[str, object]
+) -> None:
+    store, release_id = altered(made, tmp_path, **architecture)
+    before_bytes = peak_bytes()
+    with pytest.raises((ReleaseCorrupt, WeightsUnusable)) as caught:
+        load_release(store.local_folder(release_id), store.manifest(release_id), choose_device("cpu"))
+    assert caught.value.detail
+    assert peak_bytes() - before_bytes < 500_000_000
+
+
+def peak_bytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+@pytest.mark.parametrize("name", [MANIFEST_FILE, WEIGHTS_FILE, PROJECTION_FILE])
+@pytest.mark.parametrize("kind", ["pipe", "link", "device", "folder"])
+def test_what_is_no_regular_file_is_refused_and_never_waited_for(
+    store: ReleaseStore, made: tuple[Path, str], tmp_path: Path, name: str, kind: str
+) -> None:
+    path = tmp_path / "releases" / made[1] / name
+    whole = path.rename(tmp_path / "whole")
+    match kind:
+        case "pipe":
+            os.mkfifo(path)
+        case "link":
+            path.symlink_to(whole)
+        case "device":
+            path.symlink_to("/dev/zero")
+        case _:
+            path.mkdir()
+    with pytest.raises(ReleaseCorrupt, match="regular file"):
+        store.local_folder(made[1])
+
+
+def test_a_file_that_is_too_large_is_not_read(store: ReleaseStore, made: tuple[Path, str], tmp_path: Path) -> None:
+    folder = tmp_path / "releases" / made[1]
+    with (folder / WEIGHTS_FILE).open("ab") as file:
+        file.truncate(10**12)  # a hole, which takes no room
+    with pytest.raises(ReleaseCorrupt, match=WEIGHTS_FILE):
+        store.local_folder(made[1])
+    with (folder / MANIFEST_FILE).open("ab") as file:
+        file.truncate(10**12)
+    with pytest.raises(ReleaseCorrupt, match="larger than"):
+        store.manifest(made[1])
+
+
+def test_a_network_too_large_for_any_machine_is_refused_before_it_is_built() -> None:
+    entry = model_entry("timm:vit_tiny_patch16_224")
+    with pytest.raises(WeightsUnusable, match="too large"):
+        load_backbone(entry, weights="seed:1", options={"embed_dim": 12_288, "depth": 24, "num_heads": 8})
+
+
+@pytest.mark.parametrize("name", ["hf-hub:timm/resnet18", "local-dir:/tmp/x"])
+def test_a_network_of_a_hub_is_not_asked_for(name: str) -> None:
+    with pytest.raises(ParameterInvalid, match="list"):
+        load_backbone(ModelEntry(name="x", timm=name), weights="seed:1", options={})
+
+
+def test_a_weights_file_that_is_a_pipe_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "weights.safetensors")
+    with pytest.raises(WeightsUnusable, match="regular file"):
+        load_backbone(model_entry("timm:resnet18"), weights=str(tmp_path / "weights.safetensors"), options={})

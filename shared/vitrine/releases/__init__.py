@@ -1,5 +1,6 @@
 """Releases: what makes vectors, frozen. This package reads and writes them and needs no torch to do so."""
 
+from vitrine.releases.files import file_sha256
 from vitrine.releases.manifest import (
     CATALOGUE_PICTURES,
     Architecture,
@@ -11,7 +12,6 @@ from vitrine.releases.manifest import (
     Preprocessing,
     ProjectionSpec,
     WeightsOrigin,
-    file_sha256,
 )
 from vitrine.releases.store import (
     CLASSIFIER_FILE,

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 import numpy as np
@@ -16,24 +15,28 @@ from pydantic import (
     Field,
     SerializerFunctionWrapHandler,
     ValidationError,
+    field_validator,
     model_serializer,
     model_validator,
 )
 
-from vitrine.errors import ReleaseCorrupt
+from vitrine.architectures import Options, check_timm_name
+from vitrine.errors import ParameterInvalid, ReleaseCorrupt
 from vitrine.evaluation.calibration import Boundary, Curve
 from vitrine.products import check_model_name
 
 SCHEMA_VERSION: Final = 1
 ID_DIGITS: Final = 10
-_CHUNK_BYTES: Final = 1 << 20
+MAX_MANIFEST_BYTES: Final = 16_000_000
+# The weights of the largest networks of timm's list, as float32, and some room.
+MAX_WEIGHTS_BYTES: Final = 8_000_000_000
+MAX_COMPONENTS: Final = 65_536
 
 # What calibrations are measured on: validation queries, pictures of the catalogue itself.
 CATALOGUE_PICTURES: Final = "catalogue pictures"
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Triple = tuple[float, float, float]
-OptionValue = str | int | float | bool
 
 
 class _Frozen(BaseModel):
@@ -55,12 +58,23 @@ class Architecture(_Frozen):
 
     GROWN = frozenset({"pooling", "embedding"})
 
-    timm_name: str
-    options: dict[str, OptionValue] = {}
+    timm_name: str = Field(max_length=160)
+    options: Options = {}
     cut: Literal["pooled", "pooled_before_last_activation", "convolutions_mean"] = "pooled"
-    raw_dim: int = Field(ge=1, description="Components of what the network gives: of the embedding, where it has one")
+    raw_dim: int = Field(
+        ge=1,
+        le=MAX_COMPONENTS,
+        description="Components of what the network gives: of the embedding, where it has one",
+    )
     pooling: Literal["gem"] | None = Field(default=None, description="What pools the last map; the mean, where absent")
-    embedding: int | None = Field(default=None, ge=1, description="Components of a trained embedding, where it has one")
+    embedding: int | None = Field(
+        default=None, ge=1, le=16_384, description="Components of a trained embedding, where it has one"
+    )
+
+    @field_validator("timm_name")
+    @classmethod
+    def _of_timms_list(cls, name: str) -> str:
+        return check_timm_name(name)
 
 
 class WeightsOrigin(_Frozen):
@@ -69,7 +83,7 @@ class WeightsOrigin(_Frozen):
     source: str = Field(description="pretrained:NAME, seed:N or file:NAME")
     source_sha256: Sha256 | None = Field(default=None, description="Of the file they were read from")
     sha256: Sha256 = Field(description="Of the release's weights.safetensors")
-    size_bytes: int = Field(ge=1)
+    size_bytes: int = Field(ge=1, le=MAX_WEIGHTS_BYTES)
 
 
 class Preprocessing(_Frozen):
@@ -126,7 +140,7 @@ class FittedOn(_Frozen):
 class ProjectionSpec(_Frozen):
     """How raw features become vectors: L2, PCA with or without whitening, L2 (Jegou and Chum, ECCV 2012)."""
 
-    components: int = Field(ge=1)
+    components: int = Field(ge=1, le=MAX_COMPONENTS)
     whiten: bool
     solver: str
     random_state: int
@@ -244,18 +258,11 @@ class Manifest(_Frozen):
         except ValidationError as error:
             faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()[:5])
             raise ReleaseCorrupt(f"the manifest of release {release_id!r} is not valid: {faults}") from error
+        except ParameterInvalid as error:
+            raise ReleaseCorrupt(f"the manifest of release {release_id!r} is not valid: {error.detail}") from error
         if manifest.release_id != release_id:
             raise ReleaseCorrupt(
                 f"the manifest stored as release {release_id!r} is that of {manifest.release_id!r}; "
                 "restore the release or make it anew"
             )
         return manifest
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, as hex."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()

@@ -17,7 +17,8 @@ from fsspec.implementations.local import LocalFileSystem
 
 from vitrine.collections import RELEASE_ID, model_of_release
 from vitrine.errors import ReleaseCorrupt, ReleaseNotFound
-from vitrine.releases.manifest import Manifest, file_sha256
+from vitrine.releases.files import file_bytes, file_sha256, read_file
+from vitrine.releases.manifest import MAX_MANIFEST_BYTES, MAX_WEIGHTS_BYTES, Manifest
 
 MANIFEST_FILE: Final = "manifest.json"
 WEIGHTS_FILE: Final = "weights.safetensors"
@@ -27,6 +28,7 @@ CLASSIFIER_FILE: Final = "classifier.safetensors"
 SPLIT_FILE: Final = "split.safetensors"
 # How the release came about: its recipe, parts, curves and tables, for people to look at. Nothing computes with them.
 TRAINING_FOLDER: Final = "training"
+_MAX_TRAINING_FILE_BYTES: Final = 64_000_000
 
 
 class ReleaseStore:
@@ -58,7 +60,9 @@ class ReleaseStore:
         """The manifest of a release. Raises ReleaseNotFound, ReleaseCorrupt."""
         try:
             model_of_release(release_id)
-            data: bytes = self._fs.cat_file(self._path(release_id, MANIFEST_FILE))
+            data = self._read(self._path(release_id, MANIFEST_FILE), max_bytes=MAX_MANIFEST_BYTES)
+        except ReleaseCorrupt:
+            raise
         except Exception as error:
             if isinstance(error, FileNotFoundError | NotADirectoryError) or not RELEASE_ID.fullmatch(release_id):
                 raise ReleaseNotFound(f"there is no release {release_id[:140]!r}") from error
@@ -84,9 +88,13 @@ class ReleaseStore:
                 self._place(folder, lambda aside: self._fetch(release_id, aside))
         for name, expected in _hashes(manifest).items():
             try:
-                found = file_sha256(folder / name)
+                # By its size first: nobody should wait for the hash of a file without end.
+                fits = file_bytes(folder / name) <= _most_bytes(manifest, name)
+                found = file_sha256(folder / name) if fits else None
             except FileNotFoundError as error:
                 raise ReleaseCorrupt(f"release {release_id!r} lacks its {name}; restore it or make it anew") from error
+            except OSError as error:
+                raise ReleaseCorrupt(_not_regular(release_id, name, error)) from error
             if found != expected:
                 if not self._on_disk:
                     shutil.rmtree(folder, ignore_errors=True)
@@ -99,10 +107,9 @@ class ReleaseStore:
     def training_file(self, release_id: str, name: str) -> bytes | None:
         """One of the files that say how a release came about, or None where it has none of that name."""
         try:
-            data: bytes = self._fs.cat_file(self._path(release_id, f"{TRAINING_FOLDER}/{name}"))
+            return self._read(self._path(release_id, f"{TRAINING_FOLDER}/{name}"), max_bytes=_MAX_TRAINING_FILE_BYTES)
         except (FileNotFoundError, NotADirectoryError):
             return None
-        return data
 
     def publish(
         self,
@@ -145,6 +152,26 @@ class ReleaseStore:
         self._fs.pipe_file(self._path(release_id, MANIFEST_FILE), manifest.canonical_json())
         return release_id
 
+    def _read(self, path: str, *, max_bytes: int) -> bytes:
+        """A small file of a release. Raises ReleaseCorrupt for one that is none or too large, FileNotFoundError."""
+        file = PurePosixPath(path)
+        try:
+            if self._on_disk:
+                return read_file(Path(path), max_bytes=max_bytes)
+            size_bytes = self._fs.size(path)
+            if size_bytes is not None and size_bytes > max_bytes:
+                raise ValueError(f"{file.name} is larger than {max_bytes} bytes")
+            data: bytes = self._fs.cat_file(path)
+        except (FileNotFoundError, NotADirectoryError):
+            raise
+        except ValueError as error:
+            raise ReleaseCorrupt(f"release {file.parent.name!r} cannot be read: {error}") from error
+        except OSError as error:
+            if not self._on_disk:
+                raise
+            raise ReleaseCorrupt(_not_regular(file.parent.name, file.name, error)) from error
+        return data
+
     def _path(self, release_id: str, name: str | None = None) -> str:
         path = self._root / release_id
         return str(path / name if name else path)
@@ -154,7 +181,11 @@ class ReleaseStore:
         return float(stored.timestamp())
 
     def _fetch(self, release_id: str, aside: Path) -> None:
-        for name in (*_hashes(self.manifest(release_id)), MANIFEST_FILE):
+        manifest = self.manifest(release_id)
+        for name in (*_hashes(manifest), MANIFEST_FILE):
+            size_bytes = self._fs.size(self._path(release_id, name))
+            if size_bytes is not None and size_bytes > _most_bytes(manifest, name):
+                raise ReleaseCorrupt(f"the {name} of release {release_id!r} is larger than its manifest says")
             self._fs.get_file(self._path(release_id, name), str(aside / name))
 
     @staticmethod
@@ -175,6 +206,17 @@ class ReleaseStore:
             _fsync(folder.parent)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
+
+
+def _most_bytes(manifest: Manifest, name: str) -> int:
+    return manifest.weights.size_bytes if name == WEIGHTS_FILE else MAX_WEIGHTS_BYTES
+
+
+def _not_regular(release_id: str, name: str, error: OSError) -> str:
+    return (
+        f"the {name} of release {release_id[:140]!r} cannot be read ({error.strerror or type(error).__name__}): "
+        "it must be a regular file, not a link, a pipe or a device"
+    )
 
 
 def _hashes(manifest: Manifest) -> dict[str, str]:

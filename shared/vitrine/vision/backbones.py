@@ -4,25 +4,31 @@ is safetensors, which holds numbers and nothing that runs.
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import timm
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from vitrine.errors import ParameterInvalid, WeightsUnusable
+from vitrine.architectures import OptionValue, check_options, check_timm_name
+from vitrine.errors import ParameterInvalid, ReleaseCorrupt, WeightsUnusable
 from vitrine.releases import Architecture, file_sha256
-from vitrine.releases.manifest import OptionValue
+from vitrine.releases.files import file_bytes
 from vitrine.vision.heads import Pooling, extend
 from vitrine.vision.models import Cut, ModelEntry
 
 PRETRAINED: Final = "pretrained"
+# As float32, 6 GB: the largest networks of timm's list that one machine serves.
+MAX_PARAMETERS: Final = 1_500_000_000
+_COUNTER: Final = "num_batches_tracked"  # of batch normalisation; files may lack it
 _SEED: Final = re.compile(r"seed:(?P<seed>[0-9]{1,9})")
 
 
@@ -56,6 +62,11 @@ def load_backbone(entry: ModelEntry, *, weights: str, options: Mapping[str, Opti
     """
     seeded = _SEED.fullmatch(weights)
     source_sha256 = None
+    check_timm_name(entry.timm)
+    check_options(options)
+    path = Path(weights)
+    from_file = weights != PRETRAINED and not seeded
+    _check_size(entry.timm, options, most=_stored_numbers(path) if from_file else MAX_PARAMETERS)
     if weights == PRETRAINED:
         network = _pretrained(entry, options)
         source = f"pretrained:{entry.timm}"
@@ -65,11 +76,10 @@ def load_backbone(entry: ModelEntry, *, weights: str, options: Mapping[str, Opti
             network = _build(entry.timm, options, entry.cut)
         source = weights
     else:
-        path = Path(weights)
         network = _build(entry.timm, options, entry.cut)
         _load_file(network, path)
         source = f"file:{path.name}"
-        source_sha256 = file_sha256(path)
+        source_sha256 = file_sha256(path.resolve())
     network.eval()
     architecture = Architecture(
         timm_name=entry.timm, options=dict(options), cut=entry.cut, raw_dim=_raw_dim(network, entry.timm)
@@ -78,8 +88,16 @@ def load_backbone(entry: ModelEntry, *, weights: str, options: Mapping[str, Opti
 
 
 def restore_backbone(architecture: Architecture, weights: Path) -> nn.Module:
-    """The backbone of a release, in eval mode, from its own weights file. Raises WeightsUnusable."""
-    network = build_architecture(architecture)
+    """The backbone of a release, in eval mode, from its own weights file. A release is data from outside, so what its
+    manifest says is checked again. Raises ReleaseCorrupt, WeightsUnusable.
+    """
+    try:
+        check_timm_name(architecture.timm_name)
+        check_options(architecture.options)
+        _check_size(architecture.timm_name, architecture.options, most=_stored_numbers(weights))
+        network = build_architecture(architecture)
+    except ParameterInvalid as error:
+        raise ReleaseCorrupt(f"the network of the release cannot be built: {error.detail}") from error
     _load_file(network, weights)
     return network.eval()
 
@@ -131,6 +149,39 @@ def _is_weight(tensor: torch.Tensor) -> bool:
     return tensor.dim() > 1 and tensor.is_floating_point()
 
 
+def _check_size(timm_name: str, options: Mapping[str, OptionValue], *, most: int) -> None:
+    """Raise WeightsUnusable where the network has more numbers than `most`, before any memory is taken for them."""
+    with torch.device("meta"):
+        outline = _build(timm_name, options, "pooled")
+    count = sum(tensor.numel() for name, tensor in outline.state_dict().items() if not name.endswith(_COUNTER))
+    if count > most:
+        raise WeightsUnusable(
+            f"{timm_name} with the options {dict(options)} has {count} parameters, of at most {most}: "
+            "its options do not go with its weights, or it is too large"
+        )
+
+
+def _stored_numbers(path: Path) -> int:
+    """How many numbers a weights file holds, by its header. Raises WeightsUnusable."""
+    with _reading(path), safe_open(path.resolve(), framework="pt") as stored:
+        count: int = sum(math.prod(stored.get_slice(name).get_shape()) for name in stored.keys())  # noqa: SIM118 - no mapping
+    if count > MAX_PARAMETERS:
+        raise WeightsUnusable(f"{path.name!r} holds {count} numbers, of at most {MAX_PARAMETERS}")
+    return count
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Check that `path` is a regular file, and turn what goes wrong with reading it into WeightsUnusable."""
+    try:
+        file_bytes(path.resolve())
+        yield
+    except FileNotFoundError as error:
+        raise WeightsUnusable(f"there is no weights file {path.name!r}") from error
+    except (SafetensorError, OSError, ValueError) as error:
+        raise WeightsUnusable(f"{path.name!r} cannot be read as a safetensors file: {error}") from error
+
+
 def _pretrained(entry: ModelEntry, options: Mapping[str, OptionValue]) -> nn.Module:
     try:
         return _build(entry.timm, options, entry.cut, pretrained=True)
@@ -169,14 +220,10 @@ def _cut(network: nn.Module, timm_name: str, cut: Cut) -> nn.Module:
 
 
 def _load_file(network: nn.Module, path: Path) -> None:
-    try:
-        stored = load_file(path)
-    except FileNotFoundError as error:
-        raise WeightsUnusable(f"there is no weights file {path.name!r}") from error
-    except (SafetensorError, OSError, ValueError) as error:
-        raise WeightsUnusable(f"{path.name!r} cannot be read as a safetensors file: {error}") from error
+    with _reading(path):
+        stored = load_file(path.resolve())
     wanted = network.state_dict()
-    missing = [name for name in wanted if name not in stored and not name.endswith("num_batches_tracked")]
+    missing = [name for name in wanted if name not in stored and not name.endswith(_COUNTER)]
     misfits = [name for name in wanted if name in stored and stored[name].shape != wanted[name].shape]
     if missing or misfits:
         wrong = f"lacks {missing[:3]}" if missing else f"has other shapes for {misfits[:3]}"

@@ -17,6 +17,7 @@ from torch import nn
 from torch.nn import functional
 
 from vitrine.errors import ProjectionImpossible, ReleaseCorrupt
+from vitrine.releases.files import file_bytes
 
 Features = npt.NDArray[np.float32]
 # Above this many raw components the full decomposition takes minutes; the randomized one differs in the last digits.
@@ -41,6 +42,7 @@ class ProjectionArrays:
     def load(cls, path: Path) -> ProjectionArrays:
         """Raises ReleaseCorrupt where the file holds something else."""
         try:
+            file_bytes(path)  # a regular file, or it is not opened
             stored = load_file(path)
             arrays = cls(mean=stored["mean"], components=stored["components"], scale=stored["scale"])
         except Exception as error:

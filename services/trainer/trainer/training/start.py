@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
@@ -16,6 +17,7 @@ from trainer.training.freezing import Freezing
 from vitrine.errors import ParameterInvalid, ReleaseCorrupt
 from vitrine.recipes import ModelRecipe, Recipe
 from vitrine.releases import CLASSIFIER_FILE, WEIGHTS_FILE, Architecture, Preprocessing, ReleaseStore
+from vitrine.releases.files import file_bytes
 from vitrine.vision.backbones import Loaded, extended, load_backbone, restore_backbone
 from vitrine.vision.heads import Embedded
 from vitrine.vision.models import AuxiliaryEntry, model_entry, model_table
@@ -118,8 +120,9 @@ def _from_release(recipe: ModelRecipe, release_id: str, seed: int, store: Releas
     )
 
 
-def _classifier(path: object, release_id: str) -> dict[str, torch.Tensor] | None:
+def _classifier(path: Path, release_id: str) -> dict[str, torch.Tensor] | None:
     try:
+        file_bytes(path)  # a regular file, or it is not opened
         stored: dict[str, torch.Tensor] = load_file(str(path))
     except FileNotFoundError:
         return None
