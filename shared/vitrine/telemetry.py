@@ -8,10 +8,13 @@ import logging
 import re
 import sys
 import uuid
-from typing import Any, Final, Literal
+from io import StringIO
+from typing import Any, Final, Literal, TextIO
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram
+
+from vitrine.terminal import printable
 
 REQUEST_ID_HEADER: Final = "x-request-id"
 _NOISY: Final = (
@@ -54,9 +57,8 @@ def configure_logging(
         # Its own choice, where rich is installed, prints the local variables of every frame, keys among them.
         else [
             bound_values,
-            structlog.dev.ConsoleRenderer(
-                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
-            ),
+            _printable_values,
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=_printable_traceback),
         ]
     )
     handler = logging.StreamHandler(sys.stderr)
@@ -87,6 +89,19 @@ def bound_values(_logger: Any, _method: str, event: structlog.types.EventDict) -
             kept = shown[-most:] if name == "exception" else shown[:most]
             event[name] = f"{kept} [{len(shown)} characters]"
     return event
+
+
+def _printable_values(_logger: Any, _method: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
+    for name, value in event.items():
+        if name != "exc_info" and not (value is None or isinstance(value, bool | int | float)):
+            event[name] = printable(str(value), lines=name in ("exception", "stack"))
+    return event
+
+
+def _printable_traceback(stream: TextIO, exc_info: structlog.types.ExcInfo) -> None:
+    text = StringIO()
+    structlog.dev.plain_traceback(text, exc_info)
+    stream.write(printable(text.getvalue(), lines=True))
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:

@@ -10,6 +10,7 @@ from typing import Self
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from vitrine.jobs import JobRecord
+from vitrine.terminal import printable
 from vitrine_local.cli.screen import Screen
 
 _LINE_EVERY_S = 5.0
@@ -58,7 +59,7 @@ class ProgressDisplay:
         rate = self._rate(done, now_s)
         if self._bar is not None and self._task is not None:
             name = f"{self._title}: {phase}" if phase else self._title
-            self._bar.update(self._task, description=name, completed=done, total=total, rate=rate)
+            self._bar.update(self._task, description=printable(name), completed=done, total=total, rate=rate)
         elif changed or now_s - self._told_s >= _LINE_EVERY_S:
             self._told_s = now_s
             self._screen.note(": ".join(part for part in (self._title, phase, self._amount(done, total, rate)) if part))
@@ -78,10 +79,10 @@ class ProgressDisplay:
 def _bar(screen: Screen) -> Progress:
     return Progress(
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
+        TextColumn("{task.fields[rate]}", markup=False),
         TimeRemainingColumn(),
         console=screen.notes,
         transient=True,

@@ -1,10 +1,9 @@
 """What the commands write: results on standard output, everything else on standard error. On a terminal there is
-colour; anywhere else there are plain lines, and nothing moves.
+colour; anywhere else there are plain lines, and nothing moves. Nothing that a terminal obeys is written as it came.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from vitrine.terminal import printable, printable_json
 
 _PLAIN_WIDTH = 400
 
@@ -34,19 +35,19 @@ class Screen:
 
     def say(self, text: str = "", *, style: str = "") -> None:
         """A line of the result."""
-        self.out.print(Text(text, style=style), soft_wrap=True)
+        self.out.print(Text(printable(text), style=style), soft_wrap=True)
 
     def note(self, text: str, *, style: str = "") -> None:
         """A line about what is going on."""
-        self.notes.print(Text(text, style=style), soft_wrap=True)
+        self.notes.print(Text(printable(text), style=style), soft_wrap=True)
 
     def error(self, text: str) -> None:
         """Why the thing asked for did not happen."""
-        self.notes.print(Text.assemble(("error: ", "bold red"), text), soft_wrap=True)
+        self.notes.print(Text.assemble(("error: ", "bold red"), printable(text)), soft_wrap=True)
 
     def json(self, value: Any) -> None:
         """The result for a program."""
-        self.out.print(Text(json.dumps(value, indent=2, ensure_ascii=False)), soft_wrap=True)
+        self.out.print(Text(printable_json(value)), soft_wrap=True)
 
     def table(self, columns: Sequence[Column], rows: Iterable[Sequence[object]]) -> None:
         """The result as a table."""
@@ -59,7 +60,7 @@ class Screen:
                 overflow="ellipsis" if column.cut else "fold",
             )
         for row in rows:
-            table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
+            table.add_row(*(Text("" if cell is None else printable(str(cell))) for cell in row))
         self.out.print(table)
 
 

@@ -17,6 +17,8 @@ from typing import BinaryIO, Final
 from rich.console import Console
 from rich.text import Text
 
+from vitrine.terminal import printable
+
 TAIL_LINES: Final = 30
 MAX_LOG_FILE_BYTES: Final = 16 * 2**20
 SUPERVISOR: Final = "vitrine"
@@ -125,15 +127,15 @@ class LogScreen:
             return
         text = Text()
         if line.time:
-            text.append(f"{line.time} ", style="dim")
+            text.append(f"{printable(line.time)} ", style="dim")
         if line.level != _LEVELS["info"]:
             text.append(f"{line.level_name} ", style=_LEVEL_STYLES[line.level])
-        text.append(line.text, style="bold" if line.level >= _LEVELS["error"] else "")
+        text.append(printable(line.text), style="bold" if line.level >= _LEVELS["error"] else "")
         if line.fields:
-            text.append(f"  {line.fields}", style="dim")
+            text.append(f"  {printable(line.fields)}", style="dim")
         self.write(self._prefix(service) + text)
         for extra in line.more:
-            self.write(self._prefix(service) + Text(f"    {extra}", style="dim"))
+            self.write(self._prefix(service) + Text(f"    {printable(extra)}", style="dim"))
 
     def write(self, text: Text) -> None:
         """One line, never wrapped."""
@@ -165,7 +167,7 @@ class ServiceLog:
             read = read_line(line)
             shown = f"{read.text}  {read.fields}".rstrip()
             for part in (shown, *read.more):
-                self._screen.write(Text(f"    {part}"))
+                self._screen.write(Text(f"    {printable(part)}"))
 
     def close(self) -> None:
         self._file.close()

@@ -21,6 +21,7 @@ from vitrine.recipe_files import RecipeFile, read_chain
 from vitrine.recipes import changed
 from vitrine.releases import ReleaseStore
 from vitrine.settings import load_settings
+from vitrine.terminal import printable
 
 _SHOWN_EVERY_S = 10.0
 
@@ -57,7 +58,7 @@ class Console:
         """Nobody can cancel but by an interrupt, which comes by itself."""
 
     def _say(self, text: str) -> None:
-        sys.stderr.write(f"{time.monotonic() - self._began_s:7.1f} s  {text}\n")
+        sys.stderr.write(f"{time.monotonic() - self._began_s:7.1f} s  {printable(text)}\n")
 
 
 def main() -> int:
@@ -73,7 +74,7 @@ def main() -> int:
         with telling_full_disk(load_settings(Settings)):
             result = _train(arguments)
     except VitrineError as error:
-        sys.stderr.write(f"{error.detail}\n")
+        sys.stderr.write(f"{printable(error.detail)}\n")
         return 1
     sys.stdout.write(json.dumps(result, indent=1) + "\n")
     return 0

@@ -25,6 +25,7 @@ from vitrine.catalogs import Catalog, read_catalog
 from vitrine.errors import ReleaseError, VitrineError
 from vitrine.recipes import Recipe, parse_recipe
 from vitrine.releases import ReleaseStore
+from vitrine.terminal import printable
 from vitrine.vision.network import choose_device
 
 _HOST: Final = "127.0.0.1"
@@ -112,7 +113,7 @@ def main() -> int:
         loop.restore()
         loop.run()
     except VitrineError as error:
-        sys.stderr.write(f"{error.detail}\n")
+        sys.stderr.write(f"{printable(error.detail)}\n")
         return 1
     return 0
 
