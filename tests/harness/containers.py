@@ -35,5 +35,8 @@ def require_image(image: str) -> str:
         pytest.skip(f"docker does not answer within {_INSPECT_TIMEOUT_S:.0f} s")
     if found.returncode != 0:
         reason = found.stderr.strip().splitlines()[-1:] or ["it gave no reason"]
-        pytest.skip(f"docker cannot run {image} ({reason[0]}); `docker pull {image}` makes this test run")
+        pytest.skip(
+            f"docker cannot run {image} ({reason[0]}); `docker pull {image}` makes this test run, and so does a server "
+            "that is given (`harness.servers`)"
+        )
     return image
