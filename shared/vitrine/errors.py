@@ -12,7 +12,8 @@ status tells it, and whether trying the same thing again can help. Anything else
     │   ├── MediaTypeUnsupported      415
     │   ├── BodyTooLarge              413
     │   ├── HeadersTooLarge           431
-    │   └── RequestTooSlow            408
+    │   ├── RequestTooSlow            408
+    │   └── WorkTooLarge              413  one call that asks for more work than any may
     ├── AccessDenied
     │   ├── KeyMissing                401
     │   ├── KeyRefused                403
@@ -37,6 +38,7 @@ status tells it, and whether trying the same thing again can help. Anything else
     ├── Unavailable                   503  retryable
     │   ├── EmbedderOverloaded        503
     │   ├── EmbedderSilent            503  it does not answer its health check
+    │   ├── EmbedderBusyWithHeavyWork 503  its small pool for dear calls is full, others are served
     │   ├── EmbedderUnavailable       503
     │   │   └── EmbedderConnectionLost 503 it ended while it worked on the request
     │   ├── VectorStoreUnavailable    503
@@ -176,6 +178,13 @@ class RequestTooSlow(InvalidInput):
     code = "request_too_slow"
     status = 408
     retryable = True
+
+
+class WorkTooLarge(InvalidInput):
+    """One call asks for more work than any call may."""
+
+    code = "work_too_large"
+    status = 413
 
 
 class AccessDenied(VitrineError):
@@ -330,6 +339,12 @@ class EmbedderSilent(Unavailable):
     """The embedder does not answer its health check, so nobody waits for it. Not tried again within the call."""
 
     code = "embedder_unavailable"
+
+
+class EmbedderBusyWithHeavyWork(Unavailable):
+    """The embedder's pool for dear calls (several views, explanations, very large pictures) is full."""
+
+    code = "embedder_busy_with_heavy_work"
 
 
 class EmbedderUnavailable(Unavailable):

@@ -20,8 +20,10 @@ _MAX_JPEG_SCANS: Final = 64
 
 _PNG_MAGIC: Final = b"\x89PNG\r\n\x1a\n"
 _PNG_KEPT: Final = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
+_PNG_CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _PNG_DEPTHS: Final = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 _JPEG_FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_JPEG_PROGRESSIVE: Final = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _JPEG_BARE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
 # JFIF and Adobe segments tell the decoder which colour space the samples are in.
 _JPEG_KEPT_APPS: Final = frozenset({0xE0, 0xEE})
@@ -45,8 +47,10 @@ class PictureHeader:
     """What a file says about its picture.
 
     `width` and `height` are pixels as stored, before `orientation` (EXIF, 1 to 8; 1 where unknown) is applied.
-    `bits` is the depth of one sample. `grey` tells a picture without colour channels. `spans` are the byte ranges
-    that make up the picture, in order: joined, they are a complete file without metadata.
+    `bits` is the depth of one sample, `channels` how many samples a pixel has. `grey` tells a picture without colour
+    channels. `scans` counts the passes over the picture that a progressive JPEG makes, 0 for every other file.
+    `lossless` may be true of a WebP only. `spans` are the byte ranges that make up the picture, in order: joined, they
+    are a complete file without metadata.
     """
 
     format: PictureFormat
@@ -56,6 +60,9 @@ class PictureHeader:
     grey: bool
     orientation: int
     spans: tuple[tuple[int, int], ...]
+    channels: int = 3
+    scans: int = 0
+    lossless: bool = False
 
     def essential(self, data: bytes) -> bytes:
         """The picture of `data`, the bytes this header was read from, without metadata."""
@@ -77,6 +84,7 @@ def read_header(data: bytes) -> PictureHeader:
 
 def _read_jpeg(data: bytes) -> PictureHeader:
     frame: tuple[int, int, int, int] | None = None
+    progressive = False
     orientation = 1
     spans = [(0, 2)]
     position = 2
@@ -105,15 +113,20 @@ def _read_jpeg(data: bytes) -> PictureHeader:
             # No sample's bytes look like this marker, so a file cut off within its samples has none.
             if data.find(b"\xff\xd9", end) < 0:
                 raise FileTruncated
-            if data.count(b"\xff\xda", start) > _MAX_JPEG_SCANS:
+            scans = data.count(b"\xff\xda", start)
+            if scans > _MAX_JPEG_SCANS:
                 raise FileCorrupt(f"the JPEG has more than {_MAX_JPEG_SCANS} scans")
             spans.append((start, len(data)))
             bits, height, width, components = frame
-            return PictureHeader("JPEG", width, height, bits, components == 1, orientation, _merged(spans))
+            passes = scans if progressive else 0
+            return PictureHeader(
+                "JPEG", width, height, bits, components == 1, orientation, _merged(spans), components, passes
+            )
         if marker in _JPEG_FRAMES:
             if frame is not None or end - start < 10:
                 raise FileCorrupt("the JPEG's frame header is repeated or too short")
             frame = struct.unpack_from(">BHHB", data, start + 4)
+            progressive = marker in _JPEG_PROGRESSIVE
         if marker == 0xE1 and orientation == 1 and data[start + 4 : start + 10] == b"Exif\0\0":
             orientation = exif_orientation(data[start + 10 : end])
         is_metadata = 0xE0 <= marker <= 0xEF or marker == 0xFE
@@ -154,7 +167,8 @@ def _read_png(data: bytes) -> PictureHeader:
     width, height, bits, colour = struct.unpack_from(">IIBB", data, 16)
     if bits not in _PNG_DEPTHS.get(colour, ()):
         raise FileCorrupt("the PNG has an impossible depth")
-    return PictureHeader("PNG", width, height, bits, colour in {0, 4}, orientation, _merged(spans))
+    grey, channels = colour in {0, 4}, _PNG_CHANNELS[colour]
+    return PictureHeader("PNG", width, height, bits, grey, orientation, _merged(spans), channels)
 
 
 def _read_webp(data: bytes) -> PictureHeader:
@@ -178,7 +192,9 @@ def _read_webp(data: bytes) -> PictureHeader:
     position = 12
     for _ in range(_MAX_PIECES):
         if position + 8 > end_of_file:
-            return PictureHeader("WEBP", width, height, 8, False, orientation, ((0, end_of_file),))
+            # What an extended file holds is told by pieces further on: it counts as the dearer of the two.
+            lossless = kind != b"VP8 "
+            return PictureHeader("WEBP", width, height, 8, False, orientation, ((0, end_of_file),), 4, 0, lossless)
         length = int.from_bytes(data[position + 4 : position + 8], "little")
         if data[position : position + 4] == b"EXIF" and orientation == 1:
             block = data[position + 8 : position + 8 + length]

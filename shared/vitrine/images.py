@@ -4,18 +4,19 @@ Index and query go through the same rules, which `DECODE_RULES_VERSION` names an
 
 - the picture stands upright (EXIF orientation applied), its first frame only;
 - transparency is composited on white; 16-bit samples keep their high byte; CMYK, grey and palette become RGB;
-- a JPEG whose short side is at least twice `target_px` is decoded at 1/2, 1/4 or 1/8 scale, never below the target.
+- a JPEG whose short side is at least twice `target_px` is decoded at 1/2, 1/4 or 1/8 scale, never below the target;
+- whatever then has more than 4 million pixels is reduced by a whole factor to less, where a `target_px` is given.
 
-Sizes are checked on the header before a pixel is decoded. No global state of Pillow is set, no warning is raised, and
-nothing but ImageRejected leaves this module, so it may run in any number of threads. The one switch of Pillow's that
-is relied on is `ImageFile.LOAD_TRUNCATED_IMAGES`, which nothing may turn on.
+Sizes, and what decoding costs, are checked on the header before a pixel is decoded (`vitrine.image_checks`). No global
+state of Pillow is set, no warning is raised, and nothing but ImageRejected leaves this module, so it may run in any
+number of threads. The one switch of Pillow's that is relied on is `ImageFile.LOAD_TRUNCATED_IMAGES`, which nothing may
+turn on.
 """
 
 from __future__ import annotations
 
 import io
-import struct
-from dataclasses import dataclass
+import math
 from typing import Final
 
 import numpy as np
@@ -25,17 +26,16 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from vitrine.errors import ImageRejected
-from vitrine.image_headers import FileCorrupt, FileTruncated, FormatUnknown, PictureHeader, read_header
+from vitrine.image_checks import DEFAULT_LIMITS, ImageLimits, check_image
+from vitrine.image_headers import PictureHeader
 
-DECODE_RULES_VERSION: Final = 1
-
-REASONS: Final = frozenset(
-    {"empty", "format_unsupported", "truncated", "corrupt", "too_large", "too_small", "aspect", "bytes_exceeded"}
-)
-FORMATS: Final = ("JPEG", "PNG", "WEBP")
-# What each format is called over HTTP and on disk.
-MEDIA_TYPES: Final = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
-SUFFIXES: Final = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp"}
+DECODE_RULES_VERSION: Final = 2
+# Rules 2 differ from 1 in the last point above alone: for other pictures they give the same, byte for byte, and for
+# those a vector that is nearly the same. So releases made with rules 1 are served with rules 2.
+SERVED_RULES_VERSIONS: Final = frozenset({1, 2})
+# More than this are reduced before anything else is done with them.
+MAX_DECODED_PIXELS: Final = 4_000_000
+_STRIP_PIXELS: Final = 1_000_000
 
 # The classes are called directly rather than through Image.open: that both holds to the three formats and passes by
 # its size check, which warns, and warning filters belong to the whole process, not to a thread.
@@ -56,28 +56,12 @@ _UPRIGHT: Final = {
 _WHITE: Final = (255, 255, 255)
 
 
-@dataclass(frozen=True, slots=True)
-class ImageLimits:
-    """What a picture may measure. Sides and pixels are those of the file's header, before any scaling.
-
-    The smallest side is 8: catalogue thumbnails are 60 pixels wide.
-    """
-
-    max_pixels: int = 32_000_000
-    max_side_px: int = 8192
-    min_side_px: int = 8
-    max_aspect: float = 20.0
-    max_bytes: int = 20_000_000
-
-
-DEFAULT_LIMITS: Final = ImageLimits()
-
-
 def decode_image(data: bytes, *, target_px: int | None = None, limits: ImageLimits = DEFAULT_LIMITS) -> Image.Image:
     """Decode a picture file to a loaded 8-bit RGB image, upright, at least `limits.min_side_px` on each side.
 
     `target_px` is the short side the caller resizes to; a much larger JPEG is decoded at a reduced scale, with its
-    short side still at least `target_px`. Without it the picture has its full size. Raises ImageRejected, and nothing
+    short side still at least `target_px`, and any other picture is reduced to 4 million pixels. Without it the picture
+    has its full size. Raises ImageRejected, and nothing
     else, with a reason of `REASONS`.
     """
     header = check_image(data, limits=limits)
@@ -95,61 +79,6 @@ def decode_image(data: bytes, *, target_px: int | None = None, limits: ImageLimi
         raise _corrupt(header) from error
 
 
-def check_image(data: bytes, *, limits: ImageLimits = DEFAULT_LIMITS) -> PictureHeader:
-    """Read a picture's header and hold it against the limits, decoding nothing. Raises ImageRejected.
-
-    A picture that passes may still turn out damaged when it is decoded.
-    """
-    if not data:
-        raise ImageRejected("empty", "the picture file is empty")
-    if len(data) > limits.max_bytes:
-        raise ImageRejected("bytes_exceeded", f"the picture file has {len(data)} bytes, {limits.max_bytes} are allowed")
-    header = _read_header(bytes(data))
-    width, height = header.width, header.height
-    if min(width, height) < 1:
-        raise ImageRejected("corrupt", f"the {header.format} file gives its picture no size")
-    if max(width, height) > limits.max_side_px or width * height > limits.max_pixels:
-        raise ImageRejected(
-            "too_large",
-            f"the picture has {width} x {height} pixels; "
-            f"{limits.max_side_px} on a side and {limits.max_pixels} in all are allowed",
-        )
-    if min(width, height) < limits.min_side_px:
-        raise ImageRejected(
-            "too_small", f"the picture has {width} x {height} pixels; each side needs {limits.min_side_px}"
-        )
-    if max(width, height) > limits.max_aspect * min(width, height):
-        raise ImageRejected(
-            "aspect",
-            f"the picture has {width} x {height} pixels; one side may be {limits.max_aspect:g} times the other",
-        )
-    return header
-
-
-def inspect_image(data: bytes) -> tuple[str, int, int]:
-    """Format (JPEG, PNG or WEBP), width and height in pixels as stored, from the header alone.
-
-    Checks no limit but that there is something to read. Raises ImageRejected.
-    """
-    if not data:
-        raise ImageRejected("empty", "the picture file is empty")
-    header = _read_header(bytes(data))
-    return header.format, header.width, header.height
-
-
-def _read_header(data: bytes) -> PictureHeader:
-    try:
-        return read_header(data)
-    except FormatUnknown:
-        raise ImageRejected("format_unsupported", "the file is no JPEG, PNG or WebP picture") from None
-    except FileTruncated:
-        raise ImageRejected("truncated", "the picture file ends too early") from None
-    except FileCorrupt as error:
-        raise ImageRejected("corrupt", str(error)) from None
-    except (struct.error, IndexError, ValueError) as error:
-        raise ImageRejected("corrupt", "the picture's header cannot be read") from error
-
-
 def _corrupt(header: PictureHeader) -> ImageRejected:
     return ImageRejected("corrupt", f"the {header.format} file is damaged and cannot be decoded")
 
@@ -162,12 +91,27 @@ def _decode(header: PictureHeader, essential: bytes, target_px: int | None) -> I
         if target_px is not None and isinstance(image, JpegImageFile):
             image.draft(None, (target_px, target_px))
         image.load()
-    image = _to_rgb(image, header)
+    factor = math.ceil(math.sqrt(image.width * image.height / MAX_DECODED_PIXELS)) if target_px is not None else 1
+    image = _to_rgb(image, header) if factor == 1 else _reduced(image, header, factor)
     transpose = _UPRIGHT.get(header.orientation)
     if transpose is not None:
         image = image.transpose(transpose)
     image.info = {}
     return image
+
+
+def _reduced(image: Image.Image, header: PictureHeader, factor: int) -> Image.Image:
+    """The picture as RGB at 1/factor, each pixel the mean of what it covers.
+
+    In strips: whole copies in other modes would take several times the memory of the picture itself.
+    """
+    width, height = image.size
+    small = Image.new("RGB", (math.ceil(width / factor), math.ceil(height / factor)))
+    rows = max(1, _STRIP_PIXELS // (width * factor)) * factor
+    for top in range(0, height, rows):
+        strip = _to_rgb(image.crop((0, top, width, min(height, top + rows))), header)
+        small.paste(strip.reduce(factor), (0, top // factor))
+    return small
 
 
 def _to_rgb(image: Image.Image, header: PictureHeader) -> Image.Image:

@@ -28,7 +28,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from vitrine.catalogs.roots import resolve_picture
 from vitrine.disk_space import free_bytes, is_full, require_space, storage_full
 from vitrine.errors import CatalogMalformed, ParameterInvalid
-from vitrine.images import SUFFIXES, check_image
+from vitrine.image_checks import SUFFIXES, check_image
 from vitrine.products import AttributeValue, Product, check_attribute_name, check_dataset_name, check_product_id
 from vitrine.reserved import stored_name
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import concurrent.futures
+import io
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,13 +13,16 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from PIL import Image
 
 from harness.embedder import Embedder
+from harness.pictures import encoded
 from harness.processes import free_port
 from harness.releases import picture
 from harness.waiting import HUNG_AFTER_S, wait_until
 from vitrine.embedding import AsyncEmbedderClient, EmbedderClient
 from vitrine.errors import EmbedderUnavailable, ImageRejected, ReleaseNotFound
+from vitrine.views import views
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +81,94 @@ def test_a_batch_as_json_tells_vectors_and_errors(embedder: Embedder) -> None:
 def test_raw_features_are_the_networks_own(embedder: Embedder, client: EmbedderClient) -> None:
     found = client.embed(picture(1), release_id=embedder.release, space="raw")
     assert found.vector.shape == (256,)
+
+
+def in_binary(embedder: Embedder, **parameters: str) -> tuple[np.ndarray[Any, Any], httpx.Response]:
+    """The rows of a picture's answer as float32."""
+    answer = httpx.post(
+        f"{embedder.url}/v1/embed",
+        params={"release": embedder.release, **parameters},
+        content=picture(1),
+        headers={"Accept": "application/octet-stream"},
+        timeout=60,
+    )
+    assert answer.status_code == 200, answer.text
+    return np.frombuffer(answer.content, dtype="<f4").reshape(-1, 16), answer
+
+
+def test_views_come_from_one_upload_with_their_mean_first(embedder: Embedder, client: EmbedderClient) -> None:
+    rows, answer = in_binary(embedder, views="flip,crops:2")
+    assert answer.headers["vitrine-shapes"] == "7x16"
+    mean = rows[1:].mean(axis=0)
+    np.testing.assert_allclose(rows[0], mean / np.linalg.norm(mean), atol=1e-6)
+    np.testing.assert_allclose(rows[1], client.embed(picture(1), release_id=embedder.release).vector, atol=1e-4)
+    with Image.open(io.BytesIO(picture(1))) as opened:
+        seen = [encoded(view.of(opened.convert("RGB")), "PNG") for view in views(flip=True, crops=2)]
+    alone = [client.embed(data, release_id=embedder.release).vector for data in seen]
+    np.testing.assert_allclose(rows[1:], np.asarray(alone), atol=2e-3)
+
+
+def test_json_tells_the_views_and_their_mean(embedder: Embedder) -> None:
+    told = httpx.post(
+        f"{embedder.url}/v1/embed",
+        params={"release": embedder.release, "views": "cutout,flip", "also": embedder.release},
+        content=picture(1),
+        timeout=60,
+    ).json()
+    assert len(told["views"]) == 2
+    mean = np.mean(told["views"], axis=0)
+    np.testing.assert_allclose(told["vector"], mean / np.linalg.norm(mean), atol=1e-6)
+    assert told["also"]["vector"] == pytest.approx(told["vector"], abs=1e-4)
+
+
+def test_a_second_release_sees_the_same_upload(embedder: Embedder, client: EmbedderClient) -> None:
+    rows, answer = in_binary(embedder, also=embedder.release)
+    assert answer.headers["vitrine-shapes"] == "1x16,1x16"
+    np.testing.assert_allclose(rows[0], rows[1], atol=1e-4)
+    np.testing.assert_allclose(rows[0], client.embed(picture(1), release_id=embedder.release).vector, atol=1e-4)
+
+
+def test_two_pictures_are_explained_in_one_call(embedder: Embedder, client: EmbedderClient) -> None:
+    files = [("image", ("a", picture(1))), ("image", ("b", picture(2)))]
+    answer = post(embedder, "/v1/explain", files=files)
+    assert answer.status_code == 200, answer.text
+    told = answer.json()
+    one, other = (client.embed(picture(number), release_id=embedder.release).vector for number in (1, 2))
+    assert told["score"] == pytest.approx(float(one @ other), abs=1e-3)
+    assert np.asarray(told["heats"]).shape == (2, 8, 6)
+    with Image.open(io.BytesIO(base64.b64decode(told["picture"]))) as shown:
+        assert shown.height == 480
+    assert post(embedder, "/v1/explain", files=files[:1]).status_code == 400
+    assert post(embedder, "/v1/explain", files=[files[0], ("image", ("b", b"text"))]).status_code == 400
+
+
+def test_a_picture_can_be_checked_without_a_release(embedder: Embedder) -> None:
+    assert httpx.post(f"{embedder.url}/v1/check", content=picture(1), timeout=60).status_code == 204
+    refused = httpx.post(f"{embedder.url}/v1/check", content=picture(1)[:-300], timeout=60)
+    assert (refused.status_code, refused.json()["code"]) == (400, "image_truncated")
+
+
+def test_pictures_that_take_too_long_together_are_refused_before_they_are_decoded(embedder: Embedder) -> None:
+    large = encoded(Image.new("RGB", (6400, 5000)), "PNG")
+    answer = post(embedder, "/v1/embed/batch", files=[("image", (str(number), large)) for number in range(16)])
+    assert (answer.status_code, answer.json()["code"]) == (413, "work_too_large")
+
+
+def test_a_call_whose_caller_has_gone_is_dropped(embedder: Embedder, client: EmbedderClient) -> None:
+    pictures = [("image", (str(number), picture(number))) for number in range(256)]
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(
+            f"{embedder.url}/v1/embed/batch",
+            params={"release": embedder.release},
+            files=pictures,
+            timeout=httpx.Timeout(60, read=0.01),
+        )
+    with httpx.Client() as looking:
+        wait_until(
+            lambda: looking.get(f"{embedder.url}/readyz").json()["pictures_in_flight"] == 0,
+            what="nothing is at work any more",
+        )
+    assert client.embed(picture(1), release_id=embedder.release).vector.shape == (16,)
 
 
 @pytest.mark.parametrize(
@@ -176,7 +269,11 @@ def test_an_overloaded_embedder_answers_503_with_retry_after(tmp_path: Path) -> 
     try:
         with concurrent.futures.ThreadPoolExecutor(24) as pool:
             files = [("image", (str(number), picture(number))) for number in range(64)]
-            answers = list(pool.map(lambda _: post(service, "/v1/embed/batch", files=files), range(24)))
+            nobody_waits = {"Vitrine-Work": "batch"}
+            calls = [
+                pool.submit(post, service, "/v1/embed/batch", files=files, headers=nobody_waits) for _ in range(24)
+            ]
+            answers = [call.result() for call in calls]
         statuses = {answer.status_code for answer in answers}
         assert statuses <= {200, 503}
         refused = [answer for answer in answers if answer.status_code == 503]

@@ -13,7 +13,6 @@ from harness.pictures import encoded
 from harness.releases import build_tiny_release
 from harness.shop import DATASET, PRODUCTS, Shop, Whole, queries
 from harness.system import MODEL
-from search_api.refinement import seen_in
 from vitrine.evaluation.expansion import expand_queries
 from vitrine.garments import cut_out
 from vitrine.views import views
@@ -55,7 +54,9 @@ def test_a_mirrored_search_is_the_same_for_a_picture_and_its_mirror_image(shop: 
 def test_a_search_with_closer_cuts_is_one_with_the_mean_of_their_vectors(shop: Shop) -> None:
     query = queries(shop)[3]
     own = shop.picture(query)
-    files = [own, *seen_in(own, views(flip=True, crops=2)[1:])]
+    with Image.open(io.BytesIO(own)) as opened:
+        seen = opened.convert("RGB")
+    files = [own, *(encoded(view.of(seen), "PNG") for view in views(flip=True, crops=2)[1:])]
     assert len(files) == 6
 
     def scores_of(data: bytes, **options: str) -> dict[int, float]:

@@ -159,11 +159,11 @@ def test_a_taker_that_leaves_a_picture_wakes_the_next(resident: Resident) -> Non
     asleep = vars(queue._changed)["_waiters"]
     wait_until(lambda: len(asleep) == 2, what="both wait for a picture")
     loop = asyncio.new_event_loop()
-    call = Call(resident, count=2, space="projected", deadline_s=time.monotonic() + HUNG_AFTER_S, loop=loop)
+    call = Call(count=2, space="projected", deadline_s=time.monotonic() + HUNG_AFTER_S, loop=loop)
     queue.announce(2)
-    queue.put(Item(call, 0))
+    queue.put([Item(call, 0, resident)])
     wait_until(lambda: len(asleep) == 2, what="the first has woken and waits for the second picture")
-    queue.put(Item(call, 1))
+    queue.put([Item(call, 1, resident)])
     for taker in takers:
         taker.join(HUNG_AFTER_S)
     loop.close()

@@ -16,7 +16,8 @@ from PIL import Image, ImageFile
 from harness.pictures import chunk, encoded, gradient, png
 from harness.waiting import HUNG_AFTER_S
 from vitrine.errors import ImageRejected
-from vitrine.images import REASONS, ImageLimits, decode_image, inspect_image
+from vitrine.image_checks import REASONS, ImageLimits, inspect_image
+from vitrine.images import decode_image
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 

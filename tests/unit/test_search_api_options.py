@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 from pydantic import ValidationError
 
 from search_api.attributes import changed_attributes, typed_attributes
 from search_api.options import ListOptions, SearchOptions, split_options
-from search_api.refinement import mean_of
 from vitrine.collections import FieldType
 from vitrine.errors import ParameterInvalid
 
@@ -83,8 +81,3 @@ def test_attributes_change_one_by_one() -> None:
 def test_there_are_only_so_many_attributes() -> None:
     with pytest.raises(ParameterInvalid, match="at most 2"):
         typed_attributes([("a", "1"), ("b", "2"), ("c", "3")], {}, max_attributes=2)
-
-
-def test_the_mean_of_vectors_has_length_one() -> None:
-    assert mean_of([np.array([1.0, 0.0]), np.array([0.0, 1.0])]) == pytest.approx([0.5**0.5, 0.5**0.5])
-    assert mean_of([np.array([1.0, 0.0]), np.array([-1.0, 0.0])]) == [1.0, 0.0]

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from harness.pictures import gradient
-from vitrine.views import AS_IT_IS, MAX_CROPS, View, views
+from vitrine.errors import ParameterInvalid
+from vitrine.views import AS_IT_IS, MAX_CROPS, View, in_views, parse_views, views, views_text
 
 
 @pytest.mark.parametrize(("flip", "crops", "count"), [(False, 0, 1), (True, 0, 2), (False, 5, 6), (True, 5, 12)])
@@ -40,3 +41,37 @@ def test_a_view_lies_within_the_picture(width: int, height: int) -> None:
 def test_a_mirrored_view_is_the_mirror_image() -> None:
     picture = gradient(31, 20)
     np.testing.assert_array_equal(np.asarray(View(mirrored=True).of(picture)), np.asarray(picture)[:, ::-1])
+
+
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("crops", [0, 3, MAX_CROPS])
+@pytest.mark.parametrize("garment_alone", [False, True])
+def test_views_go_by_text_and_come_back_the_same(flip: bool, crops: int, garment_alone: bool) -> None:
+    text = views_text(flip=flip, crops=crops, garment_alone=garment_alone)
+    assert parse_views(text) == views(flip=flip, crops=crops, garment_alone=garment_alone)
+
+
+@pytest.mark.parametrize("text", ["crops:6", "crops:", "crops:-1", "crops:11", "crops:²", "Flip", "cutout:1", "a" * 99])
+def test_views_that_are_unknown_are_refused_by_name(text: str) -> None:
+    with pytest.raises(ParameterInvalid, match="cutout, flip and crops"):
+        parse_views(text)
+
+
+def test_a_garment_is_cut_out_once_for_all_its_views(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def cut_out(image: Image.Image) -> Image.Image:
+        calls.append(image)
+        return image
+
+    monkeypatch.setattr("vitrine.garments.cut_out", cut_out)
+    seen = list(in_views(gradient(60, 80), views(flip=True, crops=5, garment_alone=True)))
+    assert len(seen) == 12
+    assert len(calls) == 1
+
+
+def test_a_large_picture_is_shrunk_before_it_is_cut_and_a_small_one_is_not() -> None:
+    (mirrored,) = in_views(gradient(2400, 1600), (View(mirrored=True),))
+    assert mirrored.size == (800, 534)
+    assert next(in_views(gradient(2400, 1600), (AS_IT_IS,))).size == (2400, 1600)
+    assert next(in_views(gradient(900, 900), (View(mirrored=True),))).size == (900, 900)

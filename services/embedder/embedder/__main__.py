@@ -7,7 +7,7 @@ import signal
 import sys
 
 from embedder.app import create_app
-from embedder.routes import Context
+from embedder.context import Context
 from embedder.settings import Settings
 from vitrine.errors import SettingsInvalid
 from vitrine.settings import EXIT_SETTINGS, load_settings

@@ -12,11 +12,13 @@ from typing import Final
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
-from embedder import routes
+from embedder import picture_routes, routes
+from embedder.context import Context
 from embedder.metrics import Metrics
 from embedder.pipeline import Pipeline
 from embedder.readiness import Readiness
 from embedder.residency import Residency
+from embedder.room import Room
 from embedder.settings import Settings
 from vitrine.errors import VitrineError
 from vitrine.releases import ReleaseStore
@@ -29,6 +31,7 @@ from vitrine.web import (
     BodyLimit,
     RequestContext,
     SiteGuard,
+    StopWhenGone,
     declared_routes,
     document_router,
     health_router,
@@ -43,9 +46,11 @@ _DESCRIPTION: Final = (
 )
 _BATCH_ON_CPU: Final = 4
 _BATCH_ON_GPU: Final = 64
+# Of the batch class, while searches come: what a search waits for at most.
+_SHORT_BATCH_ON_CPU: Final = 2
 # A request that takes longer than its deadline was lost somewhere; the middleware then answers for it.
 _ANSWER_MARGIN_S: Final = 5.0
-_EMBED_PATHS: Final = frozenset({"/v1/embed", "/v1/embed/batch"})
+_EMBED_PATHS: Final = frozenset({"/v1/embed", "/v1/embed/batch", "/v1/explain", "/v1/check"})
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -65,9 +70,13 @@ def create_app(settings: Settings) -> FastAPI:
         max_wait_s=settings.max_wait_ms / 1000,
         max_pictures=settings.queue_max_pictures,
         metrics=metrics,
+        max_delay_s=settings.queue_max_delay_s,
+        max_heavy=settings.heavy_calls,
+        decode_bytes=settings.decode_bytes,
+        short_batch=_SHORT_BATCH_ON_CPU if choice.device.type == "cpu" else None,
     )
     readiness = Readiness(pipeline, residency, interval_s=settings.self_check_interval_s)
-    context = routes.Context(settings, store, residency, pipeline, readiness)
+    context = Context(settings, store, residency, pipeline, readiness)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -95,6 +104,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.context = context
     app.include_router(routes.router)
+    app.include_router(picture_routes.router)
     app.include_router(health_router(registry=registry, readiness=readiness.facts))
     app.include_router(document_router())
     install_problem_handlers(app)
@@ -106,6 +116,8 @@ def create_app(settings: Settings) -> FastAPI:
         timeout_of=lambda _method, path: settings.embed_timeout_s + _ANSWER_MARGIN_S if path in _EMBED_PATHS else None,
         bodies=Bodies.of(settings, max_body_bytes=settings.max_request_bytes),
     )
+    app.add_middleware(StopWhenGone, wanted=lambda _method, path: path in _EMBED_PATHS)
+    app.add_middleware(Room, paths=_EMBED_PATHS, check=pipeline.check_room)
     app.add_middleware(BodyLimit, max_body_bytes=settings.max_request_bytes)
     app.add_middleware(ApiKeys, keys=key_between_services("services", settings.embedder_api_key), routes=declared)
     app.add_middleware(
@@ -117,7 +129,7 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-async def _preload(context: routes.Context) -> None:
+async def _preload(context: Context) -> None:
     """Load what the settings name. A release that cannot be loaded is logged: the others still serve."""
     for release_id in filter(None, (part.strip() for part in context.settings.preload.split(","))):
         try:

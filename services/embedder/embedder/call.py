@@ -5,25 +5,57 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from embedder.residency import Resident
 from vitrine.errors import VitrineError
+from vitrine.image_checks import DecodeCost
 from vitrine.vision.preprocess import Pixels
 
 Space = Literal["projected", "raw"]
+# Work that somebody waits for goes before work that nobody does.
+Work = Literal["interactive", "batch"]
 Vector = npt.NDArray[np.float32]
 Result = Vector | VitrineError
 
 
 @dataclass(frozen=True, slots=True)
+class Sender:
+    """For whom a call is made: an opaque name, among which the queues are fair, and its class of work."""
+
+    name: str = ""
+    work: Work = "interactive"
+
+
+ANYBODY: Final = Sender()
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A picture file and what is made of it. `prepare` decodes it and returns the pixels of one vector for each of
+    `residents`, in order; it raises ImageRejected. `cost` is what that takes, as its header tells. One without
+    residents is decoded alone, and has one result, an empty vector.
+    """
+
+    residents: Sequence[Resident]
+    prepare: Callable[[], list[Pixels]]
+    cost: DecodeCost
+
+    @property
+    def count(self) -> int:
+        """How many results it has."""
+        return max(1, len(self.residents))
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
-    """What a call has to tell, its pictures in order: their results, whether each shows something of the release's kind
-    (None where that is not known), and the longest milliseconds that any of them spent in each stage.
+    """What a call has to tell, its vectors in order: their results, whether each picture shows something of the
+    release's kind (None where that is not known), and the longest milliseconds that any spent in each stage.
     """
 
     results: list[Result]
@@ -32,15 +64,26 @@ class Answer:
 
 
 class Call:
-    """The pictures of one request. Every picture gets exactly one result; the last one wakes the request."""
+    """The vectors of one request. Every one gets exactly one result; the last one wakes the request.
+
+    `lane` names the queue its pictures stand in: those of one sender, the dear ones apart from the others.
+    """
 
     def __init__(
-        self, resident: Resident, *, count: int, space: Space, deadline_s: float, loop: asyncio.AbstractEventLoop
+        self,
+        *,
+        count: int,
+        space: Space,
+        deadline_s: float,
+        loop: asyncio.AbstractEventLoop,
+        sender: Sender = ANYBODY,
+        heavy: bool = False,
     ) -> None:
-        self.resident = resident
         self.space = space
         self.deadline_s = deadline_s
         self.count = count
+        self.work: Work = sender.work
+        self.lane = (sender.name, heavy)
         self.done: asyncio.Future[None] = loop.create_future()
         self.timings_ms: dict[str, float] = {"decode": 0.0, "queue": 0.0, "device": 0.0}
         # Whether each picture shows something of the release's kind; None where the release cannot tell.
@@ -83,10 +126,19 @@ class Call:
 
 @dataclass(slots=True)
 class Item:
-    """One picture of a call."""
+    """The pixels of one vector of a call, for one release."""
 
     call: Call
     position: int
-    data: bytes = b""
+    resident: Resident | None = None
     pixels: Pixels | None = None
     decoded_s: float = field(default=0.0)
+
+
+@dataclass(slots=True)
+class Task:
+    """An upload of a call that waits to be decoded. Its vectors are those from `first` on."""
+
+    call: Call
+    first: int
+    upload: Upload

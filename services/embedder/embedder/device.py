@@ -19,6 +19,7 @@ import torch
 from embedder.call import Item, Result
 from embedder.metrics import Metrics
 from embedder.queue import BatchQueue
+from embedder.residency import Resident
 from vitrine.errors import DeadlineExpired, EmbeddingFailed
 from vitrine.telemetry import get_logger
 
@@ -95,9 +96,12 @@ class Device:
         try:
             while batch := self._queue.take(self.max_batch):
                 self._metrics.queue_depth.set(len(self._queue))
+                work = batch[0].call.work
                 batch = self._still_wanted(batch)
                 if batch:
                     self._start(batch)
+                else:
+                    self._queue.passed(work)
         finally:
             self._started.put(_OVER)
 
@@ -110,23 +114,33 @@ class Device:
         try:
             started = self._submit(batch)
         except Exception as error:  # whatever the network trips over is told of the picture that made it
-            self._split(batch, error)
+            self._split_taken(batch, error)
             return
         if started.vectors.device.type != "cpu":
             self._started.put(started)
             return
         # A CPU has computed it already, and another thread would only have to be woken.
+        self._deliver_taken(started)
+
+    def _deliver_taken(self, started: _Started) -> None:
+        """Give out the vectors of a batch that was taken from the queue."""
         try:
             self._deliver(started)
-        except Exception as error:  # as above
-            self._split(batch, error)
+        except Exception as error:  # a GPU tells of a failed kernel only when its result is fetched
+            self._split_taken(started.items, error)
+        else:
+            self._queue.passed(started.items[0].call.work)
+
+    def _split_taken(self, batch: list[Item], error: Exception) -> None:
+        self._split(batch, error)
+        self._queue.passed(batch[0].call.work)
 
     def _submit(self, items: list[Item]) -> _Started:
         started_s = time.monotonic()
         pixels = np.stack([item.pixels for item in items if item.pixels is not None])
         with self._passes, self._counted() as running:
             alone = running == 1 and self._queue.quiet
-            features, vectors = items[0].call.resident.network.submit(pixels, alone=alone)
+            features, vectors = _resident(items).network.submit(pixels, alone=alone)
         return _Started(items, features, vectors, started_s)
 
     def _reply(self) -> None:
@@ -136,10 +150,7 @@ class Device:
             if started is _OVER:
                 running -= 1
                 continue
-            try:
-                self._deliver(started)
-            except Exception as error:  # a GPU tells of a failed kernel only when its result is fetched
-                self._split(started.items, error)
+            self._deliver_taken(started)
 
     @contextmanager
     def _counted(self) -> Iterator[int]:
@@ -159,7 +170,9 @@ class Device:
         device_s = time.monotonic() - started.started_s
         self._metrics.stage_s.labels("device").observe(device_s)
         good = np.isfinite(vectors).all(axis=1)
-        boundary = started.items[0].call.resident.boundary
+        resident = _resident(started.items)
+        resident.note_pass(len(started.items), device_s)
+        boundary = resident.boundary
         familiar = None if boundary is None else boundary.familiar(features)
         for row, item in enumerate(started.items):
             item.call.note("device", device_s)
@@ -198,3 +211,9 @@ class Device:
             else:
                 wanted.append(item)
         return wanted
+
+
+def _resident(items: list[Item]) -> Resident:
+    resident = items[0].resident
+    assert resident is not None, "what was decoded is for a release"
+    return resident

@@ -1,41 +1,51 @@
-"""The way of a picture through the embedder: decode pool, queue, device, reply. What is in flight is bounded, so a
-flood is told to come back and not queued; whatever happens on the way, every accepted picture gets exactly one result.
+"""The way of a picture through the embedder: decode pool, queue, device, reply. What is at work is weighed and bounded,
+so a flood is told to come back and not queued; whatever happens on the way, every accepted picture gets exactly one
+result.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-import random
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from embedder.call import Answer, Call, Item, Result, Space
+import numpy as np
+
+from embedder.call import ANYBODY, Answer, Call, Item, Result, Sender, Space, Task, Upload
+from embedder.decode_pool import DecodePool
 from embedder.device import Device
+from embedder.ledger import Ledger, Weight
 from embedder.metrics import Metrics
 from embedder.queue import BatchQueue
 from embedder.residency import Resident
+from embedder.uploads import plain
 from vitrine.errors import (
     DeadlineExpired,
     Draining,
-    EmbedderOverloaded,
     EmbedderUnavailable,
     EmbeddingFailed,
     ImageRejected,
     VitrineError,
 )
+from vitrine.image_checks import DEFAULT_LIMITS
 from vitrine.telemetry import get_logger
 
+T = TypeVar("T")
 HIGH_WATER: Final = 0.9
+DEFAULT_DECODE_BYTES: Final = 268_000_000
 _LEAST_RETRY_AFTER_S: Final = 1.0
 _JOIN_S: Final = 10.0
+# A call whose pictures take longer to decode is a heavy one, as one with more vectors is.
+_HEAVY_DECODE_S: Final = 0.1
+_HEAVY_PICTURES: Final = 2
+_NOTHING: Final = np.empty(0, dtype=np.float32)
 
 
 class Pipeline:
-    """Pictures in, results out. `embed` is called in the event loop, the rest runs in threads of its own."""
+    """Pictures in, results out. `run` is called in the event loop, the rest happens in threads of its own."""
 
     def __init__(
         self,
@@ -46,11 +56,18 @@ class Pipeline:
         max_wait_s: float,
         max_pictures: int,
         metrics: Metrics,
+        max_delay_s: float = 2.0,
+        max_heavy: int = 4,
+        decode_bytes: int = DEFAULT_DECODE_BYTES,
+        short_batch: int | None = None,
     ) -> None:
         self._metrics = metrics
         self._max_pictures = max_pictures
-        self._queue = BatchQueue(max_wait_s=max_wait_s)
-        self._pool = ThreadPoolExecutor(decode_threads or os.cpu_count() or 1, thread_name_prefix="decode")
+        threads = decode_threads or os.cpu_count() or 1
+        self._queue = BatchQueue(
+            max_wait_s=max_wait_s, most_batch_passes=max(2, passes_at_once), short_batch=short_batch
+        )
+        self._pool = DecodePool(threads, memory_bytes=decode_bytes, decode=self._decode)
         self._device = Device(
             self._queue,
             max_batch=max_batch,
@@ -59,16 +76,24 @@ class Pipeline:
             on_death=self._on_death,
             metrics=metrics,
         )
+        self._ledger = Ledger(
+            cores=threads,
+            pictures=lambda: self._in_flight,
+            max_pictures=max_pictures,
+            max_delay_s=max_delay_s,
+            max_heavy=max_heavy,
+            max_decode_s=DEFAULT_LIMITS.max_decode_s,
+        )
         self._lock = threading.Lock()
         self._in_flight = 0
         self._calls: set[Call] = set()
         self._closed = False
         self._dead: BaseException | None = None
         self._when_dead: Callable[[], None] = lambda: None
-        self._per_picture_s = 0.01
         self._log = get_logger("pipeline")
 
     def start(self) -> None:
+        self._pool.start()
         self._device.start()
 
     @property
@@ -80,29 +105,65 @@ class Pipeline:
         """What to call, in a thread, when the device has died and every waiting call has been refused."""
         self._when_dead = call
 
-    async def embed(self, resident: Resident, pictures: Sequence[bytes], *, space: Space, deadline_s: float) -> Answer:
-        """A result for each picture, in order.
+    def check_room(self, sender: Sender) -> None:
+        """Refuse a call that would be refused anyway, before its body is read. Raises as `run` does."""
+        self._check_alive()
+        self._counted(lambda: self._ledger.check(sender))
 
-        `deadline_s` is on the monotonic clock. Raises EmbedderOverloaded, Draining, EmbedderUnavailable,
-        DeadlineExpired where the call as a whole has no result.
+    async def embed(
+        self,
+        resident: Resident,
+        pictures: Sequence[bytes],
+        *,
+        space: Space,
+        deadline_s: float,
+        sender: Sender = ANYBODY,
+    ) -> Answer:
+        """A result for each picture as it is, in order. Raises as `run` does."""
+        uploads = [plain(resident, data) for data in pictures]
+        return await self.run(uploads, space=space, deadline_s=deadline_s, sender=sender)
+
+    async def run(
+        self, uploads: Sequence[Upload], *, space: Space, deadline_s: float, sender: Sender = ANYBODY
+    ) -> Answer:
+        """A result for each vector of each upload, in order.
+
+        `deadline_s` is on the monotonic clock. Cancelled, it drops what has not been done yet. Raises
+        EmbedderOverloaded, EmbedderBusyWithHeavyWork, WorkTooLarge, Draining, EmbedderUnavailable, DeadlineExpired
+        where the call as a whole has no result.
         """
-        at_work = self._admit(len(pictures))
-        call = Call(resident, count=len(pictures), space=space, deadline_s=deadline_s, loop=asyncio.get_running_loop())
+        self._check_alive()
+        weight = _weight_of(uploads)
+        ticket = self._counted(lambda: self._ledger.enter(sender, weight))
+        answered = False
+        call = Call(
+            count=weight.pictures,
+            space=space,
+            deadline_s=deadline_s,
+            loop=asyncio.get_running_loop(),
+            sender=sender,
+            heavy=weight.heavy,
+        )
         self._calls.add(call)
-        started_s = time.monotonic()
+        with self._lock:
+            self._in_flight += weight.pictures
+            self._metrics.in_flight.set(self._in_flight)
         try:
-            self._queue.announce(len(pictures))
-            for position, data in enumerate(pictures):
-                self._pool.submit(self._decode, Item(call, position, data))
+            self._queue.announce(weight.pictures, call.work)
+            first = 0
+            for upload in uploads:
+                self._pool.submit(Task(call, first, upload))
+                first += upload.count
             if self._dead is not None:
                 self._refuse(call)
-            async with asyncio.timeout(max(0.0, deadline_s - started_s)):
+            async with asyncio.timeout(max(0.0, deadline_s - time.monotonic())):
                 await call.done
+            answered = True
         except TimeoutError as error:
             raise DeadlineExpired("the deadline passed before the pictures were embedded") from error
         finally:
             self._calls.discard(call)
-            self._learn(at_work, time.monotonic() - started_s)
+            self._ledger.leave(ticket, answered=answered)
         return call.answer()
 
     def state(self) -> dict[str, Any]:
@@ -117,51 +178,56 @@ class Pipeline:
     def close(self) -> None:
         """Finish what was accepted and end the threads."""
         self._closed = True
-        self._pool.shutdown(wait=True)
+        self._pool.close()
         self._queue.close()
         self._device.join(_JOIN_S)
 
-    def _admit(self, count: int) -> int:
-        """Let a call in. Returns how many pictures are then at work, this call's among them."""
+    def _check_alive(self) -> None:
         if self._dead is not None:
             raise EmbedderUnavailable("the embedder has failed and is being restarted", retry_after_s=2.0)
         if self._closed:
             raise Draining("this embedder is stopping: another one answers", retry_after_s=_LEAST_RETRY_AFTER_S)
-        with self._lock:
-            # A call larger than the whole bound is let in when nothing else is, or it would never be.
-            if self._in_flight and self._in_flight + count > self._max_pictures:
-                wait_s = self._in_flight * self._per_picture_s * random.uniform(0.8, 1.4)  # noqa: S311 - spreads load
-                raise EmbedderOverloaded(
-                    f"{self._in_flight} pictures are being embedded already: try again in a moment",
-                    retry_after_s=max(_LEAST_RETRY_AFTER_S, wait_s),
-                )
-            self._in_flight += count
-            self._metrics.in_flight.set(self._in_flight)
-            return self._in_flight
 
-    def _decode(self, item: Item) -> None:
+    def _counted(self, admit: Callable[[], T]) -> T:
+        try:
+            return admit()
+        except VitrineError as refused:
+            self._metrics.refused.labels(refused.code).inc()
+            raise
+
+    def _decode(self, task: Task) -> None:
         """Runs in the decode pool."""
+        call = task.call
         started_s = time.monotonic()
         try:
-            if item.call.expired:
+            if call.expired:
                 raise DeadlineExpired("the deadline passed before the picture's turn came")
-            item.pixels = item.call.resident.preprocessor(item.data)
+            pixels = task.upload.prepare()
         except VitrineError as error:
-            self._queue.withdraw()
-            self._finish(item, error)
+            self._give_up(task, error)
             return
         except BaseException as error:
             self._log.error("decode_defect", exc_info=error)
-            self._queue.withdraw()
-            self._finish(item, EmbeddingFailed("the picture could not be prepared"))
+            self._give_up(task, EmbeddingFailed("the picture could not be prepared"))
             return
-        item.data = b""
-        item.decoded_s = time.monotonic()
-        item.call.note("decode", item.decoded_s - started_s)
-        self._metrics.stage_s.labels("decode").observe(item.decoded_s - started_s)
-        self._queue.put(item)
+        decoded_s = time.monotonic()
+        call.note("decode", decoded_s - started_s)
+        self._metrics.stage_s.labels("decode").observe(decoded_s - started_s)
+        seats = zip(task.upload.residents, pixels, strict=True)
+        items = [Item(call, task.first + place, *seat, decoded_s) for place, seat in enumerate(seats)]
+        if items:
+            self._queue.put(items)
+        else:
+            self._queue.withdraw(1, call.work)
+            self._finish(Item(call, task.first), _NOTHING)
         if self._dead is not None:
-            self._refuse(item.call)
+            self._refuse(call)
+
+    def _give_up(self, task: Task, error: VitrineError) -> None:
+        count = task.upload.count
+        self._queue.withdraw(count, task.call.work)
+        for place in range(count):
+            self._finish(Item(task.call, task.first + place), error)
 
     def _finish(self, item: Item, result: Result) -> None:
         """Give a picture its result. Runs in any of the threads, and may be told twice of one picture."""
@@ -187,9 +253,10 @@ class Pipeline:
         for position in range(call.count):
             self._finish(Item(call, position), failure)
 
-    def _learn(self, at_work: int, took_s: float) -> None:
-        """Keep a running mean of the time a picture takes, from which Retry-After is told.
 
-        A call waits for the pictures before it as well, so its time is shared among all that were at work.
-        """
-        self._per_picture_s = 0.9 * self._per_picture_s + 0.1 * (took_s / max(at_work, 1))
+def _weight_of(uploads: Sequence[Upload]) -> Weight:
+    decode_s = sum(upload.cost.cpu_s for upload in uploads)
+    networks_s = sum(resident.picture_s for upload in uploads for resident in upload.residents)
+    pictures = sum(upload.count for upload in uploads)
+    heavy = decode_s > _HEAVY_DECODE_S or pictures > _HEAVY_PICTURES
+    return Weight(decode_s, networks_s, pictures, heavy)

@@ -3,34 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, Header, Query, Request
+import numpy as np
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse, Response
 
-from embedder.call import Answer, Result, Space
+from embedder.call import Result, Vector
+from embedder.context import Ctx, DeadlineS, ReleaseId, SentBy, SpaceName, wants_bytes
 from embedder.multipart import PART_NAME, boundary_of, pictures_of
-from embedder.pipeline import Pipeline
-from embedder.readiness import Readiness
-from embedder.residency import Residency
-from embedder.settings import Settings
+from embedder.uploads import viewed
 from vitrine.embedding.wire import (
-    DEADLINE_HEADER,
     FAMILIAR_HEADER,
     MAX_BATCH,
-    MAX_DEADLINE_MS,
     REJECTED_HEADER,
+    SHAPES_HEADER,
     VECTOR_MEDIA_TYPE,
     encode_batch,
+    encode_familiar,
+    encode_views,
+    mean_of,
     server_timing,
 )
 from vitrine.errors import (
     BodyTooLarge,
     DeadlineExpired,
     Draining,
+    EmbedderBusyWithHeavyWork,
     EmbedderOverloaded,
     EmbedderUnavailable,
     EmbeddingFailed,
@@ -43,48 +43,45 @@ from vitrine.errors import (
     ReleaseNotFound,
     VitrineError,
     WeightsUnusable,
+    WorkTooLarge,
 )
-from vitrine.releases import ReleaseStore
+from vitrine.views import parse_views
 from vitrine.web import problem_responses, requires
 
 router = APIRouter()
 
-_FAILURES: Final = (
+FAILURES: Final = (
     ParameterInvalid,
     ImageMissing,
     ReleaseNotFound,
     BodyTooLarge,
+    WorkTooLarge,
     MediaTypeUnsupported,
     ReleaseError,
     WeightsUnusable,
     ReleaseCorrupt,
     EmbeddingFailed,
     EmbedderOverloaded,
+    EmbedderBusyWithHeavyWork,
     EmbedderUnavailable,
     Draining,
     DeadlineExpired,
 )
 _PICTURE_TYPES: Final = ("image/", VECTOR_MEDIA_TYPE)
 _BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What the routes work with."""
-
-    settings: Settings
-    store: ReleaseStore
-    residency: Residency
-    pipeline: Pipeline
-    readiness: Readiness
+PICTURE_BODY: Final = {"requestBody": {"required": True, "content": {"image/*": _BINARY, VECTOR_MEDIA_TYPE: _BINARY}}}
 
 
 class EmbedResponse(BaseModel):
-    """One picture's vector."""
+    """One picture's vector: where several views are asked for, their mean."""
 
     release: str
     dim: int
     vector: list[float] = Field(description="float32, length 1 where projected")
+    views: list[list[float]] = Field(description="A vector for each view, the first one first; one view: the vector")
+    also: EmbedResponse | None = Field(
+        default=None, description="The same by the second release, where one is asked for"
+    )
     familiar: bool | None = Field(
         default=None,
         description=f"Whether it shows something of the release's kind, where known; also as `{FAMILIAR_HEADER}`",
@@ -128,54 +125,72 @@ class ReleasesResponse(BaseModel):
     releases: list[ReleaseInfo]
 
 
-def _context_of(request: Request) -> Context:
-    context: Context = request.app.state.context
-    return context
-
-
-Ctx = Annotated[Context, Depends(_context_of)]
-ReleaseId = Annotated[str, Query(alias="release", min_length=1, max_length=140, description="The release's id")]
-SpaceName = Annotated[Space, Query(description="The projected vector, or the network's raw feature")]
-DeadlineMs = Annotated[
-    int | None,
-    Header(alias=DEADLINE_HEADER, ge=1, le=MAX_DEADLINE_MS, description="Milliseconds the caller still waits"),
-]
-
-
 @router.post(
     "/v1/embed",
     summary="Embed one picture",
     response_model=EmbedResponse,
     tags=["embed"],
     responses={
-        200: {"content": {VECTOR_MEDIA_TYPE: _BINARY}, "description": "The vector; float32 little-endian on request"},
-        **problem_responses(*_FAILURES),
+        200: {
+            "content": {VECTOR_MEDIA_TYPE: _BINARY},
+            "description": (
+                "The vector. As float32 little-endian on request: one row; of several views their mean and a row for "
+                f"each; then the same by the second release. `{SHAPES_HEADER}` lists `ROWSxDIM` of each."
+            ),
+        },
+        **problem_responses(*FAILURES),
     },
-    openapi_extra={"requestBody": {"required": True, "content": {"image/*": _BINARY, VECTOR_MEDIA_TYPE: _BINARY}}},
+    openapi_extra=PICTURE_BODY,
 )
 @requires("embed")
 async def embed(
-    request: Request, context: Ctx, release: ReleaseId, space: SpaceName = "projected", deadline_ms: DeadlineMs = None
+    request: Request,
+    context: Ctx,
+    sender: SentBy,
+    deadline_s: DeadlineS,
+    release: ReleaseId,
+    space: SpaceName = "projected",
+    views: Annotated[
+        str,
+        Query(
+            max_length=60,
+            description="Other ways to look at it, as `cutout,flip,crops:5`: the garment cut out, mirrored, cut closer",
+        ),
+    ] = "",
+    also: Annotated[
+        str | None, Query(min_length=1, max_length=140, description="A second release, from the same decoding")
+    ] = None,
 ) -> Response:
     """The body is the picture file: JPEG, PNG or WebP."""
-    deadline_s = _deadline_s(context, deadline_ms)
-    kind = request.headers.get("content-type", VECTOR_MEDIA_TYPE).lower()
-    if not kind.startswith(_PICTURE_TYPES):
-        raise MediaTypeUnsupported("send the picture itself as the body, with its media type, e.g. image/jpeg")
-    data = await request.body()
-    if not data:
-        raise ImageMissing("the body is empty: send the picture itself as the body")
-    answer, dim = await _embed(context, release, [data], space, deadline_s)
-    result, familiar = answer.results[0], answer.familiar[0]
-    if isinstance(result, VitrineError):
-        raise result
-    headers = {"Server-Timing": server_timing(answer.timings_ms)}
-    if familiar is not None:
-        headers[FAMILIAR_HEADER] = "yes" if familiar else "no"
-    if _wants_bytes(request):
-        return Response(result.astype("<f4").tobytes(), media_type=VECTOR_MEDIA_TYPE, headers=headers)
-    told = {"release": release, "dim": dim, "vector": result.tolist(), "familiar": familiar}
-    return JSONResponse(told, headers=headers)
+    seen = parse_views(views)
+    data = await picture_of(request)
+    releases = [release] if also is None else [release, also]
+    async with context.residents(releases, deadline_s=deadline_s) as residents:
+        upload = viewed(residents, data, seen)
+        answer = await context.pipeline.run([upload], space=space, deadline_s=deadline_s, sender=sender)
+    vectors = all_of(answer.results)
+    blocks = [np.stack(vectors[start : start + len(seen)]) for start in range(0, len(vectors), len(seen))]
+    # The first view tells whether the picture shows something of the release's kind.
+    familiar = answer.familiar[:: len(seen)]
+    body, shapes = encode_views(blocks)
+    headers = {
+        "Server-Timing": server_timing(answer.timings_ms),
+        SHAPES_HEADER: shapes,
+        FAMILIAR_HEADER: encode_familiar(familiar),
+    }
+    if wants_bytes(request):
+        return Response(body, media_type=VECTOR_MEDIA_TYPE, headers=headers)
+    told = [
+        {
+            "release": one,
+            "dim": block.shape[1],
+            "vector": mean_of(block).tolist(),
+            "views": block.tolist(),
+            "familiar": known,
+        }
+        for one, block, known in zip(releases, blocks, familiar, strict=True)
+    ]
+    return JSONResponse({**told[0], "also": told[1] if also is not None else None}, headers=headers)
 
 
 @router.post(
@@ -191,7 +206,7 @@ async def embed(
                 f"`{REJECTED_HEADER}` lists `row:code`."
             ),
         },
-        **problem_responses(*_FAILURES),
+        **problem_responses(*FAILURES),
     },
     openapi_extra={
         "requestBody": {
@@ -217,19 +232,25 @@ async def embed(
 )
 @requires("embed")
 async def embed_batch(
-    request: Request, context: Ctx, release: ReleaseId, space: SpaceName = "projected", deadline_ms: DeadlineMs = None
+    request: Request,
+    context: Ctx,
+    sender: SentBy,
+    deadline_s: DeadlineS,
+    release: ReleaseId,
+    space: SpaceName = "projected",
 ) -> Response:
     """Each part named `image` is a picture file. A picture that cannot be used costs its own result only."""
-    deadline_s = _deadline_s(context, deadline_ms)
     boundary = boundary_of(request.headers.get("content-type"))
     pictures = pictures_of(await request.body(), boundary)
-    told, dim = await _embed(context, release, pictures, space, deadline_s)
+    async with context.residents([release], deadline_s=deadline_s) as (resident,):
+        told = await context.pipeline.embed(resident, pictures, space=space, deadline_s=deadline_s, sender=sender)
+    dim = resident.network.dim if space == "projected" else resident.network.raw_dim
     for result in told.results:
         # An error that is not the picture's own is the call's: nobody should take half an answer for a whole one.
         if isinstance(result, VitrineError) and not isinstance(result, ImageRejected | EmbeddingFailed):
             raise result
     headers = {"Server-Timing": server_timing(told.timings_ms)}
-    if _wants_bytes(request):
+    if wants_bytes(request):
         body, rejected = encode_batch(told.results, dim=dim)
         return Response(body, media_type=VECTOR_MEDIA_TYPE, headers={**headers, REJECTED_HEADER: rejected})
     results = [_as_json(*one) for one in zip(told.results, told.familiar, strict=True)]
@@ -248,29 +269,25 @@ async def releases(context: Ctx) -> ReleasesResponse:
     )
 
 
-async def _embed(
-    context: Context, release_id: str, pictures: list[bytes], space: Space, deadline_s: float
-) -> tuple[Answer, int]:
-    try:
-        async with asyncio.timeout(max(0.0, deadline_s - time.monotonic())):
-            resident = await context.residency.acquire(release_id)
-    except TimeoutError as error:
-        raise DeadlineExpired("the deadline passed while the release was being loaded") from error
-    try:
-        answer = await context.pipeline.embed(resident, pictures, space=space, deadline_s=deadline_s)
-    finally:
-        context.residency.release(resident)
-    dim = resident.network.dim if space == "projected" else resident.network.raw_dim
-    return answer, dim
+async def picture_of(request: Request) -> bytes:
+    """The body, a picture file. Raises MediaTypeUnsupported and ImageMissing."""
+    kind = request.headers.get("content-type", VECTOR_MEDIA_TYPE).lower()
+    if not kind.startswith(_PICTURE_TYPES):
+        raise MediaTypeUnsupported("send the picture itself as the body, with its media type, e.g. image/jpeg")
+    data = await request.body()
+    if not data:
+        raise ImageMissing("the body is empty: send the picture itself as the body")
+    return data
 
 
-def _deadline_s(context: Context, deadline_ms: int | None) -> float:
-    longest_s = context.settings.embed_timeout_s
-    return time.monotonic() + (longest_s if deadline_ms is None else min(longest_s, deadline_ms / 1000))
-
-
-def _wants_bytes(request: Request) -> bool:
-    return VECTOR_MEDIA_TYPE in request.headers.get("accept", "")
+def all_of(results: list[Result]) -> list[Vector]:
+    """The vectors, where all of them are there. Raises the first error."""
+    vectors: list[Vector] = []
+    for result in results:
+        if isinstance(result, VitrineError):
+            raise result
+        vectors.append(result)
+    return vectors
 
 
 def _as_json(result: Result, familiar: bool | None) -> dict[str, Any]:

@@ -28,12 +28,28 @@ class Settings(HttpSettings):
     queue_max_pictures: int = Field(
         default=512, ge=1, description="Pictures accepted and not yet answered; more are answered 503 with Retry-After"
     )
+    queue_max_delay_s: float = Field(
+        default=2.0,
+        gt=0,
+        description="A call that somebody waits for and whose turn would come later is answered 503 at once",
+    )
+    heavy_calls: int = Field(
+        default=4,
+        ge=1,
+        description=(
+            "Calls at work at once that ask for several views or an explanation or bring a very large picture; one "
+            "caller may have half of them"
+        ),
+    )
+    decode_bytes: int = Field(
+        default=268_000_000, ge=1, description="Memory for decoding large pictures at once; others wait their turn"
+    )
     releases_max_bytes: int = Field(
         default=4_000_000_000, ge=1, description="Memory for loaded releases; the least recently used make room"
     )
     preload: str = Field(default="", description="Releases to load at start, separated by commas")
     max_request_bytes: int = Field(default=128_000_000, ge=1, description="Largest request body, a whole batch")
-    max_requests: int = Field(default=128, ge=1, description="Requests at work at once")
+    max_requests: int = Field(default=1024, ge=1, description="Requests at work at once")
     embed_timeout_s: float = Field(default=120.0, gt=0, description="Seconds a request may take, loading included")
     self_check_interval_s: float = Field(
         default=5.0, gt=0, description="Seconds without a good inference after which readiness tries one of its own"

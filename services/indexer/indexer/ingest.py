@@ -19,6 +19,7 @@ from indexer.plans import Planned
 from indexer.smoothing import Smoothing
 from indexer.vectors import Point
 from vitrine.catalogs.roots import allowed_roots, read_picture, resolve_catalog_root
+from vitrine.embedding.wire import MAX_CALLER_CHARS
 from vitrine.errors import (
     CatalogRootRefused,
     CollectionNotFound,
@@ -102,7 +103,11 @@ class Ingest:
         """Embed and store so many in one request. What is stored stays, whatever comes of the rest."""
         try:
             with self._timed("embed"):
-                results = self._parts.embedder.embed_batch([one.data for one in wanted], release_id=self._release_id)
+                # A product put through the API does not wait behind a whole catalogue's pictures.
+                caller = "products" if self._root is None else self._collection
+                results = self._parts.embedder.embed_batch(
+                    [one.data for one in wanted], release_id=self._release_id, caller=caller[-MAX_CALLER_CHARS:]
+                )
         except DeadlineExpired:
             # A large network on a small machine: half as many may be done in time.
             if len(wanted) == 1:

@@ -16,6 +16,7 @@ from starlette.middleware.cors import CORSMiddleware
 from search_api.access import RateLimit
 from search_api.context import Context, build_context
 from search_api.documentation import API_TITLE, DESCRIPTION, TAGS, VERSION, complete_document
+from search_api.patience import Patience
 from search_api.routes import (
     datasets,
     documentation,
@@ -40,6 +41,7 @@ from vitrine.web import (
     BodyLimit,
     RequestContext,
     SiteGuard,
+    StopWhenGone,
     declared_routes,
     document_router,
     health_router,
@@ -49,6 +51,8 @@ from vitrine.web import (
 )
 
 _HEALTH_PATHS = frozenset({"/livez", "/readyz", "/metrics"})
+# They cost the embedder and change nothing.
+_LOOKING_PATHS = frozenset({"/api/search", "/api/explain", "/api/recommend"})
 # A write waits for the indexer that long and then still has its answer to make.
 _WRITE_MARGIN_S = 5.0
 _VERSION_RETRY_S = 5.0
@@ -109,7 +113,9 @@ def create_app(settings: Settings) -> FastAPI:
         timeout_of=lambda *call: _timeout_s(settings, *call),
         bodies=Bodies.of(settings, max_body_bytes=settings.max_body_bytes),
     )
+    app.add_middleware(StopWhenGone, wanted=_only_looks)
     app.add_middleware(BodyLimit, max_body_bytes=settings.max_body_bytes)
+    app.add_middleware(Patience, wanted=_only_looks)
     app.add_middleware(RateLimit, routes=routes, per_s=settings.rate_limit_per_s, burst=settings.rate_limit_burst)
     app.add_middleware(ApiKeys, keys=keys, routes=routes, wrong_keys_per_minute=settings.wrong_keys_per_minute)
     if settings.allowed_origins:
@@ -127,6 +133,10 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.add_middleware(RequestContext, metrics=HttpMetrics(registry))
     return app
+
+
+def _only_looks(_method: str, path: str) -> bool:
+    return path in _LOOKING_PATHS
 
 
 async def _look_at_qdrants_version(context: Context) -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 from qdrant_client import models
 
 from search_api.context import Context
-from search_api.looking import Look, look_at
-from search_api.options import MAX_TOP_K, SearchOptions
+from search_api.looking import Look
+from search_api.options import MAX_TOP_K
 from search_api.refinement import fused
 from search_api.retrieval import Prepared, Wanted
 from vitrine.planner import Plan
@@ -19,26 +20,28 @@ from vitrine.planner import Plan
 _CANDIDATES: Final = 2 * MAX_TOP_K
 
 
+async def prepare_other(context: Context, prepared: Prepared, model: str) -> Prepared:
+    """The same filter in the second model's collection. Raises ModelUnknown where it does not serve the dataset."""
+    serving = await context.store.resolve(prepared.serving.dataset, model)
+    return Prepared(serving, await context.store.collection(serving.collection), prepared.spec)
+
+
 async def fused_search(
     context: Context,
-    prepared: Prepared,
-    looked: Look,
+    both: tuple[Prepared, Prepared],
+    looks: Sequence[Look],
     wanted: Wanted,
     plan: Plan,
     *,
-    picture: bytes,
-    options: SearchOptions,
+    weight: float,
 ) -> list[models.ScoredPoint]:
-    """The candidates of both releases by the weighted sum of their cosines, best first.
-
-    Raises ModelUnknown for a second model that does not serve the dataset, and what searches and the embedder raise.
+    """The candidates of both releases by the weighted sum of their cosines, best first: `looks` are the query as each
+    release sees it, `plan` is the first one's. Raises what searches raise.
     """
     retrieval, store = context.retrieval, context.store
-    first = prepared.serving
-    second = await store.resolve(first.dataset, options.fuse)
-    other = Prepared(second, await store.collection(second.collection), prepared.spec)
-    deadline_s = context.settings.request_timeout_s
-    seen = await look_at(picture, context.embedder, second.release_id, views=options.views, deadline_s=deadline_s)
+    prepared, other = both
+    first, second = prepared.serving, other.serving
+    looked, seen = looks
     mine, theirs = await asyncio.gather(
         retrieval.candidates(prepared, looked.vector, count=_CANDIDATES, plan=plan, with_vectors=False),
         retrieval.candidates(
@@ -60,6 +63,6 @@ async def fused_search(
         if vector is not None:  # indexed by the one release and not, or not yet, by the other
             score = float(np.asarray(vector) @ query)
             points[str(point.id)] = point.model_copy(update={"score": score})
-    found = fused(list(points.values()), scores, options.fuse_weight)
+    found = fused(list(points.values()), scores, weight)
     least = wanted.min_score
     return [point for point in found if least is None or point.score >= least][: wanted.top_k]

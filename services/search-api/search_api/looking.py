@@ -1,14 +1,14 @@
-"""A query's picture as a release sees it."""
+"""A query's picture as a release sees it. The embedder decodes it and makes its views: here it stays a file."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Sequence
+import hashlib
 from dataclasses import dataclass
 
-from search_api.refinement import mean_of, seen_in
+from starlette.requests import Request
+
+from search_api.access import caller_of
 from vitrine.embedding import AsyncEmbedderClient, Embedding
-from vitrine.views import AS_IT_IS, View
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,19 +21,26 @@ class Look:
 
 
 async def look_at(
-    picture: bytes, embedder: AsyncEmbedderClient, release_id: str, *, views: Sequence[View], deadline_s: float
-) -> Look:
-    """See a picture as the mean of its views; the first tells whether it is familiar. Raises as the embedder's client
-    does.
-    """
+    picture: bytes,
+    embedder: AsyncEmbedderClient,
+    release_ids: tuple[str] | tuple[str, str],
+    *,
+    views: str,
+    caller: str,
+    deadline_s: float,
+) -> list[Look]:
+    """See a picture as the mean of its views, by one release or by two. Raises as the embedder's client does."""
+    if len(release_ids) == 2:
+        seen: tuple[Embedding, ...] = await embedder.embed_for_both(
+            picture, release_ids=release_ids, views=views, caller=caller, deadline_s=deadline_s
+        )
+    else:
+        seen = (
+            await embedder.embed(picture, release_id=release_ids[0], views=views, caller=caller, deadline_s=deadline_s),
+        )
+    return [Look(one.vector.tolist(), one.timings_ms.get("decode", 0.0), one.familiar) for one in seen]
 
-    async def embed(data: bytes) -> Embedding:
-        return await embedder.embed(data, release_id=release_id, deadline_s=deadline_s)
 
-    others = [view for view in views if view != AS_IT_IS]
-    files = await asyncio.to_thread(seen_in, picture, others) if others else []
-    if AS_IT_IS in views:
-        files = [picture, *files]
-    embeddings = await asyncio.gather(*map(embed, files))
-    decode_ms = max(embedding.timings_ms.get("decode", 0.0) for embedding in embeddings)
-    return Look(mean_of([embedding.vector for embedding in embeddings]), decode_ms, embeddings[0].familiar)
+def opaque_caller(request: Request) -> str:
+    """Who calls, as the embedder is told: the same for the same key or address, and neither of them."""
+    return hashlib.sha256(caller_of(request.scope).encode()).hexdigest()[:16]

@@ -10,7 +10,7 @@ from typing import Final, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from vitrine.errors import BodyInvalid, ParameterInvalid
-from vitrine.views import MAX_CROPS, View, views
+from vitrine.views import MAX_CROPS, views_text
 from vitrine.web.problems import MAX_FAULT_CHARS
 
 MAX_TOP_K: Final = 200
@@ -128,9 +128,9 @@ class SearchOptions(MatchOptions):
         return self
 
     @property
-    def views(self) -> tuple[View, ...]:
-        """How the picture is looked at."""
-        return views(flip=self.flip, crops=self.crops, garment_alone=self.cutout)
+    def views(self) -> str:
+        """How the picture is looked at, as the embedder is asked."""
+        return views_text(flip=self.flip, crops=self.crops, garment_alone=self.cutout)
 
 
 OptionsT = TypeVar("OptionsT", bound=Target)

@@ -14,7 +14,7 @@ from search_api.products import Products, StoredProduct
 from search_api.settings import Settings
 from vitrine.catalogs.roots import allowed_roots, read_picture, resolve_catalog_root
 from vitrine.errors import CatalogError, ImageRejected, PictureNotFound
-from vitrine.images import MEDIA_TYPES, inspect_image
+from vitrine.image_checks import MEDIA_TYPES, inspect_image
 from vitrine.overlay import Overlay
 from vitrine.telemetry import get_logger
 

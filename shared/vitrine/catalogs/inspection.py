@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from vitrine.catalogs.model import Catalog
 from vitrine.catalogs.roots import read_picture
 from vitrine.errors import CatalogRootRefused, ImageRejected, PictureNotFound
-from vitrine.images import check_image, decode_image
+from vitrine.image_checks import check_image
+from vitrine.images import decode_image
 from vitrine.products import Product
 
 

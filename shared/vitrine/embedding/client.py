@@ -1,30 +1,35 @@
-"""The embedder's two clients. The synchronous one serves the indexer, which waits: it tries again, as long as its
-budget of seconds lasts. The asynchronous one serves a search, whose caller waits: it tries once more at most.
+"""The embedder's two clients. The synchronous one serves the indexer, whose pictures nobody waits for: they are of the
+batch class, and it tries again as long as its budget of seconds lasts. The asynchronous one serves a search, whose
+caller waits: it goes first, and is tried once more at most.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Literal, Self
 
 import httpx
-import numpy as np
 from pydantic import SecretStr
 
 from vitrine.embedding.abandon import AbandoningTransport
 from vitrine.embedding.failures import error_of_answer, wait_before_retry_s
 from vitrine.embedding.wire import (
+    CALLER_HEADER,
     DEADLINE_HEADER,
     FAMILIAR_HEADER,
     MAX_BATCH,
     REJECTED_HEADER,
+    SHAPES_HEADER,
     VECTOR_MEDIA_TYPE,
+    WORK_HEADER,
     BatchResult,
     Embedding,
     decode_batch,
+    decode_familiar,
+    decode_views,
     parse_server_timing,
 )
 from vitrine.errors import DeadlineExpired, EmbedderConnectionLost, EmbedderUnavailable, ParameterInvalid, VitrineError
@@ -58,20 +63,17 @@ class EmbedderClient:
 
     def embed(self, data: bytes, *, release_id: str, space: Space = "projected") -> Embedding:
         """One picture's vector. Raises ImageRejected, EmbeddingFailed, ReleaseNotFound, Unavailable."""
-        answer = self._post("/v1/embed", _parameters(release_id, space), content=data)
-        return _embedding(answer)
+        answer = self._post("/v1/embed", _parameters(release_id, space), caller="", content=data)
+        return _embeddings(answer)[0]
 
     def embed_batch(
-        self, pictures: Sequence[bytes], *, release_id: str, space: Space = "projected"
+        self, pictures: Sequence[bytes], *, release_id: str, space: Space = "projected", caller: str = ""
     ) -> list[BatchResult]:
         """A result for each of up to 256 pictures, in order: (dim,) float32, ImageRejected or EmbeddingFailed.
 
-        Raises ReleaseNotFound, Unavailable.
+        `caller` is any name, among which the embedder is fair: a job's. Raises ReleaseNotFound, Unavailable.
         """
-        if not 1 <= len(pictures) <= MAX_BATCH:
-            raise ParameterInvalid(f"a batch has 1 to {MAX_BATCH} pictures, not {len(pictures)}")
-        files = [("image", (f"{number}", data, VECTOR_MEDIA_TYPE)) for number, data in enumerate(pictures)]
-        answer = self._post("/v1/embed/batch", _parameters(release_id, space), files=files)
+        answer = self._post("/v1/embed/batch", _parameters(release_id, space), caller=caller, files=_parts(pictures))
         return decode_batch(answer.content, answer.headers.get(REJECTED_HEADER, ""), count=len(pictures))
 
     def close(self) -> None:
@@ -85,12 +87,12 @@ class EmbedderClient:
     ) -> None:
         self.close()
 
-    def _post(self, path: str, parameters: dict[str, str], **body: Any) -> httpx.Response:
+    def _post(self, path: str, parameters: dict[str, str], *, caller: str, **body: Any) -> httpx.Response:
         started_s = time.monotonic()
         attempt = 0
         while True:
             try:
-                answer = self._http.post(path, params=parameters, headers=_headers(None), **body)
+                answer = self._http.post(path, params=parameters, headers=_headers(None, caller, "batch"), **body)
                 return _checked(answer)
             except httpx.HTTPError as error:
                 failure: VitrineError = _unreachable(error)
@@ -125,18 +127,70 @@ class AsyncEmbedderClient:
         )
 
     async def embed(
-        self, data: bytes, *, release_id: str, space: Space = "projected", deadline_s: float | None = None
+        self,
+        data: bytes,
+        *,
+        release_id: str,
+        space: Space = "projected",
+        views: str = "",
+        caller: str = "",
+        deadline_s: float | None = None,
     ) -> Embedding:
-        """One picture's vector, within `deadline_s` seconds, after which the embedder drops the work too.
+        """One picture's vector, the mean of `views` (see `vitrine.views.views_text`), within `deadline_s` seconds;
+        then the embedder drops the work too. `caller` is an opaque name, among which the embedder is fair.
 
         Raises ImageRejected, EmbeddingFailed, ReleaseNotFound, DeadlineExpired, Unavailable.
         """
+        parameters = {**_parameters(release_id, space), **_named(views=views)}
+        answer = await self._post("/v1/embed", parameters, caller, deadline_s, content=data)
+        return _embeddings(answer)[0]
+
+    async def embed_for_both(
+        self, data: bytes, *, release_ids: tuple[str, str], views: str, caller: str, deadline_s: float
+    ) -> tuple[Embedding, Embedding]:
+        """The same by two releases, from one upload and one decoding."""
+        parameters = {**_parameters(release_ids[0], "projected"), "also": release_ids[1], **_named(views=views)}
+        answer = await self._post("/v1/embed", parameters, caller, deadline_s, content=data)
+        first, second = _embeddings(answer)
+        return first, second
+
+    async def embed_batch(
+        self, pictures: Sequence[bytes], *, release_id: str, caller: str = "", deadline_s: float | None = None
+    ) -> tuple[list[BatchResult], Mapping[str, float]]:
+        """A result for each picture, in order, and the milliseconds each stage of the embedder took.
+
+        Raises WorkTooLarge where decoding them takes longer than one call may, and as `embed` does.
+        """
+        parameters = _parameters(release_id, "projected")
+        answer = await self._post("/v1/embed/batch", parameters, caller, deadline_s, files=_parts(pictures))
+        results = decode_batch(answer.content, answer.headers.get(REJECTED_HEADER, ""), count=len(pictures))
+        return results, parse_server_timing(answer.headers.get("server-timing"))
+
+    async def explain(
+        self, pictures: tuple[bytes, bytes], *, release_id: str, caller: str = "", deadline_s: float | None = None
+    ) -> dict[str, Any]:
+        """Why two pictures are alike: the embedder's answer to `/v1/explain` as it is. Raises as `embed` does."""
+        parameters = _parameters(release_id, "projected")
+        answer = await self._post("/v1/explain", parameters, caller, deadline_s, files=_parts(pictures))
+        found: dict[str, Any] = answer.json()
+        return found
+
+    async def check(self, data: bytes, *, caller: str = "", deadline_s: float | None = None) -> None:
+        """Decode a picture and drop it. Raises ImageRejected, DeadlineExpired, Unavailable."""
+        await self._post("/v1/check", {}, caller, deadline_s, content=data)
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+    async def _post(
+        self, path: str, parameters: dict[str, str], caller: str, deadline_s: float | None, **body: Any
+    ) -> httpx.Response:
         budget_s = DEFAULT_TIMEOUT_S if deadline_s is None else deadline_s
         ends_s = time.monotonic() + budget_s
         try:
             async with asyncio.timeout(max(budget_s, 0.0)):
                 try:
-                    return await self._once(data, release_id, space, budget_s)
+                    return await self._once(path, parameters, _headers(budget_s, caller), body)
                 except VitrineError as error:
                     wait_s = wait_before_retry_s(0, error)
                     left_s = ends_s - time.monotonic()
@@ -144,21 +198,18 @@ class AsyncEmbedderClient:
                     if not isinstance(error, EmbedderUnavailable) or wait_s >= left_s:
                         raise
                     await asyncio.sleep(wait_s)
-                    return await self._once(data, release_id, space, left_s - wait_s)
+                    return await self._once(path, parameters, _headers(left_s - wait_s, caller), body)
         except TimeoutError as error:
             raise DeadlineExpired("the embedder did not answer in time: try again in a moment") from error
 
-    async def aclose(self) -> None:
-        await self._http.aclose()
-
-    async def _once(self, data: bytes, release_id: str, space: Space, left_s: float) -> Embedding:
+    async def _once(
+        self, path: str, parameters: dict[str, str], headers: dict[str, str], body: dict[str, Any]
+    ) -> httpx.Response:
         try:
-            answer = await self._http.post(
-                "/v1/embed", params=_parameters(release_id, space), headers=_headers(left_s), content=data
-            )
+            answer = await self._http.post(path, params=parameters, headers=headers, **body)
         except httpx.HTTPError as error:
             raise _unreachable(error) from error
-        return _embedding(_checked(answer))
+        return _checked(answer)
 
 
 def _parameters(release_id: str, space: Space) -> dict[str, str]:
@@ -169,8 +220,18 @@ def _authorization(api_key: SecretStr | None) -> dict[str, str]:
     return {"Authorization": f"Bearer {api_key.get_secret_value()}"} if api_key else {}
 
 
-def _headers(left_s: float | None) -> dict[str, str]:
-    headers = {"Accept": VECTOR_MEDIA_TYPE}
+def _named(**values: str) -> dict[str, str]:
+    return {name: value for name, value in values.items() if value}
+
+
+def _parts(pictures: Sequence[bytes]) -> list[tuple[str, tuple[str, bytes, str]]]:
+    if not 1 <= len(pictures) <= MAX_BATCH:
+        raise ParameterInvalid(f"a batch has 1 to {MAX_BATCH} pictures, not {len(pictures)}")
+    return [("image", (f"{number}", data, VECTOR_MEDIA_TYPE)) for number, data in enumerate(pictures)]
+
+
+def _headers(left_s: float | None, caller: str, work: str = "") -> dict[str, str]:
+    headers = {"Accept": VECTOR_MEDIA_TYPE, **_named(**{CALLER_HEADER: caller, WORK_HEADER: work})}
     request_id = current_request_id()
     if request_id is not None:
         headers[REQUEST_ID_HEADER] = request_id
@@ -180,7 +241,7 @@ def _headers(left_s: float | None) -> dict[str, str]:
 
 
 def _checked(answer: httpx.Response) -> httpx.Response:
-    if answer.status_code == 200:
+    if answer.status_code in (200, 204):
         return answer
     try:
         problem = answer.json()
@@ -189,13 +250,11 @@ def _checked(answer: httpx.Response) -> httpx.Response:
     raise error_of_answer(answer.status_code, answer.headers, problem)
 
 
-def _embedding(answer: httpx.Response) -> Embedding:
-    vector = np.frombuffer(answer.content, dtype="<f4").astype(np.float32, copy=False)
-    return Embedding(
-        vector=vector,
-        timings_ms=parse_server_timing(answer.headers.get("server-timing")),
-        familiar={"yes": True, "no": False}.get(answer.headers.get(FAMILIAR_HEADER, "")),
-    )
+def _embeddings(answer: httpx.Response) -> list[Embedding]:
+    found = decode_views(answer.content, answer.headers.get(SHAPES_HEADER, ""))
+    timings_ms = parse_server_timing(answer.headers.get("server-timing"))
+    familiar = decode_familiar(answer.headers.get(FAMILIAR_HEADER, ""), count=len(found))
+    return [Embedding(vector, timings_ms, known, views) for (vector, views), known in zip(found, familiar, strict=True)]
 
 
 def _unreachable(error: httpx.HTTPError) -> VitrineError:

@@ -9,12 +9,14 @@ from typing import Any, Final
 from vitrine.embedding.wire import picture_error
 from vitrine.errors import (
     DeadlineExpired,
+    EmbedderBusyWithHeavyWork,
     EmbedderOverloaded,
     EmbedderUnavailable,
     ParameterInvalid,
     ReleaseCorrupt,
     ReleaseNotFound,
     VitrineError,
+    WorkTooLarge,
 )
 
 _FIRST_WAIT_S: Final = 0.2
@@ -39,6 +41,10 @@ def error_of_answer(status: int, headers: Mapping[str, str], problem: Any) -> Vi
             "the embedder refused this service's key: VITRINE_EMBEDDER_API_KEY must be the same for both",
             retry_after_s=_RETRY_AFTER_REFUSAL_S,
         )
+    if code == "work_too_large":
+        return WorkTooLarge(detail)
+    if code == "embedder_busy_with_heavy_work":
+        return EmbedderBusyWithHeavyWork(detail, retry_after_s=_retry_after_s(headers))
     if status in (429, 503):
         return EmbedderOverloaded(
             detail or "the embedder is overloaded: try again in a moment", retry_after_s=_retry_after_s(headers)

@@ -1,5 +1,7 @@
 """How vectors travel: float32, little-endian, one row after the other. In a batch a picture that got no vector has a
-row of NaN, and a header says which and why, so that rows and pictures keep the same order.
+row of NaN, and a header says which and why, so that rows and pictures keep the same order. One picture in several views
+has their mean in the first row and then a row for each view; a second release's rows follow, and a header gives the
+shape of each.
 """
 
 from __future__ import annotations
@@ -16,11 +18,17 @@ from vitrine.errors import EmbedderUnavailable, EmbeddingFailed, ImageRejected, 
 
 REJECTED_HEADER: Final = "Vitrine-Rejected"
 FAMILIAR_HEADER: Final = "Vitrine-Familiar"
+SHAPES_HEADER: Final = "Vitrine-Shapes"
+# For whom a call is made, an opaque name among which the embedder is fair; and its class of work.
+CALLER_HEADER: Final = "Vitrine-Caller"
+WORK_HEADER: Final = "Vitrine-Work"
+MAX_CALLER_CHARS: Final = 64
 DEADLINE_HEADER: Final = "X-Request-Deadline-Ms"
 VECTOR_MEDIA_TYPE: Final = "application/octet-stream"
 MAX_BATCH: Final = 256
 MAX_DEADLINE_MS: Final = 600_000
 _DTYPE: Final = np.dtype("<f4")
+_SHAPE: Final = re.compile(r"(?P<rows>[1-9][0-9]{0,4})x(?P<dim>[1-9][0-9]{0,5})")
 _TIMING: Final = re.compile(r"(?P<stage>[a-z_]+);dur=(?P<ms>[0-9.]+)")
 
 Vector = npt.NDArray[np.float32]
@@ -30,12 +38,61 @@ BatchResult = Vector | ImageRejected | EmbeddingFailed
 @dataclass(frozen=True, slots=True)
 class Embedding:
     """A picture's vector, (dim,) float32 of length 1, the milliseconds each stage of the embedder took, and whether the
-    picture shows something of its release's kind, where the release can tell.
+    picture shows something of its release's kind, where the release can tell. `views` (N, dim) are those whose mean the
+    vector is.
     """
 
     vector: Vector
     timings_ms: Mapping[str, float]
-    familiar: bool | None = None
+    familiar: bool | None
+    views: Vector
+
+
+def mean_of(vectors: Vector) -> Vector:
+    """The mean of (N, dim) vectors of length 1, of length 1; the first where the mean is zero, or where it is alone."""
+    first: Vector = vectors[0]
+    mean = vectors.mean(axis=0, dtype=np.float64)
+    length = float(np.linalg.norm(mean))
+    if len(vectors) == 1 or not length > 0:
+        return first
+    result: Vector = (mean / length).astype(np.float32)
+    return result
+
+
+def encode_views(of_releases: Sequence[Vector]) -> tuple[bytes, str]:
+    """The body and the SHAPES_HEADER's value for the (N, dim) views of one picture, release after release."""
+    blocks = [views if len(views) == 1 else np.vstack([mean_of(views)[None], views]) for views in of_releases]
+    shapes = ",".join(f"{len(block)}x{block.shape[1]}" for block in blocks)
+    return b"".join(block.astype(_DTYPE).tobytes() for block in blocks), shapes
+
+
+def decode_views(body: bytes, shapes: str) -> list[tuple[Vector, Vector]]:
+    """(mean, views) of each release. Raises EmbedderUnavailable for any other answer."""
+    found: list[tuple[Vector, Vector]] = []
+    start = 0
+    for shape in shapes.split(","):
+        match = _SHAPE.fullmatch(shape)
+        if match is None:
+            raise EmbedderUnavailable("the embedder's answer has no shape: is it of another version?")
+        rows, dim = int(match["rows"]), int(match["dim"])
+        end = start + rows * dim * _DTYPE.itemsize
+        block = np.frombuffer(body[start:end], dtype=_DTYPE)
+        if block.size != rows * dim:
+            raise EmbedderUnavailable(f"the embedder answered {len(body)} bytes for {shapes}")
+        vectors = block.reshape(rows, dim).astype(np.float32, copy=False)
+        found.append((vectors[0], vectors[1:] if rows > 1 else vectors))
+        start = end
+    return found
+
+
+def encode_familiar(familiar: Sequence[bool | None]) -> str:
+    """The FAMILIAR_HEADER's value, a word for each release."""
+    return ",".join("unknown" if one is None else "yes" if one else "no" for one in familiar)
+
+
+def decode_familiar(header: str, *, count: int) -> list[bool | None]:
+    words = header.split(",") + [""] * count
+    return [{"yes": True, "no": False}.get(word) for word in words[:count]]
 
 
 def encode_batch(results: Sequence[Vector | VitrineError], *, dim: int) -> tuple[bytes, str]:

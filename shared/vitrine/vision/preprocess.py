@@ -4,6 +4,7 @@ are on the device, where `Normalise` scales them: a quarter of the bytes to move
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -13,8 +14,9 @@ from PIL import Image, ImageOps
 from torch import nn
 
 from vitrine.errors import ReleaseCorrupt
-from vitrine.images import DECODE_RULES_VERSION, decode_image
+from vitrine.images import DECODE_RULES_VERSION, SERVED_RULES_VERSIONS, decode_image
 from vitrine.releases import Preprocessing
+from vitrine.views import AS_IT_IS, VIEWED_SHORT_SIDE_PX, View, in_views
 
 Pixels = npt.NDArray[np.uint8]
 _WHITE: Final = (255, 255, 255)
@@ -25,7 +27,7 @@ class Preprocessor:
     """Picture bytes in, the network's pixels out. Any number of threads may share it."""
 
     def __init__(self, rules: Preprocessing) -> None:
-        if rules.decode_rules_version != DECODE_RULES_VERSION:
+        if rules.decode_rules_version not in SERVED_RULES_VERSIONS:
             raise ReleaseCorrupt(
                 f"the release was made with decode rules {rules.decode_rules_version}, this Vitrine has "
                 f"{DECODE_RULES_VERSION}: its vectors would not fit; make the release anew"
@@ -33,13 +35,27 @@ class Preprocessor:
         self._rules = rules
         self._size = (rules.width_px, rules.height_px)
         self._interpolation = _INTERPOLATIONS[rules.interpolation]
-        self._decode_px = max(rules.resize_px, rules.width_px, rules.height_px)
+        # The short side from which the input is resized: a JPEG is decoded no smaller than that.
+        self.decode_px = max(rules.resize_px, rules.width_px, rules.height_px)
         if rules.detail_px is not None:
             self._detail = (max(1, round(rules.detail_px * rules.width_px / rules.height_px)), rules.detail_px)
 
     def __call__(self, data: bytes) -> Pixels:
         """Decode and fit: (height_px, width_px, 3) uint8. Raises ImageRejected."""
-        return self.fit(decode_image(data, target_px=self._decode_px))
+        return self.fit(decode_image(data, target_px=self.decode_px))
+
+    def decode_px_for(self, views: Sequence[View]) -> int:
+        """What `decode_image` is given as the target for these views."""
+        return self.decode_px if tuple(views) == (AS_IT_IS,) else max(self.decode_px, VIEWED_SHORT_SIDE_PX)
+
+    def in_views(self, data: bytes, views: Sequence[View]) -> list[Pixels]:
+        """The picture in each of the views, from one decoding. Raises ImageRejected."""
+        image = decode_image(data, target_px=self.decode_px_for(views))
+        return self.fit_views(image, views)
+
+    def fit_views(self, image: Image.Image, views: Sequence[View]) -> list[Pixels]:
+        """The same from a decoded RGB picture."""
+        return [self.fit(seen) for seen in in_views(image, views, short_side_px=self.decode_px_for(views))]
 
     def fit(self, image: Image.Image) -> Pixels:
         """The same from a decoded RGB picture.

@@ -5,10 +5,11 @@ from vitrine.web.admission import Admission
 from vitrine.web.bodies import Bodies
 from vitrine.web.body_limit import BodyLimit
 from vitrine.web.callers import TokenBuckets, address_of
+from vitrine.web.disconnects import StopWhenGone
 from vitrine.web.document import document_router
 from vitrine.web.health import health_router
 from vitrine.web.json_bodies import MAX_JSON_BYTES, JsonRoute, is_json, parse_json, read_json_bytes
-from vitrine.web.problems import Problem, install_problem_handlers, problem_responses, send_problem
+from vitrine.web.problems import Problem, install_problem_handlers, problem_code, problem_responses, send_problem
 from vitrine.web.request_context import RequestContext
 from vitrine.web.scopes import (
     DeclaredRoutes,
@@ -36,6 +37,7 @@ __all__ = [
     "SiteGuard",
     "TokenBuckets",
     "address_of",
+    "StopWhenGone",
     "build_server",
     "caller_name",
     "caller_scopes",
@@ -50,6 +52,7 @@ __all__ = [
     "open_to_all",
     "parse_api_keys",
     "parse_json",
+    "problem_code",
     "problem_responses",
     "read_json_bytes",
     "requires",

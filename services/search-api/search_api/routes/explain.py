@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
+import time
 from typing import Final
 
-import numpy as np
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from search_api.answers import JsonAnswer
 from search_api.context import Context, Ctx
-from search_api.explanation import Covered, cover, data_address, drawn, heat_of
 from search_api.forms import read_form
+from search_api.looking import opaque_caller
 from search_api.options import Target, split_options
 from search_api.routes.documents import PICTURE_ERRORS, SEARCH_ERRORS, filter_form, picture_schema
 from search_api.schemas import ExplainAnswer
@@ -23,8 +22,7 @@ from vitrine.web import problem_responses, requires
 
 _PICTURE_FIELD: Final = "image"
 _ID_FIELD: Final = "id"
-# So many at once keep an embedder's batches full and leave room in its queue for others.
-_AT_ONCE: Final = 8
+_DIGITS: Final = 6
 router = APIRouter(tags=["search"])
 
 
@@ -56,6 +54,7 @@ router = APIRouter(tags=["search"])
 )
 @requires("search")
 async def explain(request: Request, context: Ctx) -> Response:
+    started_s = time.perf_counter()
     form = await read_form(request)
     pairs = [*request.query_params.multi_items(), *form.fields(except_for=frozenset({_PICTURE_FIELD}))]
     ids = [value for name, value in pairs if name == _ID_FIELD]
@@ -68,45 +67,33 @@ async def explain(request: Request, context: Ctx) -> Response:
     if not picture:
         raise ImageRejected("empty", "the picture file is empty")
 
+    caller = opaque_caller(request)
+
     async def in_serving(serving: Serving) -> Response:
-        return await _explain_in(context, serving, picture, ids[0])
+        deadline_s = context.settings.request_timeout_s - (time.perf_counter() - started_s)
+        return await _explain_in(context, serving, picture, ids[0], caller=caller, deadline_s=deadline_s)
 
     return await context.retrieval.in_serving(options, in_serving)
 
 
-async def _explain_in(context: Context, serving: Serving, picture: bytes, product_id: str) -> Response:
+async def _explain_in(
+    context: Context, serving: Serving, picture: bytes, product_id: str, *, caller: str, deadline_s: float
+) -> Response:
     product = await context.pictures.get(serving.dataset, product_id)
-    release_id = serving.release_id
-    query_parts, product_parts = await asyncio.gather(
-        asyncio.to_thread(cover, picture), asyncio.to_thread(cover, product.data)
+    found = await context.embedder.explain(
+        (picture, product.data), release_id=serving.release_id, caller=caller, deadline_s=deadline_s
     )
-    gate = asyncio.Semaphore(_AT_ONCE)
-
-    async def vector(data: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-        async with gate:
-            return (await context.embedder.embed(data, release_id=release_id)).vector
-
-    async def covered(parts: Covered) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-        return np.stack(await asyncio.gather(*(vector(copy) for copy in parts.copies)))
-
-    query, found = await asyncio.gather(vector(picture), vector(product.data))
-    query_copies, found_copies = await asyncio.gather(covered(query_parts), covered(product_parts))
-    score = float(query @ found)
-    query_heat = heat_of(score, (query_copies @ found).astype(np.float64))
-    found_heat = heat_of(score, (found_copies @ query).astype(np.float64))
-    png = await asyncio.to_thread(
-        drawn, [(query_parts.picture, query_heat), (product_parts.picture, found_heat)]
-    )  # fmt: skip
+    heats = [[[round(value, _DIGITS) for value in row] for row in heat] for heat in found["heats"]]
     return JsonAnswer(
         {
             "success": True,
             "id": public_id(product_id),
             "dataset": serving.dataset,
             "model": serving.model,
-            "release": release_id,
-            "score": round(score, 6),
-            "query": {"heat": np.round(query_heat, 6).tolist()},
-            "product": {"heat": np.round(found_heat, 6).tolist()},
-            "picture": data_address(png),
+            "release": serving.release_id,
+            "score": round(found["score"], _DIGITS),
+            "query": {"heat": heats[0]},
+            "product": {"heat": heats[1]},
+            "picture": f"data:image/png;base64,{found['picture']}",
         }
     )

@@ -9,7 +9,7 @@ from search_api.context import Ctx
 from search_api.routes.documents import READ_ERRORS
 from search_api.routes.products import Dataset, ProductId
 from vitrine.errors import PictureNotFound, ProductNotFound
-from vitrine.images import MEDIA_TYPES
+from vitrine.image_checks import MEDIA_TYPES
 from vitrine.web import problem_responses, requires
 
 router = APIRouter(tags=["products"])

@@ -15,6 +15,7 @@ from search_api.answers import JsonAnswer, attributes_of, product
 from search_api.attributes import Put, changed_attributes, typed_attributes
 from search_api.context import Context, Ctx
 from search_api.forms import media_type, read_form
+from search_api.looking import opaque_caller
 from search_api.options import body_invalid
 from search_api.products import StoredProduct
 from search_api.routes.documents import READ_ERRORS, form_body, picture_schema
@@ -35,7 +36,6 @@ from vitrine.errors import (
     StorageFull,
 )
 from vitrine.fields import FieldType, narrower
-from vitrine.images import decode_image
 from vitrine.jobs import JobKind, JobRecord
 from vitrine.products import Product, check_dataset_name, check_product_id, public_id
 from vitrine.web import is_json, parse_json, problem_responses, read_json_bytes, requires
@@ -103,8 +103,10 @@ async def put_product(request: Request, context: Ctx, product_id: ProductId, dat
         picture = form.one_picture(_PICTURE_FIELD)
         fields = list(form.fields(except_for=frozenset({_PICTURE_FIELD})))
         put = typed_attributes(fields, schema, max_attributes=MAX_ATTRIBUTES)
-        # All of it is decoded here, so that a bad picture is this call's error and never lies in the overlay.
-        await asyncio.to_thread(decode_image, picture)
+        # All of it is decoded first, so that a bad picture is this call's error and never lies in the overlay.
+        if not picture:
+            raise ImageRejected("empty", "the picture file is empty")
+        await context.embedder.check(picture, caller=opaque_caller(request))
     else:
         raise MediaTypeUnsupported("this call takes multipart/form-data or application/json")
     await asyncio.to_thread(context.overlay.put, Product(name, product_id, "", put.attributes), picture)

@@ -15,12 +15,20 @@ from starlette.responses import Response
 from search_api.answers import JsonAnswer, search_answer
 from search_api.context import Context, Ctx
 from search_api.forms import media_type, read_form
+from search_api.looking import opaque_caller
 from search_api.options import ListOptions, Pairs, body_invalid, split_options
 from search_api.retrieval import Wanted
 from search_api.routes.documents import PICTURE_ERRORS, SEARCH_ERRORS, filter_form, picture_schema
 from search_api.schemas import SearchAnswer
 from vitrine.collections import Serving
-from vitrine.errors import BodyInvalid, ImageRejected, MediaTypeUnsupported, ParameterInvalid, ProductNotFound
+from vitrine.errors import (
+    BodyInvalid,
+    ImageRejected,
+    MediaTypeUnsupported,
+    ParameterInvalid,
+    ProductNotFound,
+    VitrineError,
+)
 from vitrine.web import is_json, parse_json, problem_responses, read_json_bytes, requires
 
 MAX_EXAMPLES: Final = 64
@@ -109,22 +117,26 @@ async def recommend(request: Request, context: Ctx) -> Response:
     started_s = time.perf_counter()
     examples = await _read_examples(request)
 
+    caller = opaque_caller(request)
+
     async def in_serving(serving: Serving) -> Response:
-        return await _recommend_in(context, serving, examples, started_s=started_s)
+        return await _recommend_in(context, serving, examples, caller=caller, started_s=started_s)
 
     return await context.retrieval.in_serving(examples.options, in_serving)
 
 
-async def _recommend_in(context: Context, serving: Serving, examples: _Examples, *, started_s: float) -> Response:
+async def _recommend_in(
+    context: Context, serving: Serving, examples: _Examples, *, caller: str, started_s: float
+) -> Response:
     prepared = await context.retrieval.prepare(serving, examples.filters, group_by=examples.options.group_by)
     embedding_started_s = time.perf_counter()
     pictures = [*examples.positive_pictures, *examples.negative_pictures]
-    plan, points, embeddings = await asyncio.gather(
+    deadline_s = context.settings.request_timeout_s - (embedding_started_s - started_s)
+    plan, points, (vectors, decode_ms) = await asyncio.gather(
         context.retrieval.plan(prepared),
         context.products.point_ids(serving, [*examples.positive, *examples.negative]),
-        asyncio.gather(*(context.embedder.embed(picture, release_id=serving.release_id) for picture in pictures)),
+        _vectors(context, serving, pictures, caller=caller, deadline_s=deadline_s),
     )
-    vectors = [embedding.vector.tolist() for embedding in embeddings]
     liked_ids, liked_pictures = len(examples.positive), len(examples.positive_pictures)
     query = models.RecommendQuery(
         recommend=models.RecommendInput(
@@ -139,7 +151,6 @@ async def _recommend_in(context: Context, serving: Serving, examples: _Examples,
         prepared, query, Wanted(options.top_k, options.min_score, options.group_by), plan=plan
     )
     found_s = time.perf_counter()
-    decode_ms = max((embedding.timings_ms.get("decode", 0.0) for embedding in embeddings), default=0.0)
     embedding_ms = (searching_started_s - embedding_started_s) * 1e3 if pictures else 0.0
     took_ms = {
         "decode": decode_ms,
@@ -148,6 +159,23 @@ async def _recommend_in(context: Context, serving: Serving, examples: _Examples,
         "total": (found_s - started_s) * 1e3,
     }
     return JsonAnswer(search_answer(serving, found, plan=plan, took_ms=took_ms))
+
+
+async def _vectors(
+    context: Context, serving: Serving, pictures: list[bytes], *, caller: str, deadline_s: float
+) -> tuple[list[list[float]], float]:
+    """(a vector for each picture, the milliseconds of decoding), from one call. Raises the first picture's error."""
+    if not pictures:
+        return [], 0.0
+    results, timings_ms = await context.embedder.embed_batch(
+        pictures, release_id=serving.release_id, caller=caller, deadline_s=deadline_s
+    )
+    vectors = []
+    for result in results:
+        if isinstance(result, VitrineError):
+            raise result
+        vectors.append(result.tolist())
+    return vectors, timings_ms.get("decode", 0.0)
 
 
 async def _read_examples(request: Request) -> _Examples:

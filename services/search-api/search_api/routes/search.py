@@ -12,8 +12,8 @@ from starlette.responses import Response
 from search_api.answers import JsonAnswer, search_answer
 from search_api.context import Context, Ctx
 from search_api.forms import read_form
-from search_api.fusion import fused_search
-from search_api.looking import look_at
+from search_api.fusion import fused_search, prepare_other
+from search_api.looking import look_at, opaque_caller
 from search_api.options import Pairs, SearchOptions, split_options
 from search_api.refinement import Refinement
 from search_api.retrieval import Wanted
@@ -67,34 +67,48 @@ async def search(request: Request, context: Ctx) -> Response:
     if not picture:
         raise ImageRejected("empty", "the picture file is empty")
 
+    caller = opaque_caller(request)
+
     async def in_serving(serving: Serving) -> Response:
-        return await _search_in(context, serving, picture, options=options, filters=filters, started_s=started_s)
+        return await _search_in(
+            context, serving, picture, options=options, filters=filters, caller=caller, started_s=started_s
+        )
 
     return await context.retrieval.in_serving(options, in_serving)
 
 
 async def _search_in(
-    context: Context, serving: Serving, picture: bytes, *, options: SearchOptions, filters: Pairs, started_s: float
+    context: Context,
+    serving: Serving,
+    picture: bytes,
+    *,
+    options: SearchOptions,
+    filters: Pairs,
+    caller: str,
+    started_s: float,
 ) -> Response:
     prepared = await context.retrieval.prepare(serving, filters, group_by=options.group_by)
     refined = bool(options.expand or options.rerank or options.fuse is not None)
     known = await context.confidences.of(serving.release_id, min_confidence=options.min_confidence, refined=refined)
+    other = None if options.fuse is None else await prepare_other(context, prepared, options.fuse)
+    releases = (serving.release_id,) if other is None else (serving.release_id, other.serving.release_id)
     embedding_started_s = time.perf_counter()
     deadline_s = context.settings.request_timeout_s - (embedding_started_s - started_s)
     # The plan needs the filter alone, so it is made while the embedder works.
-    looked, plan = await asyncio.gather(
-        look_at(picture, context.embedder, serving.release_id, views=options.views, deadline_s=deadline_s),
+    looks, plan = await asyncio.gather(
+        look_at(picture, context.embedder, releases, views=options.views, caller=caller, deadline_s=deadline_s),
         context.retrieval.plan(prepared),
     )
+    looked = looks[0]
     searching_started_s = time.perf_counter()
     confidence = known.asked(looked.familiar)
     least = confidence.min_score(options.min_score, options.min_confidence)
     wanted = Wanted(options.top_k, least, options.group_by)
-    if options.fuse is None:
+    if other is None:
         refine = Refinement(options.expand, options.expand_alpha, options.rerank)
         points = await context.retrieval.nearest(prepared, looked.vector, wanted, plan=plan, refine=refine)
     else:
-        points = await fused_search(context, prepared, looked, wanted, plan, picture=picture, options=options)
+        points = await fused_search(context, (prepared, other), looks, wanted, plan, weight=options.fuse_weight)
     found_s = time.perf_counter()
     took_ms = {
         "decode": looked.decode_ms,

@@ -21,7 +21,6 @@ import numpy.typing as npt
 from trainer.whole_files import whole_file
 from vitrine.catalogs.roots import read_picture
 from vitrine.errors import CatalogRootRefused, ImageRejected, PictureNotFound
-from vitrine.images import decode_image
 from vitrine.products import Product
 from vitrine.releases import Preprocessing
 from vitrine.views import AS_IT_IS, VIEW_RULES_VERSION, View
@@ -122,9 +121,7 @@ def _build(
 
 
 def _fitted(preprocessor: Preprocessor, view: View, data: bytes) -> Pixels:
-    if view == AS_IT_IS:
-        return preprocessor(data)
-    return preprocessor.fit(view.of(decode_image(data)))
+    return preprocessor.in_views(data, (view,))[0]
 
 
 def _chunks(products: Sequence[Product], size: int) -> Iterator[list[Product]]:

@@ -5,17 +5,9 @@ from __future__ import annotations
 import io
 
 import numpy as np
-import pytest
 from PIL import Image
 
-from search_api.explanation import COLUMNS, ROWS, cover, drawn, heat_of
-from vitrine.errors import ImageRejected
-
-
-def file_of(pixels: np.ndarray) -> bytes:
-    written = io.BytesIO()
-    Image.fromarray(pixels).save(written, "PNG")
-    return written.getvalue()
+from embedder.explanation import COLUMNS, ROWS, cover, drawn, heat_of
 
 
 def checked_corner() -> np.ndarray:
@@ -26,17 +18,17 @@ def checked_corner() -> np.ndarray:
     return pixels
 
 
-def interest(data: bytes) -> float:
+def interest(picture: Image.Image) -> float:
     """What the network sees: how much contrast there is anywhere in the picture."""
-    pixels = np.asarray(Image.open(io.BytesIO(data)), dtype=np.float64).mean(axis=2)
+    pixels = np.asarray(picture, dtype=np.float64).mean(axis=2)
     return float(np.abs(np.diff(pixels, axis=1)).sum()) / 1e5
 
 
 def test_the_heat_is_where_the_network_looks() -> None:
-    data = file_of(checked_corner())
-    parts = cover(data)
+    whole = Image.fromarray(checked_corner())
+    parts = cover(whole)
     assert len(parts.copies) == ROWS * COLUMNS
-    heat = heat_of(interest(data), np.array([interest(copy) for copy in parts.copies]))
+    heat = heat_of(interest(whole), np.array([interest(copy) for copy in parts.copies]))
     row, column = np.unravel_index(heat.argmax(), heat.shape)
     assert row in (5, 6)
     assert column in (0, 1, 2)
@@ -47,13 +39,8 @@ def test_the_heat_is_where_the_network_looks() -> None:
 
 
 def test_large_pictures_are_shrunk_and_narrow_ones_are_stood() -> None:
-    large = cover(file_of(np.random.default_rng(0).integers(0, 256, (900, 1200, 3), dtype=np.uint8)))
+    large = cover(Image.fromarray(np.random.default_rng(0).integers(0, 256, (900, 1200, 3), dtype=np.uint8)))
     assert min(large.picture.size) == 192
-    narrow = cover(file_of(np.zeros((8, 100, 3), dtype=np.uint8)))
-    assert {Image.open(io.BytesIO(copy)).size for copy in narrow.copies} == {(100, 8)}
+    narrow = cover(Image.fromarray(np.zeros((8, 100, 3), dtype=np.uint8)))
+    assert {copy.size for copy in narrow.copies} == {(100, 8)}
     drawn([(narrow.picture, np.zeros((ROWS, COLUMNS)))])
-
-
-def test_a_file_that_is_no_picture_is_refused() -> None:
-    with pytest.raises(ImageRejected):
-        cover(b"nothing")

@@ -5,7 +5,6 @@ nothing of a network but vectors, so it works for every release.
 
 from __future__ import annotations
 
-import base64
 import io
 from dataclasses import dataclass
 from typing import Final
@@ -14,9 +13,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter
 
+from embedder.call import Upload
+from embedder.residency import Resident
+from vitrine.image_checks import DecodeCost, check_image, decode_cost
 from vitrine.images import decode_image
+from vitrine.vision.preprocess import Pixels
 
 Heat = npt.NDArray[np.float64]
+Vectors = npt.NDArray[np.float32]
 
 ROWS: Final = 8
 COLUMNS: Final = 6
@@ -27,28 +31,66 @@ _SHOWN_HEIGHT_PX: Final = 480
 _GAP_PX: Final = 16
 _GLOW: Final = np.array([255.0, 64.0, 32.0])
 _MOST_GLOW: Final = 0.65
+_COVERING_S: Final = 0.1  # of a core, beside the decoding
+
+
+class Explained:
+    """A picture on its way to its heat: `upload` gives its vector and that of each copy with one part covered."""
+
+    def __init__(self, resident: Resident, data: bytes) -> None:
+        """Raises ImageRejected, as far as the header tells."""
+        cost = decode_cost(check_image(data), len(data))
+        self.picture = Image.new("RGB", (1, 1))
+        self.upload = Upload(
+            (resident,) * (1 + ROWS * COLUMNS),
+            lambda: self._prepare(resident, data),
+            DecodeCost(cost.cpu_s + _COVERING_S, cost.memory_bytes),
+        )
+
+    def _prepare(self, resident: Resident, data: bytes) -> list[Pixels]:
+        fit = resident.preprocessor.fit
+        whole = decode_image(data, target_px=max(_SHORT_SIDE_PX, resident.preprocessor.decode_px))
+        covered = cover(whole)
+        self.picture = covered.picture
+        return [fit(whole), *map(fit, covered.copies)]
 
 
 @dataclass(frozen=True, slots=True)
 class Covered:
-    """A picture, and the files of its copies that each have one part covered, row by row."""
+    """A small picture, and its copies that each have one part covered, row by row."""
 
     picture: Image.Image
-    copies: list[bytes]
+    copies: list[Image.Image]
 
 
-def cover(data: bytes) -> Covered:
-    """Cover the picture part by part with a blur of itself, which has its colours and none of its shapes.
-
-    Raises ImageRejected.
-    """
-    picture = decode_image(data, target_px=_SHORT_SIDE_PX)
+def cover(picture: Image.Image) -> Covered:
+    """Cover the picture part by part with a blur of itself, which has its colours and none of its shapes."""
     short = min(picture.size)
     if short > _SHORT_SIDE_PX:
         scale = _SHORT_SIDE_PX / short
         picture = picture.resize((round(picture.width * scale), round(picture.height * scale)), Image.Resampling.BOX)
     blurred = picture.filter(ImageFilter.GaussianBlur(max(picture.size) / 6))
-    return Covered(picture, [_file(_with_cover(picture, blurred, box)) for box in _boxes(*picture.size)])
+    return Covered(picture, [_with_cover(picture, blurred, box) for box in _boxes(*picture.size)])
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The likeness of two pictures, how much of it falls with each part of either, and a PNG that shows both."""
+
+    score: float
+    heats: tuple[Heat, Heat]
+    png: bytes
+
+
+def explanation_of(first: Explained, second: Explained, vectors: Vectors) -> Explanation:
+    """`vectors` (2 * (1 + ROWS * COLUMNS), dim) are those of both uploads, one after the other."""
+    one, other = vectors[: len(vectors) // 2], vectors[len(vectors) // 2 :]
+    score = float(one[0] @ other[0])
+    heats = (
+        heat_of(score, (one[1:] @ other[0]).astype(np.float64)),
+        heat_of(score, (other[1:] @ one[0]).astype(np.float64)),
+    )
+    return Explanation(score, heats, drawn([(first.picture, heats[0]), (second.picture, heats[1])]))
 
 
 def heat_of(whole: float, covered: npt.NDArray[np.float64]) -> Heat:
@@ -66,11 +108,6 @@ def drawn(pairs: list[tuple[Image.Image, Heat]]) -> bytes:
         sheet.paste(panel, (left, 0))
         left += panel.width + _GAP_PX
     return _file(sheet)
-
-
-def data_address(png: bytes) -> str:
-    """The PNG as an address that holds it."""
-    return "data:image/png;base64," + base64.b64encode(png).decode()
 
 
 def _boxes(width: int, height: int) -> list[tuple[int, int, int, int]]:

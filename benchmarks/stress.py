@@ -1,0 +1,252 @@
+"""What the dearest request of each kind costs, and what everybody else notices of it.
+
+Starts a system of its own (`vitrine demo` in a temporary folder, a drawn catalogue and the bundled release) and prints
+
+- a table of kinds: seconds of CPU and peak memory of one such request, all services together, and the p50 and p99 of
+  four clients with ordinary pictures while eight connections from another address send nothing else;
+- the search's p50 and p99 and the indexing's rate, each alone and both together;
+- answers a second with 8 clients and with 512 that ask again at once, whatever Retry-After says.
+
+    python -m benchmarks.stress [--program .venv/bin/vitrine] [--only costs indexing goodput] [--kinds explain]
+        [--seconds 4]
+
+Linux only: it reads /proc. CPU and memory are those of the search API, the embedder, Qdrant and Redis. Peak memory is
+the resident memory above that of the idle system; what an earlier row left behind counts for the later ones too.
+Add a kind in `stress_parts/kinds.py`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks.stress_parts.kinds import Kind, kinds, search, wire
+from benchmarks.stress_parts.load import Group, Seen, run
+from benchmarks.stress_parts.processes import Processes
+
+DATASET: Final = "synthetic"
+MODEL: Final = "demo"
+LIGHT_CLIENTS: Final = 4
+HEAVY_CLIENTS: Final = 8
+MANY_CLIENTS: Final = 512
+OTHER_ADDRESS: Final = "127.0.0.2"
+WARM_UP: Final = 60
+READY_S: Final = 600.0
+SECTIONS: Final = ("costs", "indexing", "goodput")
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A system that was started for the benchmark."""
+
+    port: int
+    data: Path
+    processes: Processes
+    folder: Path
+    ordinary: bytes
+
+    def file(self, kind: Kind) -> str:
+        """The request of a kind in a file, for the load's process."""
+        path = self.folder / f"{abs(hash(kind.name))}.request"
+        path.write_bytes(wire(kind, f"127.0.0.1:{self.port}"))
+        return str(path)
+
+    def call(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}{path}",
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            found: dict[str, Any] = json.load(answer)
+            return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
+    parser.add_argument("--program", type=Path, default=Path(sys.executable).with_name("vitrine"))
+    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=SECTIONS)
+    parser.add_argument("--kinds", default="", help="only kinds whose names hold this")
+    parser.add_argument("--count", type=int, default=1500, help="products of the drawn catalogue")
+    parser.add_argument("--seconds", type=float, default=4.0, help="seconds of each load")
+    arguments = parser.parse_args()
+    with started(arguments.program, count=arguments.count) as system:
+        plain = search("ordinary", system.ordinary, dataset=DATASET, model=MODEL)
+        run(system.port, [Group(system.file(plain), 2, 120, requests=WARM_UP)])
+        print(f"{os.cpu_count()} cores, shared with the load. {time.strftime('%Y-%m-%d')}\n", flush=True)
+        if "costs" in arguments.only:
+            print_costs(system, plain, wanted=arguments.kinds, seconds=arguments.seconds)
+        if "indexing" in arguments.only:
+            print_indexing(system, plain)
+        if "goodput" in arguments.only:
+            print_goodput(system, plain, seconds=2 * arguments.seconds)
+    return 0
+
+
+@contextlib.contextmanager
+def started(program: Path, *, count: int) -> Iterator[Running]:
+    """A system with an indexed catalogue, in a temporary folder."""
+    with tempfile.TemporaryDirectory(prefix="vitrine-stress-") as name:
+        data, port = Path(name) / "data", free_port()
+        command = [str(program.absolute()), "demo", "--data", str(data), "--count", str(count), "--port", str(port)]
+        with (Path(name) / "log").open("wb") as log:
+            process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            wait_until_shown(process, Path(name) / "log")
+            pictures = sorted((data / f"catalog-{count}" / "images").iterdir())
+            yield Running(port, data, Processes.of(data), Path(name), pictures[0].read_bytes())
+        finally:
+            process.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(60)
+            process.kill()
+
+
+def wait_until_shown(process: subprocess.Popen[bytes], log: Path) -> None:
+    ends_s = time.monotonic() + READY_S
+    while "ready: http" not in log.read_text(errors="replace"):
+        if process.poll() is not None or time.monotonic() > ends_s:
+            raise SystemExit(f"the system did not start:\n{log.read_text(errors='replace')[-2000:]}")
+        time.sleep(0.5)
+
+
+def free_port() -> int:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        port: int = bound.getsockname()[1]
+        return port
+
+
+def print_costs(system: Running, plain: Kind, *, wanted: str, seconds: float) -> None:
+    processes = system.processes
+    idle_mb = processes.resident_mb()
+    light = system.file(plain)
+    (alone,) = run(system.port, [Group(light, LIGHT_CLIENTS, seconds)])
+    print("| request | answer | CPU s | search API, peak MB | embedder, peak MB | others' p50 / p99 ms | others, 1/s |")
+    print("|---|---|---:|---:|---:|---:|---:|")
+    print(f"| nothing else | | | | | {milliseconds(alone)} | {alone.per_s:.0f} |", flush=True)
+    first = system.call(f"/api/models?dataset={DATASET}")["success"]
+    assert first
+    with tempfile.TemporaryDirectory() as _:
+        product_id = next(iter((system.data).glob("catalog-*/images/*"))).stem
+    for kind in kinds(dataset=DATASET, model=MODEL, product_id=product_id, ordinary=system.ordinary):
+        if wanted not in kind.name:
+            continue
+        file = system.file(kind)
+        time.sleep(0.3)
+        processes.reset_peaks()
+        before_s = processes.cpu_s()
+        (once,) = run(system.port, [Group(file, 1, 120, requests=1)])
+        time.sleep(0.2)
+        cpu_s, peak_mb = processes.cpu_s() - before_s, processes.peak_mb()
+        heavy = Group(file, HEAVY_CLIENTS, seconds, address=OTHER_ADDRESS)
+        others, dear = run(system.port, [Group(light, LIGHT_CLIENTS, seconds, start_s=0.5), heavy])
+        cells = [
+            kind.name,
+            answer_of(once),
+            f"{cpu_s:.2f}",
+            *(f"{max(0.0, peak_mb[name] - idle_mb[name]):.0f}" for name in ("search_api", "embedder")),
+            milliseconds(others),
+            f"{others.per_s:.0f}",
+        ]
+        print("| " + " | ".join(cells) + " |", flush=True)
+        wait_until_quiet(processes)
+        if not processes.alive():
+            raise SystemExit(f"a service died of: {kind.name}; {dear.statuses}")
+
+
+def print_indexing(system: Running, plain: Kind) -> None:
+    print("\n| | search p50 ms | p99 ms | searches/s | indexing, pictures/s |")
+    print("|---|---:|---:|---:|---:|", flush=True)
+    light = system.file(plain)
+    (alone,) = run(system.port, [Group(light, 1, 10)])
+    indexed_per_s, _ = index(system, "alone", light, searching=False)
+    together_per_s, beside = index(system, "beside", light, searching=True)
+    print(f"| each alone | {quantiles(alone)} | {alone.per_s:.1f} | {indexed_per_s:.1f} |")
+    if beside is not None:
+        print(f"| both | {quantiles(beside)} | {beside.per_s:.1f} | {together_per_s:.1f} |")
+        times = (beside.quantile_ms(share) / alone.quantile_ms(share) for share in (0.5, 0.99))
+        cells = [*(f"{one:.2f}" for one in times), f"{beside.per_s / alone.per_s:.2f}"]
+        print(f"| both to alone | {' | '.join(cells)} | {together_per_s / indexed_per_s:.2f} |", flush=True)
+
+
+def index(system: Running, dataset: str, light: str, *, searching: bool) -> tuple[float, Seen | None]:
+    """Pictures a second of an indexing, by the catalogue's size and the job's own time, and what a client saw."""
+    root = next(path.parent for path in system.data.glob("catalog-*/images"))
+    count = sum(1 for _ in (root / "images").iterdir())
+    body = {"dataset": dataset, "reader": "synthetic", "root": str(root), "model": MODEL}
+    job = system.call("/api/jobs/index", body)["job"]["id"]
+    started_s = time.monotonic()
+    wait_for_progress(system, job)
+    seen = run(system.port, [Group(light, 1, 8)])[0] if searching else None
+    while (state := system.call(f"/api/jobs/{job}")["job"]["state"]) not in ("succeeded", "failed", "cancelled"):
+        if searching and seen is not None:
+            (more,) = run(system.port, [Group(light, 1, 2)])
+            seen.ok_ms, seen.seconds = seen.ok_ms + more.ok_ms, seen.seconds + more.seconds
+        else:
+            time.sleep(0.1)
+    if state != "succeeded":
+        raise SystemExit(f"the indexing {state}")
+    return count / (time.monotonic() - started_s), seen
+
+
+def wait_for_progress(system: Running, job: str) -> None:
+    while system.call(f"/api/jobs/{job}")["job"]["state"] == "queued":
+        time.sleep(0.05)
+
+
+def print_goodput(system: Running, plain: Kind, *, seconds: float) -> None:
+    print("\n| clients | answers/s | p99 ms | other answers |")
+    print("|---:|---:|---:|---|", flush=True)
+    light = system.file(plain)
+    for clients in (HEAVY_CLIENTS, MANY_CLIENTS, HEAVY_CLIENTS):
+        (seen,) = run(system.port, [Group(light, clients, seconds)])
+        rest = ", ".join(
+            f"{name}: {count / seen.seconds:.0f}/s" for name, count in seen.statuses.items() if name != "200"
+        )
+        print(f"| {clients} | {seen.per_s:.1f} | {seen.quantile_ms(0.99):.0f} | {rest} |", flush=True)
+        wait_until_quiet(system.processes)
+
+
+def wait_until_quiet(processes: Processes) -> None:
+    """What was sent is worked off: less than a twentieth of a core is in use."""
+    ends_s = time.monotonic() + 60
+    while time.monotonic() < ends_s:
+        before_s = processes.cpu_s()
+        time.sleep(0.5)
+        if processes.cpu_s() - before_s < 0.05:
+            return
+
+
+def answer_of(seen: Seen) -> str:
+    if "200" in seen.statuses:
+        return "200"
+    code = ""
+    with contextlib.suppress(ValueError):
+        code = str(json.loads(seen.example).get("code", ""))
+    return " ".join([*seen.statuses, code]).strip()
+
+
+def milliseconds(seen: Seen) -> str:
+    return f"{seen.quantile_ms(0.5):.0f} / {seen.quantile_ms(0.99):.0f}"
+
+
+def quantiles(seen: Seen) -> str:
+    return f"{seen.quantile_ms(0.5):.1f} | {seen.quantile_ms(0.99):.1f}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,99 @@
+"""What the routes work with, and what each call says about itself beside its pictures."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Header, Query, Request
+
+from embedder.call import Sender, Space, Work
+from embedder.pipeline import Pipeline
+from embedder.readiness import Readiness
+from embedder.residency import Residency, Resident
+from embedder.settings import Settings
+from vitrine.embedding.wire import (
+    CALLER_HEADER,
+    DEADLINE_HEADER,
+    MAX_CALLER_CHARS,
+    MAX_DEADLINE_MS,
+    VECTOR_MEDIA_TYPE,
+    WORK_HEADER,
+)
+from vitrine.errors import DeadlineExpired
+from vitrine.releases import ReleaseStore
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The embedder's parts."""
+
+    settings: Settings
+    store: ReleaseStore
+    residency: Residency
+    pipeline: Pipeline
+    readiness: Readiness
+
+    @asynccontextmanager
+    async def residents(self, release_ids: Sequence[str], *, deadline_s: float) -> AsyncIterator[list[Resident]]:
+        """The releases, loaded and held in memory within. Raises DeadlineExpired, and what loading raises."""
+        async with AsyncExitStack() as held:
+            found: list[Resident] = []
+            try:
+                async with asyncio.timeout(max(0.0, deadline_s - time.monotonic())):
+                    for release_id in release_ids:
+                        resident = await self.residency.acquire(release_id)
+                        held.callback(self.residency.release, resident)
+                        found.append(resident)
+            except TimeoutError as error:
+                raise DeadlineExpired("the deadline passed while the release was being loaded") from error
+            yield found
+
+
+def _context_of(request: Request) -> Context:
+    context: Context = request.app.state.context
+    return context
+
+
+def _sender_of(
+    caller: Annotated[
+        str,
+        Header(
+            alias=CALLER_HEADER,
+            max_length=MAX_CALLER_CHARS,
+            description="An opaque name of whoever the call is made for, among which the queues are fair",
+        ),
+    ] = "",
+    work: Annotated[
+        Work, Header(alias=WORK_HEADER, description="`batch` where nobody waits: the others go first")
+    ] = "interactive",
+) -> Sender:
+    """For whom the call is made."""
+    return Sender(caller, work)
+
+
+def _deadline_of(
+    request: Request,
+    deadline_ms: Annotated[
+        int | None,
+        Header(alias=DEADLINE_HEADER, ge=1, le=MAX_DEADLINE_MS, description="Milliseconds the caller still waits"),
+    ] = None,
+) -> float:
+    """When the caller stops waiting, on the monotonic clock."""
+    longest_s = _context_of(request).settings.embed_timeout_s
+    return time.monotonic() + (longest_s if deadline_ms is None else min(longest_s, deadline_ms / 1000))
+
+
+Ctx = Annotated[Context, Depends(_context_of)]
+SentBy = Annotated[Sender, Depends(_sender_of)]
+DeadlineS = Annotated[float, Depends(_deadline_of)]
+ReleaseId = Annotated[str, Query(alias="release", min_length=1, max_length=140, description="The release's id")]
+SpaceName = Annotated[Space, Query(description="The projected vector, or the network's raw feature")]
+
+
+def wants_bytes(request: Request) -> bool:
+    return VECTOR_MEDIA_TYPE in request.headers.get("accept", "")

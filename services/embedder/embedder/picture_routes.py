@@ -1,0 +1,110 @@
+"""Calls about pictures beside their vectors: why two of them are alike, and whether one can be decoded."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+
+import numpy as np
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, Field
+from starlette.responses import JSONResponse, Response
+
+from embedder.call import Upload
+from embedder.context import Ctx, DeadlineS, ReleaseId, SentBy
+from embedder.explanation import Explained, explanation_of
+from embedder.multipart import PART_NAME, boundary_of, pictures_of
+from embedder.routes import FAILURES, PICTURE_BODY, all_of, picture_of
+from vitrine.embedding.wire import server_timing
+from vitrine.errors import ParameterInvalid
+from vitrine.image_checks import check_image, decode_cost
+from vitrine.images import decode_image
+from vitrine.vision.preprocess import Pixels
+from vitrine.web import problem_responses, requires
+
+router = APIRouter()
+_PICTURES = 2
+_SMALL_PX = 512
+
+
+class ExplainResponse(BaseModel):
+    """Why two pictures are alike."""
+
+    release: str
+    score: float = Field(description="Cosine similarity of the two")
+    heats: list[list[list[float]]] = Field(description="By picture, row and column: the fall without that part")
+    picture: str = Field(description="Both pictures with their heat: a PNG, in base64")
+
+
+@router.post(
+    "/v1/explain",
+    summary="Show where two pictures are alike",
+    response_model=ExplainResponse,
+    tags=["embed"],
+    responses=problem_responses(*FAILURES),
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                "multipart/form-data": {
+                    "schema": {
+                        "type": "object",
+                        "required": [PART_NAME],
+                        "properties": {
+                            PART_NAME: {
+                                "type": "array",
+                                "minItems": _PICTURES,
+                                "maxItems": _PICTURES,
+                                "items": {"type": "string", "format": "binary"},
+                            }
+                        },
+                    }
+                }
+            },
+        }
+    },
+)
+@requires("embed")
+async def explain(
+    request: Request, context: Ctx, sender: SentBy, deadline_s: DeadlineS, release: ReleaseId
+) -> Response:
+    """Two parts named `image`. Parts of each picture are covered in turn; it takes about a hundred vectors."""
+    boundary = boundary_of(request.headers.get("content-type"))
+    pictures = pictures_of(await request.body(), boundary)
+    if len(pictures) != _PICTURES:
+        raise ParameterInvalid(f"send two pictures, not {len(pictures)}")
+    async with context.residents([release], deadline_s=deadline_s) as (resident,):
+        query, product = (Explained(resident, data) for data in pictures)
+        answer = await context.pipeline.run(
+            [query.upload, product.upload], space="projected", deadline_s=deadline_s, sender=sender
+        )
+    found = await asyncio.to_thread(explanation_of, query, product, np.stack(all_of(answer.results)))
+    told = {
+        "release": release,
+        "score": found.score,
+        "heats": [heat.tolist() for heat in found.heats],
+        "picture": base64.b64encode(found.png).decode(),
+    }
+    return JSONResponse(told, headers={"Server-Timing": server_timing(answer.timings_ms)})
+
+
+@router.post(
+    "/v1/check",
+    summary="Decode a picture and drop it",
+    status_code=204,
+    tags=["embed"],
+    responses=problem_responses(*FAILURES),
+    openapi_extra=PICTURE_BODY,
+)
+@requires("embed")
+async def check(request: Request, context: Ctx, sender: SentBy, deadline_s: DeadlineS) -> Response:
+    """The body is the picture file. It is decoded as it would be to embed it, so what passes here can be embedded."""
+    data = await picture_of(request)
+
+    def prepare() -> list[Pixels]:
+        decode_image(data, target_px=_SMALL_PX)
+        return []
+
+    upload = Upload((), prepare, decode_cost(check_image(data), len(data)))
+    await context.pipeline.run([upload], space="projected", deadline_s=deadline_s, sender=sender)
+    return Response(status_code=204)

@@ -1,0 +1,40 @@
+"""How the vectors of one picture travel."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from vitrine.embedding.wire import decode_familiar, decode_views, encode_familiar, encode_views, mean_of
+from vitrine.errors import EmbedderUnavailable
+
+
+def rows(*values: list[float]) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    return np.array(values, dtype=np.float32)
+
+
+def test_the_mean_of_vectors_has_length_one() -> None:
+    np.testing.assert_allclose(mean_of(rows([1.0, 0.0], [0.0, 1.0])), [0.5**0.5, 0.5**0.5], rtol=1e-6)
+    assert mean_of(rows([1.0, 0.0], [-1.0, 0.0])).tolist() == [1.0, 0.0], "where the mean is zero, the first"
+
+
+def test_views_of_two_releases_come_back_with_their_means() -> None:
+    first, second = rows([1.0, 0.0], [0.0, 1.0]), rows([0.6, 0.8, 0.0])
+    body, shapes = encode_views([first, second])
+    assert shapes == "3x2,1x3"
+    (mean, views), (vector, alone) = decode_views(body, shapes)
+    np.testing.assert_array_equal(views, first)
+    np.testing.assert_array_equal(mean, mean_of(first))
+    np.testing.assert_array_equal(vector, second[0])
+    np.testing.assert_array_equal(alone, second)
+
+
+@pytest.mark.parametrize("shapes", ["", "1x3,", "0x2", "2x2", "1x9", "-1x2", "1x2,1x2"])
+def test_an_answer_of_another_shape_is_no_answer(shapes: str) -> None:
+    with pytest.raises(EmbedderUnavailable):
+        decode_views(rows([1.0, 0.0]).tobytes(), shapes)
+
+
+def test_what_is_familiar_is_told_for_each_release() -> None:
+    assert decode_familiar(encode_familiar([True, None, False]), count=3) == [True, None, False]
+    assert decode_familiar("", count=2) == [None, None]
