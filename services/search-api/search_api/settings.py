@@ -30,7 +30,7 @@ class Settings(HttpSettings):
         default=0.5, ge=0, le=10, description="Seconds after a 429 or 503 in which the same connection is not read"
     )
     max_concurrent_requests: int = Field(
-        default=256, ge=1, description="Requests at work at once; more are answered 503 with Retry-After"
+        default=512, ge=1, description="Requests at work at once; more are answered 503 with Retry-After"
     )
     request_timeout_s: float = Field(default=30.0, gt=0, description="Seconds a request may take")
     product_write_timeout_s: float = Field(

@@ -116,7 +116,7 @@ class AsyncEmbedderClient:
         *,
         api_key: SecretStr | None = None,
         silent: asyncio.Event | None = None,
-        max_connections: int = 128,
+        max_connections: int = 512,
     ) -> None:
         limits = httpx.Limits(max_connections=max_connections, max_keepalive_connections=max_connections)
         self._http = httpx.AsyncClient(
