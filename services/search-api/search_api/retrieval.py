@@ -78,7 +78,7 @@ class Retrieval:
         raise ParameterInvalid(f"several datasets are served; name one with 'dataset': {', '.join(served)}")
 
     async def in_serving(self, target: Target, action: Callable[[Serving], Awaitable[T]]) -> T:
-        """Do `action` in what serves the target, and once more where that has just been removed."""
+        """Do `action` in what serves the target, and once more where that has just been removed or has other fields."""
         dataset = await self.dataset(target.dataset)
         serving = await self.store.resolve(dataset, target.model)
         try:
@@ -90,19 +90,11 @@ class Retrieval:
                 raise
             return await action(again)
         except (FilterInvalid, ParameterInvalid):
-            # What is unknown here may have come with an indexing that has just ended.
-            changed = await self._changed_since(serving, dataset, target.model)
-            if changed is None:
-                raise
-            return await action(changed)
-
-    async def _changed_since(self, serving: Serving, dataset: str, model: str | None) -> Serving | None:
-        """What serves now, read anew, or None where neither that nor its fields are other ones than `serving` had."""
-        known = (await self.store.collection(serving.collection)).schema
-        await self.store.servings(fresh=True)
-        again = await self.store.resolve(dataset, model)
-        schema = (await self.store.collection(again.collection, fresh=True)).schema
-        return None if again == serving and schema == known else again
+            # What is unknown here may have come with an indexing that has just ended: once more by what is there now.
+            await self.store.servings(fresh=True)
+            again = await self.store.resolve(dataset, target.model)
+            await self.store.collection(again.collection, fresh=True)
+            return await action(again)
 
     async def prepare(self, serving: Serving, filters: Pairs, *, group_by: str | None = None) -> Prepared:
         """Check the filters against the collection's fields. Raises FilterInvalid and ParameterInvalid."""
