@@ -39,7 +39,7 @@ class HttpProbe:
             ) as client:
                 answer = await client.get(self.url)
         except httpx.HTTPError as error:
-            return f"{self.url}: {error or type(error).__name__}"
+            return f"{self.url}: {str(error) or type(error).__name__}"
         return None if answer.status_code == httpx.codes.OK else f"{self.url} answers {answer.status_code}"
 
 
