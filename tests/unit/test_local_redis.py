@@ -71,7 +71,7 @@ def test_a_stranger_is_refused_and_a_service_may_do_its_work_and_nothing_else(da
                 JobStore(stranger).list()
         with open_redis(address) as client:
             for command in FORBIDDEN:
-                with pytest.raises(redis.ResponseError, match="no permissions|not allowed"):
+                with pytest.raises(redis.ResponseError, match=r"no permissions|not allowed"):
                     client.execute_command(*command.split())
             jobs, steps = JobStore(client), StepStore(client)
             job, _ = jobs.create(JobKind.INDEX, {"dataset": "shop"})

@@ -191,6 +191,7 @@ def test_a_full_disk_stops_nothing_and_all_goes_on_once_there_is_room(small_disk
     toys = ToySystem(small_disk / "data", words="wordy hungry", log_folder=small_disk.parent)
     try:
         before = toys.wait_ready()
+        assert f"the disk of {small_disk / 'data'} has" in toys.tail()
         filling = small_disk / "filling"
         filling.write_bytes(bytes(shutil.disk_usage(small_disk).free))
         os.kill(before.pids["second"], signal.SIGKILL)  # it writes as it starts, and so cannot start now

@@ -6,12 +6,13 @@ import argparse
 import asyncio
 from pathlib import Path
 
+from vitrine.errors import ReleaseCorrupt
 from vitrine_local.bundled import install_bundled_release
 from vitrine_local.cli.options import Commands, whole_number
 from vitrine_local.cli.screen import Screen
 from vitrine_local.cli.target import DEFAULT_DATA
 from vitrine_local.data_folder import DataFolder
-from vitrine_local.errors import UsageInvalid
+from vitrine_local.errors import DataFolderUnusable, UsageInvalid
 from vitrine_local.supervisor import LocalSystem, SystemOptions
 from vitrine_local.supervisor.console import SteadyConsole
 
@@ -49,7 +50,10 @@ def run(arguments: argparse.Namespace, _screen: Screen) -> int:
 
     data = DataFolder.at(arguments.data)
     data.create()
-    install_bundled_release(data)
+    try:
+        install_bundled_release(data)
+    except (DataFolderUnusable, ReleaseCorrupt) as error:  # what was there before can be served all the same
+        console.print(f"warning: {error.detail}", soft_wrap=True)
     options = SystemOptions(data, port=arguments.port, log_level=arguments.log_level)
     asyncio.run(LocalSystem(options, console=console).run(stay))
     return 0

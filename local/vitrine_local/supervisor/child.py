@@ -53,7 +53,7 @@ class Child:
         stdin = _filled_pipe(spec.stdin) if spec.stdin else None
         try:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid()), str(spec.niceness), *spec.command,
+                sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid()), *spec.command,
                 stdin=asyncio.subprocess.DEVNULL if stdin is None else stdin,
                 stdout=write_end,
                 stderr=asyncio.subprocess.STDOUT,

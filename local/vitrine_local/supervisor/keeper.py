@@ -18,6 +18,7 @@ from vitrine_local.data_folder import ServiceRecord
 from vitrine_local.errors import ServiceFailed
 from vitrine_local.supervisor.child import Child
 from vitrine_local.supervisor.liveness import Liveness
+from vitrine_local.supervisor.niceness import give_way
 from vitrine_local.supervisor.spec import RestartPolicy, ServiceSpec
 from vitrine_local.supervisor.watchdog import Watchdog
 
@@ -137,6 +138,8 @@ class Keeper:
             if readiness.done():
                 end = readiness.result()
                 if end is None:
+                    if self.spec.niceness:
+                        await asyncio.to_thread(give_way, child.pid, self.spec.niceness)
                     self._become(State.READY)
                     self._note("info", f"ready after {child.lived_s:.1f} s")
                     self.ready.set()

@@ -27,7 +27,7 @@ class ServiceSpec:
     environment: Mapping[str, str] = field(default_factory=dict)
     after: tuple[str, ...] = ()
     reservation: PortReservation | None = None
-    start_timeout_s: float = 180.0
+    start_timeout_s: float = 300.0
     stop_grace_s: float = 10.0
     niceness: int = 0
     stdin: bytes = field(default=b"", repr=False)

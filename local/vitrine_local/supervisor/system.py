@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ class Planner(Protocol):
 
 
 _RECORD_AGAIN_S = 2.0
+_LITTLE_ROOM_BYTES = 64 * 2**20
 _NOTE_LEVELS = {"info": 20, "warning": 30, "error": 40}
 
 
@@ -79,6 +81,7 @@ class LocalSystem:
             stack.enter_context(self._signals())
             self._started_at = datetime.now(UTC).isoformat(timespec="seconds")
             self._make_keepers(plan, watchdog)
+            self._warn_of_little_room()
             try:
                 await self._supervise(plan, on_ready)
             finally:
@@ -93,6 +96,14 @@ class LocalSystem:
         else:
             self._note(SUPERVISOR, "info", "stopping (once more to hurry)")
             self._stop.set()
+
+    def _warn_of_little_room(self) -> None:
+        """A start that fails for want of room says so at most indirectly: Redis ends when it cannot write."""
+        with contextlib.suppress(OSError):
+            free_bytes = shutil.disk_usage(self._data.root).free
+            if free_bytes < _LITTLE_ROOM_BYTES:
+                text = f"the disk of {self._data.root} has {free_bytes // 2**20} MiB left; nothing can be written soon"
+                self._note(SUPERVISOR, "warning", text)
 
     def _make_keepers(self, plan: Plan, watchdog: Watchdog) -> None:
         self._screen.name_services(tuple(spec.name for spec in plan.services))
