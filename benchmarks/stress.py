@@ -5,9 +5,10 @@ Starts a system of its own (`vitrine demo` in a temporary folder, a drawn catalo
 - a table of kinds: seconds of CPU and peak memory of one such request, all services together, and the p50 and p99 of
   four clients with ordinary pictures while eight connections from another address send nothing else;
 - the search's p50 and p99 and the indexing's rate, each alone and both together;
-- answers a second with 8 clients and with 512 that ask again at once, whatever Retry-After says.
+- answers a second with 8 clients and with 512 that ask again at once, whatever Retry-After says;
+- clients that break the rules of HTTP (floods of headers, slow posts, silence, event streams): what the others notice.
 
-    python -m benchmarks.stress [--program .venv/bin/vitrine] [--only costs indexing goodput] [--kinds explain]
+    python -m benchmarks.stress [--program .venv/bin/vitrine] [--only costs indexing goodput edge] [--kinds explain]
         [--seconds 4]
 
 Linux only: it reads /proc. CPU and memory are those of the search API, the embedder, Qdrant and Redis. Peak memory is
@@ -33,6 +34,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks.stress_parts import edge
 from benchmarks.stress_parts.kinds import Kind, kinds, search, wire
 from benchmarks.stress_parts.load import Group, Seen, run
 from benchmarks.stress_parts.processes import Processes
@@ -45,7 +47,7 @@ MANY_CLIENTS: Final = 512
 OTHER_ADDRESS: Final = "127.0.0.2"
 WARM_UP: Final = 60
 READY_S: Final = 600.0
-SECTIONS: Final = ("costs", "indexing", "goodput")
+SECTIONS: Final = ("costs", "indexing", "goodput", "edge")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,8 @@ def main() -> int:
             print_indexing(system, plain)
         if "goodput" in arguments.only:
             print_goodput(system, plain, seconds=2 * arguments.seconds)
+        if "edge" in arguments.only:
+            print_edge(system, plain, seconds=2 * arguments.seconds)
     return 0
 
 
@@ -219,6 +223,32 @@ def print_goodput(system: Running, plain: Kind, *, seconds: float) -> None:
         )
         print(f"| {clients} | {seen.per_s:.1f} | {seen.quantile_ms(0.99):.0f} | {rest} |", flush=True)
         wait_until_quiet(system.processes)
+
+
+def print_edge(system: Running, plain: Kind, *, seconds: float) -> None:
+    print("\n| clients | search API, peak MB | CPU s | /livez | others' p50 / p99 ms | others, 1/s | noticed |")
+    print("|---|---:|---:|---:|---:|---:|---|")
+    processes, light = system.processes, system.file(plain)
+    idle_mb = processes.resident_mb()["search_api"]
+    (alone,) = run(system.port, [Group(light, LIGHT_CLIENTS, seconds)])
+    print(f"| nobody else | | | | {milliseconds(alone)} | {alone.per_s:.0f} | |", flush=True)
+    for attack in edge.attacks():
+        processes.reset_peaks()
+        before_s = processes.cpu_s()
+        with edge.running(attack, system.port) as noticed:
+            (others,) = run(system.port, [Group(light, LIGHT_CLIENTS, seconds, start_s=0.5)])
+            alive = edge.health(system.port)
+        cells = [
+            attack.name,
+            f"{max(0.0, processes.peak_mb()['search_api'] - idle_mb):.0f}",
+            f"{processes.cpu_s() - before_s:.1f}",
+            alive,
+            milliseconds(others),
+            f"{others.per_s:.0f}",
+            noticed[0],
+        ]
+        print("| " + " | ".join(cells) + " |", flush=True)
+        wait_until_quiet(processes)
 
 
 def wait_until_quiet(processes: Processes) -> None:
