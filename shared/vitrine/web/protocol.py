@@ -26,6 +26,7 @@ _HEALTH_ONLY_TIMEOUT_S: Final = 2.0
 # What is left of a refused request's body and is read to keep the connection, and to let the client read the answer.
 _KEPT_REST_BYTES: Final = 262_144
 _LINGER_BYTES: Final = 16_000_000
+_LINGER_BROKEN_BYTES: Final = 1_000_000  # after a head or a body that breaks the rules
 _LINGER_S: Final = 2.0
 # Bytes around the body's own, such as the sizes of its chunks: so many for each byte of the body, beside the first.
 _FRAMING_PER_BYTE: Final = 8
@@ -171,7 +172,7 @@ class EdgeProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._lingering or self._ignoring:
             self._drained_bytes += len(data)
-            if self._drained_bytes > _LINGER_BYTES:
+            if self._drained_bytes > (_LINGER_BROKEN_BYTES if self._ignoring else _LINGER_BYTES):
                 self._real_transport.abort()
             return
         if self._in_head:
