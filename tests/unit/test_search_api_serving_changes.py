@@ -15,20 +15,22 @@ from qdrant_client import QdrantClient
 from harness.processes import LocalQdrant, Redis
 from harness.waiting import HUNG_AFTER_S
 from search_api.context import Context, build_context
+from search_api.fusion import prepare_other
 from search_api.options import Target
 from search_api.settings import Settings
 from vitrine.collections import CollectionMetadata, Serving, collection_name, create_collection, switch_alias
 from vitrine.errors import FilterInvalid
 from vitrine.fields import FieldType
+from vitrine.filters import FieldFilter
 from vitrine.serving import announce_change
 
 RELEASE = "net-0123456789"
 METADATA = CollectionMetadata("shop", "net", RELEASE, "folder", "/shop", "ready")
 
 
-@pytest.fixture
-def qdrant(tmp_path: Path) -> Iterator[LocalQdrant]:
-    server = LocalQdrant(tmp_path / "qdrant")
+@pytest.fixture(scope="module")
+def qdrant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalQdrant]:
+    server = LocalQdrant(tmp_path_factory.mktemp("changes") / "qdrant")
     try:
         yield server
     finally:
@@ -43,12 +45,13 @@ async def until(condition: Callable[[], Awaitable[bool]]) -> None:
             await asyncio.sleep(0.01)  # a poll with a deadline
 
 
-def serve(client: QdrantClient, generation: int, fields: dict[str, FieldType]) -> str:
+def serve(
+    client: QdrantClient, generation: int, fields: dict[str, FieldType], metadata: CollectionMetadata = METADATA
+) -> str:
     """Make a generation and let it serve."""
-    name = create_collection(
-        client, METADATA, dim=4, fields=fields, collection=collection_name("shop", RELEASE, generation)
-    )
-    switch_alias(client, Serving("shop", "net", RELEASE, name))
+    name = collection_name(metadata.dataset, metadata.release_id, generation)
+    create_collection(client, metadata, dim=4, fields=fields, collection=name)
+    switch_alias(client, Serving(metadata.dataset, metadata.model, metadata.release_id, name))
     return name
 
 
@@ -99,5 +102,31 @@ def test_an_announced_switch_is_seen_at_once_and_a_filter_is_looked_up_before_it
 
     try:
         asyncio.run(scenario())
+    finally:
+        writer.close()
+
+
+def test_the_second_model_of_a_search_reads_the_filters_by_its_own_fields(
+    server: Redis, qdrant: LocalQdrant, tmp_path: Path
+) -> None:
+    settings = Settings(redis_url=server.url, qdrant_url=qdrant.url, uploads_dir=tmp_path)
+    writer = QdrantClient(url=qdrant.url, check_compatibility=False)
+    models: dict[str, dict[str, FieldType]] = {"early": {"size": "integer"}, "late": {"size": "keyword"}}
+
+    async def scenario() -> list[FieldFilter]:
+        context = build_context(settings)
+        try:
+            for model, fields in models.items():
+                metadata = CollectionMetadata("two", model, f"{model}-0123456789", "folder", "/shop", "ready")
+                await asyncio.to_thread(serve, writer, 1, fields, metadata)
+            filters = [("size", "37")]
+            prepared = await context.retrieval.prepare(await context.store.resolve("two", "early"), filters)
+            other = await prepare_other(context, prepared, "late", filters)
+            return [prepared.spec.fields["size"], other.spec.fields["size"]]
+        finally:
+            await context.close()
+
+    try:
+        assert asyncio.run(scenario()) == [FieldFilter(any_of=(37,)), FieldFilter(any_of=("37",))]
     finally:
         writer.close()

@@ -11,7 +11,7 @@ from qdrant_client import models
 
 from search_api.context import Context
 from search_api.looking import Look
-from search_api.options import MAX_TOP_K
+from search_api.options import MAX_TOP_K, Pairs
 from search_api.refinement import fused
 from search_api.retrieval import Prepared, Wanted
 from vitrine.planner import Plan
@@ -20,10 +20,14 @@ from vitrine.planner import Plan
 _CANDIDATES: Final = 2 * MAX_TOP_K
 
 
-async def prepare_other(context: Context, prepared: Prepared, model: str) -> Prepared:
-    """The same filter in the second model's collection. Raises ModelUnknown where it does not serve the dataset."""
+async def prepare_other(context: Context, prepared: Prepared, model: str, filters: Pairs) -> Prepared:
+    """The same filters in the second model's collection, read by its own fields: it may have been indexed when a column
+    had another type.
+
+    Raises ModelUnknown where it does not serve the dataset, FilterInvalid where it has no such field.
+    """
     serving = await context.store.resolve(prepared.serving.dataset, model)
-    return Prepared(serving, await context.store.collection(serving.collection), prepared.spec)
+    return await context.retrieval.prepare(serving, filters)
 
 
 async def fused_search(

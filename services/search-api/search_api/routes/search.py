@@ -90,7 +90,7 @@ async def _search_in(
     prepared = await context.retrieval.prepare(serving, filters, group_by=options.group_by)
     refined = bool(options.expand or options.rerank or options.fuse is not None)
     known = await context.confidences.of(serving.release_id, min_confidence=options.min_confidence, refined=refined)
-    other = None if options.fuse is None else await prepare_other(context, prepared, options.fuse)
+    other = None if options.fuse is None else await prepare_other(context, prepared, options.fuse, filters)
     releases = (serving.release_id,) if other is None else (serving.release_id, other.serving.release_id)
     embedding_started_s = time.perf_counter()
     deadline_s = context.settings.request_timeout_s - (embedding_started_s - started_s)
