@@ -28,7 +28,11 @@ from vitrine.qdrant import open_qdrant
 COUNT = 300
 MIDWAY = 65  # batches of the 75
 PAUSE_S = 0.005  # leaves the machine's cores to the services
-SETTINGS = {"VITRINE_INDEX_BATCH": "4", "VITRINE_EMBED_PATIENCE_S": "2"}
+SETTINGS = {
+    "VITRINE_INDEX_BATCH": "4",
+    "VITRINE_EMBED_PATIENCE_S": "2",
+    "VITRINE_BATCH_MAX_CRASHES": "1",
+}
 ALIAS = alias_name("drawn", "test_efficientnet")
 
 
@@ -205,7 +209,7 @@ def test_a_picture_that_ends_its_worker_is_found_and_left_out(system: System) ->
     assert system.store.count(system.collection(release_id, dataset="poisoned"), exact=True).count == 3
 
 
-@pytest.mark.timeout(600)  # the embedder starts five times
+@pytest.mark.timeout(600)  # the embedder starts four times
 def test_a_picture_that_ends_the_embedder_is_found_and_the_others_are_indexed(system: System) -> None:
     """The network calls `os.abort` on it. The indexer is killed in the middle of the search, which goes on after it."""
     system.services["embedder"].kill()
