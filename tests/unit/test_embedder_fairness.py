@@ -14,11 +14,11 @@ import pytest
 
 from embedder.call import Call, Item, Sender, Task, Upload, Work
 from embedder.decode_pool import DecodePool
-from embedder.fair_queue import FairQueue
 from embedder.ledger import Ledger, Weight
 from embedder.queue import INTERACTIVE_IN_A_ROW, BatchQueue
 from harness.waiting import wait_until
 from vitrine.errors import EmbedderBusyWithHeavyWork, EmbedderOverloaded, WorkTooLarge
+from vitrine.fair_queue import FairQueue
 from vitrine.image_checks import DecodeCost
 
 ONE: Any = object()

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Final
 
 from embedder.call import Task, Work
-from embedder.fair_queue import FairQueue, Turns
 from embedder.queue import INTERACTIVE_IN_A_ROW
+from vitrine.fair_queue import FairQueue, Turns
 
 # A picture that needs less is not counted: there are never more of them than threads.
 _LARGE_BYTES: Final = 32_000_000

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from embedder.call import Item, Work
-from embedder.fair_queue import FairQueue, Turns
 from embedder.residency import Resident
+from vitrine.fair_queue import FairQueue, Turns
 
 # Of every nine passes one is left to the batch class, however much the interactive one sends.
 INTERACTIVE_IN_A_ROW: Final = 8

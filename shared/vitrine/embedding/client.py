@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from vitrine.embedding.abandon import AbandoningTransport
 from vitrine.embedding.failures import error_of_answer, wait_before_retry_s
+from vitrine.embedding.turns import Turns
 from vitrine.embedding.wire import (
     CALLER_HEADER,
     DEADLINE_HEADER,
@@ -116,9 +117,10 @@ class AsyncEmbedderClient:
         *,
         api_key: SecretStr | None = None,
         silent: asyncio.Event | None = None,
-        max_connections: int = 512,
+        max_calls: int = 128,
     ) -> None:
-        limits = httpx.Limits(max_connections=max_connections, max_keepalive_connections=max_connections)
+        self._turns = Turns(max_calls)
+        limits = httpx.Limits(max_connections=max_calls, max_keepalive_connections=max_calls)
         self._http = httpx.AsyncClient(
             base_url=url,
             headers=_authorization(api_key),
@@ -190,7 +192,7 @@ class AsyncEmbedderClient:
         try:
             async with asyncio.timeout(max(budget_s, 0.0)):
                 try:
-                    return await self._once(path, parameters, _headers(budget_s, caller), body)
+                    return await self._once(path, parameters, caller, ends_s, body)
                 except VitrineError as error:
                     wait_s = wait_before_retry_s(0, error)
                     left_s = ends_s - time.monotonic()
@@ -198,15 +200,17 @@ class AsyncEmbedderClient:
                     if not isinstance(error, EmbedderUnavailable) or wait_s >= left_s:
                         raise
                     await asyncio.sleep(wait_s)
-                    return await self._once(path, parameters, _headers(left_s - wait_s, caller), body)
+                    return await self._once(path, parameters, caller, ends_s, body)
         except TimeoutError as error:
             raise DeadlineExpired("the embedder did not answer in time: try again in a moment") from error
 
     async def _once(
-        self, path: str, parameters: dict[str, str], headers: dict[str, str], body: dict[str, Any]
+        self, path: str, parameters: dict[str, str], caller: str, ends_s: float, body: dict[str, Any]
     ) -> httpx.Response:
         try:
-            answer = await self._http.post(path, params=parameters, headers=headers, **body)
+            async with self._turns.turn(caller):
+                headers = _headers(ends_s - time.monotonic(), caller)
+                answer = await self._http.post(path, params=parameters, headers=headers, **body)
         except httpx.HTTPError as error:
             raise _unreachable(error) from error
         return _checked(answer)

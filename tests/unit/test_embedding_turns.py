@@ -1,0 +1,78 @@
+"""Turns at an embedder: who waits, who is refused, who has gone."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from vitrine.embedding.turns import Turns
+from vitrine.errors import EmbedderOverloaded
+
+
+async def settle() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+def test_callers_take_turns_and_one_who_has_gone_is_passed_by() -> None:
+    async def scenario() -> None:
+        turns, order, go = Turns(1, clock=lambda: 0.0), [], asyncio.Event()  # type: ignore[var-annotated]
+
+        async def call(name: str) -> None:
+            async with turns.turn(name):
+                order.append(name)
+                await go.wait()
+
+        calls = [asyncio.create_task(call(name)) for name in ["greedy"] * 5 + ["modest", "gone"]]
+        await settle()
+        assert order == ["greedy"]
+        calls[-1].cancel()
+        await settle()
+        go.set()
+        await asyncio.gather(*calls[:-1])
+        assert order == ["greedy", "greedy", "modest", "greedy", "greedy", "greedy"]
+        async with asyncio.timeout(10), turns.turn("late"):
+            pass
+
+    asyncio.run(scenario())
+
+
+def test_a_call_whose_turn_would_come_too_late_is_refused_and_another_callers_waits() -> None:
+    async def scenario() -> None:
+        turns, go = Turns(1, max_delay_s=0.055), asyncio.Event()
+
+        async def call(name: str) -> None:
+            async with turns.turn(name):
+                await go.wait()
+
+        calls = [asyncio.create_task(call("greedy")) for _ in range(6)]
+        await settle()
+        with pytest.raises(EmbedderOverloaded) as told:
+            await call("greedy")
+        assert told.value.retry_after_s is not None
+        modest = asyncio.create_task(call("modest"))
+        await settle()
+        assert not modest.done(), "it waits for its turn"
+        go.set()
+        await asyncio.gather(modest, *calls)
+
+    asyncio.run(scenario())
+
+
+def test_a_slow_pace_refuses_sooner() -> None:
+    async def scenario() -> None:
+        now_s = [0.0]
+        turns = Turns(1, clock=lambda: now_s[0])
+
+        async def call() -> None:
+            async with turns.turn("shop"):
+                now_s[0] += 1.0
+                await settle()
+
+        await asyncio.gather(*(call() for _ in range(50)))
+        calls = [asyncio.create_task(call()) for _ in range(10)]
+        found = await asyncio.gather(*calls, return_exceptions=True)
+        assert sum(isinstance(one, EmbedderOverloaded) for one in found) >= 8
+
+    asyncio.run(scenario())
