@@ -17,7 +17,7 @@ async def settle() -> None:
 
 def test_callers_take_turns_and_one_who_has_gone_is_passed_by() -> None:
     async def scenario() -> None:
-        turns, order, go = Turns(1, clock=lambda: 0.0), [], asyncio.Event()  # type: ignore[var-annotated]
+        turns, order, go = Turns(1, clock=lambda: 0.0), [], asyncio.Event()
 
         async def call(name: str) -> None:
             async with turns.turn(name):

@@ -117,7 +117,7 @@ class AsyncEmbedderClient:
         *,
         api_key: SecretStr | None = None,
         silent: asyncio.Event | None = None,
-        max_calls: int = 128,
+        max_calls: int = 64,
     ) -> None:
         self._turns = Turns(max_calls)
         limits = httpx.Limits(max_connections=max_calls, max_keepalive_connections=max_calls)
