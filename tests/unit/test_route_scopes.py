@@ -134,6 +134,13 @@ def test_a_route_lets_those_in_who_hold_its_scope_and_nobody_else(call: str) -> 
     assert asyncio.run(passing()) == WHO_PASSES[call]
 
 
+def test_the_document_tells_the_scopes_of_each_call() -> None:
+    paths = keyed_app().openapi()["paths"]
+    assert paths["/api/jobs/train"]["post"]["x-scopes"] == ["train"]
+    assert paths["/api/jobs/{job_id}"]["delete"]["x-scopes"] == ["ingest", "train"]
+    assert paths["/livez"]["get"]["security"] == [{}]
+
+
 async def hello(*_: object) -> Response:
     return PlainTextResponse("hello")
 

@@ -104,8 +104,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(health_router(registry=registry, readiness=_readiness(context)))
     app.include_router(document_router())
     install_problem_handlers(app)
-    complete_document(app)
     routes = declared_routes(app)
+    complete_document(app, routes)
     # The last one added is the outermost.
     app.add_middleware(
         Admission,

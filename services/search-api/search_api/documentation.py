@@ -8,6 +8,9 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 
+from vitrine.web import DeclaredRoutes
+from vitrine.web.scopes import KEY_SCOPES
+
 API_TITLE: Final = "Vitrine search API"
 VERSION: Final = version("vitrine-search-api")
 DESCRIPTION: Final = (
@@ -29,8 +32,10 @@ TAGS: Final = [
 ]
 
 
-def complete_document(app: FastAPI) -> None:
-    """Add to the OpenAPI document how a key is presented. Keys are optional: with none configured none is asked for."""
+def complete_document(app: FastAPI, routes: DeclaredRoutes) -> None:
+    """Add to the OpenAPI document how a key is presented, and the scopes of which it needs one for each call, as
+    `x-scopes`. Keys are optional: with none configured none is asked for.
+    """
     generate: Callable[[], dict[str, Any]] = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -39,6 +44,13 @@ def complete_document(app: FastAPI) -> None:
         schemes["bearer"] = {"type": "http", "scheme": "bearer", "description": "An API key"}
         schemes["apiKey"] = {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "An API key"}
         document["security"] = [{}, {"bearer": []}, {"apiKey": []}]
+        for route in routes.routes:
+            for method in route.methods or ():
+                operation = document["paths"].get(route.path, {}).get(method.lower())
+                if operation is not None and route.scopes is None:
+                    operation["security"] = [{}]
+                elif operation is not None and route.scopes is not None:
+                    operation["x-scopes"] = sorted(route.scopes & KEY_SCOPES)
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]

@@ -66,6 +66,9 @@ def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
     bodies = operation.get("requestBody", {}).get("content", {})
     parts = [
         f"<p>{_text(operation['description'])}</p>" if operation.get("description") else "",
+        f"<p>Scope: {_text(' or '.join(f'`{scope}`' for scope in operation['x-scopes']))}</p>"
+        if operation.get("x-scopes")
+        else "",
         _table(("Parameter", "In", "Required", "Type", ""), parameters),
         *(_body(media_type, content) for media_type, content in bodies.items()),
         _table(("Status", ""), [(status, item["description"]) for status, item in operation["responses"].items()]),
