@@ -90,7 +90,7 @@ def in_binary(embedder: Embedder, **parameters: str) -> tuple[np.ndarray[Any, An
         params={"release": embedder.release, **parameters},
         content=picture(1),
         headers={"Accept": "application/octet-stream"},
-        timeout=60,
+        timeout=HUNG_AFTER_S,
     )
     assert answer.status_code == 200, answer.text
     return np.frombuffer(answer.content, dtype="<f4").reshape(-1, 16), answer
@@ -113,7 +113,7 @@ def test_json_tells_the_views_and_their_mean(embedder: Embedder) -> None:
         f"{embedder.url}/v1/embed",
         params={"release": embedder.release, "views": "cutout,flip", "also": embedder.release},
         content=picture(1),
-        timeout=60,
+        timeout=HUNG_AFTER_S,
     ).json()
     assert len(told["views"]) == 2
     mean = np.mean(told["views"], axis=0)
@@ -143,8 +143,8 @@ def test_two_pictures_are_explained_in_one_call(embedder: Embedder, client: Embe
 
 
 def test_a_picture_can_be_checked_without_a_release(embedder: Embedder) -> None:
-    assert httpx.post(f"{embedder.url}/v1/check", content=picture(1), timeout=60).status_code == 204
-    refused = httpx.post(f"{embedder.url}/v1/check", content=picture(1)[:-300], timeout=60)
+    assert httpx.post(f"{embedder.url}/v1/check", content=picture(1), timeout=HUNG_AFTER_S).status_code == 204
+    refused = httpx.post(f"{embedder.url}/v1/check", content=picture(1)[:-300], timeout=HUNG_AFTER_S)
     assert (refused.status_code, refused.json()["code"]) == (400, "image_truncated")
 
 

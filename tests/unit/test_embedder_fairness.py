@@ -16,7 +16,7 @@ from embedder.call import Call, Item, Sender, Task, Upload, Work
 from embedder.decode_pool import DecodePool
 from embedder.ledger import Ledger, Weight
 from embedder.queue import INTERACTIVE_IN_A_ROW, BatchQueue
-from harness.waiting import wait_until
+from harness.waiting import HUNG_AFTER_S, wait_until
 from vitrine.errors import EmbedderBusyWithHeavyWork, EmbedderOverloaded, WorkTooLarge
 from vitrine.fair_queue import FairQueue
 from vitrine.image_checks import DecodeCost
@@ -34,7 +34,7 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
 
 def call_of(loop: asyncio.AbstractEventLoop, name: str = "", work: Work = "interactive", *, count: int = 1) -> Call:
     sender = Sender(name, work)
-    return Call(count=count, space="projected", deadline_s=time.monotonic() + 60, loop=loop, sender=sender)
+    return Call(count=count, space="projected", deadline_s=time.monotonic() + HUNG_AFTER_S, loop=loop, sender=sender)
 
 
 def ledger_of(**changed: Any) -> Ledger:
@@ -109,7 +109,7 @@ def test_a_search_that_comes_late_finds_no_more_than_the_allowed_passes_of_a_cat
     wait_until(lambda: queue._takers == 1, what="a thread asks for work and gets none")
     queue.announce(1)
     queue.put([Item(search, 0, ONE)])
-    taker.join(10)
+    taker.join(HUNG_AFTER_S)
     assert [item.call for item in third[0]] == [search]
     queue.passed("batch")
     assert len(queue.take(4)) == 2, "while searches come, a pass of the catalogue is short"
@@ -127,7 +127,7 @@ def test_large_pictures_wait_for_memory_and_small_ones_pass_them_by(loop: asynci
             running.append(size)
             most[0] = max(most[0], sum(running))
         if size > 1000:
-            go.wait(30)
+            go.wait(HUNG_AFTER_S)
         with lock:
             running.remove(size)
             done.append(size)
@@ -151,7 +151,7 @@ def test_one_large_picture_at_a_time_leaves_a_thread_to_the_small_ones(loop: asy
 
     def decode(task: Task) -> None:
         if task.upload.cost.memory_bytes > 1000:
-            go.wait(30)
+            go.wait(HUNG_AFTER_S)
         else:
             small.set()
 

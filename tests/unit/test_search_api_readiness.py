@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -17,6 +16,7 @@ import pytest
 from harness.embedder import Embedder
 from harness.pictures import encoded, gradient
 from harness.processes import Redis, free_port
+from harness.waiting import HUNG_AFTER_S
 from search_api.app import create_app
 from search_api.dependencies import FAILURES_TO_BE_AWAY, Dependency, ask_embedder, ask_qdrant
 from search_api.settings import Settings
@@ -146,7 +146,7 @@ def embedder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedder]:
 
 
 def test_callers_of_an_embedder_that_hangs_are_sent_away_soon_and_not_kept_waiting(embedder: Embedder) -> None:
-    async def call() -> tuple[EmbedderSilent, EmbedderSilent, float]:
+    async def call() -> tuple[EmbedderSilent, EmbedderSilent]:
         silent = asyncio.Event()
         client = AsyncEmbedderClient(embedder.url, silent=silent)
         picture = encoded(gradient(64, 64), "PNG")
@@ -155,22 +155,19 @@ def test_callers_of_an_embedder_that_hangs_are_sent_away_soon_and_not_kept_waiti
             dependency = Dependency("embedder", ask_embedder(probe, embedder.url), silent=silent)
             asking = asyncio.create_task(dependency.run())
             os.killpg(embedder.pid, signal.SIGSTOP)
-            began_s = time.monotonic()
-            with pytest.raises(EmbedderSilent) as waiting:  # it is under way when the silence becomes known
-                await client.embed(picture, release_id=embedder.release, deadline_s=30)
-            took_s = time.monotonic() - began_s
+            # It is under way when the silence becomes known. The deadline is another error, and far away.
+            with pytest.raises(EmbedderSilent) as waiting:
+                await client.embed(picture, release_id=embedder.release, deadline_s=HUNG_AFTER_S)
             with pytest.raises(EmbedderSilent) as new:
-                await client.embed(picture, release_id=embedder.release, deadline_s=30)
+                await client.embed(picture, release_id=embedder.release, deadline_s=HUNG_AFTER_S)
             os.killpg(embedder.pid, signal.SIGCONT)
             asking.cancel()
             while not dependency.up:
                 await dependency.ask()
             await client.embed(picture, release_id=embedder.release)
         await client.aclose()
-        return waiting.value, new.value, took_s
+        return waiting.value, new.value
 
-    waiting, new, took_s = asyncio.run(call())
-    assert took_s < 25, "the deadline was 30 s"
-    for error in (waiting, new):
+    for error in asyncio.run(call()):
         assert (error.status, error.retryable, error.code) == (503, True, "embedder_unavailable")
         assert error.retry_after_s is not None
