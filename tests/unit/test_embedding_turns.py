@@ -40,7 +40,7 @@ def test_callers_take_turns_and_one_who_has_gone_is_passed_by() -> None:
 
 def test_a_call_whose_turn_would_come_too_late_is_refused_and_another_callers_waits() -> None:
     async def scenario() -> None:
-        turns, go = Turns(1, max_delay_s=0.055), asyncio.Event()
+        turns, go = Turns(1, max_delay_s=0.165), asyncio.Event()
 
         async def call(name: str) -> None:
             async with turns.turn(name):

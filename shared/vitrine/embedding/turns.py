@@ -15,7 +15,7 @@ from typing import Final
 from vitrine.errors import EmbedderOverloaded
 from vitrine.fair_queue import FairQueue
 
-_LEARNING: Final = 0.05
+_LEARNING: Final = 0.1
 _LONGEST_PACE_S: Final = 5.0
 _RETRY_AFTER_S: Final = 1.0
 
@@ -32,7 +32,8 @@ class Turns:
         self._clock = clock
         self._queue: FairQueue[asyncio.Future[None]] = FairQueue()
         self._waiting: Counter[str] = Counter()
-        self._pace_s = 0.01  # from one call's end to the next one's, while others wait
+        # From one call's end to the next one's, while others wait. A first guess that errs lets too many in.
+        self._pace_s = 0.03
         self._ended_s: float | None = None
 
     @asynccontextmanager
