@@ -36,7 +36,7 @@ def guarded(shop: Shop) -> Iterator[str]:
         "search_api",
         folder=shop.system.folder / "guarded",
         env={**shop.system.env, "VITRINE_API_PORT": str(port), "VITRINE_API_KEYS": keys},
-        ready_url=f"{url}/readyz",
+        ready_url=f"{url}/livez",
     )
     yield url
     service.kill()
@@ -45,7 +45,7 @@ def guarded(shop: Shop) -> Iterator[str]:
 @pytest.fixture(autouse=True)
 def _alive_afterwards(shop: Shop) -> Iterator[None]:
     yield
-    assert shop.api.get("/readyz").status_code == 200
+    assert shop.api.get("/livez").status_code == 200
     log = shop.system.services["search_api"].log.read_text()
     assert "request_defect" not in log
     assert "Traceback" not in log

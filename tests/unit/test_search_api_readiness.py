@@ -74,6 +74,12 @@ def test_an_embedder_works_unless_it_is_unready_for_more_than_a_full_queue(
         assert asked(lambda client: ask_embedder(client, url)) == missing
 
 
+def test_an_embedder_that_is_late_and_has_just_answered_a_search_is_busy_and_does_not_hang() -> None:
+    assert asked(lambda client: ask_embedder(client, NOWHERE, lambda _seconds: True)) is None
+    with pytest.raises(httpx.ConnectError):
+        asked(lambda client: ask_embedder(client, NOWHERE, lambda _seconds: False))
+
+
 @pytest.mark.parametrize(("status", "missing"), [(200, None), (403, None), (500, "not ready, status 500")])
 def test_a_qdrant_that_answers_can_be_reached(status: int, missing: str | None) -> None:
     with answering(status) as url:

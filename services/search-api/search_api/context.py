@@ -109,14 +109,13 @@ def build_context(settings: Settings) -> Context:
     releases = ReleaseStore(settings.releases_url, cache_dir=settings.releases_cache_dir)
     probe = httpx.AsyncClient(trust_env=False)
     embedder_is_silent = asyncio.Event()
+    embedder = AsyncEmbedderClient(settings.embedder_url, api_key=settings.embedder_api_key, silent=embedder_is_silent)
     return Context(
         settings=settings,
         lifecycle=Lifecycle(),
         store=store,
         retrieval=retrieval,
-        embedder=AsyncEmbedderClient(
-            settings.embedder_url, api_key=settings.embedder_api_key, silent=embedder_is_silent
-        ),
+        embedder=embedder,
         jobs=JobsGateway(jobs, job_feed, settings),
         redis_feed=redis_feed,
         job_feed=job_feed,
@@ -132,7 +131,11 @@ def build_context(settings: Settings) -> Context:
         redis=connection,
         probe=probe,
         dependencies=Dependencies(
-            embedder=Dependency("embedder", ask_embedder(probe, settings.embedder_url), silent=embedder_is_silent),
+            embedder=Dependency(
+                "embedder",
+                ask_embedder(probe, settings.embedder_url, embedder.answered_within),
+                silent=embedder_is_silent,
+            ),
             qdrant=Dependency("qdrant", ask_qdrant(probe, settings.qdrant_url)),
             redis=Dependency("redis", ask_redis(connection)),
         ),

@@ -17,7 +17,9 @@ import redis.asyncio
 from vitrine.telemetry import get_logger
 
 INTERVAL_S: Final = 1.5
-ASK_TIMEOUT_S: Final = 2.0
+ASK_TIMEOUT_S: Final = 4.0
+_EMBEDDER_TIMEOUT_S: Final = 2.0
+_RECENTLY_S: Final = 5.0
 FAILURES_TO_BE_AWAY: Final = 3
 
 # None where the part works, else what is wrong, without addresses: everybody may read readiness.
@@ -117,11 +119,17 @@ class Dependencies:
         return {"status": status, "needs": {dependency.name: dependency.facts() for dependency in self._all}}
 
 
-def ask_embedder(client: httpx.AsyncClient, url: str) -> Ask:
-    """Asks for its readiness. One whose queue is full works: it answers what it refuses."""
+def ask_embedder(client: httpx.AsyncClient, url: str, answered_within: Callable[[float], bool] | None = None) -> Ask:
+    """Asks for its readiness. One whose queue is full works: it answers what it refuses. So does one that is late with
+    this answer and has just given another (`answered_within`): it is busy, and does not hang."""
 
     async def ask() -> str | None:
-        answer = await client.get(f"{url.rstrip('/')}/readyz")
+        try:
+            answer = await client.get(f"{url.rstrip('/')}/readyz", timeout=_EMBEDDER_TIMEOUT_S)
+        except httpx.HTTPError:
+            if answered_within is not None and answered_within(_RECENTLY_S):
+                return None
+            raise
         if answer.status_code == httpx.codes.OK:
             return None
         facts = _object(answer)

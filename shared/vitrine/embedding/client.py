@@ -121,11 +121,13 @@ class AsyncEmbedderClient:
     ) -> None:
         self._turns = Turns(max_calls)
         limits = httpx.Limits(max_connections=max_calls, max_keepalive_connections=max_calls)
+        self._transport = AbandoningTransport(httpx.AsyncHTTPTransport(limits=limits, trust_env=False), silent)
+        self.answered_within = self._transport.answered_within
         self._http = httpx.AsyncClient(
             base_url=url,
             headers=_authorization(api_key),
             timeout=httpx.Timeout(DEFAULT_TIMEOUT_S, connect=_CONNECT_TIMEOUT_S),
-            transport=AbandoningTransport(httpx.AsyncHTTPTransport(limits=limits, trust_env=False), silent),
+            transport=self._transport,
         )
 
     async def embed(
