@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
 
@@ -74,5 +75,29 @@ def test_a_slow_pace_refuses_sooner() -> None:
         calls = [asyncio.create_task(call()) for _ in range(10)]
         found = await asyncio.gather(*calls, return_exceptions=True)
         assert sum(isinstance(one, EmbedderOverloaded) for one in found) >= 8
+
+    asyncio.run(scenario())
+
+
+def test_a_pace_that_was_slow_once_is_measured_again() -> None:
+    async def scenario() -> None:
+        now_s = [0.0]
+        turns = Turns(1, clock=lambda: now_s[0])
+
+        async def call(took_s: float) -> None:
+            async with turns.turn("shop"):
+                now_s[0] += took_s
+                await settle()
+
+        async def client() -> None:
+            for _ in range(80):
+                with contextlib.suppress(EmbedderOverloaded):
+                    await call(0.01)
+                await asyncio.sleep(0)
+
+        slow = [await asyncio.gather(*(call(5.0) for _ in range(10)), return_exceptions=True) for _ in range(3)]
+        assert any(isinstance(one, EmbedderOverloaded) for one in slow[-1]), "the pace is slow"
+        await asyncio.gather(client(), client(), client())
+        await asyncio.gather(*(call(0.01) for _ in range(10)))
 
     asyncio.run(scenario())

@@ -52,7 +52,8 @@ class Turns:
         own = self._waiting[caller] + 1
         before = sum(min(count, own) for name, count in self._waiting.items() if name != caller)
         delay_s = (own + before) * self._pace_s
-        if delay_s > self._max_delay_s:
+        # One call may always wait: the pace is measured only while one does, and would stay as slow as it once was.
+        if self._waiting and delay_s > self._max_delay_s:
             raise EmbedderOverloaded(
                 f"this call's turn would come in about {delay_s:.1f} s: try again in a moment",
                 retry_after_s=_RETRY_AFTER_S,
