@@ -256,3 +256,14 @@ def test_the_ledger_learns_how_long_its_seconds_really_take(monkeypatch: pytest.
     counts = [fill_and_empty() for _ in range(6)]
     assert counts[-1] < before / 2
     assert np.isfinite(ledger._slowness)
+
+
+def test_an_indexing_does_not_fill_the_room_of_interactive_calls() -> None:
+    pictures = 0
+    ledger = ledger_of(pictures=lambda: pictures)
+    for _ in range(7):
+        ledger.enter(Sender("job", "batch"), Weight(0.1, 0.1, 64))
+        pictures += 64
+    with pytest.raises(EmbedderOverloaded, match="448 pictures"):
+        ledger.enter(Sender("job", "batch"), Weight(0.1, 0.1, 64))
+    ledger.enter(Sender("shop"), Weight(0.01, 0.01, 64))

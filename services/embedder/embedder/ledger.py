@@ -1,8 +1,8 @@
 """What is at work, in seconds of a core, and whether more may come in: each call is weighed before it starts.
 
-A caller who waits is answered within `max_delay_s` or refused at once. The delay is estimated as the lanes are served:
-of every other sender only as much comes before this call as the sender itself has at work. So one who sends much is
-refused while another one is let in. How long the estimate's seconds really take is measured all the time.
+An interactive call is answered within about `max_delay_s` or refused at once. The delay is estimated as the lanes are
+served: of every other sender only as much comes before this call as the sender itself has at work. So a sender with
+much work is refused while another one is let in. The ratio of real to estimated seconds is measured all the time.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from vitrine.errors import EmbedderBusyWithHeavyWork, EmbedderOverloaded, WorkTo
 
 # A sender alone may fill this share of the delay: the rest stays for others.
 _OWN_SHARE: Final = 0.75
+# The batch class may hold this share of the pictures at once: the rest stays for interactive calls.
+_BATCH_SHARE: Final = 0.875
 _LEAST_RETRY_AFTER_S: Final = 1.0
 _LEARNING: Final = 0.05
 _SLOWNESS: Final = (0.5, 20.0)
@@ -128,7 +130,10 @@ class Ledger:
     def _check_room(self, sender: Sender, weight: Weight) -> None:
         # A call larger than the whole bound is let in when nothing else is, or it would never be.
         pictures = self._pictures()
-        if pictures and pictures + weight.pictures > self._max_pictures:
+        full = bool(pictures) and pictures + weight.pictures > self._max_pictures
+        if sender.work == "batch" and self._batch_pictures:
+            full = full or self._batch_pictures + weight.pictures > _BATCH_SHARE * self._max_pictures
+        if full:
             wait_s = self._batch_pictures * self._batch_picture_s if sender.work == "batch" else 0.0
             raise EmbedderOverloaded(
                 f"{pictures} pictures are being embedded already: try again in a moment",
