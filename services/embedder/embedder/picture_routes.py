@@ -13,8 +13,8 @@ from starlette.responses import JSONResponse, Response
 from embedder.call import Upload
 from embedder.context import Ctx, DeadlineS, ReleaseId, SentBy
 from embedder.explanation import Explained, explanation_of
-from embedder.multipart import PART_NAME, boundary_of, pictures_of
-from embedder.routes import FAILURES, PICTURE_BODY, all_of, picture_of
+from embedder.multipart import boundary_of, pictures_of
+from embedder.routes import FAILURES, PICTURE_BODY, all_of, form_of_pictures, picture_of
 from vitrine.embedding.wire import server_timing
 from vitrine.errors import ParameterInvalid
 from vitrine.image_checks import check_image, decode_cost
@@ -42,27 +42,7 @@ class ExplainResponse(BaseModel):
     response_model=ExplainResponse,
     tags=["embed"],
     responses=problem_responses(*FAILURES),
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {
-                "multipart/form-data": {
-                    "schema": {
-                        "type": "object",
-                        "required": [PART_NAME],
-                        "properties": {
-                            PART_NAME: {
-                                "type": "array",
-                                "minItems": _PICTURES,
-                                "maxItems": _PICTURES,
-                                "items": {"type": "string", "format": "binary"},
-                            }
-                        },
-                    }
-                }
-            },
-        }
-    },
+    openapi_extra=form_of_pictures(_PICTURES, _PICTURES),
 )
 @requires("embed")
 async def explain(
@@ -79,13 +59,13 @@ async def explain(
             [query.upload, product.upload], space="projected", deadline_s=deadline_s, sender=sender
         )
     found = await asyncio.to_thread(explanation_of, query, product, np.stack(all_of(answer.results)))
-    told = {
+    explained = {
         "release": release,
         "score": found.score,
         "heats": [heat.tolist() for heat in found.heats],
         "picture": base64.b64encode(found.png).decode(),
     }
-    return JSONResponse(told, headers={"Server-Timing": server_timing(answer.timings_ms)})
+    return JSONResponse(explained, headers={"Server-Timing": server_timing(answer.timings_ms)})
 
 
 @router.post(

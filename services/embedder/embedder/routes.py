@@ -72,6 +72,13 @@ _BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
 PICTURE_BODY: Final = {"requestBody": {"required": True, "content": {"image/*": _BINARY, VECTOR_MEDIA_TYPE: _BINARY}}}
 
 
+def form_of_pictures(least: int, most: int) -> dict[str, Any]:
+    """What OpenAPI says of a form with `least` to `most` picture files."""
+    files = {"type": "array", "minItems": least, "maxItems": most, "items": _BINARY["schema"]}
+    form = {"type": "object", "required": [PART_NAME], "properties": {PART_NAME: files}}
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}}}
+
+
 class EmbedResponse(BaseModel):
     """One picture's vector: where several views are asked for, their mean."""
 
@@ -170,7 +177,7 @@ async def embed(
         answer = await context.pipeline.run([upload], space=space, deadline_s=deadline_s, sender=sender)
     vectors = all_of(answer.results)
     blocks = [np.stack(vectors[start : start + len(seen)]) for start in range(0, len(vectors), len(seen))]
-    # The first view tells whether the picture shows something of the release's kind.
+    # The first view decides whether the picture shows something of the release's kind.
     familiar = answer.familiar[:: len(seen)]
     body, shapes = encode_views(blocks)
     headers = {
@@ -180,7 +187,7 @@ async def embed(
     }
     if wants_bytes(request):
         return Response(body, media_type=VECTOR_MEDIA_TYPE, headers=headers)
-    told = [
+    documents = [
         {
             "release": one,
             "dim": block.shape[1],
@@ -190,7 +197,7 @@ async def embed(
         }
         for one, block, known in zip(releases, blocks, familiar, strict=True)
     ]
-    return JSONResponse({**told[0], "also": told[1] if also is not None else None}, headers=headers)
+    return JSONResponse({**documents[0], "also": documents[1] if also is not None else None}, headers=headers)
 
 
 @router.post(
@@ -208,27 +215,7 @@ async def embed(
         },
         **problem_responses(*FAILURES),
     },
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {
-                "multipart/form-data": {
-                    "schema": {
-                        "type": "object",
-                        "required": [PART_NAME],
-                        "properties": {
-                            PART_NAME: {
-                                "type": "array",
-                                "minItems": 1,
-                                "maxItems": MAX_BATCH,
-                                "items": {"type": "string", "format": "binary"},
-                            }
-                        },
-                    }
-                }
-            },
-        }
-    },
+    openapi_extra=form_of_pictures(1, MAX_BATCH),
 )
 @requires("embed")
 async def embed_batch(
@@ -243,17 +230,17 @@ async def embed_batch(
     boundary = boundary_of(request.headers.get("content-type"))
     pictures = pictures_of(await request.body(), boundary)
     async with context.residents([release], deadline_s=deadline_s) as (resident,):
-        told = await context.pipeline.embed(resident, pictures, space=space, deadline_s=deadline_s, sender=sender)
+        embedded = await context.pipeline.embed(resident, pictures, space=space, deadline_s=deadline_s, sender=sender)
     dim = resident.network.dim if space == "projected" else resident.network.raw_dim
-    for result in told.results:
+    for result in embedded.results:
         # An error that is not the picture's own is the call's: nobody should take half an answer for a whole one.
         if isinstance(result, VitrineError) and not isinstance(result, ImageRejected | EmbeddingFailed):
             raise result
-    headers = {"Server-Timing": server_timing(told.timings_ms)}
+    headers = {"Server-Timing": server_timing(embedded.timings_ms)}
     if wants_bytes(request):
-        body, rejected = encode_batch(told.results, dim=dim)
+        body, rejected = encode_batch(embedded.results, dim=dim)
         return Response(body, media_type=VECTOR_MEDIA_TYPE, headers={**headers, REJECTED_HEADER: rejected})
-    results = [_as_json(*one) for one in zip(told.results, told.familiar, strict=True)]
+    results = [_as_json(*one) for one in zip(embedded.results, embedded.familiar, strict=True)]
     answer = {"release": release, "dim": dim, "results": results}
     return JSONResponse(answer, headers=headers)
 
