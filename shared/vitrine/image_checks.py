@@ -17,7 +17,6 @@ from vitrine.image_headers import FileCorrupt, FileTruncated, FormatUnknown, Pic
 REASONS: Final = frozenset(
     {"empty", "format_unsupported", "truncated", "corrupt", "too_large", "too_small", "aspect", "bytes_exceeded"}
 )
-FORMATS: Final = ("JPEG", "PNG", "WEBP")
 # What each format is called over HTTP and on disk.
 MEDIA_TYPES: Final = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
 SUFFIXES: Final = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp"}
@@ -46,7 +45,7 @@ class ImageLimits:
     """What a picture may measure. Sides and pixels are those of the file's header, before any scaling.
 
     The smallest side is 8: catalogue thumbnails are 60 pixels wide. `max_decode_s` and `max_decode_bytes` bound what
-    decoding may cost, so a format that is dear to decode may have fewer pixels: 13 million as a lossless WebP.
+    decoding may cost, so a format that is expensive to decode may have fewer pixels: 13 million as a lossless WebP.
     """
 
     max_pixels: int = 32_000_000

@@ -1,5 +1,5 @@
 """What is made of a picture file: its vectors in several views and for several releases, from one decoding, and the
-cost of that as its header tells.
+cost of that, estimated from its header.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from embedder.residency import Resident
 from vitrine.errors import ImageRejected
 from vitrine.image_checks import DecodeCost, check_image, decode_cost
 from vitrine.images import decode_image
-from vitrine.views import AS_IT_IS, View
+from vitrine.views import View
 from vitrine.vision.preprocess import Pixels
 
 # What cutting out and each further view take of a core, beside the decoding.
@@ -32,7 +32,7 @@ def plain(resident: Resident, data: bytes) -> Upload:
 
 
 def viewed(residents: Sequence[Resident], data: bytes, views: Sequence[View]) -> Upload:
-    """One vector for each view, release after release. Raises ImageRejected, as far as the header tells."""
+    """One vector for each view, release after release. Raises ImageRejected if the header is refused."""
     header = check_image(data)
     cost = decode_cost(header, len(data))
     extra_s = _VIEW_S * (len(views) - 1) + (_CUT_OUT_S if any(view.garment_alone for view in views) else 0.0)
@@ -51,7 +51,3 @@ def viewed(residents: Sequence[Resident], data: bytes, views: Sequence[View]) ->
 
     seats = tuple(resident for resident in residents for _ in views)
     return Upload(seats, prepare, DecodeCost(cost.cpu_s + extra_s, cost.memory_bytes))
-
-
-def is_plain(views: Sequence[View]) -> bool:
-    return tuple(views) == (AS_IT_IS,)
