@@ -1,9 +1,9 @@
 """What do random `kill -9` of random processes cost a running system, and is anything lost or answered wrongly?
 
-Indexes a catalogue in peace, then again and again under other names of a dataset while processes of the system are
+Indexes a catalogue undisturbed, then again and again under other names of a dataset while processes of the system are
 killed at random times and searches with known answers go on. In the end every product must be there once, with the
-vector it has in peace, and no search may have been answered otherwise than in peace. Prints a table of the kills and
-one of the whole; the exit status is 1 where anything was lost or wrong.
+vector it has without kills, and each search must have the answer it has without. Prints a table of the kills and one
+of the whole; the exit status is 1 where anything was lost or wrong.
 
     vitrine up --data DIR
     python -m benchmarks.kills --data DIR --root CATALOGUE [--reader R] [--limit 2000] [--kills 20] [--seconds 200]
@@ -130,7 +130,7 @@ def children_of(pid: int) -> list[int]:
 def search_on(
     system: System, peace: list[tuple[bytes, Any]], seen: Seen, stop: threading.Event, started_s: float
 ) -> None:
-    """One client: searches until told to stop, and holds each answer against the one in peace."""
+    """One client: searches until it is stopped, and compares each answer with the one from before the kills."""
     chance = random.Random(threading.get_ident())
     while not stop.wait(0.01):
         picture, right = chance.choice(peace)
@@ -206,7 +206,7 @@ def main() -> int:
     system = System(data)
     before = system.finished(system.index(PEACE, arguments))
     if before["state"] != "succeeded":
-        raise SystemExit(f"the indexing in peace failed: {before['error']}")
+        raise SystemExit(f"the undisturbed indexing failed: {before['error']}")
     catalog = read_catalog(arguments.reader, arguments.root, dataset=PEACE, limit=arguments.limit)
     chosen = random.Random(arguments.seed).sample(catalog.products, min(QUERIES, len(catalog.products)))
     pictures = [(catalog.root / product.picture).read_bytes() for product in chosen]
@@ -261,9 +261,9 @@ def report(
         ("indexings of the catalogue, each ended well", f"{len(jobs) - len(failed)} of {len(jobs)}"),
         ("products in each", f"{expected:,}"),
         ("products lost, or there that should not be", f"{lost:,}"),
-        ("vectors unlike those in peace", f"{wrong_vectors:,}"),
+        ("vectors unlike the undisturbed ones", f"{wrong_vectors:,}"),
         ("pictures left out", f"{sum(job['progress']['failed'] for job in jobs.values()):,}"),
-        ("searches answered as in peace", f"{seen.right:,}"),
+        ("searches answered as before the kills", f"{seen.right:,}"),
         ("searches answered otherwise", f"{len(seen.wrong):,}"),
         *((f"searches refused: {code}", f"{count:,}") for code, count in seen.refused.most_common()),
         (

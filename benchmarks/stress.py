@@ -1,4 +1,4 @@
-"""What the dearest request of each kind costs, and what everybody else notices of it.
+"""What the most expensive request of each kind costs, and how it slows other callers.
 
 Starts a system of its own (`vitrine demo` in a temporary folder, a drawn catalogue and the bundled release) and prints
 
@@ -157,7 +157,7 @@ def print_costs(system: Running, plain: Kind, *, wanted: str, seconds: float) ->
         time.sleep(0.2)
         cpu_s, peak_mb = processes.cpu_s() - before_s, processes.peak_mb()
         heavy = Group(file, HEAVY_CLIENTS, seconds, address=OTHER_ADDRESS)
-        others, dear = run(system.port, [Group(light, LIGHT_CLIENTS, seconds, start_s=0.5), heavy])
+        others, expensive = run(system.port, [Group(light, LIGHT_CLIENTS, seconds, start_s=0.5), heavy])
         cells = [
             kind.name,
             answer_of(once),
@@ -169,7 +169,7 @@ def print_costs(system: Running, plain: Kind, *, wanted: str, seconds: float) ->
         print("| " + " | ".join(cells) + " |", flush=True)
         wait_until_quiet(processes)
         if not processes.alive():
-            raise SystemExit(f"a service died of: {kind.name}; {dear.statuses}")
+            raise SystemExit(f"a service died of: {kind.name}; {expensive.statuses}")
 
 
 def print_indexing(system: Running, plain: Kind) -> None:

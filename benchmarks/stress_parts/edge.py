@@ -1,5 +1,5 @@
-"""Clients that break the rules of HTTP rather than send dear requests: what they cost the search API, and what four
-clients with ordinary pictures notice meanwhile. Each attack runs until it is told to stop, over plain sockets.
+"""Clients that break the rules of HTTP rather than send expensive requests: what they cost the search API, and how they
+slow four clients with ordinary pictures. Each attack runs until it is stopped, over plain sockets.
 """
 
 from __future__ import annotations

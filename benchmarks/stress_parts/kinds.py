@@ -34,7 +34,7 @@ def search(name: str, picture: bytes, /, *, path: str = "/api/search", **fields:
 
 
 def kinds(*, dataset: str, model: str, product_id: str, ordinary: bytes) -> Iterator[Kind]:
-    """From the cheapest in memory to the dearest. `ordinary` is a picture of the catalogue."""
+    """From the cheapest in memory to the most expensive. `ordinary` is a picture of the catalogue."""
     target = {"dataset": dataset, "model": model}
     jpeg, progressive = _encoded("JPEG", quality=80), _encoded("JPEG", quality=80, progressive=True, subsampling=0)
     png, rgba = _encoded("PNG"), _encoded("PNG", transparent=True)
@@ -114,7 +114,7 @@ def _repeat_last_scan(jpeg: bytes, times: int) -> bytes:
 
 
 def _deep_png() -> bytes:
-    """16 bits a sample, four samples a pixel, each row told from the one above."""
+    """16 bits a sample, four samples a pixel, each row filtered by the one above."""
     width, height = LARGE
     packer = zlib.compressobj(1)
     row = b"\x04" + b"\x7f" * (width * 8)

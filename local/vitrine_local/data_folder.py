@@ -1,6 +1,6 @@
 """The folder everything of one local system lies under, and its three promises: nobody but its owner can look inside,
-one system at a time works on it (a lock that dies with its holders), and whoever may read it finds the running system
-(`run.json`).
+one system at a time works on it (a lock that dies with its holders), and its owner's other processes find the running
+system (`run.json`).
 """
 
 from __future__ import annotations
@@ -177,7 +177,7 @@ class DataFolder:
         write_privately(self.run_file, run.model_dump_json(indent=2) + "\n")
 
     def read_run(self) -> RunRecord | None:
-        """The record of the system that runs or last ran here; None if there is none or it is damaged."""
+        """The record of the system that runs or last ran here; None if it is missing or damaged."""
         try:
             return RunRecord.model_validate_json(self.run_file.read_bytes())
         except (OSError, ValidationError):

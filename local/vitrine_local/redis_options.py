@@ -54,10 +54,10 @@ def redis_configuration(binary: Path, *, password: str) -> bytes:
 
 def _version_of(binary: Path) -> tuple[int, int]:
     try:
-        told = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=10, check=True).stdout
+        output = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=10, check=True).stdout
     except (OSError, subprocess.SubprocessError) as error:
         raise RedisMissing(f"{binary} does not run: {error}") from error
-    found = _VERSION.search(told)
+    found = _VERSION.search(output)
     if found is None:
-        raise RedisMissing(f"{binary} is no Redis server: its version reads {told.strip()[:80]!r}")
+        raise RedisMissing(f"{binary} is not a Redis server: its version reads {output.strip()[:80]!r}")
     return int(found[1]), int(found[2])

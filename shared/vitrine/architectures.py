@@ -20,10 +20,10 @@ MAX_OPTIONS: Final = 32
 MAX_OPTION_CHARS: Final = 200
 _MAX_NUMBER: Final = 16_384
 _MAX_REPEATS: Final = 512
-# An architecture and a tag, as timm lists them; `hf-hub:`, `local-dir:` and paths are none.
+# An architecture and a tag, as timm lists them; `hf-hub:`, `local-dir:` and paths are refused.
 _TIMM_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_]{0,79}(\.[A-Za-z0-9_-]{1,79})?")
 _OPTION_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
-# What timm's builders take and nobody may set: it would fetch, read a file, or change what a release says of itself.
+# Arguments of timm's builders that callers may not set: they would fetch, read a file or contradict the manifest.
 _INTERNAL: Final = frozenset(
     {
         "exportable",
@@ -54,7 +54,7 @@ def check_timm_name(name: str) -> str:
     """Return the name of a network of timm's own list. Raises ParameterInvalid for anything else."""
     if not is_timm_name(name):
         raise ParameterInvalid(
-            f"{name[:120]!r} is no name of timm's list: give an architecture and at most a tag, e.g. resnet50.a1_in1k"
+            f"{name[:120]!r} is not a name of timm's list: give an architecture and at most a tag: resnet50.a1_in1k"
         )
     return name
 
@@ -74,7 +74,9 @@ def check_options(options: Mapping[str, OptionValue]) -> Mapping[str, OptionValu
         raise ParameterInvalid(f"a network has at most {MAX_OPTIONS} options")
     for name, value in options.items():
         if _OPTION_NAME.fullmatch(name) is None:
-            raise ParameterInvalid(f"{name[:80]!r} is no name of an option")
+            raise ParameterInvalid(
+                f"{name[:80]!r} is not a valid name of an option: use letters, digits and underscores"
+            )
         if name in _INTERNAL or _INTERNAL_WORDS.search(name):
             raise ParameterInvalid(f"the option {name!r} cannot be set")
         _check_value(name, value)

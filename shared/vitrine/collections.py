@@ -100,7 +100,7 @@ def alias_name(dataset: str, model: str) -> str:
 
 
 def parse_collection_name(name: str) -> tuple[str, str] | None:
-    """(dataset, release_id) of a collection of any generation, or None where it is not one of ours."""
+    """(dataset, release_id) of a collection of any generation, or None if Vitrine did not make it."""
     dataset, separator, rest = name.partition(SEPARATOR)
     release_id, further, generation = rest.partition(SEPARATOR)
     if not separator or not dataset or RELEASE_ID.fullmatch(release_id) is None:
@@ -111,7 +111,7 @@ def parse_collection_name(name: str) -> tuple[str, str] | None:
 
 
 def generation_of(name: str) -> int:
-    """The generation of a collection of ours."""
+    """The generation of one of Vitrine's collections."""
     parts = name.split(SEPARATOR)
     return int(parts[2]) if len(parts) == 3 else 1
 
@@ -178,7 +178,7 @@ def attribute_fields(schema: Mapping[str, FieldType]) -> dict[str, FieldType]:
 
 
 def read_metadata(client: QdrantClient, collection: str) -> CollectionMetadata | None:
-    """What the collection says of itself, or None where it is not one of ours."""
+    """The metadata of the collection, or None if Vitrine did not make it."""
     return CollectionMetadata.parse(client.get_collection(collection).config.metadata)
 
 

@@ -38,7 +38,7 @@ status tells it, and whether trying the same thing again can help. Anything else
     ├── Unavailable                   503  retryable
     │   ├── EmbedderOverloaded        503
     │   ├── EmbedderSilent            503  it does not answer its health check
-    │   ├── EmbedderBusyWithHeavyWork 503  its small pool for dear calls is full, others are served
+    │   ├── EmbedderBusyWithHeavyWork 503  its small pool for expensive calls is full, others are served
     │   ├── EmbedderUnavailable       503
     │   │   └── EmbedderConnectionLost 503 it ended while it worked on the request
     │   ├── VectorStoreUnavailable    503
@@ -303,7 +303,7 @@ class JobFinished(Conflict):
 
 
 class RemovalRefused(Conflict):
-    """An indexing would remove a large part of the products that serve, and nobody has said that it may."""
+    """An indexing would remove a large part of the products that serve, and was not allowed to."""
 
     code = "removal_refused"
 
@@ -336,13 +336,13 @@ class EmbedderOverloaded(Unavailable):
 
 
 class EmbedderSilent(Unavailable):
-    """The embedder does not answer its health check, so nobody waits for it. Not tried again within the call."""
+    """The embedder does not answer its health check, so calls end at once. Not tried again within the call."""
 
     code = "embedder_unavailable"
 
 
 class EmbedderBusyWithHeavyWork(Unavailable):
-    """The embedder's pool for dear calls (several views, explanations, very large pictures) is full."""
+    """The embedder's pool for expensive calls (several views, explanations, very large pictures) is full."""
 
     code = "embedder_busy_with_heavy_work"
 
@@ -366,7 +366,7 @@ class VectorStoreUnavailable(Unavailable):
 
 
 class VectorStoreRefused(VectorStoreUnavailable):
-    """Qdrant does not take a request of ours, and would not take it again."""
+    """Qdrant refused a request, and would refuse it again."""
 
     code = "vector_store_refused"
     retryable = False

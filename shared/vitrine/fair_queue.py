@@ -1,4 +1,4 @@
-"""A queue of lanes, which takes from one lane after the other: who sends much waits behind his own."""
+"""A queue of lanes, which takes from one lane after the other: a sender with many items waits behind its own."""
 
 from __future__ import annotations
 

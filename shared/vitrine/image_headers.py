@@ -47,8 +47,8 @@ class PictureHeader:
     """What a file says about its picture.
 
     `width` and `height` are pixels as stored, before `orientation` (EXIF, 1 to 8; 1 where unknown) is applied.
-    `bits` is the depth of one sample, `channels` how many samples a pixel has. `grey` tells a picture without colour
-    channels. `scans` counts the passes over the picture that a progressive JPEG makes, 0 for every other file.
+    `bits` is the depth of one sample, `channels` how many samples a pixel has. `grey` is set for a picture without
+    colour channels. `scans` counts the passes over the picture that a progressive JPEG makes, 0 for every other file.
     `lossless` may be true of a WebP only. `spans` are the byte ranges that make up the picture, in order: joined, they
     are a complete file without metadata.
     """
@@ -192,7 +192,7 @@ def _read_webp(data: bytes) -> PictureHeader:
     position = 12
     for _ in range(_MAX_PIECES):
         if position + 8 > end_of_file:
-            # What an extended file holds is told by pieces further on: it counts as the dearer of the two.
+            # Later chunks say what an extended file holds: it counts as the more expensive of the two.
             lossless = kind != b"VP8 "
             return PictureHeader("WEBP", width, height, 8, False, orientation, ((0, end_of_file),), 4, 0, lossless)
         length = int.from_bytes(data[position + 4 : position + 8], "little")

@@ -103,7 +103,7 @@ class Overlay:
             _sweep(folder, keep=None)
 
     def restore(self, dataset: str, product_id: str) -> bool:
-        """Remove a tombstone, so that the catalogue's product counts again. Returns False where there is none."""
+        """Remove a tombstone, so that the catalogue's product counts again. Returns False if there was none."""
         folder = self._folder(dataset, product_id)
         if not self.is_deleted(dataset, product_id):
             return False

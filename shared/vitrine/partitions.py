@@ -96,7 +96,7 @@ def stratified_split(
     for key, members in units.items():
         kept = {known[member.id] for member in members if member.id in known} if known else set()
         if kept:
-            # Of a group that lies in several parts, whatever was learned from counts first.
+            # Of a group that lies in several parts, the one that was learned from counts first.
             parts[key] = next(part for part in PARTS if part in kept)
         else:
             strata[_usual_value(members, attribute)][key] = len(members)

@@ -1,7 +1,7 @@
 """Names that a product's attribute cannot have: those of a call's option, of a member of the answer or of the payload.
 
 An attribute of such a name would be shadowed by the option when it is filtered by, or would overwrite the member of
-the answer. It is stored under the name with `_` appended instead, and whoever brought it is told. The two sets of the
+the answer. It is stored under the name with `_` appended instead, and the caller is notified. The two sets of the
 API's names are held equal to what its option and answer models declare by `tests/unit/test_reserved_names.py`.
 """
 
@@ -62,7 +62,7 @@ def why_renamed(name: str) -> str:
         (ANSWER_NAMES, "a member of the answer"),
         (RESERVED_NAMES, "a name of Vitrine's own"),
     )
-    for names, told in kinds:
+    for names, meaning in kinds:
         if lowered in {one.lower() for one in names}:
-            return f"{name!r} is {told}"
+            return f"{name!r} is {meaning}"
     return f"{name!r} means a range filter"

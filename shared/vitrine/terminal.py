@@ -9,7 +9,7 @@ import re
 from typing import Any, Final
 
 # C0 and C1 controls, what reorders text, line separators, marks without a width that hide in names, half a surrogate
-# pair, and the tags that nobody sees. Joiners stay: scripts and emoji need them.
+# pair, and invisible tags. Joiners stay: scripts and emoji need them.
 _UNPRINTABLE: Final = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
     "\U000e0000-\U000e007f]"

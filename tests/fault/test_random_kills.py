@@ -33,7 +33,7 @@ PAUSE_S = 0.02  # leaves the machine's cores to the services
 
 
 class Searches:
-    """Searches all the time, in a thread, with pictures whose answers in peace are known."""
+    """Searches all the time, in a thread, with pictures whose answers without kills are known."""
 
     def __init__(self, shop: Shop) -> None:
         self.right = 0
@@ -118,7 +118,7 @@ def has_finished(system: System, job_id: str, batches: int) -> bool:
 
 
 def check_vectors(shop: Shop) -> None:
-    """Each product is there once, with the vector that the embedder gave it in peace."""
+    """Each product is there once, with the vector that the embedder gave it before the kills."""
     stored = {}
     for dataset in (DATASET, KILLED):
         name = shop.system.collection(shop.release, dataset=dataset)

@@ -219,9 +219,10 @@ def _show_lines(screen: Screen, record: JobRecord, measures: tuple[str, ...]) ->
     columns = [*(Column(name) for name in heads), *(Column(name, right=True) for name in measures)]
     rows = [(*(line[name] for name in heads), *(_figure(line[name]) for name in measures)) for line in result["lines"]]
     screen.table(columns, rows)
-    for release_id, told in result["strictness"].items():
-        counted = f"fitted on {told['fitted_on']:,} and chosen on {told['chosen_on']:,} of {told['tested']:,}"
-        screen.say(f"strict? {release_id}: {told['strict']}: {'; '.join((f'{counted} tested products', *told['why']))}")
+    for release_id, verdict in result["strictness"].items():
+        counted = f"fitted on {verdict['fitted_on']:,} and chosen on {verdict['chosen_on']:,} of {verdict['tested']:,}"
+        reasons = "; ".join((f"{counted} tested products", *verdict["why"]))
+        screen.say(f"strict? {release_id}: {verdict['strict']}: {reasons}")
     screen.say(f"{result['queries']:,} queries; report: {result['report']}")
 
 

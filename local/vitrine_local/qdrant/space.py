@@ -82,7 +82,7 @@ class Space:
 
 
 def allocate(shard: Path) -> None:
-    """Give the vectors' files of a shard all the room that their length promises: whoever opens it touches it all."""
+    """Allocate the full length of a shard's vector files on the disk: the engine touches all of it at opening."""
     for file in shard.glob("segments/*/vector_storage/vectors/*.mmap"):
         with contextlib.suppress(OSError):  # removed meanwhile, or there is no room
             known = file.stat()

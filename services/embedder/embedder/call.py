@@ -18,7 +18,7 @@ from vitrine.image_checks import DecodeCost
 from vitrine.vision.preprocess import Pixels
 
 Space = Literal["projected", "raw"]
-# Work that somebody waits for goes before work that nobody does.
+# Interactive work goes first: a caller waits for its answer.
 Work = Literal["interactive", "batch"]
 Vector = npt.NDArray[np.float32]
 Result = Vector | VitrineError
@@ -38,7 +38,7 @@ ANYBODY: Final = Sender()
 @dataclass(frozen=True, slots=True)
 class Upload:
     """A picture file and what is made of it. `prepare` decodes it and returns the pixels of one vector for each of
-    `residents`, in order; it raises ImageRejected. `cost` is what that takes, as its header tells. One without
+    `residents`, in order; it raises ImageRejected. `cost` is estimated from the header. One without
     residents is decoded alone, and has one result, an empty vector.
     """
 
@@ -66,7 +66,7 @@ class Answer:
 class Call:
     """The vectors of one request. Every one gets exactly one result; the last one wakes the request.
 
-    `lane` names the queue its pictures stand in: those of one sender, the dear ones apart from the others.
+    `lane` names the queue its pictures stand in: those of one sender, expensive ones apart from the others.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What the routes work with, and what each call says about itself beside its pictures."""
+"""Dependencies shared by the routes, and the parameters and headers that every call takes."""
 
 from __future__ import annotations
 
@@ -65,11 +65,12 @@ def _sender_of(
         Header(
             alias=CALLER_HEADER,
             max_length=MAX_CALLER_CHARS,
-            description="An opaque name of whoever the call is made for, among which the queues are fair",
+            description="An opaque name of the caller that it is made for; the queues are fair among these",
         ),
     ] = "",
     work: Annotated[
-        Work, Header(alias=WORK_HEADER, description="`batch` where nobody waits: the others go first")
+        Work,
+        Header(alias=WORK_HEADER, description="`batch` if no user waits for the answer: interactive calls go first"),
     ] = "interactive",
 ) -> Sender:
     """For whom the call is made."""

@@ -1,5 +1,5 @@
-"""The threads that decode. They take from the callers' lanes in turn, what somebody waits for first, and a large
-picture only while there is memory for it: small ones pass it by.
+"""The threads that decode. They take from the callers' lanes in turn, interactive work first, and a large
+picture only while there is memory for it: small ones overtake it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class DecodePool:
 
     def submit(self, task: Task) -> None:
         with self._changed:
-            # Large ones in a lane of their own: waiting for memory, they keep nobody's small ones behind them.
+            # Large pictures have a lane of their own, so that small ones do not wait behind them for memory.
             self._waiting[task.call.work].put((task.call.lane, _is_large(task)), task)
             self._changed.notify()
 
@@ -91,7 +91,7 @@ class DecodePool:
         return None
 
     def _has_room(self, task: Task) -> bool:
-        # One that nobody waits for any more is only dropped.
+        # An expired one is only dropped.
         if not _is_large(task) or not self._large or task.call.expired:
             return True
         room = self._large_bytes + task.upload.cost.memory_bytes <= self._memory_bytes

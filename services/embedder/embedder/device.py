@@ -126,7 +126,7 @@ class Device:
         """Give out the vectors of a batch that was taken from the queue."""
         try:
             self._deliver(started)
-        except Exception as error:  # a GPU tells of a failed kernel only when its result is fetched
+        except Exception as error:  # a GPU reports a failed kernel only when its result is fetched
             self._split_taken(started.items, error)
         else:
             self._queue.passed(started.items[0].call.work)

@@ -38,7 +38,7 @@ class Explained:
     """A picture on its way to its heat: `upload` gives its vector and that of each copy with one part covered."""
 
     def __init__(self, resident: Resident, data: bytes) -> None:
-        """Raises ImageRejected, as far as the header tells."""
+        """Raises ImageRejected if the header shows that the picture cannot be used."""
         cost = decode_cost(check_image(data), len(data))
         self.picture = Image.new("RGB", (1, 1))
         self.upload = Upload(

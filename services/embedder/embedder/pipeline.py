@@ -1,6 +1,6 @@
-"""The way of a picture through the embedder: decode pool, queue, device, reply. What is at work is weighed and bounded,
-so a flood is told to come back and not queued; whatever happens on the way, every accepted picture gets exactly one
-result.
+"""A picture's path through the embedder: decode pool, queue, device, reply. What is at work is weighed and bounded,
+so a flood is refused with a time to come back, not queued. Every accepted picture gets exactly one result, whatever
+happens on the way.
 """
 
 from __future__ import annotations
@@ -230,7 +230,7 @@ class Pipeline:
             self._finish(Item(task.call, task.first + place), error)
 
     def _finish(self, item: Item, result: Result) -> None:
-        """Give a picture its result. Runs in any of the threads, and may be told twice of one picture."""
+        """Give a picture its result. Runs in any of the threads. A second result is ignored."""
         if not item.call.resolve(item.position, result):
             return
         item.pixels = None

@@ -1,5 +1,5 @@
 """The queue before the device. It forms batches of one class of work and one release, never more than the cap, from the
-lanes of the callers in turn. What somebody waits for goes first; of the rest only so many batches are on the device at
+lanes of the callers in turn. Interactive work goes first; of the batch class only so many batches are on the device at
 a time, and after a number of batches in a row of the first kind one of the second has its turn.
 
 An idle device takes what is there at once; only while more pictures of the same class are being decoded does it wait
@@ -19,7 +19,7 @@ from vitrine.fair_queue import FairQueue, Turns
 
 # Of every nine passes one is left to the batch class, however much the interactive one sends.
 INTERACTIVE_IN_A_ROW: Final = 8
-# So long after the last interactive picture its like is expected again, and passes of the batch class stay short.
+# For so long after an interactive picture another one is expected, and passes of the batch class stay short.
 _EXPECTED_S: Final = 1.0
 
 

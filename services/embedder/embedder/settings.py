@@ -31,7 +31,7 @@ class Settings(HttpSettings):
     queue_max_delay_s: float = Field(
         default=2.0,
         gt=0,
-        description="A call that somebody waits for and whose turn would come later is answered 503 at once",
+        description="An interactive call whose turn would come later is answered 503 at once",
     )
     heavy_calls: int = Field(
         default=4,

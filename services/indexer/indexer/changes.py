@@ -85,11 +85,11 @@ def _digests(parts: Parts, collection: str) -> Iterator[tuple[str, str]]:
 
 
 def payload_digest(payload: Mapping[str, Any]) -> str:
-    """A short digest of a payload, picture included. A number and its text have the same one, for a field whose type
-    changes does not change its products.
+    """A short digest of a payload, picture included. A number and its text have the same one: a field
+    that only changes its type does not change its products.
     """
-    told = sorted((name, _text(value)) for name, value in payload.items())
-    return hashlib.blake2b(repr(told).encode(), digest_size=_DIGEST_BYTES).hexdigest()
+    members = sorted((name, _text(value)) for name, value in payload.items())
+    return hashlib.blake2b(repr(members).encode(), digest_size=_DIGEST_BYTES).hexdigest()
 
 
 def _text(value: Any) -> str:

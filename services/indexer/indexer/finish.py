@@ -162,7 +162,7 @@ def _neighbours_of(parts: Parts, serving: set[str]) -> set[str]:
 
 
 def _notices(parts: Parts, job_id: str) -> list[str]:
-    """What whoever filters by the catalogue's columns must know: those that go by another name."""
+    """The columns that are filtered by another name than the catalogue's, for the job's result."""
     return [f"the column {fault.detail}" for fault in parts.jobs.get(job_id).faults if fault.kind == "renamed_column"]
 
 

@@ -20,7 +20,7 @@ from vitrine.overlay import Origin
 from vitrine.products import Product
 
 _WRITTEN_AT_ONCE = 64
-# What served when the job began lies in the same hash, in parts of so many products.
+# Digests of what served when the job began are kept in the same hash, in parts of so many products.
 _SERVED = "served:"
 _DIGESTS_AT_ONCE = 20_000
 

@@ -22,7 +22,7 @@ from vitrine.products import Product
 
 def restore_product(parts: Parts, record: JobRecord, servings: Sequence[Serving]) -> dict[str, Any]:
     """Store the catalogue's product in each of the collections that serve. Returns the job's result: the collections it
-    is in now, and the reason where there is none. Raises Unavailable.
+    is in now, and the reason if it is in none. Raises Unavailable.
     """
     dataset, product_id = record.params["dataset"], record.params["product_id"]
     catalogs: dict[tuple[str, str], Catalog | str] = {}
@@ -64,7 +64,7 @@ def _catalog(parts: Parts, dataset: str, metadata: CollectionMetadata) -> Catalo
 
 
 def _find(catalog: Catalog | str, product_id: str) -> Product | str:
-    """The product, or why there is none."""
+    """The product, or why it was not found."""
     if isinstance(catalog, str):
         return catalog
     for product in catalog.products:

@@ -28,7 +28,10 @@ class Settings(WorkerSettings):
         default=0.99, ge=0, le=1, description="Least recall@10 against exact search that a new collection must have"
     )
     removal_max_share: float = Field(
-        default=0.2, ge=0, le=1, description="Largest share of the served products an indexing removes unless told to"
+        default=0.2,
+        ge=0,
+        le=1,
+        description="Largest share of the served products an indexing may remove without `allowRemoval`",
     )
     keep_previous: int = Field(default=1, ge=1, description="Earlier collections kept for rollback")
     indexer_metrics_host: str = Field(default="127.0.0.1", description="Address the worker shows its metrics on")

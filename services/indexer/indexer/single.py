@@ -109,9 +109,11 @@ def _make_fields(parts: Parts, serving: Serving, product: Product) -> None:
         announce_change(parts.redis, serving.dataset)
     _, misfits = fitted(product.attributes, {} if facts is None else facts.fields)
     if facts is not None and misfits:
-        told = ", ".join(f"{name} is {facts.fields[name]}, {str(product.attributes[name])[:40]!r}" for name in misfits)
+        values = ", ".join(
+            f"{name} is {facts.fields[name]}, {str(product.attributes[name])[:40]!r}" for name in misfits
+        )
         raise ParameterInvalid(
-            f"the product {product.id!r} is kept, but not served: a value has another type than its field ({told}); "
+            f"the product {product.id!r} is kept, but not served: a value has another type than its field ({values}); "
             "the next indexing makes fields of the wider type"
         )
 

@@ -72,7 +72,7 @@ class Vectors:
             add_fields(self._client, collection, fields)
 
     def describe(self, collection: str) -> CollectionFacts | None:
-        """How a collection was made, or None for one that is not ours. Raises CollectionNotFound."""
+        """How a collection was made, or None if Vitrine did not make it. Raises CollectionNotFound."""
         with qdrant_errors(collection):
             info = self._client.get_collection(collection)
         metadata = CollectionMetadata.parse(info.config.metadata)
@@ -83,7 +83,7 @@ class Vectors:
         return CollectionFacts(dim, attribute_fields(schema_of(info.payload_schema)), metadata)
 
     def described(self) -> dict[str, CollectionFacts]:
-        """Every collection of ours by name."""
+        """Every collection of Vitrine, by name."""
         with qdrant_errors():
             names = [item.name for item in self._client.get_collections().collections]
         found = {}

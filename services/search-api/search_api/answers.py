@@ -80,7 +80,7 @@ def search_answer(
         "success": True,
         "ranking": [result["id"] for result in results],
         "results": results,
-        **confidence.told(),
+        **confidence.answer_members(),
         "dataset": serving.dataset,
         "model": serving.model,
         "release": serving.release_id,

@@ -1,5 +1,5 @@
 """Attributes as they come in a put: checked names, and values of the type the dataset has the field indexed as. A name
-that means something else in a call or an answer is changed as a catalogue's reader changes it, and the caller is told.
+that means something else in a call or an answer is renamed as a catalogue's reader renames it, and the answer says so.
 """
 
 from __future__ import annotations

@@ -23,8 +23,8 @@ _UNREACHABLE: Final = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Confidence:
-    """What one search says of its matches, measured on queries of the kind it is `calibrated_for`. Without a curve it
-    says nothing, and to a query that is `strange` no match is right.
+    """How likely the matches of one search are right, measured on queries of the kind `calibrated_for`. Without a curve
+    it is unknown, and for a query that is `strange` it is 0.
     """
 
     curve: Curve | None = None
@@ -41,7 +41,7 @@ class Confidence:
             return None
         return 0.0 if self.strange else round(float(self.curve.confidence(score)), 4)
 
-    def told(self) -> dict[str, str]:
+    def answer_members(self) -> dict[str, str]:
         """What the answer says beside its results, where they have confidences."""
         return {} if self.curve is None else {"calibratedFor": self.calibrated_for}
 

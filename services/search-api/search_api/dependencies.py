@@ -47,7 +47,7 @@ class Dependency:
 
     @property
     def up(self) -> bool:
-        """Did it work when it was asked last? One that was never asked is not known to."""
+        """Did it work when it was asked last? False before the first answer."""
         return self._asked and not self._away
 
     def facts(self) -> dict[str, Any]:
@@ -141,7 +141,7 @@ def ask_embedder(client: httpx.AsyncClient, url: str, answered_within: Callable[
 
 
 def ask_qdrant(client: httpx.AsyncClient, url: str) -> Ask:
-    """Asks for its readiness. A proxy before it that shows that to nobody proves as well that it can be reached."""
+    """Asks for its readiness. The refusal of a proxy in front of it also shows that it can be reached."""
 
     async def ask() -> str | None:
         answer = await client.get(f"{url.rstrip('/')}/readyz")

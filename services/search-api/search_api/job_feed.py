@@ -111,7 +111,7 @@ class JobFeed:
 
 
 class _Watched:
-    """One job that somebody follows."""
+    """One job that is followed."""
 
     task: asyncio.Task[None]
 

@@ -42,5 +42,5 @@ async def look_at(
 
 
 def opaque_caller(request: Request) -> str:
-    """Who calls, as the embedder is told: the same for the same key or address, and neither of them."""
+    """The caller's name for the embedder: a hash of the key or address, so that neither is passed on."""
     return hashlib.sha256(caller_of(request.scope).encode()).hexdigest()[:16]

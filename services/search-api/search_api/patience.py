@@ -1,6 +1,5 @@
-"""Callers who do not wait. One who was refused for want of room is told when to come back; if he comes before, he is
-refused again without any work, and after a pause: a client that asks in a loop would otherwise take the processor from
-those who are served.
+"""Callers that ignore Retry-After. A caller that the embedder had no room for and that asks again at once is refused
+after a pause and without any work: a client that asks in a loop would otherwise take the processor from the others.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ class Patience:
             await send_problem(
                 send,
                 EmbedderOverloaded(
-                    "there is no room for more of your calls, and you have not waited: try again in a moment",
+                    "the embedder has no room for more of your calls yet: wait for the seconds in Retry-After",
                     retry_after_s=_RETRY_AFTER_S,
                 ),
             )

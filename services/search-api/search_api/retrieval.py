@@ -90,7 +90,7 @@ class Retrieval:
                 raise
             return await action(again)
         except (FilterInvalid, ParameterInvalid):
-            # What is unknown here may have come with an indexing that has just ended: once more by what is there now.
+            # An indexing that has just ended may have added the field: once more with what is there now.
             await self.store.servings(fresh=True)
             again = await self.store.resolve(dataset, target.model)
             await self.store.collection(again.collection, fresh=True)

@@ -66,7 +66,7 @@ class SearchAnswer(BaseModel):
         default=None,
         description=(
             "The queries that confidences were measured on, and so hold for, e.g. `catalogue pictures`: for other "
-            "pictures, such as photographs of people, they are not calibrated; absent where there are none"
+            "pictures, such as photographs of people, they are not calibrated. Absent if the release has no calibration"
         ),
     )
     dataset: str

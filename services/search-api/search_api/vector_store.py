@@ -39,7 +39,7 @@ class CollectionInfo:
 
 @dataclass(frozen=True, slots=True)
 class ServerVersion:
-    """Qdrant's version, and what to say of it where it is not the client's."""
+    """Qdrant's version, and a notice if it does not match the client's."""
 
     version: str
     notice: str | None
@@ -89,7 +89,7 @@ class VectorStore:
             return await self._directory.activate(serving)
 
     async def drop(self, collections: Sequence[str]) -> None:
-        """Remove collections: first every alias of theirs, in one request, so that nothing half gone serves."""
+        """Remove collections: first all their aliases, in one request, so that nothing half removed serves."""
         with qdrant_errors():
             aliases = (await self._client.get_aliases()).aliases
             operations = [
@@ -247,7 +247,7 @@ class VectorStore:
             self._issues_refused = True
             return []
         found = answer.get("result", {}).get("issues", []) if isinstance(answer, dict) else []
-        return [_told_issue(issue) for issue in found[:_MAX_ISSUES] if isinstance(issue, dict)]
+        return [_issue_text(issue) for issue in found[:_MAX_ISSUES] if isinstance(issue, dict)]
 
     async def _describe(self, name: str) -> CollectionInfo:
         with qdrant_errors(name):
@@ -265,7 +265,7 @@ class VectorStore:
         )
 
 
-def _told_issue(issue: Mapping[str, Any]) -> str:
+def _issue_text(issue: Mapping[str, Any]) -> str:
     """An issue of Qdrant's report in one line: what is wrong, and what to do where that is text."""
     solution = issue.get("solution")
     remedy = solution.get("refactor") if isinstance(solution, dict) else None

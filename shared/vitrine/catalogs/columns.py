@@ -64,7 +64,7 @@ def column_reader(attribute: str, texts: Iterable[str]) -> Reader:
 
 
 def renaming(column: str, attribute: str) -> str:
-    """What to say of a column that became an attribute of another name."""
+    """The notice for a column that became an attribute of another name."""
     plain = _plain_name(column)
     reason = f" ({why_renamed(plain)})" if attribute != plain and attribute.startswith(f"{plain}_") else ""
     return f"{column[:80]} -> {attribute}{reason}"

@@ -1,6 +1,6 @@
-"""The embedder's two clients. The synchronous one serves the indexer, whose pictures nobody waits for: they are of the
-batch class, and it tries again as long as its budget of seconds lasts. The asynchronous one serves a search, whose
-caller waits: it goes first, and is tried once more at most.
+"""The embedder's two clients. The synchronous one serves the indexer, whose pictures are of the
+batch class; it tries again as long as its budget of seconds lasts. The asynchronous one serves searches,
+which are interactive: they go first, and are tried once more at most.
 """
 
 from __future__ import annotations
@@ -198,7 +198,7 @@ class AsyncEmbedderClient:
                 except VitrineError as error:
                     wait_s = wait_before_retry_s(0, error)
                     left_s = ends_s - time.monotonic()
-                    # An overloaded embedder is not asked again: a caller who waits adds to the load that he waits for.
+                    # An overloaded embedder is not asked again: that would add to the load.
                     if not isinstance(error, EmbedderUnavailable) or wait_s >= left_s:
                         raise
                     await asyncio.sleep(wait_s)

@@ -19,7 +19,7 @@ from vitrine.errors import EmbedderUnavailable, EmbeddingFailed, ImageRejected, 
 REJECTED_HEADER: Final = "Vitrine-Rejected"
 FAMILIAR_HEADER: Final = "Vitrine-Familiar"
 SHAPES_HEADER: Final = "Vitrine-Shapes"
-# For whom a call is made, an opaque name among which the embedder is fair; and its class of work.
+# An opaque name of the caller, among which the embedder is fair; and the class of work.
 CALLER_HEADER: Final = "Vitrine-Caller"
 WORK_HEADER: Final = "Vitrine-Work"
 MAX_CALLER_CHARS: Final = 64

@@ -30,7 +30,7 @@ RETRY_AFTER_CAP_MS: Final = 300_000
 
 
 class Lease:
-    """A step held by this worker. `token` grows with every holder; `lost` is set once it passed to somebody else.
+    """A step held by this worker. `token` grows with every holder; `lost` is set once another worker took it.
 
     `prefix` is what the keys of the lease begin with.
     """

@@ -47,7 +47,7 @@ def qdrant_errors(collection: str | None = None, *, filtered: bool = False) -> I
 
 @contextmanager
 def unless_there() -> Iterator[None]:
-    """Create something in Qdrant; that somebody else created it first is success as well."""
+    """Create something in Qdrant. If another process created it first, that counts as success."""
     try:
         yield
     except UnexpectedResponse as error:
@@ -64,8 +64,8 @@ def _of_answer(
     get_logger("qdrant").error("qdrant_refusal", status=status, collection=collection, reason=reason)
     if _FULL in reason:
         start = reason.index(_FULL)
-        told = reason[start:].split('"', 1)[0]
-        return VectorStoreFull(f"Qdrant's disk is full: {told}", retry_after_s=_RETRY_AFTER_S)
+        message = reason[start:].split('"', 1)[0]
+        return VectorStoreFull(f"Qdrant's disk is full: {message}", retry_after_s=_RETRY_AFTER_S)
     if status is None or status >= 500 or status == 429:
         return VectorStoreUnavailable(f"Qdrant answered {status}", retry_after_s=_RETRY_AFTER_S)
     if filtered and status in (400, 422):

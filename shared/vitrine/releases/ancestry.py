@@ -88,10 +88,10 @@ def _of_parent(store: ReleaseStore, manifest: Manifest, parent: str) -> Lineage:
     if parent in store.ids():
         return parent_lineage(store, parent)
     own = manifest.projection.fitted_on
-    told = _json(store.training_file(manifest.release_id, PARENTS_FILE))
-    if isinstance(told, dict) and parent in told:
+    found = _json(store.training_file(manifest.release_id, PARENTS_FILE))
+    if isinstance(found, dict) and parent in found:
         try:
-            if all(FittedOn.model_validate(one) == own for one in told.values()):
+            if all(FittedOn.model_validate(one) == own for one in found.values()):
                 return Lineage()
         except ValidationError as error:
             raise ReleaseCorrupt(f"the {PARENTS_FILE} of release {manifest.release_id!r} is not valid") from error

@@ -1,4 +1,4 @@
-"""Reading the files of a release, or weights that somebody gives. They are data from outside: a pipe in their place
+"""Reading the files of a release, or weights from a caller. They are data from outside: a pipe in their place
 would hold its reader up for ever, a device never ends, and a link leads out of the folder.
 """
 

@@ -1,8 +1,8 @@
 """What a release was made with: the split of every catalogue that took part, and every product that its weights or its
 projection were fitted on, or that something was chosen on; its own and those of all releases that it was made from.
 
-It is kept beside the manifest, compactly: products as 64-bit hashes of their ids, so that a release tells nobody which
-products a shop has, and one byte of marks each.
+It is kept beside the manifest, compactly: products as 64-bit hashes of their ids, so that a release does not disclose
+which products a shop has, and one byte of marks each.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ _NOTHING: Final = Marked(np.empty(0, dtype=np.uint64), np.empty(0, dtype=np.uint
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
-    """`rules` and `products` by dataset; `unknown` says in words what nothing is recorded of, and `stated` what whoever
-    made the release said of it.
+    """`rules` and `products` by dataset; `unknown` names what nothing is recorded of, and `stated` is what the
+    release's maker said of it.
     """
 
     rules: Mapping[str, SplitRule] = field(default_factory=dict)

@@ -88,7 +88,7 @@ class ReleaseStore:
                 self._place(folder, lambda aside: self._fetch(release_id, aside))
         for name, expected in _hashes(manifest).items():
             try:
-                # By its size first: nobody should wait for the hash of a file without end.
+                # The size first: hashing an endless file would never end.
                 fits = file_bytes(folder / name) <= _most_bytes(manifest, name)
                 found = file_sha256(folder / name) if fits else None
             except FileNotFoundError as error:
@@ -153,7 +153,7 @@ class ReleaseStore:
         return release_id
 
     def _read(self, path: str, *, max_bytes: int) -> bytes:
-        """A small file of a release. Raises ReleaseCorrupt for one that is none or too large, FileNotFoundError."""
+        """A small file of a release. Raises ReleaseCorrupt if it is irregular or too large, FileNotFoundError."""
         file = PurePosixPath(path)
         try:
             if self._on_disk:

@@ -19,11 +19,11 @@ _RETRY_AFTER_S: Final = 2.0
 
 
 class ClientGone(Exception):
-    """The client closed the connection before its body was complete; there is nobody to answer."""
+    """The client closed the connection before its body was complete, so no answer is sent."""
 
 
 class Body:
-    """One request's body: what has arrived of it, and whom it belongs to."""
+    """One request's body: what has arrived of it, and its caller."""
 
     def __init__(self, caller: str) -> None:
         self.caller = caller

@@ -1,4 +1,4 @@
-"""Callers told apart, and how often each may do something."""
+"""Who a caller is, by key or address, and how often each caller may do something."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class TokenBuckets:
         return max(0.0, 1 - self._tokens(caller, self._clock())) / self._per_s
 
     def take(self, caller: str) -> float:
-        """Take a token; returns the seconds until there is one where there is none."""
+        """Take a token. Returns 0, or the seconds until the next token if the bucket is empty."""
         now_s = self._clock()
         tokens = self._tokens(caller, now_s)
         allowed = tokens >= 1
@@ -46,15 +46,15 @@ class TokenBuckets:
 
 
 def address_of(scope: Scope) -> str:
-    """The caller's address, of IPv6 the network of it that one caller has. The server has put the address that a
-    trusted proxy forwards into the scope; anything that is no address counts as one caller.
+    """The caller's address; an IPv6 address stands for its /64 network. The server has put the address that a
+    trusted proxy forwards into the scope; everything that is not an address counts as one caller.
     """
     client = scope.get("client")
     return caller_address(client[0] if client else "")
 
 
 def caller_address(text: str) -> str:
-    """An address as one caller's, of IPv6 the network of it that one caller has; `unknown` for what is none."""
+    """The caller of an address: an IPv6 address stands for its /64 network; `unknown` if it is not an address."""
     try:
         address = ipaddress.ip_address(text)
     except ValueError:

@@ -23,7 +23,7 @@ _LOG_INTERVAL_S: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """What one connection may take and how many there may be. A cap per address of 0 is none."""
+    """What one connection may take and how many there may be. 0 per address means no cap."""
 
     max_connections: int = 1024
     max_connections_per_address: int = 0
@@ -106,7 +106,7 @@ class Connections:
         return any(of in ipaddress.ip_network(proxy) for proxy in self.proxies)
 
     def _of_many(self, address: str) -> bool:
-        # A Unix socket has no address; whoever reaches it is on this machine, as with loopback.
+        # A Unix socket has no address; its callers are on this machine, as with loopback.
         if not address or self.is_proxy(address):
             return True
         try:
@@ -122,7 +122,7 @@ class Connections:
         for connection in tuple(connections):
             connection.check(now_s)
         if self._refused and now_s - self._logged_s >= _LOG_INTERVAL_S:
-            # One line for many: a line for each would make refusing dear.
+            # One line for many: a line for each would make refusing expensive.
             get_logger("connections").warning("connections_refused", open=self._full, **self._refused)
             self._refused.clear()
             self._logged_s = now_s

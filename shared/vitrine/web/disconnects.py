@@ -1,4 +1,4 @@
-"""A request whose caller has gone is stopped: nobody waits for its answer, and its work costs others theirs."""
+"""A request whose caller has gone is stopped: its answer is not wanted, and its work would delay others."""
 
 from __future__ import annotations
 

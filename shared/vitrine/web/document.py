@@ -1,4 +1,4 @@
-"""The OpenAPI document as a route of ours: FastAPI's own declares no scope."""
+"""The route of the OpenAPI document. FastAPI's own route declares no scope."""
 
 from __future__ import annotations
 

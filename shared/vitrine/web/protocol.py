@@ -40,7 +40,7 @@ class EdgeCycle(RequestResponseCycle):
     async def send(self, message: Any) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            # A client that still waits for "100 Continue" may send the body or not: what follows could not be told.
+            # A client that still waits for "100 Continue" may send the body or not: what follows would be ambiguous.
             if self.waiting_for_100_continue or (self.more_body and not self._rest_is_small()):
                 self.keep_alive = False
         await super().send(message)

@@ -6,8 +6,8 @@ A route is marked below its own decorator, a mounted application before it is mo
     @requires("train")
     async def start_train(...): ...
 
-`declared_routes(app)` collects the marks once every route is added, and raises if one of them has none, so that a route
-nobody thought about does not start.
+`declared_routes(app)` collects the marks once every route is added, and raises if one of them has none: a service
+with a forgotten route does not start.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 # What a key of the search API may hold. `jobs` reads jobs; `admin` may do everything.
 KEY_SCOPES: Final[frozenset[str]] = frozenset({"search", "ingest", "train", "admin", "jobs"})
-# Whoever may start jobs may read them.
+# A key that may start jobs may read them.
 IMPLIED_SCOPES: Final[dict[str, frozenset[str]]] = {
     "ingest": frozenset({"jobs"}),
     "train": frozenset({"jobs"}),

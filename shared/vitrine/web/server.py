@@ -38,7 +38,7 @@ class DrainingServer(uvicorn.Server):
         self._on_drain = on_drain
         self._drain_delay_s = drain_delay_s
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._told = False
+        self._signalled = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
@@ -61,11 +61,11 @@ class DrainingServer(uvicorn.Server):
             await asyncio.sleep(_SWEEP_INTERVAL_S)
 
     def handle_exit(self, sig: int, _frame: FrameType | None) -> None:
-        if self._told:
+        if self._signalled:
             self.force_exit = True
             self.should_exit = True
             return
-        self._told = True
+        self._signalled = True
         if self._loop is None:
             self.should_exit = True
             return

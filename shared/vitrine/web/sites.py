@@ -113,7 +113,7 @@ def _host_name(host: str | None) -> str | None:
 
 
 def _normal_origin(origin: str) -> str | None:
-    """An origin with its port named and in lower case, None where it is none (`null`, for one)."""
+    """An origin with its port named and in lower case, None if it is not one (`null`, for example)."""
     match = _ORIGIN.fullmatch(origin)
     if match is None:
         return None

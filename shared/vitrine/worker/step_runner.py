@@ -116,7 +116,7 @@ class StepRunner:
                     if bounds_crashes and crashes >= self._settings.step_max_crashes:
                         raise WorkerCrashed(
                             f"the step {message.step!r} ended its worker's process {crashes} times in a row, most "
-                            "likely for want of memory"
+                            "likely because it ran out of memory"
                         )
                     self._do(message, Attempt(record, lease, crashes), work)
                 except (JobFinished, JobNotFound):
@@ -173,7 +173,7 @@ class StepRunner:
             message.step,
             at_least_ms=int((error.retry_after_s or 0) * 1000),
             outage_of=part,
-            # Being told to wait is no failure of the step; a deadline that passes again and again is one.
+            # A request to wait is not a failure of the step; a deadline that passes again and again is.
             own=not isinstance(error, Unavailable) or isinstance(error, DeadlineExpired),
         )
         if deferral is None:
@@ -192,7 +192,7 @@ class StepRunner:
             self._fail(record, last)
 
     def _bound_reached(self, deferral: Deferral) -> str | None:
-        """What is told of the bound that the failures in a row have reached, if any."""
+        """The message for the bound that the failures in a row have reached, if any."""
         if deferral.own_tries >= self._settings.step_max_tries:
             return f"it had failed {deferral.tries} times in a row: VITRINE_STEP_MAX_TRIES"
         if deferral.failing_ms >= self._settings.outage_patience_s * 1000:

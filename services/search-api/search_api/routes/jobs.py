@@ -223,7 +223,7 @@ async def start_experiment(context: Ctx, body: ExperimentRequest, idempotency_ke
 @router.get(
     "/api/jobs",
     summary="Jobs, the newest first",
-    description="Each without its faults and its long parameters; one job is told in full at its own address.",
+    description="Each without its faults and its long parameters; `GET /api/jobs/{id}` returns the whole record.",
     response_model=JobsAnswer,
     responses=problem_responses(*COMMON_ERRORS, BrokerUnavailable),
 )

@@ -103,7 +103,7 @@ async def put_product(request: Request, context: Ctx, product_id: ProductId, dat
         picture = form.one_picture(_PICTURE_FIELD)
         fields = list(form.fields(except_for=frozenset({_PICTURE_FIELD})))
         put = typed_attributes(fields, schema, max_attributes=MAX_ATTRIBUTES)
-        # All of it is decoded first, so that a bad picture is this call's error and never lies in the overlay.
+        # All of it is decoded first, so that a bad picture is this call's error and is never stored.
         if not picture:
             raise ImageRejected("empty", "the picture file is empty")
         await context.embedder.check(picture, caller=opaque_caller(request))

@@ -76,7 +76,7 @@ def strict_of(document: Document, line: Document) -> str:
 
 
 def strictness_told(release: Document) -> str:
-    """What a report says of one release: `yes: fitted on 0 and chosen on 0 of 120 tested products`."""
+    """The verdict on one release as a report shows it: `yes: fitted on 0 and chosen on 0 of 120 tested products`."""
     counted = f"fitted on {release['fitted_on']:,} and chosen on {release['chosen_on']:,} of {release['tested']:,}"
     return f"{release['strict']}: {'; '.join((f'{counted} tested products', *release['why']))}"
 

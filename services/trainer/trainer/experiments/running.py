@@ -56,11 +56,11 @@ class Runner:
 
     def _evaluation(self, step: EvaluationStep) -> Document:
         names = [name for name in step.releases if name in self.made.releases]
-        told: Document = {"name": step.name, "report": None, "lines": [], "strictness": {}, "missing": None}
+        evaluated: Document = {"name": step.name, "report": None, "lines": [], "strictness": {}, "missing": None}
         if not names:
-            return {**told, "missing": "none of its releases could be made"}
+            return {**evaluated, "missing": "none of its releases could be made"}
         if step.queries not in self.sources.catalogs:
-            return {**told, "missing": f"there is no catalogue for {step.queries} here"}
+            return {**evaluated, "missing": f"there is no catalogue for {step.queries} here"}
         try:
             document = self._measured(step, names)
         except (JobCancelled, RecordChanged):
@@ -69,10 +69,10 @@ class Runner:
             if error.retryable:
                 raise
             self.control.note(f"{step.name}: not measured: {error.detail}")
-            return {**told, "missing": error.detail}
+            return {**evaluated, "missing": error.detail}
         lines = [{**line, "strict": strict_of(document, line)} for line in document["lines"]]
         strictness = {one["id"]: strictness_told(one) for one in document["releases"]}
-        return {**told, "report": f"{_slug(step.name)}/{PAGE_FILE}", "lines": lines, "strictness": strictness}
+        return {**evaluated, "report": f"{_slug(step.name)}/{PAGE_FILE}", "lines": lines, "strictness": strictness}
 
     def _measured(self, step: EvaluationStep, names: list[str]) -> Document:
         control = self.control.within(step.name)
