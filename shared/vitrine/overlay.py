@@ -3,7 +3,8 @@
 Each product has one folder with one record, `record.json`, which is either the product or a tombstone; replacing that
 file is the one step that counts, so a crash between any two steps leaves the state before or after, never a mixture.
 A picture is written under a name of its content before the record names it, and removed after the record no longer
-does. Changes to a dataset are made one at a time, across threads and processes; readers need no lock.
+does. Changes to a dataset are made one at a time, across threads and processes; readers need no lock. A damaged record
+counts for its own product alone (`vitrine.upload_records`); the next change of that product takes its place.
 
     <uploads_dir>/<dataset>/<product>/record.json
     <uploads_dir>/<dataset>/<product>/<sha256>.jpg|.png|.webp
@@ -13,45 +14,50 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import math
 import os
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
-from urllib.parse import quote
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vitrine.catalogs.roots import resolve_picture
 from vitrine.disk_space import free_bytes, is_full, require_space, storage_full
-from vitrine.errors import CatalogMalformed, ParameterInvalid
 from vitrine.image_checks import SUFFIXES, check_image
 from vitrine.products import AttributeValue, Product, check_attribute_name, check_dataset_name, check_product_id
 from vitrine.reserved import stored_name
+from vitrine.telemetry import get_logger
+from vitrine.upload_records import (
+    RECORD,
+    DamagedUpload,
+    Record,
+    RecordDamaged,
+    check_value,
+    describe_damage,
+    folder_name,
+    is_set_aside,
+    make_way,
+    read_record,
+    set_aside_damage,
+)
 
 Origin = Literal["catalog", "upload"]
 
-_RECORD: Final = "record.json"
 _LOCK: Final = ".lock"
 _STARTED: Final = ".new-"  # the beginning of a file that is still being written
 _DROPPED: Final = ".dropped-"  # the beginning of a dataset's folder that is being removed
-_MAX_QUOTED_CHARS: Final = 100
 _SETTING: Final = "VITRINE_UPLOADS_DIR"
 
 
-class _Record(BaseModel):
-    """`record.json`. Without a picture it is a tombstone."""
+@dataclass(frozen=True, slots=True)
+class Uploads:
+    """What was put into and deleted from a dataset, as one look finds it. `products` is by id and ordered by it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    schema_version: Literal[1] = 1
-    dataset: str
-    product_id: str
-    picture: str | None = Field(description="the picture's file name in the product's folder")
-    attributes: dict[str, int | float | str]
+    products: Mapping[str, Product]
+    deleted: frozenset[str]
+    damaged: tuple[DamagedUpload, ...] = ()
 
 
 class Overlay:
@@ -61,6 +67,7 @@ class Overlay:
         """`reserve_bytes` stay free on the disk: what would go below is not put."""
         self._root = uploads_dir.resolve()
         self._reserve_bytes = reserve_bytes
+        self._damage_logged: set[Path] = set()
 
     @property
     def root(self) -> Path:
@@ -76,17 +83,18 @@ class Overlay:
         """
         folder = self._folder(product.dataset, product.id)
         for name, value in product.attributes.items():
-            _check_value(check_attribute_name(name), value)
+            check_value(check_attribute_name(name), value)
         suffix = SUFFIXES[check_image(picture).format]
         file_name = f"{hashlib.sha256(picture).hexdigest()[:32]}{suffix}"
-        record = _Record(
+        record = Record(
             dataset=product.dataset, product_id=product.id, picture=file_name, attributes=dict(product.attributes)
         )
         require_space(self._root, len(picture), reserve_bytes=self._reserve_bytes, setting=_SETTING)
         with self._full_disk_told(), self._changing(product.dataset):
+            set_aside_damage(folder)
             _make_folder(folder)
             _write(folder / file_name, picture)
-            _write(folder / _RECORD, record.model_dump_json(indent=1).encode())
+            _write(folder / RECORD, record.model_dump_json(indent=1).encode())
             _sweep(folder, keep=file_name)
         return self._product(record, folder)
 
@@ -96,10 +104,11 @@ class Overlay:
         It is small, and room is made by it, so the reserve is open to it. Raises StorageFull.
         """
         folder = self._folder(dataset, product_id)
-        record = _Record(dataset=dataset, product_id=product_id, picture=None, attributes={})
+        record = Record(dataset=dataset, product_id=product_id, picture=None, attributes={})
         with self._full_disk_told(), self._changing(dataset):
+            set_aside_damage(folder)
             _make_folder(folder)
-            _write(folder / _RECORD, record.model_dump_json(indent=1).encode())
+            _write(folder / RECORD, record.model_dump_json(indent=1).encode())
             _sweep(folder, keep=None)
 
     def restore(self, dataset: str, product_id: str) -> bool:
@@ -110,7 +119,8 @@ class Overlay:
         with self._changing(dataset):
             if not self.is_deleted(dataset, product_id):
                 return False
-            (folder / _RECORD).unlink()
+            set_aside_damage(folder)
+            (folder / RECORD).unlink(missing_ok=True)
             _sync_folder(folder)
         return True
 
@@ -122,7 +132,8 @@ class Overlay:
                 top.rename(self._root / f"{_DROPPED}{secrets.token_hex(8)}")
                 _sync_folder(self._root)
         for left in self._root.glob(f"{_DROPPED}*"):
-            shutil.rmtree(left)
+            with suppress(FileNotFoundError):  # another drop removes it at the same moment
+                shutil.rmtree(left)
 
     def counts(self) -> dict[str, tuple[int, int]]:
         """For each dataset that has any, the number of uploaded products and of deleted ones."""
@@ -134,51 +145,74 @@ class Overlay:
         for name in names:
             if name.startswith("."):
                 continue
-            pictures = [record.picture for _, record in self._records(name)]
-            if pictures:
-                uploaded = sum(picture is not None for picture in pictures)
-                found[name] = (uploaded, len(pictures) - uploaded)
+            deleted = [_is_tombstone(record) for _, record in self._records(name)]
+            if deleted:
+                found[name] = (len(deleted) - sum(deleted), sum(deleted))
         return found
 
     def get(self, dataset: str, product_id: str) -> Product | None:
-        """The uploaded product, or None where there is none or it was deleted."""
+        """The uploaded product, or None where there is none, it was deleted, or its record is damaged."""
         folder = self._folder(dataset, product_id)
-        record = _read(folder / _RECORD)
-        return None if record is None or record.picture is None else self._product(record, folder)
+        record = self._read(folder)
+        return self._product(record, folder) if isinstance(record, Record) and record.picture else None
 
     def is_deleted(self, dataset: str, product_id: str) -> bool:
         """Whether the last change to this id was a deletion."""
-        record = _read(self._folder(dataset, product_id) / _RECORD)
-        return record is not None and record.picture is None
+        record = self._read(self._folder(dataset, product_id))
+        return record is not None and _is_tombstone(record)
+
+    def uploads(self, dataset: str) -> Uploads:
+        """All that was put into and deleted from a dataset, and the records that are damaged."""
+        products, deleted, damaged = [], set(), []
+        for folder, record in self._records(dataset):
+            if isinstance(record, DamagedUpload):
+                damaged.append(record)
+                if record.deleted and record.product_id is not None:
+                    deleted.add(record.product_id)
+            elif record.picture is None:
+                deleted.add(record.product_id)
+            else:
+                products.append(self._product(record, folder))
+        by_id = {product.id: product for product in sorted(products, key=lambda product: product.id)}
+        return Uploads(by_id, frozenset(deleted), tuple(sorted(damaged, key=lambda one: one.folder)))
 
     def products(self, dataset: str) -> tuple[Product, ...]:
         """Every uploaded product of a dataset, ordered by id."""
-        found = (self._product(record, folder) for folder, record in self._records(dataset) if record.picture)
-        return tuple(sorted(found, key=lambda product: product.id))
+        return tuple(self.uploads(dataset).products.values())
 
     def tombstones(self, dataset: str) -> frozenset[str]:
         """The ids of a dataset that were deleted."""
-        return frozenset(record.product_id for _, record in self._records(dataset) if record.picture is None)
+        return self.uploads(dataset).deleted
 
     def picture_path(self, product: Product) -> Path:
         """The file of an uploaded product's picture. Raises as `resolve_picture` does."""
         return resolve_picture(self._root, product.picture)
 
-    def _records(self, dataset: str) -> Iterator[tuple[Path, _Record]]:
+    def _records(self, dataset: str) -> Iterator[tuple[Path, Record | DamagedUpload]]:
         top = self._root / check_dataset_name(dataset)
         try:
             folders = [entry.path for entry in os.scandir(top) if entry.is_dir(follow_symlinks=False)]
         except FileNotFoundError:
             return
         for folder in map(Path, folders):
-            record = _read(folder / _RECORD)
+            record = None if is_set_aside(folder) else self._read(folder)
             if record is not None:
                 yield folder, record
 
-    def _folder(self, dataset: str, product_id: str) -> Path:
-        return self._root / check_dataset_name(dataset) / _folder_name(check_product_id(product_id))
+    def _read(self, folder: Path) -> Record | DamagedUpload | None:
+        try:
+            return read_record(folder)
+        except RecordDamaged as error:
+            damaged = describe_damage(folder, error)
+            if folder not in self._damage_logged:  # an indexing looks many times
+                self._damage_logged.add(folder)
+                get_logger("overlay").warning("upload_damaged", product=damaged.product_id, detail=damaged.detail)
+            return damaged
 
-    def _product(self, record: _Record, folder: Path) -> Product:
+    def _folder(self, dataset: str, product_id: str) -> Path:
+        return self._root / check_dataset_name(dataset) / folder_name(check_product_id(product_id))
+
+    def _product(self, record: Record, folder: Path) -> Product:
         picture = f"{record.dataset}/{folder.name}/{record.picture}"
         # A record may be older than the reservation of a name.
         attributes: dict[str, AttributeValue] = {stored_name(name): value for name, value in record.attributes.items()}
@@ -198,63 +232,62 @@ class Overlay:
     def _changing(self, dataset: str) -> Iterator[None]:
         """Hold the dataset's lock. The kernel lets go of it when its holder dies."""
         top = self._root / dataset
-        _make_folder(top)
-        descriptor = os.open(top / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        while (descriptor := _locked(top)) is None:
+            continue
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
         finally:
             os.close(descriptor)
 
 
-def merge(catalog_products: Iterable[Product], overlay: Overlay, dataset: str) -> list[tuple[Product, Origin]]:
+def merge(catalog_products: Iterable[Product], uploads: Uploads) -> list[tuple[Product, Origin]]:
     """A catalogue's products with the uploads over them, each with where it and its picture come from.
 
     An upload takes the place of the catalogue's product of its id, a deleted product is left out, and new uploads
     come last.
     """
-    uploads = {product.id: product for product in overlay.products(dataset)}
-    deleted = overlay.tombstones(dataset)
+    new = dict(uploads.products)
+    # Of a very long id the folder's name is all that is known.
+    hidden = {one.folder for one in uploads.damaged if one.deleted and one.product_id is None}
     merged: list[tuple[Product, Origin]] = []
     for product in catalog_products:
-        upload = uploads.pop(product.id, None)
+        upload = new.pop(product.id, None)
         if upload is not None:
             merged.append((upload, "upload"))
-        elif product.id not in deleted:
+        elif product.id not in uploads.deleted and not (hidden and folder_name(product.id) in hidden):
             merged.append((product, "catalog"))
-    merged.extend((upload, "upload") for upload in uploads.values())
+    merged.extend((upload, "upload") for upload in new.values())
     return merged
 
 
-def _check_value(name: str, value: AttributeValue) -> None:
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ParameterInvalid(f"the attribute {name} must be a finite number")
-    if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        raise ParameterInvalid(f"the attribute {name} must fit a signed 64-bit integer")
-    if isinstance(value, str):
-        try:
-            value.encode()
-        except UnicodeEncodeError as error:
-            raise ParameterInvalid(f"the attribute {name} is no valid Unicode text") from error
+def _is_tombstone(record: Record | DamagedUpload) -> bool:
+    return record.deleted if isinstance(record, DamagedUpload) else record.picture is None
 
 
-def _folder_name(product_id: str) -> str:
-    """A file name for an id: readable, never too long, and its own also where names ignore upper and lower case."""
-    digest = hashlib.sha256(product_id.encode()).hexdigest()[:16]
-    return f"{quote(product_id, safe='')[:_MAX_QUOTED_CHARS]}~{digest}"
-
-
-def _read(path: Path) -> _Record | None:
+def _locked(top: Path) -> int | None:
+    """The descriptor that holds the lock of a dataset's folder, or None where the folder was dropped meanwhile."""
+    _make_folder(top)
     try:
-        return _Record.model_validate_json(path.read_bytes())
+        descriptor = os.open(top / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except FileNotFoundError:
         return None
-    except ValidationError as error:
-        raise CatalogMalformed(f"{path} is no record of an uploaded product") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        # The lock of a folder that is no longer there keeps nobody out of the new one.
+        if os.path.samestat(os.fstat(descriptor), (top / _LOCK).stat()):
+            return descriptor
+    except FileNotFoundError:
+        pass
+    except BaseException:
+        os.close(descriptor)
+        raise
+    os.close(descriptor)
+    return None
 
 
 def _write(path: Path, data: bytes) -> None:
     """Put a file in place whole: written beside, on the disk, renamed, and the rename on the disk too."""
+    make_way(path)
     started = path.with_name(f"{_STARTED}{path.name}")  # one writer at a time: the dataset's lock is held
     with started.open("wb") as file:
         file.write(data)
@@ -267,7 +300,7 @@ def _write(path: Path, data: bytes) -> None:
 def _sweep(folder: Path, *, keep: str | None) -> None:
     """Remove what the record does not name: the picture before it, and what a crash left."""
     for path in folder.iterdir():
-        if path.name not in {_RECORD, keep}:
+        if path.name not in {RECORD, keep} and not is_set_aside(path) and not path.is_dir():
             path.unlink()
 
 

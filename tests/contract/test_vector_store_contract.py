@@ -105,6 +105,47 @@ class TestCollections:
             for client in clients:
                 client.close()
 
+    @pytest.mark.parametrize("served", [True, False], ids=["one serves", "none serves"])
+    @pytest.mark.parametrize("target", ["the same", "each its own"])
+    def test_two_that_switch_an_alias_at_the_same_moment_both_succeed(
+        self, qdrant_backend: QdrantBackend, monkeypatch: pytest.MonkeyPatch, served: bool, target: str
+    ) -> None:
+        dataset = f"shop{uuid.uuid4().hex[:8]}"
+        clients = [open_qdrant(qdrant_backend.url) for _ in range(2)]
+        wanted = [metadata(dataset, digest) for digest in ("0123456789", "1123456789", "2123456789")]
+        names = [create_collection(clients[0], one, dim=DIM, fields={}) for one in wanted]
+        serving = [Serving(dataset, one.model, one.release_id, name) for one, name in zip(wanted, names, strict=True)]
+        looked = threading.Barrier(len(clients))
+        before = names[2] if served else None
+
+        def switch(client: QdrantClient, to: Serving) -> str | None:
+            aliases = client.get_aliases
+
+            def seen_by_all() -> models.CollectionsAliasesResponse:
+                """Every one looks before the first one switches."""
+                found = aliases()
+                looked.wait(HUNG_AFTER_S)
+                return found
+
+            monkeypatch.setattr(client, "get_aliases", seen_by_all)
+            return switch_alias(client, to)
+
+        try:
+            if served:
+                assert switch_alias(clients[0], serving[2]) is None
+            wished = [serving[0], serving[0] if target == "the same" else serving[1]]
+            with ThreadPoolExecutor(len(clients)) as threads:
+                assert list(threads.map(switch, clients, wished)) == [before] * 2
+            monkeypatch.undo()
+            found = [one for one in servings(clients[0].get_aliases().aliases) if one.dataset == dataset]
+            assert len(found) == 1
+            assert found[0] in wished
+        finally:
+            for name in names:
+                clients[0].delete_collection(name)
+            for client in clients:
+                client.close()
+
     def test_an_unknown_collection_is_not_found(self, qdrant: QdrantClient) -> None:
         for call in (
             lambda: qdrant.get_collection("nowhere"),

@@ -94,6 +94,15 @@ def running_edge(
         assert not thread.is_alive()
 
 
+def flood(connection: socket.socket, piece: bytes, *, total_bytes: int = 60_000_000) -> int:
+    """Send `piece` again and again until the server stops it; returns the bytes sent."""
+    sent = 0
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        while sent < total_bytes:
+            sent += connection.send(piece)
+    return sent
+
+
 def read_to_end(connection: socket.socket) -> bytes:
     """All that comes until the server closes. A reset counts as an error, a timeout too."""
     pieces = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from harness.releases import picture
@@ -42,3 +43,44 @@ def test_a_put_product_survives_and_a_deleted_one_stays_deleted(shop: Shop) -> N
         assert shown["baseColour"] == "Ultraviolet"
         assert shop.api.get(f"/api/products/{deleted}", params=order).status_code == 404
         assert shop.api.get(f"/api/images/{deleted}", params=order).status_code == 404
+
+
+def test_a_damaged_upload_costs_itself_is_named_by_its_id_and_heals_when_put_again(shop: Shop) -> None:
+    order = {"dataset": "damaged"}
+
+    def put(product_id: str, shade: int) -> int:
+        sent = {"files": {"image": picture(shade)}, "data": {"gender": "Women"}}
+        return shop.api.put(f"/api/products/{product_id}", params=order, **sent).status_code
+
+    def folder_of(product_id: str) -> Path:
+        [folder] = (shop.system.folder / "uploads" / "damaged").glob(f"{product_id}~*")
+        return folder
+
+    def exist(*product_ids: str) -> list[bool]:
+        return [shop.api.get(f"/api/products/{one}", params=order).status_code == 200 for one in product_ids]
+
+    def index() -> dict[str, str]:
+        """The faults of an indexing that succeeds, by product id."""
+        job = shop.system.succeeded(shop.start_index(**order, limit=20, release_id=shop.release)["id"])
+        return {str(fault.product_id): fault.kind for fault in job.faults}
+
+    assert index() == {}
+    deleted = list(shop.rows)[5]
+    assert [put("broken", 701), put("lost", 702), put("whole", 703)] == [200] * 3
+    assert shop.api.delete(f"/api/products/{deleted}", params=order).status_code == 200
+    (folder_of("broken") / "record.json").write_bytes(b"{")
+    (folder_of(deleted) / "record.json").write_bytes(b"")
+    [lost] = folder_of("lost").glob("*.jpg")
+    lost.unlink()
+
+    assert put("another", 704) == 200
+    [listed] = [one for one in shop.get("/api/datasets")["datasets"] if one["dataset"] == "damaged"]
+    assert (listed["uploaded"], listed["deleted"]) == (4, 1)
+    assert index() == {"broken": "upload_damaged", deleted: "upload_damaged", "lost": "picture_not_found"}
+    assert exist("whole", "another", deleted) == [True, True, False]
+
+    assert [put("broken", 705), put("lost", 706)] == [200, 200]
+    assert index() == {deleted: "upload_damaged"}
+    assert exist("broken", "lost", "whole", "another", deleted) == [True, True, True, True, False]
+    [kept] = folder_of("broken").glob(".damaged-*-record.json")
+    assert kept.read_bytes() == b"{"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import resource
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -13,6 +16,8 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from harness.edge_server import flood, read_to_end
+from harness.processes import LocalQdrant
 from harness.waiting import HUNG_AFTER_S
 from vitrine_local.errors import DataFolderInUse
 from vitrine_local.qdrant.app import create_app
@@ -272,6 +277,56 @@ class TestDisk:
             pass
         with storage_lock(tmp_path):
             pass
+
+
+def memory_bytes(pid: int) -> int:
+    """The memory that a process has resident."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * resource.getpagesize()
+
+
+@pytest.fixture
+def guarded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalQdrant]:
+    """A running local Qdrant that asks for a key."""
+    monkeypatch.setenv("VITRINE_QDRANT_API_KEY", KEY)
+    server = LocalQdrant(tmp_path)
+    yield server
+    server.kill()
+
+
+def connected(server: LocalQdrant) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", server.port), timeout=HUNG_AFTER_S)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the memory of another process is read from /proc")
+def test_endless_headers_without_a_key_are_stopped_and_held_in_little_memory(guarded: LocalQdrant) -> None:
+    before_bytes = memory_bytes(guarded.popen.pid)
+    lines = b"X-Header: value\r\n" * 1_000
+    with contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(connected(guarded)) for _ in range(5)]
+        for connection in connections:
+            connection.sendall(b"GET /collections HTTP/1.1\r\n")
+            assert flood(connection, lines, total_bytes=40_000_000) < 20_000_000
+        assert memory_bytes(guarded.popen.pid) < before_bytes + 50_000_000
+    with connected(guarded) as connection:
+        connection.sendall(b"GET /collections HTTP/1.1\r\n" + b"X-Header: value\r\n" * 2_500)
+        assert read_to_end(connection).startswith(b"HTTP/1.1 431 ")
+    with connected(guarded) as connection:
+        connection.sendall(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        assert read_to_end(connection).startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_caller_without_the_key_is_refused_before_its_body_is_there(guarded: LocalQdrant) -> None:
+    for key in (b"", b"api-key: wrong\r\n"):
+        head = b"PUT /collections/shop/points HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        with connected(guarded) as connection:
+            connection.sendall(head + key + b"Content-Length: 60000000\r\n\r\n[")
+            assert read_to_end(connection).startswith(b"HTTP/1.1 401 ")
+
+
+def test_the_server_ends_well_when_it_is_told_to_stop(guarded: LocalQdrant) -> None:
+    with connected(guarded):
+        assert guarded.terminate() == 0
 
 
 def test_an_open_address_needs_a_key(tmp_path: Path) -> None:

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import shutil
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from harness.disks import fill
 from harness.overlays import files, picture, product
-from vitrine.errors import CatalogMalformed, CatalogRootRefused, ImageRejected, ParameterInvalid, StorageFull
+from harness.waiting import HUNG_AFTER_S
+from vitrine.errors import CatalogRootRefused, ImageRejected, ParameterInvalid, StorageFull
 from vitrine.overlay import Overlay, merge
 from vitrine.products import AttributeValue, Product
+from vitrine.telemetry import configure_logging
 
 
 @pytest.fixture
@@ -152,12 +161,108 @@ def test_a_picture_path_out_of_the_uploads_is_refused(overlay: Overlay, tmp_path
         overlay.picture_path(Product("shop", "1", "../secret.png"))
 
 
-def test_a_record_that_somebody_damaged_is_told_by_its_path(overlay: Overlay) -> None:
-    put = overlay.put(product(), picture())
-    record = (overlay.root / put.picture).with_name("record.json")
-    record.write_text("{")
-    with pytest.raises(CatalogMalformed, match=r"record\.json"):
-        overlay.get("shop", "1")
+def folder_of(overlay: Overlay, product_id: str) -> Path:
+    """The folder of a product of the shop, put or deleted."""
+    [folder] = (overlay.root / "shop").glob(f"{product_id}*~*")
+    return folder
+
+
+def with_other_words(old: str, new: str) -> Callable[[Path], object]:
+    return lambda record: record.write_text(record.read_text().replace(old, new))
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "half of it": lambda record: record.write_bytes(record.read_bytes()[:20]),
+    "zeros": lambda record: record.write_bytes(bytes(100)),
+    "another version": with_other_words('"schema_version": 1', '"schema_version": 9'),
+    "another product's": with_other_words('"product_id": "1"', '"product_id": "7"'),
+    "a number too large": with_other_words('"size": 1', f'"size": {2**70}'),
+    "a picture elsewhere": with_other_words('"picture": "', '"picture": "../'),
+    "a folder": lambda record: (record.unlink(), record.mkdir()),
+    "a pipe": lambda record: (record.unlink(), os.mkfifo(record)),
+    "a link": lambda record: (record.unlink(), record.symlink_to("/etc/hostname")),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
+def test_a_damaged_record_costs_its_own_product_alone_until_it_is_put_again(
+    overlay: Overlay, damage: Callable[[Path], object]
+) -> None:
+    overlay.put(product("1", size=1), picture(1))
+    other = overlay.put(product("2"), picture(2))
+    overlay.delete("shop", "3")
+    damage(folder_of(overlay, "1") / "record.json")
+    assert overlay.get("shop", "1") is None
+    assert not overlay.is_deleted("shop", "1")
+    uploads = overlay.uploads("shop")
+    assert (uploads.products, uploads.deleted) == ({"2": other}, {"3"})
+    [damaged] = uploads.damaged
+    assert (damaged.product_id, damaged.deleted) == ("1", False)
+    assert "record.json" in damaged.detail
+    assert overlay.counts() == {"shop": (2, 1)}
+    catalog = [Product("shop", number, f"images/{number}.jpg") for number in "123"]
+    assert merge(catalog, uploads) == [(catalog[0], "catalog"), (other, "upload")]
+    again = overlay.put(product("1", size=2), picture(3))
+    assert overlay.get("shop", "1") == again
+    assert overlay.uploads("shop").damaged == ()
+    assert overlay.picture_path(again).read_bytes() == picture(3)
+
+
+def test_what_was_damaged_is_kept_beside_what_takes_its_place(overlay: Overlay) -> None:
+    def kept() -> list[bytes]:
+        return sorted(path.read_bytes() for path in folder_of(overlay, "1").glob(".damaged-*-record.json"))
+
+    overlay.put(product("1"), picture(1))
+    for number, change in enumerate((overlay.delete, overlay.restore)):
+        (folder_of(overlay, "1") / "record.json").write_bytes(b"%d" % number)
+        change("shop", "1")
+        assert kept() == [b"%d" % one for one in range(number + 1)]
+    overlay.put(product("1"), picture(1))
+    assert kept() == [b"0", b"1"]
+
+
+def test_a_damaged_tombstone_still_counts_as_one(overlay: Overlay) -> None:
+    long = "x" * 150
+    for product_id in ("1", long):
+        overlay.delete("shop", product_id)
+        (folder_of(overlay, product_id[:9]) / "record.json").write_bytes(b"")
+    assert overlay.is_deleted("shop", "1")
+    assert overlay.is_deleted("shop", long)
+    uploads = overlay.uploads("shop")
+    assert uploads.deleted == {"1"}
+    assert {one.product_id for one in uploads.damaged} == {"1", None}
+    assert merge([Product("shop", "1", "1.jpg"), Product("shop", long, "2.jpg")], uploads) == []
+    assert overlay.restore("shop", "1")
+    assert not overlay.is_deleted("shop", "1")
+
+
+def test_a_file_or_a_folder_in_anothers_place_is_moved_out_of_the_way(overlay: Overlay) -> None:
+    put = overlay.put(product("1"), picture(1))
+    file = overlay.root / put.picture
+    file.unlink()
+    file.mkdir()
+    (file / "note").write_text("kept")
+    assert overlay.put(product("1"), picture(1)) == put
+    assert overlay.picture_path(put).read_bytes() == picture(1)
+    assert [path.read_text() for path in file.parent.glob(".damaged-*/note")] == ["kept"]
+    file.parent.rename(overlay.root / "elsewhere")
+    file.parent.write_text("no folder")
+    assert overlay.get("shop", "1") is None
+    assert overlay.put(product("1"), picture(2)) == overlay.get("shop", "1")
+    assert [path.read_text() for path in (overlay.root / "shop").glob(".damaged-*")] == ["no folder"]
+
+
+def test_a_damaged_record_is_logged_once_and_by_its_product(
+    overlay: Overlay, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logging("test", level="info")
+    overlay.put(product("1"), picture(1))
+    (folder_of(overlay, "1") / "record.json").write_text("{")
+    for _ in range(3):
+        overlay.uploads("shop")
+    [line] = [json.loads(line) for line in capsys.readouterr().err.splitlines() if "upload_damaged" in line]
+    assert (line["product"], line["level"]) == ("1", "warning")
+    assert "record.json" in line["detail"]
 
 
 def test_the_record_is_plain_json(overlay: Overlay) -> None:
@@ -186,13 +291,13 @@ def test_merging_puts_uploads_over_the_catalogue(overlay: Overlay) -> None:
     overlay.delete("shop", "3")
     overlay.delete("shop", "88")
     overlay.put(product("7", "other"), picture())
-    assert merge(catalog, overlay, "shop") == [(catalog[0], "catalog"), (changed, "upload"), (added, "upload")]
+    assert merge(catalog, overlay.uploads("shop")) == [(catalog[0], "catalog"), (changed, "upload"), (added, "upload")]
 
 
 def test_merging_with_nothing_is_the_catalogue(overlay: Overlay) -> None:
     catalog = [Product("shop", "1", "images/1.jpg")]
-    assert merge(iter(catalog), overlay, "shop") == [(catalog[0], "catalog")]
-    assert merge([], overlay, "shop") == []
+    assert merge(iter(catalog), overlay.uploads("shop")) == [(catalog[0], "catalog")]
+    assert merge([], overlay.uploads("shop")) == []
 
 
 def test_a_product_that_finds_no_room_is_refused_and_the_one_before_stays(small_disk: Path) -> None:
@@ -231,3 +336,70 @@ def test_the_uploads_of_each_dataset_are_counted_and_dropped(overlay: Overlay) -
     overlay.drop("shop")
     assert overlay.counts() == {"other": (1, 0)}
     assert not [name for name in files(overlay) if not name.startswith("other/")]
+
+
+def test_two_that_make_the_same_folders_at_the_same_moment_both_store_their_product(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "new" / "uploads"
+    shared = {root.parent, root, root / "shop"}
+    together, mkdir = threading.Barrier(3), Path.mkdir
+
+    def once_all_have_looked(path: Path, *args: Any, **options: Any) -> None:
+        if path in shared:
+            together.wait(HUNG_AFTER_S)
+        mkdir(path, *args, **options)
+
+    monkeypatch.setattr(Path, "mkdir", once_all_have_looked)
+    with ThreadPoolExecutor(3) as threads:
+        put = list(threads.map(lambda number: Overlay(root).put(product(number), picture()), "123"))
+    assert Overlay(root).products("shop") == tuple(put)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda overlay: overlay.put(product("1"), picture(2)),
+        lambda overlay: overlay.delete("shop", "1"),
+        lambda overlay: overlay.drop("shop"),
+    ],
+    ids=["put", "delete", "drop"],
+)
+def test_a_change_that_waits_while_the_dataset_is_dropped_is_made_in_the_new_folder(
+    overlay: Overlay, change: Callable[[Overlay], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overlay.put(product("1"), picture(1))
+    top = overlay.root / "shop"
+    waits, flock = threading.Event(), fcntl.flock
+
+    def announced(descriptor: int, operation: int) -> None:
+        waits.set()
+        flock(descriptor, operation)
+
+    with (top / ".lock").open() as held, ThreadPoolExecutor(1) as threads:
+        flock(held, fcntl.LOCK_EX)
+        monkeypatch.setattr("vitrine.overlay.fcntl.flock", announced)
+        changing = threads.submit(change, Overlay(overlay.root))
+        assert waits.wait(HUNG_AFTER_S)
+        top.rename(overlay.root / ".dropped-0")  # as a drop does while it holds the lock
+        flock(held, fcntl.LOCK_UN)
+        changing.result(HUNG_AFTER_S)
+    assert (top / ".lock").exists() == top.exists()
+    assert overlay.counts() in ({}, {"shop": (1, 0)}, {"shop": (0, 1)})
+
+
+def test_two_drops_at_the_same_moment_both_succeed(overlay: Overlay, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(20):
+        overlay.put(product(str(number)), picture())
+    together, rmtree = threading.Barrier(2), shutil.rmtree
+
+    def once_both_have_listed(path: Path) -> None:
+        if (path / ".lock").exists() and len(list(path.iterdir())) > 1:
+            together.wait(HUNG_AFTER_S)
+        rmtree(path)
+
+    overlay.root.joinpath("shop").rename(overlay.root / ".dropped-left-by-a-crash")
+    monkeypatch.setattr("vitrine.overlay.shutil.rmtree", once_both_have_listed)
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(lambda _: Overlay(overlay.root).drop("shop"), range(2)))
+    assert files(overlay) == []

@@ -141,6 +141,49 @@ def test_a_release_on_other_storage_is_fetched_and_checked(made: tuple[Path, str
     assert remote.local_folder(made[1]) == fetched, "a damaged copy is fetched anew"
 
 
+def remote_of(made: tuple[Path, str], tmp_path: Path) -> ReleaseStore:
+    """The release on object storage, with an empty cache."""
+    local = store_of(made[0])
+    folder = local.local_folder(made[1])
+    remote = ReleaseStore(f"memory://{tmp_path.name}/releases", cache_dir=tmp_path / "cache")
+    remote.publish(local.manifest(made[1]), weights=folder / WEIGHTS_FILE, projection=folder / PROJECTION_FILE)
+    return remote
+
+
+def test_two_that_fetch_a_release_at_the_same_moment_both_have_it(
+    made: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remote = remote_of(made, tmp_path)
+    together, rename = threading.Barrier(3), Path.rename
+
+    def once_all_have_written(path: Path, target: Path) -> Path:
+        together.wait(HUNG_AFTER_S)
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", once_all_have_written)
+    with ThreadPoolExecutor(3) as threads:
+        folders = set(threads.map(lambda _: remote.local_folder(made[1]), range(3)))
+    assert folders == {tmp_path / "cache" / made[1]}
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == [made[1]]
+
+
+def test_a_damaged_copy_whose_removal_is_cut_short_is_fetched_anew(
+    made: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remote = remote_of(made, tmp_path)
+    (remote.local_folder(made[1]) / WEIGHTS_FILE).write_bytes(b"damaged")
+
+    def ended_after_the_first_file(folder: Path, **_: object) -> None:
+        (folder / MANIFEST_FILE).unlink()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("vitrine.releases.store.shutil.rmtree", ended_after_the_first_file)
+        with pytest.raises(KeyboardInterrupt):
+            remote.local_folder(made[1])
+    assert remote.local_folder(made[1]) == tmp_path / "cache" / made[1]
+
+
 def altered(made: tuple[Path, str], tmp_path: Path, **architecture: object) -> tuple[ReleaseStore, str]:
     """A release that says something else of its network, stored under the id that goes with it."""
     fields = json.loads((made[0] / made[1] / MANIFEST_FILE).read_text())

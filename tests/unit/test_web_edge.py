@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from harness.edge_server import EdgeServer, read_answer, read_to_end, running_edge
+from harness.edge_server import EdgeServer, flood, read_answer, read_to_end, running_edge
 from harness.waiting import HUNG_AFTER_S, wait_until
 from vitrine.web.connections import ConnectionLimits, Connections, Place
 
@@ -31,15 +31,6 @@ def code(answer: bytes) -> tuple[int, str]:
     head, _, body = answer.partition(b"\r\n\r\n")
     assert b"application/problem+json" in head, answer[:500]
     return int(head.split(b" ")[1]), json.loads(body)["code"]
-
-
-def flood(connection: socket.socket, piece: bytes, *, total_bytes: int = 60_000_000) -> int:
-    """Send `piece` again and again until the server stops it; returns the bytes sent."""
-    sent = 0
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        while sent < total_bytes:
-            sent += connection.send(piece)
-    return sent
 
 
 @pytest.mark.parametrize(

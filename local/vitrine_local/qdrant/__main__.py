@@ -9,13 +9,10 @@ import sys
 from pathlib import Path
 from typing import Final, NoReturn
 
-import uvicorn
-from starlette.applications import Starlette
-
 from vitrine.disk_space import MIB
 from vitrine.settings import CommonSettings
 from vitrine.telemetry import configure_logging
-from vitrine.web import hosts_checked, is_loopback
+from vitrine.web import ConnectionLimits, build_limited_server, hosts_checked, is_loopback
 from vitrine_local.errors import LocalError, UsageInvalid
 from vitrine_local.qdrant.app import create_app
 from vitrine_local.qdrant.disk import storage_lock
@@ -28,6 +25,9 @@ _RESERVE_MB: Final = CommonSettings.model_fields["disk_reserve_mb"].default
 # Longer than the client keeps an idle connection, so that it never sends on one that is being closed.
 _KEEP_ALIVE_S: Final = 75
 _DRAIN_S: Final = 5
+# Whoever is on the machine can connect without a key. A start or a large write may hold the event loop for a while, in
+# which nothing that has arrived is read.
+_LIMITS: Final = ConnectionLimits(header_timeout_s=30.0, write_timeout_s=60.0)
 
 
 def main() -> None:
@@ -50,7 +50,7 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     log = configure_logging("local-qdrant", level="info")
-    # A signal ends the server in order; uvicorn raises it again when done, and then it means success.
+    # While the server runs it takes the signals itself and ends in order. Before and after that they mean success.
     signal.signal(signal.SIGTERM, _leave)
     signal.signal(signal.SIGINT, _leave)
     api_key = arguments.api_key or next((os.environ[name] for name in _KEY_VARIABLES if os.environ.get(name)), None)
@@ -63,25 +63,17 @@ def main() -> None:
             log.info("start", host=arguments.host, port=arguments.port, collections=len(store.collections()))
             hosts = hosts_checked(arguments.host, arguments.allowed_host)
             app = create_app(store, api_key=api_key, hosts=hosts)
-            _serve(app, host=arguments.host, port=arguments.port)
+            build_limited_server(
+                app,
+                host=arguments.host,
+                port=arguments.port,
+                limits=_LIMITS,
+                keep_alive_s=_KEEP_ALIVE_S,
+                shutdown_grace_s=_DRAIN_S,
+            ).run()
     except LocalError as error:
         log.error("start_refusal", reason=error.code, detail=error.detail)
         sys.exit(error.exit_code)
-
-
-def _serve(app: Starlette, *, host: str, port: int) -> None:
-    config = uvicorn.Config(
-        app,
-        host=host,
-        port=port,
-        access_log=False,
-        log_config=None,
-        timeout_keep_alive=_KEEP_ALIVE_S,
-        timeout_graceful_shutdown=_DRAIN_S,
-        server_header=False,
-        proxy_headers=False,
-    )
-    uvicorn.Server(config).run()
 
 
 def _leave(*_: object) -> NoReturn:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from indexer.carrying import carry_over
 from indexer.changes import changes_since, check_removal
-from indexer.overlaying import Reconciled, Uploads, reconcile
+from indexer.overlaying import Reconciled, note_damaged, reconcile
 from indexer.parts import Parts
 from indexer.plans import Planned
 from indexer.smoothing import Smoothing
@@ -51,13 +51,14 @@ def finish_indexing(parts: Parts, record: JobRecord) -> dict[str, Any] | None:
             break
         except VerificationFailed:
             # A product put or deleted meanwhile makes another count; with the uploads as they were it is a failure.
-            if checks == _CHECKS or Uploads.of(parts.overlay, target.dataset) == reconciled.uploads:
+            if checks == _CHECKS or parts.overlay.uploads(target.dataset) == reconciled.uploads:
                 raise
     parts.vectors.mark_ready(target.metadata, collection=target.collection, expected=len(expected))
     previous = parts.vectors.switch(target.serving)
     announce_change(parts.redis, target.dataset)
     # Once more: who put a product between the last look and the switch saw only the old collection serving.
     reconcile(parts, target, planned)
+    note_damaged(parts, target.job_id, parts.overlay.uploads(target.dataset))
     changes = changes_since(parts, target, served)
     _remove_old(parts, target, previous)
     return {
@@ -77,7 +78,9 @@ def _expected(target: Target, planned: Sequence[Planned], rejected: frozenset[st
     """The point ids that the collection must have: what was planned and not rejected, and the uploads since."""
     in_plan = {one.product.id: one.product for one in planned}
     uploaded = {one.id for one in reconciled.uploads.products.values() if in_plan.get(one.id) != one}
-    product_ids = ((in_plan.keys() - rejected) | uploaded) - reconciled.failed - reconciled.uploads.deleted
+    # Planned from the uploads and no longer among them, because its record was damaged since: its batch skipped it.
+    gone = {one.product.id for one in planned if one.origin == "upload"} - reconciled.uploads.products.keys()
+    product_ids = ((in_plan.keys() - rejected - gone) | uploaded) - reconciled.failed - reconciled.uploads.deleted
     if not product_ids:
         raise CatalogMalformed("none of the catalogue's pictures could be indexed: see the job's faults")
     return {point_id(target.dataset, product_id) for product_id in product_ids}

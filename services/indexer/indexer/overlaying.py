@@ -4,7 +4,7 @@ planned is not looked at again; only what the overlay says now, and the plan did
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from indexer.crash_search import CrashSearch
@@ -14,25 +14,13 @@ from indexer.plans import Planned
 from indexer.target import Target
 from vitrine.errors import VectorStoreUnavailable
 from vitrine.fields import field_types
-from vitrine.overlay import Overlay
-from vitrine.products import Product, point_id
+from vitrine.jobs import JobFault
+from vitrine.overlay import Uploads
+from vitrine.products import point_id
 
 _AT_ONCE = 64
 _ROUNDS = 100
-
-
-@dataclass(frozen=True, slots=True)
-class Uploads:
-    """What the overlay says of a dataset at one moment."""
-
-    products: Mapping[str, Product]
-    deleted: frozenset[str]
-
-    @classmethod
-    def of(cls, overlay: Overlay, dataset: str) -> Uploads:
-        products = {product.id: product for product in overlay.products(dataset)}
-        # One that is put between the two looks is in both: it is not deleted.
-        return cls(products, overlay.tombstones(dataset) - products.keys())
+_DAMAGED = "upload_damaged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +37,7 @@ def reconcile(parts: Parts, target: Target, planned: Iterable[Planned]) -> Recon
     deleted: frozenset[str] = frozenset()
     failed: set[str] = set()
     for _ in range(_ROUNDS):
-        uploads = Uploads.of(parts.overlay, target.dataset)
+        uploads = parts.overlay.uploads(target.dataset)
         changed = [product for product in uploads.products.values() if known.get(product.id) != product]
         if not changed and uploads.deleted == deleted:
             return Reconciled(uploads, frozenset(failed & uploads.products.keys()))
@@ -67,3 +55,10 @@ def reconcile(parts: Parts, target: Target, planned: Iterable[Planned]) -> Recon
         known = dict(uploads.products)
         deleted = uploads.deleted
     raise VectorStoreUnavailable("the uploads change faster than they can be stored", retry_after_s=1.0)
+
+
+def note_damaged(parts: Parts, job_id: str, uploads: Uploads) -> None:
+    """Name each upload whose record is damaged among the job's faults, once a job however often this is called."""
+    for one in uploads.damaged:
+        fault = JobFault(product_id=one.product_id or one.folder, kind=_DAMAGED, detail=one.detail)
+        parts.jobs.note_faults(job_id, f"{_DAMAGED}:{one.folder}", [fault])

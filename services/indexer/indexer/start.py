@@ -8,6 +8,7 @@ from typing import Any
 
 from indexer.changes import check_removal, served_now
 from indexer.generations import Place, choose_place
+from indexer.overlaying import note_damaged
 from indexer.parts import Parts
 from indexer.plans import Planned
 from indexer.smoothing import Smoothing
@@ -46,7 +47,9 @@ def _laid_out(parts: Parts, target: Target) -> JobRecord:
     catalog = read_catalog(target.reader, root, dataset=target.dataset, limit=target.limit)
     faults = (JobFault(product_id=one.product_id, kind=one.kind, detail=one.detail) for one in catalog.faults)
     parts.jobs.note_faults(target.job_id, _CATALOG_FAULTS, faults)
-    planned = [Planned(product, origin) for product, origin in merge(catalog.products, parts.overlay, target.dataset)]
+    uploads = parts.overlay.uploads(target.dataset)
+    note_damaged(parts, target.job_id, uploads)
+    planned = [Planned(product, origin) for product, origin in merge(catalog.products, uploads)]
     if not planned:
         raise CatalogMalformed(
             f"the catalogue has no product that can be indexed: {catalog.rows} rows, faults {catalog.fault_counts()}"

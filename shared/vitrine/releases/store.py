@@ -9,6 +9,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
@@ -28,6 +29,7 @@ CLASSIFIER_FILE: Final = "classifier.safetensors"
 SPLIT_FILE: Final = "split.safetensors"
 # How the release came about: its recipe, parts, curves and tables, for people to look at. Nothing computes with them.
 TRAINING_FOLDER: Final = "training"
+_ASIDE: Final = ".tmp-"  # the beginning of a folder that is being filled or removed
 _MAX_TRAINING_FILE_BYTES: Final = 64_000_000
 
 
@@ -97,7 +99,7 @@ class ReleaseStore:
                 raise ReleaseCorrupt(_not_regular(release_id, name, error)) from error
             if found != expected:
                 if not self._on_disk:
-                    shutil.rmtree(folder, ignore_errors=True)
+                    _discard(folder)
                 raise ReleaseCorrupt(
                     f"the {name} of release {release_id!r} does not have the hash of its manifest; "
                     "restore it or make the release anew"
@@ -192,7 +194,7 @@ class ReleaseStore:
     def _place(folder: Path, fill: Callable[[Path], None]) -> None:
         """Make `folder` appear with everything `fill` writes, after it is safe on the disk. The first one wins."""
         folder.parent.mkdir(parents=True, exist_ok=True)
-        aside = folder.parent / f".tmp-{uuid.uuid4().hex}"
+        aside = folder.parent / f"{_ASIDE}{uuid.uuid4().hex}"
         aside.mkdir()
         try:
             fill(aside)
@@ -206,6 +208,14 @@ class ReleaseStore:
             _fsync(folder.parent)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
+
+
+def _discard(folder: Path) -> None:
+    """Remove a copy. Under its name it goes at once: another process, or one after a kill, fetches it anew."""
+    aside = folder.parent / f"{_ASIDE}{uuid.uuid4().hex}"
+    with suppress(FileNotFoundError):  # another process was first
+        folder.rename(aside)
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _most_bytes(manifest: Manifest, name: str) -> int:

@@ -5,6 +5,7 @@ from vitrine.web.admission import Admission
 from vitrine.web.bodies import Bodies
 from vitrine.web.body_limit import BodyLimit
 from vitrine.web.callers import TokenBuckets, address_of
+from vitrine.web.connections import ConnectionLimits
 from vitrine.web.disconnects import StopWhenGone
 from vitrine.web.document import document_router
 from vitrine.web.health import health_router
@@ -19,7 +20,7 @@ from vitrine.web.scopes import (
     requires,
     requires_any_key,
 )
-from vitrine.web.server import build_server
+from vitrine.web.server import build_limited_server, build_server
 from vitrine.web.sites import SiteGuard, hosts_checked, is_loopback
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "ApiKeys",
     "Bodies",
     "BodyLimit",
+    "ConnectionLimits",
     "DeclaredRoutes",
     "JsonRoute",
     "Problem",
@@ -38,6 +40,7 @@ __all__ = [
     "TokenBuckets",
     "address_of",
     "StopWhenGone",
+    "build_limited_server",
     "build_server",
     "caller_name",
     "caller_scopes",

@@ -85,9 +85,34 @@ def build_server(
     app: ASGIApp, *, host: str, port: int, settings: HttpSettings, on_drain: Callable[[], None]
 ) -> DrainingServer:
     """The server for `app`, not started yet."""
-    limits = connection_limits(settings)
+    return build_limited_server(
+        app,
+        host=host,
+        port=port,
+        limits=connection_limits(settings),
+        proxies=settings.trusted_proxies,
+        keep_alive_s=settings.keep_alive_s,
+        shutdown_grace_s=settings.shutdown_grace_s,
+        drain_delay_s=settings.drain_delay_s,
+        on_drain=on_drain,
+    )
+
+
+def build_limited_server(
+    app: ASGIApp,
+    *,
+    host: str,
+    port: int,
+    limits: ConnectionLimits,
+    proxies: tuple[str, ...] = (),
+    keep_alive_s: int,
+    shutdown_grace_s: int,
+    drain_delay_s: float = 0.0,
+    on_drain: Callable[[], None] = lambda: None,
+) -> DrainingServer:
+    """The same for a program without `HttpSettings`. The forwarded addresses of `proxies` are believed."""
     allow_open_files(limits)
-    connections = Connections(limits, proxies=settings.trusted_proxies)
+    connections = Connections(limits, proxies=proxies)
     config = uvicorn.Config(
         app,
         host=host,
@@ -98,12 +123,12 @@ def build_server(
         log_config=None,
         access_log=False,
         server_header=False,
-        proxy_headers=bool(settings.trusted_proxies),
-        forwarded_allow_ips=list(settings.trusted_proxies),
-        timeout_keep_alive=settings.keep_alive_s,
-        timeout_graceful_shutdown=settings.shutdown_grace_s,
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=list(proxies),
+        timeout_keep_alive=keep_alive_s,
+        timeout_graceful_shutdown=shutdown_grace_s,
     )
-    return DrainingServer(config, connections=connections, on_drain=on_drain, drain_delay_s=settings.drain_delay_s)
+    return DrainingServer(config, connections=connections, on_drain=on_drain, drain_delay_s=drain_delay_s)
 
 
 def connection_limits(settings: HttpSettings) -> ConnectionLimits:
