@@ -49,8 +49,8 @@ def test_a_damaged_upload_costs_itself_is_named_by_its_id_and_heals_when_put_aga
     order = {"dataset": "damaged"}
 
     def put(product_id: str, shade: int) -> int:
-        sent = {"files": {"image": picture(shade)}, "data": {"gender": "Women"}}
-        return shop.api.put(f"/api/products/{product_id}", params=order, **sent).status_code
+        files, data = {"image": picture(shade)}, {"gender": "Women"}
+        return shop.api.put(f"/api/products/{product_id}", params=order, files=files, data=data).status_code
 
     def folder_of(product_id: str) -> Path:
         [folder] = (shop.system.folder / "uploads" / "damaged").glob(f"{product_id}~*")
@@ -61,7 +61,7 @@ def test_a_damaged_upload_costs_itself_is_named_by_its_id_and_heals_when_put_aga
 
     def index() -> dict[str, str]:
         """The faults of an indexing that succeeds, by product id."""
-        job = shop.system.succeeded(shop.start_index(**order, limit=20, release_id=shop.release)["id"])
+        job = shop.system.succeeded(shop.start_index(dataset="damaged", limit=20, release_id=shop.release)["id"])
         return {str(fault.product_id): fault.kind for fault in job.faults}
 
     assert index() == {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,8 +10,16 @@ import pytest
 import redis
 
 from harness.disks import mounted_disk
-from harness.processes import Redis
+from harness.processes import Process, Redis, free_port
 from vitrine.jobs import open_redis
+
+# The local Qdrant, but for the version that it gives.
+OLDER = """
+import vitrine_local.qdrant.app as app
+app.QDRANT_VERSION = "1.19.2"
+from vitrine_local.qdrant.__main__ import main
+main()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -33,3 +42,13 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of one mebibyte."""
     with mounted_disk(tmp_path / "disk", size="1m") as disk:
         yield disk
+
+
+@pytest.fixture
+def older_qdrant(tmp_path: Path) -> Iterator[str]:
+    port = free_port()
+    command = [sys.executable, "-c", OLDER, "--storage", str(tmp_path / "storage"), "--port", str(port)]
+    process = Process(command, log=tmp_path / "qdrant.log")
+    process.wait_http(f"http://127.0.0.1:{port}/readyz")
+    yield f"http://127.0.0.1:{port}"
+    process.kill()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from harness.disks import fill
 from harness.overlays import files, picture, product
@@ -20,7 +21,6 @@ from harness.waiting import HUNG_AFTER_S
 from vitrine.errors import CatalogRootRefused, ImageRejected, ParameterInvalid, StorageFull
 from vitrine.overlay import Overlay, merge
 from vitrine.products import AttributeValue, Product
-from vitrine.telemetry import configure_logging
 
 
 @pytest.fixture
@@ -171,6 +171,14 @@ def with_other_words(old: str, new: str) -> Callable[[Path], object]:
     return lambda record: record.write_text(record.read_text().replace(old, new))
 
 
+def replaced_by(make: Callable[[Path], object]) -> Callable[[Path], object]:
+    def replace(record: Path) -> None:
+        record.unlink()
+        make(record)
+
+    return replace
+
+
 DAMAGES: dict[str, Callable[[Path], object]] = {
     "half of it": lambda record: record.write_bytes(record.read_bytes()[:20]),
     "zeros": lambda record: record.write_bytes(bytes(100)),
@@ -178,9 +186,9 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "another product's": with_other_words('"product_id": "1"', '"product_id": "7"'),
     "a number too large": with_other_words('"size": 1', f'"size": {2**70}'),
     "a picture elsewhere": with_other_words('"picture": "', '"picture": "../'),
-    "a folder": lambda record: (record.unlink(), record.mkdir()),
-    "a pipe": lambda record: (record.unlink(), os.mkfifo(record)),
-    "a link": lambda record: (record.unlink(), record.symlink_to("/etc/hostname")),
+    "a folder": replaced_by(Path.mkdir),
+    "a pipe": replaced_by(os.mkfifo),
+    "a link": replaced_by(lambda record: record.symlink_to("/etc/hostname")),
 }
 
 
@@ -195,7 +203,8 @@ def test_a_damaged_record_costs_its_own_product_alone_until_it_is_put_again(
     assert overlay.get("shop", "1") is None
     assert not overlay.is_deleted("shop", "1")
     uploads = overlay.uploads("shop")
-    assert (uploads.products, uploads.deleted) == ({"2": other}, {"3"})
+    assert uploads.products == {"2": other}
+    assert uploads.deleted == {"3"}
     [damaged] = uploads.damaged
     assert (damaged.product_id, damaged.deleted) == ("1", False)
     assert "record.json" in damaged.detail
@@ -252,16 +261,14 @@ def test_a_file_or_a_folder_in_anothers_place_is_moved_out_of_the_way(overlay: O
     assert [path.read_text() for path in (overlay.root / "shop").glob(".damaged-*")] == ["no folder"]
 
 
-def test_a_damaged_record_is_logged_once_and_by_its_product(
-    overlay: Overlay, capsys: pytest.CaptureFixture[str]
-) -> None:
-    configure_logging("test", level="info")
+def test_a_damaged_record_is_logged_once_and_by_its_product(overlay: Overlay) -> None:
     overlay.put(product("1"), picture(1))
     (folder_of(overlay, "1") / "record.json").write_text("{")
-    for _ in range(3):
-        overlay.uploads("shop")
-    [line] = [json.loads(line) for line in capsys.readouterr().err.splitlines() if "upload_damaged" in line]
-    assert (line["product"], line["level"]) == ("1", "warning")
+    with capture_logs() as lines:
+        for _ in range(3):
+            overlay.uploads("shop")
+    [line] = lines
+    assert (line["event"], line["product"], line["log_level"]) == ("upload_damaged", "1", "warning")
     assert "record.json" in line["detail"]
 
 

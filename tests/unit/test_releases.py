@@ -10,8 +10,10 @@ import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from harness.releases import build_tiny_release, store_of
 from harness.waiting import HUNG_AFTER_S
@@ -160,6 +162,14 @@ def test_two_that_fetch_a_release_at_the_same_moment_both_have_it(
         together.wait(HUNG_AFTER_S)
         return rename(path, target)
 
+    one_reads, get_file = threading.Lock(), MemoryFileSystem.get_file
+
+    def in_turn(*args: Any, **options: Any) -> None:
+        """fsspec's files in memory have one position for all their readers; those of real storages have not."""
+        with one_reads:
+            get_file(*args, **options)
+
+    monkeypatch.setattr(MemoryFileSystem, "get_file", in_turn)
     monkeypatch.setattr(Path, "rename", once_all_have_written)
     with ThreadPoolExecutor(3) as threads:
         folders = set(threads.map(lambda _: remote.local_folder(made[1]), range(3)))

@@ -2,35 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
 
-from harness.processes import LocalQdrant, Process, free_port
+from harness.processes import LocalQdrant, Redis, Service, free_port
 from harness.waiting import wait_until
 from search_api.app import create_app
 from search_api.settings import Settings
-
-# The local Qdrant, but for the version that it gives.
-OLDER = """
-import vitrine_local.qdrant.app as app
-app.QDRANT_VERSION = "1.19.2"
-from vitrine_local.qdrant.__main__ import main
-main()
-"""
-
-
-@pytest.fixture
-def older_qdrant(tmp_path: Path) -> Iterator[str]:
-    port = free_port()
-    command = [sys.executable, "-c", OLDER, "--storage", str(tmp_path / "storage"), "--port", str(port)]
-    process = Process(command, log=tmp_path / "qdrant.log")
-    process.wait_http(f"http://127.0.0.1:{port}/readyz")
-    yield f"http://127.0.0.1:{port}"
-    process.kill()
 
 
 def settings_with(qdrant_url: str, folder: Path) -> Settings:
@@ -75,3 +55,23 @@ def test_a_qdrant_one_version_off_is_told_once_in_the_log_and_in_every_status(
             assert (facts["up"], facts["version"]) == (True, "1.19.2")
             assert "one minor version apart" in facts["notices"][0]
     assert log().count("qdrant_version") == 1
+
+
+def test_an_indexer_logs_a_qdrant_one_version_off_once_for_all_its_processes(
+    older_qdrant: str, server: Redis, tmp_path: Path
+) -> None:
+    env = {
+        "VITRINE_QDRANT_URL": older_qdrant,
+        "VITRINE_REDIS_URL": server.url,
+        "VITRINE_RELEASES_URL": f"file:{tmp_path / 'releases'}",
+        "VITRINE_UPLOADS_DIR": str(tmp_path / "uploads"),
+        "VITRINE_INDEX_PROCESSES": "2",
+    }
+    indexer = Service("indexer", folder=tmp_path, env=env)
+    try:
+        wait_until(lambda: "qdrant_version" in indexer.log.read_text(), what="the line in the log")
+    finally:
+        indexer.stop()
+    said = [line for line in indexer.log.read_text().splitlines() if "qdrant_version" in line]
+    assert len(said) == 1
+    assert "one minor version apart" in said[0]

@@ -16,6 +16,7 @@ def main() -> int:
     os.environ["REMAP_SIGTERM"] = "SIGQUIT"
     from indexer.duties import IndexerDuties
     from indexer.parts import build_parts
+    from indexer.qdrant_version import QdrantVersionCheck
     from vitrine.jobs import open_redis
     from vitrine.worker import INDEX, celery_app
     from vitrine.worker.announce import Announcer
@@ -31,6 +32,7 @@ def main() -> int:
         companions: list[Companion] = [
             Announcer(client, service="indexer", queues=tuple(queue.value for queue in INDEX.queues)),
             Sweeper(client, service="indexer", duties=IndexerDuties(parts), publisher=parts.publisher),
+            QdrantVersionCheck(parts.vectors),
         ]
         if settings.indexer_metrics_port:
             collector = WorkerCollector(client, parts.counts, service="indexer", profile=INDEX)

@@ -60,6 +60,10 @@ class Vectors:
     def close(self) -> None:
         self._client.close()
 
+    def server_version(self) -> str:
+        with qdrant_errors():
+            return self._client.info().version
+
     def create(
         self, metadata: CollectionMetadata, *, collection: str, dim: int, fields: Mapping[str, FieldType]
     ) -> str:

@@ -15,9 +15,8 @@ from vitrine.collections import CollectionMetadata, FieldType, Serving, parse_co
 from vitrine.errors import CollectionNotFound, VectorStoreRefused
 from vitrine.filters import schema_of
 from vitrine.products import AttributeValue
-from vitrine.qdrant import qdrant_errors, version_notice
+from vitrine.qdrant import VersionLog, qdrant_errors
 from vitrine.serving import AliasDirectory
-from vitrine.telemetry import get_logger
 
 Query = list[float] | str | models.RecommendQuery
 _MAX_COLLECTIONS_KEPT: Final = 1_000
@@ -59,7 +58,7 @@ class VectorStore:
     def __init__(self, client: AsyncQdrantClient, *, alias_ttl_s: float, collection_ttl_s: float) -> None:
         self._client = client
         self._directory = AliasDirectory(client, ttl_s=alias_ttl_s)
-        self._version_logged: str | None = None
+        self._version_log = VersionLog()
         self._issues_refused = False
         self._collections: ExpiringCache[str, CollectionInfo] = ExpiringCache(
             ttl_s=collection_ttl_s, max_entries=_MAX_COLLECTIONS_KEPT
@@ -230,11 +229,7 @@ class VectorStore:
         """The version of Qdrant. One that is not the client's is logged once."""
         with qdrant_errors():
             found = (await self._client.info()).version
-        notice = version_notice(found)
-        if notice is not None and found != self._version_logged:
-            self._version_logged = found
-            get_logger("vector_store").warning("qdrant_version", detail=notice)
-        return ServerVersion(found, notice)
+        return ServerVersion(found, self._version_log.note(found))
 
     async def issues(self) -> list[str]:
         """What Qdrant reports of itself, each with what to do about it; nothing where it does not say."""

@@ -5,7 +5,24 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import Final
 
+from vitrine.telemetry import get_logger
+
 _CLIENT: Final = version("qdrant-client")
+
+
+class VersionLog:
+    """Logs the notice about a server's version once, and again only for another version."""
+
+    def __init__(self) -> None:
+        self._logged: str | None = None
+
+    def note(self, server: str) -> str | None:
+        """The notice about a server of this version, or None."""
+        notice = version_notice(server)
+        if notice is not None and server != self._logged:
+            self._logged = server
+            get_logger("qdrant").warning("qdrant_version", detail=notice)
+        return notice
 
 
 def version_notice(server: str, *, client: str = _CLIENT) -> str | None:
