@@ -37,7 +37,7 @@ class StreamPlaces:
         """A place, to be released. Raises Unavailable and TooManyRequests, both with a time to come back."""
         if self._open.total() >= self._max_streams:
             raise Unavailable(
-                "this service has as many event streams as it may; ask for the job instead, or come back",
+                "this service has no room for another event stream: ask for the job instead, or try again later",
                 retry_after_s=_RETRY_AFTER_S,
             )
         if self._open[caller] >= self._max_per_caller:

@@ -64,7 +64,9 @@ class Admission:
         return self._at_work >= self._max_concurrent
 
     def _no_room(self) -> Unavailable:
-        return Unavailable("this service has as many requests at work as it may", retry_after_s=_RETRY_AFTER_S)
+        return Unavailable(
+            "this service is at its limit of concurrent requests: try again in a moment", retry_after_s=_RETRY_AFTER_S
+        )
 
     async def _timed(self, scope: Scope, receive: Receive, send: Send, timeout_s: float) -> None:
         started = False

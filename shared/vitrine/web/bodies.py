@@ -96,7 +96,7 @@ class Bodies:
             self.release(body)
             if body.evicted:
                 raise Unavailable(
-                    "this service holds as many bytes of bodies as it may; send a smaller one, or come back",
+                    "this service has no memory left for request bodies: send a smaller one, or try again later",
                     retry_after_s=_RETRY_AFTER_S,
                 ) from None
             raise RequestTooSlow(

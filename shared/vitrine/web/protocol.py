@@ -119,7 +119,7 @@ class EdgeProtocol(HttpToolsProtocol):
         elif self._place is Place.HEALTH_ONLY:
             self._head_due_s = now_s + min(_HEALTH_ONLY_TIMEOUT_S, self._limits.header_timeout_s)
         else:
-            self._refuse(TooManyRequests("this address has as many connections open as it may", retry_after_s=5.0))
+            self._refuse(TooManyRequests("this address has too many connections open: close some", retry_after_s=5.0))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._connections.remove(self, self._place)
@@ -230,7 +230,9 @@ class EdgeProtocol(HttpToolsProtocol):
         health_only = self._place is Place.HEALTH_ONLY
         if health_only and path not in HEALTH_PATHS:
             self._connections.count_refusal("full")
-            self._refuse(Unavailable("this service has as many connections as it may", retry_after_s=1.0))
+            self._refuse(
+                Unavailable("this service is at its limit of connections: try again in a moment", retry_after_s=1.0)
+            )
             return
         before = self.cycle
         self.cycle = EdgeCycle(
