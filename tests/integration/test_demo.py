@@ -186,10 +186,16 @@ def test_other_users_of_the_machine_are_kept_out_and_see_no_secret(vitrine: Comm
     assert stat.S_IMODE(data.root.stat().st_mode) == 0o700
 
 
+def found_as_itself(answer: dict[str, Any]) -> set[int]:
+    """The products whose vectors are the query's own but for rounding: some drawn pictures are all but the same."""
+    best = answer["results"][0]["score"]
+    return {int(one["id"]) for one in answer["results"] if one["score"] > best - 1e-3}
+
+
 def test_a_search_finds_the_query_itself_first_and_keeps_to_the_filters(vitrine: Commands, tmp_path: Path) -> None:
     picture = next((vitrine.data / f"catalog-{COUNT}" / "images").glob("*.jpg"))
     answer = vitrine.json("search", str(picture), "--model", MODEL, "--k", "5")
-    assert answer["ranking"][0] == int(picture.stem)
+    assert int(picture.stem) in found_as_itself(answer)
     assert answer["results"][0]["score"] == pytest.approx(1.0, abs=1e-3)
     sheet = tmp_path / "sheet.png"
     arguments = ["--filter", "gender=Men", "--filter", "gender=Boys", "--filter", "yearMin=2014", "--sheet", str(sheet)]
@@ -270,7 +276,7 @@ def test_ctrl_c_leaves_no_process_and_up_serves_what_was_indexed(
         commands = Commands(data, capsys)
         picture = next((data / f"catalog-{COUNT}" / "images").glob("*.jpg"))
         found = commands.json("search", str(picture), "--model", MODEL, "--k", "3")
-        assert found["ranking"][0] == int(picture.stem)
+        assert int(picture.stem) in found_as_itself(found)
         assert "search-api | " in up.screen
         up.popen.send_signal(signal.SIGTERM)
         assert up.wait_end() == 0, up.screen

@@ -52,7 +52,11 @@ def test_an_evaluation_that_cannot_be_done_is_refused_before_it_starts(system: S
     tune = {"release_id": release, "name": "tuned"}
     refused(post("/api/jobs/tune", json=body(system, **tune, objective={"luck": 1})), 422, "luck")
     refused(post("/api/jobs/tune", json=body(system, **tune, objective={"precision@15": 0})), 422, "above 0")
-    refused(post("/api/jobs/tune", json=body(system, **tune, sizes=[0])), 422, "1 component")
+    refused(
+        post("/api/jobs/tune", json=body(system, **tune, sizes=[0])),
+        422,
+        "sizes.0: Input should be greater than or equal to 1",
+    )
     refused(post("/api/jobs/tune", json=body(system, release_id="gone-0123456789", name="m")), 404, "gone-0123456789")
 
 

@@ -39,7 +39,7 @@ def write(root: Path, rows: Sequence[Sequence[str]], header: Sequence[str] = HEA
 
 
 def index(shop: Shop, dataset: str, root: Path, **body: Any) -> JobRecord:
-    job = shop.start_index(dataset=dataset, reader="folder", root=str(root), **body)
+    job = shop.start_index(dataset=dataset, reader="folder", root=str(root), **{"release_id": shop.release, **body})
     return shop.system.finished(job["id"])
 
 
@@ -144,7 +144,7 @@ def test_every_filter_is_right_on_each_day_while_columns_change_their_type(shop:
 def test_a_schema_that_changes_embeds_no_picture_again(shop: Shop, dataset: str) -> None:
     root = shop.system.catalogs / dataset
     indexed(shop, dataset, write(root, MONDAY))
-    job = shop.start_index(dataset=dataset, reader="folder", root=str(write(root, TUESDAY)))
+    job = shop.start_index(dataset=dataset, reader="folder", root=str(write(root, TUESDAY)), release_id=shop.release)
     record = shop.system.succeeded(job["id"])
     assert (record.progress.done, record.progress.skipped) == (1, len(MONDAY))
 

@@ -185,7 +185,9 @@ def test_every_route_of_the_embedder_declares_its_scope() -> None:
     app = create_embedder(EmbedderSettings(device="cpu", releases_url="memory://route-scopes"))
     routes = declared_routes(app)
     guarded = {f"{m} {r.path}" for r in routes.routes for m in r.methods or () if r.scopes == frozenset({"embed"})}
-    assert guarded == {"POST /v1/embed", "POST /v1/embed/batch", "GET /v1/releases"}
+    assert guarded == {
+        "POST /v1/embed", "POST /v1/embed/batch", "POST /v1/explain", "POST /v1/check", "GET /v1/releases",
+    }  # fmt: skip
 
 
 def test_an_embedder_with_a_key_answers_its_own_services_and_anybody_about_its_health() -> None:
