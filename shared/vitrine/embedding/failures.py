@@ -9,6 +9,7 @@ from typing import Any, Final
 from vitrine.embedding.wire import picture_error
 from vitrine.errors import (
     DeadlineExpired,
+    Draining,
     EmbedderBusyWithHeavyWork,
     EmbedderOverloaded,
     EmbedderUnavailable,
@@ -45,6 +46,9 @@ def error_of_answer(status: int, headers: Mapping[str, str], problem: Any) -> Vi
         return WorkTooLarge(detail)
     if code == "embedder_busy_with_heavy_work":
         return EmbedderBusyWithHeavyWork(detail, retry_after_s=_retry_after_s(headers))
+    if code in (Draining.code, EmbedderUnavailable.code):
+        # It ends or starts again: another replica, or the same one in a moment, answers.
+        return EmbedderUnavailable(detail, retry_after_s=_retry_after_s(headers))
     if status in (429, 503):
         return EmbedderOverloaded(
             detail or "the embedder is overloaded: try again in a moment", retry_after_s=_retry_after_s(headers)
