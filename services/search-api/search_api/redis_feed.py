@@ -81,6 +81,8 @@ class RedisFeed:
                 if self.connected.is_set():
                     self._log.warning("redis_feed_lost", error=type(error).__name__)
                     backoff_s = 0.1
+            except Exception as error:  # a message nobody thought of must not end the feed of all others
+                self._log.error("redis_feed_defect", exc_info=error)
             finally:
                 self.connected.clear()
                 with contextlib.suppress(RedisError, OSError):
