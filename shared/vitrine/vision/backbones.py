@@ -66,7 +66,7 @@ def load_backbone(entry: ModelEntry, *, weights: str, options: Mapping[str, Opti
     check_options(options)
     path = Path(weights)
     from_file = weights != PRETRAINED and not seeded
-    _check_size(entry.timm, options, most=_stored_numbers(path) if from_file else MAX_PARAMETERS)
+    _check_size(entry.timm, options, stored_in=path if from_file else None)
     if weights == PRETRAINED:
         network = _pretrained(entry, options)
         source = f"pretrained:{entry.timm}"
@@ -94,7 +94,7 @@ def restore_backbone(architecture: Architecture, weights: Path) -> nn.Module:
     try:
         check_timm_name(architecture.timm_name)
         check_options(architecture.options)
-        _check_size(architecture.timm_name, architecture.options, most=_stored_numbers(weights))
+        _check_size(architecture.timm_name, architecture.options, stored_in=weights)
         network = build_architecture(architecture)
     except ParameterInvalid as error:
         raise ReleaseCorrupt(f"the network of the release cannot be built: {error.detail}") from error
@@ -149,16 +149,22 @@ def _is_weight(tensor: torch.Tensor) -> bool:
     return tensor.dim() > 1 and tensor.is_floating_point()
 
 
-def _check_size(timm_name: str, options: Mapping[str, OptionValue], *, most: int) -> None:
-    """Raise WeightsUnusable where the network has more numbers than `most`, before any memory is taken for them."""
+def _check_size(timm_name: str, options: Mapping[str, OptionValue], *, stored_in: Path | None) -> None:
+    """Raise WeightsUnusable if the network has more numbers than its weights file holds, or than any network may have,
+    before any memory is taken for them.
+    """
+    most = MAX_PARAMETERS if stored_in is None else _stored_numbers(stored_in)
     with torch.device("meta"):
         outline = _build(timm_name, options, "pooled")
     count = sum(tensor.numel() for name, tensor in outline.state_dict().items() if not name.endswith(_COUNTER))
-    if count > most:
-        raise WeightsUnusable(
-            f"{timm_name} with the options {dict(options)} has {count} parameters, of at most {most}: "
-            "its options do not go with its weights, or it is too large"
-        )
+    if count <= most:
+        return
+    network = f"{timm_name} with the options {dict(options)} has {count} parameters"
+    if stored_in is None:
+        raise WeightsUnusable(f"{network}, of at most {most}: it is too large")
+    raise WeightsUnusable(
+        f"{network} and {stored_in.name!r} holds {most} numbers: they are of another network or other options"
+    )
 
 
 def _stored_numbers(path: Path) -> int:
