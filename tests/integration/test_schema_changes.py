@@ -39,7 +39,7 @@ def write(root: Path, rows: Sequence[Sequence[str]], header: Sequence[str] = HEA
 
 
 def index(shop: Shop, dataset: str, root: Path, **body: Any) -> JobRecord:
-    job = shop.start_index(dataset=dataset, reader="folder", root=str(root), **{"release_id": shop.release, **body})
+    job = shop.start_index(dataset=dataset, reader="folder", root=str(root), **body)
     return shop.system.finished(job["id"])
 
 
