@@ -151,7 +151,7 @@ class Overlay:
         return found
 
     def get(self, dataset: str, product_id: str) -> Product | None:
-        """The uploaded product, or None where there is none, it was deleted, or its record is damaged."""
+        """The uploaded product; None if it is missing or deleted, or if its record is damaged."""
         folder = self._folder(dataset, product_id)
         record = self._read(folder)
         return self._product(record, folder) if isinstance(record, Record) and record.picture else None

@@ -1,4 +1,4 @@
-"""Turns at an embedder: who waits, who is refused, who has gone."""
+"""Turns at an embedder: callers that wait, are refused, or have gone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Redis at its memory limit: a retryable refusal for whoever writes, reads go on, workers stay announced."""
+"""A Redis at its memory limit: writes are refused with a retryable error, reads go on, workers stay announced."""
 
 from __future__ import annotations
 

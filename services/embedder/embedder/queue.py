@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from embedder.call import Item, Work
@@ -128,7 +128,7 @@ class BatchQueue:
             max_batch = min(max_batch, self._short_batch)
         first = waiting.first()
         assert first is not None
-        fits = _of(first.resident)
+        fits = _same_release(first.resident)
         share = -(-waiting.count(fits, enough=self._takers * max_batch) // self._takers)
         picked: list[Item] = []
         while len(picked) < max(1, min(share, max_batch)) and (item := waiting.take(fits)) is not None:
@@ -144,18 +144,13 @@ class BatchQueue:
             return
         ends_s = time.monotonic() + self._max_wait_s
         while (first := waiting.first()) is not None and self._decoding[work] and not self._closed:
-            if waiting.count(_of(first.resident), enough=max_batch) >= max_batch:
+            if waiting.count(_same_release(first.resident), enough=max_batch) >= max_batch:
                 return
             left_s = ends_s - time.monotonic()
             if left_s <= 0 or not self._changed.wait(left_s):
                 return
 
 
-class _of:  # noqa: N801 - reads as a word where it is used
-    """Whether an item is of this release."""
-
-    def __init__(self, resident: Resident | None) -> None:
-        self._resident = resident
-
-    def __call__(self, item: Item) -> bool:
-        return item.resident is self._resident
+def _same_release(resident: Resident | None) -> Callable[[Item], bool]:
+    """Tells whether an item is of the release `resident`."""
+    return lambda item: item.resident is resident

@@ -1,6 +1,6 @@
 """Turns at an embedder, taken before a call is made: so many calls are under way at once, and those that wait for a
-place come from their callers in turn. A pool of connections would be a queue too, but one in which whoever sends most
-is served most, and which is slow when it is long.
+place come from their callers in turn. A pool of connections would be a queue too, but one in which the
+caller that sends most is served most, and which is slow when it is long.
 """
 
 from __future__ import annotations
