@@ -53,7 +53,7 @@ def toy_plan(data: DataFolder, *, port: int, environment: Mapping[str, str]) -> 
     second = replace(
         toy("second", data.root, *words, after=("first",), stop_grace_s=_FOREVER_S if "deaf" in words else 5.0),
         niceness=_NICENESS,
-        hung_after_s=_HUNG_AFTER_S,
+        hung_after_s=_FOREVER_S if "patient" in words else _HUNG_AFTER_S,
     )
     return Plan(url=f"http://127.0.0.1:{second.port}", services=(first, second))
 

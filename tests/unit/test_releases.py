@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import resource
 import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
+from harness.memory import peak_memory
 from harness.releases import build_tiny_release, store_of
 from harness.waiting import HUNG_AFTER_S
 from vitrine.errors import ParameterInvalid, ReleaseCorrupt, ReleaseNotFound, WeightsUnusable
@@ -244,15 +244,10 @@ def test_a_network_that_does_not_go_with_its_weights_is_refused_before_it_is_bui
     made: tuple[Path, str], tmp_path: Path, architecture: dict[str, object]
 ) -> None:
     store, release_id = altered(made, tmp_path, **architecture)
-    before_bytes = peak_bytes()
-    with pytest.raises((ReleaseCorrupt, WeightsUnusable)) as caught:
+    with peak_memory() as peak, pytest.raises((ReleaseCorrupt, WeightsUnusable)) as caught:
         load_release(store.local_folder(release_id), store.manifest(release_id), choose_device("cpu"))
     assert caught.value.detail
-    assert peak_bytes() - before_bytes < 500_000_000
-
-
-def peak_bytes() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    assert peak.grown_bytes < 500_000_000
 
 
 @pytest.mark.parametrize("name", [MANIFEST_FILE, WEIGHTS_FILE, PROJECTION_FILE])

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from vitrine_local.supervisor.liveness import Liveness
+from harness.waiting import wait_until
+from vitrine_local.supervisor.liveness import Liveness, cpu_s, is_hung
 from vitrine_local.supervisor.spec import RestartPolicy
 
 QUICK = {"interval_s": 0.05, "ask_timeout_s": 0.2}
@@ -78,13 +79,18 @@ def test_an_answer_in_between_begins_the_count_anew(sleeper: int) -> None:
     assert events == ["slow", "answers", "gone"]
 
 
-def test_a_process_that_computes_is_given_three_times_as_long(worker: int, sleeper: int) -> None:
-    def asked(pid: int) -> int:
-        answers = Answers("busy")
-        watch(Liveness(answers, pid=pid, hung_after_s=1.0, **QUICK))
-        return answers.asked
+def test_a_process_that_computes_is_given_three_times_as_long() -> None:
+    standing = [is_hung(silent_s=silent_s, used_s=0.0, hung_after_s=1.0) for silent_s in (0.9, 1.0)]
+    computing = [is_hung(silent_s=silent_s, used_s=silent_s / 2, hung_after_s=1.0) for silent_s in (2.9, 3.0)]
+    unknown = [is_hung(silent_s=silent_s, used_s=None, hung_after_s=1.0) for silent_s in (2.9, 3.0)]
+    assert standing == computing == unknown == [False, True]
 
-    assert asked(worker) > 2 * asked(sleeper)
+
+def test_the_processor_time_of_a_process_that_computes_grows(worker: int, sleeper: int) -> None:
+    before_s, idle_s = cpu_s(worker), cpu_s(sleeper)
+    assert before_s is not None
+    assert wait_until(lambda: (cpu_s(worker) or 0.0) > before_s + 0.1, what="0.1 s of the processor")
+    assert cpu_s(sleeper) == idle_s
 
 
 def test_time_in_which_nobody_asked_is_no_silence(sleeper: int) -> None:

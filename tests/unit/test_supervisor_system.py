@@ -166,14 +166,27 @@ def test_a_service_that_keeps_dying_is_started_again_with_growing_pauses_while_t
 def test_a_service_that_hangs_is_killed_and_started_again(toys: ToySystem) -> None:
     before = toys.wait_ready()
     os.kill(before.pids["second"], signal.SIGSTOP)
-    silent = wait_run(lambda: in_trouble(toys, state="silent"), what="its silence in run.json")
-    assert not silent.ready
-    assert silent.services["first"].state == "ready"
-    run = wait_run(lambda: ready(toys), what="the restart")
-    assert run.pids["second"] != before.pids["second"]
+    wait_until(lambda: "does not answer: " in toys.tail(), what="its silence in the log")
+    run = wait_run(lambda: ready(toys, after=before), what="the restart")
     assert run.pids["first"] == before.pids["first"]
     assert re.search(r"died \(no answer for \d+ s: .*\); starting it again", toys.tail())
     assert gone(before.pids["second"])
+
+
+def test_run_json_tells_of_a_service_that_does_not_answer_until_it_does(folder: Path) -> None:
+    toys = ToySystem(folder, words="patient")
+    try:
+        before = toys.wait_ready()
+        os.kill(before.pids["second"], signal.SIGSTOP)
+        silent = wait_run(lambda: in_trouble(toys, state="silent"), what="its silence in run.json")
+        assert not silent.ready
+        assert silent.services["first"].state == "ready"
+        os.kill(before.pids["second"], signal.SIGCONT)
+        run = wait_run(lambda: ready(toys), what="its answers in run.json")
+        assert run.pids == before.pids
+        assert "answers again" in toys.tail()
+    finally:
+        toys.kill()
 
 
 def test_a_service_gives_way_on_the_processor_with_its_whole_session(toys: ToySystem) -> None:

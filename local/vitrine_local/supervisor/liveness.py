@@ -44,7 +44,7 @@ class Liveness:
         `on_silent` is called when it stops answering, `on_answer` when it answers after that.
         """
         silent_s, asks = 0.0, 0
-        used_s = _cpu_s(self._pid)
+        used_s = cpu_s(self._pid)
         while True:
             began_s = time.monotonic()
             await asyncio.sleep(self._interval_s)
@@ -52,13 +52,15 @@ class Liveness:
             if missing is None:
                 if asks >= _SILENT_ASKS:
                     on_answer()
-                silent_s, asks, used_s = 0.0, 0, _cpu_s(self._pid)
+                silent_s, asks, used_s = 0.0, 0, cpu_s(self._pid)
                 continue
             asks += 1
             silent_s += min(time.monotonic() - began_s, self._interval_s + self._ask_timeout_s)
             if asks == _SILENT_ASKS:
                 on_silent(missing)
-            if silent_s >= self._hung_after_s * (_BUSY_PATIENCE if self._busy(used_s, silent_s) else 1.0):
+            if is_hung(
+                silent_s=silent_s, used_s=_difference(used_s, cpu_s(self._pid)), hung_after_s=self._hung_after_s
+            ):
                 return f"no answer for {silent_s:.0f} s: {missing}"
 
     async def _ask(self) -> str | None:
@@ -70,14 +72,21 @@ class Liveness:
         except Exception as defect:  # a probe's own defect is no reason to end the supervisor
             return f"{type(defect).__name__}: {defect}"
 
-    def _busy(self, used_before_s: float | None, silent_s: float) -> bool:
-        used_s = _cpu_s(self._pid)
-        if used_s is None or used_before_s is None:  # not known on this system: the patient answer
-            return True
-        return used_s - used_before_s >= _BUSY_SHARE * silent_s
+
+def is_hung(*, silent_s: float, used_s: float | None, hung_after_s: float) -> bool:
+    """Has a process hung that gave no answer for `silent_s` and used `used_s` of a core in that time?
+
+    `used_s` is None where the system does not say; then it gets the time of a process that works.
+    """
+    works = used_s is None or used_s >= _BUSY_SHARE * silent_s
+    return silent_s >= hung_after_s * (_BUSY_PATIENCE if works else 1.0)
 
 
-def _cpu_s(pid: int) -> float | None:
+def _difference(before_s: float | None, after_s: float | None) -> float | None:
+    return None if before_s is None or after_s is None else after_s - before_s
+
+
+def cpu_s(pid: int) -> float | None:
     """Seconds of processor time that the process has used; None where the system does not say."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
