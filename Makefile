@@ -30,8 +30,8 @@ up: setup ## Start every service on this machine (DATA=.vitrine PORT=8000)
 # Root may install a browser; where there is none the tests that need it say so and skip.
 .PHONY: browser
 browser:
-	@if [ "$$(id -u)" = 0 ] && ! command -v chromedriver >/dev/null && command -v apt-get >/dev/null; then \
-	  apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium chromium-driver >/dev/null \
+	@if [ "$$(id -u)" = 0 ] && ! command -v chromium >/dev/null && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null \
 	  || echo "Chromium could not be installed: the browser tests will skip" >&2; fi
 
 .PHONY: test

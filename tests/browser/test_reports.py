@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from selenium.webdriver import ActionChains, Chrome
-from selenium.webdriver.common.by import By
+from playwright.sync_api import Page
 
+from harness.browser import OpenVisit
 from harness.releases import build_tiny_release, store_of
 from harness.training import Listener, drawn_catalog
 from trainer.evaluation.contest import Contest, make_contest
@@ -53,39 +53,31 @@ def store(folder: Path) -> FeatureStore:
     return FeatureStore(store_of(folder / "releases"), settings, choose_device("cpu", "float32"), Listener())
 
 
-def opened(browser: Chrome, page: Path) -> None:
-    """Open the page, and see that nothing in it failed."""
-    browser.get_log("browser")  # type: ignore[no-untyped-call]
-    browser.get(page.as_uri())
-    errors = [
-        entry
-        for entry in browser.get_log("browser")  # type: ignore[no-untyped-call]
-        if entry["level"] == "SEVERE"
-    ]
-    assert not errors, errors
+def opened(visit: OpenVisit, page: Path) -> Page:
+    """The page as it opens from disk; the visit fails the test if anything in it fails."""
+    return visit("file://").open(str(page))
 
 
 def test_an_evaluation_opens_with_its_figures_and_its_pictures(
-    browser: Chrome, plan: EvaluationPlan, contest: Contest, store: FeatureStore, folder: Path
+    visit: OpenVisit, plan: EvaluationPlan, contest: Contest, store: FeatureStore, folder: Path
 ) -> None:
     lines = Evaluation(plan, contest, store, Listener()).lines()
     document = document_of(plan, contest, lines, store.releases, title="Drawn garments")
     write_report(folder / "evaluation", document, lines, contest)
-    opened(browser, folder / "evaluation" / "index.html")
-    assert browser.title == "Drawn garments"
-    rows = browser.find_elements(By.CSS_SELECTOR, "#measures tbody tr")
+    page = opened(visit, folder / "evaluation" / "index.html")
+    assert page.title() == "Drawn garments"
+    rows = page.locator("#measures tbody tr").all_inner_texts()
     assert len(rows) == len(lines)
-    assert f"{lines[0].measured.mean('average_precision'):.3f}" in rows[0].text
-    assert "unknown" in rows[0].text
-    assert "unknown: fitted on 0" in browser.find_element(By.ID, "strictness").text
-    pictures = browser.find_elements(By.CSS_SELECTOR, ".case img")
-    widths = [browser.execute_script("return arguments[0].naturalWidth", picture) for picture in pictures]
-    assert len(pictures) > 40
+    assert f"{lines[0].measured.mean('average_precision'):.3f}" in rows[0]
+    assert "unknown" in rows[0]
+    assert "unknown: fitted on 0" in page.locator("#strictness").inner_text()
+    widths = page.locator(".case img").evaluate_all("(pictures) => pictures.map((picture) => picture.naturalWidth)")
+    assert len(widths) > 40
     assert all(width > 0 for width in widths), "a picture that could not be decoded has no width"
 
 
 def test_a_map_shows_a_products_picture_where_the_pointer_is_and_hides_a_value(
-    browser: Chrome, contest: Contest, store: FeatureStore, release: str, folder: Path
+    visit: OpenVisit, contest: Contest, store: FeatureStore, release: str, folder: Path
 ) -> None:
     pictures = Pictures(contest.gallery.catalog, contest.gallery.products)
     features, rows = store.features(release, pictures)
@@ -93,26 +85,21 @@ def test_a_map_shows_a_products_picture_where_the_pointer_is_and_hides_a_value(
         folder / "map", pictures, rows.tolist(), features, methods=("tsne",), colour="subCategory", seed=0,
         title="A map", step=lambda _: None,
     )  # fmt: skip
-    opened(browser, folder / "map" / "index.html")
-    canvas = browser.find_element(By.ID, "map")
-    script = "return [spots[0][0], spots[0][1]]"
-    x, y = browser.execute_script(script)
-    size = canvas.size
-    ActionChains(browser).move_to_element_with_offset(
-        canvas, int(x - size["width"] / 2), int(y - size["height"] / 2)
-    ).perform()
-    card = browser.find_element(By.ID, "card")
-    assert card.is_displayed()
-    assert browser.execute_script("return document.querySelector('#card img').naturalWidth") > 0
-    shown = card.text.split()[0]
+    page = opened(visit, folder / "map" / "index.html")
+    x, y = page.evaluate("[spots[0][0], spots[0][1]]")
+    page.locator("#map").hover(position={"x": int(x), "y": int(y)})
+    card = page.locator("#card")
+    assert card.is_visible()
+    assert card.locator("img").evaluate("(picture) => picture.naturalWidth") > 0
+    shown = card.inner_text().split()[0]
     assert shown in {product.id for product in pictures.products}
-    before: Any = browser.execute_script("return map.toDataURL()")
-    browser.find_element(By.CSS_SELECTOR, "#legend input").click()
-    assert browser.execute_script("return map.toDataURL()") != before
+    before: str = page.evaluate("map.toDataURL()")
+    page.locator("#legend input").first.click()
+    assert page.evaluate("map.toDataURL()") != before
 
 
 def test_an_experiment_opens_with_ours_beside_the_published_and_leads_to_its_evaluations(
-    browser: Chrome, folder: Path
+    visit: OpenVisit, folder: Path
 ) -> None:
     figure = {"mean": 0.5, "low": 0.4, "high": 0.6}
     row = {
@@ -136,10 +123,10 @@ def test_an_experiment_opens_with_ours_beside_the_published_and_leads_to_its_eva
         "missing": {"two": "no weights"}, "evaluations": [asked, lacking], "rows": [row],
     }  # fmt: skip
     write_experiment(folder / "experiment", document)
-    opened(browser, folder / "experiment" / "index.html")
-    assert "0.500 [0.400, 0.600]" in browser.find_element(By.ID, "results").text
-    assert "no: fitted on 3" in browser.find_element(By.ID, "evaluations").text
-    assert "0.250 0.750" in browser.find_element(By.ID, "results").text
-    assert "no <pictures> of it" in browser.find_element(By.ID, "missing").text
-    link = browser.find_element(By.CSS_SELECTOR, "#evaluations a")
-    assert link.get_attribute("href") == (folder / "experiment" / "asked" / "index.html").as_uri()
+    page = opened(visit, folder / "experiment" / "index.html")
+    assert "0.500 [0.400, 0.600]" in page.locator("#results").inner_text()
+    assert "no: fitted on 3" in page.locator("#evaluations").inner_text()
+    assert "0.250\t0.750" in page.locator("#results").inner_text()
+    assert "no <pictures> of it" in page.locator("#missing").inner_text()
+    link = page.locator("#evaluations a").first.evaluate("(link) => link.href")
+    assert link == (folder / "experiment" / "asked" / "index.html").as_uri()

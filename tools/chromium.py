@@ -1,0 +1,75 @@
+"""Chromium as the tests, the screenshots and the page's benchmark start it: the one that is installed, without a
+window, and unable to reach any host but this machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from typing import Final
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+MISSING: Final = "Chromium is not installed: apt-get install chromium"
+# Names and addresses elsewhere do not resolve. Playwright's own interception would switch off the HTTP cache, whose
+# work the pages depend on.
+_ARGUMENTS: Final = (
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-quic",
+    "--no-first-run",
+    "--no-proxy-server",
+    "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1 , EXCLUDE localhost",
+    # The same letters on every machine: no hinting and no subpixel colours.
+    "--font-render-hinting=none",
+    "--disable-lcd-text",
+    "--force-color-profile=srgb",
+)
+_SETTLED: Final = """() => {
+  const waits = "[aria-busy=true], .htmx-request, .htmx-swapping, .htmx-settling";
+  if (document.readyState !== "complete" || document.fonts.status !== "loaded" || document.querySelector(waits)) {
+    return false;
+  }
+  return [...document.images].every((image) => {
+    const box = image.getBoundingClientRect();
+    const seen = box.bottom > 0 && box.top < innerHeight && box.right > 0 && box.left < innerWidth;
+    return image.complete || !seen;
+  });
+}"""
+
+
+def find_chromium() -> str | None:
+    """The path of the installed Chromium, or None."""
+    return shutil.which("chromium")
+
+
+@contextlib.contextmanager
+def open_chromium() -> Iterator[Browser]:
+    """A running browser. Raises RuntimeError if Chromium is not installed.
+
+    Playwright's synchronous interface keeps an event loop running in the calling thread until this ends: meanwhile
+    `asyncio.run` fails in that thread.
+    """
+    program = find_chromium()
+    if program is None:
+        raise RuntimeError(MISSING)
+    with sync_playwright() as playwright:
+        # Chromium refuses its sandbox to root.
+        browser = playwright.chromium.launch(
+            executable_path=program, args=_ARGUMENTS, chromium_sandbox=os.geteuid() != 0, handle_sigint=False
+        )
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+def wait_settled(page: Page, *, timeout_ms: float) -> None:
+    """Wait until the page is loaded, nothing in it is busy, and its fonts and the pictures in view are there.
+
+    Busy is what has `aria-busy="true"` or waits for htmx. Raises playwright's TimeoutError.
+    """
+    page.wait_for_function(_SETTLED, timeout=timeout_ms)
