@@ -68,11 +68,23 @@ class DecodeCost:
     memory_bytes: int
 
 
-def decode_cost(header: PictureHeader, file_bytes: int) -> DecodeCost:
-    """What it costs to decode a picture for a network, whose input is much smaller than a large picture."""
+def jpeg_scale(header: PictureHeader, short_side_px: int) -> int:
+    """By what a JPEG is decoded smaller, 1, 2, 4 or 8, if its short side need only have so many pixels."""
+    most = min(header.width, header.height) // short_side_px
+    return next(scale for scale in (8, 4, 2, 1) if scale == 1 or scale <= most)
+
+
+def decode_cost(header: PictureHeader, file_bytes: int, *, short_side_px: int | None = None) -> DecodeCost:
+    """What it costs to decode a picture for a network, whose input is much smaller than a large picture, or, where
+    given, to a short side of `short_side_px` or more.
+    """
     pixels = header.width * header.height
     if header.format == "JPEG":
-        decoded = min(pixels, _SCALED_JPEG_PIXELS)
+        decoded = (
+            min(pixels, _SCALED_JPEG_PIXELS)
+            if short_side_px is None
+            else pixels // jpeg_scale(header, short_side_px) ** 2
+        )
         nanoseconds = pixels * _JPEG_PIXEL_NS + file_bytes * _JPEG_BYTE_NS
         memory_bytes = decoded * _PIXEL_BYTES
         if header.scans:
@@ -108,15 +120,7 @@ def check_image(data: bytes, *, limits: ImageLimits = DEFAULT_LIMITS) -> Picture
             f"the picture has {width} x {height} pixels; "
             f"{limits.max_side_px} on a side and {limits.max_pixels} in all are allowed",
         )
-    if min(width, height) < limits.min_side_px:
-        raise ImageRejected(
-            "too_small", f"the picture has {width} x {height} pixels; each side needs {limits.min_side_px}"
-        )
-    if max(width, height) > limits.max_aspect * min(width, height):
-        raise ImageRejected(
-            "aspect",
-            f"the picture has {width} x {height} pixels; one side may be {limits.max_aspect:g} times the other",
-        )
+    check_form("picture", width, height, limits=limits)
     cost = decode_cost(header, len(data))
     share = max(cost.cpu_s / limits.max_decode_s, cost.memory_bytes / limits.max_decode_bytes)
     if share > 1:
@@ -126,6 +130,19 @@ def check_image(data: bytes, *, limits: ImageLimits = DEFAULT_LIMITS) -> Picture
             f"about {width * height / share / 1e6:.0f} million are accepted; send it smaller, or as a baseline JPEG",
         )
     return header
+
+
+def check_form(what: str, width: int, height: int, *, limits: ImageLimits) -> None:
+    """Hold the sides of a picture, or of a part of one, against the least side and the aspect. Raises ImageRejected."""
+    if min(width, height) < limits.min_side_px:
+        raise ImageRejected(
+            "too_small", f"the {what} has {width} x {height} pixels; each side needs {limits.min_side_px}"
+        )
+    if max(width, height) > limits.max_aspect * min(width, height):
+        raise ImageRejected(
+            "aspect",
+            f"the {what} has {width} x {height} pixels; one side may be {limits.max_aspect:g} times the other",
+        )
 
 
 def inspect_image(data: bytes) -> tuple[str, int, int]:

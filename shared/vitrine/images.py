@@ -5,6 +5,7 @@ Index and query go through the same rules, which `DECODE_RULES_VERSION` names an
 - the picture stands upright (EXIF orientation applied), its first frame only;
 - transparency is composited on white; 16-bit samples keep their high byte; CMYK, grey and palette become RGB;
 - a JPEG whose short side is at least twice `target_px` is decoded at 1/2, 1/4 or 1/8 scale, never below the target;
+- of a region everything but its pixels is dropped, and what holds for a picture holds for the region from there on;
 - whatever then has more than 4 million pixels is reduced by a whole factor to less, where a `target_px` is given.
 
 Sizes, and what decoding costs, are checked on the header before a pixel is decoded (`vitrine.image_checks`). No global
@@ -28,6 +29,8 @@ from PIL.WebPImagePlugin import WebPImageFile
 from vitrine.errors import ImageRejected
 from vitrine.image_checks import DEFAULT_LIMITS, ImageLimits, check_image
 from vitrine.image_headers import PictureHeader
+from vitrine.image_regions import check_region, region_decode_px, stored_box
+from vitrine.views import Region
 
 DECODE_RULES_VERSION: Final = 2
 # Rules 2 differ from 1 in the last point above alone: for other pictures they give the same, byte for byte, and for
@@ -56,17 +59,24 @@ _UPRIGHT: Final = {
 _WHITE: Final = (255, 255, 255)
 
 
-def decode_image(data: bytes, *, target_px: int | None = None, limits: ImageLimits = DEFAULT_LIMITS) -> Image.Image:
-    """Decode a picture file to a loaded 8-bit RGB image, upright, at least `limits.min_side_px` on each side.
+def decode_image(
+    data: bytes, *, target_px: int | None = None, limits: ImageLimits = DEFAULT_LIMITS, region: Region | None = None
+) -> Image.Image:
+    """Decode a picture file, or a region of it, to a loaded 8-bit RGB image, upright, at least `limits.min_side_px` on
+    each side.
 
     `target_px` is the short side the caller resizes to; a much larger JPEG is decoded at a reduced scale, with its
     short side still at least `target_px`, and any other picture is reduced to 4 million pixels. Without it the picture
-    has its full size. Raises ImageRejected, and nothing
-    else, with a reason of `REASONS`.
+    has its full size. Of a region these are the sides of the region. Raises ImageRejected, and nothing else, with a
+    reason of `REASONS`.
     """
     header = check_image(data, limits=limits)
+    if region is not None:
+        check_region(header, region, limits=limits)
+        if target_px is not None:
+            target_px = region_decode_px(header, len(data), region, target_px=target_px, limits=limits)
     try:
-        return _decode(header, header.essential(data), target_px)
+        return _decode(header, header.essential(data), target_px, region)
     except MemoryError as error:
         raise ImageRejected("too_large", "the picture does not fit into memory") from error
     except (Image.DecompressionBombError, OverflowError) as error:
@@ -83,7 +93,7 @@ def _corrupt(header: PictureHeader) -> ImageRejected:
     return ImageRejected("corrupt", f"the {header.format} file is damaged and cannot be decoded")
 
 
-def _decode(header: PictureHeader, essential: bytes, target_px: int | None) -> Image.Image:
+def _decode(header: PictureHeader, essential: bytes, target_px: int | None, region: Region | None) -> Image.Image:
     with io.BytesIO(essential) as file:
         image: Image.Image = _OPENERS[header.format](file)
         if image.size != (header.width, header.height):
@@ -91,6 +101,9 @@ def _decode(header: PictureHeader, essential: bytes, target_px: int | None) -> I
         if target_px is not None and isinstance(image, JpegImageFile):
             image.draft(None, (target_px, target_px))
         image.load()
+    if region is not None:
+        width_px, height_px = image.size
+        image = image.crop(stored_box(region, orientation=header.orientation, width_px=width_px, height_px=height_px))
     factor = math.ceil(math.sqrt(image.width * image.height / MAX_DECODED_PIXELS)) if target_px is not None else 1
     image = _to_rgb(image, header) if factor == 1 else _reduced(image, header, factor)
     transpose = _UPRIGHT.get(header.orientation)

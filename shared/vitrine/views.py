@@ -1,7 +1,10 @@
-"""A picture looked at in several ways, whose vectors' mean says more than one: mirrored, cut closer, cut out."""
+"""Which part of a picture is looked at, and in which ways: mirrored, cut closer, cut out. The mean of the vectors of
+several views says more than one of them. Nothing here needs an image library until a picture is given.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -23,6 +26,78 @@ _REST: Final = 1 - CUT_SHARE
 # Where cuts begin, as shares of the sides: the middle, then the corners.
 _CUTS: Final = ((_REST / 2, _REST / 2), (0.0, 0.0), (_REST, 0.0), (0.0, _REST), (_REST, _REST))
 MAX_CROPS: Final = len(_CUTS)
+# The least share of a side that a region covers.
+MIN_REGION_SHARE: Final = 0.01
+# How far the sums of a caller's rounded fractions may be off.
+_ROUNDING: Final = 1e-6
+_FRACTION: Final = re.compile(r"[+-]?([0-9]{1,20}(\.[0-9]{0,30})?|\.[0-9]{1,30})([eE][+-]?[0-9]{1,3})?")
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A rectangle of the upright picture: where it begins, at (x, y), and its size, all as fractions of the sides."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+    def box(self, width_px: int, height_px: int) -> tuple[int, int, int, int]:
+        """(left, top, right, bottom) in an upright picture of this size, in pixels, at least 1 pixel a side."""
+        left, right = _span(self.x, self.width, width_px)
+        top, bottom = _span(self.y, self.height, height_px)
+        return left, top, right, bottom
+
+
+def region_text(region: Region) -> str:
+    """The region as calls name it: `x,y,width,height`."""
+    return ",".join(map(repr, (region.x, region.y, region.width, region.height)))
+
+
+def parse_region(text: str) -> Region:
+    """The region that `x,y,width,height` names. What rounding puts beyond the picture is clamped.
+
+    Raises ParameterInvalid if a part is no number, the region reaches beyond the picture, or it is too small.
+    """
+    parts = text.split(",")
+    if len(parts) != 4:
+        raise ParameterInvalid(
+            f"region {text[:80]!r}: give four numbers as x,y,width,height, each a fraction of the upright picture"
+        )
+    x, y, width, height = (
+        _fraction(name, part) for name, part in zip(("x", "y", "width", "height"), parts, strict=True)
+    )
+    x, width = _checked_span("x", x, "width", width)
+    y, height = _checked_span("y", y, "height", height)
+    return Region(x, y, width, height)
+
+
+def _fraction(name: str, text: str) -> float:
+    if not _FRACTION.fullmatch(text):
+        raise ParameterInvalid(f"the region's {name} is {text[:30]!r}: it must be a decimal fraction, such as 0.25")
+    return float(text)
+
+
+def _checked_span(start_name: str, start: float, size_name: str, size: float) -> tuple[float, float]:
+    """Where a region begins on one axis and its size, clamped to the picture. Raises ParameterInvalid."""
+    if not -_ROUNDING <= start < 1:
+        raise ParameterInvalid(f"the region's {start_name} is {start:g}: it must be at least 0 and less than 1")
+    if size < MIN_REGION_SHARE:
+        raise ParameterInvalid(
+            f"the region's {size_name} is {size:g}: it must be at least {MIN_REGION_SHARE:g} of the picture's"
+        )
+    if start + size > 1 + _ROUNDING:
+        raise ParameterInvalid(
+            f"the region reaches beyond the picture: {start_name} and {size_name} are {start + size:g} together, "
+            "and 1 is the most"
+        )
+    start = max(0.0, start)
+    return start, min(size, 1 - start)
+
+
+def _span(start: float, size: float, side_px: int) -> tuple[int, int]:
+    first = min(round(start * side_px), side_px - 1)
+    return first, min(side_px, max(first + 1, round((start + size) * side_px)))
 
 
 @dataclass(frozen=True, slots=True)

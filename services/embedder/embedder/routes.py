@@ -45,7 +45,7 @@ from vitrine.errors import (
     WeightsUnusable,
     WorkTooLarge,
 )
-from vitrine.views import parse_views
+from vitrine.views import parse_region, parse_views
 from vitrine.web import problem_responses, requires
 
 router = APIRouter()
@@ -164,16 +164,27 @@ async def embed(
             description="Other ways to look at it, as `cutout,flip,crops:5`: the garment cut out, mirrored, cut closer",
         ),
     ] = "",
+    region: Annotated[
+        str,
+        Query(
+            max_length=120,
+            description=(
+                "The part of the picture to look at, `x,y,width,height` in fractions of the upright picture; views "
+                "are of this part. Empty: the whole picture"
+            ),
+        ),
+    ] = "",
     also: Annotated[
         str | None, Query(min_length=1, max_length=140, description="A second release, from the same decoding")
     ] = None,
 ) -> Response:
     """The body is the picture file: JPEG, PNG or WebP."""
     seen = parse_views(views)
+    part = parse_region(region) if region else None
     data = await picture_of(request)
     releases = [release] if also is None else [release, also]
     async with context.residents(releases, deadline_s=deadline_s) as residents:
-        upload = viewed(residents, data, seen)
+        upload = viewed(residents, data, seen, region=part)
         answer = await context.pipeline.run([upload], space=space, deadline_s=deadline_s, sender=sender)
     vectors = all_of(answer.results)
     blocks = [np.stack(vectors[start : start + len(seen)]) for start in range(0, len(vectors), len(seen))]

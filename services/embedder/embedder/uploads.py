@@ -1,5 +1,5 @@
-"""What is made of a picture file: its vectors in several views and for several releases, from one decoding, and the
-cost of that, estimated from its header.
+"""What is made of a picture file or a region of it: its vectors in several views and for several releases, from one
+decoding, and the cost of that, estimated from its header.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from PIL import Image
 from embedder.call import Upload
 from embedder.residency import Resident
 from vitrine.errors import ImageRejected
-from vitrine.image_checks import DecodeCost, check_image, decode_cost
+from vitrine.image_checks import DEFAULT_LIMITS, DecodeCost, check_image, decode_cost
+from vitrine.image_headers import PictureHeader
+from vitrine.image_regions import check_region, region_decode_px
 from vitrine.images import decode_image
-from vitrine.views import View
+from vitrine.views import Region, View
 from vitrine.vision.preprocess import Pixels
 
 # What cutting out and each further view take of a core, beside the decoding.
@@ -31,23 +33,36 @@ def plain(resident: Resident, data: bytes) -> Upload:
     return Upload((resident,), lambda: [resident.preprocessor(data)], cost)
 
 
-def viewed(residents: Sequence[Resident], data: bytes, views: Sequence[View]) -> Upload:
-    """One vector for each view, release after release. Raises ImageRejected if the header is refused."""
+def viewed(
+    residents: Sequence[Resident], data: bytes, views: Sequence[View], *, region: Region | None = None
+) -> Upload:
+    """One vector for each view of the picture, or of its `region`, release after release.
+
+    Raises ImageRejected if the header shows that the picture or the region cannot be used.
+    """
     header = check_image(data)
-    cost = decode_cost(header, len(data))
+    targets_px = [resident.preprocessor.decode_px_for(views) for resident in residents]
+    cost = _cost(header, len(data), region, target_px=max(targets_px))
     extra_s = _VIEW_S * (len(views) - 1) + (_CUT_OUT_S if any(view.garment_alone for view in views) else 0.0)
 
     def prepare() -> list[Pixels]:
         decoded: dict[int, Image.Image] = {}
         pixels: list[Pixels] = []
-        for resident in residents:
-            target_px = resident.preprocessor.decode_px_for(views)
+        for resident, target_px in zip(residents, targets_px, strict=True):
             # Only a JPEG is decoded at a scale that depends on what it is wanted for.
             key = target_px if header.format == "JPEG" else 0
             if key not in decoded:
-                decoded[key] = decode_image(data, target_px=target_px)
+                decoded[key] = decode_image(data, target_px=target_px, region=region)
             pixels += resident.preprocessor.fit_views(decoded[key], views)
         return pixels
 
     seats = tuple(resident for resident in residents for _ in views)
     return Upload(seats, prepare, DecodeCost(cost.cpu_s + extra_s, cost.memory_bytes))
+
+
+def _cost(header: PictureHeader, file_bytes: int, region: Region | None, *, target_px: int) -> DecodeCost:
+    if region is None:
+        return decode_cost(header, file_bytes)
+    check_region(header, region, limits=DEFAULT_LIMITS)
+    short_px = region_decode_px(header, file_bytes, region, target_px=target_px, limits=DEFAULT_LIMITS)
+    return decode_cost(header, file_bytes, short_side_px=short_px)
