@@ -113,9 +113,11 @@ def test_a_cancelled_job_ends_and_serves_nothing(shop: Shop) -> None:
     assert shop.get("/api/models", dataset="cancelled")["models"] == []
 
 
-def test_the_root_leads_to_the_documentation(shop: Shop) -> None:
+def test_the_root_is_the_page_of_search_and_leads_to_the_documentation(shop: Shop) -> None:
     answer = shop.api.get("/")
-    assert (answer.status_code, answer.headers["location"]) == (307, "/docs")
+    assert answer.status_code == 200
+    assert "Find it by how it looks" in answer.text
+    assert 'href="/docs"' in answer.text
     page = shop.api.get("/docs")
     assert page.headers["content-type"].startswith("text/html")
     assert "/api/search" in page.text

@@ -33,7 +33,10 @@ ADMIN: Final = frozenset({"admin"})
 
 # A route that is missing here, or one here that is not there, fails.
 WHO_PASSES: Final = {
-    "GET /": OPEN,
+    "GET /": SEARCH,
+    "HEAD /": SEARCH,
+    "GET /static/{version}/{path:path}": OPEN,
+    "HEAD /static/{version}/{path:path}": OPEN,
     "GET /docs": OPEN,
     "GET /openapi.json": OPEN,
     "GET /livez": OPEN,
@@ -109,7 +112,9 @@ def test_the_table_names_every_route() -> None:
 def test_a_route_lets_those_in_who_hold_its_scope_and_nobody_else(call: str) -> None:
     method, _, path = call.partition(" ")
     address = (
-        path.format(product_id="1", job_id="0" * 21, release_id="net-0123456789", dataset="shop")
+        path.replace("{path:path}", "icon.svg").format(
+            version="x", product_id="1", job_id="0" * 21, release_id="net-0123456789", dataset="shop"
+        )
         if "{" in path
         else path
     )
@@ -126,7 +131,7 @@ def test_a_route_lets_those_in_who_hold_its_scope_and_nobody_else(call: str) -> 
                     assert who == "no key"
                 elif answer.status_code == 403:
                     assert who != "no key"
-                    assert (method == "HEAD") or answer.json()["code"] == "key_refused"
+                    assert "key_refused" in answer.text or method == "HEAD"
                 else:
                     passed.add(who)
         return passed

@@ -16,6 +16,11 @@ from starlette.middleware.cors import CORSMiddleware
 from search_api.access import RateLimit
 from search_api.context import Context, build_context
 from search_api.documentation import API_TITLE, DESCRIPTION, TAGS, VERSION, complete_document
+from search_api.pages.middleware import PageAnswers
+from search_api.pages.prefix import PathPrefix
+from search_api.pages.routes import router as pages_router
+from search_api.pages.templating import build_pages
+from search_api.pages.visitors import visitors
 from search_api.patience import Patience
 from search_api.routes import (
     datasets,
@@ -86,6 +91,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.context = context
+    app.include_router(pages_router)
     for module in (
         search,
         explain,
@@ -106,6 +112,7 @@ def create_app(settings: Settings) -> FastAPI:
     install_problem_handlers(app)
     routes = declared_routes(app)
     complete_document(app, routes)
+    pages = app.state.pages = build_pages(path_prefix=settings.path_prefix, visitor_of=visitors(keys), routes=routes)
     # The last one added is the outermost.
     app.add_middleware(
         Admission,
@@ -132,6 +139,8 @@ def create_app(settings: Settings) -> FastAPI:
         origins=settings.allowed_origins,
     )
     app.add_middleware(RequestContext, metrics=HttpMetrics(registry))
+    app.add_middleware(PageAnswers, pages=pages)
+    app.add_middleware(PathPrefix, prefix=settings.path_prefix)
     return app
 
 

@@ -41,6 +41,11 @@ class Settings(HttpSettings):
         default=30, ge=0, description="Wrong API keys from one address before it is answered 429; 0: any"
     )
     rate_limit_burst: int = Field(default=50, ge=1, description="Requests at once from one key or address")
+    path_prefix: str = Field(
+        default="",
+        pattern=r"^(/[A-Za-z0-9._~-]+)*$",
+        description="Where a proxy puts the pages and calls, as /vitrine; it may leave the prefix on or take it off",
+    )
     alias_ttl_s: float = Field(default=1.0, ge=0, description="Seconds the alias table is kept between requests")
     collection_ttl_s: float = Field(default=5.0, ge=0, description="Seconds a collection's description is kept")
     match_count_ttl_s: float = Field(default=60.0, ge=0, description="Seconds the count of a filter's matches is kept")

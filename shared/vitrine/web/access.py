@@ -8,9 +8,9 @@ import hashlib
 import hmac
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from fastapi import Request
@@ -139,7 +139,7 @@ class ApiKeys:
             )
 
 
-def caller_name(scope: Scope) -> str | None:
+def caller_name(scope: Mapping[str, Any]) -> str | None:
     """The name of the caller's key, or None where the call needs none."""
     name: str | None = scope.get("state", {}).get(_NAME)
     return name
@@ -147,7 +147,13 @@ def caller_name(scope: Scope) -> str | None:
 
 def caller_scopes(request: Request) -> frozenset[str]:
     """What the caller may do: everything where no key is configured."""
-    scopes: frozenset[str] = request.scope.get("state", {}).get(_SCOPES, ANY_KEY)
+    held = scopes_held(request.scope)
+    return ANY_KEY if held is None else held
+
+
+def scopes_held(scope: Mapping[str, Any]) -> frozenset[str] | None:
+    """The scopes of the key that a request was let in with; None where it was asked for none."""
+    scopes: frozenset[str] | None = scope.get("state", {}).get(_SCOPES)
     return scopes
 
 

@@ -15,6 +15,9 @@ def document_router() -> APIRouter:
     @router.get("/openapi.json")
     @open_to_all
     async def openapi_document(request: Request) -> Response:
-        return JSONResponse(request.app.openapi())
+        document = request.app.openapi()
+        if prefix := request.scope.get("root_path"):
+            document = {**document, "servers": [{"url": prefix}]}
+        return JSONResponse(document)
 
     return router

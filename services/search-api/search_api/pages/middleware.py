@@ -1,0 +1,122 @@
+"""The outermost middleware of pages: their security headers, errors as pages, and the way to the login form. What is a
+page is decided by the path, so that a program which calls `/api` always gets problem documents.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import quote
+
+from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from search_api.pages.static_files import URL_ROOT
+from search_api.pages.templating import Pages, html_answer, is_fragment_request
+from vitrine.web.problems import MEDIA_TYPE as PROBLEM
+
+CONTENT_SECURITY_POLICY: Final = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' data: blob:",
+        "connect-src 'self'",
+        "font-src 'self'",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+SECURITY_HEADERS: Final = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "Referrer-Policy": "same-origin",
+    "Permissions-Policy": "camera=(self), microphone=(), geolocation=(), payment=(), usb=()",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+}
+_DATA_PATHS: Final = frozenset({"/api", "/openapi.json", "/livez", "/readyz", "/metrics", "/favicon.ico"})
+_MAX_DETAIL_HEADER_BYTES: Final = 600
+# What says something of the problem document itself, which the page replaces.
+_REPLACED: Final = ("content-type", "content-length", "www-authenticate")
+
+
+def is_page(path: str) -> bool:
+    """Whether a path, without the prefix, is for people."""
+    return not (path.startswith(("/api/", f"{URL_ROOT}/")) or path in _DATA_PATHS)
+
+
+class PageAnswers:
+    """ASGI middleware. An error of a page becomes a page, for htmx a fragment; 401 leads to the login form."""
+
+    def __init__(self, app: ASGIApp, *, pages: Pages) -> None:
+        self._app = app
+        self._pages = pages
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not is_page(scope["path"]):
+            await self._app(scope, receive, send)
+            return
+        refused: Message | None = None
+        body = b""
+
+        async def send_page(message: Message) -> None:
+            nonlocal refused, body
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(raw=list(message.get("headers", ())))
+                if headers.get("content-type") == PROBLEM:
+                    refused = message
+                    return
+                for name, value in SECURITY_HEADERS.items():
+                    headers.setdefault(name, value)
+                await send({**message, "headers": headers.raw})
+                return
+            if refused is None:
+                await send(message)
+                return
+            body += message.get("body", b"")
+            if not message.get("more_body"):
+                await self._error_page(scope, refused, json.loads(body))(scope, receive, send)
+
+        await self._app(scope, receive, send_page)
+
+    def _error_page(self, scope: Scope, refused: Message, problem: Mapping[str, Any]) -> Response:
+        request = Request(scope)
+        kept = MutableHeaders(raw=[(k, v) for k, v in refused["headers"] if k.decode().lower() not in _REPLACED])
+        if problem["status"] == 401 and self._pages.routes.is_open("GET", "/login"):
+            answer = self._login(request)
+        else:
+            answer = self._page_of(request, problem, retry_after_s=kept.get("retry-after"))
+        for name, value in {**kept, **SECURITY_HEADERS}.items():
+            answer.headers[name] = value
+        return answer
+
+    def _page_of(self, request: Request, problem: Mapping[str, Any], *, retry_after_s: str | None) -> Response:
+        fragment = is_fragment_request(request)
+        text = self._pages.text(
+            request,
+            "fragments/error.html" if fragment else "error.html",
+            {"problem": problem, "retry_after_s": int(retry_after_s) if retry_after_s else None},
+        )
+        headers = {"X-Vitrine-Detail": _header_text(problem["detail"])} if fragment else {}
+        return html_answer(request, text, status=problem["status"], headers=headers)
+
+    def _login(self, request: Request) -> Response:
+        """The way to the login form and back. A form that was sent cannot be sent again, so that leads to its page."""
+        query = request.scope["query_string"].decode("latin-1")
+        wanted = request.scope["path"] + (f"?{query}" if query else "")
+        if is_fragment_request(request):
+            wanted = self._pages.path_of(request.headers.get("hx-current-url", ""))
+            headers = {"HX-Redirect": self._pages.url("/login", next=wanted), "Cache-Control": "no-store"}
+            return Response(status_code=401, headers=headers)
+        address = self._pages.url("/login", next=wanted if request.method in ("GET", "HEAD") else None)
+        return RedirectResponse(address, status_code=303, headers={"Cache-Control": "no-store"})
+
+
+def _header_text(text: str) -> str:
+    """Text that a header can carry; `decodeURIComponent` reads it."""
+    return quote(text[:_MAX_DETAIL_HEADER_BYTES], safe=" ,.:;'!?()/")

@@ -1,0 +1,26 @@
+"""The pages that belong to the frame, and the static files."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from search_api.pages.static_files import URL_ROOT
+from search_api.pages.templating import Pages, render
+from vitrine.web import open_to_all, requires
+
+router = APIRouter(include_in_schema=False)
+_READ = ["GET", "HEAD"]
+
+
+@router.api_route("/", methods=_READ)
+@requires("search")
+async def search_page(request: Request) -> Response:
+    return render(request, "search/page.html")
+
+
+@router.api_route(URL_ROOT + "/{version}/{path:path}", methods=_READ)
+@open_to_all
+async def static_file(request: Request, version: str, path: str) -> Response:
+    pages: Pages = request.app.state.pages
+    return pages.static.answer(request, version, path)

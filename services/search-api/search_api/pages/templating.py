@@ -1,0 +1,161 @@
+"""Templates and what every page's template can use. `render` is the one way to a page: it escapes whatever is shown,
+fails on a name that was not given, and puts the path prefix before every address.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any, Final
+from urllib.parse import urlencode, urlsplit
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+
+from search_api.pages.formats import FILTERS
+from search_api.pages.static_files import StaticFiles, accepts_gzip
+from search_api.pages.visitors import Visitor
+from vitrine.web import DeclaredRoutes
+
+# The top bar. A page that no route answers yet is left out.
+_NAVIGATION: Final = (
+    ("Search", "/"),
+    ("Catalogue", "/catalogue"),
+    ("Jobs", "/jobs"),
+    ("Models", "/models"),
+    ("Status", "/status"),
+)
+_LEAST_COMPRESSED_BYTES: Final = 1_024
+STYLESHEETS: Final = ("tokens", "base", "frame", "controls", "surfaces", "states", "floating")
+_HTMX_CONFIG: Final = {
+    # Neither inline styles nor evaluated text: the Content-Security-Policy allows none.
+    "includeIndicatorStyles": False,
+    "allowEval": False,
+    "allowScriptTags": False,
+    "selfRequestsOnly": True,
+    # Pages are asked for anew on the way back, and nothing of them is kept in the browser's storage.
+    "historyCacheSize": 0,
+    "refreshOnHistoryMiss": True,
+    "scrollIntoViewOnBoost": False,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """What rendering needs, made once by `create_app` and kept in the application's state as `pages`."""
+
+    environment: Environment
+    static: StaticFiles
+    path_prefix: str
+    visitor_of: Callable[[Mapping[str, Any]], Visitor]
+    routes: DeclaredRoutes
+
+    def url(self, path: str, **query: Any) -> str:
+        """An address of this application for a browser: the prefix, `path`, and what of `query` is not None."""
+        asked = urlencode({name: value for name, value in query.items() if value is not None}, doseq=True)
+        return f"{self.path_prefix}{path}{'?' if asked else ''}{asked}"
+
+    def path_of(self, address: str) -> str | None:
+        """The path and query, without the prefix, of an address of this application; None for any other text."""
+        parts = urlsplit(address)
+        path = parts.path.removeprefix(self.path_prefix) if parts.path.startswith(self.path_prefix) else ""
+        if not path.startswith("/") or path.startswith(("//", "/\\")):
+            return None
+        return path + (f"?{parts.query}" if parts.query else "")
+
+    def navigation(self, visitor: Visitor) -> tuple[tuple[str, str], ...]:
+        """The label and path of each page of the top bar that there is and that the visitor may open."""
+        entries = []
+        for label, path in _NAVIGATION:
+            route = self.routes.match("GET", path)
+            if route is not None and (route.scopes is None or visitor.scopes & route.scopes):
+                entries.append((label, path))
+        return tuple(entries)
+
+    def text(self, request: Request, name: str, values: Mapping[str, Any]) -> str:
+        """A template's text."""
+        visitor = self.visitor_of(request.scope)
+        return self.environment.get_template(name).render(
+            path=request.scope["path"],
+            visitor=visitor,
+            navigation=self.navigation(visitor),
+            is_fragment=is_fragment_request(request),
+            **values,
+        )
+
+
+def build_pages(
+    *, path_prefix: str, visitor_of: Callable[[Mapping[str, Any]], Visitor], routes: DeclaredRoutes
+) -> Pages:
+    """Read templates' folder and static files. Templates themselves are compiled when first used."""
+    static = StaticFiles.of_package()
+    environment = Environment(
+        loader=PackageLoader("search_api.pages"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    environment.filters.update(FILTERS)
+    pages = Pages(environment, static, path_prefix, visitor_of, routes)
+    environment.globals.update(
+        url=pages.url,
+        static=lambda path: f"{path_prefix}{static.url(path)}",
+        stylesheets=STYLESHEETS,
+        version=version("vitrine-search-api"),
+        htmx_config=json.dumps(_HTMX_CONFIG),
+        attributes=_attributes,
+    )
+    return pages
+
+
+def render(
+    request: Request,
+    name: str,
+    /,
+    *,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+    **values: Any,
+) -> HTMLResponse:
+    """Answer with a template, compressed where the caller takes that. Pages are never kept by the browser, because
+    what they show changes and depends on who looks.
+
+    Raises jinja2.UndefinedError for a name that the template uses and `values` lacks.
+    """
+    pages: Pages = request.app.state.pages
+    return html_answer(request, pages.text(request, name, values), status=status, headers=headers)
+
+
+def html_answer(
+    request: Request, text: str, *, status: int = 200, headers: Mapping[str, str] | None = None
+) -> HTMLResponse:
+    """An answer of HTML text."""
+    sent = {"Cache-Control": "no-store", "Vary": "Accept-Encoding, HX-Request, Cookie", **(headers or {})}
+    data = text.encode()
+    if len(data) >= _LEAST_COMPRESSED_BYTES and accepts_gzip(request):
+        data = gzip.compress(data, 5, mtime=0)
+        sent["Content-Encoding"] = "gzip"
+    return HTMLResponse(data, status_code=status, headers=sent)
+
+
+def is_fragment_request(request: Request) -> bool:
+    """Whether htmx asks for a part of a page. Going back in the history asks for the whole."""
+    headers = request.headers
+    return headers.get("hx-request") == "true" and headers.get("hx-history-restore-request") != "true"
+
+
+def _attributes(values: Mapping[str, Any]) -> Markup:
+    """HTML attributes from a mapping: None and False leave one out, True gives it no value."""
+    parts = [
+        Markup(" {}").format(name) if value is True else Markup(' {}="{}"').format(name, value)
+        for name, value in values.items()
+        if value is not None and value is not False
+    ]
+    return Markup("").join(parts)

@@ -1,0 +1,235 @@
+"""Pages: their headers, their errors, and what decides whether an answer is a page."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import re
+from html.parser import HTMLParser
+from importlib.resources import files
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI, Request
+from jinja2 import ChoiceLoader, DictLoader, UndefinedError
+from starlette.responses import Response
+
+from search_api.app import create_app
+from search_api.pages.middleware import SECURITY_HEADERS
+from search_api.pages.routes import router
+from search_api.pages.templating import render
+from search_api.settings import Settings
+from vitrine.errors import ProductNotFound, TooManyRequests, Unavailable, VitrineError
+from vitrine.web import open_to_all
+
+SETTINGS = Settings(qdrant_url="http://127.0.0.1:9", redis_url="redis://127.0.0.1:9/0")
+ERRORS: dict[str, Exception] = {
+    "gone": ProductNotFound("no product <b>7</b> in the dataset 'shop'"),
+    "fast": TooManyRequests("more than 5 requests a second", retry_after_s=2.4),
+    "away": Unavailable("the embedder is starting again", retry_after_s=3),
+    "defect": RuntimeError("a secret of the program"),
+}
+
+
+@functools.cache
+def app_with(template: str = "", *, path_prefix: str = "") -> FastAPI:
+    """The search API with two pages more: one of `template`, one that raises what is asked for."""
+    app = create_app(SETTINGS.model_copy(update={"path_prefix": path_prefix}))
+
+    async def shown(request: Request, text: str = "") -> Response:
+        return render(request, "shown.html", text=text)
+
+    async def raising(kind: str) -> Response:
+        raise ERRORS[kind]
+
+    app.add_api_route("/shown", open_to_all(shown), include_in_schema=False)
+    app.add_api_route("/raising/{kind}", open_to_all(raising), include_in_schema=False)
+    environment = app.state.pages.environment
+    environment.loader = ChoiceLoader([environment.loader, DictLoader({"shown.html": template})])
+    return app
+
+
+def ask(app: FastAPI, path: str, method: str = "GET", **headers: str) -> httpx.Response:
+    async def asked() -> httpx.Response:
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client:
+            return await client.request(
+                method, path, headers={name.replace("_", "-"): value for name, value in headers.items()}
+            )
+
+    return asyncio.run(asked())
+
+
+class Elements(HTMLParser):
+    """What a page's elements hold."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+
+def test_every_page_has_the_headers_that_keep_it_safe() -> None:
+    app = app_with("<p>{{ text }}</p>")
+    for path in ("/", "/shown", "/nowhere", "/raising/away", "/raising/defect"):
+        answer = ask(app, path)
+        assert answer.headers["content-type"] == "text/html; charset=utf-8", path
+        assert {name: answer.headers[name] for name in SECURITY_HEADERS} == SECURITY_HEADERS, path
+        assert answer.headers["cache-control"] == "no-store"
+        assert answer.headers["x-request-id"]
+
+
+def test_the_policy_allows_nothing_inline_and_nothing_from_elsewhere() -> None:
+    policy = SECURITY_HEADERS["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert not re.search(r"unsafe|https?:|\*", policy)
+
+
+def test_no_page_has_inline_scripts_styles_or_handlers() -> None:
+    app = app_with()
+    for path in ("/", "/nowhere"):
+        for tag, attributes in Elements(ask(app, path).text).found:
+            assert tag != "style"
+            assert tag != "script" or attributes.get("src"), path
+            assert not any(name == "style" or name.startswith("on") for name in attributes), (path, tag, attributes)
+
+
+def test_no_template_has_a_style_attribute_or_an_inline_script() -> None:
+    inline = re.compile(r"\sstyle\s*=|\son[a-z]+\s*=|<style|<script(?![^>]*\ssrc=)|javascript:|\|\s*safe\b")
+
+    def templates(folder: Any) -> list[Any]:
+        return [
+            found
+            for entry in folder.iterdir()
+            for found in (templates(entry) if entry.is_dir() else [entry])
+        ]  # fmt: skip
+
+    faulty = {
+        (template.name, line.strip())
+        for template in templates(files("search_api.pages") / "templates")
+        for line in template.read_text().splitlines()
+        if inline.search(line) and "shapes[name] | safe" not in line  # icons are our own text
+    }
+    assert not faulty
+
+
+def test_what_a_page_shows_is_escaped() -> None:
+    answer = ask(app_with('<p title="{{ text }}">{{ text }}</p>'), "/shown?text=%3Cscript%3Ealert(1)%3C/script%3E%22")
+    assert answer.text == (
+        '<p title="&lt;script&gt;alert(1)&lt;/script&gt;&#34;">&lt;script&gt;alert(1)&lt;/script&gt;&#34;</p>'
+    )
+
+
+def test_a_name_that_was_not_given_is_a_defect_and_not_an_empty_text() -> None:
+    app = app_with("{{ nothing_of_this_name }}")
+    with pytest.raises(UndefinedError, match="nothing_of_this_name"):
+        app.state.pages.environment.get_template("shown.html").render()
+    assert ask(app, "/shown").status_code == 500
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "says"),
+    [
+        ("/nowhere", 404, ["Nothing is here", "may be mistyped"]),
+        ("/raising/gone", 404, ["This product is not here", "No product &lt;b&gt;7&lt;/b&gt; in the dataset"]),
+        ("/raising/fast", 429, ["A little too fast", "Try again in 3\u202fs"]),
+        ("/raising/away", 503, ["Back in a moment", "The embedder is starting again", "Try again in 3\u202fs"]),
+        ("/raising/defect", 500, ["Something went wrong here"]),
+    ],
+)
+def test_an_error_of_a_page_is_a_page_that_says_what_happened(path: str, status: int, says: list[str]) -> None:
+    answer = ask(app_with(), path)
+    assert answer.status_code == status
+    assert all(words in answer.text for words in says), answer.text
+    assert "a secret of the program" not in answer.text
+
+
+def test_an_error_page_says_when_to_come_back_as_the_call_does() -> None:
+    assert ask(app_with(), "/raising/fast").headers["retry-after"] == "3"
+
+
+def test_a_part_of_a_page_that_fails_is_a_fragment() -> None:
+    answer = ask(app_with(), "/raising/away", hx_request="true")
+    assert answer.status_code == 503
+    assert "<html" not in answer.text
+    assert 'role="alert"' in answer.text
+    assert answer.headers["x-vitrine-detail"] == "the embedder is starting again"
+    assert "<html" in ask(app_with(), "/raising/away", hx_request="true", hx_history_restore_request="true").text
+
+
+@pytest.mark.parametrize("path", ["/api/none", "/api", "/static/x/none.css", "/favicon.ico"])
+def test_calls_of_programs_get_problem_documents_whatever_they_accept(path: str) -> None:
+    answer = ask(app_with(), path, accept="text/html")
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["status"] == 404
+    assert "content-security-policy" not in answer.headers
+
+
+def test_a_page_that_is_refused_before_the_routes_is_a_page_too() -> None:
+    answer = ask(app_with(), "/", host="evil.example")
+    assert answer.status_code == 421
+    assert "This is not the name of this service" in answer.text
+
+
+def test_a_page_comes_compressed_to_those_who_take_that() -> None:
+    app = app_with()
+    packed, plain = ask(app, "/", accept_encoding="gzip"), ask(app, "/", accept_encoding="identity")
+    assert packed.headers["content-encoding"] == "gzip"
+    assert packed.text == plain.text
+
+
+def test_the_top_bar_names_the_pages_that_there_are() -> None:
+    app = app_with()
+    links = [
+        attributes["href"] for tag, attributes in Elements(ask(app, "/").text).found
+        if tag == "a" and "aria-current" in attributes
+    ]  # fmt: skip
+    assert links == ["/", "/"]
+    assert {route.path for route in router.routes} >= {"/"}  # type: ignore[attr-defined]
+
+
+def test_a_detail_of_any_characters_reaches_the_script_whole() -> None:
+    ERRORS["odd"] = VitrineError("naïve \u2192 \r\nX-Evil: 1")
+    answer = ask(app_with(), "/raising/odd", hx_request="true")
+    assert "x-evil" not in answer.headers
+    assert answer.headers["x-vitrine-detail"] == "na%C3%AFve %E2%86%92 %0D%0AX-Evil: 1"
+
+
+@pytest.mark.parametrize("asked", ["/nowhere", "/vitrine/nowhere"], ids=["proxy strips", "proxy does not strip"])
+def test_behind_a_proxy_every_address_of_a_page_has_the_prefix(asked: str) -> None:
+    page = ask(app_with(path_prefix="/vitrine"), asked)
+    assert page.status_code == 404
+    addresses = [
+        value
+        for _, attributes in Elements(page.text).found
+        for name, value in attributes.items()
+        if name in ("href", "src", "action") and value and not value.startswith("#")
+    ]
+    assert len(addresses) > 10
+    assert all(address.startswith("/vitrine/") for address in addresses)
+
+
+@pytest.mark.parametrize("prefix", ["", "/vitrine"], ids=["proxy strips", "proxy does not strip"])
+def test_behind_a_proxy_pages_files_calls_and_health_are_found(prefix: str) -> None:
+    app = app_with("{{ url('/catalogue', gender=['a b', 'c'], page=none) }}", path_prefix="/vitrine")
+    static = app.state.pages.static.url("icon.svg")
+    statuses = {path: ask(app, prefix + path).status_code for path in ("/", static, "/livez", "/openapi.json")}
+    assert set(statuses.values()) == {200}, statuses
+    assert ask(app, prefix + "/shown").text == "/vitrine/catalogue?gender=a+b&amp;gender=c"
+    assert ask(app, prefix + "/openapi.json").json()["servers"] == [{"url": "/vitrine"}]
+    assert ask(app, prefix + "/api/none").json()["code"] == "not_found"
+
+
+def test_a_path_that_only_begins_like_the_prefix_is_another() -> None:
+    assert ask(app_with(path_prefix="/vitrine"), "/vitrines").status_code == 404
+    assert ask(app_with(path_prefix="/vitrine"), "/vitrine").status_code == 200
+
+
+@pytest.mark.parametrize("prefix", ["vitrine", "/vitrine/", "/", "//x", "/a b", "/a?b"])
+def test_a_prefix_that_is_no_path_is_refused(prefix: str) -> None:
+    with pytest.raises(ValueError, match="path_prefix"):
+        Settings(path_prefix=prefix)
