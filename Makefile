@@ -65,6 +65,10 @@ docs: setup ## Write the generated pages anew (configuration, recipes, OpenAPI)
 	@$(BIN)/python -m search_api.openapi > docs/openapi/search-api.json
 	@$(BIN)/python -m embedder.openapi > docs/openapi/embedder.json
 
+.PHONY: vendor
+vendor: setup ## Fetch the files of other projects that the pages load (LOCK=1: take their hashes)
+	@$(BIN)/python -m tools.vendor $(if $(LOCK),--lock)
+
 .PHONY: lock
 lock: setup ## Resolve requirements.lock anew (UPGRADE=1: to the newest releases)
 	@.venv/bin/uv pip compile pyproject.toml $(MEMBERS:%=%/pyproject.toml) --all-extras --group dev --universal \

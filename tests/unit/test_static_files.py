@@ -96,6 +96,12 @@ def test_a_template_cannot_name_a_file_that_is_not_there() -> None:
         STATIC.url("css/none.css")
 
 
+def test_a_vendored_file_is_named_without_its_version() -> None:
+    assert ask(STATIC.vendored("htmx.org", "htmx.min.js")).headers["content-type"] == "text/javascript; charset=utf-8"
+    with pytest.raises(KeyError, match=r"none\.js"):
+        STATIC.vendored("htmx.org", "none.js")
+
+
 def test_modules_import_only_files_that_are_there() -> None:
     folder = files("search_api.pages") / "static" / "js"
     for module in folder.iterdir():

@@ -20,6 +20,7 @@ from vitrine.errors import NotFound
 
 URL_ROOT: Final = "/static"
 _HASH_CHARS: Final = 12
+_VENDOR: Final = "vendor/"
 _MEDIA_TYPES: Final = {
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -28,8 +29,6 @@ _MEDIA_TYPES: Final = {
     ".png": "image/png",
     ".webp": "image/webp",
     ".txt": "text/plain; charset=utf-8",
-    ".toml": "text/plain; charset=utf-8",
-    ".md": "text/plain; charset=utf-8",
 }
 _COMPRESSED: Final = frozenset({".css", ".js", ".mjs", ".svg", ".txt"})
 _FOREVER: Final = "public, max-age=31536000, immutable"
@@ -57,7 +56,7 @@ class StaticFiles:
     """Every file below a folder of the package."""
 
     def __init__(self, contents: Mapping[str, bytes]) -> None:
-        """`contents` is what each path holds. A file without a media type here, a licence for example, is left out."""
+        """`contents` is what each path holds. A file without a media type here is left out."""
         whole = hashlib.sha256()
         self._files: dict[str, StaticFile] = {}
         for path, data in sorted(contents.items()):
@@ -84,6 +83,14 @@ class StaticFiles:
         if path not in self._files:
             raise KeyError(f"no static file {path!r}")
         return f"{URL_ROOT}/{self.version}/{path}"
+
+    def vendored(self, package: str, name: str) -> str:
+        """Where a file of another project is, whatever the version. Raises KeyError for one that is not there."""
+        for path in self._files:
+            folder, _, rest = path.removeprefix(_VENDOR).partition("/")
+            if path.startswith(_VENDOR) and rest == name and folder.rpartition("-")[0] == package:
+                return self.url(path)
+        raise KeyError(f"no vendored file {name!r} of {package!r}")
 
     def answer(self, request: Request, version: str, path: str) -> Response:
         """The answer to a request for a file. Raises NotFound.

@@ -107,6 +107,7 @@ def build_pages(
     environment.globals.update(
         url=pages.url,
         static=lambda path: f"{path_prefix}{static.url(path)}",
+        vendor=lambda package, name: f"{path_prefix}{static.vendored(package, name)}",
         stylesheets=STYLESHEETS,
         version=version("vitrine-search-api"),
         htmx_config=json.dumps(_HTMX_CONFIG),
