@@ -1,4 +1,4 @@
-"""A real browser for the tests of pages: the installed Chromium, which `make test` installs where it may.
+"""A real browser for the tests of pages, the installed Chromium, and real systems that serve the pages.
 
 `visit` opens a page in one look and, when the test ends, fails it for anything that went wrong in the page meanwhile
 (`harness.watch`):
@@ -10,6 +10,10 @@
         visited = visit(shop.system.url("search_api"), look)
         page = visited.open("/hello")
         visited.check_accessible()
+
+A worker starts each system once, for all of its files, and only when a test asks for it: `shop` takes about thirty
+seconds of two cores, `bare` five. Tests leave a system as they found it; `System.without` and `System.another_api` are
+for a service that is away and for other settings.
 """
 
 from __future__ import annotations
@@ -21,10 +25,15 @@ import pytest
 from playwright.sync_api import Browser
 
 from harness.browser import Look, OpenVisit, Visit
+from harness.hostile import HOSTILE, write_hostile_catalog
+from harness.shop import Shop, running_bundled_shop
+from harness.system import System, running_system
+from harness.waiting import wait_until
 from tools.chromium import MISSING, find_chromium, open_chromium
 
 Reported = Generator[None, pytest.TestReport, pytest.TestReport]
 _FAILED = pytest.StashKey[bool]()
+PRODUCTS = 120
 
 
 @pytest.hookimpl(wrapper=True)
@@ -35,11 +44,47 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     return report
 
 
-# A file's browser, not the session's: while it runs no test of this process could use asyncio, and a start is 0.4 s.
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+@pytest.fixture(scope="session")
+def chromium() -> None:
+    """Skips what needs a browser where there is none, before any system is started for it."""
     if find_chromium() is None:
         pytest.skip(MISSING)
+
+
+@pytest.fixture(scope="session")
+def shop(chromium: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    """120 drawn products as dataset `drawn`, served by the release that comes with Vitrine."""
+    with running_bundled_shop(tmp_path_factory.mktemp("shop") / "system", products=PRODUCTS) as shop:
+        yield shop
+
+
+@pytest.fixture(scope="session")
+def workshop(shop: Shop) -> Shop:
+    """The shop with a trainer: releases are made, trained and evaluated."""
+    shop.system.start("trainer")
+    wait_until(lambda: shop.get("/api/status")["services"]["trainer"]["up"], what="the trainer")
+    return shop
+
+
+@pytest.fixture(scope="session")
+def hostile(shop: Shop) -> Iterator[str]:
+    """The name of a dataset in the shop whose texts are hostile to a page (`harness.hostile`)."""
+    root = write_hostile_catalog(shop.system.catalogs / HOSTILE)
+    shop.system.succeeded(shop.start_index(dataset=HOSTILE, reader="folder", root=str(root))["id"])
+    yield HOSTILE
+    assert shop.api.delete(f"/api/datasets/{HOSTILE}").is_success
+
+
+@pytest.fixture(scope="session")
+def bare(chromium: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """A search API with nothing indexed, and neither embedder nor indexer."""
+    with running_system(tmp_path_factory.mktemp("bare") / "system", "search_api") as system:
+        yield system
+
+
+# A file's browser, not the session's: while it runs no test of this process could use asyncio, and a start is 0.4 s.
+@pytest.fixture(scope="module")
+def browser(chromium: None) -> Iterator[Browser]:
     with open_chromium() as started:
         yield started
 

@@ -181,11 +181,14 @@ class LocalQdrant(Process):
 class Service(Process):
     """One of the services (`embedder`, `indexer`, `trainer`, `search_api`), configured through its environment."""
 
-    def __init__(self, package: str, *, folder: Path, env: Mapping[str, str], ready_url: str | None = None) -> None:
+    def __init__(
+        self, package: str, *, folder: Path, env: Mapping[str, str], ready_url: str | None = None, wait: bool = True
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.ready_url = ready_url
         super().__init__([sys.executable, "-m", package], log=folder / f"{package}.log", env=env)
-        self.wait_ready()
+        if wait:
+            self.wait_ready()
 
     def wait_ready(self) -> None:
         if self.ready_url is not None:

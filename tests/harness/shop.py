@@ -15,6 +15,8 @@ import numpy as np
 
 from harness.system import System, running_system
 from vitrine.collections import collection_name
+from vitrine_local.bundled import install_bundled_release
+from vitrine_local.data_folder import DataFolder
 
 DATASET = "drawn"
 PRODUCTS = 150
@@ -57,7 +59,8 @@ class Shop:
 
     def start_index(self, headers: dict[str, str] | None = None, **body: Any) -> dict[str, Any]:
         """The job that an indexing through the API makes, with this shop's release, whatever other tests have made."""
-        wanted = {"dataset": DATASET, "reader": "synthetic", "root": str(self.root), "model": "test_efficientnet"}
+        model = self.release.rpartition("-")[0]
+        wanted = {"dataset": DATASET, "reader": "synthetic", "root": str(self.root), "model": model}
         if not body.keys() & {"model", "release_id"}:
             wanted["release_id"] = self.release
         answer = self.api.post("/api/jobs/index", json={**wanted, **body}, headers=headers)
@@ -69,11 +72,24 @@ class Shop:
 
 @contextlib.contextmanager
 def running_shop(folder: Path, *, products: int = PRODUCTS, **env: str) -> Iterator[Shop]:
-    """The whole system but the trainer, with the catalogue indexed through the API."""
+    """The whole system but the trainer, with the catalogue indexed through the API by a tiny release, which knows
+    nothing of garments.
+    """
     with running_system(folder, "embedder", "indexer", "search_api", **env) as system:
-        shop = Shop(system, system.release(), system.catalog(count=products))
-        system.succeeded(shop.start_index()["id"])
-        yield shop
+        yield _indexed(system, system.release(), products)
+
+
+@contextlib.contextmanager
+def running_bundled_shop(folder: Path, *, products: int = PRODUCTS, **env: str) -> Iterator[Shop]:
+    """The same with the release that comes with Vitrine, which has a classifier: results and confidences are real."""
+    with running_system(folder, "embedder", "indexer", "search_api", **env) as system:
+        yield _indexed(system, install_bundled_release(DataFolder.at(folder)), products)
+
+
+def _indexed(system: System, release: str, products: int) -> Shop:
+    shop = Shop(system, release, system.catalog(count=products))
+    system.succeeded(shop.start_index()["id"])
+    return shop
 
 
 def queries(shop: Shop, count: int = 5) -> list[str]:

@@ -56,15 +56,40 @@ class System:
         }
 
     def start(self, *names: str, package: str | None = None, **env: str) -> None:
-        """Start services by the names of their packages, or another `package` in the place of one; the HTTP ones are
-        waited for.
+        """Start services at once by the names of their packages, or another `package` in the place of one; the HTTP
+        ones are waited for.
         """
         for name in names:
             # The search API's readiness includes the embedder, which a test may not have started.
             ready_url = f"{self.url(name)}/{_HEALTH[name]}" if name in self._ports else None
             self.services[name] = Service(
-                package or name, folder=self.folder / "logs", env={**self.env, **env}, ready_url=ready_url
+                package or name, folder=self.folder / "logs", env={**self.env, **env}, ready_url=ready_url, wait=False
             )
+        for name in names:
+            self.services[name].wait_ready()
+
+    @contextlib.contextmanager
+    def without(self, name: str) -> Iterator[None]:
+        """The system while this service is dead; at the end it is started again."""
+        self.services[name].kill()
+        try:
+            yield
+        finally:
+            self.services[name].start()
+            self.services[name].wait_ready()
+
+    @contextlib.contextmanager
+    def another_api(self, **env: str) -> Iterator[str]:
+        """The address of a second search API on the same data, with other settings."""
+        port = free_port()
+        url = f"http://127.0.0.1:{port}"
+        own = {**self.env, "VITRINE_API_PORT": str(port), **env}
+        folder = self.folder / "logs" / f"api-{port}"
+        api = Service("search_api", folder=folder, env=own, ready_url=f"{url}/{_HEALTH['search_api']}")
+        try:
+            yield url
+        finally:
+            api.stop()
 
     def url(self, name: str) -> str:
         return f"http://127.0.0.1:{self._ports[name]}"

@@ -1,0 +1,28 @@
+"""The API's documentation as a page, in every look, whatever renders it."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.browser import Look, OpenVisit, every_look
+from harness.system import System
+from harness.waiting import wait_until
+
+pytestmark = pytest.mark.slow
+
+
+@every_look
+def test_the_documentation_lists_the_calls_and_asks_nothing_of_another_host(
+    visit: OpenVisit, look: Look, bare: System
+) -> None:
+    visited = visit(bare.url("search_api"), look)
+    page = visited.open("/docs")
+    assert "Vitrine" in page.title()
+    document = bare.api.get("/openapi.json").json()
+    wait_until(
+        lambda: all(tag["description"] in page.locator("body").inner_text() for tag in document["tags"]),
+        what="every group of calls on the page",
+    )
+    if look.theme == "light":  # axe takes the ground for white where the page leaves it to the browser
+        visited.check_accessible()
+    visited.check_no_overflow()
