@@ -120,7 +120,7 @@ def test_the_root_is_the_page_of_search_and_leads_to_the_documentation(shop: Sho
     assert 'href="/docs"' in answer.text
     page = shop.api.get("/docs")
     assert page.headers["content-type"].startswith("text/html")
-    assert "/api/search" in page.text
+    assert 'data-document="/openapi.json"' in page.text
 
 
 def test_a_request_id_is_given_back_and_made_where_there_is_none(shop: Shop) -> None:

@@ -75,7 +75,7 @@ class Elements(HTMLParser):
 
 def test_every_page_has_the_headers_that_keep_it_safe() -> None:
     app = app_with("<p>{{ text }}</p>")
-    for path in ("/", "/shown", "/nowhere", "/raising/away", "/raising/defect"):
+    for path in ("/", "/docs", "/shown", "/nowhere", "/raising/away", "/raising/defect"):
         answer = ask(app, path)
         assert answer.headers["content-type"] == "text/html; charset=utf-8", path
         assert {name: answer.headers[name] for name in SECURITY_HEADERS} == SECURITY_HEADERS, path
@@ -91,7 +91,7 @@ def test_the_policy_allows_nothing_inline_and_nothing_from_elsewhere() -> None:
 
 def test_no_page_has_inline_scripts_styles_or_handlers() -> None:
     app = app_with()
-    for path in ("/", "/nowhere"):
+    for path in ("/", "/docs", "/nowhere"):
         for tag, attributes in Elements(ask(app, path).text).found:
             assert tag != "style"
             assert tag != "script" or attributes.get("src"), path
@@ -180,6 +180,15 @@ def test_a_page_comes_compressed_to_those_who_take_that() -> None:
     packed, plain = ask(app, "/", accept_encoding="gzip"), ask(app, "/", accept_encoding="identity")
     assert packed.headers["content-encoding"] == "gzip"
     assert packed.text == plain.text
+
+
+def test_the_documentation_is_swagger_ui_over_the_apis_own_document() -> None:
+    app = app_with(path_prefix="/vitrine")
+    page = ask(app, "/docs")
+    scripts = [attributes.get("src") or "" for tag, attributes in Elements(page.text).found if tag == "script"]
+    assert any(script.endswith("/swagger-ui-bundle.js") for script in scripts)
+    assert all(ask(app, script).status_code == 200 for script in scripts)
+    assert 'data-document="/vitrine/openapi.json"' in page.text
 
 
 def test_the_top_bar_names_the_pages_that_there_are() -> None:

@@ -38,6 +38,7 @@ WHO_PASSES: Final = {
     "GET /static/{version}/{path:path}": OPEN,
     "HEAD /static/{version}/{path:path}": OPEN,
     "GET /docs": OPEN,
+    "HEAD /docs": OPEN,
     "GET /openapi.json": OPEN,
     "GET /livez": OPEN,
     "GET /readyz": OPEN,

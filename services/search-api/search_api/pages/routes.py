@@ -19,6 +19,12 @@ async def search_page(request: Request) -> Response:
     return render(request, "search/page.html")
 
 
+@router.api_route("/docs", methods=_READ)
+@open_to_all
+async def documentation(request: Request) -> Response:
+    return render(request, "docs.html")
+
+
 @router.api_route(URL_ROOT + "/{version}/{path:path}", methods=_READ)
 @open_to_all
 async def static_file(request: Request, version: str, path: str) -> Response:
