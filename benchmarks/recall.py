@@ -25,9 +25,8 @@ from pathlib import Path
 import numpy as np
 from qdrant_client import AsyncQdrantClient
 
-from search_api.match_counts import MatchCounts
-from search_api.options import Pairs
-from search_api.retrieval import Prepared, Retrieval, Wanted
+from search_api.search.options import Pairs
+from search_api.search.service import Prepared, Retrieval, Wanted
 from search_api.vector_store import VectorStore
 from vitrine.planner import Planner
 from vitrine.qdrant import open_async_qdrant
@@ -73,8 +72,8 @@ class Result:
 
 async def run(arguments: argparse.Namespace) -> float:
     client = open_async_qdrant(arguments.url, api_key=arguments.api_key, timeout_s=60)
-    store = VectorStore(client, alias_ttl_s=1e9, collection_ttl_s=1e9)
-    retrieval = Retrieval(store, MatchCounts(store, ttl_s=1e9), planner=Planner(), default_dataset=arguments.dataset)
+    store = VectorStore(client, alias_ttl_s=1e9, collection_ttl_s=1e9, match_count_ttl_s=1e9)
+    retrieval = Retrieval(store, planner=Planner(), default_dataset=arguments.dataset)
     serving = await store.resolve(await retrieval.dataset(arguments.dataset), arguments.model)
     points = await read_points(client, serving.collection)
     queries = choose_queries(points, arguments.queries)

@@ -7,7 +7,7 @@ import contextlib
 
 import pytest
 
-from vitrine.embedding.turns import Turns
+from vitrine.embedding.connection import Turns
 from vitrine.errors import EmbedderOverloaded
 
 

@@ -10,9 +10,9 @@ import pytest
 import structlog
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from search_api.job_requests.evaluation import EvaluateRequest, ExperimentRequest, VisualizeRequest
-from search_api.job_requests.releases import IndexRequest, ProjectRequest
-from search_api.job_requests.training import AdaptRequest, TrainRequest, TuneRequest
+from search_api.jobs.params.evaluation import EvaluateRequest, ExperimentRequest, VisualizeRequest
+from search_api.jobs.params.releases import IndexRequest, ProjectRequest
+from search_api.jobs.params.training import AdaptRequest, TrainRequest, TuneRequest
 from vitrine.architectures import Options
 from vitrine.errors import ParameterInvalid
 from vitrine.telemetry import configure_logging

@@ -10,8 +10,9 @@ import pytest
 from harness.overlays import picture
 from search_api.answers import attributes_of
 from search_api.app import create_app
-from search_api.attributes import changed_attributes, typed_attributes
-from search_api.schemas import ProductOut, ScoredProduct
+from search_api.products.attributes import changed_attributes, typed_attributes
+from search_api.products.schemas import ProductOut
+from search_api.search.schemas import ScoredProduct
 from search_api.settings import Settings
 from vitrine.catalogs import read_catalog
 from vitrine.catalogs.columns import attribute_names

@@ -13,7 +13,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from harness.waiting import HUNG_AFTER_S
-from search_api.access import RateLimit
+from search_api.auth import RateLimit
 from search_api.settings import Settings, check_exposure
 from vitrine.errors import SettingsInvalid
 from vitrine.web import Admission, Bodies, DeclaredRoutes, declared_routes, health_router

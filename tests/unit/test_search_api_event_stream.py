@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from search_api.event_stream import JobEvents, StreamPlaces, encoded, encoded_end, seen_version
-from search_api.job_feed import Follower
+from search_api.jobs.events import JobEvents, StreamPlaces, encoded, encoded_end, seen_version
+from search_api.jobs.feed import Follower
 from vitrine.errors import TooManyRequests, Unavailable
 from vitrine.jobs import JobFault, JobKind, JobRecord, JobState
 

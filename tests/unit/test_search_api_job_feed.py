@@ -12,7 +12,7 @@ import redis
 
 from harness.processes import Redis
 from harness.waiting import HUNG_AFTER_S
-from search_api.job_feed import Follower, JobFeed
+from search_api.jobs.feed import Follower, JobFeed
 from search_api.redis_feed import RedisFeed
 from vitrine.errors import JobNotFound
 from vitrine.jobs import AsyncJobStore, JobKind, JobRecord, JobState, JobStore, open_async_redis, open_redis

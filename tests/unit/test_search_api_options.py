@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from search_api.attributes import changed_attributes, typed_attributes
-from search_api.options import ListOptions, SearchOptions, split_options
+from search_api.products.attributes import changed_attributes, typed_attributes
+from search_api.search.options import ListOptions, SearchOptions, split_options
 from vitrine.collections import FieldType
 from vitrine.errors import ParameterInvalid
 

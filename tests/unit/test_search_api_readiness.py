@@ -18,8 +18,8 @@ from harness.pictures import encoded, gradient
 from harness.processes import Redis, free_port
 from harness.waiting import HUNG_AFTER_S
 from search_api.app import create_app
-from search_api.dependencies import FAILURES_TO_BE_AWAY, Dependency, ask_embedder, ask_qdrant
 from search_api.settings import Settings
+from search_api.status.dependencies import FAILURES_TO_BE_AWAY, Dependency, ask_embedder, ask_qdrant
 from vitrine.embedding import AsyncEmbedderClient
 from vitrine.errors import EmbedderSilent
 

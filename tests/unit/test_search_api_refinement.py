@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from qdrant_client import models
 
-from search_api.refinement import expanded, reranked
+from search_api.search.rerank import expanded, reranked
 from vitrine.evaluation import scoring
 from vitrine.evaluation.expansion import expand_queries, unit
 

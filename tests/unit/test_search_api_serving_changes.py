@@ -15,8 +15,7 @@ from qdrant_client import QdrantClient
 from harness.processes import LocalQdrant, Redis
 from harness.waiting import HUNG_AFTER_S
 from search_api.context import Context, build_context
-from search_api.fusion import prepare_other
-from search_api.options import Target
+from search_api.search.options import Target
 from search_api.settings import Settings
 from vitrine.collections import CollectionMetadata, Serving, collection_name, create_collection, switch_alias
 from vitrine.errors import FilterInvalid
@@ -121,7 +120,7 @@ def test_the_second_model_of_a_search_reads_the_filters_by_its_own_fields(
                 await asyncio.to_thread(serve, writer, 1, fields, metadata)
             filters = [("size", "37")]
             prepared = await context.retrieval.prepare(await context.store.resolve("two", "early"), filters)
-            other = await prepare_other(context, prepared, "late", filters)
+            other = await context.retrieval.prepare_other(prepared, "late", filters)
             return [prepared.spec.fields["size"], other.spec.fields["size"]]
         finally:
             await context.close()

@@ -10,11 +10,9 @@ import pytest
 from qdrant_client import models
 
 from harness.processes import LocalQdrant
-from search_api.match_counts import MatchCounts
-from search_api.refinement import PLAIN, Refinement, fused
-from search_api.retrieval import Prepared, Retrieval, Wanted
-from search_api.ties import with_ties
-from search_api.vector_store import Query, VectorStore
+from search_api.search.rerank import PLAIN, Refinement, fused
+from search_api.search.service import Prepared, Retrieval, Wanted
+from search_api.vector_store import Query, VectorStore, with_ties
 from vitrine.collections import CollectionMetadata, Serving, create_collection
 from vitrine.filters import FilterSpec
 from vitrine.planner import Plan, Planner
@@ -64,8 +62,8 @@ def answers(
     """The ids that searches for so many products find."""
 
     async def ask() -> list[list[str]]:
-        store = VectorStore(open_async_qdrant(url), alias_ttl_s=1, collection_ttl_s=5)
-        retrieval = Retrieval(store, MatchCounts(store, ttl_s=1), planner=Planner())
+        store = VectorStore(open_async_qdrant(url), alias_ttl_s=1, collection_ttl_s=5, match_count_ttl_s=1)
+        retrieval = Retrieval(store, planner=Planner())
         name = f"{METADATA.dataset}--{METADATA.release_id}"
         serving = Serving("shop", "tiny", METADATA.release_id, name)
         prepared = Prepared(serving, await store.collection(name), FilterSpec())

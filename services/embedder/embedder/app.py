@@ -50,7 +50,6 @@ _BATCH_ON_GPU: Final = 64
 _SHORT_BATCH_ON_CPU: Final = 2
 # A request that takes longer than its deadline was lost somewhere; the middleware then answers for it.
 _ANSWER_MARGIN_S: Final = 5.0
-_EMBED_PATHS: Final = frozenset({"/v1/embed", "/v1/embed/batch", "/v1/explain", "/v1/check"})
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -113,11 +112,14 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(
         Admission,
         max_concurrent=settings.max_requests,
-        timeout_of=lambda _method, path: settings.embed_timeout_s + _ANSWER_MARGIN_S if path in _EMBED_PATHS else None,
+        # Only what costs a picture is counted and timed.
+        timeout_of=declared.timeouts(
+            {"query": settings.embed_timeout_s + _ANSWER_MARGIN_S, "call": None, "write": None, "unbounded": None}
+        ),
         bodies=Bodies.of(settings, max_body_bytes=settings.max_request_bytes),
     )
-    app.add_middleware(StopWhenGone, wanted=lambda _method, path: path in _EMBED_PATHS)
-    app.add_middleware(Room, paths=_EMBED_PATHS, check=pipeline.check_room)
+    app.add_middleware(StopWhenGone, wanted=declared.is_query)
+    app.add_middleware(Room, wanted=declared.is_query, check=pipeline.check_room)
     app.add_middleware(BodyLimit, max_body_bytes=settings.max_request_bytes)
     app.add_middleware(ApiKeys, keys=key_between_services("services", settings.embedder_api_key), routes=declared)
     app.add_middleware(

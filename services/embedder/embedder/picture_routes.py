@@ -13,14 +13,13 @@ from starlette.responses import JSONResponse, Response
 from embedder.call import Upload
 from embedder.context import Ctx, DeadlineS, ReleaseId, SentBy
 from embedder.explanation import Explained, explanation_of
-from embedder.multipart import boundary_of, pictures_of
-from embedder.routes import FAILURES, PICTURE_BODY, all_of, form_of_pictures, picture_of
-from vitrine.embedding.wire import server_timing
+from embedder.routes import FAILURES, PART_NAME, PICTURE_BODY, all_of, form_of_pictures, picture_of
+from vitrine.embedding.wire import MAX_BATCH, server_timing
 from vitrine.errors import ParameterInvalid
 from vitrine.image_checks import check_image, decode_cost
 from vitrine.images import decode_image
 from vitrine.vision.preprocess import Pixels
-from vitrine.web import problem_responses, requires
+from vitrine.web import problem_responses, read_form, requires
 
 router = APIRouter()
 _PICTURES = 2
@@ -44,13 +43,12 @@ class ExplainResponse(BaseModel):
     responses=problem_responses(*FAILURES),
     openapi_extra=form_of_pictures(_PICTURES, _PICTURES),
 )
-@requires("embed")
+@requires("embed", work="query")
 async def explain(
     request: Request, context: Ctx, sender: SentBy, deadline_s: DeadlineS, release: ReleaseId
 ) -> Response:
     """Two parts named `image`. Parts of each picture are covered in turn; it takes about a hundred vectors."""
-    boundary = boundary_of(request.headers.get("content-type"))
-    pictures = pictures_of(await request.body(), boundary)
+    pictures = (await read_form(request)).all_pictures(PART_NAME, most=MAX_BATCH)
     if len(pictures) != _PICTURES:
         raise ParameterInvalid(f"send two pictures, not {len(pictures)}")
     async with context.residents([release], deadline_s=deadline_s) as (resident,):
@@ -76,7 +74,7 @@ async def explain(
     responses=problem_responses(*FAILURES),
     openapi_extra=PICTURE_BODY,
 )
-@requires("embed")
+@requires("embed", work="query")
 async def check(request: Request, context: Ctx, sender: SentBy, deadline_s: DeadlineS) -> Response:
     """The body is the picture file. It is decoded as it would be to embed it, so what passes here can be embedded."""
     data = await picture_of(request)

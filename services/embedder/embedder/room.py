@@ -14,15 +14,17 @@ from vitrine.web import send_problem
 
 
 class Room:
-    """ASGI middleware for the calls of `paths`: `check` raises what a call of this sender would be refused with."""
+    """ASGI middleware for the calls that `wanted` names by method and path: `check` raises what a call of this sender
+    would be refused with.
+    """
 
-    def __init__(self, app: ASGIApp, *, paths: frozenset[str], check: Callable[[Sender], None]) -> None:
+    def __init__(self, app: ASGIApp, *, wanted: Callable[[str, str], bool], check: Callable[[Sender], None]) -> None:
         self._app = app
-        self._paths = paths
+        self._wanted = wanted
         self._check = check
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] in self._paths:
+        if scope["type"] == "http" and self._wanted(scope["method"], scope["path"]):
             headers = Headers(scope=scope)
             work: Work = "batch" if headers.get(WORK_HEADER) == "batch" else "interactive"
             try:

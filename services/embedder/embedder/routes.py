@@ -12,7 +12,6 @@ from starlette.responses import JSONResponse, Response
 
 from embedder.call import Result, Vector
 from embedder.context import Ctx, DeadlineS, ReleaseId, SentBy, SpaceName, wants_bytes
-from embedder.multipart import PART_NAME, boundary_of, pictures_of
 from embedder.uploads import viewed
 from vitrine.embedding.wire import (
     FAMILIAR_HEADER,
@@ -46,7 +45,7 @@ from vitrine.errors import (
     WorkTooLarge,
 )
 from vitrine.views import parse_region, parse_views
-from vitrine.web import problem_responses, requires
+from vitrine.web import problem_responses, read_form, requires
 
 router = APIRouter()
 
@@ -67,6 +66,7 @@ FAILURES: Final = (
     Draining,
     DeadlineExpired,
 )
+PART_NAME: Final = "image"
 _PICTURE_TYPES: Final = ("image/", VECTOR_MEDIA_TYPE)
 _BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
 PICTURE_BODY: Final = {"requestBody": {"required": True, "content": {"image/*": _BINARY, VECTOR_MEDIA_TYPE: _BINARY}}}
@@ -149,7 +149,7 @@ class ReleasesResponse(BaseModel):
     },
     openapi_extra=PICTURE_BODY,
 )
-@requires("embed")
+@requires("embed", work="query")
 async def embed(
     request: Request,
     context: Ctx,
@@ -228,7 +228,7 @@ async def embed(
     },
     openapi_extra=form_of_pictures(1, MAX_BATCH),
 )
-@requires("embed")
+@requires("embed", work="query")
 async def embed_batch(
     request: Request,
     context: Ctx,
@@ -238,8 +238,7 @@ async def embed_batch(
     space: SpaceName = "projected",
 ) -> Response:
     """Each part named `image` is a picture file. A picture that cannot be used costs its own result only."""
-    boundary = boundary_of(request.headers.get("content-type"))
-    pictures = pictures_of(await request.body(), boundary)
+    pictures = (await read_form(request)).all_pictures(PART_NAME, most=MAX_BATCH)
     async with context.residents([release], deadline_s=deadline_s) as (resident,):
         embedded = await context.pipeline.embed(resident, pictures, space=space, deadline_s=deadline_s, sender=sender)
     dim = resident.network.dim if space == "projected" else resident.network.raw_dim

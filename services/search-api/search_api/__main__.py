@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import sys
 
-from search_api.absent_modules import remember_absent
 from search_api.app import create_app
 from search_api.settings import Settings
 from vitrine.errors import SettingsInvalid
@@ -15,7 +14,6 @@ from vitrine.web import build_server
 
 
 def main() -> int:
-    remember_absent()
     try:
         settings = load_settings(Settings)
         log = configure_logging("search-api", level=settings.log_level, log_format=settings.log_format)

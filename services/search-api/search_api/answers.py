@@ -1,21 +1,103 @@
-"""Points of a collection as products of an answer. Plain dicts, written as JSON without a detour through models: the
-result path is the hot one, and the models of `schemas` document the same shape (a test holds the two together).
+"""Points of a collection as products of an answer, with how likely each match is right, by the calibration that its
+release carries. Plain dicts, written as JSON without a detour through models: the result path is the hot one, and the
+models of `search.schemas` document the same shape (a test holds the two together).
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Final
 from urllib.parse import quote
 
 import pydantic_core
 from qdrant_client import models
 from starlette.responses import Response
 
-from search_api.confidence import UNKNOWN, Confidence
+from search_api.cache import ExpiringCache
 from vitrine.collections import Serving
+from vitrine.errors import ParameterInvalid, ReleaseCorrupt, ReleaseNotFound
+from vitrine.evaluation.calibration import Curve
 from vitrine.products import AttributeValue, public_id
+from vitrine.releases import CATALOGUE_PICTURES, ReleaseStore
 from vitrine.reserved import ANSWER_NAMES, PAYLOAD_NAMES
+
+# A release never changes, so its calibration is good for as long as it is asked for; the age bounds what else is kept.
+_TTL_S: Final = 3600.0
+_MOST_RELEASES: Final = 256
+# Above every cosine: what nothing reaches.
+_UNREACHABLE: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Confidence:
+    """How likely the matches of one search are right, measured on queries of the kind `calibrated_for`. Without a curve
+    it is unknown, and for a query that is `strange` it is 0.
+    """
+
+    curve: Curve | None = None
+    calibrated_for: str = CATALOGUE_PICTURES
+    strange: bool = False
+
+    def asked(self, familiar: bool | None) -> Confidence:
+        """The same for a query of which the embedder says so; None where it cannot tell."""
+        return replace(self, strange=familiar is False)
+
+    def of(self, score: float) -> float | None:
+        """0 to 1."""
+        if self.curve is None:
+            return None
+        return 0.0 if self.strange else round(float(self.curve.confidence(score)), 4)
+
+    def answer_members(self) -> dict[str, str]:
+        """What the answer says beside its results, where they have confidences."""
+        return {} if self.curve is None else {"calibratedFor": self.calibrated_for}
+
+    def min_score(self, min_score: float | None, min_confidence: float | None) -> float | None:
+        """The stricter of the two bounds, as a score."""
+        if self.curve is None or min_confidence is None:
+            return min_score
+        needed = None if self.strange and min_confidence > 0 else self.curve.least_score(min_confidence)
+        bound = _UNREACHABLE if needed is None else needed
+        return bound if min_score is None else max(bound, min_score)
+
+
+UNKNOWN: Final = Confidence()
+
+
+class Confidences:
+    """The calibrations of releases, each read once."""
+
+    def __init__(self, releases: ReleaseStore) -> None:
+        self._releases = releases
+        self._known: ExpiringCache[str, Confidence] = ExpiringCache(ttl_s=_TTL_S, max_entries=_MOST_RELEASES)
+
+    async def of(self, release_id: str, *, min_confidence: float | None, refined: bool = False) -> Confidence:
+        """What searches in a release's vectors say. A release whose files are gone, or that was never calibrated, says
+        nothing, and neither does a refined search, whose scores the curve was not made for.
+
+        Raises ParameterInvalid where `min_confidence` is asked for all the same.
+        """
+        known = UNKNOWN if refined else await self._known.get(release_id, lambda: self._load(release_id))
+        if known.curve is None and min_confidence is not None:
+            why = (
+                "it is known for plain searches alone: leave out 'expand', 'rerank' and 'fuse'"
+                if refined
+                else f"the release {release_id!r} is not calibrated: make one that is (POST /api/jobs/tune)"
+            )
+            raise ParameterInvalid(f"'minConfidence' cannot be honoured, since {why}")
+        return known
+
+    async def _load(self, release_id: str) -> Confidence:
+        try:
+            manifest = await asyncio.to_thread(self._releases.manifest, release_id)
+        except (ReleaseNotFound, ReleaseCorrupt):
+            return UNKNOWN
+        found = manifest.calibration
+        if found is None:
+            return UNKNOWN
+        return Confidence(Curve.of(found.scores, found.probabilities), found.calibrated_for or CATALOGUE_PICTURES)
 
 
 class JsonAnswer(Response):

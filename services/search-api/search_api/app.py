@@ -13,30 +13,23 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 from starlette.middleware.cors import CORSMiddleware
 
-from search_api.access import RateLimit
+from search_api import docs_page
+from search_api.auth import Patience, RateLimit
 from search_api.context import Context, build_context
-from search_api.documentation import API_TITLE, DESCRIPTION, TAGS, VERSION, complete_document
+from search_api.datasets.routes import router as datasets
+from search_api.explain.routes import router as explain
+from search_api.jobs.routes import router as jobs
+from search_api.models.routes import router as models
+from search_api.openapi import API_TITLE, DESCRIPTION, TAGS, VERSION, complete_document
 from search_api.pages.middleware import PageAnswers
 from search_api.pages.prefix import PathPrefix
 from search_api.pages.routes import router as pages_router
 from search_api.pages.templating import build_pages
 from search_api.pages.visitors import visitors
-from search_api.patience import Patience
-from search_api.routes import (
-    datasets,
-    documentation,
-    explain,
-    facets,
-    jobs,
-    models,
-    pictures,
-    product_writes,
-    products,
-    recommend,
-    search,
-    status,
-)
+from search_api.products.routes import router as products
+from search_api.search.routes import router as search
 from search_api.settings import Settings, check_exposure
+from search_api.status.routes import router as status
 from vitrine.errors import VitrineError
 from vitrine.telemetry import HttpMetrics
 from vitrine.web import (
@@ -55,9 +48,6 @@ from vitrine.web import (
     parse_api_keys,
 )
 
-_HEALTH_PATHS = frozenset({"/livez", "/readyz", "/metrics"})
-# They cost the embedder and change nothing.
-_LOOKING_PATHS = frozenset({"/api/search", "/api/explain", "/api/recommend"})
 # A write waits for the indexer that long and then still has its answer to make.
 _WRITE_MARGIN_S = 5.0
 _VERSION_RETRY_S = 5.0
@@ -91,22 +81,8 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.context = context
-    app.include_router(pages_router)
-    for module in (
-        search,
-        explain,
-        recommend,
-        products,
-        product_writes,
-        pictures,
-        facets,
-        datasets,
-        models,
-        jobs,
-        status,
-        documentation,
-    ):
-        app.include_router(module.router)
+    for router in (pages_router, search, explain, products, datasets, models, jobs, status, docs_page.router):
+        app.include_router(router)
     app.include_router(health_router(registry=registry, readiness=_readiness(context)))
     app.include_router(document_router())
     install_problem_handlers(app)
@@ -117,12 +93,19 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(
         Admission,
         max_concurrent=settings.max_concurrent_requests,
-        timeout_of=lambda *call: _timeout_s(settings, *call),
+        timeout_of=routes.timeouts(
+            {
+                "call": settings.request_timeout_s,
+                "query": settings.request_timeout_s,
+                "write": settings.product_write_timeout_s + _WRITE_MARGIN_S,
+                "unbounded": None,
+            }
+        ),
         bodies=Bodies.of(settings, max_body_bytes=settings.max_body_bytes),
     )
-    app.add_middleware(StopWhenGone, wanted=_only_looks)
+    app.add_middleware(StopWhenGone, wanted=routes.is_query)
     app.add_middleware(BodyLimit, max_body_bytes=settings.max_body_bytes)
-    app.add_middleware(Patience, wanted=_only_looks)
+    app.add_middleware(Patience, wanted=routes.is_query)
     app.add_middleware(RateLimit, routes=routes, per_s=settings.rate_limit_per_s, burst=settings.rate_limit_burst)
     app.add_middleware(ApiKeys, keys=keys, routes=routes, wrong_keys_per_minute=settings.wrong_keys_per_minute)
     if settings.allowed_origins:
@@ -144,10 +127,6 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-def _only_looks(_method: str, path: str) -> bool:
-    return path in _LOOKING_PATHS
-
-
 async def _look_at_qdrants_version(context: Context) -> None:
     """Have a version that is not the client's logged, once Qdrant answers."""
     while True:
@@ -167,12 +146,3 @@ def _readiness(context: Context) -> Any:
         return not draining and context.dependencies.can_search, facts
 
     return readiness
-
-
-def _timeout_s(settings: Settings, method: str, path: str) -> float | None:
-    """The seconds a call may take, or None for health calls and event streams."""
-    if path in _HEALTH_PATHS or (path.startswith("/api/jobs/") and path.endswith("/events")):
-        return None
-    if path.startswith("/api/products/") and (method in ("PUT", "DELETE") or path.endswith("/restore")):
-        return settings.product_write_timeout_s + _WRITE_MARGIN_S
-    return settings.request_timeout_s

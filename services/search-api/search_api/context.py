@@ -1,4 +1,4 @@
-"""What the routes work with: built once by `create_app`, closed with it, handed to each request."""
+"""Dependencies shared by the routes: built once by `create_app`, closed with it, handed to each request."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ import httpx
 import redis.asyncio
 from fastapi import Depends, Request
 
-from search_api.confidence import Confidences
-from search_api.dependencies import Dependencies, Dependency, ask_embedder, ask_qdrant, ask_redis
-from search_api.event_stream import StreamPlaces
-from search_api.job_feed import JobFeed
-from search_api.jobs_gateway import JobsGateway
-from search_api.match_counts import MatchCounts
-from search_api.pictures import Pictures
-from search_api.products import Products
+from search_api.answers import Confidences
+from search_api.explain.service import Explanations
+from search_api.jobs.events import StreamPlaces
+from search_api.jobs.feed import JobFeed
+from search_api.jobs.gateway import JobsGateway
+from search_api.products.pictures import Pictures
+from search_api.products.service import Products
+from search_api.products.writes import ProductWrites
 from search_api.redis_feed import RedisFeed
-from search_api.retrieval import Retrieval
+from search_api.search.service import Retrieval, SearchService
 from search_api.settings import Settings
+from search_api.status.dependencies import Dependencies, Dependency, ask_embedder, ask_qdrant, ask_redis
 from search_api.vector_store import VectorStore
 from vitrine.disk_space import MIB
 from vitrine.embedding import AsyncEmbedderClient
@@ -49,16 +50,18 @@ class Context:
     lifecycle: Lifecycle
     store: VectorStore
     retrieval: Retrieval
+    search: SearchService
+    explanations: Explanations
     embedder: AsyncEmbedderClient
     jobs: JobsGateway
     redis_feed: RedisFeed
     job_feed: JobFeed
     stream_places: StreamPlaces
     releases: ReleaseStore
-    confidences: Confidences
     overlay: Overlay
     products: Products
     pictures: Pictures
+    writes: ProductWrites
     redis: redis.asyncio.Redis
     probe: httpx.AsyncClient
     dependencies: Dependencies
@@ -87,36 +90,41 @@ def build_context(settings: Settings) -> Context:
     qdrant = open_async_qdrant(
         settings.qdrant_url, api_key=settings.qdrant_api_key, timeout_s=settings.qdrant_timeout_s
     )
-    store = VectorStore(qdrant, alias_ttl_s=settings.alias_ttl_s, collection_ttl_s=settings.collection_ttl_s)
+    store = VectorStore(
+        qdrant,
+        alias_ttl_s=settings.alias_ttl_s,
+        collection_ttl_s=settings.collection_ttl_s,
+        match_count_ttl_s=settings.match_count_ttl_s,
+    )
     planner = Planner(
         exact_max_matches=settings.exact_max_matches,
         hnsw_ef=settings.hnsw_ef,
         acorn_ef=settings.acorn_ef,
     )
-    retrieval = Retrieval(
-        store,
-        MatchCounts(store, ttl_s=settings.match_count_ttl_s),
-        planner=planner,
-        default_dataset=settings.default_dataset,
-    )
     overlay = Overlay(settings.uploads_dir, reserve_bytes=settings.disk_reserve_mb * MIB)
     products = Products(store)
+    pictures = Pictures(products, overlay, settings)
     connection = open_async_redis(settings.redis_url)
-    jobs = AsyncJobStore(connection)
+    records = AsyncJobStore(connection)
     redis_feed = RedisFeed(settings.redis_url)
     redis_feed.on(CHANGES_CHANNEL, lambda _: store.forget())
-    job_feed = JobFeed(redis_feed, jobs)
+    job_feed = JobFeed(redis_feed, records)
+    jobs = JobsGateway(records, job_feed, settings)
     releases = ReleaseStore(settings.releases_url, cache_dir=settings.releases_cache_dir)
     probe = httpx.AsyncClient(trust_env=False)
     embedder_is_silent = asyncio.Event()
     embedder = AsyncEmbedderClient(settings.embedder_url, api_key=settings.embedder_api_key, silent=embedder_is_silent)
+    retrieval = Retrieval(store, planner=planner, default_dataset=settings.default_dataset)
+    search = SearchService(retrieval, embedder, products, Confidences(releases), timeout_s=settings.request_timeout_s)
     return Context(
         settings=settings,
         lifecycle=Lifecycle(),
         store=store,
         retrieval=retrieval,
+        search=search,
+        explanations=Explanations(retrieval, pictures, embedder, timeout_s=settings.request_timeout_s),
         embedder=embedder,
-        jobs=JobsGateway(jobs, job_feed, settings),
+        jobs=jobs,
         redis_feed=redis_feed,
         job_feed=job_feed,
         stream_places=StreamPlaces(
@@ -124,10 +132,12 @@ def build_context(settings: Settings) -> Context:
             max_streams_per_caller=settings.max_event_streams_per_caller,
         ),
         releases=releases,
-        confidences=Confidences(releases),
         overlay=overlay,
         products=products,
-        pictures=Pictures(products, overlay, settings),
+        pictures=pictures,
+        writes=ProductWrites(
+            store, products, pictures, overlay, embedder, jobs, timeout_s=settings.product_write_timeout_s
+        ),
         redis=connection,
         probe=probe,
         dependencies=Dependencies(

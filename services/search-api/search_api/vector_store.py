@@ -1,27 +1,35 @@
-"""The search API's reads of Qdrant. A collection's description is kept for a few seconds, so a search is one call."""
+"""The search API's reads of Qdrant. A collection's description and the count of a filter's matches are kept for a few
+seconds, so a search is one call.
+
+Products of the same score are ordered by their ids, so that an answer is a part of every longer one. Qdrant leaves
+their order open, and with it which of them are cut off at the end. So one more than wanted is asked for, and more again
+only where the last wanted one has the score of the one behind it.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from qdrant_client import AsyncQdrantClient, models
 
 from search_api.cache import ExpiringCache
-from search_api.ties import by_score_and_id, with_ties
 from vitrine.collections import CollectionMetadata, FieldType, Serving, parse_collection_name
 from vitrine.errors import CollectionNotFound, VectorStoreRefused
-from vitrine.filters import schema_of
-from vitrine.products import AttributeValue
+from vitrine.filters import FilterSpec, schema_of
+from vitrine.products import AttributeValue, public_id
 from vitrine.qdrant import VersionLog, qdrant_errors
 from vitrine.serving import AliasDirectory
 
+T = TypeVar("T")
 Query = list[float] | str | models.RecommendQuery
 _MAX_COLLECTIONS_KEPT: Final = 1_000
+_MAX_FILTERS_KEPT: Final = 10_000
 _MAX_ISSUES: Final = 20
 _MAX_LIMIT: Final = 1_000  # what a collection's strict mode allows
+_GROWTH: Final = 4  # of the limit, while more have the last one's score
 _TIED: Final = 2  # so many of a group show whether its best is the only best
 
 
@@ -55,13 +63,18 @@ class FacetCount:
 class VectorStore:
     """Reads of collections, points and aliases."""
 
-    def __init__(self, client: AsyncQdrantClient, *, alias_ttl_s: float, collection_ttl_s: float) -> None:
+    def __init__(
+        self, client: AsyncQdrantClient, *, alias_ttl_s: float, collection_ttl_s: float, match_count_ttl_s: float
+    ) -> None:
         self._client = client
         self._directory = AliasDirectory(client, ttl_s=alias_ttl_s)
         self._version_log = VersionLog()
         self._issues_refused = False
         self._collections: ExpiringCache[str, CollectionInfo] = ExpiringCache(
             ttl_s=collection_ttl_s, max_entries=_MAX_COLLECTIONS_KEPT
+        )
+        self._matches: ExpiringCache[tuple[str, str], int] = ExpiringCache(
+            ttl_s=match_count_ttl_s, max_entries=_MAX_FILTERS_KEPT
         )
 
     async def close(self) -> None:
@@ -129,6 +142,10 @@ class VectorStore:
         """How many points match, exactly."""
         with qdrant_errors(collection):
             return (await self._client.count(collection, count_filter=condition, exact=True)).count
+
+    async def matches(self, collection: str, spec: FilterSpec) -> int:
+        """How many points match, as it was a short while ago: what the planner decides by."""
+        return await self._matches.get((collection, spec.key), lambda: self.count(collection, spec.compile()))
 
     async def nearest(
         self,
@@ -265,3 +282,30 @@ def _issue_text(issue: Mapping[str, Any]) -> str:
     solution = issue.get("solution")
     remedy = solution.get("refactor") if isinstance(solution, dict) else None
     return f"{issue.get('description')}; {remedy}" if isinstance(remedy, str) else str(issue.get("description"))
+
+
+async def with_ties(
+    ask: Callable[[int], Awaitable[list[T]]], limit: int, *, score: Callable[[T], float], most: int
+) -> list[T]:
+    """The first `limit` of what `ask` finds, best first, and all that share the last one's score.
+
+    `ask` is called with how many to find, at most `most`: of more ties than that, those beyond stay unknown.
+    """
+    asked = min(limit + 1, most)
+    while True:
+        found = await ask(asked)
+        whole = len(found) < asked or score(found[-1]) < score(found[limit - 1])
+        if whole or asked >= most:
+            break
+        asked = min(asked * _GROWTH, most)
+    if len(found) <= limit:
+        return found
+    last = score(found[limit - 1])
+    return [one for one in found if score(one) >= last]
+
+
+def by_score_and_id(point: models.ScoredPoint) -> tuple[float, bool, int | str]:
+    """The key of the order: the best score first, then the numbers among the ids, then the others."""
+    payload = point.payload or {}
+    name = public_id(str(payload.get("product_id", point.id)))
+    return -point.score, isinstance(name, str), name

@@ -14,7 +14,7 @@ from typing import Any, Final, Self
 import httpx
 from pydantic import SecretStr
 
-from vitrine.embedding.abandon import AbandoningTransport
+from vitrine.embedding.connection import AbandoningTransport, Turns
 from vitrine.embedding.exchange import (
     Space,
     bearer,
@@ -26,7 +26,6 @@ from vitrine.embedding.exchange import (
     request_headers,
 )
 from vitrine.embedding.failures import wait_before_retry_s
-from vitrine.embedding.turns import Turns
 from vitrine.embedding.wire import REJECTED_HEADER, BatchResult, Embedding, decode_batch, parse_server_timing
 from vitrine.errors import DeadlineExpired, EmbedderConnectionLost, EmbedderUnavailable, VitrineError
 from vitrine.views import Region

@@ -1,30 +1,37 @@
 """What both HTTP services share: pure ASGI middleware, problem details and the health routes."""
 
-from vitrine.web.access import ApiKey, ApiKeys, caller_name, caller_scopes, key_between_services, parse_api_keys
-from vitrine.web.admission import Admission
-from vitrine.web.bodies import Bodies
-from vitrine.web.body_limit import BodyLimit
-from vitrine.web.callers import TokenBuckets, address_of
-from vitrine.web.connections import ConnectionLimits
-from vitrine.web.disconnects import StopWhenGone
-from vitrine.web.document import document_router
-from vitrine.web.health import health_router
-from vitrine.web.json_bodies import MAX_JSON_BYTES, JsonRoute, is_json, parse_json, read_json_bytes
-from vitrine.web.problems import Problem, install_problem_handlers, problem_code, problem_responses, send_problem
-from vitrine.web.request_context import RequestContext
-from vitrine.web.scopes import (
+from vitrine.web.access import (
+    KEY_SCOPES,
+    ApiKey,
+    ApiKeys,
     DeclaredRoutes,
     ScopeUndeclared,
+    TokenBuckets,
+    caller_name,
+    caller_scopes,
     declared_routes,
+    key_between_services,
     open_to_all,
+    parse_api_keys,
     requires,
     requires_any_key,
 )
+from vitrine.web.admission import Admission, StopWhenGone
+from vitrine.web.bodies import Bodies, BodyLimit
+from vitrine.web.connections import ConnectionLimits, address_of
+from vitrine.web.document import document_router
+from vitrine.web.forms import Form, media_type, read_form
+from vitrine.web.health import health_router
+from vitrine.web.json_bodies import MAX_JSON_BYTES, JsonRoute, is_json, parse_json, read_json_bytes
+from vitrine.web.problems import PROBLEM_CODE, Problem, install_problem_handlers, problem_responses, send_problem
+from vitrine.web.request_context import RequestContext
 from vitrine.web.server import build_limited_server, build_server
 from vitrine.web.sites import SiteGuard, hosts_checked, is_loopback
 
 __all__ = [
+    "KEY_SCOPES",
     "MAX_JSON_BYTES",
+    "PROBLEM_CODE",
     "Admission",
     "ApiKey",
     "ApiKeys",
@@ -32,6 +39,7 @@ __all__ = [
     "BodyLimit",
     "ConnectionLimits",
     "DeclaredRoutes",
+    "Form",
     "JsonRoute",
     "Problem",
     "RequestContext",
@@ -52,11 +60,12 @@ __all__ = [
     "is_json",
     "is_loopback",
     "key_between_services",
+    "media_type",
     "open_to_all",
     "parse_api_keys",
     "parse_json",
-    "problem_code",
     "problem_responses",
+    "read_form",
     "read_json_bytes",
     "requires",
     "requires_any_key",

@@ -1,5 +1,15 @@
-"""API keys, checked before a byte of the body is read. Only hashes of keys are configured, comparison takes the same
-time for every wrong key, and a key never reaches a log.
+"""Who may call what: the scopes declared on each route, and the API keys that carry them, checked before a byte of the
+body is read. Only hashes of keys are configured, comparison takes the same time for every wrong key, and a key never
+reaches a log.
+
+A route declares its scopes below its own decorator, a mounted application before it is mounted:
+
+    @router.post("/api/jobs/train")
+    @requires("train")
+    async def start_train(...): ...
+
+`declared_routes(app)` collects the declarations once every route is added, and raises if one is missing: a service with
+a forgotten route does not start.
 """
 
 from __future__ import annotations
@@ -8,20 +18,159 @@ import hashlib
 import hmac
 import re
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeVar
 
 import structlog
-from fastapi import Request
+from fastapi import FastAPI, Request
+from fastapi.routing import RouteContext, iter_route_contexts
 from pydantic import SecretStr
+from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from vitrine.errors import AccessDenied, KeyMissing, KeyRefused, SettingsInvalid, TooManyRequests
 from vitrine.telemetry import get_logger
-from vitrine.web.callers import TokenBuckets, address_of
+from vitrine.web.connections import address_of
 from vitrine.web.problems import send_problem
-from vitrine.web.scopes import ANY_KEY, IMPLIED_SCOPES, KEY_SCOPES, DeclaredRoutes
+
+ScopeName = Literal["search", "ingest", "train", "admin", "jobs", "embed"]
+# What a call costs. A query costs the embedder and changes nothing: it is stopped when its caller has gone. A write
+# waits for the indexer. Health calls and streams are unbounded: neither counted nor timed.
+Work = Literal["call", "query", "write", "unbounded"]
+T = TypeVar("T")
+
+# What a key of the search API may hold. `jobs` reads jobs; `admin` may do everything.
+KEY_SCOPES: Final[frozenset[str]] = frozenset({"search", "ingest", "train", "admin", "jobs"})
+# A key that may start jobs may read them.
+IMPLIED_SCOPES: Final[dict[str, frozenset[str]]] = {
+    "ingest": frozenset({"jobs"}),
+    "train": frozenset({"jobs"}),
+    "admin": KEY_SCOPES,
+}
+ANY_KEY: Final[frozenset[str]] = KEY_SCOPES | {"embed"}
+_MARK: Final = "__vitrine_access__"
+_MAX_CALLERS_KEPT: Final = 10_000
+
+
+class ScopeUndeclared(RuntimeError):
+    """A route says nothing about who may call it. A defect of the program, found when it starts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who may call a route, None for anybody, and what a call costs."""
+
+    scopes: frozenset[str] | None
+    work: Work = "call"
+
+
+def requires(*scopes: ScopeName, work: Work = "call") -> Callable[[T], T]:
+    """Mark an endpoint or a mounted application: a key needs one of `scopes`."""
+    if not scopes:
+        raise ValueError("name at least one scope, or use open_to_all")
+    return _marking(Access(frozenset(scopes), work))
+
+
+def requires_any_key(endpoint: T) -> T:
+    """Mark an endpoint that every key may call, whatever its scope."""
+    return _marking(Access(ANY_KEY))(endpoint)
+
+
+def open_to_all(endpoint: T) -> T:
+    """Mark an endpoint that needs no key."""
+    return _marking(Access(None))(endpoint)
+
+
+def health_call(endpoint: T) -> T:
+    """Mark an endpoint that needs no key and is answered even by a service that is full."""
+    return _marking(Access(None, "unbounded"))(endpoint)
+
+
+def _marking(access: Access) -> Callable[[T], T]:
+    def mark(endpoint: T) -> T:
+        setattr(endpoint, _MARK, access)
+        return endpoint
+
+    return mark
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredRoute:
+    """A route and what is declared of it. `methods` is None for a mounted application, which takes any."""
+
+    path: str
+    methods: frozenset[str] | None
+    access: Access
+    pattern: re.Pattern[str]
+
+    @property
+    def scopes(self) -> frozenset[str] | None:
+        return self.access.scopes
+
+
+class DeclaredRoutes:
+    """Every route of an application, in the order in which it is matched."""
+
+    def __init__(self, routes: tuple[DeclaredRoute, ...]) -> None:
+        self.routes = routes
+
+    def match(self, method: str, path: str) -> DeclaredRoute | None:
+        """The route that answers a call, or None for an unknown path or a method the path does not take."""
+        for route in self.routes:
+            if (route.methods is None or method in route.methods) and route.pattern.match(path):
+                return route
+        return None
+
+    def scopes_of(self, method: str, path: str) -> frozenset[str] | None:
+        """The scopes of which a call needs one; None where anybody may call. What is unknown needs a key."""
+        route = self.match(method, path)
+        return ANY_KEY if route is None else route.scopes
+
+    def is_open(self, method: str, path: str) -> bool:
+        """Whether anybody may call."""
+        return self.scopes_of(method, path) is None
+
+    def is_query(self, method: str, path: str) -> bool:
+        """Whether the call costs the embedder and changes nothing."""
+        route = self.match(method, path)
+        return route is not None and route.access.work == "query"
+
+    def timeouts(self, seconds: Mapping[Work, float | None]) -> Callable[[str, str], float | None]:
+        """A function of method and path that returns the seconds a call may take, None for no limit."""
+
+        def timeout_of(method: str, path: str) -> float | None:
+            route = self.match(method, path)
+            return seconds["call" if route is None else route.access.work]
+
+        return timeout_of
+
+
+def declared_routes(app: FastAPI) -> DeclaredRoutes:
+    """The routes of `app`, mounts and documentation included. Raises ScopeUndeclared, naming what has no mark."""
+    routes, undeclared = [], []
+    for context in iter_route_contexts(app.router.routes):
+        access: Access | None = getattr(_marked(context), _MARK, None)
+        if access is None:
+            undeclared.append(f"{'/'.join(sorted(context.methods or ())) or 'any method'} {context.path}")
+            continue
+        methods = None if context.methods is None else frozenset(context.methods)
+        routes.append(DeclaredRoute(context.path or "", methods, access, context.path_regex))
+    if undeclared:
+        raise ScopeUndeclared(
+            f"no scope is declared for {', '.join(undeclared)}: put @requires(...) or @open_to_all below the route"
+        )
+    return DeclaredRoutes(tuple(routes))
+
+
+def _marked(context: RouteContext) -> Any:
+    """What carries a route's mark. None for a kind of route that can carry none, such as a web socket."""
+    route = context.original_route
+    if isinstance(route, Mount):
+        return route.app
+    return route.endpoint if isinstance(route, Route) else None
+
 
 _NAME: Final = "api_key"
 _SCOPES: Final = "api_scopes"
@@ -64,6 +213,37 @@ def key_between_services(name: str, secret: SecretStr | None) -> tuple[ApiKey, .
     if secret is None or not secret.get_secret_value():
         return ()
     return (ApiKey(name, ANY_KEY, hashlib.sha256(secret.get_secret_value().encode()).hexdigest()),)
+
+
+class TokenBuckets:
+    """A token bucket for each caller: `burst` tokens, of which `per_s` come back each second. The callers that have
+    been quiet longest are forgotten where there are very many.
+    """
+
+    def __init__(self, *, per_s: float, burst: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._per_s = per_s
+        self._burst = burst
+        self._clock = clock
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # caller -> tokens, as of when
+
+    def wait_s(self, caller: str) -> float:
+        """The seconds until there is a token; 0 where there is one."""
+        return max(0.0, 1 - self._tokens(caller, self._clock())) / self._per_s
+
+    def take(self, caller: str) -> float:
+        """Take a token. Returns 0, or the seconds until the next token if the bucket is empty."""
+        now_s = self._clock()
+        tokens = self._tokens(caller, now_s)
+        allowed = tokens >= 1
+        self._buckets[caller] = (tokens - 1 if allowed else tokens, now_s)
+        self._buckets.move_to_end(caller)
+        if len(self._buckets) > _MAX_CALLERS_KEPT:
+            self._buckets.popitem(last=False)
+        return 0.0 if allowed else (1 - tokens) / self._per_s
+
+    def _tokens(self, caller: str, now_s: float) -> float:
+        tokens, as_of_s = self._buckets.get(caller, (float(self._burst), now_s))
+        return min(float(self._burst), tokens + (now_s - as_of_s) * self._per_s)
 
 
 class ApiKeys:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
-from vitrine.web.scopes import open_to_all
+from vitrine.web.access import open_to_all
 
 
 def document_router() -> APIRouter:

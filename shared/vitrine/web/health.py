@@ -11,7 +11,7 @@ from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.responses import JSONResponse, Response
 
-from vitrine.web.scopes import open_to_all, requires
+from vitrine.web.access import health_call, requires
 
 # Answers (ready, facts): the facts are shown either way, so that an unready service says why.
 Readiness = Callable[[], tuple[bool, Mapping[str, Any]]]
@@ -22,7 +22,7 @@ def health_router(*, registry: CollectorRegistry, readiness: Readiness) -> APIRo
     router = APIRouter(tags=["health"])
 
     @router.get("/livez", summary="Is the process running?")
-    @open_to_all
+    @health_call
     async def livez() -> dict[str, str]:
         return {"status": "alive"}
 
@@ -32,14 +32,14 @@ def health_router(*, registry: CollectorRegistry, readiness: Readiness) -> APIRo
         response_model=None,
         responses={503: {"description": "Not ready; the body says why"}},
     )
-    @open_to_all
+    @health_call
     async def readyz() -> Response:
         ready, facts = readiness()
         body = {"status": "ready" if ready else "unready", **facts}
         return JSONResponse(body) if ready else JSONResponse(body, status_code=503, headers={"Retry-After": "1"})
 
     @router.get("/metrics", summary="Metrics as Prometheus text", response_class=Response)
-    @requires("admin")
+    @requires("admin", work="unbounded")
     async def metrics() -> Response:
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 

@@ -14,13 +14,14 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
-from starlette.types import Scope, Send
+from starlette.types import Send
 
 from vitrine.errors import BodyInvalid, MediaTypeUnsupported, ParameterInvalid, VitrineError
 from vitrine.telemetry import get_logger
 
 MEDIA_TYPE: Final = "application/problem+json"
-_CODE: Final = "vitrine_problem_code"
+# Where the code of the error that a request was answered with stands in `scope["state"]`, for the middleware around.
+PROBLEM_CODE: Final = "vitrine_problem_code"
 MAX_FAULT_CHARS: Final = 300  # of a name that the caller chose
 # What passes by itself: every one of these says when to come back.
 _RETRY_STATUSES: Final = frozenset({429, 503, 504})
@@ -66,12 +67,6 @@ def problem_response(error: VitrineError) -> Response:
     )
 
 
-def problem_code(scope: Scope) -> str | None:
-    """The code of the error that a request was answered with, for the middleware around the application."""
-    code: str | None = scope.get("state", {}).get(_CODE)
-    return code
-
-
 def error_headers(error: VitrineError) -> dict[str, str]:
     headers: dict[str, str] = {}
     retry_after_s = error.retry_after_s
@@ -98,7 +93,7 @@ def install_problem_handlers(app: FastAPI) -> None:
 
     async def on_vitrine_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, VitrineError)
-        request.scope.setdefault("state", {})[_CODE] = error.code
+        request.scope.setdefault("state", {})[PROBLEM_CODE] = error.code
         if error.status >= 500 and not error.retryable:
             get_logger("web").error("request_error", code=error.code, detail=error.detail)
         return problem_response(error)

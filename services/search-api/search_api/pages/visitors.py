@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from vitrine.web import ApiKey, caller_name
 from vitrine.web.access import scopes_held
-from vitrine.web.scopes import ANY_KEY
+from vitrine.web.access import ANY_KEY
 
 
 @dataclass(frozen=True, slots=True)

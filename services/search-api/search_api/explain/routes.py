@@ -1,0 +1,68 @@
+"""Why a product matches a picture: where each of the two was seen by the network."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from search_api.answers import JsonAnswer
+from search_api.auth import opaque_caller
+from search_api.context import Ctx
+from search_api.explain.schemas import ExplainAnswer
+from search_api.openapi import PICTURE_ERRORS, SEARCH_ERRORS, filter_form, picture_schema
+from search_api.search.options import Target, split_options
+from search_api.search.service import Asked
+from vitrine.errors import ImageRejected, ParameterInvalid, PictureNotFound, ProductNotFound
+from vitrine.web import problem_responses, read_form, requires
+
+_PICTURE_FIELD: Final = "image"
+_ID_FIELD: Final = "id"
+router = APIRouter(tags=["search"])
+
+
+@router.post(
+    "/api/explain",
+    summary="Show where a picture and a product look alike",
+    description=(
+        "A form with the picture as `image` and a product's `id`. Parts of each are covered in turn, and where the "
+        "likeness falls most, there it was seen: `heat` has the fall by row and column, and `picture` shows both, the "
+        "query first, as a data address of a PNG. It takes about a hundred embeddings."
+    ),
+    response_model=ExplainAnswer,
+    responses=problem_responses(*SEARCH_ERRORS, *PICTURE_ERRORS, ProductNotFound, PictureNotFound),
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                "multipart/form-data": filter_form(
+                    {
+                        _PICTURE_FIELD: picture_schema("The query."),
+                        _ID_FIELD: {"type": "string", "description": "Id of the product"},
+                    },
+                    required=[_PICTURE_FIELD, _ID_FIELD],
+                    options=Target,
+                )
+            },
+        },
+    },
+)
+@requires("search", work="query")
+async def explain(request: Request, context: Ctx) -> Response:
+    started_s = time.perf_counter()
+    form = await read_form(request)
+    pairs = [*request.query_params.multi_items(), *form.fields(except_for=frozenset({_PICTURE_FIELD}))]
+    ids = [value for name, value in pairs if name == _ID_FIELD]
+    if len(ids) != 1:
+        raise ParameterInvalid(f"the form names {len(ids)} products: give one 'id'")
+    options, rest = split_options([pair for pair in pairs if pair[0] != _ID_FIELD], Target)
+    if rest:
+        raise ParameterInvalid(f"{rest[0][0][:80]!r} means nothing here: an explanation has no filters")
+    picture = form.one_picture(_PICTURE_FIELD)
+    if not picture:
+        raise ImageRejected("empty", "the picture file is empty")
+
+    asked = Asked(opaque_caller(request.scope), started_s)
+    return JsonAnswer(await context.explanations.explain(picture, ids[0], options, asked))

@@ -1,0 +1,29 @@
+"""The shape of an explanation."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+from search_api.products.schemas import PublicId
+
+
+class HeatOut(BaseModel):
+    """Where a picture was seen."""
+
+    heat: list[list[float]] = Field(description="By row and column, how much the likeness falls without that part")
+
+
+class ExplainAnswer(BaseModel):
+    """Where a picture and a product look alike."""
+
+    success: Literal[True]
+    id: PublicId
+    dataset: str
+    model: str
+    release: str
+    score: float = Field(description="Cosine similarity of the two")
+    query: HeatOut
+    product: HeatOut
+    picture: str = Field(description="Both pictures with their heat, as a data address of a PNG")

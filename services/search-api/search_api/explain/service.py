@@ -1,0 +1,53 @@
+"""Why a product matches a picture: the likeness that is lost where parts of either are covered."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Final
+
+from search_api.products.pictures import Pictures
+from search_api.search.options import Target
+from search_api.search.service import Asked, Retrieval
+from vitrine.collections import Serving
+from vitrine.embedding import AsyncEmbedderClient
+from vitrine.products import public_id
+
+_DIGITS: Final = 6
+
+
+class Explanations:
+    """Explanations by the release that serves."""
+
+    def __init__(
+        self, retrieval: Retrieval, pictures: Pictures, embedder: AsyncEmbedderClient, *, timeout_s: float
+    ) -> None:
+        self._retrieval = retrieval
+        self._pictures = pictures
+        self._embedder = embedder
+        self._timeout_s = timeout_s
+
+    async def explain(self, picture: bytes, product_id: str, target: Target, asked: Asked) -> dict[str, Any]:
+        """The answer for a picture file and a product. Raises ProductNotFound, PictureNotFound, and as searches do."""
+
+        async def explained(serving: Serving) -> dict[str, Any]:
+            product = await self._pictures.get(serving.dataset, product_id)
+            found = await self._embedder.explain(
+                (picture, product.data),
+                release_id=serving.release_id,
+                caller=asked.caller,
+                deadline_s=self._timeout_s - (time.perf_counter() - asked.started_s),
+            )
+            heats = [[[round(value, _DIGITS) for value in row] for row in heat] for heat in found["heats"]]
+            return {
+                "success": True,
+                "id": public_id(product_id),
+                "dataset": serving.dataset,
+                "model": serving.model,
+                "release": serving.release_id,
+                "score": round(found["score"], _DIGITS),
+                "query": {"heat": heats[0]},
+                "product": {"heat": heats[1]},
+                "picture": f"data:image/png;base64,{found['picture']}",
+            }
+
+        return await self._retrieval.in_serving(target, explained)

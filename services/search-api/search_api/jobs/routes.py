@@ -1,0 +1,272 @@
+"""Jobs: start one, look at it, follow it, cancel it."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, Final, Literal
+
+from fastapi import APIRouter, Header, Path, Query, Request
+from pydantic import BaseModel
+from starlette.responses import Response, StreamingResponse
+
+from search_api.answers import JsonAnswer
+from search_api.auth import caller_of
+from search_api.context import Ctx
+from search_api.jobs.events import EventStreamAnswer, JobEvents, seen_version
+from search_api.jobs.params.evaluation import (
+    EvaluateRequest,
+    ExperimentRequest,
+    VisualizeRequest,
+    evaluate_params,
+    experiment_params,
+    visualize_params,
+)
+from search_api.jobs.params.releases import IndexRequest, ProjectRequest, index_params, project_params
+from search_api.jobs.params.training import (
+    AdaptRequest,
+    TrainRequest,
+    TuneRequest,
+    adapt_params,
+    train_params,
+    tune_params,
+)
+from search_api.jobs.schemas import JobAnswer, JobDeletedAnswer, JobsAnswer
+from search_api.openapi import COMMON_ERRORS
+from vitrine.errors import (
+    BodyInvalid,
+    BrokerUnavailable,
+    CatalogNotFound,
+    CatalogRootRefused,
+    Draining,
+    JobFinished,
+    JobNotFound,
+    JobUnfinished,
+    KeyRefused,
+    MediaTypeUnsupported,
+    ModelUnknown,
+    ParameterInvalid,
+    RecordChanged,
+    ReleaseCorrupt,
+    ReleaseMismatch,
+    ReleaseNotFound,
+    TooManyRequests,
+    Unavailable,
+    VitrineError,
+    WeightsUnusable,
+)
+from vitrine.jobs import JobKind, JobRecord, JobState
+from vitrine.web import JsonRoute, caller_scopes, problem_responses, requires
+
+router = APIRouter(tags=["jobs"], route_class=JsonRoute)
+JobId = Annotated[str, Path(description="The job's id")]
+_IDEMPOTENCY_KEY: Final = re.compile(r"[\x21-\x7e]{1,200}")
+IdempotencyKey = Annotated[
+    str | None,
+    Header(description="1 to 200 visible ASCII characters; the same key again within a day gives the same job"),
+]
+# Jobs that change a dataset; the others make releases and reports.
+_INGEST_KINDS: Final = frozenset({JobKind.INDEX, JobKind.UPSERT, JobKind.DELETE})
+_MAX_LISTED_CHARS: Final = 500
+_CREATED: Final = {
+    "description": "The job, or the one that the same Idempotency-Key made before",
+    "headers": {"Location": {"description": "Where the job is", "schema": {"type": "string"}}},
+}
+
+
+_START_ERRORS: Final = (
+    *COMMON_ERRORS,
+    BodyInvalid,
+    BrokerUnavailable,
+    CatalogNotFound,
+    CatalogRootRefused,
+    MediaTypeUnsupported,
+)
+_TRAINING_ERRORS: Final = (*_START_ERRORS, ReleaseNotFound, WeightsUnusable)
+_INDEX_ERRORS: Final = (*_START_ERRORS, ModelUnknown, ReleaseMismatch, ReleaseNotFound, ReleaseCorrupt)
+
+
+def _add_start(
+    kind: JobKind,
+    summary: str,
+    body_type: type[BaseModel],
+    params_of: Callable[..., Awaitable[dict[str, Any]]],
+    *,
+    scope: Literal["ingest", "train"] = "train",
+    errors: tuple[type[VitrineError], ...] = _TRAINING_ERRORS,
+) -> None:
+    """Add the route that starts jobs of a kind: its body is checked and becomes the parameters of the job's record."""
+    reads_releases = "releases" in inspect.signature(params_of).parameters
+
+    async def start(context: Ctx, body: BaseModel, idempotency_key: IdempotencyKey = None) -> Response:
+        if idempotency_key is not None and _IDEMPOTENCY_KEY.fullmatch(idempotency_key) is None:
+            raise ParameterInvalid("Idempotency-Key must be 1 to 200 visible ASCII characters")
+        more = {"releases": context.releases} if reads_releases else {}
+        params = await params_of(body, settings=context.settings, **more)
+        record, _ = await context.jobs.submit(kind, params, idempotency_key=idempotency_key)
+        return _answer(record, status_code=202, headers={"Location": f"/api/jobs/{record.id}"})
+
+    start.__name__ = f"start_{kind.value}"
+    start.__annotations__ = {**start.__annotations__, "body": body_type}
+    router.add_api_route(
+        f"/api/jobs/{kind.value}",
+        requires(scope)(start),
+        methods=["POST"],
+        summary=summary,
+        status_code=202,
+        response_model=JobAnswer,
+        responses={**problem_responses(*errors), 202: _CREATED},
+    )
+
+
+_add_start(
+    JobKind.INDEX,
+    "Index a catalogue with a release",
+    IndexRequest,
+    index_params,
+    scope="ingest",
+    errors=_INDEX_ERRORS,
+)
+_add_start(
+    JobKind.PROJECT,
+    "Make a release: a network, its weights and a projection fitted on a catalogue",
+    ProjectRequest,
+    project_params,
+    errors=(*_START_ERRORS, WeightsUnusable),
+)
+_add_start(JobKind.TRAIN, "Train a network by a recipe and make a release of it", TrainRequest, train_params)
+_add_start(
+    JobKind.ADAPT,
+    "Adapt a release's batch normalisation to a catalogue and make a release of it",
+    AdaptRequest,
+    adapt_params,
+)
+_add_start(
+    JobKind.TUNE,
+    "Choose a release's projection from every number of components and make a release of it",
+    TuneRequest,
+    tune_params,
+)
+_add_start(JobKind.EVALUATE, "Measure releases on a catalogue and write a report", EvaluateRequest, evaluate_params)
+_add_start(JobKind.VISUALIZE, "Draw a map of a catalogue as a release sees it", VisualizeRequest, visualize_params)
+_add_start(
+    JobKind.EXPERIMENT,
+    "Make the releases of an experiment, measure them and write its report",
+    ExperimentRequest,
+    experiment_params,
+)
+
+
+@router.get(
+    "/api/jobs",
+    summary="Jobs, the newest first",
+    description="Each without its faults and its long parameters; `GET /api/jobs/{id}` returns the whole record.",
+    response_model=JobsAnswer,
+    responses=problem_responses(*COMMON_ERRORS, BrokerUnavailable),
+)
+@requires("jobs")
+async def list_jobs(
+    context: Ctx,
+    kind: JobKind | None = None,
+    state: JobState | None = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+) -> Response:
+    records = await context.jobs.store.list(limit=limit, kind=kind, state=state)
+    return JsonAnswer({"success": True, "jobs": [_listed(record) for record in records]})
+
+
+@router.get(
+    "/api/jobs/{job_id}",
+    summary="One job",
+    response_model=JobAnswer,
+    responses=problem_responses(*COMMON_ERRORS, BrokerUnavailable, JobNotFound),
+)
+@requires("jobs")
+async def get_job(context: Ctx, job_id: JobId) -> Response:
+    return _answer(await context.jobs.store.get(job_id))
+
+
+@router.delete(
+    "/api/jobs/{job_id}",
+    summary="Cancel a job",
+    description=(
+        "A queued job is cancelled at once, a running one at its next step. It takes the scope that starting it took."
+    ),
+    response_model=JobAnswer,
+    responses=problem_responses(*COMMON_ERRORS, BrokerUnavailable, JobNotFound, JobFinished, RecordChanged),
+)
+@requires("ingest", "train")
+async def cancel_job(request: Request, context: Ctx, job_id: JobId) -> Response:
+    _may_change(request, await context.jobs.store.get(job_id))
+    return _answer(await context.jobs.store.request_cancel(job_id))
+
+
+@router.delete(
+    "/api/jobs/{job_id}/record",
+    summary="Remove what is kept of a job that has ended",
+    description="Its releases, collections and reports stay. It takes the scope that starting the job took.",
+    response_model=JobDeletedAnswer,
+    responses=problem_responses(*COMMON_ERRORS, BrokerUnavailable, JobNotFound, JobUnfinished),
+)
+@requires("ingest", "train")
+async def delete_job(request: Request, context: Ctx, job_id: JobId) -> Response:
+    _may_change(request, await context.jobs.store.get(job_id))
+    await context.jobs.store.delete(job_id)
+    return JsonAnswer({"success": True, "id": job_id})
+
+
+@router.get(
+    "/api/jobs/{job_id}/events",
+    summary="Follow a job",
+    description=(
+        "Server-sent events: one for each change, whose id is the record's version, whose event is the job's state and "
+        "whose data is the record. Several quick changes may come as one. The last event of a stream is `end`; its "
+        "data gives the `reason`: `finished`, `gone` (the job was deleted), `draining` or `unavailable` (come back), "
+        "`age` (the stream is old enough) or `slow` (the client reads too slowly). Comments keep a quiet stream alive. "
+        "With `Last-Event-ID` the present version is sent only if it is another."
+    ),
+    response_class=StreamingResponse,
+    responses={
+        200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
+        **problem_responses(*COMMON_ERRORS, BrokerUnavailable, JobNotFound, Draining, TooManyRequests, Unavailable),
+    },
+)
+@requires("jobs", work="unbounded")
+async def job_events(
+    request: Request,
+    context: Ctx,
+    job_id: JobId,
+    last_event_id: Annotated[str | None, Header(description="The id of the last event seen")] = None,
+) -> Response:
+    draining = context.lifecycle.draining
+    if draining.is_set():
+        raise Draining("the search API is stopping", retry_after_s=1.0)
+    place = context.stream_places.take(caller_of(request.scope))
+    await context.jobs.store.get(job_id)  # an unknown job is an error and not an empty stream
+    events = JobEvents(
+        context.job_feed,
+        job_id,
+        seen_version=seen_version(last_event_id),
+        heartbeat_s=context.settings.heartbeat_s,
+        max_age_s=context.settings.event_stream_max_age_s,
+    )
+    return EventStreamAnswer(events.chunks(draining), place)
+
+
+def _may_change(request: Request, record: JobRecord) -> None:
+    """Raise KeyRefused if the caller could not have started the job."""
+    needed = "ingest" if record.kind in _INGEST_KINDS else "train"
+    if needed not in caller_scopes(request):
+        raise KeyRefused(f"the API key lacks the scope {needed!r}, which a job of the kind {record.kind.value!r} takes")
+
+
+def _listed(record: JobRecord) -> dict[str, Any]:
+    """A record without its long parameters, of which a list of jobs would be full."""
+    params = {name: value for name, value in record.params.items() if len(str(value)) <= _MAX_LISTED_CHARS}
+    return record.model_copy(update={"params": params}).model_dump(mode="json")
+
+
+def _answer(record: JobRecord, *, status_code: int = 200, headers: dict[str, str] | None = None) -> Response:
+    content = {"success": True, "job": record.model_dump(mode="json")}
+    return JsonAnswer(content, status_code=status_code, headers=headers)

@@ -1,0 +1,78 @@
+"""The shapes of the answers about models and releases."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+
+class ModelDetail(BaseModel):
+    """What serves a model in a dataset."""
+
+    dataset: str
+    model: str
+    release: str
+    collection: str
+    dim: int = Field(description="Components of a vector")
+    products: int
+    fields: dict[str, Literal["keyword", "integer", "float"]] = Field(description="Fields that filters may name")
+    catalog: str = Field(description="The reader the catalogue was read with")
+    publishedAt: str | None  # noqa: N815
+
+
+class ModelsAnswer(BaseModel):
+    """The models that can be searched with."""
+
+    success: Literal[True]
+    models: list[str] = Field(examples=[["mobilenetv2_100", "resnet50"]])
+    details: list[ModelDetail]
+
+
+class CollectionOut(BaseModel):
+    """A release's vectors of one dataset."""
+
+    dataset: str
+    collection: str
+    state: Literal["building", "ready"]
+    products: int
+    serving: bool
+
+
+class ServedModel(BaseModel):
+    """What serves a model in a dataset."""
+
+    model: str
+    release: str
+    collection: str
+    products: int
+    publishedAt: str | None  # noqa: N815
+
+
+class ReleaseOut(BaseModel):
+    """A release, and where it is used."""
+
+    id: str
+    model: str
+    dim: int | None = Field(description="Components of a vector; null where the manifest cannot be read")
+    stored: bool = Field(description="Whether the release store holds it")
+    collections: list[CollectionOut]
+
+
+class ReleasesAnswer(BaseModel):
+    """Every release that is stored or indexed."""
+
+    success: Literal[True]
+    releases: list[ReleaseOut]
+
+
+class ActivatedAnswer(BaseModel):
+    """The release serves."""
+
+    success: Literal[True]
+    dataset: str
+    model: str
+    release: str
+    collection: str
+    previous: str | None = Field(description="The release that served before; activate it to go back")
+    previousCollection: str | None = Field(description="The collection that served before")  # noqa: N815

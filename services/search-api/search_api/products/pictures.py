@@ -1,0 +1,69 @@
+"""The pictures of products: those of the catalogue, read below the root that the collection names, and those put
+through the API. Nothing is served from outside the allowed roots, whatever a payload says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from search_api.products.service import Products, StoredProduct
+from search_api.settings import Settings
+from vitrine.catalogs.roots import allowed_roots, read_picture, resolve_catalog_root
+from vitrine.errors import CatalogError, ImageRejected, PictureNotFound
+from vitrine.image_checks import MEDIA_TYPES, inspect_image
+from vitrine.overlay import Overlay
+from vitrine.telemetry import get_logger
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture file's bytes, its media type by its content, and an entity tag."""
+
+    data: bytes
+    media_type: str
+    etag: str
+
+
+class Pictures:
+    """Look-ups of pictures by product."""
+
+    def __init__(self, products: Products, overlay: Overlay, settings: Settings) -> None:
+        self._products = products
+        self._overlay = overlay
+        self._settings = settings
+        self._log = get_logger("pictures")
+
+    async def get(self, dataset: str, product_id: str) -> Picture:
+        """The product's picture. Raises PictureNotFound, ProductNotFound, DatasetNotFound."""
+        stored = await self._products.get(dataset, product_id)
+        return await asyncio.to_thread(lambda: _described(self._read(stored, dataset, product_id)))
+
+    async def read(self, stored: StoredProduct, dataset: str, product_id: str) -> bytes:
+        """The bytes of a stored product's picture. Raises PictureNotFound."""
+        return await asyncio.to_thread(self._read, stored, dataset, product_id)
+
+    def _read(self, stored: StoredProduct, dataset: str, product_id: str) -> bytes:
+        try:
+            return self._read_checked(stored.payload, Path(stored.info.metadata.root))
+        except (CatalogError, ImageRejected) as refused:
+            # The reason is for the operator: to the caller a picture outside the roots is one that is not there.
+            self._log.warning("picture_refusal", dataset=dataset, product=product_id, reason=refused.detail)
+            raise PictureNotFound(f"the picture of {product_id!r} cannot be read") from refused
+
+    def _read_checked(self, payload: dict[str, Any], root: Path) -> bytes:
+        picture = str(payload["picture"])
+        if payload.get("origin") == "upload":
+            return read_picture(self._overlay.root, picture)
+        return read_picture(resolve_catalog_root(root, allowed_roots(self._settings)), picture)
+
+
+def _described(data: bytes) -> Picture:
+    try:
+        media_type = MEDIA_TYPES[inspect_image(data)[0]]
+    except ImageRejected as rejected:
+        raise PictureNotFound("the picture's file is no picture") from rejected
+    return Picture(data, media_type, f'"{hashlib.blake2b(data, digest_size=16).hexdigest()}"')

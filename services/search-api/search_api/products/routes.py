@@ -1,0 +1,181 @@
+"""Single products and their pictures: look at one, put, change, delete, restore."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Path, Query, Request
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.responses import Response
+
+from search_api.answers import JsonAnswer, product
+from search_api.auth import opaque_caller
+from search_api.context import Ctx
+from search_api.openapi import READ_ERRORS, form_body, picture_schema
+from search_api.products.attributes import MAX_ATTRIBUTES
+from search_api.products.schemas import DeletedAnswer, ProductAnswer, RestoredAnswer
+from search_api.search.options import body_invalid
+from vitrine.errors import (
+    BodyInvalid,
+    BrokerUnavailable,
+    EmbedderUnavailable,
+    EmbeddingFailed,
+    ImageMissing,
+    ImageRejected,
+    JobCancelled,
+    MediaTypeUnsupported,
+    PictureNotFound,
+    ProductNotFound,
+    StorageFull,
+)
+from vitrine.image_checks import MEDIA_TYPES
+from vitrine.products import check_dataset_name, check_product_id, public_id
+from vitrine.web import is_json, media_type, parse_json, problem_responses, read_form, read_json_bytes, requires
+
+router = APIRouter(tags=["products"])
+ProductId = Annotated[str, Path(description="The product's id, unique in its dataset", examples=["7747"])]
+Dataset = Annotated[
+    str | None, Query(description="The dataset; may be left out where one is configured or only one is served")
+]
+_PICTURE_FIELD: Final = "image"
+_JOB_ERRORS: Final = (BrokerUnavailable, EmbedderUnavailable, EmbeddingFailed, JobCancelled, StorageFull)
+# Short, because a put replaces the picture under the same address; the entity tag makes asking again cheap.
+_CACHE_CONTROL = "private, max-age=60"
+
+
+@router.get(
+    "/api/products/{product_id}",
+    summary="Look at one product",
+    response_model=ProductAnswer,
+    responses=problem_responses(*READ_ERRORS, ProductNotFound),
+)
+@requires("search")
+async def get_product(context: Ctx, product_id: ProductId, dataset: Dataset = None) -> Response:
+    stored = await context.products.get(await context.retrieval.dataset(dataset), product_id)
+    return JsonAnswer({"success": True, "product": product(stored.payload)})
+
+
+@router.get(
+    "/api/images/{product_id}",
+    summary="The picture of a product",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "The picture's file as it is stored",
+            "content": {media_type: {"schema": {"type": "string"}} for media_type in MEDIA_TYPES.values()},
+        },
+        304: {"description": "The picture is still the one of the entity tag in `If-None-Match`"},
+        **problem_responses(*READ_ERRORS, ProductNotFound, PictureNotFound),
+    },
+)
+@requires("search")
+async def get_picture(request: Request, context: Ctx, product_id: ProductId, dataset: Dataset = None) -> Response:
+    picture = await context.pictures.get(await context.retrieval.dataset(dataset), product_id)
+    headers = {"ETag": picture.etag, "Cache-Control": _CACHE_CONTROL}
+    known = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
+    if picture.etag in known or "*" in known:
+        return Response(status_code=304, headers=headers)
+    # The type is of our own list and told to be final, so that no browser runs a picture as a page.
+    headers["X-Content-Type-Options"] = "nosniff"
+    return Response(picture.data, media_type=picture.media_type, headers=headers)
+
+
+class AttributeChanges(BaseModel):
+    """Attributes to set; null takes one away; those not named stay."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        json_schema_extra={"examples": [{"attributes": {"baseColour": "Red", "season": None}}]},
+    )
+
+    attributes: dict[str, str | int | float | None] = Field(min_length=1, max_length=MAX_ATTRIBUTES)
+
+
+@router.put(
+    "/api/products/{product_id}",
+    summary="Put a product, or change its attributes",
+    description=(
+        "A form with the picture as `image` and the attributes as text fields puts the whole product. A JSON body "
+        "changes attributes alone. The product can be found with every model of the dataset when this returns."
+    ),
+    response_model=ProductAnswer,
+    responses=problem_responses(
+        *READ_ERRORS,
+        *_JOB_ERRORS,
+        BodyInvalid,
+        ImageMissing,
+        ImageRejected,
+        MediaTypeUnsupported,
+        PictureNotFound,
+        ProductNotFound,
+    ),
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                "multipart/form-data": form_body(
+                    {_PICTURE_FIELD: picture_schema("The product's picture.")},
+                    required=[_PICTURE_FIELD],
+                    options=None,
+                    free_fields="An attribute: `gender=Women`",
+                ),
+                "application/json": {"schema": AttributeChanges.model_json_schema()},
+            },
+        },
+    },
+)
+@requires("ingest", work="write")
+async def put_product(request: Request, context: Ctx, product_id: ProductId, dataset: Dataset = None) -> Response:
+    name = await context.retrieval.dataset(dataset)
+    check_product_id(product_id)
+    if is_json(request):
+        try:
+            changes = AttributeChanges.model_validate(parse_json(await read_json_bytes(request)))
+        except ValidationError as error:
+            raise body_invalid(error) from None
+        stored, notices = await context.writes.change(name, product_id, changes.attributes)
+    elif media_type(request) == "multipart/form-data":
+        form = await read_form(request)
+        picture = form.one_picture(_PICTURE_FIELD)
+        fields = list(form.fields(except_for=frozenset({_PICTURE_FIELD})))
+        stored, notices = await context.writes.put(
+            name, product_id, fields, picture, caller=opaque_caller(request.scope)
+        )
+    else:
+        raise MediaTypeUnsupported("this call takes multipart/form-data or application/json")
+    return JsonAnswer({"success": True, "product": product(stored.payload), "notices": list(notices)})
+
+
+@router.delete(
+    "/api/products/{product_id}",
+    summary="Delete a product",
+    description="It is gone from every model's search when this returns, and a later indexing leaves it out.",
+    response_model=DeletedAnswer,
+    responses=problem_responses(*READ_ERRORS, *_JOB_ERRORS, ProductNotFound),
+)
+@requires("ingest", work="write")
+async def delete_product(context: Ctx, product_id: ProductId, dataset: Dataset = None) -> Response:
+    name = await context.retrieval.dataset(dataset)
+    await context.writes.delete(name, product_id)
+    return JsonAnswer({"success": True, "id": public_id(product_id), "dataset": name})
+
+
+@router.post(
+    "/api/products/{product_id}/restore",
+    summary="Undo the deletion of a product",
+    description=(
+        "The catalogue's product is served again when this returns, if the catalogue still has its row and picture; "
+        "else the next indexing that finds them brings it back, and `served` is false. The picture of a product that "
+        "was put through the API went with its deletion: put it again."
+    ),
+    response_model=RestoredAnswer,
+    responses=problem_responses(*READ_ERRORS, *_JOB_ERRORS, ProductNotFound),
+)
+@requires("ingest", work="write")
+async def restore_product(context: Ctx, product_id: ProductId, dataset: Dataset = None) -> Response:
+    name = check_dataset_name(dataset) if dataset is not None else await context.retrieval.dataset(None)
+    served, detail = await context.writes.restore(name, product_id)
+    return JsonAnswer(
+        {"success": True, "id": public_id(product_id), "dataset": name, "served": served, "detail": detail}
+    )

@@ -1,0 +1,62 @@
+"""The shapes of the answers about products."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+PublicId = int | str
+Value = str | int | float
+
+_PRODUCT_EXAMPLE: dict[str, JsonValue] = {
+    "id": 7747,
+    "score": 0.9137,
+    "dataset": "fashion-product",
+    "image": "/api/images/7747?dataset=fashion-product",
+    "gender": "Women",
+    "masterCategory": "Apparel",
+    "articleType": "Dresses",
+    "baseColour": "Blue",
+    "year": 2012,
+    "name": "Blue Printed Dress",
+}
+
+
+class ProductOut(BaseModel):
+    """A product. Its attributes stand beside these members under their own names."""
+
+    model_config = ConfigDict(extra="allow", json_schema_extra={"examples": [_PRODUCT_EXAMPLE]})
+    __pydantic_extra__: dict[str, Value]
+
+    id: PublicId = Field(description="A number where the catalogue's ids are numbers")
+    dataset: str
+    image: str = Field(description="Address of the picture, relative to this API")
+
+
+class ProductAnswer(BaseModel):
+    """One product."""
+
+    success: Literal[True]
+    product: ProductOut
+    notices: list[str] = Field(
+        default=[], description="After a put: attributes that were stored under another name, and why"
+    )
+
+
+class DeletedAnswer(BaseModel):
+    """The product is gone."""
+
+    success: Literal[True]
+    id: PublicId
+    dataset: str
+
+
+class RestoredAnswer(BaseModel):
+    """The deletion is undone."""
+
+    success: Literal[True]
+    id: PublicId
+    dataset: str
+    served: bool = Field(description="Whether searches find the product again already")
+    detail: str = Field(description="If not, why, and what brings it back")

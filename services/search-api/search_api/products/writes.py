@@ -1,0 +1,119 @@
+"""Put, change, delete and restore single products. What is put lies in the overlay, which a later indexing carries
+over, before the job that makes it searchable; each call returns when its job has ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from search_api.answers import attributes_of
+from search_api.jobs.gateway import JobsGateway
+from search_api.products.attributes import MAX_ATTRIBUTES, changed_attributes, typed_attributes
+from search_api.products.pictures import Pictures
+from search_api.products.service import Products, StoredProduct
+from search_api.vector_store import VectorStore
+from vitrine.embedding import AsyncEmbedderClient
+from vitrine.errors import DatasetNotFound, ImageRejected, ProductNotFound
+from vitrine.fields import FieldType, narrower
+from vitrine.jobs import JobKind, JobRecord
+from vitrine.overlay import Overlay
+from vitrine.products import AttributeValue, Product, check_product_id
+
+
+class ProductWrites:
+    """Changes of single products. Every call may raise DatasetNotFound, BrokerUnavailable, StorageFull, and what the
+    job failed with.
+    """
+
+    def __init__(
+        self,
+        store: VectorStore,
+        products: Products,
+        pictures: Pictures,
+        overlay: Overlay,
+        embedder: AsyncEmbedderClient,
+        jobs: JobsGateway,
+        *,
+        timeout_s: float,
+    ) -> None:
+        self._store = store
+        self._products = products
+        self._pictures = pictures
+        self._overlay = overlay
+        self._embedder = embedder
+        self._jobs = jobs
+        self._timeout_s = timeout_s
+
+    async def put(
+        self, dataset: str, product_id: str, fields: Sequence[tuple[str, str]], picture: bytes, *, caller: str
+    ) -> tuple[StoredProduct, tuple[str, ...]]:
+        """(the whole product as it is stored now, notices). Raises ImageRejected and ParameterInvalid."""
+        put = typed_attributes(fields, await self._schema_of(dataset), max_attributes=MAX_ATTRIBUTES)
+        # All of the picture is decoded first, so that a bad one is this call's error and is never stored.
+        if not picture:
+            raise ImageRejected("empty", "the picture file is empty")
+        await self._embedder.check(picture, caller=caller)
+        return await self._stored(dataset, product_id, put.attributes, picture), put.notices
+
+    async def change(
+        self, dataset: str, product_id: str, changes: Mapping[str, AttributeValue | None]
+    ) -> tuple[StoredProduct, tuple[str, ...]]:
+        """(the product with these attributes set, notices); None takes one away. Raises ProductNotFound."""
+        schema = await self._schema_of(dataset)
+        stored = await self._products.get(dataset, product_id)
+        put = changed_attributes(attributes_of(stored.payload), changes, schema, max_attributes=MAX_ATTRIBUTES)
+        picture = await self._pictures.read(stored, dataset, product_id)
+        return await self._stored(dataset, product_id, put.attributes, picture), put.notices
+
+    async def delete(self, dataset: str, product_id: str) -> None:
+        """Take the product out of every model's search. Raises ProductNotFound."""
+        check_product_id(product_id)
+        try:
+            await self._products.get(dataset, product_id)
+        except ProductNotFound:
+            if await asyncio.to_thread(self._overlay.get, dataset, product_id) is None:
+                raise
+        await asyncio.to_thread(self._overlay.delete, dataset, product_id)
+        await self._run(JobKind.DELETE, dataset, product_id)
+
+    async def restore(self, dataset: str, product_id: str) -> tuple[bool, str]:
+        """(whether the product is served again, what happened and what brings it back). Raises ProductNotFound."""
+        if not await asyncio.to_thread(self._overlay.restore, dataset, check_product_id(product_id)):
+            raise ProductNotFound(
+                f"the product {product_id!r} of the dataset {dataset!r} was not deleted through the API"
+            )
+        reason = "nothing of the dataset is indexed"
+        try:
+            result = (await self._run(JobKind.UPSERT, dataset, product_id, restore=True)).result or {}
+        except DatasetNotFound:
+            result = {}
+        if result.get("collections"):
+            return True, "the product is served again"
+        return False, (
+            f"the deletion is undone, but the product is not served yet: {result.get('reason') or reason}. The next "
+            "indexing that finds its row and its picture brings it back"
+        )
+
+    async def _stored(
+        self, dataset: str, product_id: str, attributes: dict[str, AttributeValue], picture: bytes
+    ) -> StoredProduct:
+        await asyncio.to_thread(self._overlay.put, Product(dataset, product_id, "", attributes), picture)
+        await self._run(JobKind.UPSERT, dataset, product_id)
+        return await self._products.get(dataset, product_id)
+
+    async def _schema_of(self, dataset: str) -> dict[str, FieldType]:
+        """The fields of everything that serves the dataset, read anew; a value must fit the narrowest type of its
+        field.
+        """
+        schema: dict[str, FieldType] = {}
+        for serving in await self._products.servings(dataset):
+            fields = (await self._store.collection(serving.collection, fresh=True)).schema
+            schema |= {name: narrower(schema.get(name, kind), kind) for name, kind in fields.items()}
+        return schema
+
+    async def _run(self, kind: JobKind, dataset: str, product_id: str, **options: bool) -> JobRecord:
+        params: dict[str, Any] = {"dataset": dataset, "product_id": product_id, **options}
+        record, _ = await self._jobs.submit(kind, params)
+        return await self._jobs.finished(record.id, timeout_s=self._timeout_s)

@@ -1,1 +1,0 @@
-"""The API's routes, one module for each thing they are about."""

@@ -1,0 +1,120 @@
+"""What a search may do beyond asking for the nearest: expand the query, rerank the first candidates by the neighbours
+they share, and fuse the scores of two releases. Each is the same as the search variant of that name in an evaluation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
+from qdrant_client import models
+
+from search_api.vector_store import by_score_and_id
+from vitrine.evaluation.scoring import reciprocal_distance
+from vitrine.planner import Plan
+
+if TYPE_CHECKING:
+    from search_api.search.service import Prepared, Retrieval, Wanted
+
+Vector = npt.NDArray[np.float32]
+# Of each release: what neither has among so many is not found. The same for every topK, and so is the order.
+_FUSION_CANDIDATES: Final = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Refinement:
+    """`expand` neighbours, each weighed by its score to the power of `alpha`; `rerank` candidates."""
+
+    expand: int = 0
+    alpha: float = 0.0
+    rerank: int = 0
+
+
+PLAIN: Final = Refinement()
+
+
+def expanded(query: Sequence[float], neighbours: Sequence[models.ScoredPoint], alpha: float) -> list[float]:
+    """The query with the weighted sum of its neighbours' vectors, of length 1; the query where that is nought."""
+    total = np.asarray(query, dtype=np.float64)
+    for point in neighbours:
+        total = total + vector_of(point) * (max(point.score, 0.0) ** alpha)
+    length = float(np.linalg.norm(total))
+    result: list[float] = (total / length if length > 0 else np.asarray(query)).tolist()
+    return result
+
+
+def reranked(query: Sequence[float], points: Sequence[models.ScoredPoint]) -> list[models.ScoredPoint]:
+    """The points, which carry their vectors, in the order of their reciprocal distance. Their scores stay."""
+    if len(points) < 3:
+        return list(points)
+    candidates = np.stack([vector_of(point) for point in points])
+    distance = reciprocal_distance(np.asarray(query, dtype=np.float32), candidates)
+    return [points[place] for place in np.argsort(distance, kind="stable")]
+
+
+def fused(
+    first: Sequence[models.ScoredPoint],
+    second: Mapping[str, float],
+    weight: float,
+) -> list[models.ScoredPoint]:
+    """The points of `first` by the weighted sum of their cosine and that of the second release, which `second` has by
+    point id; the sum is their score. A point that the second release does not know counts as 0 there.
+    """
+    summed = [
+        point.model_copy(update={"score": (1 - weight) * point.score + weight * second.get(str(point.id), 0.0)})
+        for point in first
+    ]
+    return sorted(summed, key=by_score_and_id)
+
+
+async def fused_search(
+    retrieval: Retrieval,
+    both: tuple[Prepared, Prepared],
+    vectors: tuple[list[float], list[float]],
+    wanted: Wanted,
+    *,
+    plan: Plan,
+    weight: float,
+) -> list[models.ScoredPoint]:
+    """The candidates of both releases by the weighted sum of their cosines, best first.
+
+    `vectors` are the query as each release sees it; `plan` is that of the first collection.
+    """
+    (prepared, other), (query, other_query) = both, vectors
+    mine, theirs = await asyncio.gather(
+        retrieval.candidates(prepared, query, count=_FUSION_CANDIDATES, plan=plan, with_vectors=False),
+        retrieval.candidates(
+            other, other_query, count=_FUSION_CANDIDATES, plan=await retrieval.plan(other), with_vectors=False
+        ),
+    )
+    points = {str(point.id): point for point in mine}
+    scores = {str(point.id): point.score for point in theirs}
+    only_theirs = [point for point in theirs if str(point.id) not in points]
+    only_mine = [name for name in points if name not in scores]
+    missing, other_missing = await asyncio.gather(
+        retrieval.store.vectors(prepared.serving.collection, [str(point.id) for point in only_theirs]),
+        retrieval.store.vectors(other.serving.collection, only_mine),
+    )
+    scores |= {name: _cosine(vector, other_query) for name, vector in other_missing.items()}
+    for point in only_theirs:
+        vector = missing.get(str(point.id))
+        if vector is not None:  # indexed by the one release and not, or not yet, by the other
+            points[str(point.id)] = point.model_copy(update={"score": _cosine(vector, query)})
+    found = fused(list(points.values()), scores, weight)
+    least = wanted.min_score
+    return [point for point in found if least is None or point.score >= least][: wanted.top_k]
+
+
+def _cosine(vector: Sequence[float], query: Sequence[float]) -> float:
+    """Of two vectors of length 1."""
+    return float(np.asarray(vector) @ np.asarray(query))
+
+
+def vector_of(point: models.ScoredPoint | models.Record) -> Vector:
+    """The point's one vector."""
+    vector: Vector = np.asarray(point.vector, dtype=np.float32)
+    return vector

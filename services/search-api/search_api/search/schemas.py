@@ -1,0 +1,70 @@
+"""The shapes of the answers of searches."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+from search_api.products.schemas import ProductOut, PublicId, Value
+
+
+class ScoredProduct(ProductOut):
+    """A found product."""
+
+    score: float = Field(description="Cosine similarity to the query, 1 at most")
+    confidence: float | None = Field(
+        default=None,
+        description=(
+            "How likely it is of the query's kind, 0 to 1, and 0 where the query shows nothing of the catalogue's "
+            "kind; absent where the release is not calibrated. It holds for queries of the kind in `calibratedFor`"
+        ),
+    )
+
+
+class TookMs(BaseModel):
+    """Where the time went, in milliseconds."""
+
+    decode: float = Field(description="Decoding and resizing the picture; 0 where there is none")
+    embed: float = Field(description="The rest of the call to the embedder")
+    search: float = Field(description="Qdrant")
+    total: float = Field(description="All of the request, reading it included")
+
+
+class SearchAnswer(BaseModel):
+    """Found products, best first."""
+
+    success: Literal[True]
+    ranking: list[PublicId] = Field(description="The products' ids, best first")
+    results: list[ScoredProduct] = Field(description="The same products with their attributes")
+    calibratedFor: str | None = Field(  # noqa: N815 - the member's name in the answer
+        default=None,
+        description=(
+            "The queries that confidences were measured on, and so hold for, e.g. `catalogue pictures`: for other "
+            "pictures, such as photographs of people, they are not calibrated. Absent if the release has no calibration"
+        ),
+    )
+    dataset: str
+    model: str
+    release: str = Field(description="The release that made the vectors")
+    plan: Literal["exact", "acorn", "graph"] = Field(description="How the collection was searched")
+    tookMs: TookMs  # noqa: N815 - the member's name in the answer
+
+
+class FacetValue(BaseModel):
+    """A value and how many products have it."""
+
+    value: Value
+    count: int
+
+
+class FacetsAnswer(BaseModel):
+    """Values with counts, the commonest first, for each field."""
+
+    success: Literal[True]
+    dataset: str
+    model: str
+    release: str
+    facets: dict[str, list[FacetValue]] = Field(
+        examples=[{"gender": [{"value": "Men", "count": 22160}, {"value": "Women", "count": 18632}]}]
+    )

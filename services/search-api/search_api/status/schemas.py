@@ -1,0 +1,15 @@
+"""The shape of the status."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+
+class StatusAnswer(BaseModel):
+    """The parts of the system as this process sees them."""
+
+    success: Literal[True]
+    services: dict[str, dict[str, Any]]
+    datasets: list[dict[str, Any]]
