@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from vitrine.web import ApiKey, caller_name
-from vitrine.web.access import scopes_held
-from vitrine.web.access import ANY_KEY
+from vitrine.web.access import ANY_KEY, scopes_held
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,25 +11,19 @@ from typing import Any, Final
 import httpx
 import redis.asyncio
 from fastapi import APIRouter, Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
 from search_api.answers import JsonAnswer
 from search_api.context import Context, Ctx
 from search_api.openapi import COMMON_ERRORS
 from search_api.status.schemas import StatusAnswer
 from vitrine.errors import VitrineError
-from vitrine.web import caller_scopes, open_to_all, problem_responses, requires_any_key
+from vitrine.web import caller_scopes, problem_responses, requires_any_key
 
 _WORKER_KEYS: Final = "vitrine:worker:*"
 _TIMEOUT_S: Final = 2.0
 _MAX_WORKERS_TOLD: Final = 200
 router = APIRouter(tags=["system"])
-
-
-@router.get("/", include_in_schema=False)
-@open_to_all
-async def root() -> Response:
-    return RedirectResponse("/docs")
 
 
 @router.get(
