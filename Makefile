@@ -10,7 +10,7 @@ OWN := vitrine vitrine-embedder vitrine-indexer vitrine-trainer vitrine-search-a
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: $(SETUP) ## Install everything into .venv, from requirements.lock alone
@@ -68,6 +68,10 @@ docs: setup ## Write the generated pages anew (configuration, recipes, OpenAPI)
 .PHONY: vendor
 vendor: setup ## Fetch the files of other projects that the pages load (LOCK=1: take their hashes)
 	@$(BIN)/python -m tools.vendor $(if $(LOCK),--lock)
+
+.PHONY: screenshots
+screenshots: setup browser ## Take the pictures of the pages in docs/pictures (minutes)
+	@$(BIN)/python -m tools.screenshots
 
 .PHONY: lock
 lock: setup ## Resolve requirements.lock anew (UPGRADE=1: to the newest releases)

@@ -8,10 +8,13 @@ import contextlib
 import os
 import shutil
 from collections.abc import Iterator
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, Literal
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+Theme = Literal["light", "dark"]
+THEMES: Final[tuple[Theme, ...]] = ("light", "dark")
 MISSING: Final = "Chromium is not installed: apt-get install chromium"
 # Names and addresses elsewhere do not resolve. Playwright's own interception would switch off the HTTP cache, whose
 # work the pages depend on.
@@ -41,6 +44,29 @@ _SETTLED: Final = """() => {
 }"""
 
 
+_HEIGHTS_PX: Final = {360: 740, 768: 1024, 1280: 800, 1600: 1000}
+_PHONE_PX: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How a page is looked at. Below 500 px it is a phone, with touch and two pixels to each of CSS."""
+
+    theme: Theme = "light"
+    width_px: int = 1280
+
+    @property
+    def height_px(self) -> int:
+        return _HEIGHTS_PX.get(self.width_px, 900)
+
+    @property
+    def phone(self) -> bool:
+        return self.width_px < _PHONE_PX
+
+    def __str__(self) -> str:
+        return f"{self.theme}-{self.width_px}"
+
+
 def find_chromium() -> str | None:
     """The path of the installed Chromium, or None."""
     return shutil.which("chromium")
@@ -65,6 +91,22 @@ def open_chromium() -> Iterator[Browser]:
             yield browser
         finally:
             browser.close()
+
+
+def new_context(browser: Browser, look: Look) -> BrowserContext:
+    """A context with no cookies, storage or cache of others, in which every run of a page looks the same: motion is
+    reduced, and language and time zone are fixed.
+    """
+    return browser.new_context(
+        viewport={"width": look.width_px, "height": look.height_px},
+        color_scheme=look.theme,
+        reduced_motion="reduce",
+        has_touch=look.phone,
+        is_mobile=look.phone,
+        device_scale_factor=2 if look.phone else 1,
+        locale="en-GB",
+        timezone_id="UTC",
+    )
 
 
 def wait_settled(page: Page, *, timeout_ms: float) -> None:

@@ -3,7 +3,8 @@
 `visit` opens a page in one look and, when the test ends, fails it for anything that went wrong in the page meanwhile
 (`harness.watch`):
 
-    from harness.browser import Look, OpenVisit, every_look
+    from harness.browser import OpenVisit, every_look
+    from tools.chromium import Look
 
     @every_look
     def test_a_page_says_hello(visit: OpenVisit, look: Look, shop: Shop) -> None:
@@ -24,12 +25,12 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
-from harness.browser import Look, OpenVisit, Visit
+from harness.browser import OpenVisit, Visit
 from harness.hostile import HOSTILE, write_hostile_catalog
 from harness.shop import Shop, running_bundled_shop
 from harness.system import System, running_system
 from harness.waiting import wait_until
-from tools.chromium import MISSING, find_chromium, open_chromium
+from tools.chromium import MISSING, Look, find_chromium, open_chromium
 
 Reported = Generator[None, pytest.TestReport, pytest.TestReport]
 _FAILED = pytest.StashKey[bool]()

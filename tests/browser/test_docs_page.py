@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from harness.browser import Look, OpenVisit, every_look
+from harness.browser import OpenVisit, every_look
 from harness.system import System
 from harness.waiting import wait_until
+from tools.chromium import Look
 
 pytestmark = pytest.mark.slow
 

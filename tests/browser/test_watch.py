@@ -13,7 +13,8 @@ import pytest
 from playwright.sync_api import Browser
 
 from harness.accessibility import accessibility_faults
-from harness.browser import Look, Visit, every_look
+from harness.browser import Visit, every_look
+from tools.chromium import Look
 
 STRICT = "default-src 'none'; script-src 'self'; img-src * data:; connect-src 'self'; style-src 'self'"
 SOUND = """<!doctype html><html lang='en'><meta name=viewport content='width=device-width'><title>Sound</title>

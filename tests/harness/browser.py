@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final, Literal, Protocol
+from typing import Final, Protocol
 
 import pytest
 from playwright.sync_api import Browser, Page
@@ -12,35 +11,12 @@ from playwright.sync_api import Browser, Page
 from harness.accessibility import check_accessible
 from harness.waiting import HUNG_AFTER_S
 from harness.watch import Watch
-from tools.chromium import wait_settled
+from tools.chromium import THEMES, Look, new_context, wait_settled
 
-Theme = Literal["light", "dark"]
 # No test depends on how fast the machine is: what takes as long hangs.
 PATIENCE_MS: Final = HUNG_AFTER_S * 1000.0
-_HEIGHT_PX: Final = {360: 740, 768: 1024, 1280: 800, 1600: 1000}
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """How a page is looked at. A look of 360 px is a phone: it has touch and its own pixel density."""
-
-    theme: Theme = "light"
-    width_px: int = 1280
-
-    @property
-    def height_px(self) -> int:
-        return _HEIGHT_PX[self.width_px]
-
-    @property
-    def phone(self) -> bool:
-        return self.width_px < 500
-
-    def __str__(self) -> str:
-        return f"{self.theme}-{self.width_px}"
-
-
-# What the issue asks of every flow.
-LOOKS: Final = tuple(Look(theme, width_px) for theme in ("light", "dark") for width_px in (360, 1280))
+# Every flow is seen in these.
+LOOKS: Final = tuple(Look(theme, width_px) for theme in THEMES for width_px in (360, 1280))
 every_look: Final = pytest.mark.parametrize("look", LOOKS, ids=str)
 
 
@@ -50,16 +26,7 @@ class Visit:
     def __init__(self, browser: Browser, origin: str, look: Look) -> None:
         self.look = look
         self.origin = origin.rstrip("/")
-        self.context = browser.new_context(
-            viewport={"width": look.width_px, "height": look.height_px},
-            color_scheme=look.theme,
-            reduced_motion="reduce",
-            has_touch=look.phone,
-            is_mobile=look.phone,
-            device_scale_factor=2 if look.phone else 1,
-            locale="en-GB",
-            timezone_id="UTC",
-        )
+        self.context = new_context(browser, look)
         self.context.set_default_timeout(PATIENCE_MS)
         self.watch = Watch(self.context, self.origin)
         self.page: Page = self.context.new_page()
