@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
+from safetensors.torch import save_file
 
-from vitrine.releases import Augmentation, Calibration, ReleaseStore
+from vitrine.releases import (
+    CLASSIFIER_FILE,
+    PROJECTION_FILE,
+    WEIGHTS_FILE,
+    Augmentation,
+    Calibration,
+    ReleaseStore,
+    file_sha256,
+)
 from vitrine.releases.lineage import Lineage
 from vitrine.vision.backbones import load_backbone
 from vitrine.vision.extract import extract
@@ -75,4 +87,27 @@ def build_tiny_release(
         training=Training({}, (), {}, parent, None, None, calibration=calibration, augmentation=augmentation)
         if calibration or parent
         else None,
+    )
+
+
+def with_classifier(
+    store_folder: Path,
+    release_id: str,
+    stored: Mapping[str, torch.Tensor],
+    *,
+    labels: tuple[str, ...],
+    recipe: dict[str, Any],
+    into: Path | None = None,
+) -> str:
+    """Store the same release with a classifier, in the store at `into` where given. Returns its id."""
+    folder = store_of(store_folder).local_folder(release_id)
+    file = store_folder.parent / CLASSIFIER_FILE
+    save_file({name: tensor.contiguous().clone() for name, tensor in stored.items()}, file)
+    manifest = store_of(store_folder).manifest(release_id)
+    update = {"labels": labels, "recipe": recipe, "classifier_sha256": file_sha256(file)}
+    return store_of(into or store_folder).publish(
+        manifest.model_copy(update=update),
+        weights=folder / WEIGHTS_FILE,
+        projection=folder / PROJECTION_FILE,
+        classifier=file,
     )

@@ -5,7 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vitrine.embedding.wire import decode_familiar, decode_views, encode_familiar, encode_views, mean_of
+from vitrine.embedding.wire import (
+    Prediction,
+    decode_familiar,
+    decode_predicted,
+    decode_views,
+    encode_familiar,
+    encode_predicted,
+    encode_views,
+    mean_of,
+)
 from vitrine.errors import EmbedderUnavailable
 
 
@@ -38,3 +47,29 @@ def test_an_answer_of_another_shape_is_no_answer(shapes: str) -> None:
 def test_what_is_familiar_is_told_for_each_release() -> None:
     assert decode_familiar(encode_familiar([True, None, False]), count=3) == [True, None, False]
     assert decode_familiar("", count=2) == [None, None]
+
+
+def test_predicted_labels_travel_in_a_header_whatever_they_are_called() -> None:
+    predicted = (Prediction("Robe d'été", 0.5), Prediction('Kurta "Ω" \x7f\n\u202e👗', 0.25), Prediction("", 0.0))
+    header = encode_predicted(predicted)
+    assert header.isascii()
+    assert header.isprintable()
+    assert decode_predicted(header) == predicted
+    assert decode_predicted("") == ()
+    assert decode_predicted(encode_predicted(())) == ()
+
+
+def test_a_header_of_predicted_labels_is_bounded_and_keeps_the_likeliest() -> None:
+    predicted = [Prediction(f"{number} " + "é" * 100, 1 / 20) for number in range(20)]
+    header = encode_predicted(predicted)
+    assert len(header) <= 4096
+    found = decode_predicted(header)
+    assert 1 <= len(found) < 20
+    assert list(found) == predicted[: len(found)]
+    assert decode_predicted(encode_predicted([Prediction("x" * 5000, 1.0)])) == ()
+
+
+@pytest.mark.parametrize("header", ["Dresses", "[1]", '{"a": 1}', '[["a"]]', '[["a", "b"]]', "[[1, 2, 3]]", "[", "7"])
+def test_a_header_of_another_form_is_no_answer(header: str) -> None:
+    with pytest.raises(EmbedderUnavailable):
+        decode_predicted(header)

@@ -55,16 +55,19 @@ class Upload:
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What a call has to tell, its vectors in order: their results, whether each picture shows something of the
-    release's kind (None where that is not known), and the longest milliseconds that any spent in each stage.
+    release's kind (None where that is not known), the longest milliseconds that any spent in each stage, and the raw
+    features (raw_dim,) where the call keeps them, None where there is no result.
     """
 
     results: list[Result]
     familiar: list[bool | None]
     timings_ms: dict[str, float]
+    features: list[Vector | None]
 
 
 class Call:
-    """The vectors of one request. Every one gets exactly one result; the last one wakes the request.
+    """The vectors of one request. Every one gets exactly one result; the last one wakes the request. With
+    `keep_features` it keeps the raw features beside them.
 
     `lane` names the queue its pictures stand in: those of one sender, expensive ones apart from the others.
     """
@@ -78,6 +81,7 @@ class Call:
         loop: asyncio.AbstractEventLoop,
         sender: Sender = ANYBODY,
         heavy: bool = False,
+        keep_features: bool = False,
     ) -> None:
         self.space = space
         self.deadline_s = deadline_s
@@ -88,6 +92,8 @@ class Call:
         self.timings_ms: dict[str, float] = {"decode": 0.0, "queue": 0.0, "device": 0.0}
         # Whether each picture shows something of the release's kind; None where the release cannot tell.
         self.familiar: list[bool | None] = [None] * count
+        self.keep_features = keep_features
+        self.features: list[Vector | None] = [None] * count if keep_features else []
         self._loop = loop
         self._results: list[Result | None] = [None] * count
         self._left = count
@@ -117,7 +123,7 @@ class Call:
     def answer(self) -> Answer:
         """What the call has to tell, once `done`."""
         results = [result for result in self._results if result is not None]
-        return Answer(results, self.familiar, self.timings_ms)
+        return Answer(results, self.familiar, self.timings_ms, self.features)
 
     def _wake(self) -> None:
         if not self.done.done():

@@ -179,6 +179,8 @@ class Device:
             if good[row]:
                 if familiar is not None:
                     item.call.familiar[item.position] = bool(familiar[row])
+                if item.call.keep_features:
+                    item.call.features[item.position] = features[row]
                 self._finish(item, (vectors if item.call.space == "projected" else features)[row])
             else:
                 self._finish(item, EmbeddingFailed("the network gave no finite vector for the picture"))

@@ -124,9 +124,15 @@ class Pipeline:
         return await self.run(uploads, space=space, deadline_s=deadline_s, sender=sender)
 
     async def run(
-        self, uploads: Sequence[Upload], *, space: Space, deadline_s: float, sender: Sender = ANYBODY
+        self,
+        uploads: Sequence[Upload],
+        *,
+        space: Space,
+        deadline_s: float,
+        sender: Sender = ANYBODY,
+        keep_features: bool = False,
     ) -> Answer:
-        """A result for each vector of each upload, in order.
+        """A result for each vector of each upload, in order, and with `keep_features` the raw features too.
 
         `deadline_s` is on the monotonic clock. Cancelled, it drops what has not been done yet. Raises
         EmbedderOverloaded, EmbedderBusyWithHeavyWork, WorkTooLarge, Draining, EmbedderUnavailable, DeadlineExpired
@@ -143,6 +149,7 @@ class Pipeline:
             loop=asyncio.get_running_loop(),
             sender=sender,
             heavy=weight.heavy,
+            keep_features=keep_features,
         )
         self._calls.add(call)
         with self._lock:

@@ -14,6 +14,7 @@ from vitrine.errors import EmbedderOverloaded, ReleaseCorrupt, ReleaseError, Vit
 from vitrine.evaluation.calibration import Boundary
 from vitrine.releases import Manifest, ReleaseStore
 from vitrine.telemetry import get_logger
+from vitrine.vision.classifier import LabelClassifier
 from vitrine.vision.network import DeviceChoice, ReleaseNetwork, load_release
 from vitrine.vision.preprocess import Preprocessor
 
@@ -24,7 +25,7 @@ _LEARNING = 0.1
 @dataclass(slots=True, eq=False)
 class Resident:
     """A loaded release. `in_use` counts the calls on their way through it; `picture_s` is what one picture takes on the
-    device, measured all the time.
+    device, measured all the time. Not every release has a `boundary` or a `classifier`.
     """
 
     release_id: str
@@ -32,6 +33,7 @@ class Resident:
     network: ReleaseNetwork
     preprocessor: Preprocessor
     boundary: Boundary | None = None
+    classifier: LabelClassifier | None = None
     used_at_s: float = 0.0
     in_use: int = 0
     picture_s: float = 0.01
@@ -106,6 +108,7 @@ class Residency:
         try:
             network = load_release(folder, manifest, self.choice)
             network.warm_up(self._largest_batch)
+            classifier = LabelClassifier.load(folder, manifest)
         except VitrineError:
             raise
         except Exception as error:
@@ -116,7 +119,9 @@ class Residency:
                 "make the release anew"
             ) from error
         boundary = None if manifest.calibration is None else manifest.calibration.boundary
-        return Resident(manifest.release_id, manifest, network, Preprocessor(manifest.preprocessing), boundary)
+        return Resident(
+            manifest.release_id, manifest, network, Preprocessor(manifest.preprocessing), boundary, classifier
+        )
 
     def _make_room(self, manifest: Manifest) -> None:
         needed = manifest.weights.size_bytes

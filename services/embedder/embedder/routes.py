@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Annotated, Any, Final
 
 import numpy as np
 from fastapi import APIRouter, Query, Request
-from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse, Response
 
 from embedder.call import Result, Vector
 from embedder.context import Ctx, DeadlineS, ReleaseId, SentBy, SpaceName, wants_bytes
+from embedder.schemas import BatchResponse, EmbedResponse, ReleaseInfo, ReleasesResponse
 from embedder.uploads import viewed
 from vitrine.embedding.wire import (
     FAMILIAR_HEADER,
     MAX_BATCH,
+    MAX_PREDICTIONS,
+    PREDICTED_HEADER,
     REJECTED_HEADER,
     SHAPES_HEADER,
     VECTOR_MEDIA_TYPE,
+    Prediction,
     encode_batch,
     encode_familiar,
+    encode_predicted,
     encode_views,
     mean_of,
     server_timing,
@@ -45,6 +51,7 @@ from vitrine.errors import (
     WorkTooLarge,
 )
 from vitrine.views import parse_region, parse_views
+from vitrine.vision.classifier import LabelClassifier
 from vitrine.web import problem_responses, read_form, requires
 
 router = APIRouter()
@@ -77,59 +84,6 @@ def form_of_pictures(least: int, most: int) -> dict[str, Any]:
     files = {"type": "array", "minItems": least, "maxItems": most, "items": _BINARY["schema"]}
     form = {"type": "object", "required": [PART_NAME], "properties": {PART_NAME: files}}
     return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}}}
-
-
-class EmbedResponse(BaseModel):
-    """One picture's vector: where several views are asked for, their mean."""
-
-    release: str
-    dim: int
-    vector: list[float] = Field(description="float32, length 1 where projected")
-    views: list[list[float]] = Field(description="A vector for each view, the first one first; one view: the vector")
-    also: EmbedResponse | None = Field(
-        default=None, description="The same by the second release, where one is asked for"
-    )
-    familiar: bool | None = Field(
-        default=None,
-        description=f"Whether it shows something of the release's kind, where known; also as `{FAMILIAR_HEADER}`",
-    )
-
-
-class PictureError(BaseModel):
-    """Why a picture has no vector."""
-
-    code: str
-    detail: str
-
-
-class PictureResult(BaseModel):
-    """A vector or an error."""
-
-    vector: list[float] | None = None
-    familiar: bool | None = Field(default=None, description="As of a single picture; float32 answers leave it out")
-    error: PictureError | None = None
-
-
-class BatchResponse(BaseModel):
-    """One result for each picture, in the order of the parts."""
-
-    release: str
-    dim: int
-    results: list[PictureResult]
-
-
-class ReleaseInfo(BaseModel):
-    """A release of the store."""
-
-    release: str
-    loaded: bool
-    bytes: int | None = Field(default=None, description="Memory it takes, where it is loaded")
-
-
-class ReleasesResponse(BaseModel):
-    """Every release this embedder can load."""
-
-    releases: list[ReleaseInfo]
 
 
 @router.post(
@@ -177,6 +131,17 @@ async def embed(
     also: Annotated[
         str | None, Query(min_length=1, max_length=140, description="A second release, from the same decoding")
     ] = None,
+    predict: Annotated[
+        int | None,
+        Query(
+            ge=1,
+            le=MAX_PREDICTIONS,
+            description=(
+                "How many of the likeliest labels to name, by the first release's own classifier; none are named if "
+                "it has none"
+            ),
+        ),
+    ] = None,
 ) -> Response:
     """The body is the picture file: JPEG, PNG or WebP."""
     seen = parse_views(views)
@@ -185,7 +150,14 @@ async def embed(
     releases = [release] if also is None else [release, also]
     async with context.residents(releases, deadline_s=deadline_s) as residents:
         upload = viewed(residents, data, seen, region=part)
-        answer = await context.pipeline.run([upload], space=space, deadline_s=deadline_s, sender=sender)
+        classifier = residents[0].classifier if predict is not None else None
+        answer = await context.pipeline.run(
+            [upload],
+            space=space,
+            deadline_s=deadline_s,
+            sender=sender,
+            keep_features=classifier is not None,
+        )
     vectors = all_of(answer.results)
     blocks = [np.stack(vectors[start : start + len(seen)]) for start in range(0, len(vectors), len(seen))]
     # The first view decides whether the picture shows something of the release's kind.
@@ -196,6 +168,10 @@ async def embed(
         SHAPES_HEADER: shapes,
         FAMILIAR_HEADER: encode_familiar(familiar),
     }
+    predicted: list[Prediction] = []
+    if classifier is not None and predict is not None:
+        predicted = await asyncio.to_thread(_predicted, classifier, answer.features[: len(seen)], predict)
+        headers[PREDICTED_HEADER] = encode_predicted(predicted)
     if wants_bytes(request):
         return Response(body, media_type=VECTOR_MEDIA_TYPE, headers=headers)
     documents = [
@@ -208,7 +184,10 @@ async def embed(
         }
         for one, block, known in zip(releases, blocks, familiar, strict=True)
     ]
-    return JSONResponse({**documents[0], "also": documents[1] if also is not None else None}, headers=headers)
+    labels = [asdict(one) for one in predicted] or None
+    return JSONResponse(
+        {**documents[0], "predicted": labels, "also": documents[1] if also is not None else None}, headers=headers
+    )
 
 
 @router.post(
@@ -285,6 +264,12 @@ def all_of(results: list[Result]) -> list[Vector]:
             raise result
         vectors.append(result)
     return vectors
+
+
+def _predicted(classifier: LabelClassifier, features: Sequence[Vector | None], count: int) -> list[Prediction]:
+    """The likeliest labels of one picture by the mean of the raw features of its views, each (raw_dim,)."""
+    mean: Vector = np.stack([feature for feature in features if feature is not None]).mean(axis=0)
+    return [Prediction(*one) for one in classifier.likeliest(mean, count)]
 
 
 def _as_json(result: Result, familiar: bool | None) -> dict[str, Any]:

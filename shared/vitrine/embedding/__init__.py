@@ -1,13 +1,14 @@
 """The client of the embedder: pictures in, vectors out, every failure one of the error tree's."""
 
 from vitrine.embedding.client import AsyncEmbedderClient, EmbedderClient
-from vitrine.embedding.wire import REJECTED_HEADER, BatchResult, Embedding, decode_batch, encode_batch
+from vitrine.embedding.wire import REJECTED_HEADER, BatchResult, Embedding, Prediction, decode_batch, encode_batch
 
 __all__ = [
     "AsyncEmbedderClient",
     "BatchResult",
     "EmbedderClient",
     "Embedding",
+    "Prediction",
     "REJECTED_HEADER",
     "decode_batch",
     "encode_batch",

@@ -56,13 +56,19 @@ class EmbedderClient:
         self._retry_budget_s = retry_budget_s
 
     def embed(
-        self, data: bytes, *, release_id: str, space: Space = "projected", region: Region | None = None
+        self,
+        data: bytes,
+        *,
+        release_id: str,
+        space: Space = "projected",
+        region: Region | None = None,
+        predict: int = 0,
     ) -> Embedding:
-        """The vector of one picture, or of a region of it.
+        """The vector of one picture, or of a region of it, with the `predict` likeliest labels, up to 20.
 
         Raises ImageRejected, EmbeddingFailed, ReleaseNotFound, Unavailable.
         """
-        parameters = embed_parameters(release_id, space=space, region=region)
+        parameters = embed_parameters(release_id, space=space, region=region, predict=predict)
         answer = self._post("/v1/embed", parameters, caller="", content=data)
         return embeddings_of(answer)[0]
 
@@ -140,16 +146,18 @@ class AsyncEmbedderClient:
         space: Space = "projected",
         views: str = "",
         region: Region | None = None,
+        predict: int = 0,
         caller: str = "",
         deadline_s: float | None = None,
     ) -> Embedding:
         """One picture's vector, the mean of `views` (see `vitrine.views.views_text`), within `deadline_s` seconds;
-        then the embedder drops the work too. With a `region` only that part of the picture is looked at. `caller` is
-        an opaque name, among which the embedder is fair.
+        then the embedder drops the work too. With a `region` only that part of the picture is looked at. `predict`
+        asks for so many of the likeliest labels, up to 20. `caller` is an opaque name, among which the embedder is
+        fair.
 
         Raises ImageRejected, EmbeddingFailed, ReleaseNotFound, DeadlineExpired, Unavailable.
         """
-        parameters = embed_parameters(release_id, space=space, views=views, region=region)
+        parameters = embed_parameters(release_id, space=space, views=views, region=region, predict=predict)
         answer = await self._post("/v1/embed", parameters, caller, deadline_s, content=data)
         return embeddings_of(answer)[0]
 
@@ -162,9 +170,10 @@ class AsyncEmbedderClient:
         caller: str,
         deadline_s: float,
         region: Region | None = None,
+        predict: int = 0,
     ) -> tuple[Embedding, Embedding]:
-        """The same by two releases, from one upload and one decoding."""
-        parameters = embed_parameters(release_ids[0], also=release_ids[1], views=views, region=region)
+        """The same by two releases, from one upload and one decoding. Labels are predicted by the first one alone."""
+        parameters = embed_parameters(release_ids[0], also=release_ids[1], views=views, region=region, predict=predict)
         answer = await self._post("/v1/embed", parameters, caller, deadline_s, content=data)
         first, second = embeddings_of(answer)
         return first, second

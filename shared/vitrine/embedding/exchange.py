@@ -14,11 +14,13 @@ from vitrine.embedding.wire import (
     DEADLINE_HEADER,
     FAMILIAR_HEADER,
     MAX_BATCH,
+    PREDICTED_HEADER,
     SHAPES_HEADER,
     VECTOR_MEDIA_TYPE,
     WORK_HEADER,
     Embedding,
     decode_familiar,
+    decode_predicted,
     decode_views,
     parse_server_timing,
 )
@@ -30,10 +32,21 @@ Space = Literal["projected", "raw"]
 
 
 def embed_parameters(
-    release_id: str, *, space: Space = "projected", also: str = "", views: str = "", region: Region | None = None
+    release_id: str,
+    *,
+    space: Space = "projected",
+    also: str = "",
+    views: str = "",
+    region: Region | None = None,
+    predict: int = 0,
 ) -> dict[str, str]:
     """The query of a call for vectors, without what is left at its default."""
-    optional = _named(also=also, views=views, region="" if region is None else region_text(region))
+    optional = _named(
+        also=also,
+        views=views,
+        region="" if region is None else region_text(region),
+        predict=str(predict) if predict else "",
+    )
     return {"release": release_id, "space": space, **optional}
 
 
@@ -80,7 +93,12 @@ def embeddings_of(answer: httpx.Response) -> list[Embedding]:
     found = decode_views(answer.content, answer.headers.get(SHAPES_HEADER, ""))
     timings_ms = parse_server_timing(answer.headers.get("server-timing"))
     familiar = decode_familiar(answer.headers.get(FAMILIAR_HEADER, ""), count=len(found))
-    return [Embedding(vector, timings_ms, known, views) for (vector, views), known in zip(found, familiar, strict=True)]
+    # Labels are predicted by the first release alone.
+    predicted = [decode_predicted(answer.headers.get(PREDICTED_HEADER, "")), *((),) * (len(found) - 1)]
+    return [
+        Embedding(vector, timings_ms, known, views, labels)
+        for (vector, views), known, labels in zip(found, familiar, predicted, strict=True)
+    ]
 
 
 def error_without_answer(error: httpx.HTTPError) -> VitrineError:

@@ -1,11 +1,12 @@
 """How vectors travel: float32, little-endian, one row after the other. In a batch a picture that got no vector has a
 row of NaN, and a header says which and why, so that rows and pictures keep the same order. One picture in several views
 has their mean in the first row and then a row for each view; a second release's rows follow, and a header gives the
-shape of each.
+shape of each. Predicted labels travel in a header, as ASCII JSON.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ from vitrine.errors import EmbedderUnavailable, EmbeddingFailed, ImageRejected, 
 REJECTED_HEADER: Final = "Vitrine-Rejected"
 FAMILIAR_HEADER: Final = "Vitrine-Familiar"
 SHAPES_HEADER: Final = "Vitrine-Shapes"
+PREDICTED_HEADER: Final = "Vitrine-Predicted"
+MAX_PREDICTIONS: Final = 20
+_MAX_PREDICTED_CHARS: Final = 4_096
 # An opaque name of the caller, among which the embedder is fair; and the class of work.
 CALLER_HEADER: Final = "Vitrine-Caller"
 WORK_HEADER: Final = "Vitrine-Work"
@@ -36,16 +40,26 @@ BatchResult = Vector | ImageRejected | EmbeddingFailed
 
 
 @dataclass(frozen=True, slots=True)
+class Prediction:
+    """A label of a release's classifier, and how likely it is, from 0 to 1."""
+
+    label: str
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
 class Embedding:
     """A picture's vector, (dim,) float32 of length 1, the milliseconds each stage of the embedder took, and whether the
     picture shows something of its release's kind, where the release can tell. `views` (N, dim) are those whose mean the
-    vector is.
+    vector is. `predicted` are the likeliest labels, the likeliest first, where they were asked for and the release has
+    a classifier.
     """
 
     vector: Vector
     timings_ms: Mapping[str, float]
     familiar: bool | None
     views: Vector
+    predicted: tuple[Prediction, ...] = ()
 
 
 def mean_of(vectors: Vector) -> Vector:
@@ -93,6 +107,29 @@ def encode_familiar(familiar: Sequence[bool | None]) -> str:
 def decode_familiar(header: str, *, count: int) -> list[bool | None]:
     words = header.split(",") + [""] * count
     return [{"yes": True, "no": False}.get(word) for word in words[:count]]
+
+
+def encode_predicted(predicted: Sequence[Prediction]) -> str:
+    """The PREDICTED_HEADER's value: `[[label,probability],...]` in ASCII. Labels that make it too long are left out,
+    the last ones first.
+    """
+    shown = [[one.label, one.probability] for one in predicted]
+    while True:
+        # JSON leaves DEL as it is, which no header may hold.
+        text = json.dumps(shown, separators=(",", ":")).replace("\x7f", "\\u007f")
+        if len(text) <= _MAX_PREDICTED_CHARS or not shown:
+            return text
+        shown.pop()
+
+
+def decode_predicted(header: str) -> tuple[Prediction, ...]:
+    """What `encode_predicted` wrote; nothing of an empty header. Raises EmbedderUnavailable for any other value."""
+    if not header:
+        return ()
+    try:
+        return tuple(Prediction(str(label), float(probability)) for label, probability in json.loads(header))
+    except (ValueError, TypeError) as error:
+        raise EmbedderUnavailable("the embedder's answer has no readable labels: is it of another version?") from error
 
 
 def encode_batch(results: Sequence[Vector | VitrineError], *, dim: int) -> tuple[bytes, str]:

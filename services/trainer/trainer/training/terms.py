@@ -15,6 +15,7 @@ from torch.nn import functional
 from trainer.training.examples import UNKNOWN
 from vitrine.errors import ParameterInvalid
 from vitrine.recipes import TermRecipe
+from vitrine.vision.classifier import MARGIN_SCALE
 
 Options = Mapping[str, str | int | float | bool]
 
@@ -134,12 +135,12 @@ def _proxy_anchor(dim: int, classes: int, options: dict[str, Any]) -> nn.Module:
 
 def _arcface(dim: int, classes: int, options: dict[str, Any]) -> nn.Module:
     """Deng et al., "ArcFace: Additive Angular Margin Loss for Deep Face Recognition", CVPR 2019. Margin in degrees."""
-    return MetricTerm(losses.ArcFaceLoss(classes, dim, **{"margin": 15.0, "scale": 24.0, **options}))
+    return MetricTerm(losses.ArcFaceLoss(classes, dim, **{"margin": 15.0, "scale": MARGIN_SCALE, **options}))
 
 
 def _cosface(dim: int, classes: int, options: dict[str, Any]) -> nn.Module:
     """Wang et al., "CosFace: Large Margin Cosine Loss for Deep Face Recognition", CVPR 2018."""
-    return MetricTerm(losses.CosFaceLoss(classes, dim, **{"margin": 0.2, "scale": 24.0, **options}))
+    return MetricTerm(losses.CosFaceLoss(classes, dim, **{"margin": 0.2, "scale": MARGIN_SCALE, **options}))
 
 
 def _triplet(_dim: int, _classes: int, options: dict[str, Any]) -> nn.Module:

@@ -1,0 +1,70 @@
+"""What the embedder answers as JSON."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, Field
+
+from vitrine.embedding.wire import FAMILIAR_HEADER, PREDICTED_HEADER
+
+
+class PredictedLabel(BaseModel):
+    """A label of the release's classifier."""
+
+    label: str
+    probability: float = Field(description="From 0 to 1, as the validation of the release's training scores it")
+
+
+class EmbedResponse(BaseModel):
+    """One picture's vector: where several views are asked for, their mean."""
+
+    release: str
+    dim: int
+    vector: list[float] = Field(description="float32, length 1 where projected")
+    views: list[list[float]] = Field(description="A vector for each view, the first one first; one view: the vector")
+    also: EmbedResponse | None = Field(
+        default=None, description="The same by the second release, where one is asked for"
+    )
+    predicted: list[PredictedLabel] | None = Field(
+        default=None, description=f"The likeliest labels, where asked for and known; also as `{PREDICTED_HEADER}`"
+    )
+    familiar: bool | None = Field(
+        default=None,
+        description=f"Whether it shows something of the release's kind, where known; also as `{FAMILIAR_HEADER}`",
+    )
+
+
+class PictureError(BaseModel):
+    """Why a picture has no vector."""
+
+    code: str
+    detail: str
+
+
+class PictureResult(BaseModel):
+    """A vector or an error."""
+
+    vector: list[float] | None = None
+    familiar: bool | None = Field(default=None, description="As of a single picture; float32 answers leave it out")
+    error: PictureError | None = None
+
+
+class BatchResponse(BaseModel):
+    """One result for each picture, in the order of the parts."""
+
+    release: str
+    dim: int
+    results: list[PictureResult]
+
+
+class ReleaseInfo(BaseModel):
+    """A release of the store."""
+
+    release: str
+    loaded: bool
+    bytes: int | None = Field(default=None, description="Memory it takes, where it is loaded")
+
+
+class ReleasesResponse(BaseModel):
+    """Every release this embedder can load."""
+
+    releases: list[ReleaseInfo]

@@ -1,0 +1,106 @@
+"""A release's own classifier: how likely each of its labels is for a raw feature, as the validation of its training
+scores it. A classifier trained by cross-entropy is linear in the feature. One trained by a margin loss has a direction
+for each label, and its scores are the cosines to them, times the scale of the loss, which the recipe knows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from safetensors.numpy import load_file
+
+from vitrine.errors import ReleaseCorrupt
+from vitrine.releases import CLASSIFIER_FILE, Manifest
+from vitrine.releases.files import file_bytes
+from vitrine.vision.projection import unit_rows
+
+# The scale of the margin losses where a recipe gives none.
+MARGIN_SCALE: Final = 24.0
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelClassifier:
+    """`weight` (labels, raw_dim) and `bias` (labels,) float32. Without a bias the scores are `scale` times cosines."""
+
+    labels: tuple[str, ...]
+    weight: Floats
+    bias: Floats | None
+    scale: float = 1.0
+
+    @classmethod
+    def load(cls, folder: Path, manifest: Manifest) -> LabelClassifier | None:
+        """The classifier of a release whose files lie in `folder` and have the hashes of its manifest.
+
+        None if the release has none, or none whose scale is known. Raises ReleaseCorrupt if the file holds something
+        else.
+        """
+        if manifest.classifier_sha256 is None or not manifest.labels:
+            return None
+        path = folder / CLASSIFIER_FILE
+        try:
+            file_bytes(path)  # a regular file, or it is not opened
+            stored = load_file(path)
+        except Exception as error:
+            raise ReleaseCorrupt(f"{path.name} cannot be read as a classifier: {error}") from error
+        weight, bias = stored.get("weight"), stored.get("bias")
+        expected = (len(manifest.labels), manifest.architecture.raw_dim)
+        if weight is None or weight.shape != expected or (bias is not None and bias.shape != expected[:1]):
+            raise ReleaseCorrupt(f"{path.name} does not hold {expected[0]} labels of {expected[1]} components")
+        if not all(np.isfinite(array).all() for array in (weight, bias) if array is not None):
+            raise ReleaseCorrupt(f"{path.name} holds numbers that are not finite")
+        if bias is not None:
+            return cls(manifest.labels, weight.astype(np.float32), bias.astype(np.float32))
+        scale = _scale(manifest)
+        return None if scale is None else cls(manifest.labels, unit_rows(weight.astype(np.float32)), None, scale)
+
+    def probabilities(self, feature: Floats) -> npt.NDArray[np.float64]:
+        """The probability of each label, (labels,) with the sum 1, for a raw feature (raw_dim,) of any length."""
+        if self.bias is None:
+            scores = self.scale * (self.weight @ unit_rows(feature[None])[0]).astype(np.float64)
+        else:
+            scores = (self.weight @ feature + self.bias).astype(np.float64)
+        shares = np.exp(scores - scores.max())
+        found: npt.NDArray[np.float64] = shares / shares.sum()
+        return found
+
+    def likeliest(self, feature: Floats, count: int) -> list[tuple[str, float]]:
+        """The `count` likeliest labels with their probabilities, the likeliest first; equals keep their order.
+
+        Probabilities are rounded down to six decimals, so that their sum is at most 1.
+        """
+        probabilities = self.probabilities(feature)
+        order = np.argsort(-probabilities, kind="stable")[:count]
+        return [(self.labels[number], math.floor(probabilities[number] * 1e6) / 1e6) for number in order]
+
+
+def _scale(manifest: Manifest) -> float | None:
+    """The scale of the loss that the directions of a release belong to, by its recipe: the first one of the label."""
+    recipe = manifest.recipe
+    while recipe is not None and "trained_by" in recipe:  # adapted or tuned since
+        recipe = recipe["trained_by"]
+    data = (recipe or {}).get("data") or {}
+    for term in (recipe or {}).get("terms") or ():
+        of_label = tuple(term.get("on") or (data.get("label"),)) == (data.get("label"),)
+        # A release with an embedding is scored by that, and what looks at the feature before it is not kept.
+        kept = manifest.architecture.embedding is None or term.get("of") != "feature"
+        scale = _scale_of(term) if of_label and kept else None
+        if scale is not None:
+            return scale
+    return None
+
+
+def _scale_of(term: Mapping[str, Any]) -> float | None:
+    """None for a loss that has no directions."""
+    if term.get("kind") in ("arcface", "cosface"):
+        scale = float((term.get("options") or {}).get("scale", MARGIN_SCALE))
+        return scale if math.isfinite(scale) else None
+    # Validation scores proxies by their plain cosines.
+    return 1.0 if term.get("kind") == "proxy_anchor" else None
