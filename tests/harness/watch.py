@@ -67,10 +67,14 @@ class Shifts:
 
 
 class Watch:
-    """Records the faults of a context's pages. `origin` is the tested host, e.g. `http://127.0.0.1:8000` or `file://`."""
+    """Records the faults of a context's pages. `origin` is the tested host, e.g. `http://127.0.0.1:8000` or `file://`.
+
+    `max_shift` is the most that a page's layout may shift in all, from its load on.
+    """
 
     def __init__(self, context: BrowserContext, origin: str) -> None:
         self.origin = origin.rstrip("/")
+        self.max_shift = MAX_SHIFT
         self.warnings: list[str] = []
         self.requests: list[str] = []
         self._context = context
@@ -104,9 +108,9 @@ class Watch:
             if not (text.startswith(_FAILED_LOAD) and (url in recorded or urlsplit(url).path == _ICON)):
                 faults.append(f"console error: {text} ({url})")
         for shifts in self._shifts.values():
-            if shifts.total > MAX_SHIFT:
+            if shifts.total > self.max_shift:
                 moved = "; ".join(shifts.moved)
-                faults.append(f"layout shift of {shifts.total:.3f} on {shifts.path}, at most {MAX_SHIFT}: {moved}")
+                faults.append(f"layout shift of {shifts.total:.3f} on {shifts.path}, at most {self.max_shift}: {moved}")
         return faults
 
     def check(self) -> None:
