@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,7 @@ class Listener:
     stop_when: Callable[[Listener], None] | None = None
     notes: list[str] = field(default_factory=list)
     phases: list[str] = field(default_factory=list)
+    curves: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     told: list[JobFault] = field(default_factory=list)
     done: list[int] = field(default_factory=list)
     eta_s: list[float | None] = field(default_factory=list)
@@ -55,6 +56,10 @@ class Listener:
 
     def note(self, text: str) -> None:
         self.notes.append(text)
+
+    def measures(self, x: float, values: Mapping[str, float]) -> None:
+        for name, value in values.items():
+            self.curves.setdefault(name, []).append((x, value))
 
     def faults(self, source: str, faults: list[JobFault]) -> None:
         self.told += faults

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from harness.training import Listener
+from trainer.reports.history import EpochRecord
 from trainer.training.board import Board
 from trainer.training.evaluating import evaluate
 from trainer.training.following import Watch
@@ -81,6 +82,20 @@ def test_the_time_left_follows_from_the_pictures_since_the_run_was_taken_up() ->
     watch.end(750)
     assert listener.done == [700, 750], "a run that was stopped early has come to its end"
     assert listener.eta_s == [30.0, 0.0]
+
+
+def test_an_epoch_becomes_a_point_of_each_curve_that_was_measured() -> None:
+    listener = Listener()
+    watch = Watch(listener)
+    for number, loss in ((1, 2.5), (2, 1.25)):
+        record = EpochRecord(
+            epoch=number, train_loss=loss, validation_loss=None, train_accuracy=0.5, validation_accuracy=None,
+            learning_rate=0.001, precision_at_15=0.75, mean_average_precision=None, pictures_per_second=40.0, seconds=9.0,
+        )  # fmt: skip
+        watch.epoch(record, None)
+    assert listener.curves["loss, training"] == [(1, 2.5), (2, 1.25)]
+    assert listener.curves["P@15, validation"] == [(1, 0.75), (2, 0.75)]
+    assert not {"loss, validation", "accuracy, validation", "mAP, validation"} & listener.curves.keys()
 
 
 def network() -> nn.Sequential:

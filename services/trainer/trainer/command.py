@@ -8,6 +8,7 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from trainer.full_disk import telling_full_disk
@@ -50,6 +51,9 @@ class Console:
         self._shown_s = now
         left = "" if eta_s is None else f", {eta_s:.0f} s left"
         self._say(f"{phase or 'working'}: {done:,} of {total:,}{left}")
+
+    def measures(self, x: float, values: Mapping[str, float]) -> None:
+        """The notes tell the same figures."""
 
     def saved(self) -> None:
         """Nothing to tell."""

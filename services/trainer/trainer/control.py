@@ -5,6 +5,7 @@ it may go on. Shared by every job of the trainer.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Final
 
 from vitrine.errors import JobCancelled, RecordChanged
@@ -31,6 +32,10 @@ class JobControl:
     def note(self, text: str) -> None:
         """Add a line to the job's story."""
         self._jobs.update(self.job_id, lambda record: record.with_note(text))
+
+    def measures(self, x: float, values: Mapping[str, float]) -> None:
+        """Add a point to each of these curves."""
+        self._jobs.update(self.job_id, lambda record: record.with_measures(x, values))
 
     def saved(self) -> None:
         """What was done until now will not be done again: that the worker died before is no reason to give up."""
@@ -72,7 +77,7 @@ class JobControl:
 
 
 class StepControl(JobControl):
-    """The control of a job made of others, for one of its steps: phases carry the step's name, and work that is counted
+    """The control of a job made of others, for one of its steps: phases and curves carry the step's name, and work that is counted
     by batches becomes progress, since the record's own count is one for the whole job.
     """
 
@@ -87,6 +92,9 @@ class StepControl(JobControl):
 
     def note(self, text: str) -> None:
         super().note(f"{self._step}: {text}")
+
+    def measures(self, x: float, values: Mapping[str, float]) -> None:
+        super().measures(x, {f"{self._step}: {name}": value for name, value in values.items()})
 
     def progress(self, done: int, total: int, *, eta_s: float | None, phase: str | None = None) -> None:
         super().progress(done, total, eta_s=eta_s, phase=None if phase is None else f"{self._step}: {phase}")

@@ -33,6 +33,7 @@ from vitrine.jobs.record import (
     JobRecord,
     JobState,
     Progress,
+    Series,
     StepFailure,
 )
 from vitrine.jobs.steps import Deferral, Lease, StepStore
@@ -52,6 +53,7 @@ __all__ = [
     "JobStore",
     "Lease",
     "Progress",
+    "Series",
     "StepFailure",
     "StepStore",
     "open_async_redis",

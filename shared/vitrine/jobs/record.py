@@ -9,6 +9,7 @@ queued ──► running ──► succeeded
 
 from __future__ import annotations
 
+import math
 import re
 import secrets
 import time
@@ -26,6 +27,8 @@ from vitrine.errors import Conflict, JobFinished, JobNotFound, ParameterInvalid,
 # Of each kind, so that a thousand empty fields do not hide the one picture that is missing.
 MAX_FAULTS_OF_A_KIND: Final = 200
 MAX_NOTES: Final = 200
+MAX_SERIES: Final = 16
+MAX_SERIES_POINTS: Final = 200
 MAX_PARAMS_BYTES: Final = 128 * 1024
 MAX_RESULT_BYTES: Final = 128 * 1024
 # Of what a catalogue, a library or a caller wrote; the rest of a longer text is cut off.
@@ -154,12 +157,37 @@ class JobNote(_Value):
     text: _Text
 
 
+class Series(_Value):
+    """A measure as it goes: points (x, y) in the order they came, at most MAX_SERIES_POINTS.
+
+    `every` is how many values one further point stands for: of a long series each second point has been left out.
+    `skipped` counts those passed over since the last point.
+    """
+
+    points: tuple[tuple[float, float], ...] = ()
+    every: int = 1
+    skipped: int = 0
+
+    def with_point(self, x: float, y: float) -> Series:
+        """This series, further on. A point at or before the last x replaces what came after it: a run was taken up."""
+        kept = self.points
+        while kept and kept[-1][0] >= x:
+            kept = kept[:-1]
+        if kept and kept is self.points and self.skipped + 1 < self.every:
+            return self.model_copy(update={"skipped": self.skipped + 1})
+        kept = (*kept, (x, y))
+        if len(kept) <= MAX_SERIES_POINTS:
+            return self.model_copy(update={"points": kept, "skipped": 0})
+        return self.model_copy(update={"points": kept[::2], "every": self.every * 2, "skipped": 0})
+
+
 class JobRecord(_Value):
     """A job as everybody sees it.
 
     Its size is bounded: parameters are refused, texts and results cut beyond their limits. `faults` holds the first 200
     of each kind, `fault_counts` counts all. `version` grows with every change, counts
-    included. `batches` is None until the work is laid out. `notes` tell a long job's story. Times are ISO 8601 in UTC.
+    included. `batches` is None until the work is laid out. `notes` tell a long job's story, `series` the measures of a
+    training by name, over epochs. Times are ISO 8601 in UTC.
     """
 
     id: str
@@ -175,6 +203,7 @@ class JobRecord(_Value):
     progress: Progress = Progress()
     eta_s: float | None = None
     notes: tuple[JobNote, ...] = ()
+    series: dict[str, Series] = Field(default_factory=dict)
     faults: tuple[JobFault, ...] = ()
     fault_counts: dict[str, int] = Field(default_factory=dict)
     result: dict[str, Any] | None = None
@@ -217,6 +246,17 @@ class JobRecord(_Value):
         if len(notes) > MAX_NOTES:
             notes = (*notes[: MAX_NOTES // 2], *notes[-(MAX_NOTES // 2) :])
         return self.model_copy(update={"notes": notes})
+
+    def with_measures(self, x: float, values: Mapping[str, float]) -> JobRecord:
+        """This job, with a further point of each of these series. What is not finite, and names beyond MAX_SERIES, are
+        left out.
+        """
+        series = dict(self.series)
+        for name, value in values.items():
+            key = cut(name, _NAME_CHARS)
+            if math.isfinite(value) and (key in series or len(series) < MAX_SERIES):
+                series[key] = series.get(key, Series()).with_point(x, value)
+        return self.model_copy(update={"series": series})
 
     def succeeded(self, result: Mapping[str, Any]) -> JobRecord:
         return self._ended(JobState.SUCCEEDED, result=bounded_result(result), last_failure=None)

@@ -161,7 +161,7 @@ _add_start(
 @router.get(
     "/api/jobs",
     summary="Jobs, the newest first",
-    description="Each without its faults and its long parameters; `GET /api/jobs/{id}` returns the whole record.",
+    description="Each without its faults, its curves and its long parameters; `GET /api/jobs/{id}` returns the whole record.",
     response_model=JobsAnswer,
     responses=problem_responses(*COMMON_ERRORS, BrokerUnavailable),
 )
@@ -262,9 +262,9 @@ def _may_change(request: Request, record: JobRecord) -> None:
 
 
 def _listed(record: JobRecord) -> dict[str, Any]:
-    """A record without its long parameters, of which a list of jobs would be full."""
+    """A record without its long parameters and its curves, of which a list of jobs would be full."""
     params = {name: value for name, value in record.params.items() if len(str(value)) <= _MAX_LISTED_CHARS}
-    return record.model_copy(update={"params": params}).model_dump(mode="json")
+    return record.model_copy(update={"params": params, "series": {}}).model_dump(mode="json")
 
 
 def _answer(record: JobRecord, *, status_code: int = 200, headers: dict[str, str] | None = None) -> Response:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Final, Protocol
 
@@ -12,6 +12,17 @@ from trainer.training.board import Board
 from trainer.training.judging import Judgement
 from vitrine.jobs import JobFault
 
+# What becomes a curve over epochs, and what it is called there.
+_CURVES: Final = {
+    "train_loss": "loss, training",
+    "validation_loss": "loss, validation",
+    "train_accuracy": "accuracy, training",
+    "validation_accuracy": "accuracy, validation",
+    "precision_at_15": "P@15, validation",
+    "mean_average_precision": "mAP, validation",
+    "learning_rate": "learning rate",
+    "pictures_per_second": "pictures/s",
+}
 _TOLD: Final = {
     "loss": "validation loss",
     "accuracy": "accuracy",
@@ -21,11 +32,13 @@ _TOLD: Final = {
 
 
 class Follower(Protocol):
-    """Who follows a run. Every call but `note` may raise to stop it."""
+    """Who follows a run. Every call but `note` and `measures` may raise to stop it."""
 
     def phase(self, phase: str) -> None: ...
 
     def note(self, text: str) -> None: ...
+
+    def measures(self, x: float, values: Mapping[str, float]) -> None: ...
 
     def faults(self, source: str, faults: list[JobFault]) -> None: ...
 
@@ -42,6 +55,8 @@ class Silent:
     def phase(self, phase: str) -> None: ...
 
     def note(self, text: str) -> None: ...
+
+    def measures(self, x: float, values: Mapping[str, float]) -> None: ...
 
     def faults(self, source: str, faults: list[JobFault]) -> None: ...
 
@@ -91,3 +106,5 @@ class Watch:
         self._follower.note(
             f"epoch {record.epoch}: loss {record.train_loss:.4f}{told}, {record.pictures_per_second:.0f} pictures/s"
         )
+        measured = {called: getattr(record, name) for name, called in _CURVES.items()}
+        self._follower.measures(record.epoch, {name: value for name, value in measured.items() if value is not None})
