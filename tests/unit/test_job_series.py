@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 from vitrine.jobs import JobKind, JobRecord
@@ -26,7 +27,7 @@ def test_a_long_curve_keeps_its_shape_in_a_bounded_number_of_points() -> None:
     assert MAX_SERIES_POINTS / 2 <= len(points) <= MAX_SERIES_POINTS
     assert points[0] == (1, 1.0)
     assert points[-1][0] > 1_980
-    steps = {later[0] - earlier[0] for earlier, later in zip(points, points[1:], strict=False)}
+    steps = {later[0] - earlier[0] for earlier, later in itertools.pairwise(points)}
     assert steps == {16}, "the points that stay are evenly apart"
 
 

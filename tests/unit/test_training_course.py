@@ -90,7 +90,8 @@ def test_an_epoch_becomes_a_point_of_each_curve_that_was_measured() -> None:
     for number, loss in ((1, 2.5), (2, 1.25)):
         record = EpochRecord(
             epoch=number, train_loss=loss, validation_loss=None, train_accuracy=0.5, validation_accuracy=None,
-            learning_rate=0.001, precision_at_15=0.75, mean_average_precision=None, pictures_per_second=40.0, seconds=9.0,
+            learning_rate=0.001, precision_at_15=0.75, mean_average_precision=None, pictures_per_second=40.0,
+            seconds=9.0,
         )  # fmt: skip
         watch.epoch(record, None)
     assert listener.curves["loss, training"] == [(1, 2.5), (2, 1.25)]

@@ -77,8 +77,8 @@ class JobControl:
 
 
 class StepControl(JobControl):
-    """The control of a job made of others, for one of its steps: phases and curves carry the step's name, and work that is counted
-    by batches becomes progress, since the record's own count is one for the whole job.
+    """The control of a job made of others, for one of its steps: phases and curves carry the step's name, and work
+    that is counted by batches becomes progress, since the record's own count is one for the whole job.
     """
 
     def __init__(self, job_id: str, jobs: JobStore, lease: Lease, steps: StepStore, *, step: str) -> None:

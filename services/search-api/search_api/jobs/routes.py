@@ -161,7 +161,9 @@ _add_start(
 @router.get(
     "/api/jobs",
     summary="Jobs, the newest first",
-    description="Each without its faults, its curves and its long parameters; `GET /api/jobs/{id}` returns the whole record.",
+    description=(
+        "Each without its faults, its curves and its long parameters; `GET /api/jobs/{id}` returns the whole record."
+    ),
     response_model=JobsAnswer,
     responses=problem_responses(*COMMON_ERRORS, BrokerUnavailable),
 )
