@@ -28,6 +28,8 @@ _JPEG_BARE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
 # JFIF and Adobe segments tell the decoder which colour space the samples are in.
 _JPEG_KEPT_APPS: Final = frozenset({0xE0, 0xEE})
 _ORIENTATION_TAG: Final = 0x0112
+# EXIF orientations in which the stored rows are the upright picture's columns.
+TURNED: Final = frozenset({5, 6, 7, 8})
 
 
 class FormatUnknown(Exception):
@@ -63,6 +65,11 @@ class PictureHeader:
     channels: int = 3
     scans: int = 0
     lossless: bool = False
+
+    @property
+    def upright_size(self) -> tuple[int, int]:
+        """(width, height) in pixels, `orientation` applied."""
+        return (self.height, self.width) if self.orientation in TURNED else (self.width, self.height)
 
     def essential(self, data: bytes) -> bytes:
         """The picture of `data`, the bytes this header was read from, without metadata."""

@@ -7,14 +7,12 @@ from __future__ import annotations
 from typing import Final
 
 from vitrine.image_checks import DecodeCost, ImageLimits, check_form, decode_cost
-from vitrine.image_headers import PictureHeader
+from vitrine.image_headers import TURNED, PictureHeader
 from vitrine.views import Region
 
 Box = tuple[int, int, int, int]
 
-# EXIF orientations in which the stored rows are the upright picture's columns; and those in which, the sides exchanged
-# where need be, left is right and above is below.
-_TURNED: Final = frozenset({5, 6, 7, 8})
+# EXIF orientations in which, the sides exchanged where need be, left is right; and in which above is below.
 _LEFT_IS_RIGHT: Final = frozenset({2, 3, 7, 8})
 _ABOVE_IS_BELOW: Final = frozenset({3, 4, 6, 7})
 
@@ -42,7 +40,7 @@ def stored_box(region: Region, *, orientation: int, width_px: int, height_px: in
     """(left, top, right, bottom) of a region of the upright picture in its pixels as stored, `width_px` by `height_px`,
     to which `orientation` (EXIF, 1 to 8) has not been applied yet.
     """
-    if orientation in _TURNED:
+    if orientation in TURNED:
         top, left, bottom, right = region.box(height_px, width_px)
     else:
         left, top, right, bottom = region.box(width_px, height_px)
@@ -55,9 +53,7 @@ def stored_box(region: Region, *, orientation: int, width_px: int, height_px: in
 
 def _region_size(header: PictureHeader, region: Region) -> tuple[int, int]:
     """Width and height in pixels of the file's own scale."""
-    turned = header.orientation in _TURNED
-    width_px, height_px = (header.height, header.width) if turned else (header.width, header.height)
-    left, top, right, bottom = region.box(width_px, height_px)
+    left, top, right, bottom = region.box(*header.upright_size)
     return right - left, bottom - top
 
 

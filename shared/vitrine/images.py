@@ -60,13 +60,18 @@ _WHITE: Final = (255, 255, 255)
 
 
 def decode_image(
-    data: bytes, *, target_px: int | None = None, limits: ImageLimits = DEFAULT_LIMITS, region: Region | None = None
+    data: bytes,
+    *,
+    target_px: int | None = None,
+    limits: ImageLimits = DEFAULT_LIMITS,
+    region: Region | None = None,
+    most_pixels: int = MAX_DECODED_PIXELS,
 ) -> Image.Image:
     """Decode a picture file, or a region of it, to a loaded 8-bit RGB image, upright, at least `limits.min_side_px` on
     each side.
 
     `target_px` is the short side the caller resizes to; a much larger JPEG is decoded at a reduced scale, with its
-    short side still at least `target_px`, and any other picture is reduced to 4 million pixels. Without it the picture
+    short side still at least `target_px`, and any other picture is reduced to `most_pixels`. Without it the picture
     has its full size. Of a region these are the sides of the region. Raises ImageRejected, and nothing else, with a
     reason of `REASONS`.
     """
@@ -76,7 +81,7 @@ def decode_image(
         if target_px is not None:
             target_px = region_decode_px(header, len(data), region, target_px=target_px, limits=limits)
     try:
-        return _decode(header, header.essential(data), target_px, region)
+        return _decode(header, header.essential(data), target_px, region, most_pixels)
     except MemoryError as error:
         raise ImageRejected("too_large", "the picture does not fit into memory") from error
     except (Image.DecompressionBombError, OverflowError) as error:
@@ -93,7 +98,9 @@ def _corrupt(header: PictureHeader) -> ImageRejected:
     return ImageRejected("corrupt", f"the {header.format} file is damaged and cannot be decoded")
 
 
-def _decode(header: PictureHeader, essential: bytes, target_px: int | None, region: Region | None) -> Image.Image:
+def _decode(
+    header: PictureHeader, essential: bytes, target_px: int | None, region: Region | None, most_pixels: int
+) -> Image.Image:
     with io.BytesIO(essential) as file:
         image: Image.Image = _OPENERS[header.format](file)
         if image.size != (header.width, header.height):
@@ -104,7 +111,7 @@ def _decode(header: PictureHeader, essential: bytes, target_px: int | None, regi
     if region is not None:
         width_px, height_px = image.size
         image = image.crop(stored_box(region, orientation=header.orientation, width_px=width_px, height_px=height_px))
-    factor = math.ceil(math.sqrt(image.width * image.height / MAX_DECODED_PIXELS)) if target_px is not None else 1
+    factor = math.ceil(math.sqrt(image.width * image.height / most_pixels)) if target_px is not None else 1
     image = _to_rgb(image, header) if factor == 1 else _reduced(image, header, factor)
     transpose = _UPRIGHT.get(header.orientation)
     if transpose is not None:

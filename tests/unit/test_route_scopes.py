@@ -192,7 +192,8 @@ def test_every_route_of_the_embedder_declares_its_scope() -> None:
     routes = declared_routes(app)
     guarded = {f"{m} {r.path}" for r in routes.routes for m in r.methods or () if r.scopes == frozenset({"embed"})}
     assert guarded == {
-        "POST /v1/embed", "POST /v1/embed/batch", "POST /v1/explain", "POST /v1/check", "GET /v1/releases",
+        "POST /v1/embed", "POST /v1/embed/batch", "POST /v1/explain", "POST /v1/check",
+        "POST /v1/thumbnail", "GET /v1/releases",
     }  # fmt: skip
 
 

@@ -1,12 +1,13 @@
-"""Calls about pictures beside their vectors: why two of them are alike, and whether one can be decoded."""
+"""Calls about pictures beside their vectors: why two are alike, whether one can be decoded, and a small copy of one."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
+from typing import Annotated, Final
 
 import numpy as np
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse, Response
 
@@ -18,12 +19,20 @@ from vitrine.embedding.wire import MAX_BATCH, server_timing
 from vitrine.errors import ParameterInvalid
 from vitrine.image_checks import check_image, decode_cost
 from vitrine.images import decode_image
+from vitrine.thumbnails import (
+    THUMBNAIL_MEDIA_TYPE,
+    THUMBNAIL_WIDTHS_PX,
+    check_thumbnail_width,
+    make_thumbnail,
+    thumbnail_cost,
+)
 from vitrine.vision.preprocess import Pixels
 from vitrine.web import problem_responses, read_form, requires
 
 router = APIRouter()
 _PICTURES = 2
 _SMALL_PX = 512
+_WEBP: Final = {"schema": {"type": "string", "format": "binary"}}
 
 
 class ExplainResponse(BaseModel):
@@ -84,5 +93,47 @@ async def check(request: Request, context: Ctx, sender: SentBy, deadline_s: Dead
         return []
 
     upload = Upload((), prepare, decode_cost(check_image(data), len(data)))
-    await context.pipeline.run([upload], space="projected", deadline_s=deadline_s, sender=sender)
+    answer = await context.pipeline.run([upload], space="projected", deadline_s=deadline_s, sender=sender)
+    all_of(answer.results)
     return Response(status_code=204)
+
+
+@router.post(
+    "/v1/thumbnail",
+    summary="Make a small WebP of a picture",
+    tags=["pictures"],
+    response_class=Response,
+    responses={
+        200: {"content": {THUMBNAIL_MEDIA_TYPE: _WEBP}, "description": "The same bytes for the same picture and width"},
+        **problem_responses(*FAILURES),
+    },
+    openapi_extra=PICTURE_BODY,
+)
+@requires("embed", work="query")
+async def thumbnail(
+    request: Request,
+    context: Ctx,
+    sender: SentBy,
+    deadline_s: DeadlineS,
+    width: Annotated[
+        int,
+        Query(
+            description="Pixels that it is wide at most: no picture is enlarged, and a very tall one is narrower",
+            json_schema_extra={"enum": list(THUMBNAIL_WIDTHS_PX)},
+        ),
+    ],
+) -> Response:
+    """The body is the picture file. The thumbnail stands upright, on white, and has no metadata."""
+    check_thumbnail_width(width)
+    data = await picture_of(request)
+    made: list[bytes] = []
+
+    def prepare() -> list[Pixels]:
+        made.append(make_thumbnail(data, width))
+        return []
+
+    upload = Upload((), prepare, thumbnail_cost(check_image(data), len(data), width))
+    answer = await context.pipeline.run([upload], space="projected", deadline_s=deadline_s, sender=sender)
+    all_of(answer.results)
+    timing = {"Server-Timing": server_timing(answer.timings_ms)}
+    return Response(made[0], media_type=THUMBNAIL_MEDIA_TYPE, headers=timing)

@@ -203,6 +203,16 @@ class AsyncEmbedderClient:
         """Decode a picture and drop it. Raises ImageRejected, DeadlineExpired, Unavailable."""
         await self._post("/v1/check", {}, caller, deadline_s, content=data)
 
+    async def thumbnail(
+        self, data: bytes, *, width_px: int, caller: str = "", deadline_s: float | None = None
+    ) -> bytes:
+        """A small WebP of a picture, upright, `width_px` wide at most, one of `vitrine.thumbnails`'s widths.
+
+        Raises ImageRejected, ParameterInvalid, DeadlineExpired, Unavailable.
+        """
+        answer = await self._post("/v1/thumbnail", {"width": str(width_px)}, caller, deadline_s, content=data)
+        return answer.content
+
     async def aclose(self) -> None:
         await self._http.aclose()
 
