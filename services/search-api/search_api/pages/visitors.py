@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from vitrine.web import ApiKey, caller_name
-from vitrine.web.access import ANY_KEY, scopes_held
+from starlette.types import Scope
+
+from search_api.pages.sessions import Sessions
+from vitrine.web import ANY_KEY, KeyRing, caller_name, scopes_held
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +27,22 @@ class Visitor:
 _ANYBODY: Final = Visitor(keys_needed=False, name=None, scopes=ANY_KEY)
 
 
-def visitors(keys: tuple[ApiKey, ...]) -> Callable[[Mapping[str, Any]], Visitor]:
-    """What tells the visitor of a request's scope: with no key configured, somebody who may do everything."""
+@dataclass(frozen=True, slots=True)
+class Visitors:
+    """Tells the visitor of a request. `public` is what somebody without a key may do."""
 
-    def visitor_of(scope: Mapping[str, Any]) -> Visitor:
-        if not keys:
+    ring: KeyRing
+    sessions: Sessions
+    public: frozenset[str]
+
+    def of(self, scope: Scope) -> Visitor:
+        """The visitor of a request, of a page that asks for no key too."""
+        if not self.ring:
             return _ANYBODY
-        return Visitor(keys_needed=True, name=caller_name(scope), scopes=scopes_held(scope) or frozenset())
-
-    return visitor_of
+        held = scopes_held(scope)
+        if held is not None:
+            return Visitor(keys_needed=True, name=caller_name(scope), scopes=held)
+        key = self.sessions.key_of(scope)
+        if key is None:
+            return Visitor(keys_needed=True, name=None, scopes=self.public)
+        return Visitor(keys_needed=True, name=key.name, scopes=key.allowed)
