@@ -18,6 +18,7 @@ from vitrine.telemetry import HttpMetrics
 from vitrine.web import (
     ApiKeys,
     BodyLimit,
+    KeyRing,
     RequestContext,
     declared_routes,
     document_router,
@@ -130,7 +131,7 @@ def test_a_call_without_a_key_is_refused_before_its_body_is_read() -> None:
 
     async def check() -> None:
         inner = build_app()
-        app = ApiKeys(inner, keys=parse_api_keys(KEYS), routes=declared_routes(inner))
+        app = ApiKeys(inner, ring=KeyRing(parse_api_keys(KEYS)), routes=declared_routes(inner))
         async with client_of(app) as client:
             refused = await client.post("/echo", content=counted())
             assert (refused.status_code, refused.json()["code"]) == (401, "key_missing")
@@ -143,7 +144,7 @@ def test_a_call_without_a_key_is_refused_before_its_body_is_read() -> None:
 def test_a_key_opens_its_scope_only() -> None:
     async def check() -> None:
         inner = build_app()
-        app = ApiKeys(inner, keys=parse_api_keys(KEYS), routes=declared_routes(inner))
+        app = ApiKeys(inner, ring=KeyRing(parse_api_keys(KEYS)), routes=declared_routes(inner))
         async with client_of(app) as client:
             for headers in ({"authorization": f"Bearer {SECRET}"}, {"x-api-key": SECRET}):
                 assert (await client.post("/echo", content=b"abc", headers=headers)).json() == 3

@@ -16,6 +16,7 @@ from vitrine.errors import SettingsInvalid
 from vitrine.settings import HttpSettings, load_settings
 from vitrine.web import (
     ApiKeys,
+    KeyRing,
     TokenBuckets,
     address_of,
     build_server,
@@ -45,7 +46,9 @@ def guarded(now_s: list[float]) -> ApiKeys:
     async def livez() -> str:
         return "alive"
 
-    return ApiKeys(app, keys=KEYS, routes=declared_routes(app), wrong_keys_per_minute=3, clock=lambda: now_s[0])
+    return ApiKeys(
+        app, ring=KeyRing(KEYS, wrong_keys_per_minute=3, clock=lambda: now_s[0]), routes=declared_routes(app)
+    )
 
 
 Ask = Callable[..., Coroutine[Any, Any, httpx.Response]]

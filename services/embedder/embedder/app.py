@@ -29,6 +29,7 @@ from vitrine.web import (
     ApiKeys,
     Bodies,
     BodyLimit,
+    KeyRing,
     RequestContext,
     SiteGuard,
     StopWhenGone,
@@ -121,7 +122,9 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(StopWhenGone, wanted=declared.is_query)
     app.add_middleware(Room, wanted=declared.is_query, check=pipeline.check_room)
     app.add_middleware(BodyLimit, max_body_bytes=settings.max_request_bytes)
-    app.add_middleware(ApiKeys, keys=key_between_services("services", settings.embedder_api_key), routes=declared)
+    app.add_middleware(
+        ApiKeys, ring=KeyRing(key_between_services("services", settings.embedder_api_key)), routes=declared
+    )
     app.add_middleware(
         SiteGuard,
         hosts=hosts_checked(settings.embedder_host, settings.allowed_hosts),

@@ -13,7 +13,6 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 from starlette.middleware.cors import CORSMiddleware
 
-from search_api import docs_page
 from search_api.auth import Patience, RateLimit
 from search_api.context import Context, build_context
 from search_api.datasets.routes import router as datasets
@@ -21,11 +20,12 @@ from search_api.explain.routes import router as explain
 from search_api.jobs.routes import router as jobs
 from search_api.models.routes import router as models
 from search_api.openapi import API_TITLE, DESCRIPTION, TAGS, VERSION, complete_document
-from search_api.pages.middleware import PageAnswers
-from search_api.pages.prefix import PathPrefix
-from search_api.pages.routes import router as pages_router
+from search_api.pages.login import router as login
+from search_api.pages.middleware import PageAnswers, PathPrefix
+from search_api.pages.routes import router as frame
+from search_api.pages.sessions import Sessions
 from search_api.pages.templating import build_pages
-from search_api.pages.visitors import visitors
+from search_api.pages.visitors import Visitors
 from search_api.products.routes import router as products
 from search_api.search.routes import router as search
 from search_api.settings import Settings, check_exposure
@@ -37,6 +37,7 @@ from vitrine.web import (
     ApiKeys,
     Bodies,
     BodyLimit,
+    KeyRing,
     RequestContext,
     SiteGuard,
     StopWhenGone,
@@ -56,7 +57,11 @@ _VERSION_RETRY_S = 5.0
 def create_app(settings: Settings) -> FastAPI:
     """Build the application. Raises SettingsInvalid for settings that cannot work; connects to nothing yet."""
     check_exposure(settings)
-    keys = parse_api_keys(settings.api_keys.get_secret_value())
+    ring = KeyRing(
+        parse_api_keys(settings.api_keys.get_secret_value()), wrong_keys_per_minute=settings.wrong_keys_per_minute
+    )
+    sessions = Sessions(ring.keys, path_prefix=settings.path_prefix)
+    public = frozenset({"search"}) if settings.public_pages else frozenset[str]()
     registry = CollectorRegistry()
     context = build_context(settings)
 
@@ -81,14 +86,16 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.context = context
-    for router in (pages_router, search, explain, products, datasets, models, jobs, status, docs_page.router):
+    app.state.key_ring, app.state.sessions = ring, sessions
+    for router in (frame, login, search, explain, products, datasets, models, jobs, status):
         app.include_router(router)
     app.include_router(health_router(registry=registry, readiness=_readiness(context)))
     app.include_router(document_router())
     install_problem_handlers(app)
     routes = declared_routes(app)
     complete_document(app, routes)
-    pages = app.state.pages = build_pages(path_prefix=settings.path_prefix, visitor_of=visitors(keys), routes=routes)
+    visitors = Visitors(ring, sessions, public)
+    pages = app.state.pages = build_pages(path_prefix=settings.path_prefix, visitor_of=visitors.of, routes=routes)
     # The last one added is the outermost.
     app.add_middleware(
         Admission,
@@ -107,7 +114,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(BodyLimit, max_body_bytes=settings.max_body_bytes)
     app.add_middleware(Patience, wanted=routes.is_query)
     app.add_middleware(RateLimit, routes=routes, per_s=settings.rate_limit_per_s, burst=settings.rate_limit_burst)
-    app.add_middleware(ApiKeys, keys=keys, routes=routes, wrong_keys_per_minute=settings.wrong_keys_per_minute)
+    app.add_middleware(ApiKeys, ring=ring, routes=routes, sessions=sessions, public=public)
     if settings.allowed_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -123,7 +130,8 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.add_middleware(RequestContext, metrics=HttpMetrics(registry))
     app.add_middleware(PageAnswers, pages=pages)
-    app.add_middleware(PathPrefix, prefix=settings.path_prefix)
+    if settings.path_prefix:
+        app.add_middleware(PathPrefix, prefix=settings.path_prefix)
     return app
 
 

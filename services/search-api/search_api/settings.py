@@ -41,6 +41,10 @@ class Settings(HttpSettings):
         default=30, ge=0, description="Wrong API keys from one address before it is answered 429; 0: any"
     )
     rate_limit_burst: int = Field(default=50, ge=1, description="Requests at once from one key or address")
+    public_pages: bool = Field(
+        default=False,
+        description="Whether anybody may search and look at products without an API key, on the pages and by calls",
+    )
     path_prefix: str = Field(
         default="",
         pattern=r"^(/[A-Za-z0-9._~-]+)*$",

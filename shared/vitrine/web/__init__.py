@@ -1,10 +1,12 @@
 """What both HTTP services share: pure ASGI middleware, problem details and the health routes."""
 
 from vitrine.web.access import (
+    ANY_KEY,
     KEY_SCOPES,
     ApiKey,
     ApiKeys,
     DeclaredRoutes,
+    KeyRing,
     ScopeUndeclared,
     TokenBuckets,
     caller_name,
@@ -15,6 +17,7 @@ from vitrine.web.access import (
     parse_api_keys,
     requires,
     requires_any_key,
+    scopes_held,
 )
 from vitrine.web.admission import Admission, StopWhenGone
 from vitrine.web.bodies import Bodies, BodyLimit
@@ -23,12 +26,20 @@ from vitrine.web.document import document_router
 from vitrine.web.forms import Form, media_type, read_form
 from vitrine.web.health import health_router
 from vitrine.web.json_bodies import MAX_JSON_BYTES, JsonRoute, is_json, parse_json, read_json_bytes
-from vitrine.web.problems import PROBLEM_CODE, Problem, install_problem_handlers, problem_responses, send_problem
+from vitrine.web.problems import (
+    PROBLEM_CODE,
+    Problem,
+    error_headers,
+    install_problem_handlers,
+    problem_responses,
+    send_problem,
+)
 from vitrine.web.request_context import RequestContext
 from vitrine.web.server import build_limited_server, build_server
-from vitrine.web.sites import SiteGuard, hosts_checked, is_loopback
+from vitrine.web.sites import SiteGuard, hosts_checked, is_loopback, is_same_origin
 
 __all__ = [
+    "ANY_KEY",
     "KEY_SCOPES",
     "MAX_JSON_BYTES",
     "PROBLEM_CODE",
@@ -41,6 +52,7 @@ __all__ = [
     "DeclaredRoutes",
     "Form",
     "JsonRoute",
+    "KeyRing",
     "Problem",
     "RequestContext",
     "ScopeUndeclared",
@@ -54,11 +66,13 @@ __all__ = [
     "caller_scopes",
     "declared_routes",
     "document_router",
+    "error_headers",
     "health_router",
     "hosts_checked",
     "install_problem_handlers",
     "is_json",
     "is_loopback",
+    "is_same_origin",
     "key_between_services",
     "media_type",
     "open_to_all",
@@ -69,5 +83,6 @@ __all__ = [
     "read_json_bytes",
     "requires",
     "requires_any_key",
+    "scopes_held",
     "send_problem",
 ]

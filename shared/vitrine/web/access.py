@@ -21,7 +21,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal, Protocol, TypeVar
 
 import structlog
 from fastapi import FastAPI, Request
@@ -246,26 +246,22 @@ class TokenBuckets:
         return min(float(self._burst), tokens + (now_s - as_of_s) * self._per_s)
 
 
-class ApiKeys:
-    """ASGI middleware. Answers 401 without a key and 403 with a wrong one; with no key configured it lets all pass.
+class KeyRing:
+    """The configured keys, and who has guessed at them. It is false where no key is configured.
 
-    An address that has sent `wrong_keys_per_minute` wrong keys is answered 429 until some time has passed, before the
-    key it sends is looked at; 0 is no limit. A key that was accepted once is always looked at: behind a proxy, one
-    caller's guesses do not shut out the others.
+    An address that has sent `wrong_keys_per_minute` wrong keys is refused until some time has passed, before the key it
+    sends is looked at; 0 is no limit. A key that was accepted once is always looked at: behind a proxy, one caller's
+    guesses do not shut out the others.
     """
 
     def __init__(
         self,
-        app: ASGIApp,
-        *,
         keys: tuple[ApiKey, ...],
-        routes: DeclaredRoutes,
+        *,
         wrong_keys_per_minute: int = 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._app = app
-        self._keys = keys
-        self._routes = routes
+        self.keys: Final = keys
         self._wrong_keys = (
             TokenBuckets(per_s=wrong_keys_per_minute / 60, burst=wrong_keys_per_minute, clock=clock)
             if wrong_keys_per_minute
@@ -274,30 +270,16 @@ class ApiKeys:
         # Of keys that were accepted, what Python's own hash, seeded anew for each process, makes of them.
         self._accepted: set[int] = set()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        needed = self._routes.scopes_of(scope["method"], scope["path"]) if scope["type"] == "http" else None
-        if needed is None or not self._keys:
-            await self._app(scope, receive, send)
-            return
-        try:
-            key = self._identify(scope, needed)
-        except AccessDenied as error:
-            await send_problem(send, error)
-            return
-        scope.setdefault("state", {}).update({_NAME: key.name, _SCOPES: key.allowed})
-        with structlog.contextvars.bound_contextvars(api_key=key.name):
-            await self._app(scope, receive, send)
+    def __bool__(self) -> bool:
+        return bool(self.keys)
 
-    def _identify(self, scope: Scope, needed: frozenset[str]) -> ApiKey:
-        presented = _presented_key(scope)
-        if presented is None:
-            raise KeyMissing("this call needs an API key: send it as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'")
-        address = address_of(scope)
+    def identify(self, presented: bytes, address: str) -> ApiKey:
+        """The key that an address presents. Raises KeyRefused for an unknown one, TooManyRequests after too many."""
         if hash(presented) not in self._accepted:
             self._check_wrong_keys(address)
         digest = hashlib.sha256(presented).hexdigest()
         found: ApiKey | None = None
-        for key in self._keys:  # every key is compared, so that the time tells nothing
+        for key in self.keys:  # every key is compared, so that the time tells nothing
             if hmac.compare_digest(key.sha256, digest):
                 found = key
         if found is None:
@@ -306,8 +288,6 @@ class ApiKeys:
             get_logger("access").warning("wrong_key", address=address)
             raise KeyRefused("the API key is not known")
         self._accepted.add(hash(presented))
-        if not needed & found.allowed:
-            raise KeyRefused(f"the API key lacks the scope {' or '.join(map(repr, sorted(needed)))}")
         return found
 
     def _check_wrong_keys(self, address: str) -> None:
@@ -317,6 +297,75 @@ class ApiKeys:
                 "too many wrong API keys came from this address: send the right one after the time in Retry-After",
                 retry_after_s=wait_s,
             )
+
+
+class SessionReader(Protocol):
+    """Finds the key that a browser's session was started with."""
+
+    def key_of(self, scope: Scope) -> ApiKey | None:
+        """The key of the request's session; None without a session that may be used for this request."""
+        ...
+
+
+class ApiKeys:
+    """ASGI middleware. Answers 401 without a key and 403 with a wrong one; with no key configured it lets all pass.
+
+    A session stands for its key in requests that present none. With `public` scopes, whoever presents neither may make
+    the calls that declare one of them.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        ring: KeyRing,
+        routes: DeclaredRoutes,
+        sessions: SessionReader | None = None,
+        public: frozenset[str] = frozenset(),
+    ) -> None:
+        self._app = app
+        self._ring = ring
+        self._routes = routes
+        self._sessions = sessions
+        self._public = public
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        needed = self._routes.scopes_of(scope["method"], scope["path"]) if scope["type"] == "http" else None
+        if needed is None or not self._ring:
+            await self._app(scope, receive, send)
+            return
+        try:
+            key = self._identify(scope)
+            if key is None and not self._is_public(scope):
+                raise KeyMissing(
+                    "this call needs an API key: send it as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'"
+                )
+            if key is not None and not needed & key.allowed:
+                raise KeyRefused(f"the API key lacks the scope {' or '.join(map(repr, sorted(needed)))}")
+        except AccessDenied as error:
+            await send_problem(send, error)
+            return
+        state = scope.setdefault("state", {})
+        if key is None:
+            state[_SCOPES] = self._public
+            await self._app(scope, receive, send)
+            return
+        state.update({_NAME: key.name, _SCOPES: key.allowed})
+        with structlog.contextvars.bound_contextvars(api_key=key.name):
+            await self._app(scope, receive, send)
+
+    def _identify(self, scope: Scope) -> ApiKey | None:
+        presented = _presented_key(scope)
+        if presented is not None:
+            return self._ring.identify(presented, address_of(scope))
+        return self._sessions.key_of(scope) if self._sessions is not None else None
+
+    def _is_public(self, scope: Scope) -> bool:
+        """Whether a call needs no key because it declares a public scope. What is unknown may be asked for as well."""
+        route = self._routes.match(scope["method"], scope["path"])
+        if not self._public or route is None:
+            return bool(self._public)
+        return route.scopes != ANY_KEY and bool((route.scopes or frozenset()) & self._public)
 
 
 def caller_name(scope: Mapping[str, Any]) -> str | None:

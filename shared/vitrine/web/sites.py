@@ -66,11 +66,10 @@ class SiteGuard:
         await self._app(scope, receive, send)
 
     def _check(self, scope: Scope) -> None:
-        host = _single(scope, b"host")
         if self._hosts is not None:
-            self._check_host(host)
+            self._check_host(_single(scope, b"host"))
         if scope["method"] not in _SAFE_METHODS:
-            self._check_site(scope, host)
+            self._check_site(scope)
 
     def _check_host(self, host: str | None) -> None:
         name = _host_name(host)
@@ -83,19 +82,27 @@ class SiteGuard:
                 "or name it in VITRINE_ALLOWED_HOSTS"
             )
 
-    def _check_site(self, scope: Scope, host: str | None) -> None:
+    def _check_site(self, scope: Scope) -> None:
         site, origin = _single(scope, b"sec-fetch-site"), _single(scope, b"origin")
         if origin is not None and _normal_origin(origin) in self._origins:
             return
-        if site is None:
-            if origin is None or _same_host(origin, host):
-                return
-        elif site in _OWN_SITE:
+        if is_same_origin(scope):
             return
         raise ForeignSite(
             f"pages of another site ({(origin or site or '')[:_MAX_SHOWN]!r}) may not make this call: name the site in "
             "VITRINE_ALLOWED_ORIGINS to allow it"
         )
+
+
+def is_same_origin(scope: Scope) -> bool:
+    """Whether a request comes from a page of the service itself, from what the reader typed, or from a program.
+
+    A cookie alone does not tell: browsers send it to every port of a host.
+    """
+    site, origin = _single(scope, b"sec-fetch-site"), _single(scope, b"origin")
+    if site is not None:
+        return site in _OWN_SITE
+    return origin is None or _same_host(origin, _single(scope, b"host"))
 
 
 def _single(scope: Scope, name: bytes) -> str | None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Annotated, Final
 from urllib.parse import parse_qs
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from starlette.responses import RedirectResponse, Response
 
 from search_api.pages.sessions import Sessions
@@ -30,11 +30,15 @@ class LoginForm:
 
 @router.api_route("/login", methods=["GET", "HEAD"])
 @open_to_all
-async def login_page(request: Request, next: str | None = None) -> Response:
+async def login_page(
+    request: Request, wanted: Annotated[str | None, Query(alias="next")] = None, arriving: bool = False
+) -> Response:
+    """The form. Somebody who is logged in and only `arriving` from another site goes on at once."""
     pages: Pages = request.app.state.pages
-    if not pages.visitor_of(request.scope).keys_needed:
-        return _see_other(pages, _within(pages, next))
-    return render(request, "login.html", wanted=_within(pages, next), fault=None)
+    visitor = pages.visitor_of(request.scope)
+    if not visitor.keys_needed or (arriving and visitor.name):
+        return _see_other(pages, _within(pages, wanted))
+    return render(request, "login.html", wanted=_within(pages, wanted), fault=None)
 
 
 @router.post("/login")

@@ -1,5 +1,5 @@
-"""The outermost middleware of pages: their security headers, errors as pages, and the way to the login form. What is a
-page is decided by the path, so that a program which calls `/api` always gets problem documents.
+"""The outermost middleware: the path prefix, and for pages their security headers, errors as pages, and the way to the
+login form. What is a page is decided by the path, so that a program which calls `/api` always gets problem documents.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class PageAnswers:
     def _error_page(self, scope: Scope, refused: Message, problem: Mapping[str, Any]) -> Response:
         request = Request(scope)
         kept = MutableHeaders(raw=[(k, v) for k, v in refused["headers"] if k.decode().lower() not in _REPLACED])
-        if problem["status"] == 401 and self._pages.routes.is_open("GET", "/login"):
+        if problem["status"] == 401:
             answer = self._login(request)
         else:
             answer = self._page_of(request, problem, retry_after_s=kept.get("retry-after"))
@@ -113,8 +113,33 @@ class PageAnswers:
             wanted = self._pages.path_of(request.headers.get("hx-current-url", ""))
             headers = {"HX-Redirect": self._pages.url("/login", next=wanted), "Cache-Control": "no-store"}
             return Response(status_code=401, headers=headers)
+        if request.method == "GET" and request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+            text = self._pages.text(request, "arriving.html", {"wanted": wanted})
+            return html_answer(request, text)
         address = self._pages.url("/login", next=wanted if request.method in ("GET", "HEAD") else None)
         return RedirectResponse(address, status_code=303, headers={"Cache-Control": "no-store"})
+
+
+class PathPrefix:
+    """ASGI middleware for an application that a proxy serves below a path. The proxy may take the prefix off or leave
+    it on; health calls come past the proxy without it. Within the application paths have no prefix, `root_path` is
+    the prefix, and what makes addresses puts it before them.
+    """
+
+    def __init__(self, app: ASGIApp, *, prefix: str) -> None:
+        self._app = app
+        self._prefix = prefix
+        self._raw_prefix = prefix.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            path, raw_path = scope["path"], scope.get("raw_path")
+            if path == self._prefix or path.startswith(f"{self._prefix}/"):
+                path = path[len(self._prefix) :] or "/"
+                if raw_path is not None:
+                    raw_path = raw_path.removeprefix(self._raw_prefix) or b"/"
+            scope = {**scope, "path": path, "raw_path": raw_path, "root_path": self._prefix}
+        await self._app(scope, receive, send)
 
 
 def _header_text(text: str) -> str:

@@ -37,7 +37,9 @@ class _Signer(TimestampSigner):
 class Sessions:
     """Starts, reads and ends the sessions of `keys`."""
 
-    def __init__(self, keys: tuple[ApiKey, ...], *, path_prefix: str = "", clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, keys: tuple[ApiKey, ...], *, path_prefix: str = "", clock: Callable[[], float] = time.time
+    ) -> None:
         secret = hashlib.sha256("\n".join(f"{k.name}:{'+'.join(sorted(k.scopes))}:{k.sha256}" for k in keys).encode())
         # Browsers send a cookie to every port of a host: systems with other keys beside this one have other cookies.
         self.cookie: Final = f"vitrine_session_{secret.hexdigest()[:8]}"

@@ -16,6 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
+from starlette.types import Scope
 
 from search_api.pages.formats import FILTERS
 from search_api.pages.static_files import StaticFiles, accepts_gzip
@@ -52,7 +53,7 @@ class Pages:
     environment: Environment
     static: StaticFiles
     path_prefix: str
-    visitor_of: Callable[[Mapping[str, Any]], Visitor]
+    visitor_of: Callable[[Scope], Visitor]
     routes: DeclaredRoutes
 
     def url(self, path: str, **query: Any) -> str:
@@ -89,9 +90,7 @@ class Pages:
         )
 
 
-def build_pages(
-    *, path_prefix: str, visitor_of: Callable[[Mapping[str, Any]], Visitor], routes: DeclaredRoutes
-) -> Pages:
+def build_pages(*, path_prefix: str, visitor_of: Callable[[Scope], Visitor], routes: DeclaredRoutes) -> Pages:
     """Read templates' folder and static files. Templates themselves are compiled when first used."""
     static = StaticFiles.of_package()
     environment = Environment(
