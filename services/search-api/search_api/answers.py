@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import quote
@@ -23,6 +24,8 @@ from vitrine.products import AttributeValue, public_id
 from vitrine.releases import CATALOGUE_PICTURES, ReleaseStore
 from vitrine.reserved import ANSWER_NAMES, PAYLOAD_NAMES
 
+# The path below which a proxy serves the API, put before every address in answers. Set for each request with one.
+PATH_PREFIX: Final = ContextVar("path_prefix", default="")
 # A release never changes, so its calibration is good for as long as it is asked for; the age bounds what else is kept.
 _TTL_S: Final = 3600.0
 _MOST_RELEASES: Final = 256
@@ -110,8 +113,8 @@ class JsonAnswer(Response):
 
 
 def image_url(dataset: str, product_id: str) -> str:
-    """Where the product's picture is, relative to the API."""
-    return f"/api/images/{_quoted(product_id)}?dataset={_quoted(dataset)}"
+    """Where the product's picture is, as a path on the host of the API."""
+    return f"{PATH_PREFIX.get()}/api/images/{_quoted(product_id)}?dataset={_quoted(dataset)}"
 
 
 def _quoted(text: str) -> str:

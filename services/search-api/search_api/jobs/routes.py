@@ -11,7 +11,7 @@ from fastapi import APIRouter, Header, Path, Query, Request
 from pydantic import BaseModel
 from starlette.responses import Response, StreamingResponse
 
-from search_api.answers import JsonAnswer
+from search_api.answers import PATH_PREFIX, JsonAnswer
 from search_api.auth import caller_of
 from search_api.context import Ctx
 from search_api.jobs.events import EventStreamAnswer, JobEvents, seen_version
@@ -105,7 +105,7 @@ def _add_start(
         more = {"releases": context.releases} if reads_releases else {}
         params = await params_of(body, settings=context.settings, **more)
         record, _ = await context.jobs.submit(kind, params, idempotency_key=idempotency_key)
-        return _answer(record, status_code=202, headers={"Location": f"/api/jobs/{record.id}"})
+        return _answer(record, status_code=202, headers={"Location": f"{PATH_PREFIX.get()}/api/jobs/{record.id}"})
 
     start.__name__ = f"start_{kind.value}"
     start.__annotations__ = {**start.__annotations__, "body": body_type}

@@ -73,7 +73,7 @@ async def logout(request: Request) -> Response:
     pages: Pages = request.app.state.pages
     sessions: Sessions = request.app.state.sessions
     _check_own_form(request)
-    answer = _see_other(pages, "/login")
+    answer = _see_other(pages, "/")
     sessions.end(answer.headers, secure=request.scope["scheme"] == "https")
     return answer
 

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from search_api.answers import PATH_PREFIX
 from search_api.pages.static_files import URL_ROOT
 from search_api.pages.templating import Pages, html_answer, is_fragment_request
 from vitrine.web.problems import MEDIA_TYPE as PROBLEM
@@ -132,14 +133,19 @@ class PathPrefix:
         self._raw_prefix = prefix.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            path, raw_path = scope["path"], scope.get("raw_path")
-            if path == self._prefix or path.startswith(f"{self._prefix}/"):
-                path = path[len(self._prefix) :] or "/"
-                if raw_path is not None:
-                    raw_path = raw_path.removeprefix(self._raw_prefix) or b"/"
-            scope = {**scope, "path": path, "raw_path": raw_path, "root_path": self._prefix}
-        await self._app(scope, receive, send)
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        path, raw_path = scope["path"], scope.get("raw_path")
+        if path == self._prefix or path.startswith(f"{self._prefix}/"):
+            path = path[len(self._prefix) :] or "/"
+            if raw_path is not None:
+                raw_path = raw_path.removeprefix(self._raw_prefix) or b"/"
+        before = PATH_PREFIX.set(self._prefix)
+        try:
+            await self._app({**scope, "path": path, "raw_path": raw_path, "root_path": self._prefix}, receive, send)
+        finally:
+            PATH_PREFIX.reset(before)
 
 
 def _header_text(text: str) -> str:
