@@ -271,6 +271,12 @@ class CollectionNotFound(NotFound):
     code = "collection_not_found"
 
 
+class UploadNotFound(NotFound):
+    """No picture is kept under this id, or no longer."""
+
+    code = "upload_not_found"
+
+
 class JobNotFound(NotFound):
     """No such job."""
 

@@ -15,9 +15,9 @@ COMPOSITE_FIELD: Final = "genderArticleType"
 # Query parameters and form fields of the calls that take filters or attributes as free fields.
 OPTION_NAMES: Final = frozenset(
     {
-        "crops", "cutout", "dataset", "expand", "expandAlpha", "field", "flip", "fuse", "fuseWeight", "groupBy", "id",
-        "image", "limit", "minConfidence", "minScore", "model", "negative", "negativeImage", "positive",
-        "positiveImage", "rerank", "topK",
+        "crops", "cutout", "dataset", "expand", "expandAlpha", "facets", "field", "flip", "fuse", "fuseWeight",
+        "groupBy", "id", "image", "limit", "minConfidence", "minScore", "model", "negative", "negativeImage",
+        "negativeUpload", "offset", "positive", "positiveImage", "positiveUpload", "region", "rerank", "topK", "upload",
     }
 )  # fmt: skip
 # Members of a product in an answer.
@@ -25,7 +25,7 @@ ANSWER_NAMES: Final = frozenset({"id", "dataset", "image", "score", "confidence"
 # What a point's payload holds beside the attributes.
 PAYLOAD_NAMES: Final = frozenset({"product_id", "dataset", "picture", "origin", "picture_sha256", COMPOSITE_FIELD})
 # Columns of these names have always been renamed; the filters that people have written name them so.
-_ALWAYS_RENAMED: Final = frozenset({"offset", "release"})
+_ALWAYS_RENAMED: Final = frozenset({"release"})
 
 RESERVED_NAMES: Final = OPTION_NAMES | ANSWER_NAMES | PAYLOAD_NAMES | _ALWAYS_RENAMED
 # They say which product is meant; as an attribute they are a mistake, not a name to be changed.

@@ -52,6 +52,8 @@ WHO_PASSES: Final = {
     "POST /api/explain": SEARCH,
     "POST /api/recommend": SEARCH,
     "GET /api/facets": SEARCH,
+    "POST /api/uploads": SEARCH,
+    "GET /api/uploads/{upload_id}": SEARCH,
     "GET /api/models": SEARCH,
     "GET /api/releases": SEARCH,
     "GET /api/images/{product_id}": SEARCH,
@@ -118,7 +120,12 @@ def test_a_route_lets_those_in_who_hold_its_scope_and_nobody_else(call: str) -> 
     method, _, path = call.partition(" ")
     address = (
         path.replace("{path:path}", "icon.svg").format(
-            version="x", product_id="1", job_id="0" * 21, release_id="net-0123456789", dataset="shop"
+            version="x",
+            product_id="1",
+            job_id="0" * 21,
+            release_id="net-0123456789",
+            dataset="shop",
+            upload_id="A" * 32,
         )
         if "{" in path
         else path

@@ -28,7 +28,8 @@ def test_the_defaults_are_fifteen_products_of_any_score() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("topK", "0"), ("topK", "201"), ("topK", "10000"), ("topK", "-1"), ("topK", "ten"), ("topK", ""),
+        ("offset", "1000"), ("offset", "-1"), ("region", "0,0,2,1"), ("region", "all"), ("facets", "a,b,c,d,e,f,g,h,i"),
+        ("topK", "0"), ("topK", "1001"), ("topK", "10000"), ("topK", "-1"), ("topK", "ten"), ("topK", ""),
         ("topK", "1.5"), ("minScore", "2"), ("minScore", "nan"), ("minScore", "inf"), ("expand", "-1"),
         ("expand", "51"), ("groupBy", "x" * 65), ("model", "m" * 121),
     ],

@@ -42,6 +42,7 @@ class Confidence:
     curve: Curve | None = None
     calibrated_for: str = CATALOGUE_PICTURES
     strange: bool = False
+    label: str | None = None  # the field whose values the release's classifier predicts
 
     def asked(self, familiar: bool | None) -> Confidence:
         """The same for a query of which the embedder says so; None where it cannot tell."""
@@ -82,7 +83,9 @@ class Confidences:
 
         Raises ParameterInvalid where `min_confidence` is asked for all the same.
         """
-        known = UNKNOWN if refined else await self._known.get(release_id, lambda: self._load(release_id))
+        known = await self._known.get(release_id, lambda: self._load(release_id))
+        if refined:
+            known = Confidence(label=known.label)
         if known.curve is None and min_confidence is not None:
             why = (
                 "it is known for plain searches alone: leave out 'expand', 'rerank' and 'fuse'"
@@ -98,9 +101,11 @@ class Confidences:
         except (ReleaseNotFound, ReleaseCorrupt):
             return UNKNOWN
         found = manifest.calibration
+        label = manifest.label
         if found is None:
-            return UNKNOWN
-        return Confidence(Curve.of(found.scores, found.probabilities), found.calibrated_for or CATALOGUE_PICTURES)
+            return Confidence(label=label)
+        curve = Curve.of(found.scores, found.probabilities)
+        return Confidence(curve, found.calibrated_for or CATALOGUE_PICTURES, label=label)
 
 
 class JsonAnswer(Response):

@@ -20,6 +20,7 @@ from search_api.products.service import Products
 from search_api.products.writes import ProductWrites
 from search_api.redis_feed import RedisFeed
 from search_api.search.service import Retrieval, SearchService
+from search_api.search.uploads import Uploads
 from search_api.settings import Settings
 from search_api.status.dependencies import Dependencies, Dependency, ask_embedder, ask_qdrant, ask_redis
 from search_api.vector_store import VectorStore
@@ -51,6 +52,7 @@ class Context:
     store: VectorStore
     retrieval: Retrieval
     search: SearchService
+    uploads: Uploads
     explanations: Explanations
     embedder: AsyncEmbedderClient
     jobs: JobsGateway
@@ -122,6 +124,12 @@ def build_context(settings: Settings) -> Context:
         store=store,
         retrieval=retrieval,
         search=search,
+        uploads=Uploads(
+            connection,
+            ttl_s=settings.upload_ttl_s,
+            max_uploads=settings.max_uploads,
+            max_total_bytes=settings.max_uploads_mb * MIB,
+        ),
         explanations=Explanations(retrieval, pictures, embedder, timeout_s=settings.request_timeout_s),
         embedder=embedder,
         jobs=jobs,

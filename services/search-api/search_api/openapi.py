@@ -132,6 +132,12 @@ FILTER_PARAMETER: Final[dict[str, Any]] = {
 _BINARY: Final[dict[str, Any]] = {"type": "string", "format": "binary"}
 
 
+UPLOAD_SCHEMA: Final[dict[str, Any]] = {
+    "type": "string",
+    "description": "In place of a picture: the id of a kept one (POST /api/uploads)",
+}
+
+
 def picture_schema(description: str) -> dict[str, Any]:
     """A picture as a part of a form."""
     return {**_BINARY, "description": f"{description} JPEG, PNG or WebP"}
@@ -152,16 +158,20 @@ def query_parameters(model: type[BaseModel]) -> list[dict[str, Any]]:
 
 
 def form_body(
-    properties: dict[str, Any], *, required: list[str], options: type[BaseModel] | None, free_fields: str
+    properties: dict[str, Any],
+    *,
+    required: list[str],
+    options: type[BaseModel] | None = None,
+    free_fields: str | None = None,
 ) -> dict[str, Any]:
-    """The schema of a multipart body with these parts, the options' fields, and free text fields besides."""
+    """The schema of a multipart body with these parts, the options' fields, and free text fields if described."""
     fields = options.model_json_schema(by_alias=True)["properties"] if options else {}
     return {
         "schema": {
             "type": "object",
             "properties": {**properties, **{name: _without_null(field) for name, field in fields.items()}},
             "required": required,
-            "additionalProperties": {"type": "string", "description": free_fields},
+            "additionalProperties": {"type": "string", "description": free_fields} if free_fields else False,
         }
     }
 

@@ -60,6 +60,9 @@ class Settings(HttpSettings):
     )
     hnsw_ef: int = Field(default=DEFAULT_EF, ge=1, description="Width of the graph search's beam without a filter")
     acorn_ef: int = Field(default=DEFAULT_ACORN_EF, ge=1, description="Width of the beam with a filter")
+    upload_ttl_s: float = Field(default=3600.0, ge=1, description="Seconds a query picture is kept")
+    max_uploads: int = Field(default=2_000, ge=1, description="Query pictures kept at once; the oldest goes first")
+    max_uploads_mb: int = Field(default=128, ge=1, description="Megabytes of query pictures kept in Redis at once")
     heartbeat_s: float = Field(default=15.0, gt=0, description="Seconds between comments on a quiet event stream")
     max_event_streams: int = Field(
         default=256, ge=1, description="Event streams open at once; more are answered 503 with Retry-After"

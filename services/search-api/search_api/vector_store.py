@@ -179,6 +179,30 @@ class VectorStore:
         found = await with_ties(ask, limit, score=lambda point: point.score, most=_MAX_LIMIT)
         return sorted(found, key=by_score_and_id)[:limit]
 
+    async def nearest_payloads(
+        self,
+        collection: str,
+        query: Query,
+        *,
+        fields: Sequence[str],
+        condition: models.Filter | None,
+        params: models.SearchParams,
+        limit: int,
+        min_score: float | None,
+    ) -> list[dict[str, Any]]:
+        """These fields of the nearest points. Which of those that share the last one's score is left open."""
+        with qdrant_errors(collection, filtered=condition is not None):
+            answer = await self._client.query_points(
+                collection,
+                query=query,
+                query_filter=condition,
+                search_params=params,
+                limit=limit,
+                score_threshold=min_score,
+                with_payload=list(fields),
+            )
+        return [point.payload or {} for point in answer.points]
+
     async def nearest_by_group(
         self,
         collection: str,

@@ -240,6 +240,13 @@ class Manifest(_Frozen):
         return self.projection.components
 
     @property
+    def label(self) -> str | None:
+        """The attribute whose values its classifier predicts, where it has one and its recipe names it."""
+        data = (self.recipe or {}).get("data")
+        found = data.get("label") if isinstance(data, dict) and self.labels is not None else None
+        return found if isinstance(found, str) else None
+
+    @property
     def release_id(self) -> str:
         """`<model>-<first 10 hex digits of the SHA-256 of the canonical JSON>`."""
         return f"{self.model}-{hashlib.sha256(self.canonical_json()).hexdigest()[:ID_DIGITS]}"

@@ -84,13 +84,15 @@ async def read_body(request: Request) -> bytes:
         raise ParameterInvalid("the connection was closed before the body was complete") from None
 
 
-async def read_form(request: Request, *, max_parts: int = MAX_PARTS) -> Form:
-    """Read a multipart body.
+async def read_form(request: Request, *, max_parts: int = MAX_PARTS, may_be_absent: bool = False) -> Form:
+    """Read a multipart body. With `may_be_absent`, no body at all is a form without parts.
 
     Raises ImageMissing for no body at all, MediaTypeUnsupported for another type, ParameterInvalid for a broken form.
     """
     if media_type(request) != "multipart/form-data":
         if not request.headers.get("content-type") and not await read_body(request):
+            if may_be_absent:
+                return Form(())
             raise ImageMissing("the request has no body: send a multipart form with the picture as the file 'image'")
         raise MediaTypeUnsupported("this call takes a form: multipart/form-data")
     parser = _FormParser(request, max_parts=max_parts)

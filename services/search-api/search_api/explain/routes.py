@@ -12,13 +12,13 @@ from search_api.answers import JsonAnswer
 from search_api.auth import opaque_caller
 from search_api.context import Ctx
 from search_api.explain.schemas import ExplainAnswer
-from search_api.openapi import PICTURE_ERRORS, SEARCH_ERRORS, filter_form, picture_schema
+from search_api.openapi import PICTURE_ERRORS, SEARCH_ERRORS, UPLOAD_SCHEMA, filter_form, picture_schema
 from search_api.search.options import Target, split_options
 from search_api.search.service import Asked
-from vitrine.errors import ImageRejected, ParameterInvalid, PictureNotFound, ProductNotFound
-from vitrine.web import problem_responses, read_form, requires
+from search_api.search.uploads import PICTURE_FIELD, UPLOAD_FIELD, read_picture
+from vitrine.errors import ParameterInvalid, PictureNotFound, ProductNotFound, UploadNotFound
+from vitrine.web import problem_responses, requires
 
-_PICTURE_FIELD: Final = "image"
 _ID_FIELD: Final = "id"
 router = APIRouter(tags=["search"])
 
@@ -27,22 +27,24 @@ router = APIRouter(tags=["search"])
     "/api/explain",
     summary="Show where a picture and a product look alike",
     description=(
-        "A form with the picture as `image` and a product's `id`. Parts of each are covered in turn, and where the "
-        "likeness falls most, there it was seen: `heat` has the fall by row and column, and `picture` shows both, the "
-        "query first, as a data address of a PNG. It takes about a hundred embeddings."
+        "A form with the picture as `image`, or the id of a kept one as `upload`, and a product's `id`. Parts of each "
+        "are covered in turn, and where the likeness falls most, there it was seen: `heat` has the fall by row and "
+        "column, and `picture` shows both, the query first, as a data address of a PNG. It takes about a hundred "
+        "embeddings."
     ),
     response_model=ExplainAnswer,
-    responses=problem_responses(*SEARCH_ERRORS, *PICTURE_ERRORS, ProductNotFound, PictureNotFound),
+    responses=problem_responses(*SEARCH_ERRORS, *PICTURE_ERRORS, ProductNotFound, PictureNotFound, UploadNotFound),
     openapi_extra={
         "requestBody": {
             "required": True,
             "content": {
                 "multipart/form-data": filter_form(
                     {
-                        _PICTURE_FIELD: picture_schema("The query."),
+                        PICTURE_FIELD: picture_schema("The query."),
+                        UPLOAD_FIELD: UPLOAD_SCHEMA,
                         _ID_FIELD: {"type": "string", "description": "Id of the product"},
                     },
-                    required=[_PICTURE_FIELD, _ID_FIELD],
+                    required=[_ID_FIELD],
                     options=Target,
                 )
             },
@@ -52,17 +54,12 @@ router = APIRouter(tags=["search"])
 @requires("search", work="query")
 async def explain(request: Request, context: Ctx) -> Response:
     started_s = time.perf_counter()
-    form = await read_form(request)
-    pairs = [*request.query_params.multi_items(), *form.fields(except_for=frozenset({_PICTURE_FIELD}))]
+    picture, pairs = await read_picture(request, context.uploads)
     ids = [value for name, value in pairs if name == _ID_FIELD]
     if len(ids) != 1:
         raise ParameterInvalid(f"the form names {len(ids)} products: give one 'id'")
     options, rest = split_options([pair for pair in pairs if pair[0] != _ID_FIELD], Target)
     if rest:
         raise ParameterInvalid(f"{rest[0][0][:80]!r} means nothing here: an explanation has no filters")
-    picture = form.one_picture(_PICTURE_FIELD)
-    if not picture:
-        raise ImageRejected("empty", "the picture file is empty")
-
     asked = Asked(opaque_caller(request.scope), started_s)
     return JsonAnswer(await context.explanations.explain(picture, ids[0], options, asked))

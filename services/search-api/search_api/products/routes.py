@@ -15,6 +15,7 @@ from search_api.openapi import READ_ERRORS, form_body, picture_schema
 from search_api.products.attributes import MAX_ATTRIBUTES
 from search_api.products.schemas import DeletedAnswer, ProductAnswer, RestoredAnswer
 from search_api.search.options import body_invalid
+from search_api.search.uploads import PICTURE_FIELD, read_picture
 from vitrine.errors import (
     BodyInvalid,
     BrokerUnavailable,
@@ -30,14 +31,13 @@ from vitrine.errors import (
 )
 from vitrine.image_checks import MEDIA_TYPES
 from vitrine.products import check_dataset_name, check_product_id, public_id
-from vitrine.web import is_json, media_type, parse_json, problem_responses, read_form, read_json_bytes, requires
+from vitrine.web import is_json, media_type, parse_json, problem_responses, read_json_bytes, requires
 
 router = APIRouter(tags=["products"])
 ProductId = Annotated[str, Path(description="The product's id, unique in its dataset", examples=["7747"])]
 Dataset = Annotated[
     str | None, Query(description="The dataset; may be left out where one is configured or only one is served")
 ]
-_PICTURE_FIELD: Final = "image"
 _JOB_ERRORS: Final = (BrokerUnavailable, EmbedderUnavailable, EmbeddingFailed, JobCancelled, StorageFull)
 # Short, because a put replaces the picture under the same address; the entity tag makes asking again cheap.
 _CACHE_CONTROL = "private, max-age=60"
@@ -115,8 +115,8 @@ class AttributeChanges(BaseModel):
             "required": True,
             "content": {
                 "multipart/form-data": form_body(
-                    {_PICTURE_FIELD: picture_schema("The product's picture.")},
-                    required=[_PICTURE_FIELD],
+                    {PICTURE_FIELD: picture_schema("The product's picture.")},
+                    required=[PICTURE_FIELD],
                     options=None,
                     free_fields="An attribute: `gender=Women`",
                 ),
@@ -136,9 +136,7 @@ async def put_product(request: Request, context: Ctx, product_id: ProductId, dat
             raise body_invalid(error) from None
         stored, notices = await context.writes.change(name, product_id, changes.attributes)
     elif media_type(request) == "multipart/form-data":
-        form = await read_form(request)
-        picture = form.one_picture(_PICTURE_FIELD)
-        fields = list(form.fields(except_for=frozenset({_PICTURE_FIELD})))
+        picture, fields = await read_picture(request, context.uploads, with_query=False)
         stored, notices = await context.writes.put(
             name, product_id, fields, picture, caller=opaque_caller(request.scope)
         )

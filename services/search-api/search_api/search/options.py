@@ -8,23 +8,26 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from starlette.requests import Request
 
+from search_api.search.uploads import Uploads
 from vitrine.errors import BodyInvalid, ImageRejected, MediaTypeUnsupported, ParameterInvalid
-from vitrine.views import MAX_CROPS, views_text
+from vitrine.views import MAX_CROPS, Region, parse_region, views_text
 from vitrine.web import is_json, media_type, parse_json, read_form, read_json_bytes
 from vitrine.web.problems import MAX_FAULT_CHARS
 
-MAX_TOP_K: Final = 200
+MAX_REACH: Final = 1_000  # of offset and topK together: what a collection's strict mode allows
+_MAX_GROUPS: Final = 500
+_MAX_FUSED: Final = 200
+MAX_FACETS: Final = 8
 MAX_EXPAND: Final = 50
 MAX_RERANK: Final = 500
 MAX_EXAMPLES: Final = 64
 MAX_EXAMPLE_PICTURES: Final = 16
 MAX_FACET_FIELDS: Final = 16
-PICTURE_FIELD: Final = "image"
 _EXAMPLE_PICTURES: Final = frozenset({"positiveImage", "negativeImage"})
-_EXAMPLE_IDS: Final = frozenset({"positive", "negative"})
+_EXAMPLE_IDS: Final = frozenset({"positive", "negative", "positiveUpload", "negativeUpload"})
 _MAX_FAULTS_TOLD: Final = 20
 
 Pairs = list[tuple[str, str]]
@@ -53,7 +56,13 @@ class Target(BaseModel):
 class ListOptions(Target):
     """How many products to find, and which to leave out."""
 
-    top_k: int = Field(default=15, ge=1, le=MAX_TOP_K, alias="topK", description="How many products")
+    top_k: int = Field(default=15, ge=1, le=MAX_REACH, alias="topK", description="How many products")
+    offset: int = Field(
+        default=0,
+        ge=0,
+        lt=MAX_REACH,
+        description=f"Leave out the first so many. With topK at most {MAX_REACH:,}; {_MAX_GROUPS} with groupBy",
+    )
     min_score: float | None = Field(
         default=None,
         ge=-1.0,
@@ -65,6 +74,30 @@ class ListOptions(Target):
     group_by: str | None = Field(
         default=None, max_length=64, alias="groupBy", description="At most one product for each value of this field"
     )
+    facets: str = Field(
+        default="",
+        max_length=600,
+        description=(
+            f"Up to {MAX_FACETS} fields, separated by commas, whose values are counted among the matches that are at "
+            "least `minConfidence` likely, or else among the best 200. A field's own filter is left out of its counts"
+        ),
+        examples=["gender,articleType"],
+    )
+
+    @property
+    def facet_fields(self) -> list[str]:
+        return list(dict.fromkeys(name.strip() for name in self.facets.split(",") if name.strip()))
+
+    @model_validator(mode="after")
+    def _within_reach(self) -> Self:
+        most = MAX_REACH if self.group_by is None else _MAX_GROUPS
+        if self.offset + self.top_k > most:
+            raise ValueError(
+                f"offset and topK are at most {most} together" + ("" if most == MAX_REACH else ", with groupBy")
+            )
+        if len(self.facet_fields) > MAX_FACETS:
+            raise ValueError(f"at most {MAX_FACETS} facets")
+        return self
 
 
 class MatchOptions(ListOptions):
@@ -86,6 +119,14 @@ class MatchOptions(ListOptions):
 class SearchOptions(MatchOptions):
     """The options of a search by picture."""
 
+    region: str | None = Field(
+        default=None,
+        max_length=200,
+        description=(
+            "Search with a part of the picture: x,y,width,height, as fractions of the upright picture from its top left"
+        ),
+        examples=["0.25,0.1,0.5,0.6"],
+    )
     expand: int = Field(
         default=0,
         ge=0,
@@ -135,7 +176,24 @@ class SearchOptions(MatchOptions):
             raise ValueError("rerank and groupBy do not go together")
         if self.fuse is not None and (self.rerank or self.expand or self.group_by is not None):
             raise ValueError("fuse goes with cutout, flip and crops alone, not with expand, rerank or groupBy")
+        if self.fuse is not None and self.offset + self.top_k > _MAX_FUSED:
+            raise ValueError(f"offset and topK are at most {_MAX_FUSED} together, with fuse")
         return self
+
+    @field_validator("region")
+    @classmethod
+    def _region(cls, text: str | None) -> str | None:
+        if text is not None:
+            try:
+                parse_region(text)
+            except ParameterInvalid as error:
+                raise ValueError(error.detail) from None
+        return text
+
+    @property
+    def picture_region(self) -> Region | None:
+        """The part of the picture to search with; None for all of it."""
+        return None if self.region is None else parse_region(self.region)
 
     @property
     def views(self) -> str:
@@ -158,8 +216,14 @@ class RecommendBody(ListOptions):
         json_schema_extra={"examples": [{"positive": [7747, 12203], "negative": [1163], "topK": 10}]},
     )
 
-    positive: list[str | int] = Field(min_length=1, max_length=MAX_EXAMPLES, description="Ids of liked products")
+    positive: list[str | int] = Field(default=[], max_length=MAX_EXAMPLES, description="Ids of liked products")
     negative: list[str | int] = Field(default=[], max_length=MAX_EXAMPLES, description="Ids of disliked products")
+    positive_upload: list[str] = Field(
+        default=[], max_length=MAX_EXAMPLE_PICTURES, alias="positiveUpload", description="Ids of liked uploads"
+    )
+    negative_upload: list[str] = Field(
+        default=[], max_length=MAX_EXAMPLE_PICTURES, alias="negativeUpload", description="Ids of disliked uploads"
+    )
     filters: dict[str, _FilterValue | list[_FilterValue]] = Field(
         default={}, description="Filter fields as in a search; a list means any of", examples=[{"gender": ["Women"]}]
     )
@@ -210,19 +274,6 @@ def split_options(pairs: Iterable[tuple[str, str]], kind: type[OptionsT]) -> tup
     return options, rest
 
 
-async def read_search(request: Request) -> tuple[bytes, SearchOptions, Pairs]:
-    """(the picture, the options, the filters) of a search by picture. Raises ImageMissing, ImageRejected for an empty
-    file, MediaTypeUnsupported and ParameterInvalid.
-    """
-    form = await read_form(request)
-    fields = form.fields(except_for=frozenset({PICTURE_FIELD}))
-    options, filters = split_options([*request.query_params.multi_items(), *fields], SearchOptions)
-    picture = form.one_picture(PICTURE_FIELD)
-    if not picture:
-        raise ImageRejected("empty", "the picture file is empty")
-    return picture, options, filters
-
-
 def read_facets(request: Request) -> tuple[list[str], FacetOptions, Pairs]:
     """(the fields to count, the options, the filters). Raises ParameterInvalid."""
     pairs = request.query_params.multi_items()
@@ -233,18 +284,26 @@ def read_facets(request: Request) -> tuple[list[str], FacetOptions, Pairs]:
     return fields, options, filters
 
 
-async def read_examples(request: Request) -> Examples:
+async def read_examples(request: Request, uploads: Uploads) -> Examples:
     """The examples of a recommendation, from JSON or a form.
 
-    Raises BodyInvalid, ParameterInvalid, MediaTypeUnsupported.
+    Raises BodyInvalid, ParameterInvalid, UploadNotFound, MediaTypeUnsupported.
     """
     if is_json(request):
         try:
             body = RecommendBody.model_validate(parse_json(await read_json_bytes(request)))
         except ValidationError as error:
             raise body_invalid(error) from None
-        positive, negative = ([str(name) for name in names] for names in (body.positive, body.negative))
-        return Examples(body, body.filter_pairs(), positive, negative, [], [])
+        examples = Examples(
+            options=body,
+            filters=body.filter_pairs(),
+            positive=[str(name) for name in body.positive],
+            negative=[str(name) for name in body.negative],
+            positive_pictures=[await uploads.get(name) for name in body.positive_upload],
+            negative_pictures=[await uploads.get(name) for name in body.negative_upload],
+        )
+        _check(examples)
+        return examples
     if media_type(request) != "multipart/form-data":
         raise MediaTypeUnsupported("this call takes application/json or multipart/form-data")
     form = await read_form(request)
@@ -255,8 +314,14 @@ async def read_examples(request: Request) -> Examples:
         filters=filters,
         positive=[value for name, value in pairs if name == "positive"],
         negative=[value for name, value in pairs if name == "negative"],
-        positive_pictures=form.pictures("positiveImage"),
-        negative_pictures=form.pictures("negativeImage"),
+        positive_pictures=[
+            *form.pictures("positiveImage"),
+            *[await uploads.get(value) for name, value in pairs if name == "positiveUpload"],
+        ],
+        negative_pictures=[
+            *form.pictures("negativeImage"),
+            *[await uploads.get(value) for name, value in pairs if name == "negativeUpload"],
+        ],
     )
     _check(examples)
     return examples

@@ -106,7 +106,7 @@ async def fused_search(
             points[str(point.id)] = point.model_copy(update={"score": _cosine(vector, query)})
     found = fused(list(points.values()), scores, weight)
     least = wanted.min_score
-    return [point for point in found if least is None or point.score >= least][: wanted.top_k]
+    return [point for point in found if least is None or point.score >= least][wanted.offset : wanted.reach]
 
 
 def _cosine(vector: Sequence[float], query: Sequence[float]) -> float:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Path, Request
 from starlette.responses import Response
 
 from search_api.answers import JsonAnswer
 from search_api.auth import opaque_caller
 from search_api.context import Ctx
 from search_api.openapi import (
+    COMMON_ERRORS,
     FILTER_PARAMETER,
     PICTURE_ERRORS,
     SEARCH_ERRORS,
+    UPLOAD_SCHEMA,
     filter_form,
+    form_body,
     picture_schema,
     query_parameters,
 )
@@ -24,7 +27,6 @@ from search_api.search.options import (
     MAX_EXAMPLE_PICTURES,
     MAX_EXAMPLES,
     MAX_FACET_FIELDS,
-    PICTURE_FIELD,
     FacetOptions,
     ListOptions,
     MatchOptions,
@@ -32,13 +34,23 @@ from search_api.search.options import (
     SearchOptions,
     read_examples,
     read_facets,
-    read_search,
     split_options,
 )
-from search_api.search.schemas import FacetsAnswer, SearchAnswer
+from search_api.search.schemas import FacetsAnswer, SearchAnswer, UploadAnswer
 from search_api.search.service import Asked
-from vitrine.errors import BodyInvalid, ProductNotFound
-from vitrine.web import problem_responses, requires
+from search_api.search.uploads import PICTURE_FIELD, UPLOAD_FIELD, read_picture
+from vitrine.errors import (
+    BodyInvalid,
+    BrokerUnavailable,
+    ImageMissing,
+    ImageRejected,
+    MediaTypeUnsupported,
+    ParameterInvalid,
+    ProductNotFound,
+    UploadNotFound,
+)
+from vitrine.image_checks import MEDIA_TYPES, inspect_image
+from vitrine.web import problem_responses, read_form, requires
 
 router = APIRouter(tags=["search"])
 
@@ -47,19 +59,23 @@ router = APIRouter(tags=["search"])
     "/api/search",
     summary="Find the products that look most like a picture",
     description=(
-        "A form with the picture as `image`. Options and filters may be form fields or query parameters. The vector is "
-        "made by the release that serves the model and compared with that release's vectors alone."
+        "A form with the picture as `image`, or with the id of a kept one as `upload` (POST /api/uploads). Options and "
+        "filters may be form fields or query parameters. The vector is made by the release that serves the model and "
+        "compared with that release's vectors alone. Where nothing is found, `hints` and `relax` say why."
     ),
     response_model=SearchAnswer,
-    responses=problem_responses(*SEARCH_ERRORS, *PICTURE_ERRORS),
+    responses=problem_responses(*SEARCH_ERRORS, *PICTURE_ERRORS, UploadNotFound),
     openapi_extra={
         "parameters": [*query_parameters(SearchOptions), FILTER_PARAMETER],
         "requestBody": {
             "required": True,
             "content": {
                 "multipart/form-data": filter_form(
-                    {PICTURE_FIELD: picture_schema("The picture to search with.")},
-                    required=[PICTURE_FIELD],
+                    {
+                        PICTURE_FIELD: picture_schema("The picture to search with."),
+                        UPLOAD_FIELD: UPLOAD_SCHEMA,
+                    },
+                    required=[],
                     options=SearchOptions,
                 )
             },
@@ -69,7 +85,8 @@ router = APIRouter(tags=["search"])
 @requires("search", work="query")
 async def search(request: Request, context: Ctx) -> Response:
     started_s = time.perf_counter()
-    picture, options, filters = await read_search(request)
+    picture, pairs = await read_picture(request, context.uploads)
+    options, filters = split_options(pairs, SearchOptions)
     asked = Asked(opaque_caller(request.scope), started_s)
     return JsonAnswer(await context.search.by_picture(picture, options, filters, asked))
 
@@ -99,6 +116,8 @@ def _examples_form() -> dict[str, Any]:
             "negative": several({"type": "string", "description": "Id of a disliked product"}, MAX_EXAMPLES),
             "positiveImage": several(picture_schema("A liked picture."), MAX_EXAMPLE_PICTURES),
             "negativeImage": several(picture_schema("A disliked picture."), MAX_EXAMPLE_PICTURES),
+            "positiveUpload": several(UPLOAD_SCHEMA, MAX_EXAMPLE_PICTURES),
+            "negativeUpload": several(UPLOAD_SCHEMA, MAX_EXAMPLE_PICTURES),
         },
         required=[],
         options=ListOptions,
@@ -109,11 +128,11 @@ def _examples_form() -> dict[str, Any]:
     "/api/recommend",
     summary="Find products like some examples and unlike others",
     description=(
-        "Examples are ids of the catalogue (JSON or form) and pictures (form only); at least one must be liked. The "
+        "Examples are ids of the catalogue, pictures (form only) and ids of uploads; at least one must be liked. The "
         "query is the mean of the liked, moved away from the mean of the disliked. The examples are left out."
     ),
     response_model=SearchAnswer,
-    responses=problem_responses(*SEARCH_ERRORS, *PICTURE_ERRORS, BodyInvalid, ProductNotFound),
+    responses=problem_responses(*SEARCH_ERRORS, *PICTURE_ERRORS, BodyInvalid, ProductNotFound, UploadNotFound),
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -131,7 +150,7 @@ def _examples_form() -> dict[str, Any]:
 @requires("search", work="query")
 async def recommend(request: Request, context: Ctx) -> Response:
     started_s = time.perf_counter()
-    examples = await read_examples(request)
+    examples = await read_examples(request, context.uploads)
     return JsonAnswer(await context.search.recommend(examples, Asked(opaque_caller(request.scope), started_s)))
 
 
@@ -158,3 +177,60 @@ _FIELD_PARAMETER: Final = {
 @requires("search")
 async def facets(request: Request, context: Ctx) -> Response:
     return JsonAnswer(await context.search.facets(*read_facets(request)))
+
+
+@router.post(
+    "/api/uploads",
+    summary="Keep a picture for an hour, to search with it again",
+    description=(
+        "A form with the picture as `image`. The answer's `upload` stands for the picture wherever one is taken. It is "
+        "unguessable; the number and bytes of uploads are bounded, and the oldest go first."
+    ),
+    status_code=201,
+    response_model=UploadAnswer,
+    responses=problem_responses(*COMMON_ERRORS, ImageMissing, MediaTypeUnsupported, ImageRejected, BrokerUnavailable),
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                "multipart/form-data": form_body(
+                    {PICTURE_FIELD: picture_schema("The picture to keep.")}, required=[PICTURE_FIELD]
+                )
+            },
+        },
+    },
+)
+@requires("search")
+async def upload(request: Request, context: Ctx) -> Response:
+    form = await read_form(request)
+    for name, _ in form.fields(except_for=frozenset({PICTURE_FIELD})):
+        raise ParameterInvalid(f"the field {name[:80]!r} means nothing here")
+    kept = await context.uploads.keep(form.one_picture(PICTURE_FIELD))
+    answer = {
+        "success": True,
+        "upload": kept.id,
+        "expiresAt": kept.expires_at.isoformat(timespec="seconds"),
+        "width": kept.width_px,
+        "height": kept.height_px,
+    }
+    return JsonAnswer(answer, status_code=201)
+
+
+@router.get(
+    "/api/uploads/{upload_id}",
+    summary="A picture that was kept",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "The picture's file as it was sent",
+            "content": {media_type: {"schema": {"type": "string"}} for media_type in MEDIA_TYPES.values()},
+        },
+        **problem_responses(*COMMON_ERRORS, UploadNotFound, BrokerUnavailable),
+    },
+)
+@requires("search")
+async def get_upload(context: Ctx, upload_id: Annotated[str, Path(description="The upload's id")]) -> Response:
+    data = await context.uploads.get(upload_id)
+    # A picture under an id never changes. The type is of our own list, so that no browser runs a picture as a page.
+    headers = {"Cache-Control": "private, max-age=3600, immutable", "X-Content-Type-Options": "nosniff"}
+    return Response(data, media_type=MEDIA_TYPES[inspect_image(data)[0]], headers=headers)

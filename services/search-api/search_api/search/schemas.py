@@ -31,6 +31,36 @@ class TookMs(BaseModel):
     total: float = Field(description="All of the request, reading it included")
 
 
+class PredictionOut(BaseModel):
+    """What the query may be."""
+
+    field: str | None = Field(description="The attribute whose values are predicted, so that it can be filtered by")
+    label: str
+    probability: float
+
+
+class RangeOut(BaseModel):
+    """The least and the greatest value."""
+
+    min: float
+    max: float
+
+
+class RelaxOut(BaseModel):
+    """A filter that keeps products out."""
+
+    filter: str
+    values: list[str]
+    products: int = Field(description="How many products the other filters let through")
+
+
+class FacetValue(BaseModel):
+    """A value and how many products have it."""
+
+    value: Value
+    count: int
+
+
 class SearchAnswer(BaseModel):
     """Found products, best first."""
 
@@ -49,13 +79,20 @@ class SearchAnswer(BaseModel):
     release: str = Field(description="The release that made the vectors")
     plan: Literal["exact", "acorn", "graph"] = Field(description="How the collection was searched")
     tookMs: TookMs  # noqa: N815 - the member's name in the answer
-
-
-class FacetValue(BaseModel):
-    """A value and how many products have it."""
-
-    value: Value
-    count: int
+    total: int = Field(default=0, description="Products that the filters let through; absent where there is none")
+    predicted: list[PredictionOut] | None = Field(
+        default=None, description="The query's likeliest labels, where the release has a classifier"
+    )
+    facets: dict[str, list[FacetValue]] | None = Field(
+        default=None, description="Values of the fields asked for with their counts, the commonest first"
+    )
+    ranges: dict[str, RangeOut] | None = Field(default=None, description="Of the numeric ones among them")
+    hints: list[str] | None = Field(
+        default=None, description="Where nothing was found: values of filters that no product has, and close ones"
+    )
+    relax: list[RelaxOut] | None = Field(
+        default=None, description="Where nothing was found: the filters that keep products out, the strictest first"
+    )
 
 
 class FacetsAnswer(BaseModel):
@@ -68,3 +105,13 @@ class FacetsAnswer(BaseModel):
     facets: dict[str, list[FacetValue]] = Field(
         examples=[{"gender": [{"value": "Men", "count": 22160}, {"value": "Women", "count": 18632}]}]
     )
+
+
+class UploadAnswer(BaseModel):
+    """A picture that is kept."""
+
+    success: Literal[True]
+    upload: str = Field(description="Its id, which stands for the picture wherever one is taken")
+    expiresAt: str  # noqa: N815
+    width: int = Field(description="Pixels, as stored in the file")
+    height: int

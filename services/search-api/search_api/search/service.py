@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
 from qdrant_client import models
 
 from search_api.answers import Confidences, search_answer
 from search_api.products.service import Products
-from search_api.search.options import Examples, FacetOptions, MatchOptions, Pairs, SearchOptions, Target
+from search_api.search.facets import BEST_COUNTED, MOST_COUNTED, count_facets, why_nothing, with_members
+from search_api.search.options import Examples, FacetOptions, ListOptions, MatchOptions, Pairs, SearchOptions, Target
 from search_api.search.rerank import PLAIN, Refinement, expanded, fused_search, reranked
 from search_api.vector_store import CollectionInfo, Query, VectorStore
 from vitrine.collections import Serving
@@ -38,6 +39,7 @@ from vitrine.products import COMPOSITE_FIELD, check_dataset_name
 T = TypeVar("T")
 # How often a refused filter may have the fields read anew.
 _REREAD_INTERVAL_S: Final = 1.0
+_PREDICTIONS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +58,34 @@ class Prepared:
     info: CollectionInfo
     spec: FilterSpec
 
+    def with_spec(self, spec: FilterSpec) -> Prepared:
+        """The same collection with another filter."""
+        return replace(self, spec=spec)
+
+    def without(self, field: str) -> Prepared:
+        """The same without the conditions on one field."""
+        return self.with_spec(FilterSpec({name: one for name, one in self.spec.fields.items() if name != field}))
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """How many products to find, from which similarity on, and one for each value of which field."""
+    """Which products to find: `top_k` after the first `offset`, from which similarity on, and one for each value of
+    which field.
+    """
 
     top_k: int
     min_score: float | None = None
     group_by: str | None = None
+    offset: int = 0
+
+    @classmethod
+    def of(cls, options: ListOptions, min_score: float | None) -> Wanted:
+        return cls(options.top_k, min_score, options.group_by, options.offset)
+
+    @property
+    def reach(self) -> int:
+        """How many of the nearest must be known."""
+        return self.offset + self.top_k
 
 
 class Retrieval:
@@ -127,11 +149,16 @@ class Retrieval:
         """
         return await self.prepare(await self.store.resolve(prepared.serving.dataset, model), filters)
 
+    async def matches(self, prepared: Prepared) -> int:
+        """How many products the filters let through, as it was a short while ago."""
+        if not prepared.spec:
+            return prepared.info.points
+        return await self.store.matches(prepared.info.name, prepared.spec)
+
     async def plan(self, prepared: Prepared) -> Plan:
         """How to search so that nothing near is missed, from the count of matches."""
-        points = prepared.info.points
-        matches = await self.store.matches(prepared.info.name, prepared.spec) if prepared.spec else points
-        return self._planner.choose(prepared.spec, expected_matches=matches, points=points)
+        matches = await self.matches(prepared)
+        return self._planner.choose(prepared.spec, expected_matches=matches, points=prepared.info.points)
 
     async def nearest(
         self, prepared: Prepared, query: Query, wanted: Wanted, *, plan: Plan, refine: Refinement = PLAIN
@@ -151,30 +178,32 @@ class Retrieval:
                 neighbours = await self.candidates(prepared, query, count=refine.expand, plan=plan)
                 query = expanded(query, neighbours, refine.alpha)
             if refine.rerank:
-                count = max(refine.rerank, wanted.top_k)
+                count = max(refine.rerank, wanted.reach)
                 found = await self.candidates(prepared, query, count=count, plan=plan, min_score=wanted.min_score)
                 first, rest = found[: refine.rerank], found[refine.rerank :]
-                return [*reranked(query, first), *rest][: wanted.top_k]
+                return [*reranked(query, first), *rest][wanted.offset : wanted.reach]
         condition = prepared.spec.compile()
-        params = self._planner.params(plan, top_k=wanted.top_k)
+        params = self._planner.params(plan, top_k=wanted.reach)
         if wanted.group_by is not None:
-            return await self.store.nearest_by_group(
+            found = await self.store.nearest_by_group(
                 prepared.info.name,
                 query,
                 field=wanted.group_by,
                 condition=condition,
                 params=params,
-                limit=wanted.top_k,
+                limit=wanted.reach,
                 min_score=wanted.min_score,
             )
-        return await self.store.nearest(
-            prepared.info.name,
-            query,
-            condition=condition,
-            params=params,
-            limit=wanted.top_k,
-            min_score=wanted.min_score,
-        )
+        else:
+            found = await self.store.nearest(
+                prepared.info.name,
+                query,
+                condition=condition,
+                params=params,
+                limit=wanted.reach,
+                min_score=wanted.min_score,
+            )
+        return found[wanted.offset :]
 
     async def candidates(
         self,
@@ -195,6 +224,20 @@ class Retrieval:
             limit=count,
             min_score=min_score,
             with_vectors=with_vectors,
+        )
+
+    async def nearest_payloads(
+        self, prepared: Prepared, query: Query, *, fields: Sequence[str], limit: int, min_score: float | None
+    ) -> list[dict[str, Any]]:
+        """These fields of the nearest products, in no particular order."""
+        return await self.store.nearest_payloads(
+            prepared.info.name,
+            query,
+            fields=fields,
+            condition=prepared.spec.compile(),
+            params=self._planner.params(await self.plan(prepared), top_k=limit),
+            limit=limit,
+            min_score=min_score,
         )
 
 
@@ -219,7 +262,7 @@ class SearchService:
     async def by_picture(self, picture: bytes, options: SearchOptions, filters: Pairs, asked: Asked) -> dict[str, Any]:
         """The answer to a search by a picture file."""
 
-        async def search(serving: Serving) -> dict[str, Any]:
+        async def searched(serving: Serving) -> dict[str, Any]:
             prepared = await self._retrieval.prepare(serving, filters, group_by=options.group_by)
             refined = bool(options.expand or options.rerank or options.fuse is not None)
             known = await self._confidences.of(
@@ -237,21 +280,26 @@ class SearchService:
             searching_s = time.perf_counter()
             confidence = known.asked(seen[0].familiar)
             least = confidence.min_score(options.min_score, options.min_confidence)
-            wanted = Wanted(options.top_k, least, options.group_by)
+            wanted = Wanted.of(options, least)
             vector = seen[0].vector.tolist()
             if other is None:
                 refine = Refinement(options.expand, options.expand_alpha, options.rerank)
-                points = await self._retrieval.nearest(prepared, vector, wanted, plan=plan, refine=refine)
+                search = self._retrieval.nearest(prepared, vector, wanted, plan=plan, refine=refine)
             else:
                 vectors = (vector, seen[1].vector.tolist())
-                points = await fused_search(
+                search = fused_search(
                     self._retrieval, (prepared, other), vectors, wanted, plan=plan, weight=options.fuse_weight
                 )
+            points, more = await self._with_facets(search, prepared, vector, options, min_score=least)
+            more["predicted"] = [
+                {"field": known.label, "label": one.label, "probability": one.probability} for one in seen[0].predicted
+            ]
             decode_ms = seen[0].timings_ms.get("decode", 0.0)
             took_ms = _took_ms(asked, embedding_s, searching_s, decode_ms=decode_ms)
-            return search_answer(serving, points, plan=plan, took_ms=took_ms, confidence=confidence)
+            answer = search_answer(serving, points, plan=plan, took_ms=took_ms, confidence=confidence)
+            return with_members(answer, more)
 
-        return await self._retrieval.in_serving(options, search)
+        return await self._retrieval.in_serving(options, searched)
 
     async def similar(
         self, product_id: str, options: MatchOptions, filters: Pairs, *, started_s: float
@@ -259,27 +307,27 @@ class SearchService:
         """The products most like one of the catalogue, which is left out."""
         asked = Asked("", started_s)
 
-        async def search(serving: Serving) -> dict[str, Any]:
+        async def searched(serving: Serving) -> dict[str, Any]:
             prepared = await self._retrieval.prepare(serving, filters, group_by=options.group_by)
             confidence = await self._confidences.of(serving.release_id, min_confidence=options.min_confidence)
             plan = await self._retrieval.plan(prepared)
             [point] = await self._products.point_ids(serving, [product_id])
             searching_s = time.perf_counter()
             least = confidence.min_score(options.min_score, options.min_confidence)
-            points = await self._retrieval.nearest(
-                prepared, point, Wanted(options.top_k, least, options.group_by), plan=plan
-            )
+            search = self._retrieval.nearest(prepared, point, Wanted.of(options, least), plan=plan)
+            points, more = await self._with_facets(search, prepared, point, options, min_score=least)
             took_ms = _took_ms(asked, searching_s, searching_s)
-            return search_answer(serving, points, plan=plan, took_ms=took_ms, confidence=confidence)
+            answer = search_answer(serving, points, plan=plan, took_ms=took_ms, confidence=confidence)
+            return with_members(answer, more)
 
-        return await self._retrieval.in_serving(options, search)
+        return await self._retrieval.in_serving(options, searched)
 
     async def recommend(self, examples: Examples, asked: Asked) -> dict[str, Any]:
         """The products like the liked examples and unlike the disliked ones; the examples are left out."""
         options = examples.options
         pictures = [*examples.positive_pictures, *examples.negative_pictures]
 
-        async def search(serving: Serving) -> dict[str, Any]:
+        async def searched(serving: Serving) -> dict[str, Any]:
             prepared = await self._retrieval.prepare(serving, examples.filters, group_by=options.group_by)
             embedding_s = time.perf_counter()
             plan, points, (vectors, decode_ms) = await asyncio.gather(
@@ -296,12 +344,12 @@ class SearchService:
                 )
             )
             searching_s = time.perf_counter()
-            wanted = Wanted(options.top_k, options.min_score, options.group_by)
-            found = await self._retrieval.nearest(prepared, query, wanted, plan=plan)
+            search = self._retrieval.nearest(prepared, query, Wanted.of(options, options.min_score), plan=plan)
+            found, more = await self._with_facets(search, prepared, query, options, min_score=options.min_score)
             took_ms = _took_ms(asked, embedding_s if pictures else searching_s, searching_s, decode_ms=decode_ms)
-            return search_answer(serving, found, plan=plan, took_ms=took_ms)
+            return with_members(search_answer(serving, found, plan=plan, took_ms=took_ms), more)
 
-        return await self._retrieval.in_serving(options, search)
+        return await self._retrieval.in_serving(options, searched)
 
     async def facets(self, fields: list[str], options: FacetOptions, filters: Pairs) -> dict[str, Any]:
         """How many products have each value of the fields, among those that the filters let through."""
@@ -330,6 +378,30 @@ class SearchService:
 
         return await self._retrieval.in_serving(options, count)
 
+    async def _with_facets(
+        self,
+        search: Awaitable[list[models.ScoredPoint]],
+        prepared: Prepared,
+        query: Query,
+        options: ListOptions,
+        *,
+        min_score: float | None,
+    ) -> tuple[list[models.ScoredPoint], dict[str, Any]]:
+        """(the found points, the answer's members beside them). Facets are counted while the search is under way."""
+        confident = isinstance(options, MatchOptions) and options.min_confidence is not None
+        counted = count_facets(
+            self._retrieval,
+            prepared,
+            query,
+            options.facet_fields,
+            min_score=min_score,
+            count=MOST_COUNTED if confident else BEST_COUNTED,
+        )
+        points, more, total = await asyncio.gather(search, counted, self._retrieval.matches(prepared))
+        if not points and not options.offset and prepared.spec:
+            more |= await why_nothing(self._retrieval, prepared)
+        return points, {"total": total, **more}
+
     def _left_s(self, asked: Asked, now_s: float) -> float:
         """Seconds of the request's time that are left for the embedder."""
         return self._timeout_s - (now_s - asked.started_s)
@@ -351,11 +423,19 @@ class SearchService:
                 picture,
                 release_ids=(release_id, other.serving.release_id),
                 views=options.views,
+                region=options.picture_region,
+                predict=_PREDICTIONS,
                 caller=asked.caller,
                 deadline_s=deadline_s,
             )
         seen = await self._embedder.embed(
-            picture, release_id=release_id, views=options.views, caller=asked.caller, deadline_s=deadline_s
+            picture,
+            release_id=release_id,
+            views=options.views,
+            region=options.picture_region,
+            predict=_PREDICTIONS,
+            caller=asked.caller,
+            deadline_s=deadline_s,
         )
         return (seen,)
 

@@ -1,0 +1,143 @@
+"""Query pictures that are kept for an hour under an unguessable id, so that a search can be linked to, reloaded and
+gone back to. They live in Redis, bounded in number and bytes: the oldest goes first.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import redis.asyncio
+from starlette.requests import Request
+
+from vitrine.errors import ImageRejected, ParameterInvalid, UploadNotFound
+from vitrine.image_checks import MEDIA_TYPES, check_image
+from vitrine.jobs.connect import broker_errors
+from vitrine.web import read_form
+
+PICTURE_FIELD: Final = "image"
+UPLOAD_FIELD: Final = "upload"
+_KEY: Final = "vitrine:upload:"
+_ORDER: Final = "vitrine:uploads"  # sorted set: id by the time it was made
+_SIZES: Final = "vitrine:uploads:bytes"  # hash: id to its bytes
+_ID: Final = re.compile(r"[A-Za-z0-9_-]{32}")
+_ID_BYTES: Final = 24
+# Adds an upload; forgets the expired ones and then the oldest ones, until the others are within the bounds.
+_ADD: Final = """
+local key, order, sizes = KEYS[1], KEYS[2], KEYS[3]
+local prefix, id, size = ARGV[1], ARGV[2], tonumber(ARGV[4])
+local ttl_ms, now_ms, most, most_bytes = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
+local function forget(ids)
+  for _, one in ipairs(ids) do
+    redis.call('DEL', prefix .. one)
+    redis.call('ZREM', order, one)
+    redis.call('HDEL', sizes, one)
+  end
+end
+forget(redis.call('ZRANGEBYSCORE', order, '-inf', now_ms - ttl_ms))
+local held = 0
+for _, one in ipairs(redis.call('HVALS', sizes)) do held = held + tonumber(one) end
+local count = redis.call('ZCARD', order)
+while count > 0 and (count + 1 > most or held + size > most_bytes) do
+  local oldest = redis.call('ZRANGE', order, 0, 0)[1]
+  held = held - tonumber(redis.call('HGET', sizes, oldest) or '0')
+  forget({oldest})
+  count = count - 1
+end
+redis.call('SET', key, ARGV[3], 'PX', ttl_ms)
+redis.call('ZADD', order, now_ms, id)
+redis.call('HSET', sizes, id, size)
+for _, one in ipairs({order, sizes}) do redis.call('PEXPIRE', one, ttl_ms) end
+return count + 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A kept picture: its id, its size upright or not as stored, and when it expires."""
+
+    id: str
+    media_type: str
+    width_px: int
+    height_px: int
+    expires_at: datetime
+
+
+class Uploads:
+    """The kept query pictures. Every call may raise BrokerUnavailable."""
+
+    def __init__(
+        self, connection: redis.asyncio.Redis, *, ttl_s: float, max_uploads: int, max_total_bytes: int
+    ) -> None:
+        self._redis = connection
+        self._ttl_s = ttl_s
+        self._max_uploads = max_uploads
+        self._max_total_bytes = max_total_bytes
+        self._add: Any = connection.register_script(_ADD)
+
+    async def keep(self, picture: bytes) -> Upload:
+        """Keep a picture file. Its header is checked; decoding is left to the search. Raises ImageRejected."""
+        header = check_image(picture)
+        upload_id = secrets.token_urlsafe(_ID_BYTES)
+        now_s = time.time()
+        ttl_ms = int(self._ttl_s * 1000)
+        with broker_errors():
+            await self._add(
+                keys=[_KEY + upload_id, _ORDER, _SIZES],
+                args=[
+                    _KEY,
+                    upload_id,
+                    picture,
+                    len(picture),
+                    ttl_ms,
+                    int(now_s * 1000),
+                    self._max_uploads,
+                    max(self._max_total_bytes, len(picture)),
+                ],
+            )
+        return Upload(
+            upload_id,
+            MEDIA_TYPES[header.format],
+            header.width,
+            header.height,
+            datetime.fromtimestamp(now_s + self._ttl_s, UTC),
+        )
+
+    async def get(self, upload_id: str) -> bytes:
+        """The picture file. Raises UploadNotFound for an unknown or expired id."""
+        data: Any = None
+        if _ID.fullmatch(upload_id):
+            with broker_errors():
+                data = await self._redis.get(_KEY + upload_id)
+        if data is None:
+            raise UploadNotFound(
+                f"there is no upload {upload_id[:40]!r}: pictures are kept for {self._ttl_s / 60:.0f} minutes, and the "
+                "oldest go first; send the picture again"
+            )
+        return bytes(data)
+
+
+async def read_picture(
+    request: Request, uploads: Uploads, *, with_query: bool = True
+) -> tuple[bytes, list[tuple[str, str]]]:
+    """(the picture of a call, its query parameters and other form fields). The picture is the form's file `image`, or a
+    kept one that `upload` names.
+
+    Raises ImageMissing, ImageRejected for an empty file, UploadNotFound, MediaTypeUnsupported and ParameterInvalid.
+    """
+    given = request.query_params.multi_items() if with_query else []
+    form = await read_form(request, may_be_absent=any(name == UPLOAD_FIELD for name, _ in given))
+    pairs = [*given, *form.fields(except_for=frozenset({PICTURE_FIELD}))]
+    ids = [value for name, value in pairs if name == UPLOAD_FIELD]
+    if ids:
+        if len(ids) > 1 or form.pictures(PICTURE_FIELD):
+            raise ParameterInvalid(f"give one picture, as the file {PICTURE_FIELD!r} or as {UPLOAD_FIELD!r}")
+        return await uploads.get(ids[0]), [pair for pair in pairs if pair[0] != UPLOAD_FIELD]
+    picture = form.one_picture(PICTURE_FIELD)
+    if not picture:
+        raise ImageRejected("empty", "the picture file is empty")
+    return picture, pairs
