@@ -35,7 +35,11 @@ class Pictured:
     full: bool = False
 
 
+def _calls_listed(page: Page, _scene: Scene) -> None:
+    page.locator("#swagger .opblock").last.wait_for()
+
+
 PICTURED: Final = (
     Pictured("search", "/"),
-    Pictured("docs", "/docs"),
+    Pictured("docs", "/docs", steps=_calls_listed),
 )
