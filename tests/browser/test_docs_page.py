@@ -17,7 +17,6 @@ def test_the_documentation_lists_the_calls_and_asks_nothing_of_another_host(
     visit: OpenVisit, look: Look, bare: System
 ) -> None:
     visited = visit(bare.url("search_api"), look)
-    visited.watch.max_shift = 0.1  # Swagger UI fills the page late: the foot leaves the window
     page = visited.open("/docs")
     assert "Vitrine" in page.title()
     document = bare.api.get("/openapi.json").json()

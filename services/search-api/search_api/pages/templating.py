@@ -43,6 +43,12 @@ _HTMX_CONFIG: Final = {
     "historyCacheSize": 0,
     "refreshOnHistoryMiss": True,
     "scrollIntoViewOnBoost": False,
+    # A refusal is an answer: `frame.js` shows it, and the console keeps to what is a defect.
+    "responseHandling": [
+        {"code": "204", "swap": False},
+        {"code": "[23]..", "swap": True},
+        {"code": "[45]..", "swap": False, "error": False},
+    ],
 }
 
 

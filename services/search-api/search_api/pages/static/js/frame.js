@@ -78,13 +78,11 @@ document.addEventListener("htmx:beforeRequest", () => {
   bar?.classList.add("busy");
 });
 
-document.addEventListener("htmx:afterRequest", () => {
+document.addEventListener("htmx:afterRequest", (event) => {
   underWay = Math.max(0, underWay - 1);
   if (underWay === 0) bar?.classList.remove("busy");
-});
-
-document.addEventListener("htmx:responseError", (event) => {
   const answer = /** @type {CustomEvent<{xhr: XMLHttpRequest}>} */ (event).detail.xhr;
+  if (answer.status < 400 || answer.getResponseHeader("HX-Redirect")) return;
   const detail = answer.getResponseHeader("X-Vitrine-Detail");
   toast(detail ? decodeURIComponent(detail) : `The server answered ${answer.status}.`, { kind: "bad" });
 });
