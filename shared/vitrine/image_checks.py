@@ -44,7 +44,8 @@ _SCALED_JPEG_PIXELS: Final = 4_000_000
 class ImageLimits:
     """What a picture may measure. Sides and pixels are those of the file's header, before any scaling.
 
-    The smallest side is 8: catalogue thumbnails are 60 pixels wide. `max_decode_s` and `max_decode_bytes` bound what
+    The smallest side is 8: catalogue thumbnails are 60 pixels wide. `max_pixels` may be set lower and not higher: what
+    decoding costs was measured up to it. `max_decode_s` and `max_decode_bytes` bound what
     decoding may cost, so a format that is expensive to decode may have fewer pixels: 13 million as a lossless WebP.
     """
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import ipaddress
 from pathlib import Path
 from typing import Annotated, Final, Literal, TypeVar
@@ -12,6 +13,7 @@ from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_vali
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from vitrine.errors import SettingsInvalid
+from vitrine.image_checks import DEFAULT_LIMITS, ImageLimits
 
 EXIT_SETTINGS: Final = 2  # the exit code of a service whose settings cannot work
 
@@ -62,10 +64,29 @@ class CommonSettings(BaseSettings):
     catalog_roots_file: Path | None = Field(
         default=None, description="A file of further such folders, one a line, read anew at each use"
     )
+    max_pixels: int = Field(
+        default=DEFAULT_LIMITS.max_pixels,
+        ge=4_096,
+        description="Most pixels of a picture, width times height; it may be lowered and not raised",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged")
     log_format: Literal["json", "console"] = Field(
         default="json", description="One JSON object a line, or text for people"
     )
+
+    @property
+    def image_limits(self) -> ImageLimits:
+        """What a picture may measure."""
+        return dataclasses.replace(DEFAULT_LIMITS, max_pixels=self.max_pixels)
+
+    @field_validator("max_pixels")
+    @classmethod
+    def _safe_to_decode(cls, value: int) -> int:
+        if value > DEFAULT_LIMITS.max_pixels:
+            raise ValueError(
+                f"VITRINE_MAX_PIXELS is at most {DEFAULT_LIMITS.max_pixels}: what decoding costs is known up to that"
+            )
+        return value
 
     @field_validator("catalog_roots", mode="before")
     @classmethod

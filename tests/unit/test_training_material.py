@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from trainer.training.loading import BatchLoader
 from trainer.training.pixels import cached_pixels, trim_cache
 from trainer.training.sampling import epoch_batches, generator
 from vitrine.errors import ParameterInvalid, TrainingImpossible
+from vitrine.image_checks import DEFAULT_LIMITS
 from vitrine.products import Product
 from vitrine.recipes import AugmentRecipe, DataRecipe, SamplerRecipe
 from vitrine.releases import Preprocessing
@@ -117,6 +119,16 @@ def test_a_picture_that_changed_is_decoded_anew(tmp_path: Path) -> None:
     again = cached_pixels(catalog.products, catalog.root, RULES, folder=folder, step=lambda _: None)
     assert not np.array_equal(first.pixels[0], again.pixels[0])
     assert np.array_equal(again.pixels[0], again.pixels[1])
+
+
+def test_pictures_are_decoded_anew_where_fewer_pixels_are_allowed(tmp_path: Path) -> None:
+    catalog = drawn_catalog(tmp_path / "shop", count=12)
+    folder = tmp_path / "pixels"
+    assert len(cached_pixels(catalog.products, catalog.root, RULES, folder=folder, step=lambda _: None).rows) == 12
+    small = replace(DEFAULT_LIMITS, max_pixels=1000)
+    none = cached_pixels(catalog.products, catalog.root, RULES, folder=folder, limits=small, step=lambda _: None)
+    assert {one.kind for one in none.unreadable} == {"image_too_large"}
+    assert len(none.unreadable) == 12
 
 
 def test_decoding_that_is_stopped_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from vitrine.catalogs import FAULT_KINDS, Catalog, read_catalog
 from vitrine.catalogs.inspection import PictureReport, inspect_pictures
 from vitrine.catalogs.synthetic import generate_catalog
 from vitrine.products import UNFILTERED_ATTRIBUTES
+from vitrine.settings import CommonSettings, load_settings
 from vitrine_local.cli.catalogs import reader_of
 from vitrine_local.cli.options import Commands, add_dataset, add_json, add_limit, whole_number
 from vitrine_local.cli.progress import ProgressDisplay
@@ -44,7 +45,7 @@ def add_to(commands: Commands) -> None:
 
 
 def run_inspect(arguments: argparse.Namespace, screen: Screen) -> int:
-    """Returns 0 whatever the faults are. Raises CatalogNotFound and CatalogMalformed."""
+    """Returns 0 whatever the faults are. Raises CatalogNotFound, CatalogMalformed, SettingsInvalid."""
     reader = reader_of(arguments.dataset, arguments.reader)
     catalog = read_catalog(reader, arguments.path, dataset=arguments.dataset, limit=arguments.limit)
     pictures = _look_at_pictures(catalog, screen) if arguments.pictures else None
@@ -74,8 +75,11 @@ def run_generate(arguments: argparse.Namespace, screen: Screen) -> int:
 
 
 def _look_at_pictures(catalog: Catalog, screen: Screen) -> PictureReport:
+    limits = load_settings(CommonSettings).image_limits  # those of the services, so that both refuse the same
     with ProgressDisplay(screen, "looking at pictures") as progress:
-        return inspect_pictures(catalog, progress=lambda done: progress.show(done, len(catalog.products)))
+        return inspect_pictures(
+            catalog, limits=limits, progress=lambda done: progress.show(done, len(catalog.products))
+        )
 
 
 def _show_attributes(catalog: Catalog, screen: Screen) -> None:

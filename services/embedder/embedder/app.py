@@ -61,7 +61,12 @@ def create_app(settings: Settings) -> FastAPI:
     store = ReleaseStore(settings.releases_url, cache_dir=settings.releases_cache_dir)
     max_batch = settings.max_batch or (_BATCH_ON_CPU if choice.device.type == "cpu" else _BATCH_ON_GPU)
     residency = Residency(
-        store, choice, max_bytes=settings.releases_max_bytes, largest_batch=max_batch, metrics=metrics
+        store,
+        choice,
+        max_bytes=settings.releases_max_bytes,
+        largest_batch=max_batch,
+        metrics=metrics,
+        limits=settings.image_limits,
     )
     pipeline = Pipeline(
         decode_threads=settings.decode_threads,

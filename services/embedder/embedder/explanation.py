@@ -39,7 +39,7 @@ class Explained:
 
     def __init__(self, resident: Resident, data: bytes) -> None:
         """Raises ImageRejected if the header shows that the picture cannot be used."""
-        cost = decode_cost(check_image(data), len(data))
+        cost = decode_cost(check_image(data, limits=resident.preprocessor.limits), len(data))
         self.picture = Image.new("RGB", (1, 1))
         self.upload = Upload(
             (resident,) * (1 + ROWS * COLUMNS),
@@ -48,8 +48,10 @@ class Explained:
         )
 
     def _prepare(self, resident: Resident, data: bytes) -> list[Pixels]:
-        fit = resident.preprocessor.fit
-        whole = decode_image(data, target_px=max(_SHORT_SIDE_PX, resident.preprocessor.decode_px))
+        preprocessor = resident.preprocessor
+        fit = preprocessor.fit
+        target_px = max(_SHORT_SIDE_PX, preprocessor.decode_px)
+        whole = decode_image(data, target_px=target_px, limits=preprocessor.limits)
         covered = cover(whole)
         self.picture = covered.picture
         return [fit(whole), *map(fit, covered.copies)]

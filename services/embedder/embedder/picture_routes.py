@@ -87,12 +87,13 @@ async def explain(
 async def check(request: Request, context: Ctx, sender: SentBy, deadline_s: DeadlineS) -> Response:
     """The body is the picture file. It is decoded as it would be to embed it, so what passes here can be embedded."""
     data = await picture_of(request)
+    limits = context.settings.image_limits
 
     def prepare() -> list[Pixels]:
-        decode_image(data, target_px=_SMALL_PX)
+        decode_image(data, target_px=_SMALL_PX, limits=limits)
         return []
 
-    upload = Upload((), prepare, decode_cost(check_image(data), len(data)))
+    upload = Upload((), prepare, decode_cost(check_image(data, limits=limits), len(data)))
     answer = await context.pipeline.run([upload], space="projected", deadline_s=deadline_s, sender=sender)
     all_of(answer.results)
     return Response(status_code=204)
@@ -126,13 +127,14 @@ async def thumbnail(
     """The body is the picture file. The thumbnail stands upright, on white, and has no metadata."""
     check_thumbnail_width(width)
     data = await picture_of(request)
+    limits = context.settings.image_limits
     made: list[bytes] = []
 
     def prepare() -> list[Pixels]:
-        made.append(make_thumbnail(data, width))
+        made.append(make_thumbnail(data, width, limits=limits))
         return []
 
-    upload = Upload((), prepare, thumbnail_cost(check_image(data), len(data), width))
+    upload = Upload((), prepare, thumbnail_cost(check_image(data, limits=limits), len(data), width))
     answer = await context.pipeline.run([upload], space="projected", deadline_s=deadline_s, sender=sender)
     all_of(answer.results)
     timing = {"Server-Timing": server_timing(answer.timings_ms)}

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from embedder.metrics import Metrics
 from vitrine.errors import EmbedderOverloaded, ReleaseCorrupt, ReleaseError, VitrineError
 from vitrine.evaluation.calibration import Boundary
+from vitrine.image_checks import DEFAULT_LIMITS, ImageLimits
 from vitrine.releases import Manifest, ReleaseStore
 from vitrine.telemetry import get_logger
 from vitrine.vision.classifier import LabelClassifier
@@ -47,13 +48,21 @@ class Residency:
     """Loaded releases within a bound of memory. Used from the event loop only; loading itself is in a thread."""
 
     def __init__(
-        self, store: ReleaseStore, choice: DeviceChoice, *, max_bytes: int, largest_batch: int, metrics: Metrics
+        self,
+        store: ReleaseStore,
+        choice: DeviceChoice,
+        *,
+        max_bytes: int,
+        largest_batch: int,
+        metrics: Metrics,
+        limits: ImageLimits = DEFAULT_LIMITS,
     ) -> None:
         self.choice = choice
         self._store = store
         self._max_bytes = max_bytes
         self._largest_batch = largest_batch
         self._metrics = metrics
+        self._limits = limits
         self._loaded: dict[str, Resident] = {}
         self._loading: dict[str, asyncio.Task[Resident]] = {}
         # One at a time: two large releases loading side by side could each fit and together not.
@@ -119,9 +128,8 @@ class Residency:
                 "make the release anew"
             ) from error
         boundary = None if manifest.calibration is None else manifest.calibration.boundary
-        return Resident(
-            manifest.release_id, manifest, network, Preprocessor(manifest.preprocessing), boundary, classifier
-        )
+        preprocessor = Preprocessor(manifest.preprocessing, limits=self._limits)
+        return Resident(manifest.release_id, manifest, network, preprocessor, boundary, classifier)
 
     def _make_room(self, manifest: Manifest) -> None:
         needed = manifest.weights.size_bytes

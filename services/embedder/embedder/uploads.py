@@ -11,8 +11,7 @@ from PIL import Image
 from embedder.call import Upload
 from embedder.residency import Resident
 from vitrine.errors import ImageRejected
-from vitrine.image_checks import DEFAULT_LIMITS, DecodeCost, check_image, decode_cost
-from vitrine.image_headers import PictureHeader
+from vitrine.image_checks import DecodeCost, check_image, decode_cost
 from vitrine.image_regions import check_region, region_decode_px
 from vitrine.images import decode_image
 from vitrine.views import Region, View
@@ -27,7 +26,7 @@ _NOTHING = DecodeCost(0.0, 0)
 def plain(resident: Resident, data: bytes) -> Upload:
     """One vector of the picture as it is. A file that cannot be used costs nothing and is refused when decoded."""
     try:
-        cost = decode_cost(check_image(data), len(data))
+        cost = decode_cost(check_image(data, limits=resident.preprocessor.limits), len(data))
     except ImageRejected:
         cost = _NOTHING
     return Upload((resident,), lambda: [resident.preprocessor(data)], cost)
@@ -40,9 +39,14 @@ def viewed(
 
     Raises ImageRejected if the header shows that the picture or the region cannot be used.
     """
-    header = check_image(data)
+    limits = residents[0].preprocessor.limits  # the same for every release
+    header = check_image(data, limits=limits)
     targets_px = [resident.preprocessor.decode_px_for(views) for resident in residents]
-    cost = _cost(header, len(data), region, target_px=max(targets_px))
+    cost = decode_cost(header, len(data))
+    if region is not None:
+        check_region(header, region, limits=limits)
+        short_px = region_decode_px(header, len(data), region, target_px=max(targets_px), limits=limits)
+        cost = decode_cost(header, len(data), short_side_px=short_px)
     extra_s = _VIEW_S * (len(views) - 1) + (_CUT_OUT_S if any(view.garment_alone for view in views) else 0.0)
 
     def prepare() -> list[Pixels]:
@@ -52,17 +56,9 @@ def viewed(
             # Only a JPEG is decoded at a scale that depends on what it is wanted for.
             key = target_px if header.format == "JPEG" else 0
             if key not in decoded:
-                decoded[key] = decode_image(data, target_px=target_px, region=region)
+                decoded[key] = decode_image(data, target_px=target_px, limits=limits, region=region)
             pixels += resident.preprocessor.fit_views(decoded[key], views)
         return pixels
 
     seats = tuple(resident for resident in residents for _ in views)
     return Upload(seats, prepare, DecodeCost(cost.cpu_s + extra_s, cost.memory_bytes))
-
-
-def _cost(header: PictureHeader, file_bytes: int, region: Region | None, *, target_px: int) -> DecodeCost:
-    if region is None:
-        return decode_cost(header, file_bytes)
-    check_region(header, region, limits=DEFAULT_LIMITS)
-    short_px = region_decode_px(header, file_bytes, region, target_px=target_px, limits=DEFAULT_LIMITS)
-    return decode_cost(header, file_bytes, short_side_px=short_px)

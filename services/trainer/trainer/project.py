@@ -67,8 +67,9 @@ class ProjectJob:
         network = ReleaseNetwork(working, options.preprocessing, projection=None, choice=choice)
         chunks = -(-len(sample) // self._settings.trainer_chunk)
         self._control.plan(total=len(sample), batches=chunks, phase="extracting features")
+        preprocessor = Preprocessor(options.preprocessing, limits=self._settings.image_limits)
         extracting_s = time.monotonic()
-        features, ids = self._extract(sample, network, Preprocessor(options.preprocessing), batch)
+        features, ids = self._extract(sample, network, preprocessor, batch)
         extracted_s = time.monotonic() - extracting_s
         self._control.phase("fitting the projection")
         release_id, variance = self._release(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from vitrine.catalogs.model import Catalog
 from vitrine.catalogs.roots import read_picture
 from vitrine.errors import CatalogRootRefused, ImageRejected, PictureNotFound
-from vitrine.image_checks import check_image
+from vitrine.image_checks import DEFAULT_LIMITS, ImageLimits, check_image
 from vitrine.images import decode_image
 from vitrine.products import Product
 
@@ -36,8 +36,10 @@ class _Look:
     rejected: str | None = None
 
 
-def inspect_pictures(catalog: Catalog, *, progress: Callable[[int], None] | None = None) -> PictureReport:
-    """Decode every picture of a catalogue once. `progress` is told the number done after each picture.
+def inspect_pictures(
+    catalog: Catalog, *, limits: ImageLimits = DEFAULT_LIMITS, progress: Callable[[int], None] | None = None
+) -> PictureReport:
+    """Decode every picture of a catalogue once. `progress` is called with the number done after each picture.
 
     A picture that cannot be read or decoded is listed with its reason (`vitrine.images.REASONS`, or "missing_picture"
     and "unsafe_picture"); it raises nothing.
@@ -45,7 +47,7 @@ def inspect_pictures(catalog: Catalog, *, progress: Callable[[int], None] | None
     looks: list[_Look] = []
     # One thread: at thumbnail size several would spend more on handing over the interpreter than they gain.
     for product in catalog.products:
-        looks.append(_look(catalog, product))
+        looks.append(_look(catalog, product, limits))
         if progress is not None:
             progress(len(looks))
     good = [look for look in looks if look.rejected is None]
@@ -62,11 +64,11 @@ def inspect_pictures(catalog: Catalog, *, progress: Callable[[int], None] | None
     )
 
 
-def _look(catalog: Catalog, product: Product) -> _Look:
+def _look(catalog: Catalog, product: Product, limits: ImageLimits) -> _Look:
     try:
         data = read_picture(catalog.root, product.picture)
-        header = check_image(data)
-        decode_image(data)
+        header = check_image(data, limits=limits)
+        decode_image(data, limits=limits)
     except ImageRejected as error:
         return _Look(product.id, rejected=error.reason)
     except PictureNotFound:

@@ -14,6 +14,7 @@ from PIL import Image, ImageOps
 from torch import nn
 
 from vitrine.errors import ReleaseCorrupt
+from vitrine.image_checks import DEFAULT_LIMITS, ImageLimits
 from vitrine.images import DECODE_RULES_VERSION, SERVED_RULES_VERSIONS, decode_image
 from vitrine.releases import Preprocessing
 from vitrine.views import AS_IT_IS, VIEWED_SHORT_SIDE_PX, View, in_views
@@ -26,7 +27,8 @@ _INTERPOLATIONS: Final = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Imag
 class Preprocessor:
     """Picture bytes in, the network's pixels out. Any number of threads may share it."""
 
-    def __init__(self, rules: Preprocessing) -> None:
+    def __init__(self, rules: Preprocessing, *, limits: ImageLimits = DEFAULT_LIMITS) -> None:
+        self.limits = limits
         if rules.decode_rules_version not in SERVED_RULES_VERSIONS:
             raise ReleaseCorrupt(
                 f"the release was made with decode rules {rules.decode_rules_version}, this Vitrine has "
@@ -42,7 +44,7 @@ class Preprocessor:
 
     def __call__(self, data: bytes) -> Pixels:
         """Decode and fit: (height_px, width_px, 3) uint8. Raises ImageRejected."""
-        return self.fit(decode_image(data, target_px=self.decode_px))
+        return self.fit(decode_image(data, target_px=self.decode_px, limits=self.limits))
 
     def decode_px_for(self, views: Sequence[View]) -> int:
         """What `decode_image` is given as the target for these views."""
@@ -50,7 +52,7 @@ class Preprocessor:
 
     def in_views(self, data: bytes, views: Sequence[View]) -> list[Pixels]:
         """The picture in each of the views, from one decoding. Raises ImageRejected."""
-        image = decode_image(data, target_px=self.decode_px_for(views))
+        image = decode_image(data, target_px=self.decode_px_for(views), limits=self.limits)
         return self.fit_views(image, views)
 
     def fit_views(self, image: Image.Image, views: Sequence[View]) -> list[Pixels]:

@@ -48,6 +48,7 @@ def decoded_pictures(
         rules,
         folder=folder,
         view=view,
+        limits=settings.image_limits,
         step=lambda done: follower.progress(done, total, eta_s=None, phase="decoding pictures"),
     )
     trim_cache(folder, keep_bytes=int(settings.trainer_pixels_gib * 2**30))

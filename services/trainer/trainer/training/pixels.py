@@ -21,6 +21,7 @@ import numpy.typing as npt
 from trainer.whole_files import whole_file
 from vitrine.catalogs.roots import read_picture
 from vitrine.errors import CatalogRootRefused, ImageRejected, PictureNotFound
+from vitrine.image_checks import DEFAULT_LIMITS, ImageLimits
 from vitrine.products import Product
 from vitrine.releases import Preprocessing
 from vitrine.views import AS_IT_IS, VIEW_RULES_VERSION, View
@@ -63,19 +64,21 @@ def cached_pixels(
     folder: Path,
     step: Callable[[int], None],
     view: View = AS_IT_IS,
+    limits: ImageLimits = DEFAULT_LIMITS,
 ) -> PixelCache:
     """The pictures of `products` in one view as `rules` fit them, from the file below `folder` where there is one.
 
-    The file belongs to these products, rules, view, and sizes and times of the picture files. `step` is told how many
-    are done, and may raise to stop; what was decoded until then is dropped.
+    The file belongs to these products, rules, view, limits, and sizes and times of the picture files. `step` is called
+    with how many are done, and may raise to stop; what was decoded until then is dropped.
     """
-    name = _key(products, root, rules, view)
+    name = _key(products, root, rules, view, limits)
     data, index = folder / f"{name}.pixels", folder / f"{name}.json"
     shape = (rules.height_px, rules.width_px, 3)
     if not index.exists():
         folder.mkdir(parents=True, exist_ok=True)
         chunk = max(1, min(_CHUNK, _CHUNK_BYTES // math.prod(shape)))
-        _build(products, root, partial(_fitted, Preprocessor(rules), view), data, index, step, chunk=chunk)
+        preprocessor = Preprocessor(rules, limits=limits)
+        _build(products, root, partial(_fitted, preprocessor, view), data, index, step, chunk=chunk)
     kept: dict[str, Any] = json.loads(index.read_text(encoding="utf-8"))
     rows = np.array(kept["rows"], dtype=np.int64)
     unreadable = tuple(Unreadable(**one) for one in kept["unreadable"])
@@ -129,10 +132,12 @@ def _chunks(products: Sequence[Product], size: int) -> Iterator[list[Product]]:
     return iter(lambda: list(islice(remaining, size)), [])
 
 
-def _key(products: Sequence[Product], root: Path, rules: Preprocessing, view: View) -> str:
+def _key(products: Sequence[Product], root: Path, rules: Preprocessing, view: View, limits: ImageLimits) -> str:
     digest = hashlib.sha256(f"{root}\n{rules.model_dump_json()}\n".encode())
     if view != AS_IT_IS:
         digest.update(f"{view} {VIEW_RULES_VERSION}\n".encode())
+    if limits != DEFAULT_LIMITS:
+        digest.update(f"{limits}\n".encode())
     for product in products:
         digest.update(f"{product.id}\t{product.picture}\t{_stamp(root / product.picture)}\n".encode())
     return digest.hexdigest()[:24]

@@ -1,0 +1,72 @@
+"""The most pixels that a picture may have, as the settings of every service say."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.pictures import encoded, gradient
+from vitrine.catalogs.synthetic import generate_catalog
+from vitrine.errors import ImageRejected, SettingsInvalid
+from vitrine.image_checks import DEFAULT_LIMITS, check_image
+from vitrine.images import decode_image
+from vitrine.settings import EXIT_SETTINGS, CommonSettings, load_settings
+from vitrine.thumbnails import make_thumbnail
+from vitrine_local.cli import main
+
+SERVICES = ("embedder", "indexer", "trainer", "search_api")
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_service_reads_it_and_refuses_more_than_is_safe(service: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    kind: type[CommonSettings] = importlib.import_module(f"{service}.settings").Settings
+    assert load_settings(kind).image_limits == DEFAULT_LIMITS
+    monkeypatch.setenv("VITRINE_MAX_PIXELS", "1000000")
+    assert load_settings(kind).image_limits.max_pixels == 1_000_000
+    for value in ("32000001", "1000000000000", "4095", "0", "-1", "many", "1.5"):
+        monkeypatch.setenv("VITRINE_MAX_PIXELS", value)
+        with pytest.raises(SettingsInvalid, match="max_pixels"):
+            load_settings(kind)
+
+
+def test_a_service_does_not_start_with_more_than_is_safe(tmp_path: Path) -> None:
+    environment = {**os.environ, "VITRINE_MAX_PIXELS": "64000000", "VITRINE_RELEASES_URL": f"file:{tmp_path}"}
+    done = subprocess.run(
+        [sys.executable, "-m", "search_api"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == EXIT_SETTINGS
+    assert "VITRINE_MAX_PIXELS is at most 32000000" in done.stderr
+
+
+def test_a_picture_of_more_is_refused_with_the_limit_and_one_of_as_many_is_not() -> None:
+    limits = CommonSettings(max_pixels=10_000).image_limits
+    larger, fits = encoded(gradient(101, 100), "PNG"), encoded(gradient(100, 100), "PNG")
+    for refuse in (
+        lambda: check_image(larger, limits=limits),
+        lambda: decode_image(larger, limits=limits),
+        lambda: make_thumbnail(larger, 64, limits=limits),
+    ):
+        with pytest.raises(ImageRejected, match=r"101 x 100 pixels.* 10000 in all") as refused:
+            refuse()
+        assert refused.value.reason == "too_large"
+    assert decode_image(fits, limits=limits).size == (100, 100)
+
+
+def test_looking_into_a_catalogue_refuses_what_indexing_would(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    generate_catalog(tmp_path / "shop", count=4, seed=0)
+    command = ["catalog", "inspect", "--dataset", "synthetic", str(tmp_path / "shop"), "--pictures"]
+    assert main(command) == 0
+    assert "cannot be used: 0" in capsys.readouterr().out
+    monkeypatch.setenv("VITRINE_MAX_PIXELS", "10000")
+    assert main(command) == 0
+    assert "cannot be used: 4" in capsys.readouterr().out
+    monkeypatch.setenv("VITRINE_MAX_PIXELS", "64000000")
+    assert main(command) != 0
+    assert "VITRINE_MAX_PIXELS is at most 32000000" in capsys.readouterr().err
