@@ -23,6 +23,7 @@ from vitrine.errors import ParameterInvalid
 from vitrine.fields import FieldType as FieldType
 from vitrine.products import COMPOSITE_FIELD, check_dataset_name, check_model_name
 from vitrine.qdrant.errors import unless_there
+from vitrine.reserved import ADDED_AT_FIELD
 
 SEPARATOR: Final = "--"
 METADATA_VERSION: Final = 1
@@ -41,6 +42,7 @@ _OWN_FIELDS: Final[Mapping[str, FieldType]] = {
     "product_id": "keyword",
     "origin": "keyword",
     COMPOSITE_FIELD: "keyword",
+    ADDED_AT_FIELD: "integer",
 }
 
 
@@ -159,14 +161,16 @@ def create_collection(
                 ),
                 metadata=metadata.as_dict(),
             )
-    add_fields(client, name, {**_OWN_FIELDS, **fields})
+    add_fields(client, name, fields)
     return name
 
 
 def add_fields(client: QdrantClient, collection: str, fields: Mapping[str, FieldType]) -> None:
-    """Make the payload indexes of those fields that the collection does not have indexed yet, in whatever type."""
+    """Make the payload indexes of those fields, and of Vitrine's own, that the collection does not have indexed yet, in
+    whatever type.
+    """
     indexed = client.get_collection(collection).payload_schema
-    for field, field_type in fields.items():
+    for field, field_type in {**_OWN_FIELDS, **fields}.items():
         if field not in indexed:
             with unless_there():
                 client.create_payload_index(collection, field, field_schema=_SCHEMA_TYPES[field_type], wait=True)

@@ -18,13 +18,12 @@ from qdrant_client import models
 from vitrine.errors import FilterInvalid
 from vitrine.fields import FieldType
 from vitrine.products import COMPOSITE_FIELD, composite_value
+from vitrine.reserved import HIDDEN_FIELDS
 
 MAX_CONDITIONS: Final = 32
 MAX_VALUES_PER_FIELD: Final = 64
 MAX_VALUE_CHARS: Final = 200
 MAX_INTEGER: Final = 2**63 - 1  # what Qdrant's integers hold
-# Fields that are indexed for our own use and not offered as filters.
-_HIDDEN_FIELDS: Final = frozenset({COMPOSITE_FIELD})
 
 FilterValue = str | int | float
 
@@ -95,7 +94,7 @@ def parse_filters(pairs: Iterable[tuple[str, str]], schema: Mapping[str, FieldTy
     Raises FilterInvalid naming the field, what is wrong, and the fields there are.
     """
     found: dict[str, FieldFilter] = {}
-    offered = {name: kind for name, kind in schema.items() if name not in _HIDDEN_FIELDS}
+    offered = {name: kind for name, kind in schema.items() if name not in HIDDEN_FIELDS}
     for count, (name, value) in enumerate(pairs, start=1):
         if count > MAX_CONDITIONS * 4:
             raise FilterInvalid(f"too many filter values: at most {MAX_CONDITIONS * 4} in all")

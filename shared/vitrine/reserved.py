@@ -11,19 +11,26 @@ from collections.abc import Collection, Iterable
 from typing import Final
 
 COMPOSITE_FIELD: Final = "genderArticleType"
+# When Vitrine first stored the product, in milliseconds since 1970.
+ADDED_AT_FIELD: Final = "added_at_ms"
+# Fields that are indexed for our own use and offered neither as filters nor as facets.
+HIDDEN_FIELDS: Final = frozenset({COMPOSITE_FIELD, ADDED_AT_FIELD})
 
 # Query parameters and form fields of the calls that take filters or attributes as free fields.
 OPTION_NAMES: Final = frozenset(
     {
-        "crops", "cutout", "dataset", "expand", "expandAlpha", "facets", "field", "flip", "fuse", "fuseWeight",
-        "groupBy", "id", "image", "limit", "minConfidence", "minScore", "model", "negative", "negativeImage",
-        "negativeUpload", "offset", "positive", "positiveImage", "positiveUpload", "region", "rerank", "topK", "upload",
+        "crops", "cursor", "cutout", "dataset", "expand", "expandAlpha", "facets", "field", "flip", "fuse",
+        "fuseWeight", "groupBy", "id", "image", "limit", "minConfidence", "minScore", "model", "negative",
+        "negativeImage", "negativeUpload", "offset", "positive", "positiveImage", "positiveUpload", "region", "rerank",
+        "sort", "topK", "upload",
     }
 )  # fmt: skip
 # Members of a product in an answer.
 ANSWER_NAMES: Final = frozenset({"id", "dataset", "image", "score", "confidence"})
 # What a point's payload holds beside the attributes.
-PAYLOAD_NAMES: Final = frozenset({"product_id", "dataset", "picture", "origin", "picture_sha256", COMPOSITE_FIELD})
+PAYLOAD_NAMES: Final = frozenset(
+    {"product_id", "dataset", "picture", "origin", "picture_sha256", COMPOSITE_FIELD, ADDED_AT_FIELD}
+)
 # Columns of these names have always been renamed; the filters that people have written name them so.
 _ALWAYS_RENAMED: Final = frozenset({"release"})
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import math
+import sys
 import uuid
 
 import pytest
 from qdrant_client import QdrantClient, models
 from qdrant_client.http.exceptions import UnexpectedResponse
 
-from harness.circle import IDS, POINTS, field, must, number_of, unit, vector
+from harness.circle import IDS, POINTS, field, must, number_of, payload, unit, vector
 from harness.containers import QdrantBackend
 from vitrine.qdrant import open_async_qdrant
 
@@ -107,6 +108,64 @@ class TestFilters:
         with pytest.raises(UnexpectedResponse) as refusal:
             qdrant.facet(collection, "secret", exact=True)
         assert refusal.value.status_code == 400
+
+
+class TestScrolling:
+    """What a listing of products rests on."""
+
+    def test_points_come_in_the_order_of_their_ids_and_each_page_goes_on_after_the_last(
+        self, qdrant: QdrantClient, collection: str
+    ) -> None:
+        found: list[str] = []
+        offset: models.ExtendedPointId | None = None
+        while True:
+            records, offset = qdrant.scroll(collection, limit=25, offset=offset)
+            found += [str(record.id) for record in records]
+            if offset is None:
+                break
+        assert found == sorted(IDS)
+        rest, _ = qdrant.scroll(collection, limit=100, offset="00000000-0000-0000-0000-000000000000")
+        assert [str(record.id) for record in rest] == sorted(IDS)
+
+    @pytest.mark.parametrize("direction", list(models.Direction))
+    @pytest.mark.parametrize("key", ["year", "price"])
+    def test_points_come_in_the_order_of_a_number_which_each_tells(
+        self, qdrant: QdrantClient, collection: str, key: str, direction: models.Direction
+    ) -> None:
+        order = models.OrderBy(key=key, direction=direction)
+        records, following = qdrant.scroll(collection, limit=45, order_by=order)
+        values = [(record.payload or {})[key] for record in records]
+        expected = sorted((payload(n)[key] for n in range(POINTS)), key=float, reverse=direction == "desc")  # type: ignore[arg-type]
+        assert values == expected[:45]
+        assert [record.order_value for record in records] == values
+        assert following is None
+
+    def test_an_order_can_begin_beyond_a_value_and_within_a_filter(self, qdrant: QdrantClient, collection: str) -> None:
+        beyond = models.FieldCondition(key="year", range=models.Range(lt=2004))
+        order = models.OrderBy(key="year", direction=models.Direction.DESC)
+        records, _ = qdrant.scroll(
+            collection, limit=5, scroll_filter=must(beyond, field("gender", "Men")), order_by=order
+        )
+        numbers = [number_of(record.id) for record in records]
+        assert {payload(n)["gender"] for n in numbers} == {"Men"}
+        assert [payload(n)["year"] for n in numbers] == [2003, 2003, 2002, 2002, 2001]
+        started, _ = qdrant.scroll(collection, limit=1, order_by=models.OrderBy(key="year", start_from=2007))
+        assert started[0].order_value == 2007
+
+    def test_points_without_a_number_are_found_by_the_lack_of_it(self, qdrant: QdrantClient, collection: str) -> None:
+        qdrant.delete_payload(collection, ["year"], points=[IDS[3]], wait=True)
+        qdrant.set_payload(collection, {"year": "unknown"}, points=[IDS[4]], wait=True)
+        ordered, _ = qdrant.scroll(collection, limit=100, order_by="year")
+        assert len(ordered) == POINTS - 2
+        any_number = models.FieldCondition(key="year", range=models.Range(gte=-sys.float_info.max))
+        others, _ = qdrant.scroll(collection, limit=100, scroll_filter=models.Filter(must_not=[any_number]))
+        assert {number_of(record.id) for record in others} == {3, 4}
+
+    def test_an_order_by_text_or_with_an_offset_is_refused(self, qdrant: QdrantClient, collection: str) -> None:
+        with pytest.raises(UnexpectedResponse, match="No range index"):
+            qdrant.scroll(collection, limit=5, order_by="gender")
+        with pytest.raises(UnexpectedResponse, match="not supported when ordering"):
+            qdrant.scroll(collection, limit=5, order_by="year", offset=IDS[0])
 
 
 class TestSearch:

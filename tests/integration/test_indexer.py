@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -179,6 +180,31 @@ def test_uploads_go_into_every_serving_collection_and_outlive_an_indexing(system
     stored = payloads(system, system.collection(second, dataset="uploads"))
     assert stored["mine"]["origin"] == "upload"
     assert gone not in stored
+
+
+def test_a_product_keeps_the_moment_it_was_added_whatever_indexes_it_again(system: System, first: str) -> None:
+    def moments(release: str) -> dict[str, object]:
+        stored = payloads(system, system.collection(release, dataset="moments"))
+        return {product_id: payload.get("added_at_ms") for product_id, payload in stored.items()}
+
+    before_ms = time.time() * 1000
+    system.index(first, system.catalog(), dataset="moments")
+    known = moments(first)
+    assert all(isinstance(moment, int) and before_ms <= moment <= time.time() * 1000 for moment in known.values())
+    again = system.index(first, system.catalog(), dataset="moments")
+    assert (moments(first), again.progress.done) == (known, 0)
+    overlay = Overlay(Path(system.env["VITRINE_UPLOADS_DIR"]))
+    overlay.put(Product("moments", "mine", "", {"gender": "Women"}), picture(5))
+    system.succeeded(system.enqueue(JobKind.UPSERT, {"dataset": "moments", "product_id": "mine"}))
+    newer = moments(first)["mine"]
+    assert isinstance(newer, int)
+    assert newer > max(moment for moment in known.values() if isinstance(moment, int))
+    # One of before such times were kept has none, and an indexing invents none.
+    collection, old = system.collection(first, dataset="moments"), next(iter(known))
+    system.store.delete_payload(collection, ["added_at_ms"], points=[point_id("moments", old)])
+    second = system.release(weights="seed:22")
+    system.index(second, system.catalog(), dataset="moments")
+    assert moments(second) == {**known, "mine": newer, old: None}
 
 
 def test_what_is_put_and_deleted_during_an_indexing_is_right_in_the_new_collection(system: System, first: str) -> None:

@@ -13,6 +13,7 @@ from indexer.parts import Parts
 from indexer.target import Target
 from vitrine.errors import RemovalRefused
 from vitrine.products import point_id
+from vitrine.reserved import ADDED_AT_FIELD
 
 REMOVED_IDS_LISTED: Final = 200
 _REMOVED_IDS_TOLD: Final = 10
@@ -85,10 +86,10 @@ def _digests(parts: Parts, collection: str) -> Iterator[tuple[str, str]]:
 
 
 def payload_digest(payload: Mapping[str, Any]) -> str:
-    """A short digest of a payload, picture included. A number and its text have the same one: a field
-    that only changes its type does not change its products.
+    """A short digest of a payload, picture included. A number and its text have the same one: a field that only changes
+    its type does not change its products, and neither does the note of when they were added.
     """
-    members = sorted((name, _text(value)) for name, value in payload.items())
+    members = sorted((name, _text(value)) for name, value in payload.items() if name != ADDED_AT_FIELD)
     return hashlib.blake2b(repr(members).encode(), digest_size=_DIGEST_BYTES).hexdigest()
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from indexer.adding import added_times
 from indexer.parts import Parts
 from indexer.plans import Planned
 from indexer.smoothing import Smoothing
@@ -30,6 +31,7 @@ from vitrine.errors import (
 )
 from vitrine.fields import fitted
 from vitrine.jobs import BatchOutcome, JobFault
+from vitrine.reserved import ADDED_AT_FIELD
 
 # Well below what an embedder takes in one body, with room for the largest picture.
 REQUEST_MAX_BYTES: Final = 64_000_000
@@ -76,6 +78,7 @@ class Ingest:
         source: str | None = None,
     ) -> None:
         self._parts = parts
+        self._dataset = dataset
         self._collection = collection
         self._release_id = release_id
         self._smoothing = Smoothing.of(dataset, parts.releases.manifest(release_id), parts.vectors)
@@ -169,6 +172,7 @@ class Ingest:
         if not read:
             return []
         stored = self._parts.vectors.payloads(self._collection, [one.planned.product.point_id for one in read])
+        self._note_times(read, stored)
         wanted = []
         for one in read:
             point_id = one.planned.product.point_id
@@ -182,6 +186,18 @@ class Ingest:
                 self._parts.vectors.replace_payload(self._collection, point_id, one.payload)
             tally.skipped += 1
         return self._unlike_source(wanted, tally)
+
+    def _note_times(self, read: list[_Read], stored: Mapping[str, dict[str, Any]]) -> None:
+        """Say in each payload when its product was added."""
+        ids = [one.planned.product.point_id for one in read]
+        others = [self._source] if self._source is not None else []
+        if len(stored) < len(ids):
+            servings = (one for one in self._parts.vectors.servings() if one.dataset == self._dataset)
+            others += [one.collection for one in servings if one.collection not in (self._collection, *others)]
+        times = added_times(self._parts, ids, stored, elsewhere=others)
+        for one in read:
+            if one.planned.product.point_id in times:
+                one.payload[ADDED_AT_FIELD] = times[one.planned.product.point_id]
 
     def _unlike_source(self, wanted: list[_Read], tally: _Tally) -> list[_Read]:
         """Those whose picture the source does not have. The vectors of the others are taken over."""

@@ -26,7 +26,8 @@ from vitrine.errors import (
     ReleaseNotFound,
     VectorStoreUnavailable,
 )
-from vitrine.products import COMPOSITE_FIELD, check_dataset_name
+from vitrine.products import check_dataset_name
+from vitrine.reserved import HIDDEN_FIELDS
 from vitrine.web import JsonRoute, problem_responses, requires
 
 router = APIRouter(tags=["models"], route_class=JsonRoute)
@@ -70,7 +71,7 @@ async def _detail(context: Context, serving: Serving) -> dict[str, Any] | None:
         "collection": serving.collection,
         "dim": info.dim,
         "products": info.points,
-        "fields": {name: kind for name, kind in sorted(info.schema.items()) if name != COMPOSITE_FIELD},
+        "fields": {name: kind for name, kind in sorted(info.schema.items()) if name not in HIDDEN_FIELDS},
         "catalog": info.metadata.catalog,
         "publishedAt": info.metadata.published_at,
     }

@@ -34,7 +34,8 @@ from vitrine.errors import (
 )
 from vitrine.filters import FilterSpec, parse_filters
 from vitrine.planner import Plan, Planner
-from vitrine.products import COMPOSITE_FIELD, check_dataset_name
+from vitrine.products import check_dataset_name
+from vitrine.reserved import HIDDEN_FIELDS
 
 T = TypeVar("T")
 # How often a refused filter may have the fields read anew.
@@ -458,7 +459,7 @@ class SearchService:
 
 def check_field(field: str, info: CollectionInfo, *, what: str) -> str:
     """Return `field` where the collection has it indexed and its values can be told apart. Raises ParameterInvalid."""
-    offered = sorted(name for name, kind in info.schema.items() if kind != "float" and name != COMPOSITE_FIELD)
+    offered = sorted(name for name, kind in info.schema.items() if kind != "float" and name not in HIDDEN_FIELDS)
     if field not in offered:
         raise ParameterInvalid(
             f"{what} {field[:80]!r} is not a field to group by; the fields are: {', '.join(offered)}"
