@@ -76,8 +76,8 @@ def running_edge(
     of = HttpSettings(**{"shutdown_grace_s": 1, **settings})
     bodies = Bodies.of(of, max_body_bytes=1)
 
-    def timeout_of(_method: str, path: str) -> float | None:
-        return None if path == "/livez" else HUNG_AFTER_S
+    def timeout_of(scope: Scope) -> float | None:
+        return None if scope["path"] == "/livez" else HUNG_AFTER_S
 
     admission = Admission(toy, max_concurrent=max_concurrent, timeout_of=timeout_of, bodies=bodies)
     app = RequestContext(BodyLimit(admission, max_body_bytes=max_body_bytes), metrics=HttpMetrics(CollectorRegistry()))

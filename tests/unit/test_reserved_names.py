@@ -57,7 +57,7 @@ def test_the_table_of_answer_names_is_what_the_models_of_a_product_declare() -> 
 
 def test_the_table_of_payload_names_is_what_a_product_stores() -> None:
     stored = Product("shop", "1", "1.jpg", {"gender": "Women", "articleType": "Tops"}).payload()
-    assert stored.keys() - {"gender", "articleType"} == PAYLOAD_NAMES - {"origin", "picture_sha256"}
+    assert stored.keys() - {"gender", "articleType"} == PAYLOAD_NAMES - {"origin", "picture_sha256", "added_at_ms"}
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def test_a_request_too_many_is_told_to_come_back() -> None:
             await answer(scope, receive, send)
 
         app = Admission(
-            slow, max_concurrent=1, timeout_of=lambda _method, _path: HUNG_AFTER_S, bodies=Bodies(max_held_bytes=1_000)
+            slow, max_concurrent=1, timeout_of=lambda _scope: HUNG_AFTER_S, bodies=Bodies(max_held_bytes=1_000)
         )
         first = asyncio.create_task(call(app))
         await arrived.wait()
@@ -103,9 +103,7 @@ def test_a_request_that_takes_too_long_is_given_up() -> None:
             cancelled.append(True)
             raise
 
-    app = Admission(
-        stuck, max_concurrent=1, timeout_of=lambda _method, _path: 0.01, bodies=Bodies(max_held_bytes=1_000)
-    )
+    app = Admission(stuck, max_concurrent=1, timeout_of=lambda _scope: 0.01, bodies=Bodies(max_held_bytes=1_000))
     late = asyncio.run(call(app))
     assert (late.status_code, late.json()["code"], cancelled) == (504, "deadline_expired", [True])
 
@@ -119,7 +117,7 @@ def test_a_request_given_up_leaves_its_place_to_the_next() -> None:
     app = Admission(
         stuck,
         max_concurrent=1,
-        timeout_of=lambda _method, path: 0.01 if path == "/stuck" else HUNG_AFTER_S,
+        timeout_of=lambda scope: 0.01 if scope["path"] == "/stuck" else HUNG_AFTER_S,
         bodies=Bodies(max_held_bytes=1_000),
     )
     assert [asyncio.run(call(app, path)).status_code for path in ("/stuck", "/fine")] == [504, 200]

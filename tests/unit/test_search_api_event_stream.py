@@ -9,8 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from search_api.jobs.events import JobEvents, StreamPlaces, encoded, encoded_end, seen_version
+from search_api.jobs.events import JobEvents, encoded, encoded_end, seen_version
 from search_api.jobs.feed import Follower
+from search_api.streams import StreamPlaces
 from vitrine.errors import TooManyRequests, Unavailable
 from vitrine.jobs import JobFault, JobKind, JobRecord, JobState
 

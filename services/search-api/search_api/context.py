@@ -12,7 +12,6 @@ from fastapi import Depends, Request
 
 from search_api.answers import Confidences
 from search_api.explain.service import Explanations
-from search_api.jobs.events import StreamPlaces
 from search_api.jobs.feed import JobFeed
 from search_api.jobs.gateway import JobsGateway
 from search_api.products.pictures import Pictures
@@ -23,6 +22,7 @@ from search_api.search.service import Retrieval, SearchService
 from search_api.search.uploads import Uploads
 from search_api.settings import Settings
 from search_api.status.dependencies import Dependencies, Dependency, ask_embedder, ask_qdrant, ask_redis
+from search_api.streams import StreamPlaces
 from search_api.vector_store import VectorStore
 from vitrine.disk_space import MIB
 from vitrine.embedding import AsyncEmbedderClient
@@ -59,6 +59,7 @@ class Context:
     redis_feed: RedisFeed
     job_feed: JobFeed
     stream_places: StreamPlaces
+    export_places: StreamPlaces
     releases: ReleaseStore
     overlay: Overlay
     products: Products
@@ -138,6 +139,12 @@ def build_context(settings: Settings) -> Context:
         stream_places=StreamPlaces(
             max_streams=settings.max_event_streams,
             max_streams_per_caller=settings.max_event_streams_per_caller,
+        ),
+        export_places=StreamPlaces(
+            max_streams=settings.max_exports,
+            max_streams_per_caller=settings.max_exports_per_caller,
+            what="export",
+            instead="list them page by page",
         ),
         releases=releases,
         overlay=overlay,

@@ -70,6 +70,12 @@ class Settings(HttpSettings):
     max_event_streams_per_caller: int = Field(
         default=64, ge=1, description="Event streams of one key or address; more are answered 429 with Retry-After"
     )
+    max_exports: int = Field(
+        default=8, ge=1, description="Exports of products under way at once; more are answered 503 with Retry-After"
+    )
+    max_exports_per_caller: int = Field(
+        default=2, ge=1, description="Exports of one key or address; more are answered 429 with Retry-After"
+    )
     event_stream_max_age_s: float = Field(
         default=3600.0, gt=0, description="Seconds after which an event stream ends and its client comes back"
     )

@@ -244,6 +244,22 @@ class VectorStore:
         found = await asyncio.gather(*map(best, groups))
         return sorted(found, key=by_score_and_id)[:limit]
 
+    async def scroll(
+        self,
+        collection: str,
+        *,
+        condition: models.Filter | None,
+        limit: int,
+        offset: str | None = None,
+        order_by: models.OrderBy | None = None,
+    ) -> tuple[list[models.Record], str | None]:
+        """(points with their payloads, by id from `offset` on or in the order of a field; the id that follows)."""
+        with qdrant_errors(collection, filtered=condition is not None):
+            records, following = await self._client.scroll(
+                collection, scroll_filter=condition, limit=limit, offset=offset, order_by=order_by, with_payload=True
+            )
+        return records, None if following is None else str(following)
+
     async def retrieve(self, collection: str, point_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         """The payloads of those of the points that exist, by point id."""
         with qdrant_errors(collection):

@@ -60,17 +60,20 @@ class ScopeUndeclared(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Who may call a route, None for anybody, and what a call costs."""
+    """Who may call a route, None for anybody, and what a call costs; unbounded where its caller asks for the media type
+    `streams`.
+    """
 
     scopes: frozenset[str] | None
     work: Work = "call"
+    streams: str | None = None
 
 
-def requires(*scopes: ScopeName, work: Work = "call") -> Callable[[T], T]:
+def requires(*scopes: ScopeName, work: Work = "call", streams: str | None = None) -> Callable[[T], T]:
     """Mark an endpoint or a mounted application: a key needs one of `scopes`."""
     if not scopes:
         raise ValueError("name at least one scope, or use open_to_all")
-    return _marking(Access(frozenset(scopes), work))
+    return _marking(Access(frozenset(scopes), work, streams))
 
 
 def requires_any_key(endpoint: T) -> T:
@@ -137,12 +140,15 @@ class DeclaredRoutes:
         route = self.match(method, path)
         return route is not None and route.access.work == "query"
 
-    def timeouts(self, seconds: Mapping[Work, float | None]) -> Callable[[str, str], float | None]:
-        """A function of method and path that returns the seconds a call may take, None for no limit."""
+    def timeouts(self, seconds: Mapping[Work, float | None]) -> Callable[[Scope], float | None]:
+        """A function of a request's scope that returns the seconds a call may take, None for no limit."""
 
-        def timeout_of(method: str, path: str) -> float | None:
-            route = self.match(method, path)
-            return seconds["call" if route is None else route.access.work]
+        def timeout_of(scope: Scope) -> float | None:
+            route = self.match(scope["method"], scope["path"])
+            if route is None:
+                return seconds["call"]
+            streams = route.access.streams is not None and asks_for(scope, route.access.streams)
+            return seconds["unbounded" if streams else route.access.work]
 
         return timeout_of
 
@@ -299,6 +305,7 @@ class KeyRing:
             )
 
 
+<<<<<<< HEAD
 class SessionReader(Protocol):
     """Finds the key that a browser's session was started with."""
 
@@ -366,6 +373,12 @@ class ApiKeys:
         if not self._public or route is None:
             return bool(self._public)
         return route.scopes != ANY_KEY and bool((route.scopes or frozenset()) & self._public)
+=======
+def asks_for(scope: Mapping[str, Any], media_type: str) -> bool:
+    """Whether a request names the media type among those it accepts. One that takes anything does not."""
+    accepted = b",".join(value for name, value in scope["headers"] if name == b"accept").decode("latin-1")
+    return media_type in (offer.partition(";")[0].strip().lower() for offer in accepted.split(","))
+>>>>>>> 00ee621 (search-api: list products page by page, and all as a stream)
 
 
 def caller_name(scope: Mapping[str, Any]) -> str | None:

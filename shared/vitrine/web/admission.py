@@ -19,8 +19,8 @@ from vitrine.web.problems import send_problem
 
 _RETRY_AFTER_S: Final = 1.0
 
-# (method, path) -> seconds the call may take; None where it is neither counted nor timed.
-TimeoutOf = Callable[[str, str], float | None]
+# The seconds a call may take, by the request's scope; None where it is neither counted nor timed.
+TimeoutOf = Callable[[Scope], float | None]
 # Whether a call, by method and path, is stopped: one that changes nothing.
 Wanted = Callable[[str, str], bool]
 
@@ -36,7 +36,7 @@ class Admission:
         self._at_work = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        timeout_s = self._timeout_of(scope["method"], scope["path"]) if scope["type"] == "http" else None
+        timeout_s = self._timeout_of(scope) if scope["type"] == "http" else None
         if timeout_s is None:
             await self._app(scope, receive, send)
             return

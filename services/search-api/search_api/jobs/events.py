@@ -7,70 +7,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections import Counter
 from collections.abc import AsyncGenerator
 from typing import Final
 
-from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
-
 from search_api.jobs.feed import EndReason, Follower, JobFeed
-from vitrine.errors import TooManyRequests, Unavailable
 from vitrine.jobs import JobRecord
 
 MAX_EVENT_ID_DIGITS: Final = 15
 _HEARTBEAT: Final = b": alive\n\n"
-_RETRY_AFTER_S: Final = 5.0
 # After these the same address has more to tell: the milliseconds after which a client comes back.
 _COME_BACK_MS: Final[dict[EndReason, int]] = {"slow": 1_000, "unavailable": 2_000, "draining": 1_000, "age": 100}
-
-
-class StreamPlaces:
-    """How many event streams are open: of the process and of each caller."""
-
-    def __init__(self, *, max_streams: int, max_streams_per_caller: int) -> None:
-        self._max_streams = max_streams
-        self._max_per_caller = max_streams_per_caller
-        self._open: Counter[str] = Counter()
-
-    def take(self, caller: str) -> StreamPlace:
-        """A place, to be released. Raises Unavailable and TooManyRequests, both with a time to come back."""
-        if self._open.total() >= self._max_streams:
-            raise Unavailable(
-                "this service has no room for another event stream: ask for the job instead, or try again later",
-                retry_after_s=_RETRY_AFTER_S,
-            )
-        if self._open[caller] >= self._max_per_caller:
-            raise TooManyRequests(
-                f"this caller has {self._max_per_caller} event streams open; close one, or ask for the job instead",
-                retry_after_s=_RETRY_AFTER_S,
-            )
-        self._open[caller] += 1
-        return StreamPlace(self, caller)
-
-    def release(self, caller: str) -> None:
-        self._open[caller] -= 1
-        if self._open[caller] <= 0:
-            del self._open[caller]
-
-    def open_streams(self) -> int:
-        return self._open.total()
-
-
-class StreamPlace:
-    """One event stream's place. Released once, at the latest when nothing refers to it any more."""
-
-    def __init__(self, places: StreamPlaces, caller: str) -> None:
-        self._places: StreamPlaces | None = places
-        self._caller = caller
-
-    def release(self) -> None:
-        places, self._places = self._places, None
-        if places is not None:
-            places.release(self._caller)
-
-    def __del__(self) -> None:
-        self.release()
 
 
 class JobEvents:
@@ -113,40 +59,6 @@ class JobEvents:
                     await stop
 
 
-class EventStreamAnswer(Response):
-    """The answer that sends the chunks. It ends with the client too, and then closes the generator and its place."""
-
-    media_type = "text/event-stream"
-
-    def __init__(self, chunks: AsyncGenerator[bytes, None], place: StreamPlace) -> None:
-        self._chunks = chunks
-        self._place = place
-        self.status_code = 200
-        self.background = None
-        # Proxies that collect an answer before passing it on would make the progress arrive at its end.
-        self.init_headers({"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
-
-    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
-        sending = asyncio.create_task(self._send(send))
-        gone = asyncio.create_task(_disconnected(receive))
-        try:
-            await asyncio.wait((sending, gone), return_when=asyncio.FIRST_COMPLETED)
-            if sending.done():
-                sending.result()
-        finally:
-            for task in (sending, gone):
-                task.cancel()
-            await asyncio.gather(sending, gone, return_exceptions=True)
-            await self._chunks.aclose()
-            self._place.release()
-
-    async def _send(self, send: Send) -> None:
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        async for chunk in self._chunks:
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
 def seen_version(last_event_id: str | None) -> int | None:
     """The version that a client says it saw last. What cannot be a version counts as none."""
     text = last_event_id or ""
@@ -168,8 +80,3 @@ def encoded_end(job_id: str, reason: EndReason) -> bytes:
 async def _end_when(draining: asyncio.Event, follower: Follower) -> None:
     await draining.wait()
     follower.end("draining")
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

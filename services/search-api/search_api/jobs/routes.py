@@ -14,7 +14,7 @@ from starlette.responses import Response, StreamingResponse
 from search_api.answers import PATH_PREFIX, JsonAnswer
 from search_api.auth import caller_of
 from search_api.context import Ctx
-from search_api.jobs.events import EventStreamAnswer, JobEvents, seen_version
+from search_api.jobs.events import JobEvents, seen_version
 from search_api.jobs.params.evaluation import (
     EvaluateRequest,
     ExperimentRequest,
@@ -34,6 +34,7 @@ from search_api.jobs.params.training import (
 )
 from search_api.jobs.schemas import JobAnswer, JobDeletedAnswer, JobsAnswer
 from search_api.openapi import COMMON_ERRORS
+from search_api.streams import StreamAnswer
 from vitrine.errors import (
     BodyInvalid,
     BrokerUnavailable,
@@ -253,7 +254,7 @@ async def job_events(
         heartbeat_s=context.settings.heartbeat_s,
         max_age_s=context.settings.event_stream_max_age_s,
     )
-    return EventStreamAnswer(events.chunks(draining), place)
+    return StreamAnswer(events.chunks(draining), place, media_type="text/event-stream")
 
 
 def _may_change(request: Request, record: JobRecord) -> None:

@@ -44,6 +44,16 @@ class ProductAnswer(BaseModel):
     )
 
 
+class ProductsAnswer(BaseModel):
+    """Products of a dataset."""
+
+    success: Literal[True]
+    dataset: str
+    total: int = Field(description="Products that the filters let through, on all pages together")
+    products: list[ProductOut]
+    next: str | None = Field(description="The cursor of the next page; null at the end")
+
+
 class DeletedAnswer(BaseModel):
     """The product is gone."""
 

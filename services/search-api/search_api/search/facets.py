@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from vitrine.errors import ParameterInvalid
 from vitrine.filters import FieldFilter, FilterSpec
-from vitrine.products import COMPOSITE_FIELD
+from vitrine.reserved import HIDDEN_FIELDS
 
 if TYPE_CHECKING:
     from search_api.search.service import Prepared, Retrieval
@@ -40,8 +40,8 @@ async def count_facets(
     A field's own filter is left out of its counts, so that another value of it can be chosen. Raises ParameterInvalid.
     """
     for field in fields:
-        if field not in prepared.info.schema or field == COMPOSITE_FIELD:
-            offered = ", ".join(sorted(prepared.info.schema.keys() - {COMPOSITE_FIELD}))
+        if field not in prepared.info.schema or field in HIDDEN_FIELDS:
+            offered = ", ".join(sorted(prepared.info.schema.keys() - HIDDEN_FIELDS))
             raise ParameterInvalid(f"facet {field[:80]!r} is not a field; the fields are: {offered}")
     unfiltered = [field for field in fields if field not in prepared.spec.fields]
     groups = [unfiltered] if unfiltered else []

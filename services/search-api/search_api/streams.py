@@ -1,0 +1,114 @@
+"""Answers that last: how many are open at once, and how one ends, by itself or with its client."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncGenerator
+from typing import Final
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from vitrine.errors import TooManyRequests, Unavailable
+
+_RETRY_AFTER_S: Final = 5.0
+
+
+class StreamPlaces:
+    """How many streams of one kind are open: of the process and of each caller. `what` and `instead` are for the error:
+    the kind, and what its caller may do in its place.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_streams: int,
+        max_streams_per_caller: int,
+        what: str = "event stream",
+        instead: str = "ask for the job instead",
+    ) -> None:
+        self._what = what
+        self._instead = instead
+        self._max_streams = max_streams
+        self._max_per_caller = max_streams_per_caller
+        self._open: Counter[str] = Counter()
+
+    def take(self, caller: str) -> StreamPlace:
+        """A place, to be released. Raises Unavailable and TooManyRequests, both with a time to come back."""
+        if self._open.total() >= self._max_streams:
+            raise Unavailable(
+                f"this service has no room for another {self._what}: {self._instead}, or try again later",
+                retry_after_s=_RETRY_AFTER_S,
+            )
+        if self._open[caller] >= self._max_per_caller:
+            raise TooManyRequests(
+                f"this caller has {self._max_per_caller} {self._what}s open; close one, or {self._instead}",
+                retry_after_s=_RETRY_AFTER_S,
+            )
+        self._open[caller] += 1
+        return StreamPlace(self, caller)
+
+    def release(self, caller: str) -> None:
+        self._open[caller] -= 1
+        if self._open[caller] <= 0:
+            del self._open[caller]
+
+    def open_streams(self) -> int:
+        return self._open.total()
+
+
+class StreamPlace:
+    """One stream's place. Released once, at the latest when nothing refers to it any more."""
+
+    def __init__(self, places: StreamPlaces, caller: str) -> None:
+        self._places: StreamPlaces | None = places
+        self._caller = caller
+
+    def release(self) -> None:
+        places, self._places = self._places, None
+        if places is not None:
+            places.release(self._caller)
+
+    def __del__(self) -> None:
+        self.release()
+
+
+class StreamAnswer(Response):
+    """The answer that sends the chunks. It ends with the client too, and then closes the generator and its place. An
+    error of the generator breaks the connection, so that half an answer is never taken for the whole.
+    """
+
+    def __init__(self, chunks: AsyncGenerator[bytes, None], place: StreamPlace, *, media_type: str) -> None:
+        self.media_type = media_type
+        self._chunks = chunks
+        self._place = place
+        self.status_code = 200
+        self.background = None
+        # Proxies that collect an answer before passing it on would make the progress arrive at its end.
+        self.init_headers({"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+
+    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
+        sending = asyncio.create_task(self._send(send))
+        gone = asyncio.create_task(_disconnected(receive))
+        try:
+            await asyncio.wait((sending, gone), return_when=asyncio.FIRST_COMPLETED)
+            if sending.done():
+                sending.result()
+        finally:
+            for task in (sending, gone):
+                task.cancel()
+            await asyncio.gather(sending, gone, return_exceptions=True)
+            await self._chunks.aclose()
+            self._place.release()
+
+    async def _send(self, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        async for chunk in self._chunks:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
