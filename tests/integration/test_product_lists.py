@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from qdrant_client import models
 
 from harness.releases import picture
 from harness.shop import DATASET, PRODUCTS, Shop
@@ -176,4 +177,4 @@ def test_without_the_times_newest_says_what_brings_them(shop: Shop) -> None:
         assert answer.status_code == 400
         assert "index it once more" in answer.json()["detail"]
     finally:
-        shop.system.store.create_payload_index(collection, "added_at_ms", "integer", wait=True)
+        shop.system.store.create_payload_index(collection, "added_at_ms", models.PayloadSchemaType.INTEGER, wait=True)

@@ -305,7 +305,6 @@ class KeyRing:
             )
 
 
-<<<<<<< HEAD
 class SessionReader(Protocol):
     """Finds the key that a browser's session was started with."""
 
@@ -373,12 +372,12 @@ class ApiKeys:
         if not self._public or route is None:
             return bool(self._public)
         return route.scopes != ANY_KEY and bool((route.scopes or frozenset()) & self._public)
-=======
+
+
 def asks_for(scope: Mapping[str, Any], media_type: str) -> bool:
     """Whether a request names the media type among those it accepts. One that takes anything does not."""
     accepted = b",".join(value for name, value in scope["headers"] if name == b"accept").decode("latin-1")
     return media_type in (offer.partition(";")[0].strip().lower() for offer in accepted.split(","))
->>>>>>> 00ee621 (search-api: list products page by page, and all as a stream)
 
 
 def caller_name(scope: Mapping[str, Any]) -> str | None:
