@@ -111,7 +111,7 @@ def check_image(data: bytes, *, limits: ImageLimits = DEFAULT_LIMITS) -> Picture
         raise ImageRejected("empty", "the picture file is empty")
     if len(data) > limits.max_bytes:
         raise ImageRejected("bytes_exceeded", f"the picture file has {len(data)} bytes, {limits.max_bytes} are allowed")
-    header = _read_header(bytes(data))
+    header = picture_header(data)
     width, height = header.width, header.height
     if min(width, height) < 1:
         raise ImageRejected("corrupt", f"the {header.format} file gives its picture no size")
@@ -153,13 +153,14 @@ def inspect_image(data: bytes) -> tuple[str, int, int]:
     """
     if not data:
         raise ImageRejected("empty", "the picture file is empty")
-    header = _read_header(bytes(data))
+    header = picture_header(data)
     return header.format, header.width, header.height
 
 
-def _read_header(data: bytes) -> PictureHeader:
+def picture_header(data: bytes) -> PictureHeader:
+    """What a file says about its picture. Checks no limit. Raises ImageRejected."""
     try:
-        return read_header(data)
+        return read_header(bytes(data))
     except FormatUnknown:
         raise ImageRejected("format_unsupported", "the file is no JPEG, PNG or WebP picture") from None
     except FileTruncated:

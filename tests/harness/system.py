@@ -47,6 +47,7 @@ class System:
             "VITRINE_API_PORT": str(self._ports["search_api"]),
             "VITRINE_RELEASES_URL": f"file:{self.releases}",
             "VITRINE_RELEASES_CACHE_DIR": str(folder / "release-cache"),
+            "VITRINE_THUMBNAILS_DIR": str(folder / "thumbnails"),
             "VITRINE_UPLOADS_DIR": str(folder / "uploads"),
             "VITRINE_WORK_DIR": str(folder / "work"),
             "VITRINE_REPORTS_DIR": str(folder / "reports"),

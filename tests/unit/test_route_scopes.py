@@ -57,6 +57,7 @@ WHO_PASSES: Final = {
     "GET /api/models": SEARCH,
     "GET /api/releases": SEARCH,
     "GET /api/images/{product_id}": SEARCH,
+    "HEAD /api/images/{product_id}": SEARCH,
     "GET /api/products": SEARCH,
     "GET /api/products/{product_id}": SEARCH,
     "GET /api/products/{product_id}/similar": SEARCH,

@@ -83,6 +83,7 @@ def make_plan(data: DataFolder, *, port: int, environment: Mapping[str, str]) ->
             **_inherited(environment),
             "VITRINE_RELEASES_URL": f"file:{data.releases}",
             "VITRINE_RELEASES_CACHE_DIR": str(data.cache / "releases"),
+            "VITRINE_THUMBNAILS_DIR": str(data.cache / "thumbnails"),
             "VITRINE_UPLOADS_DIR": str(data.uploads),
             "VITRINE_WORK_DIR": str(data.work),
             "VITRINE_REPORTS_DIR": str(data.reports),

@@ -27,6 +27,7 @@ from search_api.pages.sessions import Sessions
 from search_api.pages.templating import build_pages
 from search_api.pages.visitors import Visitors
 from search_api.products.list_routes import router as product_lists
+from search_api.products.picture_routes import router as pictures
 from search_api.products.routes import router as products
 from search_api.search.routes import router as search
 from search_api.settings import Settings, check_exposure
@@ -88,7 +89,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.context = context
     app.state.key_ring, app.state.sessions = ring, sessions
-    for router in (frame, login, search, explain, product_lists, products, datasets, models, jobs, status):
+    for router in (frame, login, search, explain, product_lists, products, pictures, datasets, models, jobs, status):
         app.include_router(router)
     app.include_router(health_router(registry=registry, readiness=_readiness(context)))
     app.include_router(document_router())

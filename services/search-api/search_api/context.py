@@ -16,6 +16,8 @@ from search_api.jobs.feed import JobFeed
 from search_api.jobs.gateway import JobsGateway
 from search_api.products.pictures import Pictures
 from search_api.products.service import Products
+from search_api.products.thumbnail_cache import ThumbnailCache
+from search_api.products.thumbnails import Thumbnails
 from search_api.products.writes import ProductWrites
 from search_api.redis_feed import RedisFeed
 from search_api.search.service import Retrieval, SearchService
@@ -64,6 +66,7 @@ class Context:
     overlay: Overlay
     products: Products
     pictures: Pictures
+    thumbnails: Thumbnails
     writes: ProductWrites
     redis: redis.asyncio.Redis
     probe: httpx.AsyncClient
@@ -150,6 +153,16 @@ def build_context(settings: Settings) -> Context:
         overlay=overlay,
         products=products,
         pictures=pictures,
+        thumbnails=Thumbnails(
+            products,
+            pictures,
+            embedder,
+            ThumbnailCache(
+                settings.thumbnails_dir,
+                max_bytes=settings.thumbnails_max_mb * MIB,
+                reserve_bytes=settings.disk_reserve_mb * MIB,
+            ),
+        ),
         writes=ProductWrites(
             store, products, pictures, overlay, embedder, jobs, timeout_s=settings.product_write_timeout_s
         ),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pydantic import Field, SecretStr
 
 from vitrine.errors import SettingsInvalid
@@ -35,6 +37,12 @@ class Settings(HttpSettings):
     request_timeout_s: float = Field(default=30.0, gt=0, description="Seconds a request may take")
     product_write_timeout_s: float = Field(
         default=30.0, gt=0, description="Seconds a product's put or delete waits for the indexer"
+    )
+    thumbnails_dir: Path = Field(
+        default=Path(".vitrine/cache/thumbnails"), description="Thumbnails of products' pictures that are kept"
+    )
+    thumbnails_max_mb: int = Field(
+        default=512, ge=0, description="Mebibytes of thumbnails kept, those asked for last; 0: none"
     )
     rate_limit_per_s: float = Field(default=0.0, ge=0, description="Requests a second from one key or address; 0: any")
     wrong_keys_per_minute: int = Field(

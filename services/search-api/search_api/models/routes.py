@@ -13,7 +13,7 @@ from search_api.answers import JsonAnswer
 from search_api.context import Context, Ctx
 from search_api.models.schemas import ActivatedAnswer, ModelsAnswer, ReleasesAnswer
 from search_api.openapi import COMMON_ERRORS, READ_ERRORS
-from search_api.products.routes import Dataset
+from search_api.products.parameters import Dataset
 from search_api.vector_store import CollectionInfo
 from vitrine.collections import Serving, generation_of, model_of_release, parse_collection_name
 from vitrine.errors import (

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,18 @@ from vitrine.telemetry import get_logger
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture file's bytes, its media type by its content, and an entity tag."""
+    """A picture file's bytes, its media type by its content, and an entity tag. `sha256` is that of the product's
+    picture as it was indexed, if known. A stand-in is shown for a thumbnail that cannot be made now.
+    """
 
     data: bytes
     media_type: str
     etag: str
+    sha256: str | None = None
+    is_stand_in: bool = False
+
+    def as_stand_in(self) -> Picture:
+        return replace(self, is_stand_in=True)
 
 
 class Pictures:
@@ -39,8 +46,12 @@ class Pictures:
 
     async def get(self, dataset: str, product_id: str) -> Picture:
         """The product's picture. Raises PictureNotFound, ProductNotFound, DatasetNotFound."""
-        stored = await self._products.get(dataset, product_id)
-        return await asyncio.to_thread(lambda: _described(self._read(stored, dataset, product_id)))
+        return await self.of(await self._products.get(dataset, product_id), dataset, product_id)
+
+    async def of(self, stored: StoredProduct, dataset: str, product_id: str) -> Picture:
+        """A stored product's picture. Raises PictureNotFound."""
+        noted = str(stored.payload.get("picture_sha256") or "") or None
+        return await asyncio.to_thread(lambda: _described(self._read(stored, dataset, product_id), noted))
 
     async def read(self, stored: StoredProduct, dataset: str, product_id: str) -> bytes:
         """The bytes of a stored product's picture. Raises PictureNotFound."""
@@ -61,9 +72,14 @@ class Pictures:
         return read_picture(resolve_catalog_root(root, allowed_roots(self._settings)), picture)
 
 
-def _described(data: bytes) -> Picture:
+def entity_tag(data: bytes) -> str:
+    """A strong one: the same for the same bytes alone."""
+    return f'"{hashlib.blake2b(data, digest_size=16).hexdigest()}"'
+
+
+def _described(data: bytes, sha256: str | None) -> Picture:
     try:
         media_type = MEDIA_TYPES[inspect_image(data)[0]]
     except ImageRejected as rejected:
         raise PictureNotFound("the picture's file is no picture") from rejected
-    return Picture(data, media_type, f'"{hashlib.blake2b(data, digest_size=16).hexdigest()}"')
+    return Picture(data, media_type, entity_tag(data), sha256)

@@ -1,10 +1,10 @@
-"""Single products and their pictures: look at one, put, change, delete, restore."""
+"""Single products: look at one, put, change, delete, restore."""
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Final
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.responses import Response
 
@@ -13,6 +13,7 @@ from search_api.auth import opaque_caller
 from search_api.context import Ctx
 from search_api.openapi import READ_ERRORS, form_body, picture_schema
 from search_api.products.attributes import MAX_ATTRIBUTES
+from search_api.products.parameters import Dataset, ProductId
 from search_api.products.schemas import DeletedAnswer, ProductAnswer, RestoredAnswer
 from search_api.search.options import body_invalid
 from search_api.search.uploads import PICTURE_FIELD, read_picture
@@ -29,18 +30,11 @@ from vitrine.errors import (
     ProductNotFound,
     StorageFull,
 )
-from vitrine.image_checks import MEDIA_TYPES
 from vitrine.products import check_dataset_name, check_product_id, public_id
 from vitrine.web import is_json, media_type, parse_json, problem_responses, read_json_bytes, requires
 
 router = APIRouter(tags=["products"])
-ProductId = Annotated[str, Path(description="The product's id, unique in its dataset", examples=["7747"])]
-Dataset = Annotated[
-    str | None, Query(description="The dataset; may be left out where one is configured or only one is served")
-]
 _JOB_ERRORS: Final = (BrokerUnavailable, EmbedderUnavailable, EmbeddingFailed, JobCancelled, StorageFull)
-# Short, because a put replaces the picture under the same address; the entity tag makes asking again cheap.
-_CACHE_CONTROL = "private, max-age=60"
 
 
 @router.get(
@@ -53,31 +47,6 @@ _CACHE_CONTROL = "private, max-age=60"
 async def get_product(context: Ctx, product_id: ProductId, dataset: Dataset = None) -> Response:
     stored = await context.products.get(await context.retrieval.dataset(dataset), product_id)
     return JsonAnswer({"success": True, "product": product(stored.payload)})
-
-
-@router.get(
-    "/api/images/{product_id}",
-    summary="The picture of a product",
-    response_class=Response,
-    responses={
-        200: {
-            "description": "The picture's file as it is stored",
-            "content": {media_type: {"schema": {"type": "string"}} for media_type in MEDIA_TYPES.values()},
-        },
-        304: {"description": "The picture is still the one of the entity tag in `If-None-Match`"},
-        **problem_responses(*READ_ERRORS, ProductNotFound, PictureNotFound),
-    },
-)
-@requires("search")
-async def get_picture(request: Request, context: Ctx, product_id: ProductId, dataset: Dataset = None) -> Response:
-    picture = await context.pictures.get(await context.retrieval.dataset(dataset), product_id)
-    headers = {"ETag": picture.etag, "Cache-Control": _CACHE_CONTROL}
-    known = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
-    if picture.etag in known or "*" in known:
-        return Response(status_code=304, headers=headers)
-    # The type is of our own list and told to be final, so that no browser runs a picture as a page.
-    headers["X-Content-Type-Options"] = "nosniff"
-    return Response(picture.data, media_type=picture.media_type, headers=headers)
 
 
 class AttributeChanges(BaseModel):

@@ -1,0 +1,69 @@
+"""Pictures of products as pages show them: no wider than asked for. The embedder makes thumbnails, since nothing is
+decoded here; they are kept. While it is away or full the picture itself is the answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from typing import Final
+
+from search_api.products.pictures import Picture, Pictures, entity_tag
+from search_api.products.service import Products
+from search_api.products.thumbnail_cache import ThumbnailCache
+from vitrine.embedding import AsyncEmbedderClient
+from vitrine.errors import ImageRejected, VitrineError
+from vitrine.image_checks import picture_header
+from vitrine.telemetry import get_logger
+from vitrine.thumbnails import THUMBNAIL_MEDIA_TYPE
+
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+# A page asks for many at once: they leave room at the embedder for the search that its reader is waiting for.
+_MADE_AT_ONCE: Final = 4
+_PATIENCE_S: Final = 5.0
+_CALLER: Final = "thumbnails"
+
+
+class Thumbnails:
+    """Look-ups of small pictures by product."""
+
+    def __init__(
+        self, products: Products, pictures: Pictures, embedder: AsyncEmbedderClient, cache: ThumbnailCache
+    ) -> None:
+        self._products = products
+        self._pictures = pictures
+        self._embedder = embedder
+        self._cache = cache
+        self._places = asyncio.Semaphore(_MADE_AT_ONCE)
+        self._log = get_logger("thumbnails")
+
+    async def get(self, dataset: str, product_id: str, width_px: int) -> Picture:
+        """The product's picture, at most `width_px` wide, or the picture itself, marked as a stand-in, where none can
+        be made now. Raises PictureNotFound, ProductNotFound, DatasetNotFound.
+        """
+        stored = await self._products.get(dataset, product_id)
+        noted = str(stored.payload.get("picture_sha256") or "")
+        known = noted if _SHA256.fullmatch(noted) else None
+        if known is not None:
+            kept = await asyncio.to_thread(self._cache.get, known, width_px)
+            if kept is not None:
+                return Picture(kept, THUMBNAIL_MEDIA_TYPE, entity_tag(kept), known)
+        original = await self._pictures.of(stored, dataset, product_id)
+        try:
+            if picture_header(original.data).upright_size[0] <= width_px:
+                return original
+            small = await self._made(original.data, width_px)
+        except (VitrineError, TimeoutError) as error:
+            code = error.code if isinstance(error, VitrineError) else "timeout"
+            level = self._log.warning if isinstance(error, ImageRejected) else self._log.info
+            level("thumbnail_stand_in", dataset=dataset, product=product_id, code=code)
+            return original.as_stand_in()
+        if known is not None and hashlib.sha256(original.data).hexdigest() == known:
+            # One that was changed on the disk since it was indexed would be kept under the wrong name.
+            await asyncio.to_thread(self._cache.put, known, width_px, small)
+        return Picture(small, THUMBNAIL_MEDIA_TYPE, entity_tag(small), known)
+
+    async def _made(self, data: bytes, width_px: int) -> bytes:
+        async with asyncio.timeout(_PATIENCE_S), self._places:
+            return await self._embedder.thumbnail(data, width_px=width_px, caller=_CALLER, deadline_s=_PATIENCE_S)
