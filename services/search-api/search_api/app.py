@@ -91,6 +91,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.key_ring, app.state.sessions = ring, sessions
     for router in (frame, login, search, explain, product_lists, products, pictures, datasets, models, jobs, status):
         app.include_router(router)
+    for pages_of in (job_pages,):
+        app.include_router(pages_of)
     app.include_router(health_router(registry=registry, readiness=_readiness(context)))
     app.include_router(document_router())
     install_problem_handlers(app)

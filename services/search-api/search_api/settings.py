@@ -58,6 +58,10 @@ class Settings(HttpSettings):
         pattern=r"^(/[A-Za-z0-9._~-]+)*$",
         description="Where a proxy puts the pages and calls, as /vitrine; it may leave the prefix on or take it off",
     )
+    recipes_dir: Path = Field(default=Path("recipes"), description="Recipe files that the training form offers")
+    reports_dir: Path = Field(
+        default=Path(".vitrine/reports"), description="Where the trainer keeps reports, so that pages can show them"
+    )
     alias_ttl_s: float = Field(default=1.0, ge=0, description="Seconds the alias table is kept between requests")
     collection_ttl_s: float = Field(default=5.0, ge=0, description="Seconds a collection's description is kept")
     match_count_ttl_s: float = Field(default=60.0, ge=0, description="Seconds the count of a filter's matches is kept")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import re
-from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Path, Query, Request
 from pydantic import BaseModel
@@ -15,24 +13,8 @@ from search_api.answers import PATH_PREFIX, JsonAnswer
 from search_api.auth import caller_of
 from search_api.context import Ctx
 from search_api.jobs.events import JobEvents, seen_version
-from search_api.jobs.params.evaluation import (
-    EvaluateRequest,
-    ExperimentRequest,
-    VisualizeRequest,
-    evaluate_params,
-    experiment_params,
-    visualize_params,
-)
-from search_api.jobs.params.releases import IndexRequest, ProjectRequest, index_params, project_params
-from search_api.jobs.params.training import (
-    AdaptRequest,
-    TrainRequest,
-    TuneRequest,
-    adapt_params,
-    train_params,
-    tune_params,
-)
 from search_api.jobs.schemas import JobAnswer, JobDeletedAnswer, JobsAnswer
+from search_api.jobs.service import STARTS, check_may_change, start_job
 from search_api.openapi import COMMON_ERRORS
 from search_api.streams import StreamAnswer
 from vitrine.errors import (
@@ -44,7 +26,6 @@ from vitrine.errors import (
     JobFinished,
     JobNotFound,
     JobUnfinished,
-    KeyRefused,
     MediaTypeUnsupported,
     ModelUnknown,
     ParameterInvalid,
@@ -67,8 +48,6 @@ IdempotencyKey = Annotated[
     str | None,
     Header(description="1 to 200 visible ASCII characters; the same key again within a day gives the same job"),
 ]
-# Jobs that change a dataset; the others make releases and reports.
-_INGEST_KINDS: Final = frozenset({JobKind.INDEX, JobKind.UPSERT, JobKind.DELETE})
 _MAX_LISTED_CHARS: Final = 500
 _CREATED: Final = {
     "description": "The job, or the one that the same Idempotency-Key made before",
@@ -88,31 +67,20 @@ _TRAINING_ERRORS: Final = (*_START_ERRORS, ReleaseNotFound, WeightsUnusable)
 _INDEX_ERRORS: Final = (*_START_ERRORS, ModelUnknown, ReleaseMismatch, ReleaseNotFound, ReleaseCorrupt)
 
 
-def _add_start(
-    kind: JobKind,
-    summary: str,
-    body_type: type[BaseModel],
-    params_of: Callable[..., Awaitable[dict[str, Any]]],
-    *,
-    scope: Literal["ingest", "train"] = "train",
-    errors: tuple[type[VitrineError], ...] = _TRAINING_ERRORS,
-) -> None:
+def _add_start(kind: JobKind, summary: str, *, errors: tuple[type[VitrineError], ...] = _TRAINING_ERRORS) -> None:
     """Add the route that starts jobs of a kind: its body is checked and becomes the parameters of the job's record."""
-    reads_releases = "releases" in inspect.signature(params_of).parameters
 
     async def start(context: Ctx, body: BaseModel, idempotency_key: IdempotencyKey = None) -> Response:
         if idempotency_key is not None and _IDEMPOTENCY_KEY.fullmatch(idempotency_key) is None:
             raise ParameterInvalid("Idempotency-Key must be 1 to 200 visible ASCII characters")
-        more = {"releases": context.releases} if reads_releases else {}
-        params = await params_of(body, settings=context.settings, **more)
-        record, _ = await context.jobs.submit(kind, params, idempotency_key=idempotency_key)
+        record = await start_job(context, kind, body, idempotency_key=idempotency_key)
         return _answer(record, status_code=202, headers={"Location": f"{PATH_PREFIX.get()}/api/jobs/{record.id}"})
 
     start.__name__ = f"start_{kind.value}"
-    start.__annotations__ = {**start.__annotations__, "body": body_type}
+    start.__annotations__ = {**start.__annotations__, "body": STARTS[kind].body_type}
     router.add_api_route(
         f"/api/jobs/{kind.value}",
-        requires(scope)(start),
+        requires(STARTS[kind].scope)(start),
         methods=["POST"],
         summary=summary,
         status_code=202,
@@ -121,42 +89,18 @@ def _add_start(
     )
 
 
-_add_start(
-    JobKind.INDEX,
-    "Index a catalogue with a release",
-    IndexRequest,
-    index_params,
-    scope="ingest",
-    errors=_INDEX_ERRORS,
-)
+_add_start(JobKind.INDEX, "Index a catalogue with a release", errors=_INDEX_ERRORS)
 _add_start(
     JobKind.PROJECT,
     "Make a release: a network, its weights and a projection fitted on a catalogue",
-    ProjectRequest,
-    project_params,
     errors=(*_START_ERRORS, WeightsUnusable),
 )
-_add_start(JobKind.TRAIN, "Train a network by a recipe and make a release of it", TrainRequest, train_params)
-_add_start(
-    JobKind.ADAPT,
-    "Adapt a release's batch normalisation to a catalogue and make a release of it",
-    AdaptRequest,
-    adapt_params,
-)
-_add_start(
-    JobKind.TUNE,
-    "Choose a release's projection from every number of components and make a release of it",
-    TuneRequest,
-    tune_params,
-)
-_add_start(JobKind.EVALUATE, "Measure releases on a catalogue and write a report", EvaluateRequest, evaluate_params)
-_add_start(JobKind.VISUALIZE, "Draw a map of a catalogue as a release sees it", VisualizeRequest, visualize_params)
-_add_start(
-    JobKind.EXPERIMENT,
-    "Make the releases of an experiment, measure them and write its report",
-    ExperimentRequest,
-    experiment_params,
-)
+_add_start(JobKind.TRAIN, "Train a network by a recipe and make a release of it")
+_add_start(JobKind.ADAPT, "Adapt a release's batch normalisation to a catalogue and make a release of it")
+_add_start(JobKind.TUNE, "Choose a release's projection from every number of components and make a release of it")
+_add_start(JobKind.EVALUATE, "Measure releases on a catalogue and write a report")
+_add_start(JobKind.VISUALIZE, "Draw a map of a catalogue as a release sees it")
+_add_start(JobKind.EXPERIMENT, "Make the releases of an experiment, measure them and write its report")
 
 
 @router.get(
@@ -201,7 +145,7 @@ async def get_job(context: Ctx, job_id: JobId) -> Response:
 )
 @requires("ingest", "train")
 async def cancel_job(request: Request, context: Ctx, job_id: JobId) -> Response:
-    _may_change(request, await context.jobs.store.get(job_id))
+    check_may_change(caller_scopes(request), await context.jobs.store.get(job_id))
     return _answer(await context.jobs.store.request_cancel(job_id))
 
 
@@ -214,7 +158,7 @@ async def cancel_job(request: Request, context: Ctx, job_id: JobId) -> Response:
 )
 @requires("ingest", "train")
 async def delete_job(request: Request, context: Ctx, job_id: JobId) -> Response:
-    _may_change(request, await context.jobs.store.get(job_id))
+    check_may_change(caller_scopes(request), await context.jobs.store.get(job_id))
     await context.jobs.store.delete(job_id)
     return JsonAnswer({"success": True, "id": job_id})
 
@@ -255,13 +199,6 @@ async def job_events(
         max_age_s=context.settings.event_stream_max_age_s,
     )
     return StreamAnswer(events.chunks(draining), place, media_type="text/event-stream")
-
-
-def _may_change(request: Request, record: JobRecord) -> None:
-    """Raise KeyRefused if the caller could not have started the job."""
-    needed = "ingest" if record.kind in _INGEST_KINDS else "train"
-    if needed not in caller_scopes(request):
-        raise KeyRefused(f"the API key lacks the scope {needed!r}, which a job of the kind {record.kind.value!r} takes")
 
 
 def _listed(record: JobRecord) -> dict[str, Any]:

@@ -1,0 +1,114 @@
+"""What the forms of jobs offer to choose from: datasets, catalogue folders, releases and recipe files. A part of the
+system that is away takes its choices with it, and the page says so: everything can be typed all the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from search_api.context import Context
+from search_api.settings import Settings
+from vitrine.catalogs.roots import allowed_roots
+from vitrine.errors import NotFound, SettingsInvalid, VitrineError
+from vitrine.releases import ReleaseStore
+
+MAX_RECIPE_BYTES: Final = 64 * 1024
+_MAX_FOLDERS: Final = 200
+_MAX_ENTRIES: Final = 2_000
+_MAX_RECIPES: Final = 200
+# A folder with one of these in it is a catalogue, and one without may hold catalogues.
+_CATALOG_FILES: Final = (".csv", ".json", ".txt", ".jpg", ".jpeg", ".png", ".webp")
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """`newest_release` is of the first model; `missing` says what could not be read."""
+
+    datasets: tuple[str, ...]
+    folders: tuple[str, ...]
+    releases: tuple[str, ...]
+    recipes: tuple[str, ...]
+    missing: tuple[str, ...]
+
+
+async def read_choices(context: Context) -> Choices:
+    """Everything that is there now. Raises nothing for a part that is away."""
+    datasets, folders, releases, recipes = await asyncio.gather(
+        _datasets(context),
+        asyncio.to_thread(catalog_folders, context.settings),
+        asyncio.to_thread(_releases, context.releases),
+        asyncio.to_thread(recipe_names, context.settings),
+    )
+    missing = [
+        *(["Qdrant is away, so the datasets that are served cannot be offered."] if datasets is None else []),
+        *(["The release store cannot be read, so releases cannot be offered."] if releases is None else []),
+    ]
+    return Choices(datasets or (), folders, releases or (), recipes, tuple(missing))
+
+
+def catalog_folders(settings: Settings) -> tuple[str, ...]:
+    """Folders below the allowed roots that catalogues may lie in."""
+    try:
+        roots = allowed_roots(settings)
+    except SettingsInvalid:
+        return ()
+    found: list[str] = []
+    for root in roots:
+        entries = _entries(root)
+        if any(entry.name.lower().endswith(_CATALOG_FILES) for entry in entries):
+            found.append(str(root))
+            continue
+        found += [entry.path for entry in entries if _is_folder(entry) and not entry.name.startswith(".")]
+    return tuple(sorted(dict.fromkeys(found))[:_MAX_FOLDERS])
+
+
+def recipe_names(settings: Settings) -> tuple[str, ...]:
+    """The names of the recipe files, sorted."""
+    names = [entry.name for entry in _entries(settings.recipes_dir) if entry.name.endswith(".toml")]
+    return tuple(sorted(names)[:_MAX_RECIPES])
+
+
+def recipe_text(settings: Settings, name: str) -> str:
+    """A recipe file. Raises NotFound for a name that is not offered, or a file that is no text."""
+    if name not in recipe_names(settings):
+        raise NotFound(f"there is no recipe file {name[:80]!r}")
+    try:
+        with Path(settings.recipes_dir, name).open("rb") as file:
+            return file.read(MAX_RECIPE_BYTES).decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise NotFound(f"the recipe file {name!r} cannot be read") from error
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return [entry for entry, _ in zip(entries, range(_MAX_ENTRIES), strict=False)]
+    except OSError:
+        return []
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir(follow_symlinks=False)
+    except OSError:
+        return False
+
+
+async def _datasets(context: Context) -> tuple[str, ...] | None:
+    try:
+        servings = await context.store.servings(fresh=False)
+    except VitrineError:
+        return None
+    return tuple(sorted({serving.dataset for serving in servings}))
+
+
+def _releases(store: ReleaseStore) -> tuple[str, ...] | None:
+    """Every release, the newest of each model first of its own."""
+    try:
+        return tuple(store.ids())
+    except (VitrineError, OSError):
+        return None

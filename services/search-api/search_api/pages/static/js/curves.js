@@ -1,0 +1,150 @@
+// Curves by uPlot (loaded by the page as `window.uPlot`), in the theme's colors. Measures that share the words before
+// the comma, such as `loss, training` and `loss, validation`, share a drawing. Their newest values stand below as text.
+
+const HEIGHT_PX = 220;
+const TOKENS = ["--accent", "--good", "--doubtful", "--second"];
+
+/**
+ * What a token's color is now: a canvas does not know custom properties.
+ * @param {string} token
+ */
+export function colorOf(token) {
+  const probe = document.createElement("span");
+  probe.style.color = `var(${token})`;
+  document.body.append(probe);
+  const color = getComputedStyle(probe).color;
+  probe.remove();
+  return color;
+}
+
+/** @param {number} value */
+function shown(value) {
+  const size = Math.abs(value);
+  if (size !== 0 && size < 0.001) return value.toExponential(1);
+  return value.toLocaleString("en", { maximumFractionDigits: size < 10 ? 3 : 0 });
+}
+
+/** One drawing of a few lines over the same axis. */
+export class Curve {
+  /**
+   * @param {HTMLElement} list what the drawing is added to
+   * @param {string} title
+   * @param {string} axis what the horizontal axis counts
+   */
+  constructor(list, title, axis) {
+    this.axis = axis;
+    this.title = title;
+    /** @type {Map<string, [number, number][]>} */
+    this.lines = new Map();
+    this.figure = document.createElement("figure");
+    this.figure.className = "curve";
+    const head = document.createElement("h3");
+    head.textContent = title;
+    this.box = document.createElement("div");
+    this.box.className = "curve-plot";
+    this.box.setAttribute("role", "img");
+    this.key = document.createElement("figcaption");
+    this.key.className = "curve-key";
+    this.figure.append(head, this.box, this.key);
+    list.append(this.figure);
+    this.plot = null;
+    this.drawn = "";
+    new ResizeObserver(() => this.plot?.setSize({ width: this.box.clientWidth, height: HEIGHT_PX })).observe(this.box);
+    const redraw = () => this.draw(true);
+    document.addEventListener("vitrine:theme", redraw);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+  }
+
+  /** @param {Map<string, [number, number][]>} lines points (x, y) by name */
+  show(lines) {
+    this.lines = lines;
+    this.draw(false);
+  }
+
+  /** @param {boolean} anew whether the colors may be others */
+  draw(anew) {
+    const names = [...this.lines.keys()];
+    const xs = [...new Set([...this.lines.values()].flat().map(([x]) => x))].sort((a, b) => a - b);
+    const columns = [...this.lines.values()].map((points) => {
+      const at = new Map(points);
+      return xs.map((x) => at.get(x) ?? null);
+    });
+    const data = [xs, ...columns];
+    if (this.plot && !anew && this.drawn === names.join("|")) this.plot.setData(data);
+    else this.#build(names, data);
+    this.drawn = names.join("|");
+    const newest = names.map((name) => [name, (this.lines.get(name) ?? []).at(-1)?.[1]]);
+    this.key.replaceChildren(
+      ...newest.map(([name, value]) => {
+        const part = document.createElement("span");
+        part.textContent = typeof value === "number" ? `${name} ${shown(value)}` : `${name}`;
+        return part;
+      }),
+    );
+    this.box.setAttribute("aria-label", `${this.title} over ${this.axis}, ${xs.length} points. ${this.key.textContent}`);
+  }
+
+  /**
+   * @param {string[]} names
+   * @param {(number | null)[][]} data
+   */
+  #build(names, data) {
+    this.plot?.destroy();
+    const [ink, line] = [colorOf("--second"), colorOf("--line")];
+    const font = `12px ${getComputedStyle(document.body).fontFamily}`;
+    const axis = { stroke: ink, font, grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1, size: 4 } };
+    const number = (/** @type {unknown} */ _, /** @type {number[]} */ values) => values.map(shown);
+    this.plot = new window.uPlot(
+      {
+        width: this.box.clientWidth || 320,
+        height: HEIGHT_PX,
+        legend: { show: false },
+        cursor: { y: false, points: { size: 6 } },
+        scales: { x: { time: false } },
+        axes: [
+          { ...axis, label: this.axis, labelFont: font, labelSize: 18, size: 30, values: number },
+          { ...axis, size: 52, values: number },
+        ],
+        series: [
+          {},
+          ...names.map((name, place) => ({
+            label: name,
+            stroke: colorOf(TOKENS[place % TOKENS.length]),
+            width: 2,
+            spanGaps: true,
+            points: { show: data[0].length < 30, size: 5 },
+          })),
+        ],
+      },
+      data,
+      this.box,
+    );
+  }
+}
+
+/**
+ * Draw a record's series, one drawing for each measure.
+ * @param {HTMLElement} list
+ * @param {Map<string, Curve>} curves those drawn already, by title
+ * @param {Record<string, {points: [number, number][]}>} series
+ * @param {string} axis
+ */
+export function showSeries(list, curves, series, axis) {
+  /** @type {Map<string, Map<string, [number, number][]>>} */
+  const groups = new Map();
+  for (const [name, { points }] of Object.entries(series)) {
+    const comma = name.indexOf(", ");
+    const title = comma < 0 ? name : name.slice(0, comma);
+    const lines = groups.get(title) ?? new Map();
+    lines.set(comma < 0 ? name : name.slice(comma + 2), points);
+    groups.set(title, lines);
+  }
+  for (const [title, lines] of groups) {
+    let curve = curves.get(title);
+    if (!curve) {
+      curve = new Curve(list, title[0].toUpperCase() + title.slice(1), axis);
+      curves.set(title, curve);
+    }
+    curve.show(lines);
+  }
+}

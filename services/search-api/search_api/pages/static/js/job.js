@@ -1,0 +1,141 @@
+// A job's page follows the job by server-sent events: each brings the record. The log and the curves grow from it; the
+// rest is asked for anew as HTML, at most twice a second. A lost connection is said, and tried again by itself.
+
+import { askBeforeSending } from "./asks.js";
+import { showSeries } from "./curves.js";
+import { fetchPart, replaceContent } from "./refresh.js";
+
+const STATES = ["queued", "running", "succeeded", "failed", "cancelled"];
+const LIVE_EVERY_MS = 500;
+const RETRY_MS = 3000;
+const SILENT_MS = 1500; // the browser comes back by itself: a moment without a stream is no loss yet
+
+const page = document.querySelector("[data-job]");
+const live = document.querySelector("[data-live]");
+const log = document.querySelector("[data-log]");
+const toEnd = document.querySelector("[data-log-end]");
+const lost = document.querySelector("[data-lost]");
+const curveSection = document.querySelector("[data-curves]");
+const curveList = document.querySelector("[data-curve-list]");
+/** @type {Map<string, import("./curves.js").Curve>} */
+const curves = new Map();
+let noted = log?.querySelectorAll(".log-line").length ?? 0;
+let lastNote = "";
+let follows = true;
+
+askBeforeSending();
+
+/** @param {{at: string, text: string}[]} notes */
+function showNotes(notes) {
+  if (!(log instanceof HTMLElement)) return;
+  const newest = notes.at(-1);
+  const mark = newest ? newest.at + newest.text : "";
+  // Of a long story the middle is left out, so its length does not tell whether there is something new.
+  if (notes.length === noted && (mark === lastNote || lastNote === "")) {
+    lastNote = mark;
+    return;
+  }
+  const fresh = notes.length > noted ? notes.slice(noted) : notes;
+  if (fresh === notes) for (const line of log.querySelectorAll(".log-line")) line.remove();
+  for (const { at, text } of fresh) {
+    const line = document.createElement("div");
+    line.className = "log-line";
+    const time = document.createElement("time");
+    time.className = "faint";
+    time.dateTime = at;
+    time.textContent = at.slice(11, 19);
+    line.append(time, ` ${text}`);
+    log.append(line);
+  }
+  noted = notes.length;
+  lastNote = mark;
+  log.querySelector("[data-log-empty]")?.toggleAttribute("hidden", noted > 0);
+  if (follows) log.scrollTop = log.scrollHeight;
+}
+
+log?.addEventListener("scroll", () => {
+  follows = log.scrollHeight - log.scrollTop - log.clientHeight < 24;
+  toEnd?.toggleAttribute("hidden", follows);
+});
+toEnd?.addEventListener("click", () => {
+  if (log) log.scrollTop = log.scrollHeight;
+});
+if (log) log.scrollTop = log.scrollHeight;
+
+let due = false;
+let asking = false;
+
+async function refreshLive() {
+  if (!(live instanceof HTMLElement) || !(page instanceof HTMLElement)) return;
+  if (asking) {
+    due = true;
+    return;
+  }
+  asking = true;
+  const html = await fetchPart(page.dataset.address ?? "");
+  if (html !== null) replaceContent(live, html);
+  setTimeout(() => {
+    asking = false;
+    if (due) {
+      due = false;
+      void refreshLive();
+    }
+  }, LIVE_EVERY_MS);
+}
+
+/** @param {{series?: Record<string, {points: [number, number][]}>, notes?: {at: string, text: string}[]}} record */
+function showRecord(record) {
+  showNotes(record.notes ?? []);
+  const series = record.series ?? {};
+  if (curveList instanceof HTMLElement && Object.keys(series).length) {
+    curveSection?.removeAttribute("hidden");
+    showSeries(curveList, curves, series, "epoch");
+  }
+}
+
+/** @type {ReturnType<typeof setTimeout> | undefined} */
+let silence;
+
+function connected() {
+  clearTimeout(silence);
+  silence = undefined;
+  lost?.toggleAttribute("hidden", true);
+}
+
+function disconnected() {
+  silence ??= setTimeout(() => lost?.toggleAttribute("hidden", false), SILENT_MS);
+}
+
+function follow() {
+  if (!(page instanceof HTMLElement)) return;
+  const source = new EventSource(page.dataset.events ?? "");
+  source.addEventListener("open", connected);
+  for (const state of STATES) {
+    source.addEventListener(state, (event) => {
+      connected();
+      showRecord(JSON.parse(event.data));
+      void refreshLive();
+    });
+  }
+  source.addEventListener("end", (event) => {
+    const { reason } = JSON.parse(event.data);
+    if (reason === "finished" || reason === "gone") source.close();
+  });
+  source.addEventListener("error", () => {
+    disconnected();
+    if (source.readyState === EventSource.CLOSED) setTimeout(follow, RETRY_MS); // an answer that is no stream
+  });
+}
+
+async function start() {
+  if (!(page instanceof HTMLElement)) return;
+  if (!["succeeded", "failed", "cancelled"].includes(page.dataset.state ?? "")) {
+    follow();
+    return;
+  }
+  // It changes no more: its record is read once, for the curves.
+  const answer = await fetch(page.dataset.record ?? "");
+  if (answer.ok) showRecord((await answer.json()).job);
+}
+
+void start();
