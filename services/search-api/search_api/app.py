@@ -20,6 +20,7 @@ from search_api.explain.routes import router as explain
 from search_api.jobs.routes import router as jobs
 from search_api.models.routes import router as models
 from search_api.openapi import API_TITLE, DESCRIPTION, TAGS, VERSION, complete_document
+from search_api.pages.jobs import router as job_pages
 from search_api.pages.login import router as login
 from search_api.pages.middleware import PageAnswers, PathPrefix
 from search_api.pages.routes import router as frame
