@@ -126,7 +126,10 @@ def test_the_report_names_what_was_measured_and_is_one_page_with_pictures(
     document = document_of(plan, contest, lines, store_of(folder / "releases"), title="Two & more")
     write_report(tmp_path, document, lines, contest)
     stored = json.loads((tmp_path / "report.json").read_text())
+    confusion = stored.pop("confusion")
     assert stored == json.loads(json.dumps(document))
+    assert len(confusion["kinds"]) == len(confusion["shares"]) > 1
+    assert all(sum(row) == pytest.approx(1) or not any(row) for row in confusion["shares"])
     assert stored["protocol"] == "strict"
     assert stored["catalog"]["parts"] == {"train": 92, "validation": 29, "test": 29}
     assert [one["second"]["way"] for one in stored["comparisons"]][:2] == ["expanded", "expanded"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -110,6 +111,11 @@ def plural(count: float, one: str, many: str | None = None) -> str:
     return f"{number(count)} {one if count == 1 else many or one + 's'}"
 
 
+def pretty_json(value: Any) -> str:
+    """A value as indented JSON, for a reader."""
+    return json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True)
+
+
 def _seconds(moment: datetime | float | str) -> float:
     if isinstance(moment, str):
         moment = datetime.fromisoformat(moment)
@@ -129,4 +135,5 @@ FILTERS: Final[dict[str, Callable[..., Any]]] = {
     "confidence": confidence,
     "confidence_word": confidence_word,
     "plural": plural,
+    "pretty_json": pretty_json,
 }

@@ -20,9 +20,14 @@ from trainer.reports.files import write_json, write_png
 from trainer.reports.map import colours_of, draw_map
 from trainer.training.examples import combination
 from vitrine.evaluation import Vectors
+from vitrine.products import Product
 
 PAGE_FILE: Final = "index.html"
 _PICTURE_PX: Final = 72
+_NAME: Final = "name"
+# What the pages can color points by, beside what was asked for: attributes that say the same of many products.
+_MOST_ATTRIBUTES: Final = 8
+_MOST_VALUES: Final = 200
 
 
 def write_maps(
@@ -51,8 +56,14 @@ def write_maps(
     step("writing the maps")
     for name, plane in planes.items():
         write_png(folder / f"{name}.png", draw_map(plane, values, colours, title=title))
+    shown = [pictures.products[row] for row in rows]
     content = {
-        "ids": [pictures.products[row].id for row in rows],
+        "title": title,
+        "dataset": pictures.catalog.dataset,
+        "attribute": colour,
+        "ids": [product.id for product in shown],
+        "names": [str(product.attributes.get(_NAME, "")) for product in shown],
+        "attributes": {name: column for name in _attributes(shown, colour) if (column := _column(shown, name))},
         "values": values,
         "colours": colours,
         "planes": {name: np.round(plane, 4).tolist() for name, plane in planes.items()},
@@ -67,3 +78,16 @@ def write_maps(
     facts = f"{len(rows):,} pictures of {pictures.catalog.dataset}, seed {seed}"
     page = template.render(title=title, facts=facts, data=Markup(data))  # noqa: S704 - escaped for its place above
     (folder / PAGE_FILE).write_text(page, encoding="utf-8")
+
+
+def _attributes(products: Sequence[Product], colour: str) -> list[str]:
+    """The attribute that was asked for, then others by name."""
+    others = sorted({name for product in products for name in product.attributes} - {colour, _NAME})
+    return [colour, *others][:_MOST_ATTRIBUTES]
+
+
+def _column(products: Sequence[Product], name: str) -> list[str | None]:
+    """Each product's value of an attribute; empty where nearly every value is another one's."""
+    values = [product.attributes.get(name) for product in products]
+    texts = [None if value is None else str(value) for value in values]
+    return texts if len(set(texts)) <= min(_MOST_VALUES, max(2, len(texts) // 2)) else []

@@ -25,7 +25,9 @@ _TEMPLATE: Final = "report.html.j2"
 def write_report(folder: Path, document: Document, lines: Sequence[Line], contest: Contest) -> list[str]:
     """Write the four files and return their names. The page's pictures are those of the first line."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / JSON_FILE, document)
+    confusion = _confusion(lines[0], contest)
+    told = {"kinds": [row["name"] for row in confusion], "shares": [row["shares"] for row in confusion]}
+    write_json(folder / JSON_FILE, {**document, "confusion": told})
     (folder / CSV_FILE).write_text(csv_text(document), encoding="utf-8")
     (folder / MARKDOWN_FILE).write_text(markdown(document), encoding="utf-8")
     (folder / PAGE_FILE).write_text(page(document, lines[0], contest), encoding="utf-8")

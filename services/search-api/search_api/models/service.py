@@ -1,0 +1,162 @@
+"""Releases: which there are, where each is indexed, which serves, and the switch from one to another. Shared by the
+JSON calls and the pages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from search_api.context import Context
+from search_api.vector_store import CollectionInfo
+from vitrine.collections import Serving, generation_of, model_of_release, parse_collection_name
+from vitrine.errors import CollectionIncomplete, ParameterInvalid, ReleaseCorrupt, ReleaseNotFound
+from vitrine.products import check_dataset_name
+from vitrine.releases import Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Indexed:
+    """A release's vectors of one dataset."""
+
+    info: CollectionInfo
+    serving: bool
+
+    @property
+    def dataset(self) -> str:
+        return self.info.metadata.dataset
+
+
+@dataclass(frozen=True, slots=True)
+class KnownRelease:
+    """A release that is stored, indexed or both. `manifest` is None where it is not stored or cannot be read."""
+
+    id: str
+    model: str
+    stored: bool
+    manifest: Manifest | None
+    indexed: tuple[Indexed, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Activated:
+    """The release that serves now, and the collection that served before."""
+
+    serving: Serving
+    previous_collection: str | None
+
+    @property
+    def previous(self) -> str | None:
+        parsed = parse_collection_name(self.previous_collection) if self.previous_collection else None
+        return parsed[1] if parsed else None
+
+
+async def stored_manifests(context: Context) -> dict[str, Manifest | None]:
+    """Every stored release by its id, None where its manifest cannot be read."""
+    return await asyncio.to_thread(_manifests, context)
+
+
+async def indexed_releases(context: Context) -> dict[str, tuple[Indexed, ...]]:
+    """Where each release is indexed. Raises VectorStoreUnavailable."""
+    servings, collections = await asyncio.gather(context.store.servings(fresh=True), context.store.collections())
+    serving = {item.collection for item in servings}
+    indexed: dict[str, tuple[Indexed, ...]] = {}
+    for info in collections:
+        parsed = parse_collection_name(info.name)
+        if parsed is not None:
+            indexed[parsed[1]] = (*indexed.get(parsed[1], ()), Indexed(info, info.name in serving))
+    return indexed
+
+
+def known_releases(
+    stored: dict[str, Manifest | None], indexed: dict[str, tuple[Indexed, ...]]
+) -> tuple[KnownRelease, ...]:
+    """Both together, by id."""
+    return tuple(
+        KnownRelease(
+            id=release_id,
+            model=model_of_release(release_id),
+            stored=release_id in stored,
+            manifest=stored.get(release_id),
+            indexed=indexed.get(release_id, ()),
+        )
+        for release_id in sorted({*stored, *indexed})
+    )
+
+
+async def activate_release(
+    context: Context, release_id: str, *, dataset: str | None, collection: str | None
+) -> Activated:
+    """Make a release serve its model, by the collection named or the newest that passed its checks.
+
+    Raises ParameterInvalid, ReleaseNotFound, CollectionIncomplete, VectorStoreUnavailable.
+    """
+    model = model_of_release(release_id)
+    chosen = await _dataset_of(context, release_id, dataset)
+    info = await _collection_of(context, chosen, release_id, collection)
+    if info is None:
+        if release_id not in await asyncio.to_thread(context.releases.ids):
+            raise ReleaseNotFound(f"there is no release {release_id!r}") from None
+        raise CollectionIncomplete(
+            f"the release {release_id!r} is not indexed for the dataset {chosen!r}: index it first"
+        ) from None
+    if info.metadata.state != "ready":
+        raise CollectionIncomplete(
+            f"the collection {info.name!r} has not passed its checks: wait for its indexing job, or run it again"
+        )
+    serving = Serving(dataset=chosen, model=model, release_id=release_id, collection=info.name)
+    previous = await context.store.activate(serving)
+    await context.announce_change(chosen)
+    return Activated(serving, previous)
+
+
+def _manifests(context: Context) -> dict[str, Manifest | None]:
+    found: dict[str, Manifest | None] = {}
+    for release_id in context.releases.ids():
+        try:
+            found[release_id] = context.releases.manifest(release_id)
+        except (ReleaseCorrupt, ReleaseNotFound):
+            found[release_id] = None
+    return found
+
+
+async def _collection_of(context: Context, dataset: str, release_id: str, named: str | None) -> CollectionInfo | None:
+    """The release's collection of this name, or else the one that passed its checks last, or else any of it.
+
+    Raises ParameterInvalid for a name that is not one of the release's collections.
+    """
+    own = [
+        info
+        for info in await context.store.collections(fresh=True)
+        if parse_collection_name(info.name) == (dataset, release_id)
+    ]
+    if named is not None:
+        found = next((info for info in own if info.name == named), None)
+        if found is None:
+            listed = ", ".join(info.name for info in own) or "none"
+            raise ParameterInvalid(f"{named[:80]!r} is not one of the release's collections: {listed}")
+        return found
+    return max(
+        own,
+        key=lambda info: (info.metadata.state == "ready", info.metadata.published_at or "", generation_of(info.name)),
+        default=None,
+    )
+
+
+async def _dataset_of(context: Context, release_id: str, dataset: str | None) -> str:
+    """The dataset named or configured, or the only one that the release is indexed for."""
+    chosen = dataset if dataset is not None else context.settings.default_dataset
+    if chosen is not None:
+        return check_dataset_name(chosen)
+    datasets = sorted(
+        {
+            info.metadata.dataset
+            for info in await context.store.collections()
+            if parse_collection_name(info.name) == (info.metadata.dataset, release_id)
+        }
+    )
+    if len(datasets) == 1:
+        return datasets[0]
+    if not datasets:
+        return await context.retrieval.dataset(None)
+    raise ParameterInvalid(f"the release is indexed for several datasets; name one of: {', '.join(datasets)}")

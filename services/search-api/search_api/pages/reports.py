@@ -1,0 +1,138 @@
+"""The reports that the trainer wrote, read from its folder: evaluations, maps and experiments. The folder is looked at
+and not Redis, so that reports outlive the records of their jobs. Whatever a file holds is data from outside.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from vitrine.errors import NotFound
+from vitrine.releases.files import read_file
+
+ReportKind = Literal["evaluation", "experiment", "map"]
+REPORT_FILE: Final = "report.json"
+MAP_FILE: Final = "map.json"
+MAX_FILE_BYTES: Final = 64_000_000
+_MAX_LISTED: Final = 100
+_MAX_MEASURED: Final = 30
+_REPORT_ID: Final = re.compile(r"[0-9a-z][0-9a-z-]{0,60}")
+_FILE: Final = re.compile(r"(?:[A-Za-z0-9_-]{1,100}/)?[A-Za-z0-9_-]{1,100}\.(?P<suffix>html|json|csv|md|png)")
+MEDIA_TYPES: Final = {
+    "html": "text/html; charset=utf-8",
+    "json": "application/json",
+    "csv": "text/csv; charset=utf-8",
+    "md": "text/markdown; charset=utf-8",
+    "png": "image/png",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One report in the folder. `made_at_s` is in seconds since 1970."""
+
+    id: str
+    kind: ReportKind
+    made_at_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A measure of a release with its 95 % interval, where one is known, and the report it is from."""
+
+    measure: str
+    mean: float
+    low: float | None = None
+    high: float | None = None
+    report: str | None = None
+
+
+def list_reports(folder: Path) -> tuple[Report, ...]:
+    """The newest reports first. A folder that is not there holds none."""
+    found = []
+    try:
+        entries = [entry for entry in folder.iterdir() if _REPORT_ID.fullmatch(entry.name)]
+    except OSError:
+        return ()
+    for entry in entries:
+        kind = _kind_of(entry)
+        if kind is None:
+            continue
+        try:
+            made_at_s = (entry / (MAP_FILE if kind == "map" else REPORT_FILE)).stat().st_mtime
+        except OSError:
+            continue
+        found.append(Report(entry.name, kind, made_at_s))
+    return tuple(sorted(found, key=lambda report: -report.made_at_s)[:_MAX_LISTED])
+
+
+def read_document(folder: Path, report_id: str, name: str) -> dict[str, Any]:
+    """One of a report's JSON files. Raises NotFound."""
+    data, _ = report_file(folder, report_id, name)
+    try:
+        content = json.loads(data)
+    except ValueError:
+        raise NotFound("the report cannot be read: its file is damaged") from None
+    if not isinstance(content, dict):
+        raise NotFound("the report cannot be read: its file is damaged")
+    return content
+
+
+def report_file(folder: Path, report_id: str, name: str) -> tuple[bytes, str]:
+    """A file of a report and its media type. Raises NotFound for whatever is not a report's regular file."""
+    match = _FILE.fullmatch(name)
+    if _REPORT_ID.fullmatch(report_id) is None or match is None:
+        raise NotFound("there is no such report")
+    try:
+        inside = (folder / report_id).resolve()
+        path = (inside / name).resolve()
+        if not path.is_relative_to(inside) or inside.parent != folder.resolve():
+            raise NotFound("there is no such report")
+        return read_file(path, max_bytes=MAX_FILE_BYTES), MEDIA_TYPES[match["suffix"]]
+    except (OSError, ValueError):
+        raise NotFound("there is no such report") from None
+
+
+def measured_figures(folder: Path, *, measures: tuple[str, ...]) -> dict[str, tuple[Figure, ...]]:
+    """By release, these measures as the newest evaluation found them with the plain way in the whole gallery."""
+    found: dict[str, tuple[Figure, ...]] = {}
+    evaluations = [report for report in list_reports(folder) if report.kind == "evaluation"]
+    for report in evaluations[:_MAX_MEASURED]:
+        try:
+            document = read_document(folder, report.id, REPORT_FILE)
+        except NotFound:
+            continue
+        for line in document.get("lines", ()):
+            if not isinstance(line, dict) or line.get("gallery") != "all" or line.get("way") != "plain":
+                continue
+            figures = _figures(line.get("measures"), measures, report.id)
+            if figures:
+                found.setdefault(str(line.get("release")), figures)
+    return found
+
+
+def _figures(measured: object, names: tuple[str, ...], report_id: str) -> tuple[Figure, ...]:
+    if not isinstance(measured, Mapping):
+        return ()
+    figures = []
+    for name in names:
+        told = measured.get(name)
+        if isinstance(told, Mapping) and isinstance(told.get("mean"), int | float):
+            low, high = (told.get(end) if isinstance(told.get(end), int | float) else None for end in ("low", "high"))
+            figures.append(Figure(name, float(told["mean"]), low, high, report_id))
+    return tuple(figures)
+
+
+def _kind_of(entry: Path) -> ReportKind | None:
+    try:
+        if (entry / MAP_FILE).is_file():
+            return "map"
+        if (entry / REPORT_FILE).is_file():
+            return "experiment" if entry.name.startswith("experiment-") else "evaluation"
+    except OSError:
+        return None
+    return None
