@@ -146,13 +146,16 @@ def test_the_table_names_every_route() -> None:
 def test_a_route_lets_those_in_who_hold_its_scope_and_nobody_else(call: str) -> None:
     method, _, path = call.partition(" ")
     address = (
-        path.replace("{path:path}", "icon.svg").format(
+        path.replace("{path:path}", "icon.svg").replace("{name:path}", "index.html").format(
             version="x",
             product_id="1",
             job_id="0" * 21,
             release_id="net-0123456789",
             dataset="shop",
             upload_id="A" * 32,
+            # A kind that no form starts: those with one also need the kind's own scope.
+            kind="upsert",
+            report_id="0" * 21,
         )
         if "{" in path
         else path

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 from vitrine_local.data_folder import DataFolder
 from vitrine_local.redis_options import redis_command, redis_configuration
@@ -36,6 +37,7 @@ _REDIS_VARIABLES = ("VITRINE_REDIS_URL", "REDIS_URL")
 _QDRANT_VARIABLES = ("VITRINE_QDRANT_URL", "QDRANT_URL")
 _QDRANT_KEY = "VITRINE_QDRANT_API_KEY"
 _QDRANT_KEY_VARIABLES = (_QDRANT_KEY, "QDRANT_API_KEY")
+_RECIPES = "VITRINE_RECIPES_DIR"
 _EMBEDDER_KEY = "VITRINE_EMBEDDER_API_KEY"
 # How far each gives way on the processor: searches go first, then an indexing, then a training.
 _INDEXER_NICENESS = 5
@@ -152,7 +154,8 @@ def make_plan(data: DataFolder, *, port: int, environment: Mapping[str, str]) ->
                 | redis.settings
                 | qdrant.settings
                 | to_embedder
-                | {"VITRINE_API_HOST": LOOPBACK, "VITRINE_API_PORT": str(api.port)},
+                | {"VITRINE_API_HOST": LOOPBACK, "VITRINE_API_PORT": str(api.port)}
+                | _recipes(environment),
                 after=(REDIS, QDRANT, EMBEDDER),
                 # Its readiness includes what it needs: started again while that is away, it would never be ready.
                 probe=HttpProbe(f"{api_url}/livez"),
@@ -163,6 +166,12 @@ def make_plan(data: DataFolder, *, port: int, environment: Mapping[str, str]) ->
         )
         undo.pop_all()
         return Plan(url=api_url, services=services)
+
+
+def _recipes(environment: Mapping[str, str]) -> dict[str, str]:
+    """Where the recipe files are, if they lie beside this program and nothing else is set."""
+    folder = Path(__file__).parents[3] / "recipes"
+    return {} if _RECIPES in environment or not folder.is_dir() else {_RECIPES: str(folder)}
 
 
 @dataclass(frozen=True, slots=True)
