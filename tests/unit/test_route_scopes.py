@@ -146,7 +146,9 @@ def test_the_table_names_every_route() -> None:
 def test_a_route_lets_those_in_who_hold_its_scope_and_nobody_else(call: str) -> None:
     method, _, path = call.partition(" ")
     address = (
-        path.replace("{path:path}", "icon.svg").replace("{name:path}", "index.html").format(
+        path.replace("{path:path}", "icon.svg")
+        .replace("{name:path}", "index.html")
+        .format(
             version="x",
             product_id="1",
             job_id="0" * 21,
