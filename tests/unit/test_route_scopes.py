@@ -35,6 +35,8 @@ ADMIN: Final = frozenset({"admin"})
 WHO_PASSES: Final = {
     "GET /": SEARCH,
     "HEAD /": SEARCH,
+    "POST /": SEARCH,
+    "GET /search/more": SEARCH,
     "GET /static/{version}/{path:path}": OPEN,
     "HEAD /static/{version}/{path:path}": OPEN,
     "GET /login": OPEN,

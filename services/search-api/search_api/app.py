@@ -25,6 +25,7 @@ from search_api.pages.login import router as login
 from search_api.pages.middleware import PageAnswers, PathPrefix
 from search_api.pages.models import router as model_pages
 from search_api.pages.routes import router as frame
+from search_api.pages.search import router as search_page
 from search_api.pages.sessions import Sessions
 from search_api.pages.status import router as status_pages
 from search_api.pages.templating import build_pages
@@ -94,7 +95,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.key_ring, app.state.sessions = ring, sessions
     for router in (frame, login, search, explain, product_lists, products, pictures, datasets, models, jobs, status):
         app.include_router(router)
-    for pages_of in (job_pages, model_pages, status_pages):
+    for pages_of in (search_page, job_pages, model_pages, status_pages):
         app.include_router(pages_of)
     app.include_router(health_router(registry=registry, readiness=_readiness(context)))
     app.include_router(document_router())

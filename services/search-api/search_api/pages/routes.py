@@ -7,16 +7,10 @@ from starlette.responses import Response
 
 from search_api.pages.static_files import URL_ROOT
 from search_api.pages.templating import Pages, render
-from vitrine.web import open_to_all, requires
+from vitrine.web import open_to_all
 
 router = APIRouter(include_in_schema=False)
 _READ = ["GET", "HEAD"]
-
-
-@router.api_route("/", methods=_READ)
-@requires("search")
-async def search_page(request: Request) -> Response:
-    return render(request, "search/page.html")
 
 
 @router.api_route("/docs", methods=_READ)

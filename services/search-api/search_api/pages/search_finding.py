@@ -1,0 +1,153 @@
+"""How the search page finds what it shows: what is offered to search in, the answer for a state by the services that
+the JSON calls use, and a few products to begin with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from pydantic import ValidationError
+
+from search_api.answers import search_answer
+from search_api.cache import ExpiringCache
+from search_api.context import Context
+from search_api.pages.search_state import SearchState
+from search_api.pages.search_view import facet_fields
+from search_api.search.options import Examples, ListOptions, SearchOptions, parameter_invalid
+from search_api.search.service import Asked
+from search_api.vector_store import CollectionInfo
+from vitrine.collections import Serving
+from vitrine.errors import CollectionNotFound, DatasetNotFound, ModelUnknown
+from vitrine.filters import FilterSpec
+from vitrine.planner import Planner
+
+PAGE_SIZE: Final = 20
+MOST_FOUND: Final = 1_000  # what a collection lets one search reach
+SAMPLES: Final = 8
+_SAMPLES_TTL_S: Final = 60.0
+_SAMPLE_FIELDS: Final = ("articleType", "subCategory", "category", "masterCategory")
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What can be searched, and the dataset and model chosen of it."""
+
+    datasets: tuple[str, ...]
+    models: tuple[str, ...]
+    serving: Serving
+    info: CollectionInfo
+
+
+async def offer(context: Context, state: SearchState) -> Offer:
+    """What is served. Of several datasets and models that the state leaves open, the configured dataset or else the
+    first, and the model published last, are chosen. Raises DatasetNotFound and ModelUnknown.
+    """
+    servings = await context.store.servings() or await context.store.servings(fresh=True)
+    datasets = tuple(sorted({one.dataset for one in servings}))
+    if not datasets:
+        raise DatasetNotFound("no dataset is indexed yet")
+    configured = context.settings.default_dataset
+    dataset = state.dataset or (configured if configured in datasets else datasets[0])
+    if dataset not in datasets:
+        raise DatasetNotFound(f"the dataset {dataset[:80]!r} is not indexed; there are: {', '.join(datasets)}")
+    here = {one.model: one for one in servings if one.dataset == dataset}
+    for model in (state.model, state.compare):
+        if model is not None and model not in here:
+            raise ModelUnknown(f"the model {model[:80]!r} does not serve {dataset!r}; there are: {', '.join(here)}")
+    infos = await asyncio.gather(
+        *(context.store.collection(one.collection) for one in here.values()), return_exceptions=True
+    )
+    described = {model: info for model, info in zip(here, infos, strict=True) if isinstance(info, CollectionInfo)}
+    chosen = state.model or max(
+        described, key=lambda model: (described[model].metadata.published_at or "", model), default=None
+    )
+    if chosen is None or chosen not in described:
+        raise CollectionNotFound(f"what serves the dataset {dataset!r} has just been removed")
+    return Offer(datasets, tuple(sorted(here)), here[chosen], described[chosen])
+
+
+async def find(
+    context: Context,
+    state: SearchState,
+    found: Offer,
+    asked: Asked,
+    *,
+    picture: bytes | None = None,
+    offset: int = 0,
+    model: str | None = None,
+) -> dict[str, Any]:
+    """The answer for a state, as the JSON calls give it. `picture` is that of the state's upload, where it is at hand.
+
+    Facets come with the first products, and not with those of another `model` that is compared. Raises as searches do,
+    UploadNotFound and PictureNotFound among it.
+    """
+    asks_facets = offset == 0 and model is None
+    options: dict[str, Any] = {
+        "dataset": found.serving.dataset,
+        "model": model or found.serving.model,
+        "topK": min(PAGE_SIZE, MOST_FOUND - offset),
+        "offset": offset,
+        "facets": ",".join(facet_fields(found.info.schema)) if asks_facets else "",
+    }
+    filters = list(state.filters)
+    if picture is None and state.upload is not None:
+        picture = await context.uploads.get(state.upload)
+    try:
+        if state.from_examples:
+            return await context.search.recommend(_examples(state, options, picture), asked)
+        if state.region is not None:
+            options["region"] = state.region
+        wanted = SearchOptions.model_validate({**options, "cutout": state.cutout})
+    except ValidationError as error:
+        raise parameter_invalid(error) from None
+    if picture is None:
+        picture = (await context.pictures.get(found.serving.dataset, state.id or "")).data
+    return await context.search.by_picture(picture, wanted, filters, asked)
+
+
+def _examples(state: SearchState, options: dict[str, Any], picture: bytes | None) -> Examples:
+    """The examples of the tray, and what was searched with as one more that is liked."""
+    liked = [*state.positive]
+    if picture is None and state.id is not None and state.id not in liked:
+        liked.insert(0, state.id)
+    return Examples(
+        options=ListOptions.model_validate(options),
+        filters=list(state.filters),
+        positive=liked,
+        negative=[one for one in state.negative if one not in liked],
+        positive_pictures=[picture] if picture is not None else [],
+        negative_pictures=[],
+    )
+
+
+class Samples:
+    """A few varied products of each collection, which stay the same for a while."""
+
+    def __init__(self) -> None:
+        self._kept: ExpiringCache[str, dict[str, Any]] = ExpiringCache(ttl_s=_SAMPLES_TTL_S, max_entries=64)
+
+    async def of(self, context: Context, found: Offer) -> dict[str, Any]:
+        """An answer with one product of each of the commonest kinds, as far as the collection tells kinds apart."""
+        return await self._kept.get(found.info.name, lambda: self._load(context, found))
+
+    async def _load(self, context: Context, found: Offer) -> dict[str, Any]:
+        info = found.info
+        # A direction of chance, the same for the same collection: whatever lies near it is as good as anything.
+        chance = np.random.default_rng(zlib.crc32(info.name.encode()))
+        vector = chance.standard_normal(info.dim)
+        direction: list[float] = (vector / np.linalg.norm(vector)).tolist()
+        field = next((name for name in _SAMPLE_FIELDS if info.schema.get(name) == "keyword"), None)
+        planner = Planner()
+        plan = planner.choose(FilterSpec(), expected_matches=info.points, points=info.points)
+        params = planner.params(plan, top_k=SAMPLES)
+        if field is None:
+            points = await context.store.nearest(info.name, direction, condition=None, params=params, limit=SAMPLES)
+        else:
+            points = await context.store.nearest_by_group(
+                info.name, direction, field=field, condition=None, params=params, limit=SAMPLES
+            )
+        return search_answer(found.serving, points, plan=plan, took_ms={})

@@ -1,0 +1,109 @@
+"""What a search page shows, as its address says it: the picture or product to search with, the part of it, the models,
+the examples and the filters. Every link of the page is a state a little different from the present one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any, Final, Self
+from urllib.parse import urlencode
+
+Pair = tuple[str, str]
+# Those of the calls that mean the same here; `compare` and `by` are the page's own.
+_SINGLE: Final = ("dataset", "model", "upload", "id", "region", "compare")
+_EXAMPLES: Final = ("positive", "negative")
+_OWN_NAMES: Final = frozenset({*_SINGLE, *_EXAMPLES, "cutout", "by", "offset"})
+_YES: Final = "true"
+
+
+@dataclass(frozen=True, slots=True)
+class SearchState:
+    """`upload` names a kept picture and `id` a product whose picture is searched with; an upload goes first.
+
+    `by_examples`: the results are those of the examples, and not of the picture alone.
+    """
+
+    dataset: str | None = None
+    model: str | None = None
+    upload: str | None = None
+    id: str | None = None
+    region: str | None = None
+    compare: str | None = None
+    cutout: bool = False
+    by_examples: bool = False
+    positive: tuple[str, ...] = ()
+    negative: tuple[str, ...] = ()
+    filters: tuple[Pair, ...] = ()
+
+    @classmethod
+    def of(cls, pairs: Iterable[Pair]) -> Self:
+        """The state of an address or a form. Empty values are missing ones; of several the first counts."""
+        given = [(name, value) for name, value in pairs if value]
+        single: dict[str, Any] = {}
+        for name, value in given:
+            if name in _SINGLE:
+                single.setdefault(name, value)
+        values = {name: tuple(dict.fromkeys(v for n, v in given if n == name)) for name in _EXAMPLES}
+        return cls(
+            **single,
+            positive=values["positive"],
+            negative=values["negative"],
+            cutout=("cutout", _YES) in given,
+            by_examples=("by", "examples") in given,
+            filters=tuple(dict.fromkeys(pair for pair in given if pair[0] not in _OWN_NAMES)),
+        )
+
+    @property
+    def searches(self) -> bool:
+        """Whether there is anything to search with."""
+        return self.upload is not None or self.id is not None or self.from_examples
+
+    @property
+    def from_examples(self) -> bool:
+        return self.by_examples and bool(self.positive)
+
+    @property
+    def subject(self) -> str:
+        """What is searched with, the same for every filter and part of it."""
+        if self.upload is not None:
+            return f"upload:{self.upload}"
+        return f"id:{self.id}" if self.id is not None else "examples"
+
+    def pairs(self) -> list[Pair]:
+        """The names and values of the address."""
+        single = [(name, value) for name in _SINGLE if (value := getattr(self, name)) is not None]
+        examples = [(name, value) for name in _EXAMPLES for value in getattr(self, name)]
+        switches = [("cutout", _YES)] * self.cutout + [("by", "examples")] * self.by_examples
+        return [*single, *switches, *examples, *self.filters]
+
+    def query(self, *more: Pair) -> str:
+        """The address's query with its question mark; nothing for the empty page."""
+        text = urlencode([*self.pairs(), *more])
+        return f"?{text}" if text else ""
+
+    def having(self, **changes: Any) -> SearchState:
+        """The state with these members changed."""
+        return replace(self, **changes)
+
+    def searching_with(self, product_id: str) -> SearchState:
+        """The state that searches with a product's picture, under the same filters."""
+        return self.having(id=product_id, upload=None, region=None, by_examples=False)
+
+    def values_of(self, field: str) -> tuple[str, ...]:
+        """The values that a field may have; none where it is not filtered by."""
+        return tuple(value for name, value in self.filters if name == field)
+
+    def filtering(self, field: str, *values: str) -> SearchState:
+        """The state in which the field has one of these values, and no other condition on it holds."""
+        others = tuple(pair for pair in self.filters if pair[0] not in names_of(field))
+        return self.having(filters=(*others, *((field, value) for value in values)))
+
+    def lacking(self, pair: Pair) -> SearchState:
+        """The state without one condition."""
+        return self.having(filters=tuple(one for one in self.filters if one != pair))
+
+
+def names_of(field: str) -> frozenset[str]:
+    """The names under which an address has conditions on a field."""
+    return frozenset({field, f"!{field}", f"{field}Min", f"{field}Max"})

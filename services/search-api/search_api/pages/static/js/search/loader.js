@@ -1,0 +1,190 @@
+// Gets the content of a state from the server and exchanges it part by part, keeps the history, and asks again where
+// the server or the connection is away. One request is under way at most: a newer one gives the older one up.
+
+import { clearNotice, notice, showNotice } from "./notice.js";
+import { exchange, snapshot } from "./view.js";
+
+const LOST_RETRY_S = 3;
+const MOST_KEPT = 12;
+
+/** What was shown at entries of the history, by their keys. @type {Map<string, string>} */
+const kept = new Map();
+/** @type {AbortController | undefined} */
+let underWay;
+let entry = newKey();
+
+/**
+ * @typedef {object} Asking
+ * @property {string} address
+ * @property {FormData} [body] sent by POST; without it the address is got
+ * @property {boolean} [push] whether the history gets an entry (default: yes)
+ * @property {number} [scrollY] where to scroll to; by default the page stays where it is
+ * @property {(answer: Response) => void} [answered] called before what was found is shown
+ * @property {(status: number, code: string) => boolean} [failed] whether the caller has dealt with a failure
+ * @property {() => void} [giveUp] what a reader who does not want to wait any longer is offered
+ */
+
+/**
+ * Ask for a state and show it.
+ * @param {Asking} asking
+ * @returns {Promise<boolean>} whether it is shown
+ */
+export async function ask(asking) {
+  underWay?.abort();
+  const controller = new AbortController();
+  underWay = controller;
+  clearNotice();
+  busy(true);
+  try {
+    const answer = await fetch(asking.address, {
+      method: asking.body ? "POST" : "GET",
+      body: asking.body,
+      headers: { "HX-Request": "true", "HX-Current-URL": location.href },
+      signal: controller.signal,
+    });
+    const redirect = answer.headers.get("HX-Redirect");
+    if (redirect) {
+      location.assign(redirect);
+      return false;
+    }
+    const text = await answer.text();
+    if (controller.signal.aborted) return false;
+    const content = parse(text);
+    if (answer.ok) {
+      asking.answered?.(answer);
+      show(content, asking, answer.headers.get("HX-Push-Url") ?? asking.address);
+      return true;
+    }
+    fail(content, answer, asking);
+  } catch (error) {
+    if (controller.signal.aborted) return false;
+    if (!(error instanceof TypeError)) throw error;
+    const lost = "The server cannot be reached. Your picture and filters are kept.";
+    notice(lost, { retryS: LOST_RETRY_S, repeat: () => void ask(asking), giveUp: asking.giveUp });
+  } finally {
+    if (underWay === controller) {
+      underWay = undefined;
+      busy(false);
+    }
+  }
+  return false;
+}
+
+/**
+ * Go to a state of the page.
+ * @param {string} address
+ * @param {{push?: boolean, scrollY?: number}} [how]
+ */
+export function go(address, { push = true, scrollY } = {}) {
+  return ask({ address, push, scrollY });
+}
+
+/** Change the address without asking for anything. @param {string} address */
+export function rename(address) {
+  history.replaceState({ ...history.state, key: entry }, "", address);
+}
+
+/** Keep what is shown, to come back to it, before something takes its place. */
+export function keepShown() {
+  keepEntry();
+  for (const key of kept.keys()) {
+    if (kept.size <= MOST_KEPT) break;
+    kept.delete(key);
+  }
+  history.replaceState({ ...history.state, key: entry, scrollY }, "");
+}
+
+function keepEntry() {
+  const shown = snapshot();
+  if (shown === undefined) return;
+  kept.delete(entry);
+  kept.set(entry, shown);
+}
+
+/** Take the way back and forward. Called once. */
+export function followHistory() {
+  history.scrollRestoration = "manual";
+  entry = history.state?.key ?? entry;
+  if (history.state?.scrollY) scrollTo(0, history.state.scrollY);
+  history.replaceState({ ...history.state, key: entry }, "");
+  addEventListener("pagehide", () => history.replaceState({ ...history.state, key: entry, scrollY }, ""));
+  addEventListener("popstate", (event) => {
+    keepEntry();
+    entry = event.state?.key ?? newKey();
+    const before = kept.get(entry);
+    const scrollY = event.state?.scrollY ?? 0;
+    if (before === undefined) {
+      void ask({ address: location.href, push: false, scrollY });
+      return;
+    }
+    underWay?.abort();
+    clearNotice();
+    exchange(parse(before));
+    scrollTo(0, scrollY);
+  });
+  addEventListener("online", () => {
+    const again = document.querySelector("[data-notice] button");
+    if (again instanceof HTMLButtonElement && again.textContent === "Try now") again.click();
+  });
+}
+
+/**
+ * @param {DocumentFragment} content
+ * @param {Asking} asking
+ * @param {string} address
+ */
+function show(content, asking, address) {
+  enter(asking, address);
+  exchange(content);
+  if (asking.scrollY !== undefined) scrollTo(0, asking.scrollY);
+}
+
+/**
+ * Put an address into the history, unless the asking is for the entry that is there.
+ * @param {Asking} asking
+ * @param {string} address
+ */
+function enter(asking, address) {
+  const target = new URL(address, location.href);
+  if (asking.push === false || target.href === location.href) return;
+  // A picture that waits for its answer has taken the place of what was shown, which is kept already.
+  if (!asking.body) keepShown();
+  entry = newKey();
+  history.pushState({ key: entry }, "", target);
+}
+
+/**
+ * A failure is said above what is shown, and what was chosen stays.
+ * @param {DocumentFragment} content
+ * @param {Response} answer
+ * @param {Asking} asking
+ */
+function fail(content, answer, asking) {
+  const note = content.querySelector(".note[data-trouble], .note");
+  const code = note?.getAttribute("data-trouble") ?? "";
+  if (asking.failed?.(answer.status, code)) return;
+  // What was chosen is the state, though it could not be shown: a reload tries it again.
+  if (!asking.body) enter(asking, asking.address);
+  const away = [429, 503, 504].includes(answer.status);
+  const said = Number(note?.getAttribute("data-retry-s") ?? answer.headers.get("Retry-After"));
+  const again = away ? { retryS: Math.max(1, Math.round(said || LOST_RETRY_S)), repeat: () => void ask(asking), giveUp: asking.giveUp } : {};
+  if (note) showNotice(note, again);
+  else notice(`The server answered ${answer.status}. Try again in a moment.`, again);
+}
+
+/** @param {boolean} on */
+function busy(on) {
+  document.querySelector(".bar")?.classList.toggle("busy", on);
+  document.querySelector("[data-search]")?.setAttribute("aria-busy", String(on));
+}
+
+/** @param {string} text */
+function parse(text) {
+  const template = document.createElement("template");
+  template.innerHTML = text;
+  return template.content;
+}
+
+function newKey() {
+  return `${Date.now().toString(36)}-${Math.random().toString(36).slice(2, 8)}`;
+}

@@ -1,0 +1,81 @@
+// More results as the reader nears the end of those that are there, or by the button.
+
+import { home } from "./address.js";
+import { host, onShown } from "./view.js";
+
+/** @type {AbortController | undefined} */
+let loading;
+
+/** Watch the end of the results. Called once. */
+export function loadMore() {
+  const observer = new IntersectionObserver(
+    (entries) => {
+      if (entries.some((entry) => entry.isIntersecting)) void next();
+    },
+    { rootMargin: "400px" },
+  );
+  const watch = () => {
+    observer.disconnect();
+    const end = host().querySelector("[data-more][data-query]");
+    if (end) observer.observe(end);
+  };
+  onShown(() => {
+    loading?.abort();
+    loading = undefined;
+    watch();
+  });
+  document.addEventListener("click", (event) => {
+    if (event.target instanceof Element && event.target.closest("[data-more-button]")) void next();
+  });
+
+  async function next() {
+    const end = host().querySelector("[data-more][data-query]");
+    const list = host().querySelector("[data-results]");
+    if (loading || !(end instanceof HTMLElement) || !list) return;
+    const controller = new AbortController();
+    loading = controller;
+    end.setAttribute("aria-busy", "true");
+    const skeletons = waitingTiles();
+    list.append(...skeletons);
+    try {
+      const answer = await fetch(`${home}search/more${end.dataset.query ?? ""}`, {
+        headers: { "HX-Request": "true" },
+        signal: controller.signal,
+      });
+      if (!answer.ok) throw new TypeError(String(answer.status));
+      const template = document.createElement("template");
+      template.innerHTML = await answer.text();
+      list.append(...template.content.querySelectorAll("[data-result]"));
+      const after = template.content.querySelector("[data-more]");
+      if (after) {
+        // The focus stays on the button, or goes on to the first of the new results where there is no more.
+        const focused = end.contains(document.activeElement);
+        end.replaceWith(after);
+        if (focused) after.querySelector("button")?.focus({ preventScroll: true });
+      }
+      loading = undefined;
+      watch();
+    } catch (error) {
+      if (controller.signal.aborted) return;
+      loading = undefined;
+      if (!(error instanceof TypeError)) throw error;
+      observer.disconnect();
+      end.removeAttribute("aria-busy");
+      sayFailed(end);
+    } finally {
+      for (const one of skeletons) one.remove();
+    }
+  }
+}
+
+function waitingTiles() {
+  const template = document.getElementById("waiting-tiles");
+  if (!(template instanceof HTMLTemplateElement)) return [];
+  return [.../** @type {DocumentFragment} */ (template.content.cloneNode(true)).children];
+}
+
+/** @param {HTMLElement} end */
+function sayFailed(end) {
+  const button = end.querySelector("button");
+  if (button) button.textContent = "More could not be loaded. Try again";
+}

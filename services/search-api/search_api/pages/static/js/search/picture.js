@@ -1,0 +1,193 @@
+// A picture comes by drop, paste, the file dialog or the camera. What cannot be read is refused here, before it is sent,
+// and what is shown stays.
+
+import { forNewPicture, home, present } from "./address.js";
+import { ask, keepShown } from "./loader.js";
+import { clearNotice, notice } from "./notice.js";
+import { exchange, host, onShown, sent } from "./view.js";
+
+const READ = new Set(["image/jpeg", "image/png", "image/webp"]);
+const WANTED = "Send a JPEG, PNG or WebP picture.";
+const FORM_BYTES = 4096; // what the form's other fields and its frame take
+const MOST_SENT = 6;
+/** @type {[RegExp, string][]} */
+const KINDS = [
+  [/^application\/pdf$/, "a PDF"],
+  [/^text\//, "a text file"],
+  [/^image\/gif$/, "a GIF"],
+  [/^image\/svg/, "an SVG drawing"],
+  [/^image\/hei[cf]/, "a HEIC picture"],
+  [/^image\//, "a picture of another format"],
+  [/^video\//, "a video"],
+  [/^audio\//, "a sound"],
+  [/zip/, "an archive"],
+];
+
+/** Take pictures from everywhere. Called once. */
+export function takePictures() {
+  const chooser = element("picture-file", HTMLInputElement);
+  const camera = element("picture-camera", HTMLInputElement);
+  for (const input of [chooser, camera]) {
+    input.addEventListener("change", () => {
+      const file = input.files?.[0];
+      if (file) searchWith(file);
+      input.value = ""; // the same file can be chosen again
+    });
+  }
+  document.addEventListener("click", (event) => {
+    if (!(event.target instanceof Element)) return;
+    if (event.target.closest("[data-choose]")) chooser.click();
+    if (event.target.closest("[data-photograph]")) camera.click();
+  });
+  addEventListener("paste", (event) => {
+    const file = [...(event.clipboardData?.files ?? [])][0];
+    if (!file) return;
+    event.preventDefault();
+    searchWith(file);
+  });
+  takeDrops();
+  onShown(askForExpired);
+}
+
+/**
+ * Search with a picture file under the filters that are set.
+ * @param {File} file
+ */
+export function searchWith(file) {
+  const fault = faultOf(file);
+  if (fault) {
+    notice(fault);
+    return;
+  }
+  const params = forNewPicture();
+  const body = new FormData();
+  for (const [name, value] of params) body.append(name, value);
+  body.append("image", file, "picture");
+  const url = URL.createObjectURL(file);
+  keepShown();
+  const before = host().innerHTML;
+  const asked = ask({
+    address: home,
+    body,
+    scrollY: 0,
+    answered: (answer) => remember(answer, file, url),
+    giveUp: () => restore(before),
+    failed: (status) => {
+      // What cannot be read leaves what was there; what only has to wait keeps the picture in sight.
+      if (status < 500 && status !== 429) restore(before);
+      return false;
+    },
+  });
+  showWaiting(url);
+  return asked;
+}
+
+/**
+ * What is wrong with a file, as a sentence; undefined for one that can be sent.
+ * @param {File} file
+ */
+export function faultOf(file) {
+  const limit = Number(document.querySelector("[data-chooser]")?.getAttribute("data-max-bytes")) - FORM_BYTES;
+  if (file.type && !READ.has(file.type)) {
+    const kind = KINDS.find(([pattern]) => pattern.test(file.type))?.[1];
+    return kind ? `That is ${kind}. ${WANTED}` : `That is no picture. ${WANTED}`;
+  }
+  if (file.size === 0) return `That file is empty. ${WANTED}`;
+  if (file.size > limit) return `That picture is ${megabytes(file.size)}; up to ${megabytes(limit)} can be read.`;
+  return undefined;
+}
+
+/** @param {number} bytes */
+function megabytes(bytes) {
+  return bytes < 10_000_000 ? `${(bytes / 1e6).toFixed(1)} MB` : `${Math.round(bytes / 1e6)} MB`;
+}
+
+/** @param {string} url */
+function showWaiting(url) {
+  const template = element("waiting-view", HTMLTemplateElement);
+  const content = /** @type {DocumentFragment} */ (template.content.cloneNode(true));
+  const preview = content.querySelector("[data-preview]");
+  if (preview instanceof HTMLImageElement) preview.src = url;
+  host().replaceChildren(content);
+  scrollTo(0, 0);
+}
+
+/** @param {string} before */
+function restore(before) {
+  const template = document.createElement("template");
+  template.innerHTML = before;
+  exchange(template.content);
+}
+
+/**
+ * @param {Response} answer
+ * @param {File} file
+ * @param {string} url
+ */
+function remember(answer, file, url) {
+  const address = answer.headers.get("HX-Push-Url");
+  const upload = address ? new URL(address, location.href).searchParams.get("upload") : null;
+  if (!upload) return;
+  sent.set(upload, { file, url });
+  for (const [id, old] of sent) {
+    if (sent.size <= MOST_SENT) break;
+    URL.revokeObjectURL(old.url);
+    sent.delete(id);
+  }
+}
+
+/** A picture that the server no longer keeps may still be here: it is sent again, once. @param {Element} shown */
+function askForExpired(shown) {
+  if (!shown.querySelector('[data-trouble="upload_not_found"]')) return;
+  const again = sent.get(present().get("upload") ?? "");
+  if (again) void searchWith(again.file);
+}
+
+function takeDrops() {
+  const veil = element(document.querySelector("[data-veil]"), HTMLElement);
+  let depth = 0;
+  let own = false; // a picture of the page itself that is dragged
+  const brings = (/** @type {DragEvent} */ event) => !own && (event.dataTransfer?.types.includes("Files") ?? false);
+  const cover = (/** @type {boolean} */ on) => {
+    veil.hidden = !on;
+    if (!on) depth = 0;
+  };
+  addEventListener("dragstart", () => (own = true));
+  addEventListener("dragend", () => (own = false));
+  addEventListener("dragenter", (event) => {
+    if (!brings(event)) return;
+    event.preventDefault();
+    depth += 1;
+    cover(true);
+  });
+  addEventListener("dragover", (event) => {
+    if (!brings(event)) return;
+    event.preventDefault();
+    if (event.dataTransfer) event.dataTransfer.dropEffect = "copy";
+  });
+  addEventListener("dragleave", (event) => {
+    if (!brings(event)) return;
+    depth -= 1;
+    if (depth <= 0) cover(false);
+  });
+  addEventListener("drop", (event) => {
+    if (!brings(event)) return;
+    event.preventDefault();
+    cover(false);
+    clearNotice();
+    const file = event.dataTransfer?.files[0];
+    if (file) searchWith(file);
+  });
+}
+
+/**
+ * @template {Element} T
+ * @param {string | Element | null} wanted an id or an element
+ * @param {new () => T} kind
+ * @returns {T}
+ */
+function element(wanted, kind) {
+  const found = typeof wanted === "string" ? document.getElementById(wanted) : wanted;
+  if (!(found instanceof kind)) throw new Error(`the page lacks ${wanted}`);
+  return found;
+}

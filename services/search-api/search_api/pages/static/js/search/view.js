@@ -1,0 +1,147 @@
+// Exchanges what is shown for what the server sent. Parts that are the same stay: the picture with its box, which
+// details are open, where the focus was.
+
+/** The pictures that were sent from this page, by the ids of their uploads. @type {Map<string, {file: File, url: string}>} */
+export const sent = new Map();
+
+/** Told after every exchange. @type {((host: Element) => void)[]} */
+const listeners = [];
+
+/** @param {(host: Element) => void} listener */
+export function onShown(listener) {
+  listeners.push(listener);
+  listener(host());
+}
+
+/** @returns {HTMLElement} */
+export function host() {
+  const found = document.querySelector("[data-search]");
+  if (!(found instanceof HTMLElement)) throw new Error("the page has no place for a search");
+  return found;
+}
+
+/** What is shown, as text, without what scripts put around the picture; undefined while a picture waits. */
+export function snapshot() {
+  if (host().querySelector('[data-view="waiting"]')) return undefined;
+  restoreFacets();
+  const copy = /** @type {HTMLElement} */ (host().cloneNode(true));
+  for (const one of copy.querySelectorAll(".cropper-container")) one.remove();
+  for (const one of copy.querySelectorAll(".cropper-hidden")) one.classList.remove("cropper-hidden");
+  // The policy lets no text set styles; what scripts have set they set again.
+  for (const one of copy.querySelectorAll("[style]")) one.removeAttribute("style");
+  return copy.innerHTML;
+}
+
+/**
+ * Put new content in place of what is shown.
+ * @param {DocumentFragment} content
+ */
+export function exchange(content) {
+  const target = host();
+  const before = target.querySelector("[data-view]");
+  const after = content.querySelector("[data-view]");
+  if (!(after instanceof HTMLElement)) return;
+  useSentPicture(content);
+  const focused = describeFocus();
+  const opened = openDetails();
+  if (before instanceof HTMLElement && before.dataset.view === "found" && after.dataset.view === "found") {
+    for (const part of after.querySelectorAll("[data-part]")) exchangePart(/** @type {HTMLElement} */ (part));
+    Object.assign(before.dataset, after.dataset);
+  } else {
+    closeSheet();
+    target.replaceChildren(content);
+  }
+  reopen(opened);
+  refocus(focused);
+  document.title = `${after.dataset.title ?? "Search"} · Vitrine`;
+  const told = document.querySelector("[data-said]");
+  if (told) told.textContent = (target.querySelector(".results-title, .nothing p, h1")?.textContent ?? "").replace(/\s+/g, " ");
+  for (const listener of listeners) listener(target);
+}
+
+/** @param {HTMLElement} part */
+function exchangePart(part) {
+  const old = document.querySelector(`[data-part="${part.dataset.part}"]`);
+  if (!(old instanceof HTMLElement)) return;
+  if (part.dataset.key !== undefined && part.dataset.key === old.dataset.key) {
+    const [box, newBox] = [old.querySelector("[data-box]"), part.querySelector("[data-box]")];
+    if (box && newBox) box.setAttribute("data-region", newBox.getAttribute("data-region") ?? "");
+    return;
+  }
+  old.replaceWith(part);
+}
+
+/** The picture that was just sent is here already: it is not fetched. @param {DocumentFragment} content */
+function useSentPicture(content) {
+  const picture = content.querySelector("[data-query-picture]");
+  const key = picture?.closest("[data-key]")?.getAttribute("data-key") ?? "";
+  const known = sent.get(key.replace("upload:", ""));
+  if (picture instanceof HTMLImageElement && known) picture.src = known.url;
+}
+
+function describeFocus() {
+  const active = document.activeElement;
+  if (!(active instanceof HTMLElement) || active === document.body) return undefined;
+  const field = active instanceof HTMLInputElement || active instanceof HTMLSelectElement ? active : undefined;
+  return {
+    active,
+    name: field?.name ?? "",
+    value: field?.type === "checkbox" ? field.value : undefined,
+    inside: Boolean(active.closest("[data-search], #filter-sheet")),
+  };
+}
+
+/** @param {ReturnType<typeof describeFocus>} before */
+function refocus(before) {
+  if (!before || before.active.isConnected || !before.inside) return;
+  const same = before.name
+    ? [...document.querySelectorAll(`[name="${CSS.escape(before.name)}"]`)].find(
+        (one) => before.value === undefined || /** @type {HTMLInputElement} */ (one).value === before.value,
+      )
+    : undefined;
+  const next = same ?? document.querySelector(".results-column") ?? document.getElementById("main");
+  if (!(next instanceof HTMLElement)) return;
+  if (!same && !next.hasAttribute("tabindex")) next.tabIndex = -1;
+  next.focus({ preventScroll: true });
+}
+
+function openDetails() {
+  return new Map(
+    [...document.querySelectorAll("details[data-facet]")].map((one) => [
+      one.getAttribute("data-facet"),
+      /** @type {HTMLDetailsElement} */ (one).open,
+    ]),
+  );
+}
+
+/** @param {Map<string | null, boolean>} opened */
+function reopen(opened) {
+  for (const one of document.querySelectorAll("details[data-facet]")) {
+    const was = opened.get(one.getAttribute("data-facet"));
+    if (was !== undefined) /** @type {HTMLDetailsElement} */ (one).open = was;
+  }
+}
+
+// The filters of phones lie in a sheet, to which they are moved while it is open.
+
+/** Open the sheet with the filters. */
+export function openSheet() {
+  const sheet = document.getElementById("filter-sheet");
+  const facets = document.querySelector("[data-part=facets]");
+  if (!(sheet instanceof HTMLDialogElement) || !facets) return;
+  sheet.querySelector("[data-sheet-facets]")?.append(facets);
+  sheet.addEventListener("close", restoreFacets, { once: true });
+  sheet.showModal();
+}
+
+function closeSheet() {
+  const sheet = document.getElementById("filter-sheet");
+  if (sheet instanceof HTMLDialogElement && sheet.open) sheet.close();
+  restoreFacets();
+}
+
+function restoreFacets() {
+  const sheet = document.getElementById("filter-sheet");
+  const facets = sheet?.querySelector("[data-part=facets]");
+  if (facets && !(sheet instanceof HTMLDialogElement && sheet.open)) document.querySelector("aside.query")?.append(facets);
+}
