@@ -26,9 +26,9 @@ import numpy as np
 from qdrant_client import AsyncQdrantClient
 
 from search_api.search.options import Pairs
-from search_api.search.service import Prepared, Retrieval, Wanted
+from search_api.search.retrieval import Prepared, Retrieval, Wanted
 from search_api.vector_store import VectorStore
-from vitrine.planner import Planner
+from vitrine.filters import Planner
 from vitrine.qdrant import open_async_qdrant
 from vitrine_local.data_folder import DataFolder
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from vitrine.collections import FieldType
-from vitrine.filters import FilterSpec, parse_filters
-from vitrine.planner import Plan, Planner
+from vitrine.filters import FilterSpec, Plan, Planner, parse_filters
 
 SCHEMA: dict[str, FieldType] = {"gender": "keyword"}
 WOMEN = parse_filters([("gender", "Women")], SCHEMA)

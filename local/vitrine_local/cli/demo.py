@@ -116,7 +116,8 @@ class Demo:
         self.screen.note(f"all of it took {self._so_far()}")
         self.screen.say(f"ready: {url}")
         if self.stay:
-            self.screen.note(f"the search API and its documentation are at {url}/docs until Ctrl-C; try")
+            self.screen.note(f"until Ctrl-C, search with your browser: {url}/")
+            self.screen.note(f"the API's documentation is at {url}/docs; or try")
             self.screen.note(f"  vitrine search PICTURE --model {MODEL} --data {self.data.root}")
             await asyncio.Event().wait()
 

@@ -46,6 +46,7 @@ def run(arguments: argparse.Namespace, _screen: Screen) -> int:
 
     async def stay(url: str) -> None:
         console.print(f"ready: {url}", soft_wrap=True)
+        console.print(f"search with your browser: {url}/", soft_wrap=True)
         await asyncio.Event().wait()
 
     data = DataFolder.at(arguments.data)

@@ -177,3 +177,8 @@ def search_answer(
         "plan": plan,
         "tookMs": {stage: round(took, 3) for stage, took in took_ms.items()},
     }
+
+
+def with_members(answer: dict[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """The answer with those of the members that hold something."""
+    return answer | {name: value for name, value in more.items() if value}

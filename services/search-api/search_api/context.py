@@ -20,7 +20,8 @@ from search_api.products.thumbnail_cache import ThumbnailCache
 from search_api.products.thumbnails import Thumbnails
 from search_api.products.writes import ProductWrites
 from search_api.redis_feed import RedisFeed
-from search_api.search.service import Retrieval, SearchService
+from search_api.search.retrieval import Retrieval
+from search_api.search.service import SearchService
 from search_api.search.uploads import Uploads
 from search_api.settings import Settings
 from search_api.status.dependencies import Dependencies, Dependency, ask_embedder, ask_qdrant, ask_redis
@@ -29,9 +30,9 @@ from search_api.vector_store import VectorStore
 from vitrine.disk_space import MIB
 from vitrine.embedding import AsyncEmbedderClient
 from vitrine.errors import BrokerUnavailable
+from vitrine.filters import Planner
 from vitrine.jobs import AsyncJobStore, open_async_redis
 from vitrine.overlay import Overlay
-from vitrine.planner import Planner
 from vitrine.qdrant import open_async_qdrant
 from vitrine.releases import ReleaseStore
 from vitrine.serving import CHANGES_CHANNEL, announce_change_async

@@ -15,18 +15,21 @@ import httpx
 from pydantic import SecretStr
 
 from vitrine.embedding.connection import AbandoningTransport, Turns
-from vitrine.embedding.exchange import (
+from vitrine.embedding.failures import error_without_answer, wait_before_retry_s
+from vitrine.embedding.wire import (
+    REJECTED_HEADER,
+    BatchResult,
+    Embedding,
     Space,
     bearer,
     checked_answer,
+    decode_batch,
     embed_parameters,
     embeddings_of,
-    error_without_answer,
+    parse_server_timing,
     picture_parts,
     request_headers,
 )
-from vitrine.embedding.failures import wait_before_retry_s
-from vitrine.embedding.wire import REJECTED_HEADER, BatchResult, Embedding, decode_batch, parse_server_timing
 from vitrine.errors import DeadlineExpired, EmbedderConnectionLost, EmbedderUnavailable, VitrineError
 from vitrine.views import Region
 

@@ -35,6 +35,7 @@ class Turns:
         self._max_delay_s = max_delay_s
         self._clock = clock
         self._queue: FairQueue[asyncio.Future[None]] = FairQueue()
+        self._queued = 0  # of these, some may have given up
         self._waiting: Counter[str] = Counter()
         # From one call's end to the next one's, while others wait. A first guess that errs lets too many in.
         self._pace_s = 0.03
@@ -43,7 +44,7 @@ class Turns:
     @asynccontextmanager
     async def turn(self, caller: str) -> AsyncIterator[None]:
         """Wait for a place and hold it. Raises EmbedderOverloaded."""
-        if self._free and not len(self._queue):
+        if self._free and not self._queued:
             self._free -= 1
         else:
             await self._wait(caller)
@@ -65,6 +66,7 @@ class Turns:
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting[caller] += 1
         self._queue.put(caller, place)
+        self._queued += 1
         try:
             await place
         except asyncio.CancelledError:
@@ -79,11 +81,12 @@ class Turns:
     def _end(self) -> None:
         """Pass a place on to the next who still waits."""
         now_s = self._clock()
-        if len(self._queue) and self._ended_s is not None:
+        if self._queued and self._ended_s is not None:
             took_s = min(now_s - self._ended_s, _LONGEST_PACE_S)
             self._pace_s += _LEARNING * (took_s - self._pace_s)
-        self._ended_s = now_s if len(self._queue) else None
-        while (place := self._queue.take(lambda _: True)) is not None:
+        self._ended_s = now_s if self._queued else None
+        while self._queued and (place := self._queue.take(lambda _: True)) is not None:
+            self._queued -= 1
             if not place.done():
                 place.set_result(None)
                 return

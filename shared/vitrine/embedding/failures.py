@@ -6,13 +6,17 @@ import random
 from collections.abc import Mapping
 from typing import Any, Final
 
-from vitrine.embedding.wire import picture_error
+import httpx
+
 from vitrine.errors import (
     DeadlineExpired,
     Draining,
     EmbedderBusyWithHeavyWork,
+    EmbedderConnectionLost,
     EmbedderOverloaded,
     EmbedderUnavailable,
+    EmbeddingFailed,
+    ImageRejected,
     ParameterInvalid,
     ReleaseCorrupt,
     ReleaseNotFound,
@@ -23,6 +27,14 @@ from vitrine.errors import (
 _FIRST_WAIT_S: Final = 0.2
 _LONGEST_WAIT_S: Final = 5.0
 _RETRY_AFTER_REFUSAL_S: Final = 30.0
+
+
+def picture_error(code: str, detail: str) -> ImageRejected | EmbeddingFailed:
+    """The error of one picture, from its code."""
+    if code.startswith("image_"):
+        reason = code.removeprefix("image_")
+        return ImageRejected(reason, detail or f"the picture was rejected: {reason.replace('_', ' ')}")
+    return EmbeddingFailed(detail or "the network gave no vector for the picture")
 
 
 def error_of_answer(status: int, headers: Mapping[str, str], problem: Any) -> VitrineError:
@@ -67,3 +79,17 @@ def wait_before_retry_s(attempt: int, error: VitrineError) -> float:
 def _retry_after_s(headers: Mapping[str, str]) -> float:
     value = headers.get("retry-after", "")
     return float(value) if value.isdigit() else 1.0
+
+
+def error_without_answer(error: httpx.HTTPError) -> VitrineError:
+    """The error that a request without an answer stands for."""
+    if isinstance(error, httpx.ReadTimeout):
+        return EmbedderUnavailable("the embedder did not answer in time: try again in a moment", retry_after_s=1.0)
+    if isinstance(error, httpx.ReadError | httpx.WriteError | httpx.RemoteProtocolError):
+        return EmbedderConnectionLost(
+            f"the embedder ended the connection before it answered ({type(error).__name__}): try again in a moment",
+            retry_after_s=0.5,
+        )
+    return EmbedderUnavailable(
+        f"the embedder cannot be reached ({type(error).__name__}): try again in a moment", retry_after_s=0.5
+    )

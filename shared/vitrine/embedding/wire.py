@@ -1,7 +1,9 @@
-"""How vectors travel: float32, little-endian, one row after the other. In a batch a picture that got no vector has a
-row of NaN, and a header says which and why, so that rows and pictures keep the same order. One picture in several views
-has their mean in the first row and then a row for each view; a second release's rows follow, and a header gives the
-shape of each. Predicted labels travel in a header, as ASCII JSON.
+"""How calls to the embedder travel: the parameters and headers of a request, and what its answer means.
+
+Vectors are float32, little-endian, one row after the other. In a batch a picture that got no vector has a row of NaN,
+and a header says which and why, so that rows and pictures keep the same order. One picture in several views has their
+mean in the first row and then a row for each view; a second release's rows follow, and a header gives the shape of
+each. Predicted labels travel in a header, as ASCII JSON.
 """
 
 from __future__ import annotations
@@ -10,12 +12,19 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
+import httpx
 import numpy as np
 import numpy.typing as npt
+from pydantic import SecretStr
 
-from vitrine.errors import EmbedderUnavailable, EmbeddingFailed, ImageRejected, VitrineError
+from vitrine.embedding.failures import error_of_answer, picture_error
+from vitrine.errors import EmbedderUnavailable, EmbeddingFailed, ImageRejected, ParameterInvalid, VitrineError
+from vitrine.telemetry import REQUEST_ID_HEADER, current_request_id
+from vitrine.views import Region, region_text
+
+Space = Literal["projected", "raw"]
 
 REJECTED_HEADER: Final = "Vitrine-Rejected"
 FAMILIAR_HEADER: Final = "Vitrine-Familiar"
@@ -156,14 +165,6 @@ def decode_batch(body: bytes, rejected: str, *, count: int) -> list[BatchResult]
     return [errors.get(number, rows[number]) for number in range(count)]
 
 
-def picture_error(code: str, detail: str) -> ImageRejected | EmbeddingFailed:
-    """The error of one picture, from its code."""
-    if code.startswith("image_"):
-        reason = code.removeprefix("image_")
-        return ImageRejected(reason, detail or f"the picture was rejected: {reason.replace('_', ' ')}")
-    return EmbeddingFailed(detail or "the network gave no vector for the picture")
-
-
 def server_timing(timings_ms: Mapping[str, float]) -> str:
     """The value of a Server-Timing header."""
     return ", ".join(f"{stage};dur={took_ms:.3f}" for stage, took_ms in timings_ms.items())
@@ -171,3 +172,73 @@ def server_timing(timings_ms: Mapping[str, float]) -> str:
 
 def parse_server_timing(header: str | None) -> dict[str, float]:
     return {match["stage"]: float(match["ms"]) for match in _TIMING.finditer(header or "")}
+
+
+def embed_parameters(
+    release_id: str,
+    *,
+    space: Space = "projected",
+    also: str = "",
+    views: str = "",
+    region: Region | None = None,
+    predict: int = 0,
+) -> dict[str, str]:
+    """The query of a call for vectors, without what is left at its default."""
+    optional = _named(
+        also=also,
+        views=views,
+        region="" if region is None else region_text(region),
+        predict=str(predict) if predict else "",
+    )
+    return {"release": release_id, "space": space, **optional}
+
+
+def bearer(api_key: SecretStr | None) -> dict[str, str]:
+    """The header of every request to an embedder that asks for a key."""
+    return {"Authorization": f"Bearer {api_key.get_secret_value()}"} if api_key else {}
+
+
+def _named(**values: str) -> dict[str, str]:
+    return {name: value for name, value in values.items() if value}
+
+
+def picture_parts(pictures: Sequence[bytes]) -> list[tuple[str, tuple[str, bytes, str]]]:
+    """The multipart body of a batch. Raises ParameterInvalid for none or too many pictures."""
+    if not 1 <= len(pictures) <= MAX_BATCH:
+        raise ParameterInvalid(f"a batch has 1 to {MAX_BATCH} pictures, not {len(pictures)}")
+    return [("image", (f"{number}", data, VECTOR_MEDIA_TYPE)) for number, data in enumerate(pictures)]
+
+
+def request_headers(left_s: float | None, caller: str, work: str = "") -> dict[str, str]:
+    """The headers of one request, `left_s` seconds before its caller stops waiting."""
+    found = {"Accept": VECTOR_MEDIA_TYPE, **_named(**{CALLER_HEADER: caller, WORK_HEADER: work})}
+    request_id = current_request_id()
+    if request_id is not None:
+        found[REQUEST_ID_HEADER] = request_id
+    if left_s is not None:
+        found[DEADLINE_HEADER] = str(max(1, int(left_s * 1000)))
+    return found
+
+
+def checked_answer(answer: httpx.Response) -> httpx.Response:
+    """The answer, if it is one. Raises the error that any other status stands for."""
+    if answer.status_code in (200, 204):
+        return answer
+    try:
+        problem = answer.json()
+    except ValueError:
+        problem = None
+    raise error_of_answer(answer.status_code, answer.headers, problem)
+
+
+def embeddings_of(answer: httpx.Response) -> list[Embedding]:
+    """What `/v1/embed` answered, for each release. Raises EmbedderUnavailable for any other answer."""
+    found = decode_views(answer.content, answer.headers.get(SHAPES_HEADER, ""))
+    timings_ms = parse_server_timing(answer.headers.get("server-timing"))
+    familiar = decode_familiar(answer.headers.get(FAMILIAR_HEADER, ""), count=len(found))
+    # Labels are predicted by the first release alone.
+    predicted = [decode_predicted(answer.headers.get(PREDICTED_HEADER, "")), *((),) * (len(found) - 1)]
+    return [
+        Embedding(vector, timings_ms, known, views, labels)
+        for (vector, views), known, labels in zip(found, familiar, predicted, strict=True)
+    ]

@@ -20,8 +20,7 @@ from vitrine.web.access import (
     requires_any_key,
     scopes_held,
 )
-from vitrine.web.admission import Admission, StopWhenGone
-from vitrine.web.bodies import Bodies, BodyLimit
+from vitrine.web.admission import Admission, Bodies, BodyLimit, StopWhenGone
 from vitrine.web.connections import ConnectionLimits, address_of
 from vitrine.web.document import document_router
 from vitrine.web.forms import Form, media_type, read_form

@@ -15,8 +15,7 @@ from search_api.openapi import READ_ERRORS, form_body, picture_schema
 from search_api.products.attributes import MAX_ATTRIBUTES
 from search_api.products.parameters import Dataset, ProductId
 from search_api.products.schemas import DeletedAnswer, ProductAnswer, RestoredAnswer
-from search_api.search.options import body_invalid
-from search_api.search.uploads import PICTURE_FIELD, read_picture
+from search_api.search.options import PICTURE_FIELD, body_invalid, read_picture
 from vitrine.errors import (
     BodyInvalid,
     BrokerUnavailable,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,7 +13,7 @@ from vitrine.filters import FieldFilter, FilterSpec
 from vitrine.reserved import HIDDEN_FIELDS
 
 if TYPE_CHECKING:
-    from search_api.search.service import Prepared, Retrieval
+    from search_api.search.retrieval import Prepared, Retrieval
     from search_api.vector_store import Query
 
 # Among so many of the nearest, where no least confidence says which ones match.
@@ -117,8 +117,3 @@ def _shown(conditions: FieldFilter) -> list[str]:
         *([f"at least {conditions.at_least:g}"] if conditions.at_least is not None else []),
         *([f"at most {conditions.at_most:g}"] if conditions.at_most is not None else []),
     ]
-
-
-def with_members(answer: dict[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
-    """The answer with those of the members that hold something."""
-    return answer | {name: value for name, value in more.items() if value}

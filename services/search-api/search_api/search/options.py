@@ -5,16 +5,15 @@ is a filter, checked later against the fields of the collection.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from starlette.requests import Request
 
 from search_api.search.uploads import Uploads
-from vitrine.errors import BodyInvalid, ImageRejected, MediaTypeUnsupported, ParameterInvalid
+from vitrine.errors import BodyInvalid, ImageRejected, ParameterInvalid
 from vitrine.views import MAX_CROPS, Region, parse_region, views_text
-from vitrine.web import is_json, media_type, parse_json, read_form, read_json_bytes
+from vitrine.web import read_form
 from vitrine.web.problems import MAX_FAULT_CHARS
 
 MAX_REACH: Final = 1_000  # of offset and topK together: what a collection's strict mode allows
@@ -23,15 +22,12 @@ _MAX_FUSED: Final = 200
 MAX_FACETS: Final = 8
 MAX_EXPAND: Final = 50
 MAX_RERANK: Final = 500
-MAX_EXAMPLES: Final = 64
-MAX_EXAMPLE_PICTURES: Final = 16
 MAX_FACET_FIELDS: Final = 16
-_EXAMPLE_PICTURES: Final = frozenset({"positiveImage", "negativeImage"})
-_EXAMPLE_IDS: Final = frozenset({"positive", "negative", "positiveUpload", "negativeUpload"})
+PICTURE_FIELD: Final = "image"
+UPLOAD_FIELD: Final = "upload"
 _MAX_FAULTS_TOLD: Final = 20
 
 Pairs = list[tuple[str, str]]
-_FilterValue = str | int | float
 
 
 class Target(BaseModel):
@@ -197,7 +193,9 @@ class SearchOptions(MatchOptions):
 
     @property
     def views(self) -> str:
-        """How the picture is looked at, as the embedder is asked."""
+        """How the picture is looked at, as the embedder is asked; empty for the picture as it is."""
+        if not (self.flip or self.crops or self.cutout):
+            return ""
         return views_text(flip=self.flip, crops=self.crops, garment_alone=self.cutout)
 
 
@@ -205,48 +203,6 @@ class FacetOptions(Target):
     """How many values of a field to tell."""
 
     limit: int = Field(default=50, ge=1, le=1000, description="Values told of each field, the commonest first")
-
-
-class RecommendBody(ListOptions):
-    """Examples by id."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        json_schema_extra={"examples": [{"positive": [7747, 12203], "negative": [1163], "topK": 10}]},
-    )
-
-    positive: list[str | int] = Field(default=[], max_length=MAX_EXAMPLES, description="Ids of liked products")
-    negative: list[str | int] = Field(default=[], max_length=MAX_EXAMPLES, description="Ids of disliked products")
-    positive_upload: list[str] = Field(
-        default=[], max_length=MAX_EXAMPLE_PICTURES, alias="positiveUpload", description="Ids of liked uploads"
-    )
-    negative_upload: list[str] = Field(
-        default=[], max_length=MAX_EXAMPLE_PICTURES, alias="negativeUpload", description="Ids of disliked uploads"
-    )
-    filters: dict[str, _FilterValue | list[_FilterValue]] = Field(
-        default={}, description="Filter fields as in a search; a list means any of", examples=[{"gender": ["Women"]}]
-    )
-
-    def filter_pairs(self) -> Pairs:
-        """The filters as the pairs that a form would hold."""
-        return [
-            (name, str(value))
-            for name, values in self.filters.items()
-            for value in (values if isinstance(values, list) else [values])
-        ]
-
-
-@dataclass(frozen=True, slots=True)
-class Examples:
-    """What a recommendation starts from: ids and pictures, liked and disliked."""
-
-    options: ListOptions
-    filters: Pairs
-    positive: list[str]
-    negative: list[str]
-    positive_pictures: list[bytes]
-    negative_pictures: list[bytes]
 
 
 OptionsT = TypeVar("OptionsT", bound=Target)
@@ -274,6 +230,28 @@ def split_options(pairs: Iterable[tuple[str, str]], kind: type[OptionsT]) -> tup
     return options, rest
 
 
+async def read_picture(
+    request: Request, uploads: Uploads, *, with_query: bool = True
+) -> tuple[bytes, list[tuple[str, str]]]:
+    """(the picture of a call, its query parameters and other form fields). The picture is the form's file `image`, or a
+    kept one that `upload` names.
+
+    Raises ImageMissing, ImageRejected for an empty file, UploadNotFound, MediaTypeUnsupported and ParameterInvalid.
+    """
+    given = request.query_params.multi_items() if with_query else []
+    form = await read_form(request, may_be_absent=any(name == UPLOAD_FIELD for name, _ in given))
+    pairs = [*given, *form.fields(except_for=frozenset({PICTURE_FIELD}))]
+    ids = [value for name, value in pairs if name == UPLOAD_FIELD]
+    if ids:
+        if len(ids) > 1 or form.pictures(PICTURE_FIELD):
+            raise ParameterInvalid(f"give one picture, as the file {PICTURE_FIELD!r} or as {UPLOAD_FIELD!r}")
+        return await uploads.get(ids[0]), [pair for pair in pairs if pair[0] != UPLOAD_FIELD]
+    picture = form.one_picture(PICTURE_FIELD)
+    if not picture:
+        raise ImageRejected("empty", "the picture file is empty")
+    return picture, pairs
+
+
 def read_facets(request: Request) -> tuple[list[str], FacetOptions, Pairs]:
     """(the fields to count, the options, the filters). Raises ParameterInvalid."""
     pairs = request.query_params.multi_items()
@@ -282,61 +260,6 @@ def read_facets(request: Request) -> tuple[list[str], FacetOptions, Pairs]:
         raise ParameterInvalid(f"name 1 to {MAX_FACET_FIELDS} fields with 'field'")
     options, filters = split_options([pair for pair in pairs if pair[0] != "field"], FacetOptions)
     return fields, options, filters
-
-
-async def read_examples(request: Request, uploads: Uploads) -> Examples:
-    """The examples of a recommendation, from JSON or a form.
-
-    Raises BodyInvalid, ParameterInvalid, UploadNotFound, MediaTypeUnsupported.
-    """
-    if is_json(request):
-        try:
-            body = RecommendBody.model_validate(parse_json(await read_json_bytes(request)))
-        except ValidationError as error:
-            raise body_invalid(error) from None
-        examples = Examples(
-            options=body,
-            filters=body.filter_pairs(),
-            positive=[str(name) for name in body.positive],
-            negative=[str(name) for name in body.negative],
-            positive_pictures=[await uploads.get(name) for name in body.positive_upload],
-            negative_pictures=[await uploads.get(name) for name in body.negative_upload],
-        )
-        _check(examples)
-        return examples
-    if media_type(request) != "multipart/form-data":
-        raise MediaTypeUnsupported("this call takes application/json or multipart/form-data")
-    form = await read_form(request)
-    pairs = list(form.fields(except_for=_EXAMPLE_PICTURES))
-    options, filters = split_options([pair for pair in pairs if pair[0] not in _EXAMPLE_IDS], ListOptions)
-    examples = Examples(
-        options=options,
-        filters=filters,
-        positive=[value for name, value in pairs if name == "positive"],
-        negative=[value for name, value in pairs if name == "negative"],
-        positive_pictures=[
-            *form.pictures("positiveImage"),
-            *[await uploads.get(value) for name, value in pairs if name == "positiveUpload"],
-        ],
-        negative_pictures=[
-            *form.pictures("negativeImage"),
-            *[await uploads.get(value) for name, value in pairs if name == "negativeUpload"],
-        ],
-    )
-    _check(examples)
-    return examples
-
-
-def _check(examples: Examples) -> None:
-    if not examples.positive and not examples.positive_pictures:
-        raise ParameterInvalid("give at least one liked product ('positive') or picture ('positiveImage')")
-    if len(examples.positive) > MAX_EXAMPLES or len(examples.negative) > MAX_EXAMPLES:
-        raise ParameterInvalid(f"at most {MAX_EXAMPLES} ids of either kind")
-    pictures = [*examples.positive_pictures, *examples.negative_pictures]
-    if len(pictures) > MAX_EXAMPLE_PICTURES:
-        raise ParameterInvalid(f"at most {MAX_EXAMPLE_PICTURES} pictures")
-    if not all(pictures):
-        raise ImageRejected("empty", "a picture file is empty")
 
 
 def parameter_invalid(error: ValidationError) -> ParameterInvalid:

@@ -15,10 +15,10 @@ from qdrant_client import models
 
 from search_api.vector_store import by_score_and_id
 from vitrine.evaluation.scoring import reciprocal_distance
-from vitrine.planner import Plan
+from vitrine.filters import Plan
 
 if TYPE_CHECKING:
-    from search_api.search.service import Prepared, Retrieval, Wanted
+    from search_api.search.retrieval import Prepared, Retrieval, Wanted
 
 Vector = npt.NDArray[np.float32]
 # Of each release: what neither has among so many is not found. The same for every topK, and so is the order.

@@ -23,22 +23,21 @@ from search_api.openapi import (
     query_parameters,
 )
 from search_api.products.parameters import ProductId
+from search_api.search.examples import MAX_EXAMPLE_PICTURES, MAX_EXAMPLES, RecommendBody, read_examples
 from search_api.search.options import (
-    MAX_EXAMPLE_PICTURES,
-    MAX_EXAMPLES,
     MAX_FACET_FIELDS,
+    PICTURE_FIELD,
+    UPLOAD_FIELD,
     FacetOptions,
     ListOptions,
     MatchOptions,
-    RecommendBody,
     SearchOptions,
-    read_examples,
     read_facets,
+    read_picture,
     split_options,
 )
 from search_api.search.schemas import FacetsAnswer, SearchAnswer, UploadAnswer
 from search_api.search.service import Asked
-from search_api.search.uploads import PICTURE_FIELD, UPLOAD_FIELD, read_picture
 from vitrine.errors import (
     BodyInvalid,
     BrokerUnavailable,

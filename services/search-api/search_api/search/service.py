@@ -1,45 +1,29 @@
-"""A search from top to bottom: which dataset and release, the checked filters, the query's vector, the plan, and the
-nearest products with how likely each of them is right.
-
-A model is resolved to a release and its collection once, and everything after that uses the three together. Where the
-collection has gone in between (an old release was removed), the whole is done once more with what serves now.
+"""Searches from top to bottom: the query's vector and the plan, then the nearest products with how likely each is
+right, and what is answered beside them.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Final, TypeVar
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import Any, Final
 
 from qdrant_client import models
 
-from search_api.answers import Confidences, search_answer
+from search_api.answers import Confidences, search_answer, with_members
 from search_api.products.service import Products
-from search_api.search.facets import BEST_COUNTED, MOST_COUNTED, count_facets, why_nothing, with_members
-from search_api.search.options import Examples, FacetOptions, ListOptions, MatchOptions, Pairs, SearchOptions, Target
-from search_api.search.rerank import PLAIN, Refinement, expanded, fused_search, reranked
-from search_api.vector_store import CollectionInfo, Query, VectorStore
+from search_api.search.examples import Examples
+from search_api.search.facets import BEST_COUNTED, MOST_COUNTED, count_facets, why_nothing
+from search_api.search.options import FacetOptions, ListOptions, MatchOptions, Pairs, SearchOptions
+from search_api.search.rerank import Refinement, fused_search
+from search_api.search.retrieval import Prepared, Retrieval, Wanted, check_field
+from search_api.vector_store import Query
 from vitrine.collections import Serving
 from vitrine.embedding import AsyncEmbedderClient, Embedding
-from vitrine.errors import (
-    CollectionNotFound,
-    DatasetNotFound,
-    FilterInvalid,
-    ParameterInvalid,
-    ReleaseMismatch,
-    ReleaseNotFound,
-    VitrineError,
-)
-from vitrine.filters import FilterSpec, parse_filters
-from vitrine.planner import Plan, Planner
-from vitrine.products import check_dataset_name
-from vitrine.reserved import HIDDEN_FIELDS
+from vitrine.errors import VitrineError
 
-T = TypeVar("T")
-# How often a refused filter may have the fields read anew.
-_REREAD_INTERVAL_S: Final = 1.0
 _PREDICTIONS: Final = 5
 
 
@@ -49,197 +33,6 @@ class Asked:
 
     caller: str
     started_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A collection with a checked filter."""
-
-    serving: Serving
-    info: CollectionInfo
-    spec: FilterSpec
-
-    def with_spec(self, spec: FilterSpec) -> Prepared:
-        """The same collection with another filter."""
-        return replace(self, spec=spec)
-
-    def without(self, field: str) -> Prepared:
-        """The same without the conditions on one field."""
-        return self.with_spec(FilterSpec({name: one for name, one in self.spec.fields.items() if name != field}))
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which products to find: `top_k` after the first `offset`, from which similarity on, and one for each value of
-    which field.
-    """
-
-    top_k: int
-    min_score: float | None = None
-    group_by: str | None = None
-    offset: int = 0
-
-    @classmethod
-    def of(cls, options: ListOptions, min_score: float | None) -> Wanted:
-        return cls(options.top_k, min_score, options.group_by, options.offset)
-
-    @property
-    def reach(self) -> int:
-        """How many of the nearest must be known."""
-        return self.offset + self.top_k
-
-
-class Retrieval:
-    """Filtered nearest-neighbour searches in the collections that serve."""
-
-    def __init__(self, store: VectorStore, *, planner: Planner, default_dataset: str | None = None) -> None:
-        self.store = store
-        self._planner = planner
-        self._default_dataset = default_dataset
-        self._reread_s: dict[str, float] = {}  # by dataset, when a refused filter had the fields read anew
-
-    async def dataset(self, named: str | None) -> str:
-        """The dataset a call is about: the one it names, the configured one, or the only one that is served.
-
-        Raises DatasetNotFound where nothing is served, ParameterInvalid where it could be any of several.
-        """
-        chosen = named if named is not None else self._default_dataset
-        if chosen is not None:
-            return check_dataset_name(chosen)
-        for fresh in (False, True):
-            served = sorted({serving.dataset for serving in await self.store.servings(fresh=fresh)})
-            if len(served) == 1:
-                return served[0]
-        if not served:
-            raise DatasetNotFound("no dataset is indexed yet")
-        raise ParameterInvalid(f"several datasets are served; name one with 'dataset': {', '.join(served)}")
-
-    async def in_serving(self, target: Target, action: Callable[[Serving], Awaitable[T]]) -> T:
-        """Do `action` in what serves the target, and once more where that has just been removed or has other fields."""
-        dataset = await self.dataset(target.dataset)
-        serving = await self.store.resolve(dataset, target.model)
-        try:
-            return await action(serving)
-        except (CollectionNotFound, ReleaseNotFound):
-            await self.store.servings(fresh=True)
-            again = await self.store.resolve(dataset, target.model)
-            if again == serving:
-                raise
-            return await action(again)
-        except (FilterInvalid, ParameterInvalid):
-            # An indexing that has just ended may have added the field: once more with what is there now.
-            now_s = time.monotonic()
-            if now_s - self._reread_s.get(dataset, float("-inf")) < _REREAD_INTERVAL_S:
-                raise
-            self._reread_s[dataset] = now_s
-            await self.store.servings(fresh=True)
-            again = await self.store.resolve(dataset, target.model)
-            await self.store.collection(again.collection, fresh=True)
-            return await action(again)
-
-    async def prepare(self, serving: Serving, filters: Pairs, *, group_by: str | None = None) -> Prepared:
-        """Check the filters against the collection's fields. Raises FilterInvalid and ParameterInvalid."""
-        info = await self.store.collection(serving.collection)
-        if group_by is not None:
-            check_field(group_by, info, what="groupBy")
-        return Prepared(serving, info, parse_filters(filters, info.schema))
-
-    async def prepare_other(self, prepared: Prepared, model: str, filters: Pairs) -> Prepared:
-        """The same filters in a second model's collection, read by its own fields: it may have been indexed when a
-        column had another type. Raises ModelUnknown and FilterInvalid.
-        """
-        return await self.prepare(await self.store.resolve(prepared.serving.dataset, model), filters)
-
-    async def matches(self, prepared: Prepared) -> int:
-        """How many products the filters let through, as it was a short while ago."""
-        if not prepared.spec:
-            return prepared.info.points
-        return await self.store.matches(prepared.info.name, prepared.spec)
-
-    async def plan(self, prepared: Prepared) -> Plan:
-        """How to search so that nothing near is missed, from the count of matches."""
-        matches = await self.matches(prepared)
-        return self._planner.choose(prepared.spec, expected_matches=matches, points=prepared.info.points)
-
-    async def nearest(
-        self, prepared: Prepared, query: Query, wanted: Wanted, *, plan: Plan, refine: Refinement = PLAIN
-    ) -> list[models.ScoredPoint]:
-        """The nearest products to a vector, to a product (by its point id) or to examples, best first.
-
-        A vector may be refined. Its expansion is computed here and not by Qdrant, whose query by examples leaves the
-        examples out of the answer.
-        """
-        if isinstance(query, list):
-            if len(query) != prepared.info.dim:
-                raise ReleaseMismatch(
-                    f"the vector has {len(query)} components and the collection {prepared.info.name!r} "
-                    f"{prepared.info.dim}"
-                )
-            if refine.expand:
-                neighbours = await self.candidates(prepared, query, count=refine.expand, plan=plan)
-                query = expanded(query, neighbours, refine.alpha)
-            if refine.rerank:
-                count = max(refine.rerank, wanted.reach)
-                found = await self.candidates(prepared, query, count=count, plan=plan, min_score=wanted.min_score)
-                first, rest = found[: refine.rerank], found[refine.rerank :]
-                return [*reranked(query, first), *rest][wanted.offset : wanted.reach]
-        condition = prepared.spec.compile()
-        params = self._planner.params(plan, top_k=wanted.reach)
-        if wanted.group_by is not None:
-            found = await self.store.nearest_by_group(
-                prepared.info.name,
-                query,
-                field=wanted.group_by,
-                condition=condition,
-                params=params,
-                limit=wanted.reach,
-                min_score=wanted.min_score,
-            )
-        else:
-            found = await self.store.nearest(
-                prepared.info.name,
-                query,
-                condition=condition,
-                params=params,
-                limit=wanted.reach,
-                min_score=wanted.min_score,
-            )
-        return found[wanted.offset :]
-
-    async def candidates(
-        self,
-        prepared: Prepared,
-        vector: list[float],
-        *,
-        count: int,
-        plan: Plan,
-        min_score: float | None = None,
-        with_vectors: bool = True,
-    ) -> list[models.ScoredPoint]:
-        """The `count` nearest products, with their vectors unless not wanted, best first."""
-        return await self.store.nearest(
-            prepared.info.name,
-            vector,
-            condition=prepared.spec.compile(),
-            params=self._planner.params(plan, top_k=count),
-            limit=count,
-            min_score=min_score,
-            with_vectors=with_vectors,
-        )
-
-    async def nearest_payloads(
-        self, prepared: Prepared, query: Query, *, fields: Sequence[str], limit: int, min_score: float | None
-    ) -> list[dict[str, Any]]:
-        """These fields of the nearest products, in no particular order."""
-        return await self.store.nearest_payloads(
-            prepared.info.name,
-            query,
-            fields=fields,
-            condition=prepared.spec.compile(),
-            params=self._planner.params(await self.plan(prepared), top_k=limit),
-            limit=limit,
-            min_score=min_score,
-        )
 
 
 class SearchService:
@@ -389,19 +182,24 @@ class SearchService:
         min_score: float | None,
     ) -> tuple[list[models.ScoredPoint], dict[str, Any]]:
         """(the found points, the answer's members beside them). Facets are counted while the search is under way."""
-        confident = isinstance(options, MatchOptions) and options.min_confidence is not None
-        counted = count_facets(
-            self._retrieval,
-            prepared,
-            query,
-            options.facet_fields,
-            min_score=min_score,
-            count=MOST_COUNTED if confident else BEST_COUNTED,
-        )
-        points, more, total = await asyncio.gather(search, counted, self._retrieval.matches(prepared))
+        more: dict[str, Any] = {"total": await self._retrieval.matches(prepared)}
+        if options.facets:
+            confident = isinstance(options, MatchOptions) and options.min_confidence is not None
+            counted = count_facets(
+                self._retrieval,
+                prepared,
+                query,
+                options.facet_fields,
+                min_score=min_score,
+                count=MOST_COUNTED if confident else BEST_COUNTED,
+            )
+            points, facets = await asyncio.gather(search, counted)
+            more |= facets
+        else:
+            points = await search
         if not points and not options.offset and prepared.spec:
             more |= await why_nothing(self._retrieval, prepared)
-        return points, {"total": total, **more}
+        return points, more
 
     def _left_s(self, asked: Asked, now_s: float) -> float:
         """Seconds of the request's time that are left for the embedder."""
@@ -455,16 +253,6 @@ class SearchService:
                 raise result
             vectors.append(result.tolist())
         return vectors, timings_ms.get("decode", 0.0)
-
-
-def check_field(field: str, info: CollectionInfo, *, what: str) -> str:
-    """Return `field` where the collection has it indexed and its values can be told apart. Raises ParameterInvalid."""
-    offered = sorted(name for name, kind in info.schema.items() if kind != "float" and name not in HIDDEN_FIELDS)
-    if field not in offered:
-        raise ParameterInvalid(
-            f"{what} {field[:80]!r} is not a field to group by; the fields are: {', '.join(offered)}"
-        )
-    return field
 
 
 def _took_ms(asked: Asked, embedding_s: float, searching_s: float, *, decode_ms: float = 0.0) -> dict[str, float]:

@@ -12,15 +12,11 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import redis.asyncio
-from starlette.requests import Request
 
-from vitrine.errors import ImageRejected, ParameterInvalid, UploadNotFound
+from vitrine.errors import UploadNotFound
 from vitrine.image_checks import MEDIA_TYPES, check_image
 from vitrine.jobs.connect import broker_errors
-from vitrine.web import read_form
 
-PICTURE_FIELD: Final = "image"
-UPLOAD_FIELD: Final = "upload"
 _KEY: Final = "vitrine:upload:"
 _ORDER: Final = "vitrine:uploads"  # sorted set: id by the time it was made
 _SIZES: Final = "vitrine:uploads:bytes"  # hash: id to its bytes
@@ -119,25 +115,3 @@ class Uploads:
                 "oldest go first; send the picture again"
             )
         return bytes(data)
-
-
-async def read_picture(
-    request: Request, uploads: Uploads, *, with_query: bool = True
-) -> tuple[bytes, list[tuple[str, str]]]:
-    """(the picture of a call, its query parameters and other form fields). The picture is the form's file `image`, or a
-    kept one that `upload` names.
-
-    Raises ImageMissing, ImageRejected for an empty file, UploadNotFound, MediaTypeUnsupported and ParameterInvalid.
-    """
-    given = request.query_params.multi_items() if with_query else []
-    form = await read_form(request, may_be_absent=any(name == UPLOAD_FIELD for name, _ in given))
-    pairs = [*given, *form.fields(except_for=frozenset({PICTURE_FIELD}))]
-    ids = [value for name, value in pairs if name == UPLOAD_FIELD]
-    if ids:
-        if len(ids) > 1 or form.pictures(PICTURE_FIELD):
-            raise ParameterInvalid(f"give one picture, as the file {PICTURE_FIELD!r} or as {UPLOAD_FIELD!r}")
-        return await uploads.get(ids[0]), [pair for pair in pairs if pair[0] != UPLOAD_FIELD]
-    picture = form.one_picture(PICTURE_FIELD)
-    if not picture:
-        raise ImageRejected("empty", "the picture file is empty")
-    return picture, pairs
