@@ -285,7 +285,9 @@ def test_a_tricky_picture_id_leads_nowhere(shop: Shop, name: str) -> None:
     for path in ("/api/images/", "/api/products/"):
         answer = shop.api.get(f"{path}{name}", params=ORDER)
         assert answer.status_code in (400, 404)
-        assert answer.json()["success"] is False
+        # The client itself resolves the dots of some, and what they lead to is no call of the API but a page.
+        if answer.request.url.path.startswith("/api/"):
+            assert answer.json()["success"] is False
         assert b"root:" not in answer.content
 
 
@@ -487,7 +489,7 @@ def test_no_answer_repeats_the_callers_host(shop: Shop) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        lambda api: api.get("/api/jobs/../../etc"),
+        lambda api: api.get("/api/jobs/%2e%2e/%2e%2e/etc"),
         lambda api: api.get("/api/jobs/*"),
         lambda api: api.get(f"/api/jobs/{'0' * 21}/events"),
         lambda api: api.get("/api/jobs", params={"limit": 10**9}),
