@@ -17,13 +17,13 @@ from search_api.cache import ExpiringCache
 from search_api.context import Context
 from search_api.pages.search_state import SearchState
 from search_api.pages.search_view import facet_fields
-from search_api.search.options import Examples, ListOptions, SearchOptions, parameter_invalid
+from search_api.search.examples import Examples
+from search_api.search.options import ListOptions, SearchOptions, parameter_invalid
 from search_api.search.service import Asked
 from search_api.vector_store import CollectionInfo
 from vitrine.collections import Serving
 from vitrine.errors import CollectionNotFound, DatasetNotFound, ModelUnknown
-from vitrine.filters import FilterSpec
-from vitrine.planner import Planner
+from vitrine.filters import FilterSpec, Planner
 
 PAGE_SIZE: Final = 20
 MOST_FOUND: Final = 1_000  # what a collection lets one search reach
