@@ -64,7 +64,7 @@ def test_the_switch_changes_the_theme_keeps_it_and_gives_it_back_to_the_system(v
     page.evaluate("document.addEventListener('vitrine:theme', (event) => tell(event.detail))")
     page.get_by_role("button", name="Switch to the dark theme").click()
     assert ground(page) == DARK
-    page.wait_for_function("localStorage.getItem('vitrine-theme') === 'dark'")
+    page.wait_for_function("() => localStorage.getItem('vitrine-theme') === 'dark'")
     page.reload()
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
     assert ground(page) == DARK
@@ -156,7 +156,7 @@ def test_a_question_is_answered_by_its_buttons_and_by_escape(
     else:
         page.keyboard.press("Escape")
     expect(dialog).to_have_count(0)
-    page.wait_for_function("window.agreed !== undefined")
+    page.wait_for_function("() => window.agreed !== undefined")
     assert page.evaluate("window.agreed") is agreed
 
 
