@@ -127,7 +127,7 @@ def test_a_toast_is_read_out_and_taken_away_and_shows_text_as_text(visit: OpenVi
     page.evaluate(
         "async (path) => (await import(path)).toast('<b>Saved</b>', { kind: 'bad' })", import_of(page, "toast.js")
     )
-    toast = page.get_by_role("status").get_by_text("<b>Saved</b>")
+    toast = page.locator("#toasts[role=status]").get_by_text("<b>Saved</b>")
     expect(toast).to_be_visible()
     visited.check_accessible()
     page.get_by_role("button", name="Dismiss").click()
@@ -174,7 +174,7 @@ def test_a_part_of_a_page_that_cannot_be_had_is_told_and_nothing_typed_is_lost(v
     )
     visited.expect_failure("/nowhere", 404)
     page.locator("#ask").click()
-    expect(page.get_by_role("status")).to_contain_text("Not Found")
+    expect(page.locator("#toasts[role=status]")).to_contain_text("Not Found")
     expect(page.locator(".bar.busy")).to_have_count(0)
     expect(page.locator("input[name=typed]")).to_have_value("kept")
 
