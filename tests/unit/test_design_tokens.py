@@ -6,13 +6,15 @@ from __future__ import annotations
 
 import re
 from importlib.resources import files
+from pathlib import Path
 from typing import Final
 
 import pytest
 
-STATIC = files("search_api.pages") / "static"
+STATIC = Path(str(files("search_api.pages") / "static"))
 TEXT = 4.5
 SHAPE = 3.0
+COLORS: Final = ("tokens.css", "swatches.css")  # of the pages, and of garments
 GROUNDS: Final = ("ground", "raised", "sunken", "hover")
 PAIRS: Final = [
     *((ink, ground, TEXT) for ink in ("ink", "second", "faint", "accent-strong") for ground in GROUNDS),
@@ -61,13 +63,15 @@ def test_every_token_that_is_used_exists() -> None:
     sheets = {file.name: file.read_text() for file in (STATIC / "css").iterdir()}
     defined = {name for text in sheets.values() for name in re.findall(r"(--[a-z0-9-]+):", text)}
     used = {name for text in sheets.values() for name in re.findall(r"var\((--[a-z0-9-]+)", text)}
-    assert used <= defined
+    scripts = [file.read_text() for file in (STATIC / "js").rglob("*.js")]
+    set_by_scripts = {name for text in scripts for name in re.findall(r'setProperty\("(--[a-z0-9-]+)"', text)}
+    assert used <= defined | set_by_scripts
     assert defined - used == set(), "a token that nothing uses"
 
 
-def test_colors_are_named_in_the_tokens_alone() -> None:
+def test_colors_of_the_pages_are_named_in_the_tokens_alone() -> None:
     literal = re.compile(r"#[0-9a-fA-F]{3,8}\b|\brgba?\(|\bhsla?\(")
-    others = [file for file in (STATIC / "css").iterdir() if file.name != "tokens.css"]
+    others = [file for file in (STATIC / "css").iterdir() if file.name not in COLORS]
     assert [file.name for file in others if literal.search(file.read_text())] == []
 
 
