@@ -12,12 +12,13 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import FilePayload, Page, expect
 
-from harness.browser import OpenVisit, Visit
+from harness.browser import PATIENCE_MS, OpenVisit, Visit
 from harness.shop import DATASET, Shop
 from harness.system import MODEL, System
 from tools.chromium import Look
 
 pytestmark = pytest.mark.slow
+expect.set_options(timeout=PATIENCE_MS)
 LOOKS = (Look("light", 1280), Look("dark", 360))
 both_looks = pytest.mark.parametrize("look", LOOKS, ids=str)
 DESK = Look("light", 1280)

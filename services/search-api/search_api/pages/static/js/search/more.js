@@ -1,4 +1,5 @@
-// More results as the reader nears the end of those that are there, or by the button.
+// More results as the reader nears the end of those that are there, or by the button. They take the place of the
+// skeletons that stand there already, so that nothing moves.
 
 import { home } from "./address.js";
 import { host, onShown } from "./view.js";
@@ -35,8 +36,6 @@ export function loadMore() {
     const controller = new AbortController();
     loading = controller;
     end.setAttribute("aria-busy", "true");
-    const skeletons = waitingTiles();
-    list.append(...skeletons);
     try {
       const answer = await fetch(`${home}search/more${end.dataset.query ?? ""}`, {
         headers: { "HX-Request": "true" },
@@ -45,13 +44,15 @@ export function loadMore() {
       if (!answer.ok) throw new TypeError(String(answer.status));
       const template = document.createElement("template");
       template.innerHTML = await answer.text();
-      list.append(...template.content.querySelectorAll("[data-result]"));
+      const fresh = [...template.content.querySelectorAll("[data-result]")];
+      list.append(...fresh);
       const after = template.content.querySelector("[data-more]");
       if (after) {
-        // The focus stays on the button, or goes on to the first of the new results where there is no more.
+        // The focus goes on from the button to the first of the new results.
         const focused = end.contains(document.activeElement);
         end.replaceWith(after);
-        if (focused) after.querySelector("button")?.focus({ preventScroll: true });
+        const first = fresh[0]?.querySelector(".tile-name");
+        if (focused && first instanceof HTMLElement) first.focus({ preventScroll: true });
       }
       loading = undefined;
       watch();
@@ -62,20 +63,13 @@ export function loadMore() {
       observer.disconnect();
       end.removeAttribute("aria-busy");
       sayFailed(end);
-    } finally {
-      for (const one of skeletons) one.remove();
     }
   }
 }
 
-function waitingTiles() {
-  const template = document.getElementById("waiting-tiles");
-  if (!(template instanceof HTMLTemplateElement)) return [];
-  return [.../** @type {DocumentFragment} */ (template.content.cloneNode(true)).children];
-}
-
 /** @param {HTMLElement} end */
 function sayFailed(end) {
+  end.querySelector(".more-waiting")?.remove();
   const button = end.querySelector("button");
   if (button) button.textContent = "More could not be loaded. Try again";
 }

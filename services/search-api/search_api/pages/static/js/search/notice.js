@@ -47,7 +47,6 @@ export function showNotice(note, { retryS, repeat, giveUp } = {}) {
     note.append(dismiss);
   }
   region().replaceChildren(note);
-  note.scrollIntoView({ block: "nearest" });
 }
 
 /**

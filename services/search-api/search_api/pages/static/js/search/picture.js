@@ -4,12 +4,14 @@
 import { forNewPicture, home, present } from "./address.js";
 import { ask, keepShown } from "./loader.js";
 import { clearNotice, notice } from "./notice.js";
-import { exchange, host, onShown, sent } from "./view.js";
+import { exchange, host, onShown, sent, snapshot } from "./view.js";
 
 const READ = new Set(["image/jpeg", "image/png", "image/webp"]);
 const WANTED = "Send a JPEG, PNG or WebP picture.";
 const FORM_BYTES = 4096; // what the form's other fields and its frame take
 const MOST_SENT = 6;
+/** What was shown before the picture that waits. @type {string | undefined} */
+let shownBefore;
 /** @type {[RegExp, string][]} */
 const KINDS = [
   [/^application\/pdf$/, "a PDF"],
@@ -65,7 +67,7 @@ export function searchWith(file) {
   body.append("image", file, "picture");
   const url = URL.createObjectURL(file);
   keepShown();
-  const before = host().innerHTML;
+  const before = (shownBefore = snapshot() ?? shownBefore);
   const asked = ask({
     address: home,
     body,
@@ -112,8 +114,9 @@ function showWaiting(url) {
   scrollTo(0, 0);
 }
 
-/** @param {string} before */
+/** @param {string | undefined} before */
 function restore(before) {
+  if (before === undefined) return;
   const template = document.createElement("template");
   template.innerHTML = before;
   exchange(template.content);
