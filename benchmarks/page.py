@@ -94,7 +94,7 @@ class Weight:
 
     def kilobytes(self) -> Counter[str]:
         found: Counter[str] = Counter()
-        for answer in self._answers.values():
+        for answer in list(self._answers.values()):
             if kind := KINDS.get(answer.request.resource_type):
                 found[kind] += answer.request.sizes()["responseBodySize"]
         return Counter({kind: count / 1000 for kind, count in found.items()})
