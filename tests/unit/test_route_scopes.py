@@ -37,6 +37,7 @@ WHO_PASSES: Final = {
     "HEAD /": SEARCH,
     "POST /": SEARCH,
     "GET /search/more": SEARCH,
+    "GET /search/facets": SEARCH,
     "GET /static/{version}/{path:path}": OPEN,
     "HEAD /static/{version}/{path:path}": OPEN,
     "GET /login": OPEN,

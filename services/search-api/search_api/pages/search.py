@@ -62,7 +62,7 @@ async def more_results(request: Request, context: Ctx) -> Response:
     offset = _offset(next((value for name, value in pairs if name == "offset"), ""))
     found = await offer(context, state)
     asked = Asked(opaque_caller(request.scope), time.perf_counter())
-    answer = await find(context, state, found, asked, offset=offset)
+    answer = await find(context, state, found, asked, offset=offset, with_facets=False)
     home = _home(request)
     return render(
         request,
@@ -71,6 +71,18 @@ async def more_results(request: Request, context: Ctx) -> Response:
         tiles=view.tiles(state, answer, home, after=offset),
         more=_more(state, answer, offset),
     )
+
+
+@router.get("/search/facets")
+@requires("search", work="query")
+async def facets(request: Request, context: Ctx) -> Response:
+    """The filters of a state. They follow the results of a picture that was just sent, which do not wait for them."""
+    state = SearchState.of(request.query_params.multi_items())
+    found = await offer(context, state)
+    asked = Asked(opaque_caller(request.scope), time.perf_counter())
+    answer = await find(context, state, found, asked)
+    counted = view.facets(state, answer, found.info.schema)
+    return render(request, "search/_rail_facets.html", home=_home(request), facets=counted)
 
 
 async def _page(
@@ -140,9 +152,10 @@ async def _found(
 ) -> dict[str, Any]:
     """What the templates show of an answer, beside that of the other model where two are compared."""
     comparing = state.compare is not None and state.compare != found.serving.model
-    searches = [find(context, state, found, asked, picture=picture)]
+    deferred = picture is not None
+    searches = [find(context, state, found, asked, picture=picture, with_facets=not deferred)]
     if comparing:
-        searches.append(find(context, state, found, asked, picture=picture, model=state.compare))
+        searches.append(find(context, state, found, asked, picture=picture, model=state.compare, with_facets=False))
     answer, *others = await asyncio.gather(*searches)
     other = others[0] if others else None
     schema = found.info.schema
@@ -151,7 +164,8 @@ async def _found(
         "other": other,
         "tiles": view.tiles(state, answer, home, other=other["ranking"] if other else ()),
         "other_tiles": view.tiles(state, other, home, other=answer["ranking"]) if other else [],
-        "facets": view.facets(state, answer, schema),
+        "facets": [] if deferred else view.facets(state, answer, schema),
+        "facets_query": state.query() if deferred else None,
         "kinds": view.kinds(state, answer, schema, home),
         "relaxations": view.relaxations(state, answer, home),
         "more": None if other else _more(state, answer, 0),

@@ -5,6 +5,7 @@ the JSON calls use, and a few products to begin with.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import zlib
 from dataclasses import dataclass
 from typing import Any, Final
@@ -79,19 +80,20 @@ async def find(
     picture: bytes | None = None,
     offset: int = 0,
     model: str | None = None,
+    with_facets: bool = True,
 ) -> dict[str, Any]:
     """The answer for a state, as the JSON calls give it. `picture` is that of the state's upload, where it is at hand.
 
-    Facets come with the first products, and not with those of another `model` that is compared. Raises as searches do,
-    UploadNotFound and PictureNotFound among it.
+    `model` is another one than the chosen, with which that is compared. Raises as searches do, UploadNotFound and
+    PictureNotFound among it.
     """
-    asks_facets = offset == 0 and model is None
+    asked = dataclasses.replace(asked, upload=state.upload)
     options: dict[str, Any] = {
         "dataset": found.serving.dataset,
         "model": model or found.serving.model,
         "topK": min(PAGE_SIZE, MOST_FOUND - offset),
         "offset": offset,
-        "facets": ",".join(facet_fields(found.info.schema)) if asks_facets else "",
+        "facets": ",".join(facet_fields(found.info.schema)) if with_facets else "",
     }
     filters = list(state.filters)
     if picture is None and state.upload is not None:

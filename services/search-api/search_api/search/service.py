@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import OrderedDict
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -25,14 +26,19 @@ from vitrine.embedding import AsyncEmbedderClient, Embedding
 from vitrine.errors import VitrineError
 
 _PREDICTIONS: Final = 5
+_MOST_SEEN: Final = 512
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Who asks, by the name that the embedder is given, and since when (`time.perf_counter`)."""
+    """Who asks, by the name that the embedder is given, and since when (`time.perf_counter`).
+
+    `upload` names a kept picture, with which a page searches again and again: how it was seen is remembered.
+    """
 
     caller: str
     started_s: float
+    upload: str | None = None
 
 
 class SearchService:
@@ -52,6 +58,7 @@ class SearchService:
         self._products = products
         self._confidences = confidences
         self._timeout_s = timeout_s
+        self._seen: OrderedDict[tuple[str, str, str, str | None], Embedding] = OrderedDict()
 
     async def by_picture(self, picture: bytes, options: SearchOptions, filters: Pairs, asked: Asked) -> dict[str, Any]:
         """The answer to a search by a picture file."""
@@ -227,6 +234,11 @@ class SearchService:
                 caller=asked.caller,
                 deadline_s=deadline_s,
             )
+        key = (asked.upload or "", release_id, options.views, options.region)
+        known = self._seen.get(key) if asked.upload else None
+        if known is not None:
+            self._seen.move_to_end(key)
+            return (known,)
         seen = await self._embedder.embed(
             picture,
             release_id=release_id,
@@ -236,6 +248,10 @@ class SearchService:
             caller=asked.caller,
             deadline_s=deadline_s,
         )
+        if asked.upload:
+            self._seen[key] = seen
+            if len(self._seen) > _MOST_SEEN:
+                self._seen.popitem(last=False)
         return (seen,)
 
     async def _embed_all(

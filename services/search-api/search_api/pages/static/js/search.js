@@ -2,6 +2,7 @@
 
 import { addressOfForm, withPresentExamples } from "./search/address.js";
 import { drawBox } from "./search/box.js";
+import { fetchFacets } from "./search/facets.js";
 import { followKeys } from "./search/keys.js";
 import { followHistory, go } from "./search/loader.js";
 import { loadMore } from "./search/more.js";
@@ -45,6 +46,7 @@ document.addEventListener("change", (event) => {
 followHistory();
 takePictures();
 drawBox();
+fetchFacets();
 loadMore();
 keepTray();
 explain();

@@ -66,20 +66,21 @@ export function searchWith(file) {
   for (const [name, value] of params) body.append(name, value);
   body.append("image", file, "picture");
   const url = URL.createObjectURL(file);
-  keepShown();
-  const before = (shownBefore = snapshot() ?? shownBefore);
   const asked = ask({
     address: home,
     body,
     scrollY: 0,
     answered: (answer) => remember(answer, file, url),
-    giveUp: () => restore(before),
+    giveUp: () => restore(shownBefore),
     failed: (status) => {
       // What cannot be read leaves what was there; what only has to wait keeps the picture in sight.
-      if (status < 500 && status !== 429) restore(before);
+      if (status < 500 && status !== 429) restore(shownBefore);
       return false;
     },
   });
+  // The request is on its way before anything is drawn.
+  shownBefore = snapshot() ?? shownBefore;
+  keepShown();
   showWaiting(url);
   return asked;
 }

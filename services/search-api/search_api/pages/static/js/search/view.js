@@ -13,6 +13,11 @@ export function onShown(listener) {
   listener(host());
 }
 
+/** Tell that something else is shown. */
+export function shown() {
+  for (const listener of listeners) listener(host());
+}
+
 /** @returns {HTMLElement} */
 export function host() {
   const found = document.querySelector("[data-search]");
@@ -27,6 +32,7 @@ export function snapshot() {
   const copy = /** @type {HTMLElement} */ (host().cloneNode(true));
   for (const one of copy.querySelectorAll(".cropper-container")) one.remove();
   for (const one of copy.querySelectorAll(".cropper-hidden")) one.classList.remove("cropper-hidden");
+  for (const one of copy.querySelectorAll("img[data-src]")) come(one);
   // The policy lets no text set styles; what scripts have set they set again.
   for (const one of copy.querySelectorAll("[style]")) one.removeAttribute("style");
   return copy.innerHTML;
@@ -49,14 +55,40 @@ export function exchange(content) {
     Object.assign(before.dataset, after.dataset);
   } else {
     closeSheet();
+    const others = othersLater(content);
     target.replaceChildren(content);
+    others();
   }
   reopen(opened);
   refocus(focused);
   document.title = `${after.dataset.title ?? "Search"} · Vitrine`;
   const told = document.querySelector("[data-said]");
   if (told) told.textContent = (target.querySelector(".results-title, .nothing p, h1")?.textContent ?? "").replace(/\s+/g, " ");
-  for (const listener of listeners) listener(target);
+  shown();
+}
+
+/**
+ * Have the picture of the best result come first: asked for all at once, each would wait for the others.
+ * @param {DocumentFragment} content
+ * @returns {() => void} lets the others come once the first is there; called after the content is shown
+ */
+function othersLater(content) {
+  const [first, ...others] = [...content.querySelectorAll("[data-result] img")];
+  for (const one of others) {
+    one.setAttribute("data-src", one.getAttribute("src") ?? "");
+    one.removeAttribute("src");
+  }
+  return () => {
+    if (!(first instanceof HTMLImageElement)) return;
+    const patience = new Promise((done) => setTimeout(done, 300));
+    void Promise.race([first.decode().catch(() => undefined), patience]).then(() => others.forEach(come));
+  };
+}
+
+/** @param {Element} picture */
+function come(picture) {
+  picture.setAttribute("src", picture.getAttribute("data-src") ?? "");
+  picture.removeAttribute("data-src");
 }
 
 /** @param {HTMLElement} part */
