@@ -263,12 +263,12 @@ def test_two_models_stand_side_by_side_and_what_only_one_found_is_marked(
     page.get_by_label("Compare with").select_option(index=1)
     expect(page.locator(".compared-side")).to_have_count(2)
     assert state(page)["compare"]
-    both = page.locator(".result.both")
+    both = page.locator(".result.found-twice")
     expect(both.first).to_be_visible()
     for place in range(2):
         side = page.locator(".compared-side").nth(place)
         ids = side.locator("[data-result]").evaluate_all("(all) => all.map((one) => one.dataset.id)")
-        alone = side.locator(".result.alone").evaluate_all("(all) => all.map((one) => one.dataset.id)")
+        alone = side.locator(".result.found-once").evaluate_all("(all) => all.map((one) => one.dataset.id)")
         other = page.locator(".compared-side").nth(1 - place)
         others = other.locator("[data-result]").evaluate_all("(all) => all.map((one) => one.dataset.id)")
         assert set(alone) == set(ids) - set(others)
