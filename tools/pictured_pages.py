@@ -18,6 +18,9 @@ class Scene:
     pictures: Path
 
 
+_QUERY: Final = 7  # of the drawn pictures: a skirt
+
+
 def _as_opened(_page: Page, _scene: Scene) -> None:
     """No steps: the page as it opens."""
 
@@ -39,7 +42,31 @@ def _calls_listed(page: Page, _scene: Scene) -> None:
     page.locator("#swagger .opblock").last.wait_for()
 
 
+def _searched(page: Page, scene: Scene) -> None:
+    picture = sorted(scene.pictures.iterdir())[_QUERY]
+    page.locator("input[type=file][name=image]").set_input_files(picture)
+    page.locator("[data-result]").first.wait_for()
+    page.locator("[data-facets] .facet").first.wait_for(state="attached")
+
+
+def _narrowed(page: Page, scene: Scene) -> None:
+    _searched(page, scene)
+    page.locator("[data-facets] input[name=gender]").first.dispatch_event("click")
+    page.locator(".results-column .chip.chosen").first.wait_for()
+    for place, side in ((1, "positive"), (2, "positive"), (4, "negative")):
+        page.locator(f"[data-result] [data-like={side}]").nth(place).dispatch_event("click")
+
+
+def _explained(page: Page, scene: Scene) -> None:
+    _searched(page, scene)
+    page.locator("[data-why]").nth(1).dispatch_event("click")
+    page.locator("[data-why-pair]:not([aria-busy])").wait_for()
+
+
 PICTURED: Final = (
     Pictured("search", "/"),
+    Pictured("search-results", "/", steps=_searched),
+    Pictured("search-filters", "/", steps=_narrowed),
+    Pictured("search-why", "/", steps=_explained),
     Pictured("docs", "/docs", steps=_calls_listed),
 )

@@ -1,0 +1,118 @@
+"""The state of the search page in its address, and what the page makes of an answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from search_api.pages import search_view as view
+from search_api.pages.search_state import SearchState
+from vitrine.fields import FieldType
+
+SCHEMA: dict[str, FieldType] = {
+    "product_id": "keyword",
+    "origin": "keyword",
+    "usage": "keyword",
+    "gender": "keyword",
+    "baseColour": "keyword",
+    "articleType": "keyword",
+    "year": "integer",
+    "sleeve_length": "keyword",
+}
+PAIRS = [
+    ("dataset", "shop"),
+    ("model", "net"),
+    ("upload", "abc"),
+    ("region", "0.1,0.2,0.3,0.4"),
+    ("compare", "other"),
+    ("cutout", "true"),
+    ("positive", "7"),
+    ("positive", "8"),
+    ("negative", "9"),
+    ("gender", "Women"),
+    ("gender", "Girls"),
+    ("!baseColour", "Teal & <b>"),
+    ("yearMin", "2012"),
+]
+
+
+def test_a_state_is_read_back_from_its_own_address() -> None:
+    state = SearchState.of(PAIRS)
+    assert SearchState.of(state.pairs()) == state
+    assert sorted(state.pairs()) == sorted(PAIRS)
+    assert state.query().startswith("?dataset=shop&")
+    assert "Teal+%26+%3Cb%3E" in state.query()
+    assert SearchState.of([("gender", ""), ("upload", "")]).query() == ""
+
+
+def test_what_is_searched_with_is_an_upload_before_a_product_and_examples_only_when_asked() -> None:
+    state = SearchState.of([*PAIRS, ("id", "7")])
+    assert state.subject == "upload:abc"
+    assert not state.from_examples
+    assert state.searching_with("7/ü").pairs()[2] == ("id", "7/ü")
+    assert state.searching_with("7").region is None
+    assert SearchState.of([("positive", "1")]).searches is False
+    assert SearchState.of([("positive", "1"), ("by", "examples")]).from_examples
+    assert not SearchState.of([("negative", "1"), ("by", "examples")]).searches
+
+
+def test_a_filter_is_set_exchanged_and_taken_away_with_its_ranges() -> None:
+    state = SearchState.of(PAIRS)
+    assert state.values_of("gender") == ("Women", "Girls")
+    assert state.filtering("gender", "Men").values_of("gender") == ("Men",)
+    assert state.filtering("year").filters == state.lacking(("yearMin", "2012")).filters
+    assert state.filtering("baseColour").values_of("!baseColour") == ()
+    assert [chip.text for chip in view.chips(state, "/")] == ["Women", "Girls", "not Teal & <b>", "Year from 2012"]
+
+
+def test_the_fields_of_every_catalogue_come_first_and_our_own_not_at_all() -> None:
+    assert view.facet_fields(SCHEMA) == ["gender", "articleType", "baseColour", "year", "usage", "sleeve_length"]
+    assert view.label_of("sleeve_length") == "Sleeve length"
+    assert view.label_of("baseColour") == "Colour"
+    assert view.label_of("washCareURL") == "Wash care url"
+
+
+def test_a_chosen_value_stays_in_sight_though_nothing_has_it() -> None:
+    counted = [{"value": f"kind {number}", "count": 20 - number} for number in range(12)]
+    state = SearchState.of([("articleType", "kind 11"), ("articleType", "gone"), ("yearMax", "2030")])
+    answer: dict[str, Any] = {"facets": {"articleType": counted}, "ranges": {"year": {"min": 2010, "max": 2018}}}
+    kind, year = view.facets(state, answer, SCHEMA)
+    assert [choice.value for choice in kind.shown][-2:] == ["kind 11", "gone"]
+    assert len(kind.more) == 3
+    assert (year.least, year.greatest, year.low, year.high) == (2010, 2030, 2010, 2030)
+    assert kind.filtered
+    assert not year.filtered
+
+
+def test_a_field_with_one_value_is_no_choice_and_colours_have_swatches() -> None:
+    answer = {
+        "facets": {
+            "gender": [{"value": "Women", "count": 9}],
+            "baseColour": [{"value": "Red", "count": 4}, {"value": "Blue", "count": 5}],
+        },
+        "ranges": {"year": {"min": 2012, "max": 2012}},
+    }
+    assert [(facet.name, facet.kind) for facet in view.facets(SearchState(), answer, SCHEMA)] == [
+        ("baseColour", "colours")
+    ]
+
+
+def test_a_predicted_kind_leads_to_its_filter_and_back() -> None:
+    predicted = [
+        {"field": "articleType", "label": "Dresses", "probability": 0.83},
+        {"field": "articleType", "label": "Tops", "probability": 0.04},
+    ]
+    [kind] = view.kinds(SearchState(upload="abc"), {"predicted": predicted}, SCHEMA, "/")
+    assert kind.href == "/?upload=abc&articleType=Dresses"
+    chosen = SearchState(upload="abc", filters=(("articleType", "Dresses"),))
+    [kind] = view.kinds(chosen, {"predicted": predicted}, SCHEMA, "/")
+    assert kind.chosen
+    assert kind.href == "/?upload=abc"
+    assert view.kinds(chosen, {"predicted": predicted}, {"gender": "keyword"}, "/") == []
+
+
+def test_a_tile_knows_its_rank_and_that_with_the_other_model() -> None:
+    results = [{"id": name, "dataset": "shop", "image": "/x", "score": 0.5} for name in (7, "a/b")]
+    first, second = view.tiles(SearchState(), {"results": results}, "/shop/", after=20, other=["a/b", 9])
+    assert (first.rank, first.other_rank, first.name) == (21, None, "7")
+    assert (second.rank, second.other_rank) == (22, 1)
+    assert second.href == "/shop/products/a%2Fb?dataset=shop"
