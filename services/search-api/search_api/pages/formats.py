@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -111,6 +111,16 @@ def plural(count: float, one: str, many: str | None = None) -> str:
     return f"{number(count)} {one if count == 1 else many or one + 's'}"
 
 
+def curve_titles(names: Iterable[str]) -> tuple[str, ...]:
+    """What series of these names are drawn as: those that share the words before the comma share a drawing."""
+    return tuple(dict.fromkeys(name.partition(", ")[0] for name in names))
+
+
+def json_text(value: Any) -> str:
+    """A value as JSON in its own order, for a script to read from an attribute."""
+    return json.dumps(value, ensure_ascii=False)
+
+
 def pretty_json(value: Any) -> str:
     """A value as indented JSON, for a reader."""
     return json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True)
@@ -135,5 +145,7 @@ FILTERS: Final[dict[str, Callable[..., Any]]] = {
     "confidence": confidence,
     "confidence_word": confidence_word,
     "plural": plural,
+    "curve_titles": curve_titles,
+    "json_text": json_text,
     "pretty_json": pretty_json,
 }

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from search_api.jobs.service import scope_of
+from search_api.pages.formats import curve_titles
 from search_api.pages.visitors import Visitor
 from vitrine.jobs import JobFault, JobKind, JobRecord, JobState
 
@@ -95,6 +96,17 @@ class JobView:
                 continue
             found.append((name.replace("_", " "), _shown(value)))
         return tuple(found)
+
+    @property
+    def curves(self) -> tuple[str, ...]:
+        """The titles of the curves that there are."""
+        return curve_titles(self.record.series)
+
+    @property
+    def has_curves(self) -> bool:
+        """Whether there are curves, or will be."""
+        is_coming = self.record.kind is JobKind.TRAIN and not self.record.state.finished
+        return is_coming or bool(self.record.series)
 
     @property
     def notices(self) -> tuple[str, ...]:

@@ -135,7 +135,7 @@ async def start(request: Request, context: Ctx, kind: JobKind) -> Response:
 async def job_page(request: Request, context: Ctx, job_id: str) -> Response:
     view = job_view(await context.jobs.store.get(job_id), _visitor(request))
     if is_fragment_request(request):
-        return render(request, "jobs/_live.html", job=view)
+        return render(request, "jobs/_parts.html", job=view)
     return render(request, "jobs/job.html", job=view)
 
 

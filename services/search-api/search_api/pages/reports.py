@@ -7,12 +7,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from vitrine.errors import NotFound
-from vitrine.releases.files import read_file
+from vitrine.releases.files import open_file, read_file
 
 ReportKind = Literal["evaluation", "experiment", "map"]
 REPORT_FILE: Final = "report.json"
@@ -22,6 +22,8 @@ _MAX_LISTED: Final = 100
 _MAX_MEASURED: Final = 30
 _REPORT_ID: Final = re.compile(r"[0-9a-z][0-9a-z-]{0,60}")
 _FILE: Final = re.compile(r"(?:[A-Za-z0-9_-]{1,100}/)?[A-Za-z0-9_-]{1,100}\.(?P<suffix>html|json|csv|md|png)")
+_TITLE: Final = re.compile(r'"title":\s*("(?:[^"\\]|\\.){1,300}")')
+_TITLE_WITHIN_BYTES: Final = 1_000
 MEDIA_TYPES: Final = {
     "html": "text/html; charset=utf-8",
     "json": "application/json",
@@ -33,11 +35,12 @@ MEDIA_TYPES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One report in the folder. `made_at_s` is in seconds since 1970."""
+    """One report in the folder. `made_at_s` is in seconds since 1970; `title` is empty where it is not told at once."""
 
     id: str
     kind: ReportKind
     made_at_s: float
+    title: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +66,12 @@ def list_reports(folder: Path) -> tuple[Report, ...]:
         if kind is None:
             continue
         try:
-            made_at_s = (entry / (MAP_FILE if kind == "map" else REPORT_FILE)).stat().st_mtime
+            made_at_s = (entry / _file_of(kind)).stat().st_mtime
         except OSError:
             continue
         found.append(Report(entry.name, kind, made_at_s))
-    return tuple(sorted(found, key=lambda report: -report.made_at_s)[:_MAX_LISTED])
+    newest = sorted(found, key=lambda report: -report.made_at_s)[:_MAX_LISTED]
+    return tuple(replace(one, title=_title(folder / one.id / _file_of(one.kind))) for one in newest)
 
 
 def read_document(folder: Path, report_id: str, name: str) -> dict[str, Any]:
@@ -125,6 +129,20 @@ def _figures(measured: object, names: tuple[str, ...], report_id: str) -> tuple[
             low, high = (told.get(end) if isinstance(told.get(end), int | float) else None for end in ("low", "high"))
             figures.append(Figure(name, float(told["mean"]), low, high, report_id))
     return tuple(figures)
+
+
+def _file_of(kind: ReportKind) -> str:
+    return MAP_FILE if kind == "map" else REPORT_FILE
+
+
+def _title(path: Path) -> str:
+    """The title, which stands at the beginning of the file: the whole of it may be megabytes."""
+    try:
+        with open_file(path) as file:
+            match = _TITLE.search(file.read(_TITLE_WITHIN_BYTES).decode(errors="ignore"))
+        return str(json.loads(match[1])) if match else ""
+    except (OSError, ValueError):
+        return ""
 
 
 def _kind_of(entry: Path) -> ReportKind | None:

@@ -24,6 +24,31 @@ function shown(value) {
   return value.toLocaleString("en", { maximumFractionDigits: size < 10 ? 3 : 0 });
 }
 
+/**
+ * The figure that the server has made for a drawing, or a new one at the end.
+ * @param {HTMLElement} list
+ * @param {string} title
+ */
+function placeFor(list, title) {
+  for (const figure of list.querySelectorAll("[data-curve]")) {
+    if (figure instanceof HTMLElement && figure.dataset.curve === title) return figure;
+  }
+  const figure = document.createElement("figure");
+  figure.className = "curve";
+  figure.dataset.curve = title;
+  const head = document.createElement("h3");
+  // "mAP" stays as it is.
+  head.textContent = /^[a-z](?![A-Z])/.test(title) ? title[0].toUpperCase() + title.slice(1) : title;
+  const box = document.createElement("div");
+  box.className = "curve-plot";
+  box.setAttribute("role", "img");
+  const key = document.createElement("figcaption");
+  key.className = "curve-key";
+  figure.append(head, box, key);
+  list.append(figure);
+  return figure;
+}
+
 /** One drawing of a few lines over the same axis. */
 export class Curve {
   /**
@@ -36,17 +61,9 @@ export class Curve {
     this.title = title;
     /** @type {Map<string, [number, number][]>} */
     this.lines = new Map();
-    this.figure = document.createElement("figure");
-    this.figure.className = "curve";
-    const head = document.createElement("h3");
-    head.textContent = title;
-    this.box = document.createElement("div");
-    this.box.className = "curve-plot";
-    this.box.setAttribute("role", "img");
-    this.key = document.createElement("figcaption");
-    this.key.className = "curve-key";
-    this.figure.append(head, this.box, this.key);
-    list.append(this.figure);
+    const figure = placeFor(list, title);
+    this.box = /** @type {HTMLElement} */ (figure.querySelector(".curve-plot"));
+    this.key = /** @type {HTMLElement} */ (figure.querySelector(".curve-key"));
     this.plot = null;
     this.drawn = "";
     new ResizeObserver(() => this.plot?.setSize({ width: this.box.clientWidth, height: HEIGHT_PX })).observe(this.box);
@@ -77,7 +94,8 @@ export class Curve {
     this.key.replaceChildren(
       ...newest.map(([name, value]) => {
         const part = document.createElement("span");
-        part.textContent = typeof value === "number" ? `${name} ${shown(value)}` : `${name}`;
+        const called = names.length === 1 && this.title === name ? "newest" : name;
+        part.textContent = typeof value === "number" ? `${called} ${shown(value)}` : `${called}`;
         return part;
       }),
     );
@@ -142,7 +160,7 @@ export function showSeries(list, curves, series, axis) {
   for (const [title, lines] of groups) {
     let curve = curves.get(title);
     if (!curve) {
-      curve = new Curve(list, title[0].toUpperCase() + title.slice(1), axis);
+      curve = new Curve(list, title, axis);
       curves.set(title, curve);
     }
     curve.show(lines);

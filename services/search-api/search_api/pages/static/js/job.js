@@ -11,11 +11,9 @@ const RETRY_MS = 3000;
 const SILENT_MS = 1500; // the browser comes back by itself: a moment without a stream is no loss yet
 
 const page = document.querySelector("[data-job]");
-const live = document.querySelector("[data-live]");
 const log = document.querySelector("[data-log]");
 const toEnd = document.querySelector("[data-log-end]");
 const lost = document.querySelector("[data-lost]");
-const curveSection = document.querySelector("[data-curves]");
 const curveList = document.querySelector("[data-curve-list]");
 /** @type {Map<string, import("./curves.js").Curve>} */
 const curves = new Map();
@@ -65,15 +63,26 @@ if (log) log.scrollTop = log.scrollHeight;
 let due = false;
 let asking = false;
 
+/** @param {string} html parts, each for the element that takes it */
+function showParts(html) {
+  const parts = document.createElement("template");
+  parts.innerHTML = html;
+  for (const part of parts.content.querySelectorAll("[data-part]")) {
+    const name = part instanceof HTMLElement ? part.dataset.part : "";
+    const target = document.querySelector(`[data-takes="${name}"]`);
+    if (target instanceof HTMLElement) replaceContent(target, part.innerHTML);
+  }
+}
+
 async function refreshLive() {
-  if (!(live instanceof HTMLElement) || !(page instanceof HTMLElement)) return;
+  if (!(page instanceof HTMLElement)) return;
   if (asking) {
     due = true;
     return;
   }
   asking = true;
   const html = await fetchPart(page.dataset.address ?? "");
-  if (html !== null) replaceContent(live, html);
+  if (html !== null) showParts(html);
   setTimeout(() => {
     asking = false;
     if (due) {
@@ -88,7 +97,7 @@ function showRecord(record) {
   showNotes(record.notes ?? []);
   const series = record.series ?? {};
   if (curveList instanceof HTMLElement && Object.keys(series).length) {
-    curveSection?.removeAttribute("hidden");
+    curveList.querySelector("[data-curves-empty]")?.remove();
     showSeries(curveList, curves, series, "epoch");
   }
 }
