@@ -90,7 +90,7 @@ def test_a_training_shows_curves_log_and_faults_as_they_come(visit: OpenVisit, l
     expect(page.locator('[data-curve="loss"] .curve-key')).to_have_text("training 0.033validation 0.04")
     expect(page.locator('[data-curve="mAP"] canvas')).to_be_visible()
     expect(page.get_by_text("about 2 min")).to_be_visible()
-    expect(page.get_by_text("image_undecodable")).to_be_visible()
+    expect(page.get_by_text("image_undecodable", exact=True)).to_be_visible()
     assert log.evaluate("(box) => box.scrollHeight - box.scrollTop - box.clientHeight") < 24
     log.evaluate("(box) => { box.scrollTop = 0; }")
     expect(page.get_by_role("button", name="To the newest line")).to_be_visible()

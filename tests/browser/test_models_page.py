@@ -148,7 +148,8 @@ def test_a_report_is_tables_and_its_page_with_pictures_runs_no_script(
 
 
 def box_of(page: Page) -> tuple[float, float, float, float]:
-    """Left, top, right and bottom of the canvas, a little inside."""
+    """Left, top, right and bottom of the canvas, a little inside, once it is in view."""
+    page.locator(CANVAS).scroll_into_view_if_needed()
     box = page.locator(CANVAS).bounding_box()
     assert box is not None
     return box["x"] + 3, box["y"] + 3, box["x"] + box["width"] - 3, box["y"] + box["height"] - 3
@@ -181,7 +182,6 @@ def test_the_map_shows_products_under_pointer_and_keyboard_and_circles_them(
     page.mouse.wheel(0, -400)
     page.wait_for_function("([old]) => document.querySelector('canvas.map').toDataURL() !== old", arg=[before])
     page.get_by_role("button", name="Whole map").click()
-    page.locator(CANVAS).scroll_into_view_if_needed()
     left, top, right, bottom = box_of(page)
     page.mouse.move(left, top)
     page.keyboard.down("Shift")

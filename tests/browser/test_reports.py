@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,10 @@ def test_a_map_shows_a_products_picture_where_the_pointer_is_and_hides_a_value(
         folder / "map", pictures, rows.tolist(), features, methods=("tsne",), colour="subCategory", seed=0,
         title="A map", step=lambda _: None,
     )  # fmt: skip
+    content = json.loads((folder / "map" / "map.json").read_text())
+    assert content["dataset"] == contest.gallery.catalog.dataset
+    assert len(content["names"]) == len(content["attributes"]["subCategory"]) == len(content["ids"])
+    assert "articleType" in content["attributes"], "points can be colored by other attributes too"
     page = opened(visit, folder / "map" / "index.html")
     x, y = page.evaluate("[spots[0][0], spots[0][1]]")
     page.locator("#map").hover(position={"x": int(x), "y": int(y)})

@@ -61,6 +61,8 @@ toEnd?.addEventListener("click", () => {
 if (log) log.scrollTop = log.scrollHeight;
 
 let due = false;
+/** @type {ReturnType<typeof setTimeout> | undefined} */
+let silence;
 let asking = false;
 
 /** @param {string} html parts, each for the element that takes it */
@@ -76,8 +78,8 @@ function showParts(html) {
 
 async function refreshLive() {
   if (!(page instanceof HTMLElement)) return;
-  if (asking) {
-    due = true;
+  if (asking || silence !== undefined) {
+    due = true; // once what is asked has come, or the connection is back
     return;
   }
   asking = true;
@@ -85,11 +87,13 @@ async function refreshLive() {
   if (html !== null) showParts(html);
   setTimeout(() => {
     asking = false;
-    if (due) {
-      due = false;
-      void refreshLive();
-    }
+    if (due) again();
   }, LIVE_EVERY_MS);
+}
+
+function again() {
+  due = false;
+  void refreshLive();
 }
 
 /** @param {{series?: Record<string, {points: [number, number][]}>, notes?: {at: string, text: string}[]}} record */
@@ -102,13 +106,11 @@ function showRecord(record) {
   }
 }
 
-/** @type {ReturnType<typeof setTimeout> | undefined} */
-let silence;
-
 function connected() {
   clearTimeout(silence);
   silence = undefined;
   lost?.toggleAttribute("hidden", true);
+  if (due && !asking) again();
 }
 
 function disconnected() {
