@@ -1,0 +1,29 @@
+"""What the catalogue's pages show, as their addresses say it: the dataset, the filters and the order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Self
+
+from search_api.pages.search_state import Pair, SearchState
+
+_OWN_NAMES = ("sort", "cursor", "offset")
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueState(SearchState):
+    """The filters are those of a search, so that a link to a search carries them on."""
+
+    sort: str | None = None
+
+    @classmethod
+    def of(cls, pairs: Iterable[Pair]) -> Self:
+        given = list(pairs)
+        sort = next((value for name, value in given if name == "sort" and value), None)
+        plain = SearchState.of(pair for pair in given if pair[0] not in _OWN_NAMES)
+        return cls(dataset=plain.dataset, model=plain.model, filters=plain.filters, sort=sort)
+
+    def pairs(self) -> list[Pair]:
+        order = [("sort", self.sort)] if self.sort is not None else []
+        return [*SearchState.pairs(self), *order]

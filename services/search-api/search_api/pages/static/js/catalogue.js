@@ -1,0 +1,179 @@
+// The catalogue: filters, order and what is removed change the grid in place. The state is the address.
+
+import { followActions, shortened, whileBusy } from "./catalogue/actions.js";
+import { sayWhatCame } from "./catalogue/flash.js";
+import { watchEnd } from "./catalogue/more.js";
+import { drawRanges, followRanges } from "./search/ranges.js";
+import { toast } from "./toast.js";
+
+const host = /** @type {HTMLElement} */ (document.querySelector("[data-catalogue]"));
+const home = host.dataset.home ?? "";
+/** @type {AbortController | undefined} */
+let underWay;
+
+document.addEventListener("click", (event) => {
+  if (!(event.target instanceof Element)) return;
+  if (event.target.closest("[data-filters]")) openSheet();
+  const link = event.target.closest("a[data-go]");
+  if (!(link instanceof HTMLAnchorElement) || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+  event.preventDefault();
+  void go(link.href);
+});
+
+document.addEventListener("change", (event) => {
+  const field = event.target;
+  if (!(field instanceof HTMLInputElement || field instanceof HTMLSelectElement)) return;
+  if (field.closest("form[data-facets], form[data-sorts]")) field.form?.requestSubmit();
+});
+
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (!(form instanceof HTMLFormElement) || !form.matches("[data-facets], [data-sorts]")) return;
+  event.preventDefault();
+  void go(addressOf(form));
+});
+
+addEventListener("popstate", () => void go(location.href, { push: false }));
+
+followRanges();
+followActions({ removed });
+drawRanges(document);
+watchEnd();
+sayWhatCame();
+
+/**
+ * The present state with the form's fields in the place of its own.
+ * @param {HTMLFormElement} form
+ */
+function addressOf(form) {
+  const params = new URLSearchParams(location.search);
+  const fields = /** @type {HTMLInputElement[]} */ (
+    [...form.elements].filter((one) => /** @type {HTMLInputElement} */ (one).name && /** @type {HTMLInputElement} */ (one).type !== "hidden")
+  );
+  for (const field of fields) params.delete(field.name);
+  for (const field of fields) {
+    if (field.type === "checkbox" && !field.checked) continue;
+    // The end of a range that leaves nothing out is no filter.
+    if (field.type === "range" && field.value === (field.name.endsWith("Min") ? field.min : field.max)) continue;
+    if (field.value) params.append(field.name, field.value);
+  }
+  const query = params.toString();
+  return query ? `${home}?${query}` : home;
+}
+
+/**
+ * Show a state of the catalogue.
+ * @param {string} address
+ * @param {{push?: boolean}} [how]
+ */
+async function go(address, { push = true } = {}) {
+  underWay?.abort();
+  const controller = new AbortController();
+  underWay = controller;
+  busy(true);
+  try {
+    const answer = await fetch(address, { headers: { "HX-Request": "true", "HX-Current-URL": location.href }, signal: controller.signal });
+    const redirect = answer.headers.get("HX-Redirect");
+    if (redirect) return location.assign(redirect);
+    const text = await answer.text();
+    if (controller.signal.aborted) return;
+    if (!answer.ok) {
+      const detail = answer.headers.get("X-Vitrine-Detail");
+      toast(detail ? decodeURIComponent(detail) : `The server answered ${answer.status}.`, { kind: "bad" });
+      return;
+    }
+    if (push && new URL(address, location.href).href !== location.href) history.pushState({}, "", address);
+    exchange(text);
+  } catch (error) {
+    if (controller.signal.aborted) return;
+    if (!(error instanceof TypeError)) throw error;
+    toast("The server cannot be reached. Your filters are kept; try again in a moment.", { kind: "bad" });
+  } finally {
+    if (underWay === controller) busy(false);
+  }
+}
+
+/** @param {string} text the server's own HTML, in which every text of the catalogue is escaped */
+function exchange(text) {
+  const sheet = document.getElementById("filter-sheet");
+  const inSheet = sheet instanceof HTMLDialogElement && sheet.open;
+  const opened = new Map(details().map((one) => [one.dataset.facet, one.open]));
+  const active = document.activeElement;
+  const focused = active instanceof HTMLInputElement || active instanceof HTMLSelectElement ? { name: active.name, value: active.value, type: active.type } : undefined;
+  if (inSheet) restoreFacets();
+  host.innerHTML = text;
+  if (inSheet) moveFacets();
+  for (const one of details()) one.open = opened.get(one.dataset.facet) ?? one.open;
+  const same = focused && [...document.querySelectorAll(`[name="${CSS.escape(focused.name)}"]`)].find(
+    (one) => focused.type !== "checkbox" || /** @type {HTMLInputElement} */ (one).value === focused.value,
+  );
+  if (same instanceof HTMLElement) same.focus({ preventScroll: true });
+  else if (!document.activeElement || document.activeElement === document.body) document.getElementById("main")?.focus({ preventScroll: true });
+  drawRanges(document);
+  watchEnd();
+  say(host.querySelector("[data-total]")?.textContent ?? "");
+}
+
+/**
+ * @param {HTMLElement} tile
+ * @param {() => Promise<void>} undo
+ */
+function removed(tile, undo) {
+  const mark = document.createComment("");
+  const next = tile.nextElementSibling ?? tile.previousElementSibling;
+  tile.replaceWith(mark);
+  const link = next?.querySelector(".tile-name");
+  if (link instanceof HTMLElement) link.focus({ preventScroll: true });
+  const name = shortened(tile.dataset.name ?? "");
+  const close = toast(`${name} is removed.`, {
+    kind: "good",
+    action: {
+      label: "Undo",
+      run: () => {
+        close();
+        const button = document.createElement("button");
+        void whileBusy(button, async () => {
+          await undo();
+          mark.replaceWith(tile);
+          toast(`${name} is back.`, { kind: "good" });
+        });
+      },
+    },
+  });
+}
+
+// The filters of phones lie in a sheet, to which they are moved while it is open.
+
+function openSheet() {
+  const sheet = document.getElementById("filter-sheet");
+  if (!(sheet instanceof HTMLDialogElement)) return;
+  moveFacets();
+  sheet.addEventListener("close", restoreFacets, { once: true });
+  sheet.showModal();
+}
+
+function moveFacets() {
+  const facets = host.querySelector("[data-part=facets]");
+  if (facets) document.querySelector("[data-sheet-facets]")?.replaceChildren(facets);
+}
+
+function restoreFacets() {
+  const facets = document.querySelector("[data-sheet-facets] > [data-part=facets]");
+  if (facets) host.querySelector("aside.query")?.replaceChildren(facets);
+}
+
+function details() {
+  return /** @type {HTMLDetailsElement[]} */ ([...document.querySelectorAll("details[data-facet]")]);
+}
+
+/** @param {boolean} on */
+function busy(on) {
+  document.querySelector(".bar")?.classList.toggle("busy", on);
+  host.setAttribute("aria-busy", String(on));
+}
+
+/** @param {string} words */
+function say(words) {
+  const region = document.querySelector("[data-said]");
+  if (region) region.textContent = words;
+}

@@ -1,0 +1,124 @@
+// Calls of the JSON API that change products. What is refused is thrown with the API's own words.
+
+/** The API's answer to what it did not do. */
+export class Refused extends Error {
+  /**
+   * @param {string} detail
+   * @param {{status?: number, code?: string, errors?: {where: string, message: string}[]}} [problem]
+   */
+  constructor(detail, { status = 0, code = "", errors = [] } = {}) {
+    super(sentence(detail));
+    this.status = status;
+    this.code = code;
+    this.errors = errors;
+  }
+}
+
+/**
+ * @param {string} address
+ * @param {RequestInit} [options]
+ * @returns {Promise<any>} the answer's JSON
+ * @throws {Refused}
+ */
+export async function call(address, options = {}) {
+  let answer;
+  try {
+    answer = await fetch(address, { ...options, headers: { Accept: "application/json", ...options.headers } });
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    throw new Refused("The server cannot be reached. Nothing you typed is lost; try again in a moment", { code: "lost" });
+  }
+  const content = await answer.json().catch(() => ({}));
+  if (!answer.ok) throw new Refused(content.detail ?? `The server answered ${answer.status}`, content);
+  return content;
+}
+
+/**
+ * The attributes of a product, without what every answer has.
+ * @param {string} api
+ * @returns {Promise<Record<string, string | number>>}
+ */
+export async function attributesOf(api) {
+  const { id: _id, dataset: _dataset, image: _image, ...attributes } = (await call(api)).product;
+  return attributes;
+}
+
+/**
+ * Put a whole product.
+ * @param {string} api
+ * @param {Blob} picture
+ * @param {Record<string, string | number>} attributes
+ */
+export function put(api, picture, attributes) {
+  const form = new FormData();
+  form.append("image", picture, "picture");
+  for (const [name, value] of Object.entries(attributes)) form.append(name, String(value));
+  return call(api, { method: "PUT", body: form });
+}
+
+/**
+ * Change attributes; null takes one away.
+ * @param {string} api
+ * @param {Record<string, string | null>} attributes
+ */
+export function change(api, attributes) {
+  const body = JSON.stringify({ attributes });
+  return call(api, { method: "PUT", body, headers: { "Content-Type": "application/json" } });
+}
+
+/** @param {string} api */
+export function restore(api) {
+  const [path, query] = api.split("?");
+  return call(`${path}/restore${query ? `?${query}` : ""}`, { method: "POST" });
+}
+
+/**
+ * Remove a product. Resolves to what brings it back: the catalogue's from its row, an uploaded one from a copy that is
+ * kept here, since its picture goes with it.
+ * @param {string} api
+ * @param {string} image
+ * @returns {Promise<() => Promise<void>>}
+ */
+export async function remove(api, image) {
+  const [attributes, picture] = await Promise.all([attributesOf(api), pictureOf(image)]);
+  await call(api, { method: "DELETE" });
+  return async () => {
+    const { served, detail } = await restore(api);
+    if (served) return;
+    if (!picture) throw new Refused(detail);
+    await put(api, picture, attributes);
+  };
+}
+
+/**
+ * Why a file cannot be a product's picture, by what the browser knows of it; undefined where nothing is wrong with it.
+ * @param {File} file
+ * @param {number} maxBytes
+ */
+export function wrongFile(file, maxBytes) {
+  if (!["image/jpeg", "image/png", "image/webp"].includes(file.type)) {
+    const kind = file.type.split("/").pop()?.toUpperCase() || "file of an unknown kind";
+    return `That is a ${kind}. Send a JPEG, PNG or WebP picture.`;
+  }
+  const megabytes = (/** @type {number} */ bytes) => Math.round(bytes / 1e6);
+  if (file.size > maxBytes) {
+    return `That picture is ${megabytes(file.size)} MB; up to ${megabytes(maxBytes)} MB can be read.`;
+  }
+  return undefined;
+}
+
+/** @param {string} image */
+async function pictureOf(image) {
+  try {
+    const answer = await fetch(image);
+    return answer.ok ? await answer.blob() : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** @param {string} text */
+function sentence(text) {
+  const begun = text.charAt(0).toUpperCase() + text.slice(1);
+  return /[.!?]$/.test(begun) ? begun : `${begun}.`;
+}
