@@ -20,10 +20,12 @@ from search_api.explain.routes import router as explain
 from search_api.jobs.routes import router as jobs
 from search_api.models.routes import router as models
 from search_api.openapi import API_TITLE, DESCRIPTION, TAGS, VERSION, complete_document
+from search_api.pages.catalogue import router as catalogue_pages
 from search_api.pages.jobs import router as job_pages
 from search_api.pages.login import router as login
 from search_api.pages.middleware import PageAnswers, PathPrefix
 from search_api.pages.models import router as model_pages
+from search_api.pages.product import router as product_pages
 from search_api.pages.routes import router as frame
 from search_api.pages.search import router as search_page
 from search_api.pages.sessions import Sessions
@@ -95,7 +97,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.key_ring, app.state.sessions = ring, sessions
     for router in (frame, login, search, explain, product_lists, products, pictures, datasets, models, jobs, status):
         app.include_router(router)
-    for pages_of in (search_page, job_pages, model_pages, status_pages):
+    for pages_of in (search_page, catalogue_pages, product_pages, job_pages, model_pages, status_pages):
         app.include_router(pages_of)
     app.include_router(health_router(registry=registry, readiness=_readiness(context)))
     app.include_router(document_router())

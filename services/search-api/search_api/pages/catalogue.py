@@ -79,7 +79,7 @@ async def new_product_page(request: Request, context: Ctx) -> Response:
 
 @router.get("/catalogue/taken")
 @requires("ingest")
-async def is_taken(context: Ctx, dataset: str, id: str) -> Response:  # noqa: A002 - the name in the address
+async def is_taken(context: Ctx, dataset: str, id: str) -> Response:
     """Whether a product has the id already, and whether one of it was deleted."""
     try:
         await context.products.get(dataset, check_product_id(id))

@@ -90,10 +90,15 @@ def shown_product(one: Mapping[str, Any], state: CatalogueState, home: str, *, v
         name=str(one.get("name") or product_id),
         image=f"{one['image']}{version}",
         href=f"{home}products/{place}{plain.query()}",
-        api=f"{home}api/products/{place}{CatalogueState(dataset=dataset).query()}",
+        api=api_of(home, dataset, product_id),
         search_href=f"{home}{CatalogueState(dataset=dataset).query(('id', product_id))}",
         attributes=main_attributes(one),
     )
+
+
+def api_of(home: str, dataset: str, product_id: str) -> str:
+    """Where the JSON API has the product, for the scripts that change it."""
+    return f"{home}api/products/{quote(product_id, safe='')}{CatalogueState(dataset=dataset).query()}"
 
 
 def sorts(schema: Mapping[str, FieldType]) -> list[tuple[str, str]]:
@@ -126,9 +131,7 @@ async def counted(context: Context, prepared: Prepared) -> dict[str, Any]:
     }
 
 
-async def form_fields(
-    context: Context, prepared: Prepared, present: Mapping[str, AttributeValue]
-) -> list[FormField]:
+async def form_fields(context: Context, prepared: Prepared, present: Mapping[str, AttributeValue]) -> list[FormField]:
     """The dataset's fields, the name first, with the product's present values; then what else the product has."""
     schema = {name: kind for name, kind in prepared.info.schema.items() if name not in PAYLOAD_NAMES}
     order = ["name", *(name for name in STANDARD_ATTRIBUTES if name in schema and name != "name")]

@@ -52,7 +52,7 @@ async def product_page(request: Request, context: Ctx, product_id: str) -> Respo
         "dataset": serving.dataset,
         "state": state,
         "product_id": product_id,
-        "api": f"{home_of(request)}api/products/{quote(product_id, safe='')}{CatalogueState(dataset=serving.dataset).query()}",
+        "api": view.api_of(home_of(request), serving.dataset, product_id),
         "max_bytes": context.settings.max_body_bytes,
     }
     try:
@@ -75,7 +75,7 @@ async def product_page(request: Request, context: Ctx, product_id: str) -> Respo
         "product/page.html",
         product=view.shown(stored.payload, state, home_of(request)),
         picture=product(stored.payload)["image"],
-        attributes=_listed(attributes),
+        listed=_listed(attributes),
         models=[one.model for one in servings],
         narrowings=_narrowings(attributes, state, here),
         chips=chips(state, here),
@@ -120,10 +120,8 @@ async def _alike(
     """
     model = state.model or servings[0].model
     try:
-        options = MatchOptions(dataset=state.dataset, model=model, topK=min(_ALIKE, MAX_REACH - offset), offset=offset)
-        answer = await context.search.similar(
-            product_id, options, list(state.filters), started_s=time.perf_counter()
-        )
+        options = MatchOptions(dataset=state.dataset, model=model, top_k=min(_ALIKE, MAX_REACH - offset), offset=offset)
+        answer = await context.search.similar(product_id, options, list(state.filters), started_s=time.perf_counter())
     except VitrineError as error:
         if offset:
             raise
@@ -142,14 +140,12 @@ async def _alike(
     }
 
 
-async def _duplicates(
-    request: Request, context: Context, servings: list[Serving], product_id: str
-) -> list[Duplicate]:
+async def _duplicates(request: Request, context: Context, servings: list[Serving], product_id: str) -> list[Duplicate]:
     """Products whose pictures are nearly the same for any of the dataset's models."""
 
     async def of(serving: Serving) -> dict[str, Any]:
         options = MatchOptions(
-            dataset=serving.dataset, model=serving.model, topK=_DUPLICATES, minScore=_DUPLICATE_SCORE
+            dataset=serving.dataset, model=serving.model, top_k=_DUPLICATES, min_score=_DUPLICATE_SCORE
         )
         return await context.search.similar(product_id, options, [], started_s=time.perf_counter())
 
@@ -164,9 +160,7 @@ async def _duplicates(
             found.setdefault(str(one["id"]), (one, []))[1].append((answer["model"], one["score"]))
     plain = CatalogueState()
     duplicates = [
-        Duplicate(
-            view.shown_product(one, plain, home_of(request)), tuple(sorted(models, key=lambda pair: -pair[1]))
-        )
+        Duplicate(view.shown_product(one, plain, home_of(request)), tuple(sorted(models, key=lambda pair: -pair[1])))
         for one, models in found.values()
     ]
     return sorted(duplicates, key=lambda one: -one.found[0][1])[:_DUPLICATES]
@@ -174,7 +168,7 @@ async def _duplicates(
 
 def _listed(attributes: dict[str, AttributeValue]) -> list[tuple[str, AttributeValue]]:
     """The attributes with their labels, those of every catalogue first."""
-    order = [name for name in STANDARD_ATTRIBUTES if name in attributes and name != "name"]
+    order: list[str] = [name for name in STANDARD_ATTRIBUTES if name in attributes and name != "name"]
     order += sorted(name for name in attributes if name not in order and name != "name")
     return [(label_of(name), attributes[name]) for name in order]
 

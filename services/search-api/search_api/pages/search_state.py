@@ -82,11 +82,11 @@ class SearchState:
         text = urlencode([*self.pairs(), *more])
         return f"?{text}" if text else ""
 
-    def having(self, **changes: Any) -> SearchState:
+    def having(self, **changes: Any) -> Self:
         """The state with these members changed."""
         return replace(self, **changes)
 
-    def searching_with(self, product_id: str) -> SearchState:
+    def searching_with(self, product_id: str) -> Self:
         """The state that searches with a product's picture, under the same filters."""
         return self.having(id=product_id, upload=None, region=None, by_examples=False)
 
@@ -94,12 +94,12 @@ class SearchState:
         """The values that a field may have; none where it is not filtered by."""
         return tuple(value for name, value in self.filters if name == field)
 
-    def filtering(self, field: str, *values: str) -> SearchState:
+    def filtering(self, field: str, *values: str) -> Self:
         """The state in which the field has one of these values, and no other condition on it holds."""
         others = tuple(pair for pair in self.filters if pair[0] not in names_of(field))
         return self.having(filters=(*others, *((field, value) for value in values)))
 
-    def lacking(self, pair: Pair) -> SearchState:
+    def lacking(self, pair: Pair) -> Self:
         """The state without one condition."""
         return self.having(filters=tuple(one for one in self.filters if one != pair))
 

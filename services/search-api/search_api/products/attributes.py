@@ -14,6 +14,7 @@ from vitrine.errors import ParameterInvalid
 from vitrine.fields import MAX_FIELDS, FieldType
 from vitrine.products import UNFILTERED_ATTRIBUTES, AttributeValue, check_attribute_name
 from vitrine.reserved import IDENTITY_NAMES, stored_name, why_renamed
+from vitrine.web.problems import MAX_FAULT_CHARS
 
 MAX_ATTRIBUTES: Final = 64
 MAX_VALUE_CHARS: Final = 1_000
@@ -39,13 +40,13 @@ def typed_attributes(fields: Sequence[tuple[str, str]], schema: Mapping[str, Fie
     for given, text in fields:
         name = names[given]
         if name in attributes:
-            raise ParameterInvalid(f"the attribute {given!r} is given more than once")
+            raise _refused(given, f"the attribute {given!r} is given more than once")
         if not text.strip():
             continue
         known = _typed(name, text.strip(), schema[name]) if name in schema else None
         read = known if known is not None else column_reader(name, [text.strip()])(text.strip())
         if read is None:
-            raise ParameterInvalid(f"the attribute {name!r} is a year, such as 2012; {text[:40]!r} is not")
+            raise _refused(name, f"the attribute {name!r} is a year, such as 2012; {text[:40]!r} is not")
         attributes[name] = _bounded(name, read)
     return _put(attributes, names, schema, max_attributes)
 
@@ -81,7 +82,10 @@ def _stored_names(given: Iterable[str], schema: Mapping[str, FieldType]) -> dict
                 f"{name!r} is not an attribute: the id is in the address, the dataset in the query "
                 "(`?dataset=NAME`), and the picture is the form's file 'image'"
             )
-        names[name] = check_attribute_name(stored_name(name, [*schema]))
+        try:
+            names[name] = check_attribute_name(stored_name(name, [*schema]))
+        except ParameterInvalid as error:
+            raise _refused(name, error.detail) from None
     return names
 
 
@@ -114,22 +118,28 @@ def _typed(name: str, text: str, kind: FieldType) -> AttributeValue:
         number = float(text)
         whole = int(text) if text.lstrip("+-").isdigit() else int(number) if number.is_integer() else None
     except (ValueError, OverflowError):
-        raise ParameterInvalid(f"{name!r} is a number in this dataset; {text[:40]!r} is not") from None
+        raise _refused(name, f"{name!r} is a number in this dataset; {text[:40]!r} is not") from None
     if not math.isfinite(number):
-        raise ParameterInvalid(f"{name!r} is a number in this dataset; {text[:40]!r} is out of range")
+        raise _refused(name, f"{name!r} is a number in this dataset; {text[:40]!r} is out of range")
     if kind == "float":
         return number
     if whole is None:
-        raise ParameterInvalid(
+        raise _refused(
+            name,
             f"{name!r} is a whole number in this dataset; {text[:40]!r} is not. A catalogue that has such a value "
-            "changes the type when it is indexed"
+            "changes the type when it is indexed",
         )
     return whole
 
 
+def _refused(name: str, detail: str) -> ParameterInvalid:
+    """The error about one attribute, which a form shows beside its field."""
+    return ParameterInvalid(detail, errors=[{"where": name[:MAX_FAULT_CHARS], "message": detail}])
+
+
 def _bounded(name: str, value: AttributeValue) -> AttributeValue:
     if isinstance(value, str) and len(value) > MAX_VALUE_CHARS:
-        raise ParameterInvalid(f"the value of {name!r} is longer than {MAX_VALUE_CHARS} characters")
+        raise _refused(name, f"the value of {name!r} is longer than {MAX_VALUE_CHARS} characters")
     if not isinstance(value, str) and abs(value) > _INT64_MAX:
-        raise ParameterInvalid(f"the value of {name!r} is out of range: {str(value)[:40]}")
+        raise _refused(name, f"the value of {name!r} is out of range: {str(value)[:40]}")
     return value

@@ -8,7 +8,7 @@ import { followHistory, go } from "./search/loader.js";
 import { loadMore } from "./search/more.js";
 import { showNotice } from "./search/notice.js";
 import { takePictures } from "./search/picture.js";
-import { followRanges } from "./search/ranges.js";
+import { drawRanges, followRanges } from "./search/ranges.js";
 import { keepTray } from "./search/tray.js";
 import { host, onShown, openSheet } from "./search/view.js";
 import { explain } from "./search/why.js";
@@ -53,6 +53,7 @@ explain();
 followRanges();
 followKeys();
 onShown(followPicture);
+onShown(() => drawRanges(document));
 
 // What failed while the page was made on the server is asked for again by itself too.
 const failed = host().querySelector("[data-trouble][data-retry-s]");

@@ -1,14 +1,16 @@
 // A range with two handles: two sliders on one track. Neither passes the other.
 
-import { onShown } from "./view.js";
-
 /** Follow the handles. Called once. */
 export function followRanges() {
   document.addEventListener("input", (event) => {
     const range = event.target instanceof HTMLInputElement && event.target.closest("[data-range]");
     if (range) draw(range, /** @type {HTMLInputElement} */ (event.target));
   });
-  onShown(() => document.querySelectorAll("[data-range]").forEach((range) => draw(range)));
+}
+
+/** Draw the handles that were just put into the page. @param {ParentNode} shown */
+export function drawRanges(shown) {
+  for (const range of shown.querySelectorAll("[data-range]")) draw(range);
 }
 
 /**
