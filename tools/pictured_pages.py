@@ -63,10 +63,18 @@ def _explained(page: Page, scene: Scene) -> None:
     page.locator("[data-why-pair]:not([aria-busy])").wait_for()
 
 
+def _first_product(page: Page, _scene: Scene) -> None:
+    page.locator(".tile-name").first.click()
+    page.locator(".product-picture").wait_for()
+
+
 PICTURED: Final = (
     Pictured("search", "/"),
     Pictured("search-results", "/", steps=_searched),
     Pictured("search-filters", "/", steps=_narrowed),
     Pictured("search-why", "/", steps=_explained),
+    Pictured("catalogue", "/catalogue"),
+    Pictured("product", "/catalogue?sort=year", steps=_first_product),
+    Pictured("add-product", "/catalogue/new"),
     Pictured("docs", "/docs", steps=_calls_listed),
 )

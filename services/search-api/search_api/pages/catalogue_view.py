@@ -17,7 +17,7 @@ from search_api.context import Context
 from search_api.pages.catalogue_state import CatalogueState
 from search_api.pages.search_view import facet_fields, label_of, main_attributes
 from search_api.products.listing import sortable_fields
-from search_api.search.service import Prepared
+from search_api.search.retrieval import Prepared
 from vitrine.collections import Serving
 from vitrine.errors import DatasetNotFound
 from vitrine.fields import FieldType

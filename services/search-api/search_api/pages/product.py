@@ -28,7 +28,7 @@ from vitrine.web import requires
 router = APIRouter(include_in_schema=False)
 _ALIKE: Final = 24
 _DUPLICATE_SCORE: Final = 0.98
-_DUPLICATES: Final = 12
+_DUPLICATES: Final = 6
 _FILTERED_BY: Final = ("gender", "masterCategory", "articleType", "baseColour", "season", "usage")
 
 

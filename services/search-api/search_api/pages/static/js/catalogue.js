@@ -104,7 +104,7 @@ function exchange(text) {
   host.innerHTML = text;
   if (inSheet) moveFacets();
   for (const one of details()) one.open = opened.get(one.dataset.facet) ?? one.open;
-  const same = focused && [...document.querySelectorAll(`[name="${CSS.escape(focused.name)}"]`)].find(
+  const same = focused && [...document.querySelectorAll(`[name="${CSS.escape(focused.name)}"]:not([type=hidden])`)].find(
     (one) => focused.type !== "checkbox" || /** @type {HTMLInputElement} */ (one).value === focused.value,
   );
   if (same instanceof HTMLElement) same.focus({ preventScroll: true });
