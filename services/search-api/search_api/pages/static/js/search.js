@@ -34,7 +34,9 @@ document.addEventListener("submit", (event) => {
   const form = event.target;
   if (!(form instanceof HTMLFormElement) || !form.matches("[data-go]")) return;
   event.preventDefault();
-  void go(addressOfForm(form));
+  // Another dataset or model changes what the frame offers too.
+  if (form.matches("[data-whole-page]")) location.assign(addressOfForm(form));
+  else void go(addressOfForm(form));
 });
 
 document.addEventListener("change", (event) => {

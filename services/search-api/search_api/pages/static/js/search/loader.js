@@ -137,6 +137,13 @@ function show(content, asking, address) {
   enter(asking, address);
   exchange(content);
   if (asking.scrollY !== undefined) scrollTo(0, asking.scrollY);
+  else resultsIntoView();
+}
+
+/** Other results are looked at from their beginning. */
+function resultsIntoView() {
+  const column = document.querySelector(".results-column");
+  if (column && column.getBoundingClientRect().top < 0) column.scrollIntoView();
 }
 
 /**
