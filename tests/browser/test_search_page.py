@@ -296,6 +296,8 @@ def test_wrong_files_are_refused_with_a_reason_and_what_was_there_stays(
         expect(notice).to_contain_text(words)
         assert page.url == address
     visited.check_accessible()
+    page.locator("main").press("Escape")
+    expect(notice).to_be_empty()
     # What only the server can tell: the words inside a file, and a size that the page did not look at.
     visited.expect_failure("/", 400)
     page.locator(FIELD).set_input_files({"name": "a.jpg", "mimeType": "image/jpeg", "buffer": b"no picture"})
@@ -322,6 +324,19 @@ def test_an_expired_picture_is_asked_for_again_and_the_filters_stay(
     page.locator(FIELD).set_input_files(query)
     page.locator("[data-result]").first.wait_for()
     assert state(page)["gender"] == ["Women"]
+
+
+def test_a_picture_that_expired_meanwhile_is_sent_again_by_itself(
+    visit: OpenVisit, shop: Shop, query: FilePayload
+) -> None:
+    visited = visit(shop.system.url("search_api"), DESK)
+    page = searched(visited, query)
+    [upload] = state(page)["upload"]
+    assert shop.system.redis_client.delete(f"vitrine:upload:{upload}")
+    visited.expect_failure("/", 404)
+    page.locator(".query-kinds .chip").first.click()
+    page.wait_for_url(lambda url: "articleType=" in url and upload not in url)
+    expect(page.locator("[data-result]").first).to_be_visible()
 
 
 def test_nothing_found_names_the_filter_in_the_way_and_takes_it_away(

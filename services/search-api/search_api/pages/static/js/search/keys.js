@@ -2,6 +2,7 @@
 
 import { show } from "../dialogs.js";
 import { go } from "./loader.js";
+import { dismissNotice } from "./notice.js";
 import { withPresentExamples } from "./address.js";
 import { toggle } from "./tray.js";
 import { host } from "./view.js";
@@ -27,6 +28,7 @@ function onAnyPlace(key) {
     show("shortcuts");
     return true;
   }
+  if (key === "Escape") return dismissNotice();
   if (key !== "/") return false;
   const chooser = host().querySelector("[data-choose]");
   if (!(chooser instanceof HTMLElement)) return false;

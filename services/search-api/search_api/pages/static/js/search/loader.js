@@ -7,6 +7,14 @@ import { exchange, snapshot } from "./view.js";
 const LOST_RETRY_S = 3;
 const MOST_KEPT = 12;
 
+/** Sends the picture again that the server no longer keeps, and tells whether it is at hand. */
+let sendAgain = () => false;
+
+/** @param {() => boolean} send */
+export function whenExpired(send) {
+  sendAgain = send;
+}
+
 /** What was shown at entries of the history, by their keys. @type {Map<string, string>} */
 const kept = new Map();
 /** @type {AbortController | undefined} */
@@ -172,6 +180,7 @@ function fail(content, answer, asking) {
   if (asking.failed?.(answer.status, code)) return;
   // What was chosen is the state, though it could not be shown: a reload tries it again.
   if (!asking.body) enter(asking, asking.address);
+  if (code === "upload_not_found" && sendAgain()) return;
   const away = [429, 503, 504].includes(answer.status);
   const said = Number(note?.getAttribute("data-retry-s") ?? answer.headers.get("Retry-After"));
   const again = away ? { retryS: Math.max(1, Math.round(said || LOST_RETRY_S)), repeat: () => void ask(asking), giveUp: asking.giveUp } : {};

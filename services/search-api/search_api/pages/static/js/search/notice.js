@@ -13,6 +13,13 @@ export function clearNotice() {
   region().replaceChildren();
 }
 
+/** Take away a notice that waits for nothing. Returns whether there was one. */
+export function dismissNotice() {
+  const there = counting === undefined && region().hasChildNodes();
+  if (there) clearNotice();
+  return there;
+}
+
 /**
  * Say something in words of the page's own.
  * @param {string} text

@@ -2,9 +2,9 @@
 // and what is shown stays.
 
 import { forNewPicture, home, present } from "./address.js";
-import { ask, keepShown } from "./loader.js";
+import { ask, keepShown, whenExpired } from "./loader.js";
 import { clearNotice, notice } from "./notice.js";
-import { exchange, host, onShown, sent, snapshot } from "./view.js";
+import { exchange, host, sent, snapshot } from "./view.js";
 
 const READ = new Set(["image/jpeg", "image/png", "image/webp"]);
 const WANTED = "Send a JPEG, PNG or WebP picture.";
@@ -48,7 +48,7 @@ export function takePictures() {
     searchWith(file);
   });
   takeDrops();
-  onShown(askForExpired);
+  whenExpired(sendAgain);
 }
 
 /**
@@ -140,11 +140,12 @@ function remember(answer, file, url) {
   }
 }
 
-/** A picture that the server no longer keeps may still be here: it is sent again, once. @param {Element} shown */
-function askForExpired(shown) {
-  if (!shown.querySelector('[data-trouble="upload_not_found"]')) return;
+/** A picture that the server no longer keeps may still be here: it is sent again, under the filters chosen meanwhile. */
+function sendAgain() {
   const again = sent.get(present().get("upload") ?? "");
-  if (again) void searchWith(again.file);
+  if (!again) return false;
+  void searchWith(again.file);
+  return true;
 }
 
 function takeDrops() {
