@@ -68,6 +68,16 @@ def _first_product(page: Page, _scene: Scene) -> None:
     page.locator(".product-picture").wait_for()
 
 
+def _job_opened(page: Page, _scene: Scene) -> None:
+    page.locator(".jobs-table a").first.click()
+    page.locator("[data-takes=live]").wait_for()
+
+
+def _release_opened(page: Page, _scene: Scene) -> None:
+    page.locator(".release h2 a").first.click()
+    page.locator(".curve canvas").first.wait_for()
+
+
 PICTURED: Final = (
     Pictured("search", "/"),
     Pictured("search-results", "/", steps=_searched),
@@ -76,5 +86,11 @@ PICTURED: Final = (
     Pictured("catalogue", "/catalogue"),
     Pictured("product", "/catalogue?sort=year", steps=_first_product),
     Pictured("add-product", "/catalogue/new"),
+    Pictured("jobs", "/jobs"),
+    Pictured("job", "/jobs", steps=_job_opened),
+    Pictured("job-form", "/jobs/new/train"),
+    Pictured("models", "/models"),
+    Pictured("release", "/models", steps=_release_opened, full=True),
+    Pictured("status", "/status", full=True),
     Pictured("docs", "/docs", steps=_calls_listed),
 )
