@@ -21,7 +21,7 @@ from vitrine.web.access import (
     scopes_held,
 )
 from vitrine.web.admission import Admission, Bodies, BodyLimit, StopWhenGone
-from vitrine.web.connections import ConnectionLimits, address_of
+from vitrine.web.connections import ConnectionLimits
 from vitrine.web.document import document_router
 from vitrine.web.forms import Form, media_type, read_form
 from vitrine.web.health import health_router
@@ -36,7 +36,7 @@ from vitrine.web.problems import (
 )
 from vitrine.web.request_context import RequestContext
 from vitrine.web.server import build_limited_server, build_server
-from vitrine.web.sites import SiteGuard, hosts_checked, is_loopback, is_same_origin
+from vitrine.web.sites import SiteGuard, address_of, hosts_checked, is_loopback, is_same_origin
 
 __all__ = [
     "ANY_KEY",

@@ -32,8 +32,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from vitrine.errors import AccessDenied, KeyMissing, KeyRefused, SettingsInvalid, TooManyRequests
 from vitrine.telemetry import get_logger
-from vitrine.web.connections import address_of
 from vitrine.web.problems import send_problem
+from vitrine.web.sites import address_of
 
 ScopeName = Literal["search", "ingest", "train", "admin", "jobs", "embed"]
 # What a call costs. A query costs the embedder and changes nothing: it is stopped when its caller has gone. A write

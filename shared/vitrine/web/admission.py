@@ -27,8 +27,8 @@ from vitrine.errors import (
 from vitrine.settings import HttpSettings
 from vitrine.telemetry import get_logger
 from vitrine.web.access import caller_name
-from vitrine.web.connections import address_of
 from vitrine.web.problems import send_problem
+from vitrine.web.sites import address_of
 
 _RETRY_AFTER_S: Final = 1.0
 _NO_MEMORY_RETRY_AFTER_S: Final = 2.0

@@ -14,13 +14,11 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, Protocol
 
-from starlette.types import Scope
-
 from vitrine.telemetry import get_logger
+from vitrine.web.sites import caller_address
 
 _FILES_BESIDE_CONNECTIONS: Final = 512  # clients' connections, pictures being read, logs
 _LOG_INTERVAL_S: Final = 10.0
-_IPV6_PREFIX: Final = 64  # what one customer of a provider has; single addresses of it cost nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,24 +141,3 @@ def allow_open_files(limits: ConnectionLimits) -> None:
         reachable = soft
     if reachable < wanted:
         get_logger("connections").warning("open_files_limited", limit=reachable, wanted=wanted)
-
-
-def address_of(scope: Scope) -> str:
-    """The caller's address; an IPv6 address stands for its /64 network. The server has put the address that a
-    trusted proxy forwards into the scope; everything that is not an address counts as one caller.
-    """
-    client = scope.get("client")
-    return caller_address(client[0] if client else "")
-
-
-def caller_address(text: str) -> str:
-    """The caller of an address: an IPv6 address stands for its /64 network; `unknown` if it is not an address."""
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
-        return "unknown"
-    if isinstance(address, ipaddress.IPv4Address):
-        return str(address)
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    return str(ipaddress.ip_network((int(address), _IPV6_PREFIX), strict=False))

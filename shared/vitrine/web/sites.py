@@ -1,4 +1,5 @@
-"""Requests that another web site makes through a browser of someone who can reach the service.
+"""Where a request comes from: its caller's address, and whether another web site sends it through the browser of
+someone who can reach the service.
 
 A page of any site can send requests to a loopback address, and with DNS rebinding it can read the answers too, under
 its own name in `Host`. So `Host` must be a name of the service, and what changes or costs something must not come from
@@ -24,6 +25,28 @@ _AUTHORITY: Final = r"(?P<name>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(?P<port>[
 _HOST: Final = re.compile(_AUTHORITY)
 _ORIGIN: Final = re.compile(rf"(?P<scheme>(?i:https?))://{_AUTHORITY}")
 _MAX_SHOWN: Final = 100
+_IPV6_PREFIX: Final = 64  # what one customer of a provider has; single addresses of it cost nothing
+
+
+def address_of(scope: Scope) -> str:
+    """The caller's address; an IPv6 address stands for its /64 network. The server has put the address that a
+    trusted proxy forwards into the scope; everything that is not an address counts as one caller.
+    """
+    client = scope.get("client")
+    return caller_address(client[0] if client else "")
+
+
+def caller_address(text: str) -> str:
+    """The caller of an address: an IPv6 address stands for its /64 network; `unknown` if it is not an address."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return "unknown"
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.ip_network((int(address), _IPV6_PREFIX), strict=False))
 
 
 def is_loopback(host: str) -> bool:
