@@ -33,7 +33,7 @@ _VERBS: Final = {
 # Kinds whose report is an evaluation's; a map has a page of its own.
 REPORTING: Final = frozenset({JobKind.EVALUATE, JobKind.EXPERIMENT})
 # Members of a result that the page shows in another way, or that say nothing to a reader.
-_RESULT_SHOWN: Final = frozenset({"report", "release_id", "release", "lines", "strictness", "collection"})
+_RESULT_SHOWN: Final = frozenset({"report", "release_id", "release", "lines", "strictness", "collection", "seconds"})
 _MAX_TEXT: Final = 200
 # Below this many seconds a mean rate is chance.
 _RATE_AFTER_S: Final = 2.0

@@ -6,6 +6,7 @@ import { Canvas } from "./map-canvas.js";
 import { fillGrid } from "./map-grid.js";
 
 const MOST_COLORED = 24;
+const THUMBNAIL_PX = 256; // one of the widths that pictures are served in
 const HUE_STEP = 137.508; // the golden angle: neighbours in the legend differ
 const LIGHTNESS = { light: [40, 55, 32], dark: [66, 76, 56] };
 
@@ -63,7 +64,8 @@ function show(data) {
 
   const names = (/** @type {number} */ index) => data.names?.[index] || data.ids[index];
   const query = data.dataset ? `?dataset=${encodeURIComponent(data.dataset)}` : "";
-  const imageOf = (/** @type {number} */ index) => page.dataset.images + encodeURIComponent(data.ids[index]) + query;
+  const small = `${query}${query ? "&" : "?"}width=${THUMBNAIL_PX}`;
+  const imageOf = (/** @type {number} */ index) => page.dataset.images + encodeURIComponent(data.ids[index]) + small;
   const pageOf = (/** @type {number} */ index) => page.dataset.products + encodeURIComponent(data.ids[index]) + query;
   const valueOf = (/** @type {number} */ index) => attributes[attribute][index];
 
