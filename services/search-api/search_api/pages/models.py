@@ -1,5 +1,6 @@
-"""The pages of models: releases, one release, reports and maps. The browser makes changes through the JSON API, so that
-what the page does is what any client can do.
+"""The pages of models: releases, one release, reports and maps. They need the scope `jobs`, so that pages open to the
+public do not include them. The browser makes changes through the JSON API, so that what the page does is what any
+client can do.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ _ATTACHED: Final = frozenset({"csv", "md", "json"})
 
 
 @router.api_route("/models", methods=_READ)
-@requires("search")
+@requires("jobs")
 async def models_page(request: Request, context: Ctx) -> Response:
     stored, releases, away = await _releases(context)
     folder = context.settings.reports_dir
@@ -79,14 +80,14 @@ async def models_page(request: Request, context: Ctx) -> Response:
 
 
 @router.api_route("/models/reports/{report_id}", methods=_READ)
-@requires("search")
+@requires("jobs")
 async def report_page(request: Request, context: Ctx, report_id: str) -> Response:
     document = await asyncio.to_thread(read_document, context.settings.reports_dir, report_id, REPORT_FILE)
     return render(request, "models/report.html", report_id=report_id, tables=report_tables(document))
 
 
 @router.api_route("/models/reports/{report_id}/files/{name:path}", methods=_READ)
-@requires("search")
+@requires("jobs")
 async def file_of_report(context: Ctx, report_id: str, name: str) -> Response:
     data, media_type = await asyncio.to_thread(report_file, context.settings.reports_dir, report_id, name)
     suffix = name.rpartition(".")[2]
@@ -97,7 +98,7 @@ async def file_of_report(context: Ctx, report_id: str, name: str) -> Response:
 
 
 @router.api_route("/models/maps/{report_id}", methods=_READ)
-@requires("search")
+@requires("jobs")
 async def map_page(request: Request, context: Ctx, report_id: str) -> Response:
     document = await asyncio.to_thread(read_document, context.settings.reports_dir, report_id, MAP_FILE)
     planes = document.get("planes")
@@ -112,13 +113,13 @@ async def map_page(request: Request, context: Ctx, report_id: str) -> Response:
 
 
 @router.api_route("/models/maps/{report_id}/data", methods=_READ)
-@requires("search")
+@requires("jobs")
 async def map_data(context: Ctx, report_id: str) -> Response:
     return JsonAnswer(await asyncio.to_thread(read_document, context.settings.reports_dir, report_id, MAP_FILE))
 
 
 @router.api_route("/models/{release_id}", methods=_READ)
-@requires("search")
+@requires("jobs")
 async def release_page(request: Request, context: Ctx, release_id: str) -> Response:
     stored, releases, away = await _releases(context)
     found = next((release for release in releases if release.id == release_id), None)
