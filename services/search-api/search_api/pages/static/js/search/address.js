@@ -3,7 +3,6 @@
 /** Where the search page is. */
 export const home = `${document.body.dataset.prefix ?? ""}/`;
 
-const OWN = new Set(["dataset", "model", "upload", "id", "region", "compare", "cutout", "by", "positive", "negative"]);
 const EXAMPLES = ["positive", "negative"];
 
 /** @returns {URLSearchParams} the state as it is now, to be changed and gone to */
@@ -70,9 +69,4 @@ export function forNewPicture() {
   const params = present();
   for (const name of ["upload", "id", "region", "by"]) params.delete(name);
   return params;
-}
-
-/** @param {string} name */
-export function isFilter(name) {
-  return !OWN.has(name);
 }
