@@ -115,31 +115,38 @@ function exchange(text) {
 }
 
 /**
+ * The tile stays where it is, with the way back in it, so that nothing else moves.
  * @param {HTMLElement} tile
  * @param {() => Promise<void>} undo
  */
 function removed(tile, undo) {
-  const mark = document.createComment("");
-  const next = tile.nextElementSibling ?? tile.previousElementSibling;
-  tile.replaceWith(mark);
-  const link = next?.querySelector(".tile-name");
-  if (link instanceof HTMLElement) link.focus({ preventScroll: true });
   const name = shortened(tile.dataset.name ?? "");
-  const close = toast(`${name} is removed.`, {
-    kind: "good",
-    action: {
-      label: "Undo",
-      run: () => {
-        close();
-        const button = document.createElement("button");
-        void whileBusy(button, async () => {
-          await undo();
-          mark.replaceWith(tile);
-          toast(`${name} is back.`, { kind: "good" });
-        });
-      },
-    },
-  });
+  const content = /** @type {HTMLElement[]} */ ([...tile.children]);
+  const note = document.createElement("div");
+  note.className = "tile-gone";
+  const words = document.createElement("p");
+  words.textContent = "Removed";
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "button small";
+  button.textContent = "Undo";
+  button.setAttribute("aria-label", `Undo the removal of ${name}`);
+  button.addEventListener("click", () =>
+    void whileBusy(button, async () => {
+      await undo();
+      for (const one of content) one.inert = false;
+      tile.classList.remove("is-gone");
+      note.remove();
+      tile.querySelector("a")?.focus({ preventScroll: true });
+      toast(`${name} is back.`, { kind: "good" });
+    }),
+  );
+  note.append(words, button);
+  for (const one of content) one.inert = true;
+  tile.classList.add("is-gone");
+  tile.append(note);
+  button.focus({ preventScroll: true });
+  say(`${name} is removed.`);
 }
 
 // The filters of phones lie in a sheet, to which they are moved while it is open.

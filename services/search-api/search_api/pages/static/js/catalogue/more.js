@@ -24,12 +24,6 @@ document.addEventListener("click", (event) => {
 async function load(end) {
   if (end.getAttribute("aria-busy") === "true") return;
   end.setAttribute("aria-busy", "true");
-  const template = document.getElementById("waiting-tiles");
-  const skeletons =
-    template instanceof HTMLTemplateElement
-      ? [.../** @type {DocumentFragment} */ (template.content.cloneNode(true)).children]
-      : [];
-  end.before(...skeletons);
   try {
     const answer = await fetch(end.dataset.more ?? "", { headers: { "HX-Request": "true" } });
     if (!answer.ok) throw new TypeError(String(answer.status));
@@ -37,14 +31,13 @@ async function load(end) {
     content.innerHTML = await answer.text();
     const focused = end.contains(document.activeElement);
     const first = content.content.querySelector(".tile-name");
-    for (const one of skeletons) one.remove();
     end.replaceWith(content.content);
     if (focused && first instanceof HTMLElement) first.focus({ preventScroll: true });
     watchEnd();
   } catch (error) {
     if (!(error instanceof TypeError)) throw error;
-    for (const one of skeletons) one.remove();
     end.removeAttribute("aria-busy");
+    end.querySelector(".pictures")?.remove();
     observer?.unobserve(end);
     const button = end.querySelector("button");
     if (button) button.textContent = "More could not be loaded. Try again";
