@@ -35,8 +35,7 @@ PATIENCE_MS: Final = 120_000.0
 MAX_BYTES: Final = 150_000
 _PRODUCTS: Final = 300
 _POLL_S: Final = 0.2
-# Drawn pages have few colours; pictures of garments need most of a palette.
-_COLOURS: Final = (256, 128, 64, 32)
+_QUALITIES: Final = (88, 75, 60, 40)
 _READY: Final = re.compile(r"^ready: (http://127\.0\.0\.1:\d+)$", re.MULTILINE)
 
 
@@ -71,17 +70,17 @@ def parse_arguments() -> argparse.Namespace:
 def take_all(
     browser: Browser, scene: Scene, pages: Iterable[Pictured], *, looks: Sequence[Look], folder: Path
 ) -> Iterator[Path]:
-    """Take every page in every look, as NAME-THEME-WIDTH.png below `folder`. Yields each file once it is written."""
+    """Take every page in every look, as NAME-THEME-WIDTH.webp below `folder`. Yields each file once it is written."""
     folder.mkdir(parents=True, exist_ok=True)
     for page in pages:
         for look in looks:
-            file = folder / f"{page.name}-{look}.png"
+            file = folder / f"{page.name}-{look}.webp"
             file.write_bytes(take(browser, scene, page, look))
             yield file
 
 
 def take(browser: Browser, scene: Scene, pictured: Pictured, look: Look) -> bytes:
-    """The PNG of a page in one look, after its steps. Raises playwright's Error if the page or a step fails."""
+    """The picture of a page in one look, after its steps. Raises playwright's Error if the page or a step fails."""
     context = new_context(browser, look)
     context.set_default_timeout(PATIENCE_MS)
     try:
@@ -90,20 +89,18 @@ def take(browser: Browser, scene: Scene, pictured: Pictured, look: Look) -> byte
         wait_settled(page, timeout_ms=PATIENCE_MS)
         pictured.steps(page, scene)
         wait_settled(page, timeout_ms=PATIENCE_MS)
-        return small_png(page.screenshot(full_page=pictured.full, animations="disabled", caret="hide"))
+        return small_webp(page.screenshot(full_page=pictured.full, animations="disabled", caret="hide"))
     finally:
         context.close()
 
 
-def small_png(png: bytes) -> bytes:
-    """The same picture with a palette: as many colours as fit into MAX_BYTES, or the fewest if none fit."""
+def small_webp(png: bytes) -> bytes:
+    """The same picture as WebP: text stays sharp, garments keep their colours, and it is no larger than MAX_BYTES."""
     image = Image.open(io.BytesIO(png)).convert("RGB")
     smaller = b""
-    for colours in _COLOURS:
+    for quality in _QUALITIES:
         buffer = io.BytesIO()
-        image.quantize(colours, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(
-            buffer, "PNG", optimize=True
-        )
+        image.save(buffer, "WEBP", quality=quality, method=6)
         smaller = buffer.getvalue()
         if len(smaller) <= MAX_BYTES:
             break
