@@ -78,6 +78,12 @@ class System:
         finally:
             self.services[name].start()
             self.services[name].wait_ready()
+            if name == "embedder" and "search_api" in self.services:
+                wait_until(self._search_api_has_its_embedder, what="the search API finds its embedder again")
+
+    def _search_api_has_its_embedder(self) -> bool:
+        up: bool = self.api.get("/readyz").json()["needs"]["embedder"]["up"]
+        return up
 
     @contextlib.contextmanager
     def another_api(self, **env: str) -> Iterator[str]:
