@@ -91,9 +91,10 @@ class VectorStore:
             return await self._directory.resolve(dataset, model)
 
     def forget(self) -> None:
-        """Read aliases and collections anew when they are next asked for."""
+        """Read aliases, collections and counts anew when they are next asked for."""
         self._directory.forget()
         self._collections.clear()
+        self._matches.clear()
 
     async def activate(self, serving: Serving) -> str | None:
         """Move the alias in one request; returns the collection that served before."""
