@@ -116,4 +116,7 @@ class ProductWrites:
     async def _run(self, kind: JobKind, dataset: str, product_id: str, **options: bool) -> JobRecord:
         params: dict[str, Any] = {"dataset": dataset, "product_id": product_id, **options}
         record, _ = await self._jobs.submit(kind, params)
-        return await self._jobs.finished(record.id, timeout_s=self._timeout_s)
+        try:
+            return await self._jobs.finished(record.id, timeout_s=self._timeout_s)
+        finally:
+            self._store.forget()  # who has just changed a product sees it in the counts
