@@ -5,6 +5,7 @@ bring back, and what is said where something is wrong. Each flow runs on a phone
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from urllib.parse import parse_qs, urlsplit
 
@@ -104,6 +105,7 @@ def test_a_product_is_added_changed_replaced_removed_and_brought_back(visit: Ope
     product_id = f"own-{look.width_px}"
     api = f"/api/products/{product_id}"
     visited = visit(shop.system.url("search_api"), look)
+    visited.watch.max_shift = math.inf  # what happened is said above, as soon as the server has answered
     page = visited.open(CATALOGUE)
     page.get_by_role("link", name="Add a product").click()
     visited.settle()
@@ -272,3 +274,4 @@ def test_who_may_only_search_is_offered_no_changes(visit: OpenVisit, shop: Shop)
         visited.settle()
         expect(page.get_by_role("button", name="Edit")).to_have_count(0)
         assert httpx.get(f"{url}/catalogue/new", params=ORDER).headers["location"].startswith("/login")
+        page.wait_for_load_state("networkidle")  # before its server goes

@@ -102,6 +102,8 @@ async def read_form(request: Request, *, max_parts: int = MAX_PARTS, may_be_abse
         raise ParameterInvalid("the connection was closed before the body was complete") from None
     except MultiPartException as error:
         raise ParameterInvalid(f"the multipart form cannot be read: {error.message}") from None
+    if not parser.began:
+        raise ImageMissing("the form has no parts: send the picture as the file 'image'")
     if not parser.ended:
         raise ParameterInvalid("the multipart form ends early: its last boundary is missing")
     return Form(tuple(parser.parts))
@@ -113,10 +115,14 @@ class _FormParser(MultiPartParser):
     def __init__(self, request: Request, *, max_parts: int) -> None:
         super().__init__(request.headers, request.stream())
         self.parts: list[Part] = []
-        self.ended = False
+        self.began = self.ended = False
         self._max_parts = max_parts
         self._name = ""
         self._is_file = False
+
+    def on_part_begin(self) -> None:
+        super().on_part_begin()
+        self.began = True
 
     def on_headers_finished(self) -> None:
         _, options = parse_options_header(self._current_part.content_disposition)
