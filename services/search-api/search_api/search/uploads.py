@@ -26,7 +26,7 @@ _ID_BYTES: Final = 24
 _ADD: Final = """
 local key, order, sizes = KEYS[1], KEYS[2], KEYS[3]
 local prefix, id, size = ARGV[1], ARGV[2], tonumber(ARGV[4])
-local ttl_ms, now_ms, most, most_bytes = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
+local ttl_ms, now_us, most, most_bytes = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local function forget(ids)
   for _, one in ipairs(ids) do
     redis.call('DEL', prefix .. one)
@@ -34,7 +34,7 @@ local function forget(ids)
     redis.call('HDEL', sizes, one)
   end
 end
-forget(redis.call('ZRANGEBYSCORE', order, '-inf', now_ms - ttl_ms))
+forget(redis.call('ZRANGEBYSCORE', order, '-inf', now_us - 1000 * ttl_ms))
 local held = 0
 for _, one in ipairs(redis.call('HVALS', sizes)) do held = held + tonumber(one) end
 local count = redis.call('ZCARD', order)
@@ -45,7 +45,7 @@ while count > 0 and (count + 1 > most or held + size > most_bytes) do
   count = count - 1
 end
 redis.call('SET', key, ARGV[3], 'PX', ttl_ms)
-redis.call('ZADD', order, now_ms, id)
+redis.call('ZADD', order, string.format('%.0f', now_us), id)
 redis.call('HSET', sizes, id, size)
 for _, one in ipairs({order, sizes}) do redis.call('PEXPIRE', one, ttl_ms) end
 return count + 1
@@ -90,7 +90,7 @@ class Uploads:
                     picture,
                     len(picture),
                     ttl_ms,
-                    int(now_s * 1000),
+                    int(now_s * 1e6),
                     self._max_uploads,
                     max(self._max_total_bytes, len(picture)),
                 ],
