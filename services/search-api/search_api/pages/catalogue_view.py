@@ -57,7 +57,7 @@ class FormField:
 
 
 async def datasets_of(context: Context) -> tuple[str, ...]:
-    """The datasets that are served. Raises DatasetNotFound where there is none."""
+    """The datasets that are served. Raises DatasetNotFound if none is."""
     servings = await context.store.servings() or await context.store.servings(fresh=True)
     if not servings:
         raise DatasetNotFound("no dataset is indexed yet")

@@ -115,7 +115,7 @@ def fitted_on(store: ReleaseStore, release_id: str) -> tuple[tuple[str, int], ..
 
 
 def training_document(store: ReleaseStore, release_id: str, name: str) -> Any:
-    """A JSON file of how a release came about, None where there is none or it cannot be read."""
+    """A JSON file from the release's training, or None if it is missing or unreadable."""
     try:
         data = store.training_file(release_id, name)
         return None if data is None else json.loads(data)

@@ -173,7 +173,7 @@ async def _found(
 
 
 def _more(state: SearchState, answer: dict[str, Any], offset: int) -> str | None:
-    """The query of the next products, None where there are none."""
+    """The query for the next page of products, or None on the last page."""
     reached = offset + len(answer["results"])
     total = answer.get("total", reached + 1)
     if len(answer["results"]) < PAGE_SIZE or reached >= min(total, MOST_FOUND):

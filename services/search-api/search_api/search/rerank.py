@@ -38,7 +38,7 @@ PLAIN: Final = Refinement()
 
 
 def expanded(query: Sequence[float], neighbours: Sequence[models.ScoredPoint], alpha: float) -> list[float]:
-    """The query with the weighted sum of its neighbours' vectors, of length 1; the query where that is nought."""
+    """The query plus the weighted sum of its neighbours' vectors, normalized; the query itself if the sum is zero."""
     total = np.asarray(query, dtype=np.float64)
     for point in neighbours:
         total = total + vector_of(point) * (max(point.score, 0.0) ** alpha)

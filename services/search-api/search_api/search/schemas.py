@@ -25,7 +25,7 @@ class ScoredProduct(ProductOut):
 class TookMs(BaseModel):
     """Where the time went, in milliseconds."""
 
-    decode: float = Field(description="Decoding and resizing the picture; 0 where there is none")
+    decode: float = Field(description="Decoding and resizing the picture; 0 for a search without one")
     embed: float = Field(description="The rest of the call to the embedder")
     search: float = Field(description="Qdrant")
     total: float = Field(description="All of the request, reading it included")
@@ -79,7 +79,7 @@ class SearchAnswer(BaseModel):
     release: str = Field(description="The release that made the vectors")
     plan: Literal["exact", "acorn", "graph"] = Field(description="How the collection was searched")
     tookMs: TookMs  # noqa: N815 - the member's name in the answer
-    total: int = Field(default=0, description="Products that the filters let through; absent where there is none")
+    total: int = Field(default=0, description="How many products pass the filters")
     predicted: list[PredictionOut] | None = Field(
         default=None, description="The query's likeliest labels, where the release has a classifier"
     )

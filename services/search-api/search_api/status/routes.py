@@ -1,5 +1,5 @@
-"""The parts of the system as this process sees them. Dependencies are told here and not in readiness, which would take
-every replica away when one shared part fails.
+"""The status of the system's parts, as this process sees it. Shared parts are reported here rather than in readiness,
+which would take every replica out when one of them fails.
 """
 
 from __future__ import annotations
