@@ -94,6 +94,7 @@ def test_nothing_found_says_which_value_is_unknown_and_which_filter_keeps_produc
     query = queries(shop)[0]
     unknown = shop.search(query, {"gender": "women"})
     assert unknown["ranking"] == []
+    assert unknown["total"] == 0
     assert unknown["hints"] == ["no product has gender=women; did you mean Women?"]
     assert unknown["relax"] == [{"filter": "gender", "values": ["women"], "products": PRODUCTS}]
     nothing_close = shop.search(query, {"baseColour": "xyzzy"})

@@ -180,5 +180,5 @@ def search_answer(
 
 
 def with_members(answer: dict[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
-    """The answer with those of the members that hold something."""
-    return answer | {name: value for name, value in more.items() if value}
+    """The answer with those of the members that are not empty. A count of 0 is no empty member."""
+    return answer | {name: value for name, value in more.items() if value or value == 0}
