@@ -33,8 +33,8 @@ from vitrine.recipes import DataRecipe
 from vitrine.releases import PROJECTION_FILE, Calibration, ReleaseStore
 from vitrine.settings import load_settings
 from vitrine.vision.network import choose_device, load_release
+from vitrine.vision.pca import ProjectionArrays, project
 from vitrine.vision.preprocess import Preprocessor
-from vitrine.vision.projection import ProjectionArrays, project
 
 QUERIES = 2000
 NONSENSE = 200

@@ -30,7 +30,7 @@ import numpy.typing as npt
 from benchmarks.evaluation_parts import naive
 from vitrine.evaluation import Pairs, equal_labels, measure
 from vitrine.evaluation.expansion import unit
-from vitrine.evaluation.nested import measure_sizes
+from vitrine.evaluation.pca_sizes import measure_sizes
 
 NAMES = ("average_precision", "precision@15")
 COMPONENTS = 128

@@ -30,8 +30,8 @@ from qdrant_client import QdrantClient
 
 from vitrine.catalogs import read_catalog
 from vitrine.catalogs.registry import READERS
-from vitrine.collections import collection_name
 from vitrine.qdrant import open_qdrant
+from vitrine.qdrant.collections import collection_name
 from vitrine_local.data_folder import DataFolder
 
 PEACE = "kills-peace"

@@ -28,8 +28,8 @@ from qdrant_client import AsyncQdrantClient
 from search_api.search.options import Pairs
 from search_api.search.retrieval import Prepared, Retrieval, Wanted
 from search_api.vector_store import VectorStore
-from vitrine.filters import Planner
 from vitrine.qdrant import open_async_qdrant
+from vitrine.qdrant.filters import Planner
 from vitrine_local.data_folder import DataFolder
 
 LEAST_PRODUCTS = 50

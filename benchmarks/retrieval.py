@@ -35,7 +35,7 @@ from vitrine.recipes import DataRecipe, ProjectionRecipe
 from vitrine.releases import Preprocessing, ReleaseStore
 from vitrine.settings import load_settings
 from vitrine.vision.network import ReleaseNetwork, Vectors, choose_device, load_release
-from vitrine.vision.projection import project
+from vitrine.vision.pca import project
 
 QUERIES = 600
 COMPONENTS = (20, 32, 64, 128, 256)

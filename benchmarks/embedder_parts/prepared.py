@@ -15,16 +15,16 @@ import numpy as np
 
 from benchmarks.search import SEED, SUFFIXES
 from vitrine.architectures import OptionValue
-from vitrine.catalogs.synthetic import generate_catalog
 from vitrine.releases import ReleaseStore
 from vitrine.vision.backbones import load_backbone
 from vitrine.vision.extract import extract
-from vitrine.vision.making import fitted_on, make_release
 from vitrine.vision.models import model_entry
 from vitrine.vision.network import DeviceChoice, ReleaseNetwork, load_release
 from vitrine.vision.options import resolve_options
+from vitrine.vision.pca import fit_projection
 from vitrine.vision.preprocess import Preprocessor
-from vitrine.vision.projection import fit_projection
+from vitrine.vision.release_builder import fitted_on, make_release
+from vitrine_local.demo_catalog.generate import generate_catalog
 
 RANDOM_WEIGHTS: Final = "seed:0"
 _MOST_COMPONENTS: Final = 128

@@ -11,9 +11,9 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field
 
-from vitrine.bounds import Whole
 from vitrine.errors import ParameterInvalid
 from vitrine.products import check_model_name
+from vitrine.types import Whole
 
 TIMM_PREFIX: Final = "timm:"
 MAX_OPTIONS: Final = 32

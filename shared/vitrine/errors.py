@@ -136,7 +136,7 @@ class ImageMissing(InvalidInput):
 
 
 class ImageRejected(InvalidInput):
-    """The picture cannot be used. `reason` is one of a small closed set, see `vitrine.images`."""
+    """The picture cannot be used. `reason` is one of a small closed set, see `vitrine.images.decode`."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)

@@ -10,11 +10,11 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from vitrine.architectures import Options
-from vitrine.bounds import JsonObject, Name
 from vitrine.evaluation.plan import EvaluationPlan
 from vitrine.parsing import parse_as, read_toml
 from vitrine.products import check_model_name
 from vitrine.recipes import Recipe
+from vitrine.types import JsonObject, Name
 
 # What an experiment's pictures are called: the catalogue that is searched, DeepFashion, and photographs in its place.
 Source = Literal["catalogue", "deepfashion"]

@@ -11,10 +11,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from vitrine.architectures import Options
-from vitrine.bounds import Name, Parameters, ShortText
 from vitrine.errors import ParameterInvalid
 from vitrine.parsing import parse_as
 from vitrine.products import check_attribute_name, check_model_name
+from vitrine.types import Name, Parameters, ShortText
 
 Kind = Literal["classify", "metric", "retrain", "distill"]
 TermKind = Literal[

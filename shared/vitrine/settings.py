@@ -13,7 +13,7 @@ from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_vali
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from vitrine.errors import SettingsInvalid
-from vitrine.image_checks import DEFAULT_LIMITS, ImageLimits
+from vitrine.images.checks import DEFAULT_LIMITS, ImageLimits
 
 EXIT_SETTINGS: Final = 2  # the exit code of a service whose settings cannot work
 

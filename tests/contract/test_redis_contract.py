@@ -13,8 +13,7 @@ import redis
 from harness.containers import REDIS_IMAGE, require_image
 from harness.processes import Redis
 from harness.waiting import HUNG_AFTER_S, wait_until
-from vitrine.jobs import BatchOutcome, JobFault, JobKind, JobStore, open_redis
-from vitrine.jobs import lua as scripts
+from vitrine.jobs import BatchOutcome, JobFault, JobKind, JobStore, open_redis, scripts
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from qdrant_client.http.exceptions import UnexpectedResponse
 from harness.circle import DIM, IDS, POINTS, field, must, payload, points, unit, vector
 from harness.containers import QdrantBackend
 from harness.waiting import HUNG_AFTER_S
-from vitrine.collections import (
+from vitrine.qdrant import open_qdrant, version_notice
+from vitrine.qdrant.collections import (
     CollectionMetadata,
     Serving,
     collection_name,
@@ -24,7 +25,6 @@ from vitrine.collections import (
     servings,
     switch_alias,
 )
-from vitrine.qdrant import open_qdrant, version_notice
 
 
 class TestCollections:

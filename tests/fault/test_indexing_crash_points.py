@@ -19,10 +19,10 @@ from indexer.parts import Parts, build_parts
 from indexer.settings import Settings
 from indexer.start import start_indexing
 from indexer.steps import step_runner
-from vitrine.collections import Serving
 from vitrine.jobs import JobKind, JobRecord, JobState
-from vitrine.worker import Message, Task
-from vitrine.worker.step_runner import Attempt
+from vitrine.jobs.celery import Message, Task
+from vitrine.jobs.runner import Attempt
+from vitrine.qdrant.collections import Serving
 
 COUNT = 12
 BATCH = 6

@@ -21,9 +21,9 @@ from harness.servers import Qdrant
 from harness.system import System, running_system
 from harness.waiting import wait_until
 from indexer.searches import Group, Search, SearchStore
-from vitrine.collections import alias_name
 from vitrine.embedding import EmbedderClient
 from vitrine.qdrant import open_qdrant
+from vitrine.qdrant.collections import alias_name
 
 COUNT = 300
 MIDWAY = 65  # batches of the 75

@@ -12,7 +12,7 @@ import pytest
 
 from harness.overlays import files, picture, product
 from harness.waiting import HUNG_AFTER_S
-from vitrine.overlay import Overlay
+from vitrine.uploads.store import Overlay
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def overlay(tmp_path: Path) -> Overlay:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from vitrine.overlay import Overlay
+from vitrine.uploads.store import Overlay
 from vitrine.products import Product
 
 calls = last = 0

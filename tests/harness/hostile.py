@@ -6,7 +6,7 @@ import csv
 from pathlib import Path
 from typing import Final
 
-from vitrine.catalogs.synthetic import draw_garment
+from vitrine_local.demo_catalog.generate import draw_garment
 
 HOSTILE: Final = "hostile"
 # By product id: markup, a word that cannot be broken, text from right to left, signs beyond the usual, quotes.

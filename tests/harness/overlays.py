@@ -6,8 +6,8 @@ import io
 
 from PIL import Image
 
-from vitrine.overlay import Overlay
 from vitrine.products import AttributeValue, Product
+from vitrine.uploads.store import Overlay
 
 
 def picture(shade: int = 0, image_format: str = "PNG") -> bytes:

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from harness.processes import LocalQdrant, Process, free_port
-from vitrine.collections import parse_collection_name
 from vitrine.qdrant import open_qdrant
+from vitrine.qdrant.collections import parse_collection_name
 
 QDRANT_PROGRAM = "VITRINE_TEST_QDRANT_PROGRAM"
 QDRANT_URL = "VITRINE_TEST_QDRANT_URL"

@@ -16,12 +16,12 @@ from harness.processes import Redis, Service, free_port
 from harness.releases import TINY_MODEL, build_tiny_release, store_of
 from harness.servers import open_test_qdrant
 from harness.waiting import HUNG_AFTER_S, wait_until
-from vitrine.catalogs.synthetic import generate_catalog
-from vitrine.collections import alias_name, collection_name
 from vitrine.jobs import JobKind, JobRecord, JobState, JobStore, open_redis
+from vitrine.jobs.publisher import JobPublisher
 from vitrine.qdrant import open_qdrant
+from vitrine.qdrant.collections import alias_name, collection_name
 from vitrine.settings import CommonSettings
-from vitrine.worker import JobPublisher
+from vitrine_local.demo_catalog.generate import generate_catalog
 
 MODEL = TINY_MODEL.removeprefix("timm:")
 _HEALTH = {"embedder": "readyz", "search_api": "livez"}

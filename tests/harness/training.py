@@ -11,9 +11,9 @@ from harness.releases import TINY_MODEL, store_of
 from trainer.settings import Settings
 from trainer.training.run import TrainingRun
 from vitrine.catalogs import Catalog
-from vitrine.catalogs.synthetic import generate_catalog
 from vitrine.jobs import JobFault
 from vitrine.recipes import Recipe, parse_recipe
+from vitrine_local.demo_catalog.generate import generate_catalog
 
 OPTIONS = {"input_px": 48, "resize_px": 48}
 

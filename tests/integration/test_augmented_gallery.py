@@ -8,11 +8,11 @@ import numpy as np
 
 from harness.releases import build_tiny_release, picture
 from harness.shop import PRODUCTS, Shop
-from vitrine.collections import collection_name
 from vitrine.evaluation import Vectors
 from vitrine.evaluation.expansion import augment_gallery
 from vitrine.jobs import JobState
 from vitrine.products import point_id
+from vitrine.qdrant.collections import collection_name
 from vitrine.releases import Augmentation
 
 DATASET = "smooth"

@@ -16,11 +16,11 @@ import pytest
 
 from harness.processes import LocalQdrant, Process, Redis, Service, free_port
 from harness.waiting import HUNG_AFTER_S, wait_until
-from vitrine.catalogs.synthetic import generate_catalog
 from vitrine.errors import ProjectionImpossible
 from vitrine.jobs import BatchOutcome, JobFault, JobRecord, JobState, JobStore, open_redis
 from vitrine_local.cli import main
 from vitrine_local.data_folder import DataFolder, RunRecord
+from vitrine_local.demo_catalog.generate import generate_catalog
 
 pytestmark = pytest.mark.slow
 

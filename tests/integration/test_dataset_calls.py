@@ -12,7 +12,7 @@ import pytest
 from harness.releases import picture
 from harness.shop import DATASET, PRODUCTS, Shop
 from vitrine.jobs import JobKind
-from vitrine.overlay import Overlay
+from vitrine.uploads.store import Overlay
 from vitrine_local.cli import main
 
 HEADER = "id,fit\n"

@@ -17,12 +17,12 @@ from harness.embedder import Embedder
 from harness.pictures import encoded
 from harness.releases import picture, store_of
 from harness.waiting import HUNG_AFTER_S
-from vitrine.catalogs.synthetic import generate_catalog
 from vitrine.embedding import AsyncEmbedderClient, EmbedderClient, Prediction
-from vitrine.views import Region
+from vitrine.images.views import Region
 from vitrine.vision.classifier import LabelClassifier
 from vitrine_local.bundled import install_bundled_release
 from vitrine_local.data_folder import DataFolder
+from vitrine_local.demo_catalog.generate import generate_catalog
 
 T = TypeVar("T")
 

@@ -22,7 +22,7 @@ from harness.releases import picture
 from harness.waiting import HUNG_AFTER_S, wait_until
 from vitrine.embedding import AsyncEmbedderClient, EmbedderClient
 from vitrine.errors import EmbedderUnavailable, ImageRejected, ReleaseNotFound
-from vitrine.views import views
+from vitrine.images.views import views
 
 
 @pytest.fixture(scope="module")

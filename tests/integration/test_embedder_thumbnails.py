@@ -16,7 +16,7 @@ from harness.pictures import encoded, gradient
 from harness.waiting import HUNG_AFTER_S, wait_until
 from vitrine.embedding import AsyncEmbedderClient
 from vitrine.errors import DeadlineExpired, ImageRejected, ParameterInvalid
-from vitrine.thumbnails import make_thumbnail
+from vitrine.images.thumbnails import make_thumbnail
 
 
 @pytest.fixture(scope="module")

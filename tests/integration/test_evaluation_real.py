@@ -18,7 +18,7 @@ from vitrine.evaluation import equal_labels, measure
 from vitrine.evaluation.plan import parse_plan
 from vitrine.releases import ReleaseStore
 from vitrine.vision.network import choose_device
-from vitrine.vision.projection import ProjectionArrays, project
+from vitrine.vision.pca import ProjectionArrays, project
 from vitrine_local.bundled import BUNDLED
 
 pytestmark = [pytest.mark.slow, pytest.mark.real_data]

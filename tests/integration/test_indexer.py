@@ -16,10 +16,10 @@ from harness.processes import free_port
 from harness.releases import picture
 from harness.system import MODEL, System, running_system
 from harness.waiting import wait_until
-from vitrine.collections import CollectionMetadata
 from vitrine.jobs import JobKind, JobState
-from vitrine.overlay import Overlay
 from vitrine.products import Product, point_id
+from vitrine.qdrant.collections import CollectionMetadata
+from vitrine.uploads.store import Overlay
 
 METRICS_PORT = free_port()
 SETTINGS = {"VITRINE_INDEX_BATCH": "8", "VITRINE_INDEXER_METRICS_PORT": str(METRICS_PORT)}

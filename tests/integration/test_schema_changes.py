@@ -16,9 +16,9 @@ import pytest
 from harness.releases import picture
 from harness.shop import Shop
 from harness.system import MODEL
-from vitrine.collections import collection_name, parse_collection_name
 from vitrine.jobs import JobRecord, JobState
-from vitrine.overlay import Overlay
+from vitrine.qdrant.collections import collection_name, parse_collection_name
+from vitrine.uploads.store import Overlay
 
 MONDAY = [["0", "36", "20", "Slim"], ["1", "37", "21", "Loose"], ["2", "38", "22", "Slim"], ["3", "36", "23", "Loose"]]
 TUESDAY = [*MONDAY, ["4", "37.5", "29.95", "Slim"]]

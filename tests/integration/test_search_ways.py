@@ -14,8 +14,8 @@ from harness.releases import build_tiny_release
 from harness.shop import DATASET, PRODUCTS, Shop, Whole, queries
 from harness.system import MODEL
 from vitrine.evaluation.expansion import expand_queries
-from vitrine.garments import cut_out
-from vitrine.views import views
+from vitrine.images.cutout import cut_out
+from vitrine.images.views import views
 
 
 def test_a_refined_search_ranks_as_the_evaluations_way_of_that_name(shop: Shop) -> None:

@@ -21,12 +21,12 @@ from trainer.training.examples import Examples
 from vitrine.catalogs import read_catalog
 from vitrine.evaluation.plan import parse_plan
 from vitrine.jobs import JobKind, JobState
+from vitrine.jobs.celery import TRAIN
 from vitrine.releases import WEIGHTS_FILE
 from vitrine.releases.ancestry import lineage_of
 from vitrine.vision.backbones import load_backbone, save_weights
-from vitrine.vision.making import fitted_on
 from vitrine.vision.models import model_entry
-from vitrine.worker import TRAIN
+from vitrine.vision.release_builder import fitted_on
 
 # So that a job of a few dozen pictures has many steps to be stopped between.
 # Of the worker and its pool; a process that has run a job holds 500 MiB or more.

@@ -15,7 +15,7 @@ from harness.system import System, running_system
 from harness.training import tiny_recipe
 from harness.waiting import wait_until
 from vitrine.jobs import JobKind, JobState
-from vitrine.worker import first_message
+from vitrine.jobs.celery import first_message
 
 OFTEN = {"VITRINE_TRAINER_CHECKPOINT_S": "0.05", "VITRINE_TRAINER_PRECISION": "float32"}
 KILLS = 3

@@ -17,7 +17,7 @@ from harness.releases import build_tiny_release, picture, store_of
 from harness.training import Listener, drawn_catalog, tiny_recipe, training_run
 from vitrine.catalogs import Catalog, read_catalog
 from vitrine.errors import JobCancelled, ParameterInvalid, ReleaseNotFound, TrainingDiverged, TrainingImpossible
-from vitrine.images import decode_image
+from vitrine.images.decode import decode_image
 from vitrine.products import Product
 from vitrine.recipes import Recipe
 from vitrine.releases.ancestry import lineage_of

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from vitrine.errors import ImageRejected
-from vitrine.image_checks import DEFAULT_LIMITS, REASONS, inspect_image
-from vitrine.images import decode_image
+from vitrine.images.checks import DEFAULT_LIMITS, REASONS, inspect_image
+from vitrine.images.decode import decode_image
 
 
 def _seed_pictures() -> list[bytes]:

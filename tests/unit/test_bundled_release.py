@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from vitrine.errors import ReleaseCorrupt
-from vitrine.partitions import SplitRule
 from vitrine.recipe_files import read_chain
 from vitrine.recipes import changed, parse_recipe
 from vitrine.releases import ReleaseStore
 from vitrine.releases.ancestry import lineage_of
+from vitrine.splits import SplitRule
 from vitrine_local import bundled
 from vitrine_local.bundled import BUNDLED, MODEL, install_bundled_release
 from vitrine_local.data_folder import DataFolder

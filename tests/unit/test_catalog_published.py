@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from vitrine.catalogs import Catalog, read_catalog
-from vitrine.catalogs.subsets import select
-from vitrine.partitions import stratified_split
+from vitrine.catalogs.registry import select
+from vitrine.splits import stratified_split
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vitrine.catalogs.subsets import select, subset_names
+from vitrine.catalogs.registry import select, subset_names
 from vitrine.errors import CatalogMalformed, ParameterInvalid
 from vitrine.products import Product
 

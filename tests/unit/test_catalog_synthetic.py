@@ -14,14 +14,14 @@ import pytest
 from PIL import Image
 
 from vitrine.catalogs import Catalog, read_catalog
-from vitrine.catalogs.drawing.colours import COLOURS
-from vitrine.catalogs.drawing.fabric import PATTERNS
-from vitrine.catalogs.drawing.garment import DEFAULT_SIZE
-from vitrine.catalogs.drawing.kinds import KINDS
-from vitrine.catalogs.drawing.style import GENDERS
-from vitrine.catalogs.synthetic import draw_garment, generate_catalog
 from vitrine.errors import ParameterInvalid
-from vitrine.images import decode_image
+from vitrine.images.decode import decode_image
+from vitrine_local.demo_catalog.colours import COLOURS
+from vitrine_local.demo_catalog.fabric import PATTERNS
+from vitrine_local.demo_catalog.garment import DEFAULT_SIZE
+from vitrine_local.demo_catalog.generate import draw_garment, generate_catalog
+from vitrine_local.demo_catalog.kinds import KINDS
+from vitrine_local.demo_catalog.style import GENDERS
 
 FloatArray = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 

@@ -18,7 +18,7 @@ from trainer.training.changing_on_host import changed_on_host
 from trainer.training.masks import find_masks
 from trainer.training.pixels import Pixels
 from trainer.training.sampling import generator
-from vitrine.images import decode_image
+from vitrine.images.decode import decode_image
 from vitrine.recipes import AugmentRecipe
 from vitrine.vision.models import model_entry
 from vitrine.vision.options import resolve_options

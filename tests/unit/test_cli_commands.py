@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from vitrine.catalogs.synthetic import generate_catalog
 from vitrine.errors import ParameterInvalid
 from vitrine_local.cli import main
 from vitrine_local.cli.app import build_parser
@@ -17,6 +16,7 @@ from vitrine_local.cli.options import assignments, model_name, weights_path
 from vitrine_local.cli.search import search_fields, shown_attributes
 from vitrine_local.cli.target import Target, find_target
 from vitrine_local.data_folder import DataFolder, RunRecord, ServiceRecord
+from vitrine_local.demo_catalog.generate import generate_catalog
 from vitrine_local.errors import ServerUnreachable, UsageInvalid
 
 NOWHERE = "http://127.0.0.1:9"  # the discard port: nothing listens there

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from qdrant_client import models
 
-from vitrine.collections import (
+from vitrine.errors import ParameterInvalid
+from vitrine.qdrant.collections import (
     CollectionMetadata,
     Serving,
     alias_name,
@@ -15,8 +16,7 @@ from vitrine.collections import (
     serving_of,
     switch_operations,
 )
-from vitrine.errors import ParameterInvalid
-from vitrine.fields import FieldType, field_types, fitted, widened
+from vitrine.qdrant.fields import FieldType, field_types, fitted, widened
 
 RELEASE = "mobilenetv2_100-0123456789"
 

@@ -19,7 +19,7 @@ from embedder.queue import INTERACTIVE_IN_A_ROW, BatchQueue
 from harness.waiting import HUNG_AFTER_S, wait_until
 from vitrine.errors import EmbedderBusyWithHeavyWork, EmbedderOverloaded, WorkTooLarge
 from vitrine.fair_queue import FairQueue
-from vitrine.image_checks import DecodeCost
+from vitrine.images.checks import DecodeCost
 
 ONE: Any = object()
 OTHER: Any = object()

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, ndcg_score
 
-from vitrine.evaluation import Metric, arithmetic, equal_labels, measure, rankings, shared_labels, top_k, unequal_labels
+from vitrine.evaluation import Metric, equal_labels, measure, rankings, shared_labels, top_k, unequal_labels
+from vitrine.evaluation import ranking as ranking_module
 
 NAMES = (
     "average_precision",
@@ -251,8 +252,8 @@ def test_a_ranking_through_torch_is_that_through_numpy(monkeypatch: pytest.Monke
     relevant = equal_labels(labels[:20], labels)
     plain, first = measure(queries, gallery, relevant), top_k(queries, gallery, 9)
     # On torch's CPU device, which takes the same calls as a GPU.
-    monkeypatch.setattr(arithmetic, "_torch", lambda: torch)
-    monkeypatch.setattr(arithmetic, "_device", lambda: "cpu")
+    monkeypatch.setattr(ranking_module, "_torch", lambda: torch)
+    monkeypatch.setattr(ranking_module, "_device", lambda: "cpu")
     through = measure(queries, gallery, relevant)
     for name, values in plain.values.items():
         np.testing.assert_array_equal(through.values[name], values)
@@ -264,7 +265,7 @@ def test_a_ranking_through_torch_is_that_through_numpy(monkeypatch: pytest.Monke
 def test_a_ranking_on_a_gpu_is_that_through_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
     queries, gallery = whole_numbers(20, seed=3), whole_numbers(300, seed=4)
     found = top_k(queries, gallery, 9)
-    monkeypatch.setattr(arithmetic, "_torch", lambda: None)
+    monkeypatch.setattr(ranking_module, "_torch", lambda: None)
     for one, other in zip(found, top_k(queries, gallery, 9), strict=True):
         np.testing.assert_array_equal(one, other)
 

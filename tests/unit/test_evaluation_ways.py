@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vitrine.evaluation import equal_labels, measure, top_k
+from vitrine.evaluation.evaluate import Measured
 from vitrine.evaluation.expansion import augment_gallery, expand_queries, unit
-from vitrine.evaluation.measuring import Measured
-from vitrine.evaluation.nested import measure_sizes, smallest_good
-from vitrine.evaluation.scoring import fused, fused_by_rank, inner_products, measure_scores, reranked
+from vitrine.evaluation.pca_sizes import measure_sizes, smallest_good
+from vitrine.evaluation.rerank import fused, fused_by_rank, inner_products, measure_scores, reranked
 
 NAMES = ("average_precision", "precision@15")
 

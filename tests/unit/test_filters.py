@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from qdrant_client import models
 
-from vitrine.collections import FieldType
 from vitrine.errors import FilterInvalid
-from vitrine.filters import MAX_VALUES_PER_FIELD, parse_filters
+from vitrine.qdrant.collections import FieldType
+from vitrine.qdrant.filters import MAX_VALUES_PER_FIELD, parse_filters
 
 SCHEMA: dict[str, FieldType] = {
     "gender": "keyword",

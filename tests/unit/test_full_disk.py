@@ -17,7 +17,7 @@ from trainer.tasks import build_parts, run_job
 from trainer.training.run import TrainingRun
 from vitrine.errors import StorageFull
 from vitrine.jobs import JobKind, JobState
-from vitrine.worker import Task
+from vitrine.jobs.celery import Task
 
 
 def settings_below(folder: Path) -> Settings:

@@ -12,8 +12,8 @@ from PIL import Image, ImageDraw
 
 from harness.photographs import photographed
 from harness.pictures import colour_at, near
-from vitrine.garments import cut_out
-from vitrine.views import View, views
+from vitrine.images.cutout import cut_out
+from vitrine.images.views import View, views
 
 RED = (190, 30, 40)
 

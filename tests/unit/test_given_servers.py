@@ -11,8 +11,8 @@ import redis
 
 from harness.processes import REDIS_PROGRAM, LocalQdrant, Redis
 from harness.servers import QDRANT_PROGRAM, QDRANT_URL, QdrantAtUrl, QdrantProgram, open_test_qdrant
-from vitrine.collections import CollectionMetadata, create_collection
 from vitrine.qdrant import open_qdrant
+from vitrine.qdrant.collections import CollectionMetadata, create_collection
 from vitrine_local.redis_server import find_redis_server
 
 # The local Qdrant behind the variables that a real one is configured with.

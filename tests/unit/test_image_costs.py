@@ -12,8 +12,8 @@ from PIL import Image
 
 from harness.pictures import encoded, gradient
 from vitrine.errors import ImageRejected
-from vitrine.image_checks import check_image, decode_cost
-from vitrine.images import MAX_DECODED_PIXELS, decode_image
+from vitrine.images.checks import check_image, decode_cost
+from vitrine.images.decode import MAX_DECODED_PIXELS, decode_image
 
 
 def plain(width: int, height: int, mode: str = "RGB") -> Image.Image:
@@ -109,7 +109,7 @@ def test_no_picture_takes_more_than_300_mb_to_decode(
     (tmp_path / "picture").write_bytes(encoded(plain(*size, mode), format_of, **options))
     program = (
         "import pathlib, re, sys\n"
-        "from vitrine.images import decode_image\n"
+        "from vitrine.images.decode import decode_image\n"
         "data = pathlib.Path(sys.argv[1]).read_bytes()\n"
         "def peak():\n"
         "    return int(re.search(r'VmHWM:\\s+(\\d+)', pathlib.Path('/proc/self/status').read_text())[1])\n"

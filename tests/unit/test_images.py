@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from harness.pictures import chunk, colour_at, encoded, gradient, near, png
-from vitrine.image_checks import check_image
-from vitrine.images import decode_image
+from vitrine.images.checks import check_image
+from vitrine.images.decode import decode_image
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 

@@ -16,8 +16,8 @@ from PIL import Image, ImageFile
 from harness.pictures import chunk, encoded, gradient, png
 from harness.waiting import HUNG_AFTER_S
 from vitrine.errors import ImageRejected
-from vitrine.image_checks import REASONS, ImageLimits, inspect_image
-from vitrine.images import decode_image
+from vitrine.images.checks import REASONS, ImageLimits, inspect_image
+from vitrine.images.decode import decode_image
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
@@ -126,7 +126,7 @@ def test_refusing_a_huge_picture_takes_no_memory(tmp_path: Path) -> None:
     program = (
         "import re, sys, pathlib\n"
         "from vitrine.errors import ImageRejected\n"
-        "from vitrine.images import decode_image\n"
+        "from vitrine.images.decode import decode_image\n"
         "data = pathlib.Path(sys.argv[1]).read_bytes()\n"
         "status = pathlib.Path('/proc/self/status')\n"
         "peak_kib = lambda: int(re.search(r'VmHWM:\\s+(\\d+)', status.read_text())[1])\n"

@@ -11,8 +11,8 @@ from indexer.changes import payload_digest
 from indexer.generations import made_alike, newest_ready
 from indexer.target import Target
 from indexer.vectors import CollectionFacts
-from vitrine.collections import CollectionMetadata, collection_name
-from vitrine.fields import FieldType
+from vitrine.qdrant.collections import CollectionMetadata, collection_name
+from vitrine.qdrant.fields import FieldType
 
 RELEASE = "net-0123456789"
 FIELDS: dict[str, FieldType] = {"size": "integer", "fit": "keyword"}

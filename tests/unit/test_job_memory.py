@@ -25,13 +25,13 @@ from trainer.tasks import build_parts, run_job
 from trainer.training.start import check_training_fits
 from vitrine.errors import JobTooLarge
 from vitrine.jobs import JobKind, JobState
+from vitrine.jobs.celery import Task
 from vitrine.recipe_files import read_chain
 from vitrine.recipes import OptimRecipe
 from vitrine.releases import Architecture, Preprocessing, ReleaseStore
 from vitrine.vision.models import model_entry
 from vitrine.vision.network import choose_device
 from vitrine.vision.options import resolve_options
-from vitrine.worker import Task
 
 RESNET = Architecture(timm_name="resnet18", raw_dim=512)
 CPU = choose_device("cpu", "float32")

@@ -9,7 +9,7 @@ import redis
 
 from harness.waiting import wait_until
 from vitrine.jobs import Deferral, JobKind, JobStore, StepStore
-from vitrine.jobs.steps import BACKOFF_CAP_MS, RETRY_AFTER_CAP_MS
+from vitrine.jobs.leases import BACKOFF_CAP_MS, RETRY_AFTER_CAP_MS
 
 
 @pytest.fixture

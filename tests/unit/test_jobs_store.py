@@ -31,10 +31,10 @@ from vitrine.jobs import (
     JobStore,
     open_async_redis,
     open_redis,
-    wire,
+    serialization,
 )
 from vitrine.jobs import keys as job_keys
-from vitrine.jobs.wire import text
+from vitrine.jobs.serialization import text
 
 
 @pytest.fixture
@@ -308,7 +308,7 @@ def test_the_record_of_an_ended_job_can_be_removed_and_no_other(
 
 
 def test_jobs_that_have_not_ended_are_bounded_in_number(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wire, "MAX_UNFINISHED", 3)
+    monkeypatch.setattr(serialization, "MAX_UNFINISHED", 3)
     made = [store.create(JobKind.INDEX, {}, idempotency_key=str(number))[0] for number in range(3)]
     with pytest.raises(TooManyJobs, match="cancel some"):
         store.create(JobKind.TRAIN, {}, idempotency_key="one more")

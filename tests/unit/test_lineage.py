@@ -12,11 +12,11 @@ from safetensors.numpy import load, save
 
 from harness.releases import build_tiny_release, store_of
 from vitrine.errors import ReleaseCorrupt
-from vitrine.partitions import SplitRule
 from vitrine.releases import SPLIT_FILE
 from vitrine.releases.ancestry import lineage_of, weights_lineage
 from vitrine.releases.lineage import Lineage
-from vitrine.vision.making import fitted_on
+from vitrine.splits import SplitRule
+from vitrine.vision.release_builder import fitted_on
 
 RULE = SplitRule(attribute="articleType", seed=0)
 SHOP = Lineage().with_split("shop", RULE, {"1": "train", "2": "validation", "3": "test", "4": "train"})

@@ -17,8 +17,9 @@ from rich.console import Console
 from harness.waiting import wait_until
 from vitrine.errors import BrokerUnavailable
 from vitrine.jobs import JobKind, JobStore, StepStore, open_redis
+from vitrine.jobs.celery import Message, Queue, Task
+from vitrine.jobs.publisher import JobPublisher
 from vitrine.settings import CommonSettings
-from vitrine.worker import JobPublisher, Message, Queue, Task
 from vitrine_local.data_folder import DataFolder
 from vitrine_local.redis_options import MAX_MEMORY_BYTES
 from vitrine_local.supervisor import LocalSystem, SystemOptions

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from harness.pictures import encoded, gradient
-from vitrine.catalogs.synthetic import generate_catalog
 from vitrine.errors import ImageRejected, SettingsInvalid
-from vitrine.image_checks import DEFAULT_LIMITS, check_image
-from vitrine.images import decode_image
+from vitrine.images.checks import DEFAULT_LIMITS, check_image
+from vitrine.images.decode import decode_image
+from vitrine.images.thumbnails import make_thumbnail
 from vitrine.settings import EXIT_SETTINGS, CommonSettings, load_settings
-from vitrine.thumbnails import make_thumbnail
 from vitrine_local.cli import main
+from vitrine_local.demo_catalog.generate import generate_catalog
 
 SERVICES = ("embedder", "indexer", "trainer", "search_api")
 

@@ -19,8 +19,8 @@ from harness.disks import fill
 from harness.overlays import files, picture, product
 from harness.waiting import HUNG_AFTER_S
 from vitrine.errors import CatalogRootRefused, ImageRejected, ParameterInvalid, StorageFull
-from vitrine.overlay import Overlay, merge
 from vitrine.products import AttributeValue, Product
+from vitrine.uploads.store import Overlay, merge
 
 
 @pytest.fixture
@@ -385,7 +385,7 @@ def test_a_change_that_waits_while_the_dataset_is_dropped_is_made_in_the_new_fol
 
     with (top / ".lock").open() as held, ThreadPoolExecutor(1) as threads:
         flock(held, fcntl.LOCK_EX)
-        monkeypatch.setattr("vitrine.overlay.fcntl.flock", announced)
+        monkeypatch.setattr("vitrine.uploads.store.fcntl.flock", announced)
         changing = threads.submit(change, Overlay(overlay.root))
         assert waits.wait(HUNG_AFTER_S)
         top.rename(overlay.root / ".dropped-0")  # as a drop does while it holds the lock
@@ -406,7 +406,7 @@ def test_two_drops_at_the_same_moment_both_succeed(overlay: Overlay, monkeypatch
         rmtree(path)
 
     overlay.root.joinpath("shop").rename(overlay.root / ".dropped-left-by-a-crash")
-    monkeypatch.setattr("vitrine.overlay.shutil.rmtree", once_both_have_listed)
+    monkeypatch.setattr("vitrine.uploads.store.shutil.rmtree", once_both_have_listed)
     with ThreadPoolExecutor(2) as threads:
         list(threads.map(lambda _: Overlay(overlay.root).drop("shop"), range(2)))
     assert files(overlay) == []

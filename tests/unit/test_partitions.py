@@ -12,7 +12,8 @@ import pytest
 from harness.deepfashion import inshop_benchmark, with_pictures
 from vitrine.catalogs import read_catalog
 from vitrine.errors import ParameterInvalid
-from vitrine.partitions import (
+from vitrine.products import AttributeValue, Product
+from vitrine.splits import (
     Part,
     SplitRule,
     inshop_queries_and_gallery,
@@ -20,7 +21,6 @@ from vitrine.partitions import (
     split,
     stratified_split,
 )
-from vitrine.products import AttributeValue, Product
 
 KINDS = {"Shirts": 3, "Heels": 5}
 SHARES: dict[Part, float] = {"train": 0.6, "validation": 0.2, "test": 0.2}

@@ -13,10 +13,11 @@ from harness.processes import Redis
 from harness.waiting import wait_until
 from vitrine.errors import BrokerFull, BrokerUnavailable
 from vitrine.jobs import AsyncJobStore, JobKind, JobState, JobStore, StepStore, open_async_redis
-from vitrine.jobs.connect import as_broker_error, broker_errors
+from vitrine.jobs.celery import INDEX, Message, Queue, Task
+from vitrine.jobs.heartbeat import Announcer
+from vitrine.jobs.publisher import JobPublisher
+from vitrine.jobs.redis import as_broker_error, broker_errors
 from vitrine.settings import CommonSettings
-from vitrine.worker import INDEX, JobPublisher, Message, Queue, Task
-from vitrine.worker.announce import Announcer
 
 
 def announced(client: redis.Redis, *, beating: Announcer | None = None) -> bytes:
@@ -147,6 +148,6 @@ def test_a_worker_whose_main_loop_stands_still_is_not_announced(client: redis.Re
 
 
 def test_a_worker_goes_on_after_a_channel_error_of_its_broker() -> None:
-    from vitrine.worker import celery_app
+    from vitrine.jobs.celery import celery_app
 
     assert celery_app(INDEX, redis_url="redis://127.0.0.1:1/0").conf.broker_channel_error_retry is True

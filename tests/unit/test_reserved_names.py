@@ -17,9 +17,17 @@ from search_api.settings import Settings
 from vitrine.catalogs import read_catalog
 from vitrine.catalogs.columns import attribute_names
 from vitrine.errors import ParameterInvalid
-from vitrine.overlay import Overlay
-from vitrine.products import Product, check_attribute_name
-from vitrine.reserved import ANSWER_NAMES, OPTION_NAMES, PAYLOAD_NAMES, RESERVED_NAMES, is_reserved, stored_name
+from vitrine.products import (
+    ANSWER_NAMES,
+    OPTION_NAMES,
+    PAYLOAD_NAMES,
+    RESERVED_NAMES,
+    Product,
+    check_attribute_name,
+    is_reserved,
+    stored_name,
+)
+from vitrine.uploads.store import Overlay
 
 
 def _operations() -> list[dict[str, Any]]:
@@ -48,7 +56,7 @@ def test_the_table_of_options_is_what_the_calls_with_free_fields_declare() -> No
         for form in _forms(operation):
             if form.get("additionalProperties"):
                 declared |= set(form["properties"])
-    assert declared - {"filters"} == OPTION_NAMES, "put the option into vitrine.reserved, or take it out"
+    assert declared - {"filters"} == OPTION_NAMES, "put the option into vitrine.products, or take it out"
 
 
 def test_the_table_of_answer_names_is_what_the_models_of_a_product_declare() -> None:

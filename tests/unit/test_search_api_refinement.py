@@ -7,7 +7,7 @@ import pytest
 from qdrant_client import models
 
 from search_api.search.rerank import expanded, reranked
-from vitrine.evaluation import scoring
+from vitrine.evaluation import rerank
 from vitrine.evaluation.expansion import expand_queries, unit
 
 COUNT, DIM = 120, 16
@@ -34,7 +34,7 @@ def nearest(query: np.ndarray, gallery: np.ndarray, count: int) -> list[models.S
 @pytest.mark.parametrize("row", [0, 17, 50])
 def test_a_reranked_search_has_the_order_of_the_reranked_evaluation(gallery: np.ndarray, row: int) -> None:
     found = [point.id for point in reranked(gallery[row].tolist(), nearest(gallery[row], gallery, 40))]
-    scores = scoring.reranked(gallery[[row]], gallery, candidates=40)(slice(0, 1))[0]
+    scores = rerank.reranked(gallery[[row]], gallery, candidates=40)(slice(0, 1))[0]
     assert found == np.argsort(-scores, kind="stable")[:40].tolist()
     assert found != [point.id for point in nearest(gallery[row], gallery, 40)]
 

@@ -17,11 +17,11 @@ from harness.waiting import HUNG_AFTER_S
 from search_api.context import Context, build_context
 from search_api.search.options import Target
 from search_api.settings import Settings
-from vitrine.collections import CollectionMetadata, Serving, collection_name, create_collection, switch_alias
 from vitrine.errors import FilterInvalid
-from vitrine.fields import FieldType
-from vitrine.filters import FieldFilter
-from vitrine.serving import announce_change
+from vitrine.qdrant.aliases import announce_change
+from vitrine.qdrant.collections import CollectionMetadata, Serving, collection_name, create_collection, switch_alias
+from vitrine.qdrant.fields import FieldType
+from vitrine.qdrant.filters import FieldFilter
 
 RELEASE = "net-0123456789"
 METADATA = CollectionMetadata("shop", "net", RELEASE, "folder", "/shop", "ready")

@@ -13,10 +13,10 @@ from harness.processes import LocalQdrant
 from search_api.search.rerank import PLAIN, Refinement, fused
 from search_api.search.retrieval import Prepared, Retrieval, Wanted
 from search_api.vector_store import Query, VectorStore, with_ties
-from vitrine.collections import CollectionMetadata, Serving, create_collection
-from vitrine.filters import FilterSpec, Plan, Planner
 from vitrine.products import Product
 from vitrine.qdrant import open_async_qdrant, open_qdrant
+from vitrine.qdrant.collections import CollectionMetadata, Serving, create_collection
+from vitrine.qdrant.filters import FilterSpec, Plan, Planner
 
 DIM = 4
 TWINS = 12  # of each picture

@@ -18,9 +18,9 @@ from vitrine.errors import (
     VitrineError,
 )
 from vitrine.jobs import JobKind, JobRecord, JobState, JobStore, StepStore, keys
+from vitrine.jobs.celery import Message, Task
+from vitrine.jobs.runner import EMBEDDER, Attempt, StepRunner, always
 from vitrine.settings import WorkerSettings
-from vitrine.worker import Message, Task
-from vitrine.worker.step_runner import EMBEDDER, Attempt, StepRunner, always
 
 TRIES = 4
 

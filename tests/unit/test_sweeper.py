@@ -8,9 +8,10 @@ import redis
 
 from harness.processes import Redis
 from vitrine.jobs import JobKind, JobRecord, JobStore, keys
+from vitrine.jobs.celery import Message, first_message
+from vitrine.jobs.publisher import JobPublisher
+from vitrine.jobs.sweeper import Sweeper
 from vitrine.settings import CommonSettings
-from vitrine.worker import JobPublisher, Message, first_message
-from vitrine.worker.sweeper import Sweeper
 
 
 class FirstMessages:

@@ -12,8 +12,8 @@ from PIL import Image
 
 from harness.pictures import colour_at, encoded, gradient, near
 from vitrine.errors import ImageRejected, ParameterInvalid
-from vitrine.image_checks import check_image
-from vitrine.thumbnails import (
+from vitrine.images.checks import check_image
+from vitrine.images.thumbnails import (
     THUMBNAIL_WIDTHS_PX,
     check_thumbnail_width,
     make_thumbnail,
@@ -121,7 +121,7 @@ def test_the_largest_thumbnail_of_the_tallest_picture_is_bounded() -> None:
 
 def test_the_widths_are_known_without_an_image_library() -> None:
     script = (
-        "import sys\nfrom vitrine.thumbnails import check_thumbnail_width\ncheck_thumbnail_width(64)\n"
+        "import sys\nfrom vitrine.images.thumbnails import check_thumbnail_width\ncheck_thumbnail_width(64)\n"
         "assert not {'PIL', 'numpy', 'torch'} & set(sys.modules), sorted(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True)

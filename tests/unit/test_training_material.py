@@ -18,7 +18,7 @@ from trainer.training.loading import BatchLoader
 from trainer.training.pixels import cached_pixels, trim_cache
 from trainer.training.sampling import epoch_batches, generator
 from vitrine.errors import ParameterInvalid, TrainingImpossible
-from vitrine.image_checks import DEFAULT_LIMITS
+from vitrine.images.checks import DEFAULT_LIMITS
 from vitrine.products import Product
 from vitrine.recipes import AugmentRecipe, DataRecipe, SamplerRecipe
 from vitrine.releases import Preprocessing

@@ -23,7 +23,7 @@ from trainer.reports.queries import Queries, choose_best_and_worst, write_querie
 from trainer.reports.reliability import write_reliability
 from trainer.reports.report import write_report
 from trainer.reports.style import drawable, fitted, width_in
-from vitrine.images import decode_image
+from vitrine.images.decode import decode_image
 
 GREEN, RED, GREY = (0x2E, 0x7D, 0x4F), (0xC0, 0x39, 0x2B), (0xE4, 0xE6, 0xEA)
 

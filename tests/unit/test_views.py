@@ -10,7 +10,7 @@ from PIL import Image
 
 from harness.pictures import gradient
 from vitrine.errors import ParameterInvalid
-from vitrine.views import AS_IT_IS, MAX_CROPS, View, in_views, parse_views, views, views_text
+from vitrine.images.views import AS_IT_IS, MAX_CROPS, View, in_views, parse_views, views, views_text
 
 
 @pytest.mark.parametrize(("flip", "crops", "count"), [(False, 0, 1), (True, 0, 2), (False, 5, 6), (True, 5, 12)])
@@ -64,7 +64,7 @@ def test_a_garment_is_cut_out_once_for_all_its_views(monkeypatch: pytest.MonkeyP
         calls.append(image)
         return image
 
-    monkeypatch.setattr("vitrine.garments.cut_out", cut_out)
+    monkeypatch.setattr("vitrine.images.cutout.cut_out", cut_out)
     seen = list(in_views(gradient(60, 80), views(flip=True, crops=5, garment_alone=True)))
     assert len(seen) == 12
     assert len(calls) == 1

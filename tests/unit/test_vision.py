@@ -25,8 +25,8 @@ from vitrine.vision.extract import extract
 from vitrine.vision.models import model_entry, model_table
 from vitrine.vision.network import ReleaseNetwork, choose_device, load_release
 from vitrine.vision.options import resolve_options
+from vitrine.vision.pca import Projection, ProjectionArrays, fit_projection
 from vitrine.vision.preprocess import Normalise, Preprocessor
-from vitrine.vision.projection import Projection, ProjectionArrays, fit_projection
 
 CPU = choose_device("cpu", "float32")
 

@@ -12,9 +12,20 @@ from celery import Celery
 
 from vitrine.errors import SettingsInvalid
 from vitrine.jobs import JobKind
-from vitrine.worker import INDEX, TRAIN, Message, Queue, Task, celery_app, check_profile, first_message
-from vitrine.worker.messages import QUEUE_OF
-from vitrine.worker.profile import PROFILE_OF, PROFILES, celery_config
+from vitrine.jobs.celery import (
+    INDEX,
+    PROFILE_OF,
+    PROFILES,
+    QUEUE_OF,
+    TRAIN,
+    Message,
+    Queue,
+    Task,
+    celery_app,
+    celery_config,
+    check_profile,
+    first_message,
+)
 
 REDIS_URL = "redis://127.0.0.1:1/0"
 
@@ -121,7 +132,7 @@ def test_every_task_has_a_queue_and_every_queue_a_broker() -> None:
 
 @pytest.mark.parametrize("kind", JobKind)
 def test_every_kind_of_job_has_a_first_message(kind: JobKind) -> None:
-    from vitrine.jobs.wire import new_record
+    from vitrine.jobs.serialization import new_record
 
     message = first_message(new_record("0" * 21, kind, {}, None))
     assert message.args == ["0" * 21]
@@ -133,6 +144,8 @@ def test_steps_are_told_apart_by_batch() -> None:
 
 
 def test_the_producer_loads_neither_torch_nor_a_model() -> None:
-    code = "import sys, vitrine.worker; print(sorted(m for m in ('torch', 'timm', 'sklearn') if m in sys.modules))"
+    code = (
+        "import sys, vitrine.jobs.publisher; print(sorted(m for m in ('torch', 'timm', 'sklearn') if m in sys.modules))"
+    )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"

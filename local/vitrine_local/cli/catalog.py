@@ -10,13 +10,13 @@ from typing import Any
 
 from vitrine.catalogs import FAULT_KINDS, Catalog, read_catalog
 from vitrine.catalogs.inspection import PictureReport, inspect_pictures
-from vitrine.catalogs.synthetic import generate_catalog
 from vitrine.products import UNFILTERED_ATTRIBUTES
 from vitrine.settings import CommonSettings, load_settings
 from vitrine_local.cli.catalogs import reader_of
 from vitrine_local.cli.options import Commands, add_dataset, add_json, add_limit, whole_number
 from vitrine_local.cli.progress import ProgressDisplay
 from vitrine_local.cli.screen import Column, Screen, count
+from vitrine_local.demo_catalog.generate import generate_catalog
 from vitrine_local.errors import CommandFailed
 
 _VALUES_SHOWN = 8

@@ -13,7 +13,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vitrine.catalogs.synthetic import draw_garment, generate_catalog
 from vitrine_local.bundled import MODEL, install_bundled_release
 from vitrine_local.cli.api import Api
 from vitrine_local.cli.background import in_background
@@ -26,6 +25,7 @@ from vitrine_local.cli.search import search_fields, show_results
 from vitrine_local.cli.target import Target, find_target
 from vitrine_local.cli.up import LOG_LEVELS
 from vitrine_local.data_folder import DataFolder
+from vitrine_local.demo_catalog.generate import draw_garment, generate_catalog
 from vitrine_local.supervisor import LocalSystem, SystemOptions
 from vitrine_local.supervisor.console import SteadyConsole
 

@@ -6,10 +6,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from vitrine.collections import RELEASE_ID
 from vitrine.errors import ParameterInvalid
 from vitrine.evaluation.plan import EvaluationPlan, parse_plan, read_plan_file
 from vitrine.jobs import JobRecord
+from vitrine.qdrant.collections import RELEASE_ID
 from vitrine_local.cli.api import Api
 from vitrine_local.cli.catalogs import catalog_of_file, named_catalog, other_catalog
 from vitrine_local.cli.job_report import report_fault_counts

@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from vitrine.errors import ImageRejected
-from vitrine.images import decode_image
+from vitrine.images.decode import decode_image
 
 _CELL_PX = 180
 _CAPTION_PX = 40

@@ -14,7 +14,7 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from vitrine.collections import model_of_release, parse_collection_name
+from vitrine.qdrant.collections import model_of_release, parse_collection_name
 from vitrine.telemetry import get_logger
 from vitrine_local.qdrant.disk import sync_folder, write_atomically
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from embedder.residency import Resident
 from vitrine.errors import VitrineError
-from vitrine.image_checks import DecodeCost
+from vitrine.images.checks import DecodeCost
 from vitrine.vision.preprocess import Pixels
 
 Space = Literal["projected", "raw"]

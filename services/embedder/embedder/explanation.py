@@ -15,8 +15,8 @@ from PIL import Image, ImageFilter
 
 from embedder.call import Upload
 from embedder.residency import Resident
-from vitrine.image_checks import DecodeCost, check_image, decode_cost
-from vitrine.images import decode_image
+from vitrine.images.checks import DecodeCost, check_image, decode_cost
+from vitrine.images.decode import decode_image
 from vitrine.vision.preprocess import Pixels
 
 Heat = npt.NDArray[np.float64]

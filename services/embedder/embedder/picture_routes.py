@@ -17,9 +17,9 @@ from embedder.explanation import Explained, explanation_of
 from embedder.routes import FAILURES, PART_NAME, PICTURE_BODY, all_of, form_of_pictures, picture_of
 from vitrine.embedding.wire import MAX_BATCH, server_timing
 from vitrine.errors import ParameterInvalid
-from vitrine.image_checks import check_image, decode_cost
-from vitrine.images import decode_image
-from vitrine.thumbnails import (
+from vitrine.images.checks import check_image, decode_cost
+from vitrine.images.decode import decode_image
+from vitrine.images.thumbnails import (
     THUMBNAIL_MEDIA_TYPE,
     THUMBNAIL_WIDTHS_PX,
     check_thumbnail_width,

@@ -30,7 +30,7 @@ from vitrine.errors import (
     ImageRejected,
     VitrineError,
 )
-from vitrine.image_checks import DEFAULT_LIMITS
+from vitrine.images.checks import DEFAULT_LIMITS
 from vitrine.telemetry import get_logger
 
 T = TypeVar("T")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from embedder.metrics import Metrics
 from vitrine.errors import EmbedderOverloaded, ReleaseCorrupt, ReleaseError, VitrineError
 from vitrine.evaluation.calibration import Boundary
-from vitrine.image_checks import DEFAULT_LIMITS, ImageLimits
+from vitrine.images.checks import DEFAULT_LIMITS, ImageLimits
 from vitrine.releases import Manifest, ReleaseStore
 from vitrine.telemetry import get_logger
 from vitrine.vision.classifier import LabelClassifier

@@ -50,7 +50,7 @@ from vitrine.errors import (
     WeightsUnusable,
     WorkTooLarge,
 )
-from vitrine.views import parse_region, parse_views
+from vitrine.images.views import parse_region, parse_views
 from vitrine.vision.classifier import LabelClassifier
 from vitrine.web import problem_responses, read_form, requires
 

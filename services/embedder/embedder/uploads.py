@@ -11,10 +11,10 @@ from PIL import Image
 from embedder.call import Upload
 from embedder.residency import Resident
 from vitrine.errors import ImageRejected
-from vitrine.image_checks import DecodeCost, check_image, decode_cost
-from vitrine.image_regions import check_region, region_decode_px
-from vitrine.images import decode_image
-from vitrine.views import Region, View
+from vitrine.images.checks import DecodeCost, check_image, decode_cost
+from vitrine.images.decode import decode_image
+from vitrine.images.regions import check_region, region_decode_px
+from vitrine.images.views import Region, View
 from vitrine.vision.preprocess import Pixels
 
 # What cutting out and each further view take of a core, beside the decoding.

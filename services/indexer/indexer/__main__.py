@@ -18,11 +18,11 @@ def main() -> int:
     from indexer.parts import build_parts
     from indexer.qdrant_version import QdrantVersionCheck
     from vitrine.jobs import open_redis
-    from vitrine.worker import INDEX, celery_app
-    from vitrine.worker.announce import Announcer
-    from vitrine.worker.metrics import MetricsServer, WorkerCollector
-    from vitrine.worker.runner import Companion, run_worker
-    from vitrine.worker.sweeper import Sweeper
+    from vitrine.jobs.celery import INDEX, celery_app
+    from vitrine.jobs.heartbeat import Announcer
+    from vitrine.jobs.metrics import MetricsServer, WorkerCollector
+    from vitrine.jobs.sweeper import Sweeper
+    from vitrine.jobs.worker import Companion, run_worker
 
     try:
         settings = load_settings(Settings)

@@ -10,7 +10,7 @@ from typing import Any
 
 from indexer.parts import Parts
 from vitrine.errors import CollectionNotFound
-from vitrine.reserved import ADDED_AT_FIELD
+from vitrine.products import ADDED_AT_FIELD
 
 
 def added_times(

@@ -9,10 +9,10 @@ from indexer.ingest import Ingest
 from indexer.parts import Parts
 from indexer.plans import Planned
 from indexer.target import Target
-from vitrine.overlay import Overlay
+from vitrine.jobs.celery import Message, Task
+from vitrine.jobs.runner import EMBEDDER, VECTOR_STORE, Attempt
 from vitrine.telemetry import get_logger
-from vitrine.worker import Message, Task
-from vitrine.worker.step_runner import EMBEDDER, VECTOR_STORE, Attempt
+from vitrine.uploads.store import Overlay
 
 
 def index_batch(parts: Parts, attempt: Attempt, number: int) -> None:

@@ -10,8 +10,8 @@ from dataclasses import replace
 from indexer.parts import Parts
 from indexer.plans import Planned
 from indexer.target import Target
-from vitrine.fields import fitted
-from vitrine.reserved import PAYLOAD_NAMES
+from vitrine.products import PAYLOAD_NAMES
+from vitrine.qdrant.fields import fitted
 
 _AT_ONCE = 256
 

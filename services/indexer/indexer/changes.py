@@ -12,8 +12,7 @@ from typing import Any, Final
 from indexer.parts import Parts
 from indexer.target import Target
 from vitrine.errors import RemovalRefused
-from vitrine.products import point_id
-from vitrine.reserved import ADDED_AT_FIELD
+from vitrine.products import ADDED_AT_FIELD, point_id
 
 REMOVED_IDS_LISTED: Final = 200
 _REMOVED_IDS_TOLD: Final = 10

@@ -8,11 +8,11 @@ from indexer.parts import Parts
 from indexer.steps import step_runner
 from vitrine.errors import JobFinished
 from vitrine.jobs import JobKind, JobRecord, JobState
-from vitrine.worker import Message, Task, first_message
+from vitrine.jobs.celery import Message, Task, first_message
 
 
 class IndexerDuties:
-    """The indexer's part in `vitrine.worker.sweeper`."""
+    """The indexer's part in `vitrine.jobs.sweeper`."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts

@@ -17,11 +17,11 @@ from indexer.plans import Planned
 from indexer.smoothing import Smoothing
 from indexer.target import Target
 from indexer.verify import verify
-from vitrine.collections import parse_collection_name
 from vitrine.errors import CatalogMalformed, Conflict, ReleaseNotFound, VerificationFailed
 from vitrine.jobs import JobKind, JobRecord
 from vitrine.products import point_id
-from vitrine.serving import announce_change
+from vitrine.qdrant.aliases import announce_change
+from vitrine.qdrant.collections import parse_collection_name
 from vitrine.telemetry import get_logger
 
 _GREEN_PATIENCE_S: Final = 20.0

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from indexer.parts import Parts
 from indexer.target import Target
 from indexer.vectors import CollectionFacts
-from vitrine.collections import collection_name, generation_of, parse_collection_name
-from vitrine.fields import FieldType, widened
 from vitrine.jobs import JobKind
+from vitrine.qdrant.collections import collection_name, generation_of, parse_collection_name
+from vitrine.qdrant.fields import FieldType, widened
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,9 +29,9 @@ from vitrine.errors import (
     ImageRejected,
     PictureNotFound,
 )
-from vitrine.fields import fitted
 from vitrine.jobs import BatchOutcome, JobFault
-from vitrine.reserved import ADDED_AT_FIELD
+from vitrine.products import ADDED_AT_FIELD
+from vitrine.qdrant.fields import fitted
 
 # Well below what an embedder takes in one body, with room for the largest picture.
 REQUEST_MAX_BYTES: Final = 64_000_000

@@ -13,10 +13,10 @@ from indexer.parts import Parts
 from indexer.plans import Planned
 from indexer.target import Target
 from vitrine.errors import VectorStoreUnavailable
-from vitrine.fields import field_types
 from vitrine.jobs import JobFault
-from vitrine.overlay import Uploads
 from vitrine.products import point_id
+from vitrine.qdrant.fields import field_types
+from vitrine.uploads.store import Uploads
 
 _AT_ONCE = 64
 _ROUNDS = 100

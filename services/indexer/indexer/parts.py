@@ -13,12 +13,12 @@ from indexer.settings import Settings
 from indexer.vectors import Vectors
 from vitrine.embedding import EmbedderClient
 from vitrine.jobs import JobStore, StepStore, open_redis
-from vitrine.overlay import Overlay
+from vitrine.jobs.metrics import Counts
+from vitrine.jobs.publisher import JobPublisher, producer
 from vitrine.qdrant import open_qdrant
 from vitrine.releases import ReleaseStore
 from vitrine.telemetry import configure_logging
-from vitrine.worker import JobPublisher, producer
-from vitrine.worker.metrics import Counts
+from vitrine.uploads.store import Overlay
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,9 @@ import redis
 
 from vitrine.errors import Conflict
 from vitrine.jobs import keys
-from vitrine.jobs.connect import broker_errors
-from vitrine.overlay import Origin
+from vitrine.jobs.redis import broker_errors
 from vitrine.products import Product
+from vitrine.uploads.store import Origin
 
 _WRITTEN_AT_ONCE = 64
 # Digests of what served when the job began are kept in the same hash, in parts of so many products.

@@ -14,10 +14,10 @@ from indexer.parts import Parts
 from indexer.plans import Planned
 from vitrine.catalogs import Catalog, read_catalog
 from vitrine.catalogs.roots import allowed_roots, resolve_catalog_root
-from vitrine.collections import CollectionMetadata, Serving
 from vitrine.errors import CatalogError
 from vitrine.jobs import JobRecord
 from vitrine.products import Product
+from vitrine.qdrant.collections import CollectionMetadata, Serving
 
 
 def restore_product(parts: Parts, record: JobRecord, servings: Sequence[Serving]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from indexer.plans import Planned
 from vitrine.errors import PictureCrashes, PictureCrashesEmbedder, PictureCrashesWorker
 from vitrine.jobs import BatchOutcome, JobFault, keys
-from vitrine.jobs.connect import broker_errors
+from vitrine.jobs.redis import broker_errors
 
 # Each crash costs the searches of the system seconds, a request only milliseconds: so a few large steps, not halves.
 PARTS: Final = 16

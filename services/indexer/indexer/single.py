@@ -14,7 +14,6 @@ from indexer.ingest import Ingest
 from indexer.parts import Parts
 from indexer.plans import Planned
 from indexer.restoring import restore_product
-from vitrine.collections import Serving
 from vitrine.errors import (
     DatasetNotFound,
     ImageRejected,
@@ -26,10 +25,11 @@ from vitrine.errors import (
     VectorStoreFull,
     VitrineError,
 )
-from vitrine.fields import field_types, fitted
 from vitrine.jobs import JobFault, JobKind, JobRecord
 from vitrine.products import Product, point_id
-from vitrine.serving import announce_change
+from vitrine.qdrant.aliases import announce_change
+from vitrine.qdrant.collections import Serving
+from vitrine.qdrant.fields import field_types, fitted
 
 
 def change_product(parts: Parts, record: JobRecord) -> dict[str, Any]:

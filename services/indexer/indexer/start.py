@@ -16,10 +16,10 @@ from indexer.target import Target
 from vitrine.catalogs import read_catalog
 from vitrine.catalogs.roots import allowed_roots, resolve_catalog_root
 from vitrine.errors import CatalogMalformed
-from vitrine.fields import MAX_FIELDS, field_types
 from vitrine.jobs import JobFault, JobRecord
-from vitrine.overlay import merge
-from vitrine.worker import Message, Task
+from vitrine.jobs.celery import Message, Task
+from vitrine.qdrant.fields import MAX_FIELDS, field_types
+from vitrine.uploads.store import merge
 
 _CATALOG_FAULTS = "catalog"
 

@@ -6,8 +6,8 @@ from indexer.parts import Parts
 from indexer.target import Target
 from vitrine.errors import VitrineError
 from vitrine.jobs import JobKind, JobRecord, JobState
+from vitrine.jobs.runner import StepRunner
 from vitrine.telemetry import get_logger
-from vitrine.worker.step_runner import StepRunner
 
 
 def step_runner(parts: Parts) -> StepRunner:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from vitrine.collections import CollectionMetadata, Serving, collection_name
 from vitrine.jobs import JobRecord
+from vitrine.qdrant.collections import CollectionMetadata, Serving, collection_name
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,9 @@ from indexer.single import change_product
 from indexer.start import start_indexing
 from indexer.steps import step_runner
 from vitrine.errors import Unavailable
-from vitrine.worker import Message, Task
-from vitrine.worker.runner import task_context
-from vitrine.worker.step_runner import Attempt, always
+from vitrine.jobs.celery import Message, Task
+from vitrine.jobs.runner import Attempt, always
+from vitrine.jobs.worker import task_context
 
 
 @shared_task(bind=True, name=Task.INDEX_START.value)  # type: ignore[untyped-decorator]

@@ -12,7 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from qdrant_client import QdrantClient, models
 
-from vitrine.collections import (
+from vitrine.errors import CollectionNotFound, VectorStoreUnavailable
+from vitrine.qdrant import qdrant_errors
+from vitrine.qdrant.collections import (
     CollectionMetadata,
     FieldType,
     Serving,
@@ -25,9 +27,7 @@ from vitrine.collections import (
     servings,
     switch_alias,
 )
-from vitrine.errors import CollectionNotFound, VectorStoreUnavailable
-from vitrine.filters import schema_of
-from vitrine.qdrant import qdrant_errors
+from vitrine.qdrant.filters import schema_of
 
 _PAGE: Final = 1_000
 _DELETED_AT_ONCE: Final = 1_000

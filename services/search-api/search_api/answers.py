@@ -17,12 +17,11 @@ from qdrant_client import models
 from starlette.responses import Response
 
 from search_api.cache import ExpiringCache
-from vitrine.collections import Serving
 from vitrine.errors import ParameterInvalid, ReleaseCorrupt, ReleaseNotFound
 from vitrine.evaluation.calibration import Curve
-from vitrine.products import AttributeValue, public_id
+from vitrine.products import ANSWER_NAMES, PAYLOAD_NAMES, AttributeValue, public_id
+from vitrine.qdrant.collections import Serving
 from vitrine.releases import CATALOGUE_PICTURES, ReleaseStore
-from vitrine.reserved import ANSWER_NAMES, PAYLOAD_NAMES
 
 # The path below which a proxy serves the API, put before every address in answers. Set for each request with one.
 PATH_PREFIX: Final = ContextVar("path_prefix", default="")

@@ -30,13 +30,13 @@ from search_api.vector_store import VectorStore
 from vitrine.disk_space import MIB
 from vitrine.embedding import AsyncEmbedderClient
 from vitrine.errors import BrokerUnavailable
-from vitrine.filters import Planner
 from vitrine.jobs import AsyncJobStore, open_async_redis
-from vitrine.overlay import Overlay
 from vitrine.qdrant import open_async_qdrant
+from vitrine.qdrant.aliases import CHANGES_CHANNEL, announce_change_async
+from vitrine.qdrant.filters import Planner
 from vitrine.releases import ReleaseStore
-from vitrine.serving import CHANGES_CHANNEL, announce_change_async
 from vitrine.telemetry import get_logger
+from vitrine.uploads.store import Overlay
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import Field, SecretStr
 
 from vitrine.errors import SettingsInvalid
-from vitrine.filters import DEFAULT_ACORN_EF, DEFAULT_EF, DEFAULT_EXACT_MAX_MATCHES
+from vitrine.qdrant.filters import DEFAULT_ACORN_EF, DEFAULT_EF, DEFAULT_EXACT_MAX_MATCHES
 from vitrine.settings import HttpSettings
 from vitrine.web import is_loopback
 

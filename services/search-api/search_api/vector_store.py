@@ -16,12 +16,12 @@ from typing import Any, Final, TypeVar
 from qdrant_client import AsyncQdrantClient, models
 
 from search_api.cache import ExpiringCache
-from vitrine.collections import CollectionMetadata, FieldType, Serving, parse_collection_name
 from vitrine.errors import CollectionNotFound, VectorStoreRefused
-from vitrine.filters import FilterSpec, schema_of
 from vitrine.products import AttributeValue, public_id
 from vitrine.qdrant import VersionLog, qdrant_errors
-from vitrine.serving import AliasDirectory
+from vitrine.qdrant.aliases import AliasDirectory
+from vitrine.qdrant.collections import CollectionMetadata, FieldType, Serving, parse_collection_name
+from vitrine.qdrant.filters import FilterSpec, schema_of
 
 T = TypeVar("T")
 Query = list[float] | str | models.RecommendQuery

@@ -16,10 +16,11 @@ def main() -> int:
     os.environ["REMAP_SIGTERM"] = "SIGQUIT"
     from trainer.duties import TrainerDuties
     from vitrine.jobs import JobStore, open_redis
-    from vitrine.worker import TRAIN, celery_app, producer
-    from vitrine.worker.announce import Announcer
-    from vitrine.worker.runner import run_worker
-    from vitrine.worker.sweeper import Sweeper
+    from vitrine.jobs.celery import TRAIN, celery_app
+    from vitrine.jobs.heartbeat import Announcer
+    from vitrine.jobs.publisher import producer
+    from vitrine.jobs.sweeper import Sweeper
+    from vitrine.jobs.worker import run_worker
 
     try:
         settings = load_settings(Settings)

@@ -27,10 +27,10 @@ from vitrine.recipes import DataRecipe
 from vitrine.releases import CLASSIFIER_FILE, WEIGHTS_FILE, Preprocessing, ReleaseStore
 from vitrine.releases.ancestry import parent_lineage
 from vitrine.vision.backbones import Loaded, restore_backbone
-from vitrine.vision.making import Training, fitted_on, make_release
 from vitrine.vision.network import DeviceChoice, choose_device
+from vitrine.vision.pca import fit_projection
 from vitrine.vision.preprocess import Normalise
-from vitrine.vision.projection import fit_projection
+from vitrine.vision.release_builder import Training, fitted_on, make_release
 
 _BATCH: Final = 64
 

@@ -6,11 +6,11 @@ from collections.abc import Collection
 
 from vitrine.errors import JobFinished
 from vitrine.jobs import JobKind, JobRecord, JobState, JobStore
-from vitrine.worker import Message, first_message
+from vitrine.jobs.celery import Message, first_message
 
 
 class TrainerDuties:
-    """The trainer's part in `vitrine.worker.sweeper`."""
+    """The trainer's part in `vitrine.jobs.sweeper`."""
 
     def __init__(self, jobs: JobStore) -> None:
         self._jobs = jobs

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trainer.splitting import split_products, split_rule
-from vitrine.catalogs.subsets import select
+from vitrine.catalogs.registry import select
 from vitrine.errors import ProjectionImpossible
 from vitrine.products import Product
 from vitrine.recipes import DataRecipe

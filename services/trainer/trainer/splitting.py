@@ -6,10 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vitrine.partitions import Part, SplitRule, split
 from vitrine.products import Product
 from vitrine.recipes import DataRecipe
 from vitrine.releases.lineage import Lineage
+from vitrine.splits import Part, SplitRule, split
 
 
 def split_rule(dataset: str, data: DataRecipe, *, seed: int, lineage: Lineage) -> SplitRule:
@@ -21,7 +21,7 @@ def split_rule(dataset: str, data: DataRecipe, *, seed: int, lineage: Lineage) -
 
 def split_products(products: Sequence[Product], rule: SplitRule, lineage: Lineage) -> dict[str, Part]:
     """The part of each product by its id: as the lineage has it, where it was split by this rule, and by the rule for
-    all others. Raises ParameterInvalid as `vitrine.partitions.split` does.
+    all others. Raises ParameterInvalid as `vitrine.splits.split` does.
     """
     if not products:
         return {}

@@ -18,10 +18,10 @@ from trainer.full_disk import telling_full_disk
 from trainer.settings import Settings
 from vitrine.errors import JobTooLarge
 from vitrine.jobs import JobRecord, JobStore, StepStore, open_redis
+from vitrine.jobs.celery import Message, Task
+from vitrine.jobs.runner import Attempt, StepRunner, always
+from vitrine.jobs.worker import task_context
 from vitrine.telemetry import configure_logging
-from vitrine.worker import Message, Task
-from vitrine.worker.runner import task_context
-from vitrine.worker.step_runner import Attempt, StepRunner, always
 
 # torch's error, by its name: this module does without torch.
 _GPU_IS_FULL: Final = "OutOfMemoryError"

@@ -45,9 +45,9 @@ from vitrine.releases import (
 from vitrine.releases.ancestry import parent_lineage
 from vitrine.releases.lineage import Lineage
 from vitrine.vision.backbones import Loaded, restore_backbone
-from vitrine.vision.making import Training, fitted_on, make_release
 from vitrine.vision.network import DeviceChoice, choose_device
-from vitrine.vision.projection import project
+from vitrine.vision.pca import project
+from vitrine.vision.release_builder import Training, fitted_on, make_release
 
 _CALIBRATION_QUERIES: Final = 2000
 _TRYING: Final = "trying every number of components"

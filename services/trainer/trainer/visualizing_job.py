@@ -19,7 +19,7 @@ from vitrine.evaluation.plan import parse_plan
 from vitrine.jobs import JobRecord
 from vitrine.releases import PROJECTION_FILE, ReleaseStore
 from vitrine.vision.network import choose_device
-from vitrine.vision.projection import ProjectionArrays, project
+from vitrine.vision.pca import ProjectionArrays, project
 
 _SAMPLE_SEED: Final = 604
 

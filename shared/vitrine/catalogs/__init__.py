@@ -1,7 +1,6 @@
 """Catalogues: a folder on disk becomes products, with every fault listed. See `registry.read_catalog`.
 
-Drawing a catalogue is in `vitrine.catalogs.synthetic` and looking into the pictures of one in
-`vitrine.catalogs.inspection`; neither is needed to read.
+`vitrine.catalogs.inspection` looks into the pictures of a catalogue.
 """
 
 from vitrine.catalogs.model import FAULT_KINDS, Catalog, Fault

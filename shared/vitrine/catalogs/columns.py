@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from vitrine.catalogs import values
-from vitrine.products import STANDARD_ATTRIBUTES, AttributeValue
-from vitrine.reserved import is_range_of, is_reserved, why_renamed
+from vitrine.products import STANDARD_ATTRIBUTES, AttributeValue, is_range_of, is_reserved, why_renamed
 
 _MAX_NAME_CHARS: Final = 60  # the rule allows 64; the rest is for the suffix that tells two columns apart
 _SYNONYMS: Final = {"productdisplayname": "name"}
@@ -49,10 +48,10 @@ def column_reader(attribute: str, texts: Iterable[str]) -> Reader:
     `year` is always an integer, and the other standard attributes are always text.
     """
     if attribute == "year":
-        return values.year
+        return year
     if attribute in STANDARD_ATTRIBUTES:
         return str
-    readers: list[Reader] = [values.whole_number, values.number]
+    readers: list[Reader] = [whole_number, number]
     seen = False
     for text in texts:
         seen = True
@@ -81,3 +80,36 @@ def _plain_name(column: str) -> str:
     elif not name[0].isalpha():
         name = f"c_{name}"
     return name[:_MAX_NAME_CHARS]
+
+
+# What the catalogues write where they know nothing.
+_UNKNOWN: Final = frozenset({"", "NA", "N/A", "NULL", "null", "None", "nan", "NaN"})
+# A leading zero is part of a code (a size, an article number), not of a quantity; 18 digits always fit 64 bits.
+_WHOLE: Final = re.compile(r"[+-]?(?:0|[1-9][0-9]{0,17})")
+_DECIMAL: Final = re.compile(r"[+-]?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,3})?")
+_YEAR: Final = re.compile(r"([12][0-9]{3})(?:\.0+)?")
+
+
+def known(text: str) -> str | None:
+    """The text without blanks around it, or None where it stands for nothing."""
+    text = text.strip()
+    return None if text in _UNKNOWN else text
+
+
+def year(text: str) -> int | None:
+    """A year from 1000 to 2999, also where a spreadsheet made it 2014.0; None where it is none."""
+    match = _YEAR.fullmatch(text)
+    return int(match[1]) if match else None
+
+
+def whole_number(text: str) -> int | None:
+    """An integer of at most 18 digits without leading zeros, or None."""
+    return int(text) if _WHOLE.fullmatch(text) else None
+
+
+def number(text: str) -> float | None:
+    """A finite decimal number without leading zeros, or None."""
+    if not _DECIMAL.fullmatch(text):
+        return None
+    value = float(text)
+    return value if math.isfinite(value) else None

@@ -11,11 +11,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from vitrine.catalogs.deepfashion_articles import article_type
-from vitrine.catalogs.deepfashion_pictures import BenchmarkPictures, PictureIds, below_listed_folder, file_stem
-from vitrine.catalogs.harvest import Harvest
-from vitrine.catalogs.lists import ListFile, find_list, open_list
-from vitrine.catalogs.model import Catalog
+from vitrine.catalogs.deepfashion_lists import (
+    BenchmarkPictures,
+    ListFile,
+    PictureIds,
+    article_type,
+    below_listed_folder,
+    file_stem,
+    find_list,
+    open_list,
+)
+from vitrine.catalogs.model import Catalog, Harvest
 from vitrine.catalogs.table import Row
 from vitrine.products import AttributeValue
 

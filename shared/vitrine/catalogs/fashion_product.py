@@ -9,9 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from vitrine.catalogs import values
-from vitrine.catalogs.harvest import Harvest
-from vitrine.catalogs.model import Catalog
+from vitrine.catalogs import columns
+from vitrine.catalogs.model import Catalog, Harvest
 from vitrine.catalogs.pictures import PictureIndex
 from vitrine.catalogs.table import Row, Table, read_table
 from vitrine.errors import CatalogMalformed
@@ -85,12 +84,12 @@ def _attributes(fields: dict[str, str], product_id: str, line: int, harvest: Har
     for column, attribute in COLUMNS.items():
         if column not in fields:
             continue
-        text = values.known(fields[column])
+        text = columns.known(fields[column])
         if text is None:
             empty.append(column)
         elif attribute != "year":
             attributes[attribute] = text
-        elif (year := values.year(text)) is None:
+        elif (year := columns.year(text)) is None:
             harvest.fault("bad_year", repr(text[:40]), product_id=product_id, line=line)
         else:
             attributes["year"] = year

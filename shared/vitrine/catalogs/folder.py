@@ -12,10 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from vitrine.catalogs import values
-from vitrine.catalogs.columns import Reader, attribute_names, column_reader, renaming
-from vitrine.catalogs.harvest import Harvest
-from vitrine.catalogs.model import Catalog
+from vitrine.catalogs.columns import Reader, attribute_names, column_reader, known, renaming
+from vitrine.catalogs.model import Catalog, Harvest
 from vitrine.catalogs.pictures import PICTURE_SUFFIXES, Found, PictureIndex
 from vitrine.catalogs.table import Row, Table, read_table
 from vitrine.errors import CatalogMalformed, CatalogNotFound
@@ -105,7 +103,7 @@ def _column(header: Sequence[str], wanted: Sequence[str]) -> int | None:
 
 
 def _reader_of(index: int, attribute: str, rows: Sequence[Sequence[str]]) -> Reader:
-    texts = (values.known(fields[index]) for fields in rows if index < len(fields))
+    texts = (known(fields[index]) for fields in rows if index < len(fields))
     return column_reader(attribute, (text for text in texts if text is not None))
 
 
@@ -170,7 +168,7 @@ def _attributes(
     for index, column, attribute in columns.attributes:
         if index >= len(fields):
             continue
-        text = values.known(fields[index])
+        text = known(fields[index])
         if text is None:
             empty.append(column)
         elif (value := readers[attribute](text)) is not None:

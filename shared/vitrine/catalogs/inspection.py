@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from vitrine.catalogs.model import Catalog
 from vitrine.catalogs.roots import read_picture
 from vitrine.errors import CatalogRootRefused, ImageRejected, PictureNotFound
-from vitrine.image_checks import DEFAULT_LIMITS, ImageLimits, check_image
-from vitrine.images import decode_image
+from vitrine.images.checks import DEFAULT_LIMITS, ImageLimits, check_image
+from vitrine.images.decode import decode_image
 from vitrine.products import Product
 
 
@@ -41,8 +41,8 @@ def inspect_pictures(
 ) -> PictureReport:
     """Decode every picture of a catalogue once. `progress` is called with the number done after each picture.
 
-    A picture that cannot be read or decoded is listed with its reason (`vitrine.images.REASONS`, or "missing_picture"
-    and "unsafe_picture"); it raises nothing.
+    A picture that cannot be read or decoded is listed with its reason (`vitrine.images.decode.REASONS`,
+    "missing_picture" or "unsafe_picture"); it raises nothing.
     """
     looks: list[_Look] = []
     # One thread: at thumbnail size several would spend more on handing over the interpreter than they gain.

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import tomllib
+from collections.abc import Iterable
+from functools import cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -10,8 +14,8 @@ from vitrine.catalogs.deepfashion_inshop import read_deepfashion_inshop
 from vitrine.catalogs.fashion_product import read_fashion_product
 from vitrine.catalogs.folder import read_folder
 from vitrine.catalogs.model import Catalog
-from vitrine.errors import CatalogNotFound, ParameterInvalid
-from vitrine.products import check_dataset_name
+from vitrine.errors import CatalogMalformed, CatalogNotFound, ParameterInvalid
+from vitrine.products import AttributeValue, Product, check_dataset_name
 
 
 class CatalogReader(Protocol):
@@ -55,3 +59,39 @@ def read_catalog(reader: str, root: Path, *, dataset: str | None = None, limit: 
     if not resolved.is_dir():
         raise CatalogNotFound(f"{root} is no folder")
     return _READERS[reader](resolved, dataset=name, reader=reader, limit=limit)
+
+
+Rule = dict[str, frozenset[AttributeValue]]
+
+
+def subset_names() -> tuple[str, ...]:
+    """The names that `select` knows."""
+    return tuple(_rules())
+
+
+def select(products: Iterable[Product], subset: str) -> list[Product]:
+    """The products that are in the subset, in their order.
+
+    Raises ParameterInvalid for a name that is unknown, and CatalogMalformed where no product is in it.
+    """
+    if subset not in _rules():
+        raise ParameterInvalid(f"there is no subset {subset[:80]!r}; there are {', '.join(subset_names())}")
+    rule = _rules()[subset]
+    chosen = [product for product in products if _fits(product, rule)]
+    if not chosen:
+        told = " and ".join(f"{attribute} one of {len(values)} values" for attribute, values in rule.items())
+        raise CatalogMalformed(f"no product is in the subset {subset!r}, which needs {told}")
+    return chosen
+
+
+def _fits(product: Product, rule: Rule) -> bool:
+    return all(product.attributes.get(attribute) in values for attribute, values in rule.items())
+
+
+@cache
+def _rules() -> dict[str, Rule]:
+    text = files("vitrine.catalogs").joinpath("subsets.toml").read_text(encoding="utf-8")
+    return {
+        name: {attribute: frozenset(values) for attribute, values in rule.items()}
+        for name, rule in tomllib.loads(text).items()
+    }

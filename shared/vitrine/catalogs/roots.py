@@ -13,7 +13,7 @@ from typing import Final
 
 from vitrine.catalogs.opening import open_regular
 from vitrine.errors import CatalogNotFound, CatalogRootRefused, ImageRejected, PictureNotFound, SettingsInvalid
-from vitrine.image_checks import DEFAULT_LIMITS
+from vitrine.images.checks import DEFAULT_LIMITS
 from vitrine.settings import CommonSettings
 
 _MAX_ROOTS_FILE_BYTES: Final = 1_000_000

@@ -31,7 +31,7 @@ from vitrine.embedding.wire import (
     request_headers,
 )
 from vitrine.errors import DeadlineExpired, EmbedderConnectionLost, EmbedderUnavailable, VitrineError
-from vitrine.views import Region
+from vitrine.images.views import Region
 
 DEFAULT_TIMEOUT_S: Final = 30.0
 _CONNECT_TIMEOUT_S: Final = 2.0
@@ -153,7 +153,7 @@ class AsyncEmbedderClient:
         caller: str = "",
         deadline_s: float | None = None,
     ) -> Embedding:
-        """One picture's vector, the mean of `views` (see `vitrine.views.views_text`), within `deadline_s` seconds;
+        """One picture's vector, the mean of `views` (see `vitrine.images.views.views_text`), within `deadline_s` s;
         then the embedder drops the work too. With a `region` only that part of the picture is looked at. `predict`
         asks for so many of the likeliest labels, up to 20. `caller` is an opaque name, among which the embedder is
         fair.
@@ -209,7 +209,7 @@ class AsyncEmbedderClient:
     async def thumbnail(
         self, data: bytes, *, width_px: int, caller: str = "", deadline_s: float | None = None
     ) -> bytes:
-        """A small WebP of a picture, upright, `width_px` wide at most, one of `vitrine.thumbnails`'s widths.
+        """A small WebP of a picture, upright, `width_px` wide at most, one of `vitrine.images.thumbnails`'s widths.
 
         Raises ImageRejected, ParameterInvalid, DeadlineExpired, Unavailable.
         """

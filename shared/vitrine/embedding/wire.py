@@ -21,8 +21,8 @@ from pydantic import SecretStr
 
 from vitrine.embedding.failures import error_of_answer, picture_error
 from vitrine.errors import EmbedderUnavailable, EmbeddingFailed, ImageRejected, ParameterInvalid, VitrineError
+from vitrine.images.views import Region, region_text
 from vitrine.telemetry import REQUEST_ID_HEADER, current_request_id
-from vitrine.views import Region, region_text
 
 Space = Literal["projected", "raw"]
 

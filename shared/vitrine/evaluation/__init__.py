@@ -3,10 +3,10 @@
 Arrays in, arrays out: queries are ranked against a gallery, whose rows may be ignored query by query.
 """
 
-from vitrine.evaluation.intervals import Comparison, Interval, bootstrap_interval, compare
-from vitrine.evaluation.measuring import Judge, Measured, Metric, measure
+from vitrine.evaluation.evaluate import Judge, Measured, Metric, measure
+from vitrine.evaluation.metrics import Grades, equal_labels, shared_labels, unequal_labels
 from vitrine.evaluation.ranking import Flags, Pairs, Ranking, Rows, Vectors, rankings, top_k
-from vitrine.evaluation.relevance import Grades, equal_labels, shared_labels, unequal_labels
+from vitrine.evaluation.statistics import Comparison, Interval, bootstrap_interval, compare
 
 __all__ = [
     "Comparison",

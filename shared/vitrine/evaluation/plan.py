@@ -7,12 +7,12 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from vitrine.bounds import Name
-from vitrine.evaluation.measuring import Metric
+from vitrine.evaluation.evaluate import Metric
+from vitrine.images.views import MAX_CROPS, View, views
 from vitrine.parsing import parse_as, read_toml, without_catalog
 from vitrine.products import check_attribute_name
 from vitrine.recipes import DataRecipe
-from vitrine.views import MAX_CROPS, View, views
+from vitrine.types import Name
 
 Gallery = Literal["all", "unseen"]
 Protocol = Literal["strict", "reference", "faults"]

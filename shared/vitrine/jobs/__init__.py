@@ -19,11 +19,10 @@ compare-and-set only; a finished one changes no more. Celery messages carry a jo
     StepStore(redis)                                  leases, deferrals and crash counts of a job's steps
     open_redis(url) / open_async_redis(url)           clients with timeouts and health checks
 
-Every call raises BrokerUnavailable where Redis cannot answer. Publishing a job's first message is `vitrine.worker`'s.
+Every call raises BrokerUnavailable where Redis cannot answer. `vitrine.jobs.publisher` publishes a job's first message.
 """
 
-from vitrine.jobs.async_store import AsyncJobStore
-from vitrine.jobs.connect import open_async_redis, open_redis
+from vitrine.jobs.leases import Deferral, Lease, StepStore
 from vitrine.jobs.record import (
     MAX_FAULTS_OF_A_KIND,
     BatchOutcome,
@@ -36,8 +35,8 @@ from vitrine.jobs.record import (
     Series,
     StepFailure,
 )
-from vitrine.jobs.steps import Deferral, Lease, StepStore
-from vitrine.jobs.store import BatchMark, JobStore
+from vitrine.jobs.redis import open_async_redis, open_redis
+from vitrine.jobs.store import AsyncJobStore, BatchMark, JobStore
 
 __all__ = [
     "MAX_FAULTS_OF_A_KIND",

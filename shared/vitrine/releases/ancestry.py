@@ -14,10 +14,10 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from vitrine.errors import ReleaseCorrupt, ReleaseNotFound
-from vitrine.partitions import PARTS, Part, SplitRule
 from vitrine.releases.lineage import Lineage
 from vitrine.releases.manifest import FittedOn, Manifest
 from vitrine.releases.store import SPLIT_FILE, ReleaseStore
+from vitrine.splits import PARTS, Part, SplitRule
 
 PARTS_FILE: Final = "parts.json"
 # Beside a release whose parents are not: what each of them was fitted on, by its id.

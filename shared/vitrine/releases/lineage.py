@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from vitrine.errors import ReleaseCorrupt
-from vitrine.partitions import PARTS, Part, SplitRule
+from vitrine.splits import PARTS, Part, SplitRule
 
 FORMAT_VERSION: Final = 1
 _ABOUT: Final = "about"

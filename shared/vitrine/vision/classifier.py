@@ -18,7 +18,7 @@ from safetensors.numpy import load_file
 from vitrine.errors import ReleaseCorrupt
 from vitrine.releases import CLASSIFIER_FILE, Manifest
 from vitrine.releases.files import file_bytes
-from vitrine.vision.projection import unit_rows
+from vitrine.vision.pca import unit_rows
 
 # The scale of the margin losses where a recipe gives none.
 MARGIN_SCALE: Final = 24.0

@@ -18,8 +18,8 @@ from vitrine.errors import WeightsUnusable
 from vitrine.releases import PROJECTION_FILE, WEIGHTS_FILE, Manifest, Preprocessing
 from vitrine.vision.backbones import restore_backbone
 from vitrine.vision.cpu_graph import CORES, prepare_for_all_cores, prepare_for_cpu, unprepared
+from vitrine.vision.pca import Projection, ProjectionArrays
 from vitrine.vision.preprocess import Normalise, Pixels
-from vitrine.vision.projection import Projection, ProjectionArrays
 
 Precision = Literal["auto", "float32", "bfloat16"]
 Vectors = npt.NDArray[np.float32]

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from vitrine.architectures import OptionValue, check_options
 from vitrine.errors import ParameterInvalid
-from vitrine.images import DECODE_RULES_VERSION
+from vitrine.images.decode import DECODE_RULES_VERSION
 from vitrine.releases import Preprocessing
 from vitrine.vision.models import ModelEntry, timm_defaults
 

@@ -14,10 +14,10 @@ from PIL import Image, ImageOps
 from torch import nn
 
 from vitrine.errors import ReleaseCorrupt
-from vitrine.image_checks import DEFAULT_LIMITS, ImageLimits
-from vitrine.images import DECODE_RULES_VERSION, SERVED_RULES_VERSIONS, decode_image
+from vitrine.images.checks import DEFAULT_LIMITS, ImageLimits
+from vitrine.images.decode import DECODE_RULES_VERSION, SERVED_RULES_VERSIONS, decode_image
+from vitrine.images.views import AS_IT_IS, VIEWED_SHORT_SIDE_PX, View, in_views
 from vitrine.releases import Preprocessing
-from vitrine.views import AS_IT_IS, VIEWED_SHORT_SIDE_PX, View, in_views
 
 Pixels = npt.NDArray[np.uint8]
 _WHITE: Final = (255, 255, 255)

@@ -24,10 +24,10 @@ from trainer.evaluation.pages import write_report
 from vitrine.catalogs import Catalog
 from vitrine.errors import EvaluationImpossible, ParameterInvalid
 from vitrine.evaluation.plan import parse_plan
-from vitrine.garments import cut_out
+from vitrine.images.cutout import cut_out
+from vitrine.images.views import View
 from vitrine.products import Product
 from vitrine.releases import Augmentation
-from vitrine.views import View
 
 
 def test_every_release_gallery_and_way_has_a_line(folder: Path, catalog: Catalog, releases: tuple[str, str]) -> None:

@@ -16,7 +16,7 @@ from trainer.evaluation.faults import faults_ladder
 from trainer.evaluation.pages import write_report
 from vitrine.catalogs import Catalog
 from vitrine.errors import EvaluationImpossible, ParameterInvalid
-from vitrine.vision.projection import ProjectionArrays, fit_projection, project
+from vitrine.vision.pca import ProjectionArrays, fit_projection, project
 
 
 def test_the_strict_protocol_is_the_releases_own_vectors_with_the_query_left_out(

@@ -14,7 +14,7 @@ from trainer.evaluation.map_page import write_maps
 from trainer.evaluation.tuning import decompose, tune
 from vitrine.catalogs import Catalog
 from vitrine.errors import ParameterInvalid, ProjectionImpossible
-from vitrine.vision.projection import fit_projection, project
+from vitrine.vision.pca import fit_projection, project
 
 
 def test_tuning_tries_every_size_and_keeps_the_smallest_that_is_as_good(

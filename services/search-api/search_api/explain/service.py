@@ -9,9 +9,9 @@ from search_api.products.pictures import Pictures
 from search_api.search.options import Target
 from search_api.search.retrieval import Retrieval
 from search_api.search.service import Asked
-from vitrine.collections import Serving
 from vitrine.embedding import AsyncEmbedderClient
 from vitrine.products import public_id
+from vitrine.qdrant.collections import Serving
 
 _DIGITS: Final = 6
 

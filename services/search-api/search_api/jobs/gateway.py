@@ -12,8 +12,8 @@ from search_api.jobs.feed import JobFeed
 from search_api.settings import Settings
 from vitrine.errors import DeadlineExpired, ImageRejected, JobCancelled, VitrineError
 from vitrine.jobs import AsyncJobStore, JobKind, JobRecord, JobState
+from vitrine.jobs.publisher import producer
 from vitrine.telemetry import current_request_id, get_logger
-from vitrine.worker import producer
 
 
 class JobsGateway:

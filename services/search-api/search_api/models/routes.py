@@ -21,7 +21,6 @@ from search_api.models.service import (
 )
 from search_api.openapi import COMMON_ERRORS, READ_ERRORS
 from search_api.products.parameters import Dataset
-from vitrine.collections import Serving
 from vitrine.errors import (
     BodyInvalid,
     CollectionIncomplete,
@@ -30,8 +29,8 @@ from vitrine.errors import (
     ReleaseNotFound,
     VectorStoreUnavailable,
 )
-from vitrine.products import check_dataset_name
-from vitrine.reserved import HIDDEN_FIELDS
+from vitrine.products import HIDDEN_FIELDS, check_dataset_name
+from vitrine.qdrant.collections import Serving
 from vitrine.web import JsonRoute, problem_responses, requires
 
 router = APIRouter(tags=["models"], route_class=JsonRoute)

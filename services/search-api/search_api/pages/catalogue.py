@@ -18,8 +18,7 @@ from search_api.pages.search_view import chips, facets
 from search_api.pages.templating import Pages, is_fragment_request, render
 from search_api.products.list_routes import Listed, ProductListOptions, listed
 from vitrine.errors import DatasetNotFound, ProductNotFound, VitrineError
-from vitrine.products import check_product_id
-from vitrine.reserved import ADDED_AT_FIELD
+from vitrine.products import ADDED_AT_FIELD, check_product_id
 from vitrine.web import requires
 
 router = APIRouter(include_in_schema=False)

@@ -18,12 +18,11 @@ from search_api.pages.catalogue_state import CatalogueState
 from search_api.pages.search_view import facet_fields, label_of, main_attributes
 from search_api.products.listing import sortable_fields
 from search_api.search.retrieval import Prepared
-from vitrine.collections import Serving
 from vitrine.errors import DatasetNotFound
-from vitrine.fields import FieldType
-from vitrine.filters import FilterSpec
-from vitrine.products import STANDARD_ATTRIBUTES, AttributeValue
-from vitrine.reserved import ADDED_AT_FIELD, PAYLOAD_NAMES
+from vitrine.products import ADDED_AT_FIELD, PAYLOAD_NAMES, STANDARD_ATTRIBUTES, AttributeValue
+from vitrine.qdrant.collections import Serving
+from vitrine.qdrant.fields import FieldType
+from vitrine.qdrant.filters import FilterSpec
 
 PAGE_SIZE: Final = 40
 _MOST_VALUES: Final = 60

@@ -12,7 +12,6 @@ from starlette.datastructures import FormData
 
 from search_api.jobs.service import STARTS
 from search_api.pages.job_fields import Form, Value
-from vitrine.collections import model_of_release
 from vitrine.errors import (
     CatalogNotFound,
     CatalogRootRefused,
@@ -25,6 +24,7 @@ from vitrine.errors import (
 )
 from vitrine.jobs import JobKind
 from vitrine.parsing import without_catalog
+from vitrine.qdrant.collections import model_of_release
 from vitrine.recipes import parse_recipe
 
 WHOLE_FORM: Final = ""

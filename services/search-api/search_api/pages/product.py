@@ -20,9 +20,9 @@ from search_api.pages.search_view import Link, chips, label_of
 from search_api.pages.templating import render
 from search_api.products.service import StoredProduct
 from search_api.search.options import MAX_REACH, MatchOptions
-from vitrine.collections import Serving
 from vitrine.errors import ParameterInvalid, ProductNotFound, VitrineError
 from vitrine.products import STANDARD_ATTRIBUTES, AttributeValue
+from vitrine.qdrant.collections import Serving
 from vitrine.web import requires
 
 router = APIRouter(include_in_schema=False)

@@ -22,9 +22,9 @@ from search_api.search.examples import Examples
 from search_api.search.options import ListOptions, SearchOptions, parameter_invalid
 from search_api.search.service import Asked
 from search_api.vector_store import CollectionInfo
-from vitrine.collections import Serving
 from vitrine.errors import CollectionNotFound, DatasetNotFound, ModelUnknown
-from vitrine.filters import FilterSpec, Planner
+from vitrine.qdrant.collections import Serving
+from vitrine.qdrant.filters import FilterSpec, Planner
 
 PAGE_SIZE: Final = 20
 MOST_FOUND: Final = 1_000  # what a collection lets one search reach

@@ -12,9 +12,8 @@ from urllib.parse import quote
 
 from search_api.pages.search_state import SearchState
 from search_api.search.options import MAX_FACETS
-from vitrine.fields import FieldType
-from vitrine.products import STANDARD_ATTRIBUTES
-from vitrine.reserved import PAYLOAD_NAMES
+from vitrine.products import PAYLOAD_NAMES, STANDARD_ATTRIBUTES
+from vitrine.qdrant.fields import FieldType
 
 _LABELS: Final = {
     "articleType": "Kind",

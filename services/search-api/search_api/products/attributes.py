@@ -11,9 +11,15 @@ from typing import Final
 
 from vitrine.catalogs.columns import column_reader
 from vitrine.errors import ParameterInvalid
-from vitrine.fields import MAX_FIELDS, FieldType
-from vitrine.products import UNFILTERED_ATTRIBUTES, AttributeValue, check_attribute_name
-from vitrine.reserved import IDENTITY_NAMES, stored_name, why_renamed
+from vitrine.products import (
+    IDENTITY_NAMES,
+    UNFILTERED_ATTRIBUTES,
+    AttributeValue,
+    check_attribute_name,
+    stored_name,
+    why_renamed,
+)
+from vitrine.qdrant.fields import MAX_FIELDS, FieldType
 from vitrine.web.problems import MAX_FAULT_CHARS
 
 MAX_ATTRIBUTES: Final = 64

@@ -19,9 +19,9 @@ from qdrant_client import models
 
 from search_api.vector_store import VectorStore
 from vitrine.errors import ParameterInvalid
-from vitrine.fields import FieldType
-from vitrine.filters import FilterSpec
-from vitrine.reserved import ADDED_AT_FIELD, HIDDEN_FIELDS
+from vitrine.products import ADDED_AT_FIELD, HIDDEN_FIELDS
+from vitrine.qdrant.fields import FieldType
+from vitrine.qdrant.filters import FilterSpec
 
 Payload = dict[str, Any]
 Part = Literal["ordered", "rest"]

@@ -13,8 +13,8 @@ from search_api.openapi import READ_ERRORS
 from search_api.products.parameters import Dataset, ProductId
 from search_api.products.pictures import Picture
 from vitrine.errors import PictureNotFound, ProductNotFound
-from vitrine.image_checks import MEDIA_TYPES
-from vitrine.thumbnails import THUMBNAIL_WIDTHS_PX, check_thumbnail_width
+from vitrine.images.checks import MEDIA_TYPES
+from vitrine.images.thumbnails import THUMBNAIL_WIDTHS_PX, check_thumbnail_width
 from vitrine.web import problem_responses, requires
 
 router = APIRouter(tags=["products"])

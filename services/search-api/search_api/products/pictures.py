@@ -14,9 +14,9 @@ from search_api.products.service import Products, StoredProduct
 from search_api.settings import Settings
 from vitrine.catalogs.roots import allowed_roots, read_picture, resolve_catalog_root
 from vitrine.errors import CatalogError, ImageRejected, PictureNotFound
-from vitrine.image_checks import MEDIA_TYPES, inspect_image
-from vitrine.overlay import Overlay
+from vitrine.images.checks import MEDIA_TYPES, inspect_image
 from vitrine.telemetry import get_logger
+from vitrine.uploads.store import Overlay
 
 
 @dataclass(frozen=True, slots=True)

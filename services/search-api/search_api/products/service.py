@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from search_api.vector_store import CollectionInfo, VectorStore
-from vitrine.collections import Serving
 from vitrine.errors import CollectionNotFound, DatasetNotFound, ProductNotFound
 from vitrine.products import check_product_id, point_id
+from vitrine.qdrant.collections import Serving
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,9 @@ from search_api.products.service import Products
 from search_api.products.thumbnail_cache import ThumbnailCache
 from vitrine.embedding import AsyncEmbedderClient
 from vitrine.errors import ImageRejected, VitrineError
-from vitrine.image_checks import picture_header
+from vitrine.images.checks import picture_header
+from vitrine.images.thumbnails import THUMBNAIL_MEDIA_TYPE
 from vitrine.telemetry import get_logger
-from vitrine.thumbnails import THUMBNAIL_MEDIA_TYPE
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 # A page asks for many at once: they leave room at the embedder for the search that its reader is waiting for.

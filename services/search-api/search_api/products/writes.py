@@ -16,10 +16,10 @@ from search_api.products.service import Products, StoredProduct
 from search_api.vector_store import VectorStore
 from vitrine.embedding import AsyncEmbedderClient
 from vitrine.errors import DatasetNotFound, ImageRejected, ProductNotFound
-from vitrine.fields import FieldType, narrower
 from vitrine.jobs import JobKind, JobRecord
-from vitrine.overlay import Overlay
 from vitrine.products import AttributeValue, Product, check_product_id
+from vitrine.qdrant.fields import FieldType, narrower
+from vitrine.uploads.store import Overlay
 
 
 class ProductWrites:

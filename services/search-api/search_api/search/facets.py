@@ -9,8 +9,8 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final
 
 from vitrine.errors import ParameterInvalid
-from vitrine.filters import FieldFilter, FilterSpec
-from vitrine.reserved import HIDDEN_FIELDS
+from vitrine.products import HIDDEN_FIELDS
+from vitrine.qdrant.filters import FieldFilter, FilterSpec
 
 if TYPE_CHECKING:
     from search_api.search.retrieval import Prepared, Retrieval

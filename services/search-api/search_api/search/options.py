@@ -12,7 +12,7 @@ from starlette.requests import Request
 
 from search_api.search.uploads import Uploads
 from vitrine.errors import BodyInvalid, ImageRejected, ParameterInvalid
-from vitrine.views import MAX_CROPS, Region, parse_region, views_text
+from vitrine.images.views import MAX_CROPS, Region, parse_region, views_text
 from vitrine.web import read_form
 from vitrine.web.problems import MAX_FAULT_CHARS
 

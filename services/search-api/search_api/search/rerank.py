@@ -14,8 +14,8 @@ import numpy.typing as npt
 from qdrant_client import models
 
 from search_api.vector_store import by_score_and_id
-from vitrine.evaluation.scoring import reciprocal_distance
-from vitrine.filters import Plan
+from vitrine.evaluation.rerank import reciprocal_distance
+from vitrine.qdrant.filters import Plan
 
 if TYPE_CHECKING:
     from search_api.search.retrieval import Prepared, Retrieval, Wanted

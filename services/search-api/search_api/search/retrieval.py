@@ -16,7 +16,6 @@ from qdrant_client import models
 from search_api.search.options import ListOptions, Pairs, Target
 from search_api.search.rerank import PLAIN, Refinement, expanded, reranked
 from search_api.vector_store import CollectionInfo, Query, VectorStore
-from vitrine.collections import Serving
 from vitrine.errors import (
     CollectionNotFound,
     DatasetNotFound,
@@ -25,9 +24,9 @@ from vitrine.errors import (
     ReleaseMismatch,
     ReleaseNotFound,
 )
-from vitrine.filters import FilterSpec, Plan, Planner, parse_filters
-from vitrine.products import check_dataset_name
-from vitrine.reserved import HIDDEN_FIELDS
+from vitrine.products import HIDDEN_FIELDS, check_dataset_name
+from vitrine.qdrant.collections import Serving
+from vitrine.qdrant.filters import FilterSpec, Plan, Planner, parse_filters
 
 T = TypeVar("T")
 # How often a refused filter may have the fields read anew.

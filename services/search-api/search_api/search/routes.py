@@ -48,7 +48,7 @@ from vitrine.errors import (
     ProductNotFound,
     UploadNotFound,
 )
-from vitrine.image_checks import MEDIA_TYPES, inspect_image
+from vitrine.images.checks import MEDIA_TYPES, inspect_image
 from vitrine.web import problem_responses, read_form, requires
 
 router = APIRouter(tags=["search"])

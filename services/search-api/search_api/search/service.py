@@ -21,9 +21,9 @@ from search_api.search.options import FacetOptions, ListOptions, MatchOptions, P
 from search_api.search.rerank import Refinement, fused_search
 from search_api.search.retrieval import Prepared, Retrieval, Wanted, check_field
 from search_api.vector_store import Query
-from vitrine.collections import Serving
 from vitrine.embedding import AsyncEmbedderClient, Embedding
 from vitrine.errors import VitrineError
+from vitrine.qdrant.collections import Serving
 
 _PREDICTIONS: Final = 5
 _MOST_SEEN: Final = 512

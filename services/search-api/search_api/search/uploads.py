@@ -14,8 +14,8 @@ from typing import Any, Final
 import redis.asyncio
 
 from vitrine.errors import UploadNotFound
-from vitrine.image_checks import MEDIA_TYPES, check_image
-from vitrine.jobs.connect import broker_errors
+from vitrine.images.checks import MEDIA_TYPES, check_image
+from vitrine.jobs.redis import broker_errors
 
 _KEY: Final = "vitrine:upload:"
 _ORDER: Final = "vitrine:uploads"  # sorted set: id by the time it was made

@@ -13,9 +13,9 @@ import redis.asyncio
 
 from search_api.context import Context
 from search_api.vector_store import CollectionInfo
-from vitrine.collections import Serving
 from vitrine.errors import VitrineError
-from vitrine.worker.profile import PROFILES
+from vitrine.jobs.celery import PROFILES
+from vitrine.qdrant.collections import Serving
 
 _WORKER_KEYS: Final = "vitrine:worker:*"
 _TIMEOUT_S: Final = 2.0

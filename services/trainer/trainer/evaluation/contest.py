@@ -17,9 +17,9 @@ from vitrine.catalogs import Catalog
 from vitrine.errors import EvaluationImpossible, ParameterInvalid
 from vitrine.evaluation import Rows
 from vitrine.evaluation.plan import EvaluationPlan, Gallery
-from vitrine.partitions import SplitRule
 from vitrine.products import Product
 from vitrine.releases.lineage import Lineage
+from vitrine.splits import SplitRule
 
 _QUERY_SEED = 601
 

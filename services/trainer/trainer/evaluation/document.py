@@ -12,8 +12,8 @@ from trainer.evaluation.contest import Contest
 from trainer.evaluation.lines import Line, compared
 from trainer.evaluation.strictness import strictness_of
 from vitrine.evaluation.plan import EvaluationPlan
-from vitrine.partitions import PARTS
 from vitrine.releases import ReleaseStore
+from vitrine.splits import PARTS
 
 FORMAT_VERSION: Final = 2
 # The measures in which the lines of a gallery are compared with its first.

@@ -13,7 +13,7 @@ import numpy as np
 from trainer.evaluation.tuning import Codes, Decomposition, decompose
 from vitrine.evaluation import Measured, Rows, Vectors, equal_labels, measure, top_k
 from vitrine.evaluation.expansion import expand_queries, unit
-from vitrine.evaluation.nested import measure_sizes
+from vitrine.evaluation.pca_sizes import measure_sizes
 
 MEAN, HITS = "average_precision", "precision@15"
 _GRID: Final = (8, 12, 16, 20, 24, 32, 44, 64, 96, 128)

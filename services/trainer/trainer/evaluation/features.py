@@ -18,9 +18,9 @@ from trainer.training.following import Follower
 from trainer.whole_files import whole_file
 from vitrine.catalogs import Catalog
 from vitrine.evaluation import Rows, Vectors
+from vitrine.images.views import AS_IT_IS, View
 from vitrine.products import Product
 from vitrine.releases import Manifest, ReleaseStore
-from vitrine.views import AS_IT_IS, View
 from vitrine.vision.network import DeviceChoice, load_release
 
 _CHUNK: Final = 2048

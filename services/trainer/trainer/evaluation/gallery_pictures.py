@@ -17,7 +17,7 @@ from trainer.evaluation.features import Pictures
 from trainer.evaluation.lines import Line
 from vitrine.catalogs.roots import read_picture
 from vitrine.errors import VitrineError
-from vitrine.images import decode_image
+from vitrine.images.decode import decode_image
 
 _SIDE_PX: Final = 112
 _QUALITY: Final = 80

@@ -17,7 +17,7 @@ from vitrine.errors import EvaluationImpossible
 from vitrine.evaluation import Judge, Measured, equal_labels, shared_labels, unequal_labels
 from vitrine.evaluation.plan import EvaluationPlan, Gallery, Way
 from vitrine.evaluation.ranking import blocks
-from vitrine.vision.projection import ProjectionArrays, fit_projection, project
+from vitrine.vision.pca import ProjectionArrays, fit_projection, project
 
 # What the original system used for every network: PCA with whitening to so many components.
 REFERENCE_COMPONENTS: Final = 128

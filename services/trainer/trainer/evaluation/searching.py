@@ -15,8 +15,8 @@ from vitrine.errors import EvaluationImpossible
 from vitrine.evaluation import Pairs, Rows, Vectors
 from vitrine.evaluation.expansion import augment_gallery, expand_queries, unit
 from vitrine.evaluation.plan import Way
-from vitrine.evaluation.scoring import Scores, fused, inner_products, reranked
-from vitrine.views import AS_IT_IS, View
+from vitrine.evaluation.rerank import Scores, fused, inner_products, reranked
+from vitrine.images.views import AS_IT_IS, View
 
 # Brings raw features (N, raw_dim) to vectors (N, dim) of length 1.
 Projected = Callable[[Vectors], Vectors]

@@ -14,8 +14,8 @@ import numpy.typing as npt
 from trainer.training.sampling import generator
 from vitrine.errors import EvaluationImpossible, ProjectionImpossible
 from vitrine.evaluation import Interval, Measured, Rows, Vectors, bootstrap_interval, equal_labels, shared_labels
-from vitrine.evaluation.nested import measure_sizes, smallest_good
-from vitrine.vision.projection import Fit, ProjectionArrays, unit_rows
+from vitrine.evaluation.pca_sizes import measure_sizes, smallest_good
+from vitrine.vision.pca import Fit, ProjectionArrays, unit_rows
 
 OBJECTIVE: Final = "objective"
 _QUERY_SEED: Final = 602

@@ -20,9 +20,9 @@ from trainer.tuning_job import TuneJob
 from vitrine.errors import JobCancelled, RecordChanged, VitrineError
 from vitrine.experiments import Experiment, ReleaseStep, WeightsChoice
 from vitrine.jobs import JobRecord
-from vitrine.partitions import RULE_VERSION
 from vitrine.recipes import parse_recipe
 from vitrine.releases import ReleaseStore
+from vitrine.splits import RULE_VERSION
 
 _PRETRAINED: Final = "pretrained"
 

@@ -14,12 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from trainer.splitting import split_products, split_rule
-from vitrine.catalogs.subsets import select
+from vitrine.catalogs.registry import select
 from vitrine.errors import TrainingImpossible
-from vitrine.partitions import Part
 from vitrine.products import Product
 from vitrine.recipes import DataRecipe
 from vitrine.releases.lineage import Lineage
+from vitrine.splits import Part
 
 Codes = npt.NDArray[np.int64]
 Rows = npt.NDArray[np.int64]

@@ -16,10 +16,10 @@ from trainer.training.following import Follower
 from trainer.training.pixels import PixelCache, Pixels, cached_pixels, trim_cache
 from vitrine.catalogs import Catalog
 from vitrine.errors import TrainingImpossible
+from vitrine.images.views import AS_IT_IS, View
 from vitrine.jobs import JobFault
 from vitrine.products import Product
 from vitrine.releases import Preprocessing
-from vitrine.views import AS_IT_IS, View
 from vitrine.vision.network import DeviceChoice, ReleaseNetwork, Vectors
 
 _BATCH_CPU: Final = 4

@@ -17,7 +17,7 @@ from trainer.training.sampling import generator
 from trainer.training.subject import Subject
 from vitrine.evaluation import Vectors, equal_labels, measure
 from vitrine.recipes import BestBy
-from vitrine.vision.projection import unit_rows
+from vitrine.vision.pca import unit_rows
 
 _QUERY_SEED = 600
 

@@ -21,10 +21,10 @@ import numpy.typing as npt
 from trainer.whole_files import whole_file
 from vitrine.catalogs.roots import read_picture
 from vitrine.errors import CatalogRootRefused, ImageRejected, PictureNotFound
-from vitrine.image_checks import DEFAULT_LIMITS, ImageLimits
+from vitrine.images.checks import DEFAULT_LIMITS, ImageLimits
+from vitrine.images.views import AS_IT_IS, VIEW_RULES_VERSION, View
 from vitrine.products import Product
 from vitrine.releases import Preprocessing
-from vitrine.views import AS_IT_IS, VIEW_RULES_VERSION, View
 from vitrine.vision.preprocess import Preprocessor
 
 Pixels = npt.NDArray[np.uint8]

@@ -15,7 +15,7 @@ from trainer.training.sampling import generator
 from vitrine.errors import ProjectionImpossible
 from vitrine.evaluation import equal_labels, measure
 from vitrine.recipes import ProjectionRecipe
-from vitrine.vision.projection import Features, Fit, ProjectionArrays, fit_projection, project
+from vitrine.vision.pca import Features, Fit, ProjectionArrays, fit_projection, project
 
 IDENTITY: Final = "identity"
 _VALIDATION_SEED: Final = 600

@@ -31,12 +31,12 @@ from vitrine.catalogs import Catalog
 from vitrine.catalogs.roots import read_picture
 from vitrine.evaluation import Vectors
 from vitrine.evaluation.calibration import calibration_error
-from vitrine.images import decode_image
+from vitrine.images.decode import decode_image
 from vitrine.recipes import Recipe
 from vitrine.releases import CLASSIFIER_FILE, Calibration, Familiarity, ReleaseStore
 from vitrine.releases.lineage import Lineage
-from vitrine.vision.making import Training, fitted_on, make_release
-from vitrine.vision.projection import project
+from vitrine.vision.pca import project
+from vitrine.vision.release_builder import Training, fitted_on, make_release
 
 _TEST_QUERIES = 600
 _CALIBRATION_QUERIES = 2000

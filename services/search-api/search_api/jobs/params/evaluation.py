@@ -10,12 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from search_api.jobs.params.catalog import CatalogRequest, catalog_params, checked_weights, must_exist
 from search_api.settings import Settings
 from vitrine.architectures import check_network_name
-from vitrine.bounds import Name
 from vitrine.evaluation.plan import EvaluationPlan
 from vitrine.experiments import Experiment, WeightsChoice
 from vitrine.products import check_attribute_name
 from vitrine.recipes import DataRecipe
 from vitrine.releases import ReleaseStore
+from vitrine.types import Name
 
 
 class EvaluateRequest(CatalogRequest):

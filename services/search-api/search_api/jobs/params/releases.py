@@ -10,9 +10,9 @@ from pydantic import ConfigDict, Field
 from search_api.jobs.params.catalog import PRETRAINED, CatalogRequest, catalog_params, checked_weights, must_exist
 from search_api.settings import Settings
 from vitrine.architectures import Options, check_network_name
-from vitrine.collections import model_of_release
 from vitrine.errors import ModelUnknown, ReleaseMismatch
 from vitrine.products import check_model_name
+from vitrine.qdrant.collections import model_of_release
 from vitrine.recipes import DataRecipe
 from vitrine.releases import ReleaseStore
 

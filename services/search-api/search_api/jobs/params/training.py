@@ -11,12 +11,12 @@ from pydantic import ConfigDict, Field, field_validator
 from search_api.jobs.params.catalog import CatalogRequest, catalog_params, checked_weights, must_exist
 from search_api.settings import Settings
 from vitrine.architectures import check_network_name
-from vitrine.bounds import Name
 from vitrine.errors import ParameterInvalid
 from vitrine.evaluation import Metric
 from vitrine.products import check_model_name
 from vitrine.recipes import Components, DataRecipe, Recipe
 from vitrine.releases import ReleaseStore
+from vitrine.types import Name
 
 
 class TrainRequest(CatalogRequest):

@@ -1,0 +1,184 @@
+"""A catalogue of drawn garments, for the demo and for tests: no photograph of anybody's is needed to try a search.
+
+It lies on disk as the Fashion Product catalogue does. The same count and seed give the same bytes in every file.
+Products come in designs: several pieces of one design, in one colour or two, so that a search has something to find.
+The folder appears complete or not at all.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeVar
+
+from vitrine.catalogs.fashion_product import COLUMNS, CSV_NAME, ID_COLUMN, PICTURE_FOLDER
+from vitrine.catalogs.model import Catalog
+from vitrine.catalogs.registry import read_catalog
+from vitrine.errors import ParameterInvalid
+from vitrine_local.demo_catalog.colours import COLOURS
+from vitrine_local.demo_catalog.garment import DEFAULT_SIZE, draw_garment
+from vitrine_local.demo_catalog.kinds import KINDS, Kind
+from vitrine_local.demo_catalog.style import number
+
+T = TypeVar("T")
+
+__all__ = ["draw_garment", "generate_catalog"]
+
+MAX_COUNT: Final = 1_000_000
+_FIRST_ID: Final = 10_001
+_PIECES_A_DESIGN: Final = 3
+_JPEG_QUALITY: Final = 90
+# A further process pays for its start from about here on.
+_PICTURES_A_PROCESS: Final = 150
+_MAX_PROCESSES: Final = 8
+_SEASONS: Final = ("Spring", "Summer", "Fall", "Winter")
+_BRANDS: Final = ("Norvale", "Tessaro", "Kiteline", "Brook and Fern", "Ostara", "Lumen", "Halden", "Maru", "Quillon")
+_PATTERN_WORDS: Final = {
+    "plain": "",
+    "stripes": "Striped",
+    "pinstripes": "Pinstriped",
+    "checks": "Checked",
+    "dots": "Polka Dot",
+    "gradient": "Ombre",
+    "floral": "Floral",
+    "zigzag": "Zigzag",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """One product to draw. `design` and `piece` are as in `draw_garment`."""
+
+    product_id: int
+    kind: Kind
+    gender: str
+    colour: str
+    pattern: str
+    design: int
+    piece: int
+    season: str
+    year: int
+    usage: str
+    brand: str
+
+    def row(self) -> dict[str, str | int]:
+        words = (self.brand, self.gender, self.colour, _PATTERN_WORDS[self.pattern], self.kind.noun)
+        return {
+            ID_COLUMN: self.product_id,
+            "gender": self.gender,
+            "masterCategory": self.kind.master_category,
+            "subCategory": self.kind.sub_category,
+            "articleType": self.kind.article_type,
+            "baseColour": self.colour,
+            "season": self.season,
+            "year": self.year,
+            "usage": self.usage,
+            "productDisplayName": " ".join(word for word in words if word),
+        }
+
+
+def generate_catalog(
+    folder: Path, *, count: int, seed: int, size: tuple[int, int] = DEFAULT_SIZE, processes: int | None = None
+) -> Catalog:
+    """Draw a catalogue of `count` products into a folder that does not exist or is empty, and read it.
+
+    Pictures are JPEG of `size` (width, height) pixels. `processes` is how many draw at once; by default it follows
+    the count and the machine. Raises ParameterInvalid for a count that cannot be or a folder that is not empty.
+    """
+    if not 1 <= count <= MAX_COUNT:
+        raise ParameterInvalid(f"the count is {count}; it must be from 1 to {MAX_COUNT}")
+    folder = folder.absolute()
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ParameterInvalid(f"{folder} is there already and not an empty folder")
+    unfinished = folder.with_name(f".{folder.name}.unfinished")
+    if unfinished.exists():
+        shutil.rmtree(unfinished)  # from a run that was killed
+    (unfinished / PICTURE_FOLDER).mkdir(parents=True)
+    items = _items(count, seed)
+    with (unfinished / CSV_NAME).open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, (ID_COLUMN, *COLUMNS), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(item.row() for item in items)
+    try:
+        _draw_all(unfinished, items, seed, size, processes or _processes_for(count))
+        unfinished.replace(folder)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+    return read_catalog("synthetic", folder)
+
+
+def draw_part(folder: Path, *, count: int, seed: int, size: tuple[int, int], part: int, parts: int) -> None:
+    """Draw every `parts`-th picture of a catalogue, starting from number `part`, into its folder of pictures."""
+    _draw(folder, _items(count, seed)[part::parts], seed, size)
+
+
+def _processes_for(count: int) -> int:
+    return max(1, min(os.cpu_count() or 1, _MAX_PROCESSES, count // _PICTURES_A_PROCESS))
+
+
+def _draw_all(folder: Path, items: Sequence[_Item], seed: int, size: tuple[int, int], processes: int) -> None:
+    # Processes of their own rather than a pool: they do not import the caller's main module, which may be anything.
+    arguments = [str(folder), str(len(items)), str(seed), str(size[0]), str(size[1])]
+    command = [sys.executable, "-m", "vitrine_local.demo_catalog", *arguments]
+    helpers = [subprocess.Popen([*command, str(part), str(processes)]) for part in range(1, processes)]
+    try:
+        _draw(folder, items[::processes], seed, size)
+        failed = [helper.args for helper in helpers if helper.wait() != 0]
+        if failed:
+            raise RuntimeError(f"a drawing process failed: {failed[0]!r}")
+    finally:
+        for helper in helpers:
+            if helper.poll() is None:
+                helper.kill()
+                helper.wait()
+
+
+def _draw(folder: Path, items: Sequence[_Item], seed: int, size: tuple[int, int]) -> None:
+    for item in items:
+        picture = draw_garment(
+            item.kind.article_type,
+            item.colour,
+            item.pattern,
+            item.gender,
+            item.piece + 1000 * seed,
+            size,
+            design=item.design + 1_000_000 * seed,
+        )
+        picture.save(folder / PICTURE_FOLDER / f"{item.product_id}.jpg", "JPEG", quality=_JPEG_QUALITY)
+
+
+def _items(count: int, seed: int) -> list[_Item]:
+    """The products of a catalogue. All kinds come before any comes again; pieces of a design lie far apart."""
+    designs = max(-(-count // _PIECES_A_DESIGN), min(count, len(KINDS)))
+    return [_item(index % designs, index // designs, index, seed) for index in range(count)]
+
+
+def _item(group: int, piece: int, index: int, seed: int) -> _Item:
+    def pick(what: str, choices: Sequence[T], *where: object) -> T:
+        return choices[int(number(seed, what, *where) * len(choices))]
+
+    rounds, position = divmod(group, len(KINDS))
+    kind = tuple(KINDS.values())[position]
+    # Two rounds share a design, so that it comes in two colours.
+    design = rounds // 2
+    where = (kind.article_type, design)
+    return _Item(
+        product_id=_FIRST_ID + index,
+        kind=kind,
+        gender=pick("gender", kind.genders, *where),
+        colour=pick("colour", kind.colours or tuple(COLOURS), *where, rounds % 2),
+        pattern=pick("pattern", kind.patterns, *where),
+        design=design,
+        piece=piece,
+        season=pick("season", _SEASONS, *where),
+        year=pick("year", range(2012, 2020), *where),
+        usage=pick("usage", kind.usages, *where),
+        brand=pick("brand", _BRANDS, *where),
+    )
