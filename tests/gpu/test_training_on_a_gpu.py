@@ -12,11 +12,11 @@ from safetensors.torch import load_file
 
 from harness.releases import TINY_MODEL, store_of
 from harness.training import Listener, drawn_catalog, tiny_recipe, training_run
+from trainer.seeds import generator
 from trainer.training import loading
 from trainer.training.augment import Augmenter
 from trainer.training.loading import BatchLoader
 from trainer.training.masks import find_masks
-from trainer.training.sampling import generator
 from vitrine.catalogs import Catalog
 from vitrine.errors import JobCancelled, TrainingDiverged
 from vitrine.products import Product

@@ -8,11 +8,11 @@ import torch
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional
 
+from trainer.seeds import generator
 from trainer.training.augment import Augmenter
 from trainer.training.cutouts import garment_mask
 from trainer.training.damaging import blurred, damaged, draw_damage
 from trainer.training.recolouring import draw_matrices, recoloured
-from trainer.training.sampling import generator
 from trainer.training.warping import Moves, draw_moves, garment_frames, moved
 from vitrine.recipes import AugmentRecipe
 

@@ -11,13 +11,13 @@ import torch
 
 from harness.releases import TINY_MODEL
 from harness.training import drawn_catalog
+from trainer.seeds import generator
 from trainer.training.backgrounds import Backgrounds
 from trainer.training.changes import draw_changes
 from trainer.training.changing_on_device import changed_on_device
 from trainer.training.changing_on_host import changed_on_host
 from trainer.training.masks import find_masks
 from trainer.training.pixels import Pixels
-from trainer.training.sampling import generator
 from vitrine.images.decode import decode_image
 from vitrine.recipes import AugmentRecipe
 from vitrine.vision.models import model_entry

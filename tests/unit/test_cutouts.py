@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from trainer.seeds import generator
 from trainer.training.augment import Augmenter
 from trainer.training.backgrounds import Backgrounds
 from trainer.training.cutouts import bare_mask, garment_mask
 from trainer.training.loading import BatchLoader
 from trainer.training.masks import find_masks
-from trainer.training.sampling import generator
 from vitrine.recipes import AugmentRecipe
 
 

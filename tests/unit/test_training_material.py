@@ -11,12 +11,13 @@ import pytest
 import torch
 
 from harness.training import drawn_catalog
+from trainer.seeds import generator
 from trainer.training.augment import Augmenter
 from trainer.training.cutouts import garment_mask
 from trainer.training.examples import UNKNOWN, check_trainable, choose_examples, classes_of
 from trainer.training.loading import BatchLoader
 from trainer.training.pixels import cached_pixels, trim_cache
-from trainer.training.sampling import epoch_batches, generator
+from trainer.training.sampling import epoch_batches
 from vitrine.errors import ParameterInvalid, TrainingImpossible
 from vitrine.images.checks import DEFAULT_LIMITS
 from vitrine.products import Product

@@ -18,9 +18,9 @@ from trainer.admission import admitted_batch
 from trainer.control import JobControl
 from trainer.reading import read_allowed_catalog
 from trainer.sample import fitting_sample
+from trainer.seeds import generator
 from trainer.settings import Settings
 from trainer.training.extracting import decoded_pictures, raw_features
-from trainer.training.sampling import generator
 from vitrine.errors import ParameterInvalid, TrainingImpossible
 from vitrine.jobs import JobRecord
 from vitrine.recipes import DataRecipe

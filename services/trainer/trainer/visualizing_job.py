@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -12,16 +12,14 @@ from trainer.evaluation.contest import make_contest
 from trainer.evaluation.features import FeatureStore, Pictures
 from trainer.evaluation.map_page import PAGE_FILE, write_maps
 from trainer.reading import read_allowed_catalog
+from trainer.seeds import VISUALIZED_PRODUCTS, generator
 from trainer.settings import Settings
-from trainer.training.sampling import generator
 from vitrine.evaluation.expansion import augment_gallery
 from vitrine.evaluation.plan import parse_plan
 from vitrine.jobs import JobRecord
 from vitrine.releases import PROJECTION_FILE, ReleaseStore
 from vitrine.vision.network import choose_device
 from vitrine.vision.pca import ProjectionArrays, project
-
-_SAMPLE_SEED: Final = 604
 
 
 class VisualizeJob:
@@ -42,7 +40,7 @@ class VisualizeJob:
         releases = ReleaseStore(settings.releases_url, cache_dir=settings.releases_cache_dir)
         choice = choose_device(settings.trainer_device, settings.trainer_precision)
         every = contest.gallery.products
-        chosen = np.sort(generator(_SAMPLE_SEED, params["seed"]).permutation(len(every))[: params["count"]])
+        chosen = np.sort(generator(VISUALIZED_PRODUCTS, params["seed"]).permutation(len(every))[: params["count"]])
         pictures = Pictures(contest.gallery.catalog, tuple(every[row] for row in chosen))
         features, rows = FeatureStore(releases, settings, choice, control).features(params["release_id"], pictures)
         projection = ProjectionArrays.load(releases.local_folder(params["release_id"]) / PROJECTION_FILE)

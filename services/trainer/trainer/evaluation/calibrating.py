@@ -8,13 +8,12 @@ from typing import Final
 import numpy as np
 
 from trainer.evaluation.tuning import Codes
-from trainer.training.sampling import generator
+from trainer.seeds import CALIBRATION_QUERIES, generator
 from vitrine.evaluation import Flags, Rows, Vectors, equal_labels, top_k
 from vitrine.evaluation.calibration import Curve, Shares
 from vitrine.releases import CATALOGUE_PICTURES, Calibration
 
 K: Final = 15
-_QUERY_SEED: Final = 603
 _LEAST_PAIRS: Final = 200
 _MOST_KNOTS: Final = 48
 _STEP: Final = 1e-6
@@ -43,7 +42,7 @@ def matched_pairs(
     `searched` are the vectors that the gallery has instead, if it is augmented.
     """
     others = vectors if searched is None else searched
-    chosen = generator(_QUERY_SEED, seed).permutation(queries)[:most]
+    chosen = generator(CALIBRATION_QUERIES, seed).permutation(queries)[:most]
     place = np.full(len(vectors), -1, dtype=np.int64)
     place[gallery] = np.arange(len(gallery))
     rows, scores = top_k(vectors[chosen], others[gallery], K, place[chosen])

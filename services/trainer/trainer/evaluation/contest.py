@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from trainer.evaluation.features import Pictures
+from trainer.seeds import EVALUATION_QUERIES, generator
 from trainer.splitting import split_rule
 from trainer.training.examples import NO_LINEAGE, UNKNOWN, Codes, Examples, choose_examples, classes_of, combination
-from trainer.training.sampling import generator
 from vitrine.catalogs import Catalog
 from vitrine.errors import EvaluationImpossible, ParameterInvalid
 from vitrine.evaluation import Rows
@@ -20,8 +20,6 @@ from vitrine.evaluation.plan import EvaluationPlan, Gallery
 from vitrine.products import Product
 from vitrine.releases.lineage import Lineage
 from vitrine.splits import SplitRule
-
-_QUERY_SEED = 601
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +110,7 @@ def check_known(attribute: str, values: Sequence[str | None]) -> None:
 
 def _drawn(rows: Rows, kinds: Codes, plan: EvaluationPlan) -> Rows:
     """The queries among `rows`, drawn by the seed, ascending: so many of each kind at most, and so many in all."""
-    order = generator(_QUERY_SEED, plan.drawn_by).permutation(len(rows))
+    order = generator(EVALUATION_QUERIES, plan.drawn_by).permutation(len(rows))
     if plan.queries_per_kind is not None:
         taken: dict[int, int] = {}
         kept = []

@@ -13,13 +13,13 @@ import torch
 from torch import nn
 
 from trainer.evaluation.nothing import pictures_of_nothing
+from trainer.seeds import OOD_SAMPLES, generator
 from trainer.settings import Settings
 from trainer.training.augment import Augmenter
 from trainer.training.examples import Examples
 from trainer.training.extracting import raw_features
 from trainer.training.loading import BatchLoader
 from trainer.training.pixels import Pixels
-from trainer.training.sampling import generator
 from vitrine.evaluation import Rows, Vectors
 from vitrine.evaluation.expansion import unit
 from vitrine.recipes import AugmentRecipe
@@ -41,7 +41,6 @@ CHANGED: Final = 1000
 _BATCH: Final = 64
 _LEAST_PRODUCTS: Final = 20
 _MOST_PRODUCTS: Final = 2000
-_SEED: Final = 607
 _DIGITS: Final = 6
 
 
@@ -65,7 +64,7 @@ def features_of_changed(
     """The features (up to CHANGED, raw_dim) float32 of some of the `rows` of a cache of pixels, cut out, put on drawn
     backgrounds, moved and recoloured by chance.
     """
-    chosen = np.sort(generator(_SEED, seed, CHANGED).permutation(rows)[:CHANGED])
+    chosen = np.sort(generator(OOD_SAMPLES, seed, CHANGED).permutation(rows)[:CHANGED])
     augmenter = Augmenter(_CHANGES, rules.height_px, rules.width_px, seed=seed)
     loader = BatchLoader(np.ascontiguousarray(pixels[chosen]), augmenter, torch.device("cpu"), seed=seed)
     batches = np.array_split(np.arange(len(chosen), dtype=np.int64), -(-len(chosen) // _BATCH))
@@ -116,7 +115,7 @@ def fit_familiarity(features: Vectors, train: Rows, validation: Rows, seen: Seen
     """
     from sklearn.linear_model import LogisticRegression  # takes seconds to import, and only publishing needs it
 
-    chance = generator(_SEED, seed)
+    chance = generator(OOD_SAMPLES, seed)
     learned, held_out = (unit(features[chance.permutation(rows)[:_MOST_PRODUCTS]]) for rows in (train, validation))
     inside, others = np.concatenate([learned, unit(seen.changed)]), unit(seen.nothing)
     sides = np.repeat([1, 0], [len(inside), len(others)])

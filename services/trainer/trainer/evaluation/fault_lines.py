@@ -8,12 +8,12 @@ from trainer.evaluation.contest import Contest
 from trainer.evaluation.faults import faults_ladder
 from trainer.evaluation.features import FeatureStore
 from trainer.evaluation.lines import Line
-from trainer.training.following import Follower
+from trainer.progress import Progress
 from vitrine.errors import EvaluationImpossible
 from vitrine.evaluation import Rows
 
 
-def fault_lines(release_id: str, contest: Contest, store: FeatureStore, follower: Follower) -> list[Line]:
+def fault_lines(release_id: str, contest: Contest, store: FeatureStore, follower: Progress) -> list[Line]:
     """A line for each rung. Raises EvaluationImpossible where the queries are photographs of another catalogue, and as
     the feature store and the follower do.
     """

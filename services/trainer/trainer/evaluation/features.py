@@ -12,9 +12,9 @@ from typing import Final
 import numpy as np
 
 from trainer.admission import admitted_batch
+from trainer.progress import Progress
 from trainer.settings import Settings
 from trainer.training.extracting import decoded_pictures, embed_pixels, extraction_batch
-from trainer.training.following import Follower
 from trainer.whole_files import whole_file
 from vitrine.catalogs import Catalog
 from vitrine.evaluation import Rows, Vectors
@@ -37,7 +37,7 @@ class Pictures:
 class FeatureStore:
     """Features by release and pictures. Every call may raise what the follower raises to stop."""
 
-    def __init__(self, releases: ReleaseStore, settings: Settings, choice: DeviceChoice, follower: Follower) -> None:
+    def __init__(self, releases: ReleaseStore, settings: Settings, choice: DeviceChoice, follower: Progress) -> None:
         self.releases = releases
         self._settings = settings
         self._choice = choice

@@ -12,7 +12,7 @@ from trainer.evaluation.fault_lines import fault_lines
 from trainer.evaluation.features import FeatureStore
 from trainer.evaluation.lines import Line
 from trainer.evaluation.searching import Projected, in_common, look, milliseconds_a_query, scores_of
-from trainer.training.following import Follower
+from trainer.progress import Progress
 from vitrine.errors import EvaluationImpossible
 from vitrine.evaluation import Judge, Measured, equal_labels, shared_labels, unequal_labels
 from vitrine.evaluation.plan import EvaluationPlan, Gallery, Way
@@ -27,7 +27,7 @@ _SHOWN: Final = 15
 class Evaluation:
     """Measures a plan. Every call may raise what the follower raises to stop."""
 
-    def __init__(self, plan: EvaluationPlan, contest: Contest, store: FeatureStore, follower: Follower) -> None:
+    def __init__(self, plan: EvaluationPlan, contest: Contest, store: FeatureStore, follower: Progress) -> None:
         self._plan = plan
         self._contest = contest
         self._store = store

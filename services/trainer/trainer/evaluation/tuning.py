@@ -11,14 +11,13 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from trainer.training.sampling import generator
+from trainer.seeds import PCA_SEARCH_QUERIES, generator
 from vitrine.errors import EvaluationImpossible, ProjectionImpossible
 from vitrine.evaluation import Interval, Measured, Rows, Vectors, bootstrap_interval, equal_labels, shared_labels
 from vitrine.evaluation.pca_sizes import measure_sizes, smallest_good
 from vitrine.vision.pca import Fit, ProjectionArrays, unit_rows
 
 OBJECTIVE: Final = "objective"
-_QUERY_SEED: Final = 602
 _LEAST_VARIANCE: Final = 1e-12
 
 Codes = npt.NDArray[np.int64]
@@ -128,7 +127,7 @@ def tune(
     dim = len(decomposition.components)
     wanted = range(1, dim + 1) if sizes is None else sorted({min(size, dim) for size in sizes})
     gallery = np.sort(np.concatenate([train, validation]))
-    chosen = generator(_QUERY_SEED, seed).permutation(validation)[:queries]
+    chosen = generator(PCA_SEARCH_QUERIES, seed).permutation(validation)[:queries]
     own = np.searchsorted(gallery, chosen)
     names = tuple(objective)
     tried: dict[bool, dict[int, Measured]] = {}

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from trainer.seeds import EVALUATION_QUERIES, generator
 from trainer.training.examples import Codes, Rows
-from trainer.training.sampling import generator
 from vitrine.evaluation import Measured, Vectors, equal_labels, measure, top_k
 
 _FIGURES = ("average_precision", "precision@15", "recall@1", "recall@10", "recall@20")
-_TEST_SEED = 601
 _SHOWN = 8
 
 
@@ -34,7 +33,7 @@ class Evaluation:
 
 def evaluate(vectors: Vectors, relevance: Codes, test: Rows, *, queries: int) -> Evaluation:
     """`vectors` (N, dim) float32 of length 1 and `relevance` (N, A) are those of all examples, the gallery."""
-    chosen = generator(_TEST_SEED).permutation(test)[:queries]
+    chosen = generator(EVALUATION_QUERIES).permutation(test)[:queries]
     relevant = equal_labels(relevance[chosen], relevance)
     whole = measure(vectors[chosen], vectors, relevant, _FIGURES, own=chosen)
     own = np.arange(len(test), dtype=np.int64)

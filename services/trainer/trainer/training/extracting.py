@@ -10,9 +10,9 @@ from typing import Final
 import numpy as np
 from torch import nn
 
+from trainer.progress import Progress
 from trainer.settings import Settings
 from trainer.training.examples import Rows
-from trainer.training.following import Follower
 from trainer.training.pixels import PixelCache, Pixels, cached_pixels, trim_cache
 from vitrine.catalogs import Catalog
 from vitrine.errors import TrainingImpossible
@@ -33,7 +33,7 @@ def decoded_pictures(
     products: Sequence[Product],
     rules: Preprocessing,
     settings: Settings,
-    follower: Follower,
+    follower: Progress,
     *,
     view: View = AS_IT_IS,
 ) -> PixelCache:

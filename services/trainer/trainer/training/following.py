@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from typing import Final, Protocol
+from typing import Final
 
+from trainer.progress import Progress
 from trainer.reports.history import EpochRecord
 from trainer.training.board import Board
 from trainer.training.judging import Judgement
@@ -29,24 +30,6 @@ _TOLD: Final = {
     "precision_at_15": "P@15",
     "mean_average_precision": "mAP",
 }
-
-
-class Follower(Protocol):
-    """Who follows a run. Every call but `note` and `measures` may raise to stop it."""
-
-    def phase(self, phase: str) -> None: ...
-
-    def note(self, text: str) -> None: ...
-
-    def measures(self, x: float, values: Mapping[str, float]) -> None: ...
-
-    def faults(self, source: str, faults: list[JobFault]) -> None: ...
-
-    def progress(self, done: int, total: int, *, eta_s: float | None, phase: str | None = None) -> None: ...
-
-    def saved(self) -> None: ...
-
-    def check(self) -> None: ...
 
 
 class Silent:
@@ -74,7 +57,7 @@ class Silent:
 class Watch:
     """Between the loop and the follower: pictures become a share of the way and the seconds that are left."""
 
-    def __init__(self, follower: Follower, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, follower: Progress, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._follower = follower
         self._clock = clock
         self._total = self._from = 0

@@ -11,15 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from trainer.seeds import VALIDATION_QUERIES, generator
 from trainer.training.examples import UNKNOWN, Codes, Rows
 from trainer.training.pixels import Pixels
-from trainer.training.sampling import generator
 from trainer.training.subject import Subject
 from vitrine.evaluation import Vectors, equal_labels, measure
 from vitrine.recipes import BestBy
 from vitrine.vision.pca import unit_rows
-
-_QUERY_SEED = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +73,7 @@ def judge(
                 right += int((scores.argmax(dim=1)[known] == target[known]).sum())
                 scored += int(known.sum())
     vectors: Vectors = unit_rows(np.concatenate(embeddings))
-    chosen = generator(_QUERY_SEED).permutation(len(rows))[:queries]
+    chosen = generator(VALIDATION_QUERIES).permutation(len(rows))[:queries]
     labels = relevance[rows]
     found = measure(vectors[chosen], vectors, equal_labels(labels[chosen], labels), own=chosen)
     return Judgement(

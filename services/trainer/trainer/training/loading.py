@@ -15,12 +15,12 @@ import cv2
 import torch
 from threadpoolctl import threadpool_limits
 
+from trainer.seeds import generator
 from trainer.training.augment import Augmenter
 from trainer.training.examples import Rows
 from trainer.training.masks import Masks, find_masks
 from trainer.training.pixels import Pixels
 from trainer.training.resident import ResidentPixels, fits
-from trainer.training.sampling import generator
 
 _AHEAD: Final = 4
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from trainer.progress import Progress
 from trainer.settings import Settings
 from trainer.splitting import split_rule
 from trainer.training.augment import masks_needed
 from trainer.training.examples import Classes, Codes, Examples, Rows, check_trainable, choose_examples, classes_of
 from trainer.training.extracting import decoded_pictures, embed_pixels, extraction_batch
-from trainer.training.following import Follower
 from trainer.training.kinds import KINDS
 from trainer.training.masks import Masks, cached_masks
 from trainer.training.pixels import PixelCache
@@ -56,7 +56,7 @@ class Preparation:
         store: ReleaseStore,
         settings: Settings,
         choice: DeviceChoice,
-        follower: Follower,
+        follower: Progress,
         unlabelled: Catalog | None = None,
     ) -> None:
         self._recipe = recipe

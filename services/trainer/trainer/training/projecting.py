@@ -10,15 +10,14 @@ from typing import Any, Final
 
 import numpy as np
 
+from trainer.seeds import VALIDATION_QUERIES, generator
 from trainer.training.examples import Codes, Rows
-from trainer.training.sampling import generator
 from vitrine.errors import ProjectionImpossible
 from vitrine.evaluation import equal_labels, measure
 from vitrine.recipes import ProjectionRecipe
 from vitrine.vision.pca import Features, Fit, ProjectionArrays, fit_projection, project
 
 IDENTITY: Final = "identity"
-_VALIDATION_SEED: Final = 600
 _MEAN: Final = "mean_average_precision"
 _HITS: Final = "precision_at_15"
 _DIGITS: Final = 3  # what is nearer is alike, and the smaller projection is taken
@@ -77,7 +76,7 @@ def choose_projection(
     """
     dim = features.shape[1]
     gallery = np.sort(np.concatenate([train, validation]))
-    chosen = generator(_VALIDATION_SEED).permutation(validation)[:queries]
+    chosen = generator(VALIDATION_QUERIES).permutation(validation)[:queries]
     own = np.searchsorted(gallery, chosen)
     relevant = equal_labels(relevance[chosen], relevance[gallery])
 

@@ -13,10 +13,10 @@ from typing import Final
 import numpy as np
 import torch
 
+from trainer.seeds import generator
 from trainer.training.checkpoint import Tensors
 from trainer.training.examples import UNKNOWN, Rows
 from trainer.training.loading import Batch, BatchLoader
-from trainer.training.sampling import generator
 from trainer.training.subject import Subject
 from vitrine.errors import ParameterInvalid
 from vitrine.recipes import UnlabelledRecipe

@@ -1,5 +1,5 @@
 """A run of training from a catalogue to a release: read, decode, train, choose the projection, evaluate, write down,
-publish. It knows nothing of jobs or queues; who follows it is told through `Follower`.
+publish. It knows nothing of jobs or queues; who follows it is told through `Progress`.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from trainer.evaluation.familiarity import learn_familiarity
+from trainer.progress import Progress
 from trainer.settings import Settings
 from trainer.training.assembling import assemble
 from trainer.training.board import open_board
 from trainer.training.checkpoint import RunFolder
 from trainer.training.extracting import raw_features
-from trainer.training.following import Follower, Watch
+from trainer.training.following import Watch
 from trainer.training.preparing import Preparation, Prepared
 from trainer.training.projecting import Choice, choose_projection
 from trainer.training.publishing import Trained, publish_trained
@@ -40,7 +41,7 @@ class TrainingRun:
         store: ReleaseStore,
         settings: Settings,
         folder: Path,
-        follower: Follower,
+        follower: Progress,
         unlabelled: Catalog | None = None,
     ) -> None:
         self._recipe = recipe

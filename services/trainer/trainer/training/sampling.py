@@ -6,13 +6,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from trainer.seeds import generator
 from trainer.training.examples import UNKNOWN, Codes, Rows
 from vitrine.recipes import SamplerRecipe
-
-
-def generator(*keys: int) -> np.random.Generator:
-    """Chance that depends on these numbers alone."""
-    return np.random.default_rng(np.random.SeedSequence(list(keys)))
 
 
 def epoch_batches(train: Rows, codes: Codes, recipe: SamplerRecipe, *, batch: int, seed: int, epoch: int) -> list[Rows]:
