@@ -6,17 +6,18 @@ import io
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, BrowserContext, Page, Route
 
 from harness.pictures import colour_at
 from harness.system import System
 from harness.waiting import HUNG_AFTER_S
-from tools.chromium import Look
+from tools.chromium import Look, new_context
 from tools.pictured_pages import PICTURED, Pictured, Scene
 from tools.screenshots import MAX_BYTES, name_of, small_webp, take
 
@@ -38,6 +39,37 @@ def test_a_picture_is_the_same_every_time_and_another_one_in_the_dark(browser: B
         assert bright_image.size == dark_image.size == (720, 1480), "a phone has two pixels to one"
         assert min(colour_at(bright_image.convert("RGB"), 1, 1)) > 200
         assert max(colour_at(dark_image.convert("RGB"), 1, 1)) < 60
+
+
+def test_a_picture_waits_for_what_the_page_loads_late(
+    browser: Browser, scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    docs, look = Pictured("docs", "/docs"), Look("light", 360)
+
+    def late(route: Route) -> None:
+        time.sleep(1)
+        route.continue_()
+
+    def slow_context(browser: Browser, look: Look) -> BrowserContext:
+        context = new_context(browser, look)
+        context.route("**/openapi.json", late)
+        return context
+
+    on_time = take(browser, scene, docs, look)
+    monkeypatch.setattr("tools.screenshots.new_context", slow_context)
+    assert take(browser, scene, docs, look) == on_time
+
+
+def test_a_picture_of_a_page_that_cannot_load_its_content_is_taken(
+    browser: Browser, scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken_context(browser: Browser, look: Look) -> BrowserContext:
+        context = new_context(browser, look)
+        context.route("**/openapi.json", lambda route: route.abort())
+        return context
+
+    monkeypatch.setattr("tools.screenshots.new_context", broken_context)
+    assert take(browser, scene, Pictured("docs", "/docs"), Look("light", 360))
 
 
 def test_the_steps_are_done_before_the_picture_is_taken(browser: Browser, scene: Scene) -> None:

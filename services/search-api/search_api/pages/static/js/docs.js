@@ -14,6 +14,15 @@ document.addEventListener("vitrine:theme", followTheme);
 
 const target = document.getElementById("swagger");
 if (target) {
+  // Swagger UI draws nothing until the document has arrived: the page is busy until its calls, or an error, are there.
+  target.setAttribute("aria-busy", "true");
+  const drawn = new MutationObserver(() => {
+    if (target.querySelector(".opblock, .errors-wrapper")) {
+      target.removeAttribute("aria-busy");
+      drawn.disconnect();
+    }
+  });
+  drawn.observe(target, { childList: true, subtree: true });
   window.SwaggerUIBundle({
     url: target.dataset.document,
     domNode: target,
