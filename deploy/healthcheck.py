@@ -62,7 +62,7 @@ def worker_fault(service: str, *, redis_url: str, host: str) -> Fault | None:
     from redis.backoff import NoBackoff
     from redis.retry import Retry
 
-    # As vitrine.jobs.heartbeat writes it, whose import would cost a second of a core at every check.
+    # As vitrine.jobs.worker writes it, whose import would cost a second of a core at every check.
     pattern = f"vitrine:worker:{service}:{host}:*"
     try:
         with redis.Redis.from_url(

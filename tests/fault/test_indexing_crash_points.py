@@ -13,12 +13,11 @@ import pytest
 
 from harness.system import MODEL, System, running_system
 from indexer.batches import index_batch
-from indexer.duties import IndexerDuties
 from indexer.finish import finish_indexing
 from indexer.parts import Parts, build_parts
 from indexer.settings import Settings
 from indexer.start import start_indexing
-from indexer.steps import step_runner
+from indexer.steps import due_messages, step_runner
 from vitrine.jobs import JobKind, JobRecord, JobState
 from vitrine.jobs.celery import Message, Task
 from vitrine.jobs.runner import Attempt
@@ -90,13 +89,13 @@ def parts(system: System) -> Iterator[Parts]:
 def take_up(parts: Parts, job_id: str) -> JobRecord:
     """Do what the sweeper finds to be due, once."""
     record = parts.jobs.get(job_id)
-    for message in IndexerDuties(parts).due(record, frozenset()):
+    for message in due_messages(parts, record):
         if message.task is Task.INDEX_START:
-            step_runner(parts).run(message, start_work(parts), begins=lambda record: record.batches is None)
+            step_runner(parts).run(message, start_work(parts), starts_job=lambda record: record.batches is None)
         elif message.task is Task.INDEX_FINISH:
             step_runner(parts).run(message, lambda attempt: finish_indexing(parts, attempt.record))
         else:
-            step_runner(parts).run(message, batch_work(parts, message), bounds_crashes=False)
+            step_runner(parts).run(message, batch_work(parts, message), limits_crashes=False)
     return parts.jobs.get(job_id)
 
 

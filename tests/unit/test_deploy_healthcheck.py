@@ -19,7 +19,7 @@ import redis
 from harness.deployment import DEPLOY
 from harness.processes import Redis, free_port
 from harness.waiting import HUNG_AFTER_S, wait_until
-from vitrine.jobs.heartbeat import Announcer
+from vitrine.jobs.worker import Announcer
 
 
 def check(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from harness.waiting import wait_until
-from vitrine.jobs import Deferral, JobKind, JobStore, StepStore
+from vitrine.jobs import Deferral, JobKind, JobStore, StepStore, keys
 from vitrine.jobs.leases import BACKOFF_CAP_MS, RETRY_AFTER_CAP_MS
 
 
@@ -127,21 +127,21 @@ def test_a_try_counts_only_where_it_came_to_no_orderly_end(client: redis.Redis, 
     steps = StepStore(client)
     assert steps.begin(job_id, "batch:0") == 0
     steps.end(job_id, "batch:0")
-    assert steps.crash_count(job_id, "batch:0") == 0
+    assert not client.hexists(keys.part(job_id, "crashes"), "batch:0")
     for crashes in range(3):
         assert steps.begin(job_id, "batch:0") == crashes
     steps.reset_crashes(job_id, "batch:0")
     assert steps.begin(job_id, "batch:0") == 1
 
 
-def test_one_of_all_jobs_has_the_turn_at_a_time(client: redis.Redis, job_id: str) -> None:
+def test_one_step_of_all_jobs_holds_a_lock_at_a_time(client: redis.Redis, job_id: str) -> None:
     steps = StepStore(client)
     other = JobStore(client).create(JobKind.INDEX, {})[0].id
-    with steps.hold_turn(job_id, "search") as mine:
+    with steps.hold_lock(job_id, "search") as mine:
         assert mine is not None
-        with steps.hold_turn(other, "search") as theirs:
+        with steps.hold_lock(other, "search") as theirs:
             assert theirs is None
-    with steps.hold_turn(other, "search") as theirs:
+    with steps.hold_lock(other, "search") as theirs:
         assert theirs is not None
 
 

@@ -31,10 +31,10 @@ from vitrine.jobs import (
     JobStore,
     open_async_redis,
     open_redis,
-    serialization,
+    operations,
 )
 from vitrine.jobs import keys as job_keys
-from vitrine.jobs.serialization import text
+from vitrine.jobs.operations import text
 
 
 @pytest.fixture
@@ -230,16 +230,6 @@ def test_every_key_is_in_our_namespace(store: JobStore, client: redis.Redis) -> 
     assert all(text(key).startswith("vitrine:") for key in client.keys("*"))
 
 
-def test_watching_sees_changes_until_the_end(store: JobStore) -> None:
-    record = running(store)
-    versions = store.watch(record.id, poll_s=5.0)
-    assert next(versions).version == record.version
-    ended = threading.Timer(0.05, lambda: store.update(record.id, lambda job: job.succeeded({})))
-    ended.start()
-    assert [seen.state for seen in versions][-1] is JobState.SUCCEEDED
-    ended.join()
-
-
 def test_the_async_store_and_the_sync_store_see_the_same_jobs(server: Redis, store: JobStore) -> None:
     async def scenario() -> list[JobState]:
         connection = open_async_redis(server.url)
@@ -308,7 +298,7 @@ def test_the_record_of_an_ended_job_can_be_removed_and_no_other(
 
 
 def test_jobs_that_have_not_ended_are_bounded_in_number(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serialization, "MAX_UNFINISHED", 3)
+    monkeypatch.setattr(operations, "MAX_UNFINISHED", 3)
     made = [store.create(JobKind.INDEX, {}, idempotency_key=str(number))[0] for number in range(3)]
     with pytest.raises(TooManyJobs, match="cancel some"):
         store.create(JobKind.TRAIN, {}, idempotency_key="one more")

@@ -14,9 +14,9 @@ from harness.waiting import wait_until
 from vitrine.errors import BrokerFull, BrokerUnavailable
 from vitrine.jobs import AsyncJobStore, JobKind, JobState, JobStore, StepStore, open_async_redis
 from vitrine.jobs.celery import INDEX, Message, Queue, Task
-from vitrine.jobs.heartbeat import Announcer
 from vitrine.jobs.publisher import JobPublisher
 from vitrine.jobs.redis import as_broker_error, broker_errors
+from vitrine.jobs.worker import Announcer
 from vitrine.settings import CommonSettings
 
 

@@ -2,54 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 import redis
 
 from harness.processes import Redis
-from vitrine.jobs import JobKind, JobRecord, JobStore, keys
-from vitrine.jobs.celery import Message, first_message
+from vitrine.jobs import JobKind, JobRecord, JobState, JobStore, StepStore, keys
+from vitrine.jobs.celery import INDEX, Message, first_message
 from vitrine.jobs.publisher import JobPublisher
-from vitrine.jobs.sweeper import Sweeper
+from vitrine.jobs.sweeper import Sweeper, SweepPolicy
 from vitrine.settings import CommonSettings
 
 
-class FirstMessages:
-    """Each job is due from its start, and one of them is a defect."""
+def swept(server: Redis, client: redis.Redis, *, broken: str | None = None) -> set[str]:
+    """The jobs whose messages two sweeps in a row publish. The policy raises for the `broken` one."""
 
-    def __init__(self, defect: str | None = None) -> None:
-        self._defect = defect
-
-    @property
-    def kinds(self) -> Collection[JobKind]:
-        return tuple(JobKind)
-
-    def due(self, record: JobRecord, held: frozenset[str]) -> list[Message]:
-        if record.id == self._defect:
-            raise ZeroDivisionError(f"{record.id} {held}")
+    def due(record: JobRecord) -> list[Message]:
+        if record.id == broken:
+            raise ZeroDivisionError(record.id)
         return [first_message(record)]
 
-
-def swept(server: Redis, client: redis.Redis, duties: FirstMessages) -> set[str]:
-    """The jobs whose messages are published by two sweeps in a row."""
     publisher = JobPublisher(CommonSettings(redis_url=server.url))
-    sweeper = Sweeper(client, service="test", duties=duties, publisher=publisher)
+    policy = SweepPolicy(cancel=lambda record: cancel(client, record), due=due)
+    sweeper = Sweeper(client, service="test", profile=INDEX, policy=policy, publisher=publisher)
     sweeper.sweep()
     published = sweeper.sweep()
     publisher.close()
     return {message.job_id for message in published}
 
 
+def cancel(client: redis.Redis, record: JobRecord) -> None:
+    JobStore(client).update(record.id, JobRecord.cancelled)
+
+
+def test_a_running_job_that_no_worker_holds_is_cancelled_by_the_sweeper(server: Redis, client: redis.Redis) -> None:
+    store, steps = JobStore(client), StepStore(client)
+    held, free = (store.create(JobKind.INDEX, {})[0].id for _ in range(2))
+    for job_id in (held, free):
+        store.update(job_id, lambda record: record.started(phase="indexing"))
+        store.request_cancel(job_id)
+    assert steps.acquire(held, "start") is not None
+    assert swept(server, client) == set()
+    assert (store.get(held).state, store.get(free).state) == (JobState.RUNNING, JobState.CANCELLED)
+
+
 def test_a_job_that_cannot_be_swept_keeps_no_other_waiting(server: Redis, client: redis.Redis) -> None:
     jobs = [JobStore(client).create(JobKind.INDEX, {})[0].id for _ in range(3)]
-    assert swept(server, client, FirstMessages(defect=jobs[1])) == {jobs[0], jobs[2]}
+    assert swept(server, client, broken=jobs[1]) == {jobs[0], jobs[2]}
 
 
 def test_a_record_that_cannot_be_read_keeps_no_other_waiting(server: Redis, client: redis.Redis) -> None:
     store = JobStore(client)
     jobs = [store.create(JobKind.INDEX, {})[0].id for _ in range(3)]
     client.hset(keys.job(jobs[1]), "record", '{"of": "another version"}')
-    assert swept(server, client, FirstMessages()) == {jobs[0], jobs[2]}
+    assert swept(server, client) == {jobs[0], jobs[2]}
     assert {record.id for record in store.list()} == {jobs[0], jobs[2]}
 
 

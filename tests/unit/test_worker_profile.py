@@ -132,7 +132,7 @@ def test_every_task_has_a_queue_and_every_queue_a_broker() -> None:
 
 @pytest.mark.parametrize("kind", JobKind)
 def test_every_kind_of_job_has_a_first_message(kind: JobKind) -> None:
-    from vitrine.jobs.serialization import new_record
+    from vitrine.jobs.operations import new_record
 
     message = first_message(new_record("0" * 21, kind, {}, None))
     assert message.args == ["0" * 21]

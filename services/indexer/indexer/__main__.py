@@ -14,12 +14,11 @@ from vitrine.telemetry import configure_logging
 def main() -> int:
     # The process pool's library reads this when it is loaded, which the imports below do.
     os.environ["REMAP_SIGTERM"] = "SIGQUIT"
-    from indexer.duties import IndexerDuties
     from indexer.parts import build_parts
     from indexer.qdrant_version import QdrantVersionCheck
+    from indexer.steps import sweep_policy
     from vitrine.jobs import open_redis
     from vitrine.jobs.celery import INDEX, celery_app
-    from vitrine.jobs.heartbeat import Announcer
     from vitrine.jobs.metrics import MetricsServer, WorkerCollector
     from vitrine.jobs.sweeper import Sweeper
     from vitrine.jobs.worker import Companion, run_worker
@@ -30,8 +29,7 @@ def main() -> int:
         client = open_redis(settings.redis_url)
         parts = build_parts(settings, client)
         companions: list[Companion] = [
-            Announcer(client, service="indexer", queues=tuple(queue.value for queue in INDEX.queues)),
-            Sweeper(client, service="indexer", duties=IndexerDuties(parts), publisher=parts.publisher),
+            Sweeper(client, service="indexer", profile=INDEX, policy=sweep_policy(parts), publisher=parts.publisher),
             QdrantVersionCheck(parts.vectors),
         ]
         if settings.indexer_metrics_port:
@@ -43,6 +41,7 @@ def main() -> int:
             INDEX,
             service="indexer",
             concurrency=settings.index_processes,
+            client=client,
             companions=tuple(companions),
         )
     except SettingsInvalid as error:

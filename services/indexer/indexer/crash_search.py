@@ -19,7 +19,7 @@ from vitrine.errors import EmbedderConnectionLost, TooManyCrashes, Unavailable
 from vitrine.jobs import BatchOutcome
 from vitrine.telemetry import get_logger
 
-_TURN: Final = "crash-search"
+_LOCK: Final = "crash-search"
 _TURN_WAIT_S: Final = 2.0
 
 # Stores products; the same call as `Ingest.store`.
@@ -60,8 +60,8 @@ class CrashSearch:
             )
         elif search.at_work:
             search = self._note_crash(search.crashed("worker", tolerated=self._tolerated))
-        with self._parts.steps.hold_turn(self._job_id, _TURN) as turn:
-            if turn is None:
+        with self._parts.steps.hold_lock(self._job_id, _LOCK) as lock:
+            if lock is None:
                 raise Unavailable(
                     "another batch is being searched for a picture that ends a process", retry_after_s=_TURN_WAIT_S
                 )

@@ -14,7 +14,7 @@ from indexer.vectors import Vectors
 from vitrine.embedding import EmbedderClient
 from vitrine.jobs import JobStore, StepStore, open_redis
 from vitrine.jobs.metrics import Counts
-from vitrine.jobs.publisher import JobPublisher, producer
+from vitrine.jobs.publisher import JobPublisher
 from vitrine.qdrant import open_qdrant
 from vitrine.releases import ReleaseStore
 from vitrine.telemetry import configure_logging
@@ -61,7 +61,7 @@ def build_parts(settings: Settings, client: redis.Redis) -> Parts:
         ),
         overlay=Overlay(settings.uploads_dir),
         releases=ReleaseStore(settings.releases_url, cache_dir=settings.releases_cache_dir),
-        publisher=producer(settings),
+        publisher=JobPublisher(settings),
         counts=Counts(client, service="indexer"),
         redis=client,
     )

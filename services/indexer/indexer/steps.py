@@ -6,7 +6,9 @@ from indexer.parts import Parts
 from indexer.target import Target
 from vitrine.errors import VitrineError
 from vitrine.jobs import JobKind, JobRecord, JobState
+from vitrine.jobs.celery import Message, Task, first_message
 from vitrine.jobs.runner import StepRunner
+from vitrine.jobs.sweeper import SweepPolicy
 from vitrine.telemetry import get_logger
 
 
@@ -20,6 +22,21 @@ def step_runner(parts: Parts) -> StepRunner:
         counts=parts.counts,
         on_end=lambda record: _clean_up(parts, record),
     )
+
+
+def sweep_policy(parts: Parts) -> SweepPolicy:
+    """What the sweeper does with unfinished jobs of the indexer."""
+    return SweepPolicy(cancel=step_runner(parts).cancel, due=lambda record: due_messages(parts, record))
+
+
+def due_messages(parts: Parts, record: JobRecord) -> list[Message]:
+    """The messages that an unfinished job needs to have under way."""
+    if record.kind is not JobKind.INDEX or record.batches is None:
+        return [first_message(record)]
+    finished = parts.jobs.finished_batches(record.id)
+    if len(finished) == record.batches:
+        return [Message(Task.INDEX_FINISH, record.id)]
+    return [Message(Task.INDEX_BATCH, record.id, number) for number in range(record.batches) if number not in finished]
 
 
 def _clean_up(parts: Parts, record: JobRecord) -> None:

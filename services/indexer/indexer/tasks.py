@@ -14,8 +14,7 @@ from indexer.start import start_indexing
 from indexer.steps import step_runner
 from vitrine.errors import Unavailable
 from vitrine.jobs.celery import Message, Task
-from vitrine.jobs.runner import Attempt, always
-from vitrine.jobs.worker import task_context
+from vitrine.jobs.runner import Attempt, always, task_context
 
 
 @shared_task(bind=True, name=Task.INDEX_START.value)  # type: ignore[untyped-decorator]
@@ -29,7 +28,7 @@ def start(task: Any, job_id: str) -> None:
     with task_context(task, job_id=job_id):
         message = Message(Task.INDEX_START, job_id)
         # Once the work is laid out the job has begun.
-        step_runner(parts).run(message, work, begins=lambda record: record.batches is None)
+        step_runner(parts).run(message, work, starts_job=lambda record: record.batches is None)
 
 
 @shared_task(bind=True, name=Task.INDEX_BATCH.value)  # type: ignore[untyped-decorator]
@@ -42,7 +41,7 @@ def batch(task: Any, job_id: str, number: int) -> None:
 
     with task_context(task, job_id=job_id, batch=number):
         # A batch that ends its worker is searched for the picture at fault.
-        step_runner(parts).run(Message(Task.INDEX_BATCH, job_id, number), work, bounds_crashes=False)
+        step_runner(parts).run(Message(Task.INDEX_BATCH, job_id, number), work, limits_crashes=False)
 
 
 @shared_task(bind=True, name=Task.INDEX_FINISH.value)  # type: ignore[untyped-decorator]
@@ -66,4 +65,4 @@ def product(task: Any, job_id: str) -> None:
     parts = process_parts()
     with task_context(task, job_id=job_id):
         message = Message(Task.PRODUCT, job_id)
-        step_runner(parts).run(message, lambda attempt: change_product(parts, attempt.record), begins=always)
+        step_runner(parts).run(message, lambda attempt: change_product(parts, attempt.record), starts_job=always)

@@ -14,28 +14,31 @@ from vitrine.telemetry import configure_logging
 def main() -> int:
     # The process pool's library reads this when it is loaded, which the imports below do.
     os.environ["REMAP_SIGTERM"] = "SIGQUIT"
-    from trainer.duties import TrainerDuties
-    from vitrine.jobs import JobStore, open_redis
+    from trainer.tasks import build_parts
+    from vitrine.jobs import open_redis
     from vitrine.jobs.celery import TRAIN, celery_app
-    from vitrine.jobs.heartbeat import Announcer
-    from vitrine.jobs.publisher import producer
-    from vitrine.jobs.sweeper import Sweeper
+    from vitrine.jobs.publisher import JobPublisher
+    from vitrine.jobs.sweeper import Sweeper, SweepPolicy
     from vitrine.jobs.worker import run_worker
 
     try:
         settings = load_settings(Settings)
         configure_logging("trainer", level=settings.log_level, log_format=settings.log_format)
         client = open_redis(settings.redis_url)
-        publisher = producer(settings)
+        sweeper = Sweeper(
+            client,
+            service="trainer",
+            profile=TRAIN,
+            policy=SweepPolicy(cancel=build_parts(settings, client).runner.cancel),
+            publisher=JobPublisher(settings),
+        )
         return run_worker(
             celery_app(TRAIN, redis_url=settings.redis_url, include=("trainer.tasks",)),
             TRAIN,
             service="trainer",
             concurrency=1,
-            companions=(
-                Announcer(client, service="trainer", queues=tuple(queue.value for queue in TRAIN.queues)),
-                Sweeper(client, service="trainer", duties=TrainerDuties(JobStore(client)), publisher=publisher),
-            ),
+            client=client,
+            companions=(sweeper,),
         )
     except SettingsInvalid as error:
         sys.stderr.write(f"trainer: {error.detail}\n")

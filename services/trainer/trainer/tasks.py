@@ -19,8 +19,7 @@ from trainer.settings import Settings
 from vitrine.errors import JobTooLarge
 from vitrine.jobs import JobRecord, JobStore, StepStore, open_redis
 from vitrine.jobs.celery import Message, Task
-from vitrine.jobs.runner import Attempt, StepRunner, always
-from vitrine.jobs.worker import task_context
+from vitrine.jobs.runner import Attempt, StepRunner, always, task_context
 from vitrine.telemetry import configure_logging
 
 # torch's error, by its name: this module does without torch.
@@ -163,4 +162,4 @@ def run_job(parts: Parts, job_id: str, task: Task, work: Work) -> None:
                     "the job found no more memory: lower its batch (optim.batch, VITRINE_TRAINER_BATCH) or input_px"
                 ) from error
 
-    parts.runner.run(Message(task, job_id), step, begins=always)
+    parts.runner.run(Message(task, job_id), step, starts_job=always)

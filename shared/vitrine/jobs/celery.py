@@ -1,9 +1,9 @@
-"""The one Celery profile of all workers and producers, and the check that refuses to start with a worse one.
+"""The Celery configuration of all workers and publishers, the tasks and queues, and a check at the worker's start.
 
-Acknowledgement comes after the work, a killed process's message is tried again a finite number of times, a spawned
-(never forked) pool runs it, and no message can outlive its visibility timeout while it runs. Indexing and training are
-separate brokers in one Redis, told apart by key prefix, since the shortest visibility timeout of all who share a broker
-wins.
+Messages are acknowledged after the work. The message of a killed process is tried again a limited number of times, the
+pool spawns its processes (it never forks), and no message runs longer than its visibility timeout. Indexing and
+training are separate brokers in one Redis, with different key prefixes, because the shortest visibility timeout on a
+broker wins.
 """
 
 from __future__ import annotations
@@ -26,8 +26,6 @@ _PUBLISH_ACQUIRE_TIMEOUT_S: Final = 10.0
 
 
 class Task(StrEnum):
-    """Every task there is."""
-
     INDEX_START = "indexer.start"
     INDEX_BATCH = "indexer.batch"
     INDEX_FINISH = "indexer.finish"
@@ -42,8 +40,6 @@ class Task(StrEnum):
 
 
 class Queue(StrEnum):
-    """Every queue there is."""
-
     INDEX = "index"
     PRODUCTS = "products"
     TRAIN = "train"
@@ -78,7 +74,7 @@ _FIRST_TASK: Final[dict[JobKind, Task]] = {
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One piece of work to be done."""
+    """A task for a job, or for one batch of it."""
 
     task: Task
     job_id: str
@@ -90,7 +86,7 @@ class Message:
 
     @property
     def step(self) -> str:
-        """The name of the work within its job, under which it is leased and deferred."""
+        """The name of this work within its job, for leases and retries."""
         name = self.task.value.partition(".")[2]
         return name if self.batch is None else f"{name}:{self.batch}"
 
@@ -100,16 +96,16 @@ class Message:
 
 
 def first_message(record: JobRecord) -> Message:
-    """The message that sets a job going."""
+    """The message that starts a job."""
     return Message(_FIRST_TASK[record.kind], record.id)
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What differs between the brokers. `queues` are consumed in this order: the first is served first.
+    """The settings of one broker. The first of `queues` is served first.
 
-    `soft_shutdown_s` is slept through by a worker that is told to stop while it has work, however soon that is done.
-    After `tasks_per_process` tasks a process of the pool ends, and gives back what it holds; None: it stays.
+    A worker that is stopped while it has work always waits for `soft_shutdown_s`. A pool process ends after
+    `tasks_per_process` tasks, which frees its memory; None: never.
     """
 
     name: str
@@ -122,8 +118,13 @@ class Profile:
 
     @property
     def key_prefix(self) -> str:
-        """What every key of this broker begins with."""
+        """The prefix of this broker's keys."""
         return f"{keys.PREFIX}broker:{self.name}:"
+
+    @property
+    def kinds(self) -> frozenset[JobKind]:
+        """The kinds of job that run on this broker."""
+        return frozenset(kind for kind, task in _FIRST_TASK.items() if QUEUE_OF[task] in self.queues)
 
 
 INDEX: Final = Profile(
@@ -132,10 +133,10 @@ INDEX: Final = Profile(
     hard_limit_s=240,
     soft_limit_s=210,
     visibility_timeout_s=600,
-    # Steps are short, and one that is cut off is done anew.
+    # Steps are short, and an interrupted one is repeated.
     soft_shutdown_s=3.0,
 )
-# A message that is really lost comes back within seconds, by the sweeper; this only has to be longer than any training.
+# The sweeper republishes a lost message within seconds, so this timeout only has to be longer than any training.
 TRAIN: Final = Profile(
     name="train",
     queues=(Queue.TRAIN,),
@@ -143,7 +144,7 @@ TRAIN: Final = Profile(
     soft_limit_s=47 * 3600,
     visibility_timeout_s=100 * 3600,
     soft_shutdown_s=20.0,
-    # A training holds gigabytes that Python does not give back. A new process imports torch only for its first job.
+    # A training uses gigabytes that Python does not free. A new process imports torch only for its first job.
     tasks_per_process=1,
 )
 PROFILES: Final = (INDEX, TRAIN)
@@ -151,14 +152,13 @@ PROFILE_OF: Final[dict[Queue, Profile]] = {queue: profile for profile in PROFILE
 
 
 def celery_app(profile: Profile, *, redis_url: str, include: tuple[str, ...] = ()) -> Celery:
-    """A Celery app of this profile. Nothing is connected yet. `include` names the modules that define its tasks."""
+    """A Celery app of this profile. Does not connect yet. `include` names the modules that define its tasks."""
     app = Celery("vitrine", set_as_current=False, include=list(include))
     app.conf.update(celery_config(profile, redis_url=redis_url))
     return app
 
 
 def celery_config(profile: Profile, *, redis_url: str) -> dict[str, Any]:
-    """The whole configuration."""
     return {
         "broker_url": redis_url,
         "broker_transport_options": {
@@ -177,7 +177,7 @@ def celery_config(profile: Profile, *, redis_url: str) -> dict[str, Any]:
         "broker_connection_timeout": _CONNECT_TIMEOUT_S,
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
-        # A Redis at its memory limit refuses what a worker writes to consume: it tries again until there is room.
+        # A Redis at its memory limit refuses what a worker writes to consume. It tries again until there is room.
         "broker_channel_error_retry": True,
         "broker_pool_acquire_timeout": _PUBLISH_ACQUIRE_TIMEOUT_S,
         "task_publish_retry": True,
@@ -215,9 +215,9 @@ def celery_config(profile: Profile, *, redis_url: str) -> dict[str, Any]:
 
 
 def check_profile(app: Celery, *, remap_sigterm: str | None) -> None:
-    """Raise SettingsInvalid, naming everything that is wrong, where a worker of this app could lose or pile up work.
+    """Raises SettingsInvalid with every setting that would let a worker of this app lose work or stop late.
 
-    `remap_sigterm` is the value that the process pool's library took from the environment when it was loaded.
+    `remap_sigterm` is the value that billiard read from the environment when it was imported.
     """
     conf = app.conf
     wrong = [
@@ -242,19 +242,19 @@ def check_profile(app: Celery, *, remap_sigterm: str | None) -> None:
     if not transport.get("socket_timeout") or not transport.get("health_check_interval"):
         wrong.append("the broker's socket_timeout and health_check_interval must be set")
     if not conf.broker_pool_acquire_timeout:
-        wrong.append("broker_pool_acquire_timeout must be set: without it publishing may wait for ever")
+        wrong.append("broker_pool_acquire_timeout must be set: without it publishing may wait forever")
     if not conf.worker_soft_shutdown_timeout or remap_sigterm != "SIGQUIT":
         wrong.append("worker_soft_shutdown_timeout and REMAP_SIGTERM=SIGQUIT must both be set")
-    endless = sorted(
+    unbounded = sorted(
         name
         for name, task in app.tasks.items()
         if not name.startswith("celery.") and (task.max_retries is None or not task.acks_late)
     )
-    if endless:
-        wrong.append(f"tasks must acknowledge late and have a finite max_retries: {', '.join(endless)}")
+    if unbounded:
+        wrong.append(f"tasks must acknowledge late and have a finite max_retries: {', '.join(unbounded)}")
     unknown = sorted({name for name in app.tasks if not name.startswith("celery.")} - {task.value for task in Task})
     if unknown:
-        wrong.append(f"tasks without a queue of their own: {', '.join(unknown)}")
+        wrong.append(f"tasks without a queue: {', '.join(unknown)}")
     if wrong:
         raise SettingsInvalid("this worker would not be safe to run: " + "; ".join(wrong))
 

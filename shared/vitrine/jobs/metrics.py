@@ -1,6 +1,5 @@
-"""What a service's workers count. The processes of a pool come and go, so they count in Redis, and each worker's parent
-shows the service's totals as Prometheus text: the same from every worker, to be read from one of them or by their
-maximum. Counting never fails the work that is counted.
+"""Metrics of the workers. The processes of a pool come and go, so they count in Redis, and each worker's parent process
+exports the totals of the service. Every worker exports the same numbers: read one of them, or take the maximum.
 """
 
 from __future__ import annotations
@@ -14,25 +13,26 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from vitrine.errors import BrokerUnavailable
-from vitrine.jobs import keys, serialization
+from vitrine.jobs import keys
 from vitrine.jobs.celery import Profile
+from vitrine.jobs.operations import text
 from vitrine.jobs.redis import broker_errors
 from vitrine.telemetry import get_logger
 
 _SEPARATOR: Final = ":"
-# Where the broker keeps the messages that workers have taken and not yet acknowledged.
+# The broker's hash of messages that workers have taken and not yet acknowledged.
 _UNACKED: Final = "unacked"
 
 
 class Counts:
-    """Counts of one service, each with a name and a kind: `pictures`, `done`. Kinds are few and known."""
+    """Counters of one service, by name and kind, for example `pictures`, `done`. There are only a few kinds."""
 
     def __init__(self, client: redis.Redis, *, service: str) -> None:
         self._redis = client
         self._key = f"{keys.PREFIX}counts:{service}"
 
     def add(self, name: str, kinds: Mapping[str, int | float]) -> None:
-        """Add to the counts of `name`. What cannot be counted, because Redis is away, is not."""
+        """Add to the counts of `name`. Does nothing if Redis is away: counting must not fail the work."""
         try:
             with broker_errors(), self._redis.pipeline(transaction=False) as pipe:
                 for kind, count in kinds.items():
@@ -43,18 +43,18 @@ class Counts:
             return
 
     def read(self) -> dict[tuple[str, str], float]:
-        """Every count by name and kind. Raises BrokerUnavailable."""
+        """All counts, by (name, kind). Raises BrokerUnavailable."""
         with broker_errors():
             stored = self._redis.hgetall(self._key)
         counts = {}
         for field, count in stored.items():
-            name, _, kind = serialization.text(field).partition(_SEPARATOR)
+            name, _, kind = text(field).partition(_SEPARATOR)
             counts[name, kind] = float(count)
         return counts
 
 
 class WorkerCollector(Collector):
-    """A service's counts, and how much lies in its queues."""
+    """A service's counts and the lengths of its queues."""
 
     def __init__(self, client: redis.Redis, counts: Counts, *, service: str, profile: Profile) -> None:
         self._redis = client
@@ -94,7 +94,7 @@ class WorkerCollector(Collector):
 
 
 class MetricsServer:
-    """Serves /metrics from the worker's parent process until it is stopped."""
+    """Serves /metrics in the worker's parent process."""
 
     def __init__(self, collector: Collector, *, host: str, port: int) -> None:
         self._registry = CollectorRegistry()

@@ -1,13 +1,6 @@
-"""Publishing work. The record comes first and its message second, so that whatever is lost in between is in the record,
-and the sweeper publishes it again.
+"""Publishing messages to the workers, and reading the queues.
 
-    publisher = JobPublisher(settings)             or producer(settings), the same; nothing is connected yet
-    publisher.publish(record)                      a job's first message; BrokerUnavailable
-    publisher.send(Message(...))                   any message; BrokerUnavailable
-    publisher.waiting(Queue.INDEX)                 the messages that lie in a queue, not yet taken by a worker
-    publisher.close()
-
-Calls block for milliseconds (with Redis down, for a few seconds): an event loop runs them in a thread. Thread-safe.
+Create the job's record first and publish second: if the message is lost, the sweeper publishes it again.
 """
 
 from __future__ import annotations
@@ -29,7 +22,11 @@ from vitrine.telemetry import current_request_id
 
 
 class JobPublisher:
-    """Knows which broker each task belongs to."""
+    """Sends each message to the broker of its queue. Thread-safe. Does not connect before the first call.
+
+    Calls block for milliseconds, or a few seconds if Redis is down: run them in a thread under asyncio. They raise
+    BrokerUnavailable.
+    """
 
     def __init__(self, settings: CommonSettings) -> None:
         url = settings.redis_url
@@ -37,11 +34,10 @@ class JobPublisher:
         self._redis: redis.Redis = open_redis(url)
 
     def publish(self, record: JobRecord) -> None:
-        """Send a job's first message. A job that was published before may be published again without harm."""
+        """Send a job's first message. Publishing a job twice does no harm."""
         self.send(first_message(record), request_id=record.request_id)
 
     def send(self, message: Message, *, request_id: str | None = None) -> None:
-        """Send one message. Raises BrokerUnavailable."""
         app = self._apps[PROFILE_OF[message.queue].name]
         headers: dict[str, Any] = {"job_id": message.job_id, "batch": message.batch}
         known_id = request_id or current_request_id()
@@ -57,12 +53,12 @@ class JobPublisher:
             raise known or BrokerUnavailable("the job queue cannot be reached; try again shortly") from error
 
     def waiting_count(self, queue: Queue) -> int:
-        """How many messages lie in a queue."""
+        """The number of messages in a queue that no worker has taken."""
         with broker_errors():
             return int(self._redis.llen(self._key(queue)))
 
     def waiting(self, queue: Queue) -> set[Message]:
-        """The messages that lie in a queue. One that a worker has taken is not among them."""
+        """The messages in a queue that no worker has taken."""
         with broker_errors():
             raw = self._redis.lrange(self._key(queue), 0, -1)
         return {message for message in (_parse(entry) for entry in raw) if message is not None}
@@ -77,13 +73,8 @@ class JobPublisher:
         return PROFILE_OF[queue].key_prefix + queue.value
 
 
-def producer(settings: CommonSettings) -> JobPublisher:
-    """The publisher for these settings. Nothing is connected yet."""
-    return JobPublisher(settings)
-
-
 def _parse(entry: Any) -> Message | None:
-    """The message in a queue's entry, or None where somebody else wrote it."""
+    """The message of a queue's entry, or None if it is not one of Vitrine's."""
     try:
         envelope = json.loads(entry)
         args = json.loads(base64.b64decode(envelope["body"]))[0]

@@ -1,4 +1,4 @@
-"""What a job is: its kind, its state and the changes a state allows, its counts and faults. Pure values, no Redis.
+"""The job record: kind, state and allowed transitions, progress, faults and results. Pure values, no Redis.
 
 queued ──► running ──► succeeded
    │          ├──────► failed
@@ -10,10 +10,6 @@ queued ──► running ──► succeeded
 from __future__ import annotations
 
 import math
-import re
-import secrets
-import time
-from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -22,24 +18,20 @@ from typing import Annotated, Any, Final
 import pydantic_core
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from vitrine.errors import Conflict, JobFinished, JobNotFound, ParameterInvalid, VitrineError
+from vitrine.errors import Conflict, JobFinished, VitrineError
 
-# Of each kind, so that a thousand empty fields do not hide the one picture that is missing.
+# A limit per kind, so that a thousand empty fields do not hide the one missing picture.
 MAX_FAULTS_OF_A_KIND: Final = 200
 MAX_NOTES: Final = 200
 MAX_SERIES: Final = 16
 MAX_SERIES_POINTS: Final = 200
-MAX_PARAMS_BYTES: Final = 128 * 1024
 MAX_RESULT_BYTES: Final = 128 * 1024
-# Of what a catalogue, a library or a caller wrote; the rest of a longer text is cut off.
+# Texts from a catalogue, a library or a caller are cut at these lengths.
 _NAME_CHARS: Final = 200
 _TEXT_CHARS: Final = 2000
-_JOB_ID = re.compile(r"[0-9a-f]{21}")
 
 
 class JobKind(StrEnum):
-    """What a job does."""
-
     INDEX = "index"
     PROJECT = "project"
     TRAIN = "train"
@@ -53,7 +45,7 @@ class JobKind(StrEnum):
 
 
 class JobState(StrEnum):
-    """Where a job is. The last three are final."""
+    """The last three states are final."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -76,12 +68,12 @@ _ALLOWED: Final[Mapping[JobState, frozenset[JobState]]] = {
 }
 
 
-def _cut(most: int) -> BeforeValidator:
-    return BeforeValidator(lambda value: cut(value, most) if isinstance(value, str) else value)
+def _truncated_to(max_chars: int) -> BeforeValidator:
+    return BeforeValidator(lambda value: truncate(value, max_chars) if isinstance(value, str) else value)
 
 
-_Name = Annotated[str, _cut(_NAME_CHARS)]
-_Text = Annotated[str, _cut(_TEXT_CHARS)]
+_Name = Annotated[str, _truncated_to(_NAME_CHARS)]
+_Text = Annotated[str, _truncated_to(_TEXT_CHARS)]
 
 
 class _Value(BaseModel):
@@ -89,7 +81,7 @@ class _Value(BaseModel):
 
 
 class JobFault(_Value):
-    """One thing that went wrong with one item, which cost at most that item."""
+    """A problem with one item. The job goes on without that item."""
 
     product_id: _Name | None
     kind: _Name
@@ -97,7 +89,7 @@ class JobFault(_Value):
 
 
 class JobError(_Value):
-    """Why a job as a whole failed: the stable code of an error of `vitrine.errors`, and its sentence."""
+    """Why the whole job failed: the code and the detail of an error of `vitrine.errors`."""
 
     code: _Name
     detail: _Text
@@ -108,8 +100,9 @@ class JobError(_Value):
 
 
 class StepFailure(_Value):
-    """The last failure of a step that is tried again, or that ended its job: the error, and how often and since when it
-    came in a row. `retry_at` is when the step is due again.
+    """The last failure of a step: the error, the number of failures in a row, and the time of the first of them.
+
+    `retry_at` is when the step is due again, or None if the failure ended the job.
     """
 
     step: str
@@ -122,10 +115,9 @@ class StepFailure(_Value):
 
 
 class Progress(_Value):
-    """Items, counted. `skipped` were up to date already; `total` is None until it is known.
+    """Counts of items. `skipped` items were already up to date. `total` is None until it is known.
 
-    `course` is how far a training is, in pictures of all epochs: no count of items, and a run that is taken up anew may
-    set it back.
+    `course` is the progress of a training in pictures over all epochs. It can go back when a run resumes.
     """
 
     done: int = 0
@@ -136,7 +128,7 @@ class Progress(_Value):
 
 
 class BatchOutcome(_Value):
-    """How one batch ended. `faults` names every failed item, so `failed == len(faults)`."""
+    """The result of one batch. Every failed item has one fault, so `failed == len(faults)`."""
 
     done: int = 0
     skipped: int = 0
@@ -149,19 +141,24 @@ class BatchOutcome(_Value):
     def failed_ids(self) -> frozenset[str]:
         return frozenset(fault.product_id for fault in self.faults if fault.product_id is not None)
 
+    def plus(self, other: BatchOutcome) -> BatchOutcome:
+        return BatchOutcome(
+            done=self.done + other.done, skipped=self.skipped + other.skipped, faults=(*self.faults, *other.faults)
+        )
+
 
 class JobNote(_Value):
-    """A line of a job's story."""
+    """A line of a job's log."""
 
     at: str
     text: _Text
 
 
 class Series(_Value):
-    """A measure as it goes: points (x, y) in the order they came, at most MAX_SERIES_POINTS.
+    """A metric over time: points (x, y) in order of arrival, at most MAX_SERIES_POINTS.
 
-    `every` is how many values one further point stands for: of a long series each second point has been left out.
-    `skipped` counts those passed over since the last point.
+    A long series is thinned: `every` is the number of values per stored point, and `skipped` counts the values since
+    the last stored point.
     """
 
     points: tuple[tuple[float, float], ...] = ()
@@ -169,7 +166,7 @@ class Series(_Value):
     skipped: int = 0
 
     def with_point(self, x: float, y: float) -> Series:
-        """This series, further on. A point at or before the last x replaces what came after it: a run was taken up."""
+        """Add a point. All points at or after its x are removed first, because a resumed run repeats them."""
         kept = self.points
         while kept and kept[-1][0] >= x:
             kept = kept[:-1]
@@ -182,12 +179,12 @@ class Series(_Value):
 
 
 class JobRecord(_Value):
-    """A job as everybody sees it.
+    """A job. Methods return a changed copy.
 
-    Its size is bounded: parameters are refused, texts and results cut beyond their limits. `faults` holds the first 200
-    of each kind, `fault_counts` counts all. `version` grows with every change, counts
-    included. `batches` is None until the work is laid out. `notes` tell a long job's story, `series` the measures of a
-    training by name, over epochs. Times are ISO 8601 in UTC.
+    The size is bounded: too large parameters are refused, long texts and results are cut. `faults` has the first
+    MAX_FAULTS_OF_A_KIND of each kind, `fault_counts` counts all of them. `version` grows with every change, including
+    changes of counts. `batches` is None until the work is planned. `notes` are the log of a long job, `series` the
+    metrics of a training over epochs, by name. Times are ISO 8601 in UTC.
     """
 
     id: str
@@ -214,7 +211,7 @@ class JobRecord(_Value):
     version: int = 0
 
     def started(self, *, phase: str) -> JobRecord:
-        """This job, running. One that runs already was taken up anew: its attempt grows, its start stays."""
+        """Set the job running. If it runs already, it was resumed: the attempt grows and the start time stays."""
         return self.model_copy(
             update={
                 "state": JobState.RUNNING,
@@ -225,15 +222,14 @@ class JobRecord(_Value):
         )
 
     def with_phase(self, phase: str) -> JobRecord:
-        return self.model_copy(update={"phase": cut(phase, _NAME_CHARS)})
+        return self.model_copy(update={"phase": truncate(phase, _NAME_CHARS)})
 
     def with_plan(self, *, total: int, batches: int, phase: str) -> JobRecord:
-        """This job, its work laid out."""
         progress = self.progress.model_copy(update={"total": total})
         return self.model_copy(update={"progress": progress, "batches": batches, "phase": phase})
 
     def with_course(self, done: int, total: int, *, eta_s: float | None, phase: str | None) -> JobRecord:
-        """This job, so far on its way, with the seconds that are left where they can be told."""
+        """Set the progress of a training. `eta_s` are the estimated seconds left, if known."""
         progress = self.progress.model_copy(update={"course": done, "total": total})
         return self.model_copy(update={"progress": progress, "eta_s": eta_s, "phase": phase or self.phase})
 
@@ -241,19 +237,17 @@ class JobRecord(_Value):
         return self.model_copy(update={"last_failure": failure})
 
     def with_note(self, text: str) -> JobRecord:
-        """This job, with a further line of its story; of a long one the first and the newest lines are kept."""
+        """Add a line to the log. Of more than MAX_NOTES lines the first and the last half are kept."""
         notes = (*self.notes, JobNote(at=now(), text=text))
         if len(notes) > MAX_NOTES:
             notes = (*notes[: MAX_NOTES // 2], *notes[-(MAX_NOTES // 2) :])
         return self.model_copy(update={"notes": notes})
 
     def with_measures(self, x: float, values: Mapping[str, float]) -> JobRecord:
-        """This job, with a further point of each of these series. What is not finite, and names beyond MAX_SERIES, are
-        left out.
-        """
+        """Add a point to each series. Ignores values that are not finite, and new names beyond MAX_SERIES."""
         series = dict(self.series)
         for name, value in values.items():
-            key = cut(name, _NAME_CHARS)
+            key = truncate(name, _NAME_CHARS)
             if math.isfinite(value) and (key in series or len(series) < MAX_SERIES):
                 series[key] = series.get(key, Series()).with_point(x, value)
         return self.model_copy(update={"series": series})
@@ -267,73 +261,51 @@ class JobRecord(_Value):
     def cancelled(self) -> JobRecord:
         return self._ended(JobState.CANCELLED, cancel_requested=True)
 
+    def with_cancel_request(self) -> JobRecord:
+        """Cancel a queued job at once, and a running one at its next step. Raises JobFinished."""
+        if self.state is JobState.QUEUED:
+            return self.cancelled()
+        if self.state.finished:
+            raise JobFinished(f"the job {self.id} has {self.state.value} already")
+        return self.model_copy(update={"cancel_requested": True})
+
     def _ended(self, state: JobState, **fields: Any) -> JobRecord:
         return self.model_copy(
             update={"state": state, "phase": state.value, "finished_at": now(), "eta_s": None, **fields}
         )
 
 
-def cut(text: str, most: int) -> str:
-    """The text, of a longer one its beginning."""
-    return text if len(text) <= most else f"{text[: most - 1]}…"
-
-
-def check_params(params: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a job's parameters, or raise ParameterInvalid where they take more than a record may."""
-    size_bytes = _json_bytes(params)
-    if size_bytes > MAX_PARAMS_BYTES:
-        raise ParameterInvalid(f"the job's parameters take {size_bytes} bytes, of at most {MAX_PARAMS_BYTES}")
-    return params
+def truncate(text: str, max_chars: int) -> str:
+    return text if len(text) <= max_chars else f"{text[: max_chars - 1]}…"
 
 
 def bounded_result(result: Mapping[str, Any]) -> dict[str, Any]:
-    """The result. Of one that is too large only the members that fit, small ones first, and the names of the rest."""
-    if _json_bytes(result) <= MAX_RESULT_BYTES:
+    """The result. If it is larger than MAX_RESULT_BYTES: the smallest members that fit, and the names of the others."""
+    if json_bytes(result) <= MAX_RESULT_BYTES:
         return dict(result)
     kept: dict[str, Any] = {}
     left_bytes = MAX_RESULT_BYTES
-    sizes = {name: _json_bytes(value) for name, value in result.items()}
+    sizes = {name: json_bytes(value) for name, value in result.items()}
     for name, size_bytes in sorted(sizes.items(), key=lambda one: one[1]):
         left_bytes -= size_bytes + len(name)
         if left_bytes < 0:
             break
         kept[name] = result[name]
-    return {**kept, "left_out": [cut(name, _NAME_CHARS) for name in result if name not in kept][:_NAME_CHARS]}
+    return {**kept, "left_out": [truncate(name, _NAME_CHARS) for name in result if name not in kept][:_NAME_CHARS]}
 
 
-def _json_bytes(value: Any) -> int:
+def json_bytes(value: Any) -> int:
     return len(pydantic_core.to_json(value))
 
 
-def new_job_id() -> str:
-    """A fresh id: the time in microseconds, then chance, so that ids sort by age."""
-    return f"{time.time_ns() // 1000:013x}{secrets.token_hex(4)}"
-
-
-def created_us(job_id: str) -> int:
-    """The microsecond an id was made."""
-    return int(job_id[:13], 16)
-
-
-def check_job_id(job_id: str) -> str:
-    """Return `job_id`, or raise JobNotFound where no job can have it: it becomes part of key names."""
-    if _JOB_ID.fullmatch(job_id) is None:
-        raise JobNotFound(f"there is no job {job_id[:40]!r}")
-    return job_id
-
-
 def check_change(before: JobRecord, after: JobRecord) -> None:
-    """Raise JobFinished or Conflict where the states do not allow the change."""
+    """Raises JobFinished or Conflict if the states do not allow the change."""
     if before.state.finished:
         raise JobFinished(f"the job {before.id} has {before.state.value} already")
     if after.state != before.state and after.state not in _ALLOWED[before.state]:
         raise Conflict(f"a {before.state.value} job cannot become {after.state.value}")
 
 
-def count_kinds(faults: tuple[JobFault, ...]) -> dict[str, int]:
-    return dict(Counter(fault.kind for fault in faults))
-
-
 def now(*, offset_s: float = 0.0) -> str:
-    """The time `offset_s` seconds from now, ISO 8601 in UTC."""
+    """The time in `offset_s` seconds, ISO 8601 in UTC."""
     return (datetime.now(UTC) + timedelta(seconds=offset_s)).isoformat(timespec="milliseconds")

@@ -1,6 +1,4 @@
-"""Redis clients as every service needs them: no call waits for ever, a dead connection is noticed, a short gap is
-bridged. `broker_errors` is the one place where Redis's errors become ours.
-"""
+"""Redis clients with timeouts, health checks and retries, and `broker_errors`, which maps Redis's errors to Vitrine's."""
 
 from __future__ import annotations
 
@@ -40,13 +38,13 @@ _RETRY_AFTER_S: Final = 1.0
 _RETRY_AFTER_FULL_S: Final = 10.0
 _UNREACHABLE: Final = (RedisConnectionError, RedisTimeoutError, BusyLoadingError)
 _REFUSING: Final = (ReadOnlyError, MasterDownError, ClusterDownError, TryAgainError)
-# A script's error is a plain one, with the reason inside its text.
+# An error inside a script is a plain ResponseError. The reason is in its text.
 _OUT_OF_MEMORY: Final = re.compile(r"(^|-)OOM command not allowed|(^|: |-)command not allowed when used memory")
 _CANNOT_WRITE: Final = re.compile(r"(^|-)(MISCONF|NOREPLICAS|READONLY|MASTERDOWN) ")
 
 
 def open_redis(url: str) -> redis.Redis:
-    """A client of the Redis at `url`. Nothing is connected yet."""
+    """A client of the Redis at `url`. Does not connect yet."""
     return redis.Redis.from_url(
         url,
         socket_connect_timeout=CONNECT_TIMEOUT_S,
@@ -57,7 +55,7 @@ def open_redis(url: str) -> redis.Redis:
 
 
 def open_async_redis(url: str) -> redis.asyncio.Redis:
-    """The same for asyncio. A call waits for one of its connections rather than fail when all are in use."""
+    """The same for asyncio. If all connections are in use, a call waits for one."""
     pool = redis.asyncio.BlockingConnectionPool.from_url(
         url,
         max_connections=_MAX_CONNECTIONS,
@@ -72,9 +70,9 @@ def open_async_redis(url: str) -> redis.asyncio.Redis:
 
 @contextmanager
 def broker_errors() -> Iterator[None]:
-    """Turn the errors of a Redis that is away, full or unable to write into BrokerUnavailable.
+    """Raise BrokerUnavailable if Redis is away, full or cannot write. Other errors of Redis are not changed.
 
-    The address, which may hold a password, is not part of the message. An error that is our own fault passes as it is.
+    The message does not contain the address, because that may contain a password.
     """
     try:
         yield
@@ -86,7 +84,7 @@ def broker_errors() -> Iterator[None]:
 
 
 def as_broker_error(error: RedisError) -> BrokerUnavailable | None:
-    """The BrokerUnavailable that stands for `error`, or None for an error that trying again cannot help."""
+    """The BrokerUnavailable for `error`, or None if trying again cannot help."""
     if isinstance(error, _UNREACHABLE):
         return BrokerUnavailable("Redis cannot be reached; try again shortly", retry_after_s=_RETRY_AFTER_S)
     if isinstance(error, OutOfMemoryError) or (isinstance(error, ResponseError) and _OUT_OF_MEMORY.search(str(error))):

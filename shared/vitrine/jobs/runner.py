@@ -1,14 +1,17 @@
-"""How every step of a job is run, in all workers: under a lease, its tries counted in Redis, its failures sorted. One
-that may pass sets the step aside for the sweeper to bring back, a bounded number of times; one that stays ends the job.
-The last failure stays in the record while the step waits and when the job fails.
+"""Runs every step of a job, in all workers: under a lease, with a crash count and bounded retries.
+
+A retryable failure defers the step, and the sweeper publishes it again when it is due. Any other failure ends the job.
+The record keeps the last failure while the step waits and if the job fails.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
+import structlog
 from celery.exceptions import SoftTimeLimitExceeded
 
 from vitrine.errors import (
@@ -32,8 +35,8 @@ from vitrine.telemetry import get_logger
 
 EMBEDDER: Final = "embedder"
 VECTOR_STORE: Final = "vector_store"
-# The part of the system that an error says is away. Other tries show whether it is.
-_PARTS: Final[tuple[tuple[type[VitrineError], str], ...]] = (
+# The dependency that an error reports as away. Other steps show whether it is.
+_DEPENDENCIES: Final[tuple[tuple[type[VitrineError], str], ...]] = (
     (EmbedderUnavailable, EMBEDDER),
     (VectorStoreUnavailable, VECTOR_STORE),
 )
@@ -41,19 +44,19 @@ _PARTS: Final[tuple[tuple[type[VitrineError], str], ...]] = (
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try of a step. `crashes` counts the tries before it, in a row, that ended their process."""
+    """One try of a step. `crashes` counts the tries in a row before it that ended their process."""
 
     record: JobRecord
     lease: Lease
     crashes: int
 
 
-# Does a step's work. Returns the job's result if the step ends the job.
+# Does the work of a step. Returns the job's result if the step ends the job, else None.
 Work = Callable[[Attempt], dict[str, Any] | None]
 
 
 def always(_record: JobRecord) -> bool:
-    """For a step that is the whole job: each try sets the job running."""
+    """For a step that is the whole job: every try sets the job running."""
     return True
 
 
@@ -62,10 +65,7 @@ def _never(_record: JobRecord) -> bool:
 
 
 class StepRunner:
-    """Runs the steps of one service's jobs.
-
-    `on_end` is called with the record of each job that has ended, to clean up after it.
-    """
+    """Runs the steps of one service's jobs. `on_end` is called with the record of every job that ends here."""
 
     def __init__(
         self,
@@ -89,14 +89,14 @@ class StepRunner:
         message: Message,
         work: Work,
         *,
-        begins: Callable[[JobRecord], bool] = _never,
-        bounds_crashes: bool = True,
+        starts_job: Callable[[JobRecord], bool] = _never,
+        limits_crashes: bool = True,
     ) -> None:
-        """Run one step, unless the job has ended or another worker holds it.
+        """Run one step, unless the job has ended or another worker holds the step.
 
-        `begins` says whether this step sets the job running. Without `bounds_crashes` the work itself deals with tries
-        that ended their process. Raises BrokerUnavailable alone: without Redis nothing can be noted, and the sweeper
-        brings the step back.
+        `starts_job` decides if this step sets the job running. With `limits_crashes` the job fails after too many
+        tries that ended their process; without it, the work handles them. Raises only BrokerUnavailable: without Redis
+        nothing can be recorded, and the sweeper publishes the step again.
         """
         job_id = message.job_id
         try:
@@ -104,7 +104,7 @@ class StepRunner:
                 if lease is None:
                     return
                 record = self._jobs.get(job_id)
-                if begins(record):
+                if starts_job(record):
                     record = self._jobs.update(job_id, lambda current: current.started(phase="starting"))
                 if record.state is not JobState.RUNNING:
                     return
@@ -113,12 +113,12 @@ class StepRunner:
                     return
                 crashes = self._steps.begin(job_id, message.step)
                 try:
-                    if bounds_crashes and crashes >= self._settings.step_max_crashes:
+                    if limits_crashes and crashes >= self._settings.step_max_crashes:
                         raise WorkerCrashed(
                             f"the step {message.step!r} ended its worker's process {crashes} times in a row, most "
                             "likely because it ran out of memory"
                         )
-                    self._do(message, Attempt(record, lease, crashes), work)
+                    self._try(message, Attempt(record, lease, crashes), work)
                 except (JobFinished, JobNotFound):
                     return
                 except WorkerCrashed as error:
@@ -130,10 +130,10 @@ class StepRunner:
             return
 
     def cancel(self, record: JobRecord) -> None:
-        """End a job whose cancellation was asked for. Raises JobFinished."""
+        """Cancel a running job. Raises JobFinished."""
         self._end(record, lambda current: current.cancelled())
 
-    def _do(self, message: Message, attempt: Attempt, work: Work) -> None:
+    def _try(self, message: Message, attempt: Attempt, work: Work) -> None:
         record = attempt.record
         try:
             result = work(attempt)
@@ -145,35 +145,35 @@ class StepRunner:
             if attempt.lease.lost.is_set():
                 self._log.warning("step_lost", step=message.step, code=error.code)
             elif error.retryable:
-                self._set_aside(message, record, error)
+                self._defer(message, record, error)
             else:
                 self._log.warning("job_failure", code=error.code, detail=error.detail)
                 self._fail(record, error)
         except SoftTimeLimitExceeded:
-            # What the step has stored so far stays, so that the next try has less to do.
-            self._set_aside(message, record, DeadlineExpired("the step took longer than a worker gives it"))
+            # The next try has less to do, because what the step has stored stays.
+            self._defer(message, record, DeadlineExpired("the step took longer than a worker gives it"))
         except Exception as defect:
             self._log.error("job_defect", exc_info=defect)
             self._fail(record, VitrineError(f"an unexpected error ended the job: {type(defect).__name__}"))
         else:
-            self._got_through(message, record)
+            self._note_success(message, record)
             if result is not None:
                 self._end(record, lambda current: current.succeeded(result))
                 self._log.info("job_success", **result)
 
-    def _got_through(self, message: Message, record: JobRecord) -> None:
+    def _note_success(self, message: Message, record: JobRecord) -> None:
         self._steps.clear_retries(record.id, message.step)
         if record.last_failure is not None and record.last_failure.step == message.step:
-            self._jobs.update(record.id, lambda current: _without_failure_of(current, message.step))
+            self._jobs.update(record.id, lambda current: _without_failure(current, message.step))
 
-    def _set_aside(self, message: Message, record: JobRecord, error: VitrineError) -> None:
-        part = next((name for kind, name in _PARTS if isinstance(error, kind)), None)
+    def _defer(self, message: Message, record: JobRecord, error: VitrineError) -> None:
+        dependency = next((name for kind, name in _DEPENDENCIES if isinstance(error, kind)), None)
         deferral = self._steps.defer(
             record.id,
             message.step,
             at_least_ms=int((error.retry_after_s or 0) * 1000),
-            outage_of=part,
-            # A request to wait is not a failure of the step; a deadline that passes again and again is.
+            outage_of=dependency,
+            # A request to wait is not the step's own failure. A repeatedly missed deadline is.
             own=not isinstance(error, Unavailable) or isinstance(error, DeadlineExpired),
         )
         if deferral is None:
@@ -183,16 +183,16 @@ class StepRunner:
         self._log.warning(
             "step_deferral", step=message.step, code=error.code, tries=deferral.tries, delay_ms=deferral.delay_ms
         )
-        bound = self._bound_reached(deferral)
-        failure = _failure(message, error, deferral, is_last=bound is not None)
+        limit = self._reached_limit(deferral)
+        failure = _failure(message, error, deferral, is_last=limit is not None)
         self._jobs.update(record.id, lambda current: current.with_failure(failure))
-        if bound is not None:
-            last = VitrineError(f"{error.detail} (the step {message.step!r} was tried again until {bound})")
+        if limit is not None:
+            last = VitrineError(f"{error.detail} (the step {message.step!r} was tried again until {limit})")
             last.code = error.code
             self._fail(record, last)
 
-    def _bound_reached(self, deferral: Deferral) -> str | None:
-        """The message for the bound that the failures in a row have reached, if any."""
+    def _reached_limit(self, deferral: Deferral) -> str | None:
+        """A description of the limit that the failures in a row have reached, or None."""
         if deferral.own_tries >= self._settings.step_max_tries:
             return f"it had failed {deferral.tries} times in a row: VITRINE_STEP_MAX_TRIES"
         if deferral.failing_ms >= self._settings.outage_patience_s * 1000:
@@ -223,7 +223,23 @@ def _failure(message: Message, error: VitrineError, deferral: Deferral, *, is_la
     )
 
 
-def _without_failure_of(record: JobRecord, step: str) -> JobRecord:
+def _without_failure(record: JobRecord, step: str) -> JobRecord:
     if record.last_failure is None or record.last_failure.step != step:
         return record
     return record.with_failure(None)
+
+
+@contextmanager
+def task_context(task: Any, *, job_id: str, batch: int | None = None) -> Iterator[None]:
+    """Bind the job, batch, attempt and request id of a Celery task to every log line of the block."""
+    request = task.request
+    fields: dict[str, Any] = {"job_id": job_id, "attempt": request.retries}
+    if batch is not None:
+        fields["batch"] = batch
+    request_id = getattr(request, "request_id", None)
+    if isinstance(request_id, str):
+        fields["request_id"] = request_id
+    if (request.delivery_info or {}).get("redelivered"):
+        fields["redelivered"] = True
+    with structlog.contextvars.bound_contextvars(**fields):
+        yield

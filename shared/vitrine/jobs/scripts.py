@@ -1,5 +1,7 @@
-"""The scripts that change jobs in Redis, each one atomic. They never write JSON of their own: Lua's encoder turns an
-empty list into an object and long numbers into floats, so records go in and come out as Python wrote them.
+"""The Lua scripts that read and change jobs in Redis, each atomic.
+
+They never encode JSON: Lua's encoder turns an empty list into an object and large integers into floats. Records stay as
+Python wrote them.
 """
 
 from __future__ import annotations
@@ -7,9 +9,9 @@ from __future__ import annotations
 from typing import Final
 
 # KEYS: job, all jobs, unfinished, once
-# ARGV: id, record, created µs, once ttl s (0: no key), job key prefix, most unfinished
-# Returns the id of the job that is now there: the new one, or the one an equal idempotency key made before; nothing
-# where there are as many unfinished jobs as there may be.
+# ARGV: id, record, created µs, once ttl s (0: no key), job key prefix, max unfinished
+# Returns the id of the new job, or of the job that the same idempotency key created before, or '' if there are too many
+# unfinished jobs.
 CREATE: Final = """
 if tonumber(ARGV[4]) > 0 then
     local known = redis.call('GET', KEYS[4])
@@ -49,7 +51,7 @@ redis.call('ZREM', KEYS[2], ARGV[1])
 return 1
 """
 
-# A script and no transaction: a Redis at its memory limit refuses whatever is queued by MULTI, reads too.
+# A script, not a transaction: a Redis at its memory limit refuses every command in MULTI, even reads.
 # KEYS: job, faults, fault_counts | Returns {the job's fields, its faults, its counts of faults}, fields as flat lists.
 READ: Final = """
 return {
@@ -74,7 +76,7 @@ end
 
 # KEYS: job, batches, faults, fault_counts
 # ARGV: batch, outcome, done, failed, skipped, faults (JSON list of JSON), kinds (JSON object), limit of a kind, channel
-# Returns {1 counted | 0 was counted before | -1 the job is not running, finished batches}.
+# Returns {1: counted | 0: counted before | -1: the job is not running, number of finished batches}.
 FINISH_BATCH: Final = (
     _ADD_FAULTS
     + """
@@ -90,7 +92,7 @@ return {1, redis.call('HLEN', KEYS[2])}
 )
 
 # KEYS: job, sources, faults, fault_counts | ARGV: source, faults, kinds, limit of a kind, channel
-# Returns 1 counted, 0 not.
+# Returns 1: counted; 0: not counted.
 NOTE_FAULTS: Final = (
     _ADD_FAULTS
     + """
@@ -107,9 +109,9 @@ local time = redis.call('TIME')
 local now_ms = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 """
 
-# A lease is a member of a sorted set whose score is the millisecond it ends, and a token in a hash. Redis's own clock
-# counts, so the clocks of the workers' machines need not agree.
-# KEYS: leases, tokens, deferred, job | ARGV: step, ttl ms | Returns the token, or 0 where somebody else holds it.
+# A lease is a member of a sorted set, whose score is the millisecond it expires, and a token in a hash. The time is
+# Redis's own, so the clocks of the workers need not agree.
+# KEYS: leases, tokens, deferred, job | ARGV: step, ttl ms | Returns the token, or 0 if another worker holds it.
 ACQUIRE: Final = (
     _NOW_MS
     + """
@@ -122,7 +124,7 @@ return redis.call('HINCRBY', KEYS[2], ARGV[1], 1)
 """
 )
 
-# KEYS: leases, tokens | ARGV: step, token, ttl ms | Returns 1, or 0 where the lease has passed to somebody else.
+# KEYS: leases, tokens | ARGV: step, token, ttl ms | Returns 1, or 0 if another worker has taken it.
 RENEW: Final = (
     _NOW_MS
     + """
@@ -138,12 +140,12 @@ if redis.call('HGET', KEYS[2], ARGV[1]) ~= ARGV[2] then return 0 end
 return redis.call('ZREM', KEYS[1], ARGV[1])
 """
 
-# KEYS: leases | Returns the steps that are held now.
+# KEYS: leases | Returns the held steps.
 HELD: Final = _NOW_MS + "return redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. now_ms, '+inf')"
 
-# Of a step that failed, `retries` keeps "tries:own tries:first failure in ms:count of the part that was away".
-# KEYS: deferred, retries, job, working | ARGV: step, delay ms, part that was away or '', whether it is the step's own
-# Returns {failures in a row, the step's own among them, ms since the first}; zeros where the job is gone.
+# `retries` has per failed step "tries:own tries:ms of the first failure:name=count of the dependency that was away".
+# KEYS: deferred, retries, job, working | ARGV: step, delay ms, dependency that was away or '', 1 if the step's own
+# Returns {failures in a row, own failures among them, ms since the first}, or zeros if the job is gone.
 DEFER: Final = (
     _NOW_MS
     + """
@@ -169,7 +171,7 @@ return {tries, own, now_ms - since_ms}
 """
 )
 
-# KEYS: crashes, job | ARGV: step | Returns the tries that are not ended, this one among them; 1 where the job is gone.
+# KEYS: crashes, job | ARGV: step | Returns the tries that have not ended, including this one; 1 if the job is gone.
 BEGIN: Final = """
 if redis.call('EXISTS', KEYS[2]) == 0 then return 1 end
 return redis.call('HINCRBY', KEYS[1], ARGV[1], 1)

@@ -1,41 +1,34 @@
-"""Job records in Redis, for workers. Every change is one script or a compare-and-set, so nothing is lost to a race and
-nothing counts twice; see the package for the list of calls.
+"""Job records in Redis: the sync store for workers, the async one for the search API. They share their operations.
+
+Every call raises BrokerUnavailable if Redis cannot answer.
 """
 
 from __future__ import annotations
 
+import builtins
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import redis
 import redis.asyncio
 
-from vitrine.errors import JobNotFound
-from vitrine.jobs import keys, scripts, serialization
-from vitrine.jobs.record import (
-    BatchOutcome,
-    JobFault,
-    JobKind,
-    JobRecord,
-    JobState,
-    check_change,
-    check_job_id,
-    new_job_id,
-)
+from vitrine.jobs import keys, operations, scripts
+from vitrine.jobs.operations import Call, Operation, text
+from vitrine.jobs.record import MAX_FAULTS_OF_A_KIND, BatchOutcome, JobFault, JobKind, JobRecord, JobState
 from vitrine.jobs.redis import broker_errors
-from vitrine.telemetry import get_logger
 
-_PAGE: Final = 100
-# The method named `list` hides the type of that name.
-Records = list[JobRecord]
 _DAY_S: Final = 86_400.0
+_BATCH_PARTS: Final = ("batches", "faults", "fault_counts")
+_SOURCE_PARTS: Final = ("sources", "faults", "fault_counts")
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class BatchMark:
-    """What `finish_batch` did: whether it counted, whether the job still runs, and how many batches are done now."""
+    """`counted`: this call counted the batch. `running`: the job still runs. `finished_batches`: how many are done."""
 
     counted: bool
     running: bool
@@ -43,15 +36,10 @@ class BatchMark:
 
 
 class JobStore:
-    """Every call may raise BrokerUnavailable."""
+    """Sync. Thread-safe."""
 
     def __init__(self, client: redis.Redis) -> None:
         self._redis = client
-        self._read_one = client.register_script(scripts.READ)
-        self._create = client.register_script(scripts.CREATE)
-        self._replace = client.register_script(scripts.REPLACE)
-        self._finish_batch = client.register_script(scripts.FINISH_BATCH)
-        self._note_faults = client.register_script(scripts.NOTE_FAULTS)
 
     def create(
         self,
@@ -61,122 +49,92 @@ class JobStore:
         idempotency_key: str | None = None,
         request_id: str | None = None,
     ) -> tuple[JobRecord, bool]:
-        """A new queued job and True, or the job an equal key made within the last day and False.
-
-        Publish its message afterwards; the sweeper publishes where that is lost.
-        """
-        record = serialization.new_record(new_job_id(), kind, params, request_id)
-        script_keys, args = serialization.create_args(record, idempotency_key)
-        with broker_errors():
-            made = serialization.created(self._create(keys=script_keys, args=args))
-        return (record, True) if made == record.id else (self.get(made), False)
+        """See `operations.create`. Publish the job's message afterwards; if that is lost, the sweeper publishes it."""
+        return self._run(operations.create(kind, params, idempotency_key=idempotency_key, request_id=request_id))
 
     def get(self, job_id: str) -> JobRecord:
-        """The job as it is now. Raises JobNotFound."""
-        return self._read(job_id)[0]
+        """The current record. Raises JobNotFound."""
+        return self._run(operations.read(job_id))[0]
 
-    def list(self, *, limit: int = 50, kind: JobKind | None = None, state: JobState | None = None) -> Records:
-        """The newest `limit` jobs, newest first, with counts of faults but without their list."""
-        found: Records = []
-        start = 0
-        while len(found) < limit:
-            with broker_errors():
-                ids = [
-                    serialization.text(one) for one in self._redis.zrevrange(keys.ALL_JOBS, start, start + _PAGE - 1)
-                ]
-            found += [
-                record
-                for record in self._read_many(ids)
-                if (kind is None or record.kind is kind) and (state is None or record.state is state)
-            ]
-            start += _PAGE
-            if len(ids) < _PAGE:
-                break
-        return found[:limit]
+    def list(
+        self, *, limit: int = 50, kind: JobKind | None = None, state: JobState | None = None
+    ) -> builtins.list[JobRecord]:
+        """Up to `limit` jobs, newest first, without the lists of faults."""
+        return self._run(operations.newest(limit=limit, kind=kind, state=state))
 
-    def unfinished(self, kinds: Collection[JobKind]) -> Records:
-        """Every queued or running job of these kinds, oldest first."""
+    def unfinished(self, kinds: Collection[JobKind]) -> builtins.list[JobRecord]:
+        """The queued and running jobs of these kinds, oldest first."""
         with broker_errors():
-            ids = [serialization.text(one) for one in self._redis.zrange(keys.UNFINISHED, 0, -1)]
+            ids = [text(one) for one in self._redis.zrange(keys.UNFINISHED, 0, -1)]
             with self._redis.pipeline(transaction=False) as pipe:
                 for job_id in ids:
                     pipe.exists(keys.job(job_id))
-                gone = [job_id for job_id, there in zip(ids, pipe.execute(), strict=True) if not there]
-            if gone:  # removed by hand, or with a part of Redis: nothing else takes them from the list
+                gone = [job_id for job_id, exists in zip(ids, pipe.execute(), strict=True) if not exists]
+            if gone:  # removed by hand, or lost by Redis: nothing else removes them from this list
                 self._redis.zrem(keys.UNFINISHED, *gone)
-        return [record for record in self._read_many(ids) if record.kind in kinds and not record.state.finished]
+        records = self._run(operations.read_many(ids))
+        return [record for record in records if record.kind in kinds and not record.state.finished]
 
-    def update(self, job_id: str, change: Callable[[JobRecord], JobRecord]) -> JobRecord:
-        """Replace the record by `change(record)`, anew where another writer was first.
-
-        Counts of items and faults are not changed this way. A `change` that returns its argument writes nothing.
-        Raises JobNotFound, JobFinished, Conflict (the states do not allow it), RecordChanged (hopeless contention),
-        and whatever `change` raises.
-        """
-        for _ in range(serialization.CAS_ATTEMPTS):
-            before, revision = self._read(job_id)
-            after = change(before)
-            if after is before:
-                return before
-            check_change(before, after)
-            script_keys, args = serialization.replace_args(after, revision)
-            with broker_errors():
-                reply = int(self._replace(keys=script_keys, args=args))
-            replaced = serialization.replaced(reply, after)
-            if replaced is not None:
-                return replaced
-        raise serialization.still_changing(job_id)
+    def update(self, job_id: str, change: operations.Change) -> JobRecord:
+        """See `operations.update`."""
+        return self._run(operations.update(job_id, change))
 
     def request_cancel(self, job_id: str) -> JobRecord:
-        """Cancel a queued job at once and a running one at its next step. Raises JobFinished, JobNotFound."""
-        return self.update(job_id, serialization.cancel)
+        """See `operations.request_cancel`."""
+        return self._run(operations.request_cancel(job_id))
 
     def finish_batch(self, job_id: str, batch: int, outcome: BatchOutcome) -> BatchMark:
-        """Count a batch as finished. The first outcome stands; a job that does not run counts nothing."""
-        script_keys, args = serialization.finish_batch_args(check_job_id(job_id), batch, outcome)
-        with broker_errors():
-            mark, finished = (int(value) for value in self._finish_batch(keys=script_keys, args=args))
-        return BatchMark(counted=mark == 1, running=mark >= 0, finished_batches=finished)
+        """Count a batch as finished. The first outcome counts. Nothing is counted if the job does not run."""
+        faults, counts = operations.dump_faults(outcome.faults)
+        mark, finished = self._run_script(
+            scripts.FINISH_BATCH,
+            [keys.job(keys.check_job_id(job_id)), *(keys.part(job_id, name) for name in _BATCH_PARTS)],
+            [
+                batch, outcome.model_dump_json(), outcome.done, outcome.failed, outcome.skipped,
+                faults, counts, MAX_FAULTS_OF_A_KIND, keys.events(job_id),
+            ],
+        )  # fmt: skip
+        return BatchMark(counted=int(mark) == 1, running=int(mark) >= 0, finished_batches=int(finished))
 
     def note_faults(self, job_id: str, source: str, faults: Iterable[JobFault]) -> bool:
-        """Count faults that belong to no batch, such as those of a catalogue's rows: once for each `source`."""
-        script_keys, args = serialization.note_faults_args(check_job_id(job_id), source, faults)
-        with broker_errors():
-            return int(self._note_faults(keys=script_keys, args=args)) == 1
+        """Count faults that belong to no batch, for example of a catalogue's rows. Counted once per `source`."""
+        listed, counts = operations.dump_faults(faults)
+        reply = self._run_script(
+            scripts.NOTE_FAULTS,
+            [keys.job(keys.check_job_id(job_id)), *(keys.part(job_id, name) for name in _SOURCE_PARTS)],
+            [source, listed, counts, MAX_FAULTS_OF_A_KIND, keys.events(job_id)],
+        )
+        return int(reply) == 1
 
     def batch_finished(self, job_id: str, batch: int) -> bool:
-        """Whether this batch is done."""
         with broker_errors():
-            return bool(self._redis.hexists(keys.part(check_job_id(job_id), "batches"), str(batch)))
+            return bool(self._redis.hexists(_batches(job_id), str(batch)))
 
     def finished_batches(self, job_id: str) -> frozenset[int]:
-        """The numbers of the batches that are done."""
+        """The numbers of the finished batches."""
         with broker_errors():
-            return frozenset(int(field) for field in self._redis.hkeys(keys.part(check_job_id(job_id), "batches")))
+            return frozenset(int(field) for field in self._redis.hkeys(_batches(job_id)))
 
     def outcomes(self, job_id: str) -> dict[int, BatchOutcome]:
-        """How each finished batch ended."""
+        """The outcomes of the finished batches, by number."""
         with broker_errors():
-            stored = self._redis.hgetall(keys.part(check_job_id(job_id), "batches"))
-        return {
-            int(batch): BatchOutcome.model_validate_json(serialization.text(outcome))
-            for batch, outcome in stored.items()
-        }
+            stored = self._redis.hgetall(_batches(job_id))
+        return {int(batch): BatchOutcome.model_validate_json(text(outcome)) for batch, outcome in stored.items()}
 
     def trim(self, *, keep: int = 1000, keep_days: float = 30.0) -> int:
-        """Remove finished jobs beyond the newest `keep` and those older than `keep_days`. Returns how many."""
+        """Remove finished jobs that are not among the newest `keep`, or older than `keep_days`. Returns how many."""
         oldest_kept_us = int((time.time() - keep_days * _DAY_S) * 1e6)
         with broker_errors():
             beyond = self._redis.zrevrange(keys.ALL_JOBS, keep, -1)
             aged = self._redis.zrangebyscore(keys.ALL_JOBS, "-inf", oldest_kept_us)
-            candidates = sorted({serialization.text(one) for one in (*beyond, *aged)})
+            candidates = sorted({text(one) for one in (*beyond, *aged)})
         removed = 0
         for job_id in candidates:
             with broker_errors():
                 state = self._redis.hget(keys.job(job_id), "state")
-                if state is not None and not JobState(serialization.text(state)).finished:
+                if state is not None and not JobState(text(state)).finished:
                     continue
-                # No transaction: a Redis at its memory limit would refuse it, and this makes room.
+                # No transaction: a Redis at its memory limit would refuse it, and this frees memory.
                 with self._redis.pipeline(transaction=False) as pipe:
                     pipe.delete(*keys.parts(job_id))
                     pipe.zrem(keys.ALL_JOBS, job_id)
@@ -184,57 +142,27 @@ class JobStore:
             removed += 1
         return removed
 
-    def watch(self, job_id: str, *, poll_s: float = 0.5) -> Iterator[JobRecord]:
-        """Each version of the job that is seen, the present one first; ends with the finished one."""
-        record = self.get(job_id)
-        yield record
-        with self._redis.pubsub(ignore_subscribe_messages=True) as subscription:  # type: ignore[no-untyped-call]
-            with broker_errors():
-                subscription.subscribe(keys.events(job_id))
-            while not record.state.finished:
-                latest = self.get(job_id)
-                if latest.version != record.version:
-                    record = latest
-                    yield record
-                    continue
-                with broker_errors():
-                    subscription.get_message(timeout=poll_s)
-
-    def _read(self, job_id: str) -> tuple[JobRecord, str]:
-        check_job_id(job_id)
+    def _run_script(self, source: str, script_keys: builtins.list[str], args: builtins.list[Any]) -> Any:
         with broker_errors():
-            reply = self._read_one(keys=serialization.read_keys(job_id))
-        return serialization.from_read(job_id, reply)
+            return operations.script(source, script_keys, args)(self._redis)
 
-    def _read_many(self, job_ids: Iterable[str]) -> Records:
-        listed = [*job_ids]
-        with broker_errors(), self._redis.pipeline(transaction=False) as pipe:
-            for job_id in listed:
-                pipe.hgetall(keys.job(job_id))
-                pipe.hgetall(keys.part(job_id, "fault_counts"))
-            replies = pipe.execute()
-        records: Records = []
-        for position, job_id in enumerate(listed):
-            try:
-                record, _ = serialization.compose(job_id, replies[2 * position], (), replies[2 * position + 1])
-            except JobNotFound:  # removed since its id was read
-                continue
-            except ValueError as error:  # of another version, or damaged: it must not hide the others
-                get_logger("jobs").warning("job_unreadable", job_id=job_id, error=type(error).__name__)
-                continue
-            records.append(record)
-        return records
+    def _run(self, operation: Operation[T]) -> T:
+        try:
+            call = next(operation)
+            while True:
+                with broker_errors():
+                    reply = call(self._redis)
+                call = operation.send(reply)
+        except StopIteration as end:
+            result: T = end.value
+            return result
 
 
 class AsyncJobStore:
-    """Every call may raise BrokerUnavailable."""
+    """The same records for asyncio."""
 
     def __init__(self, client: redis.asyncio.Redis) -> None:
         self._redis = client
-        self._read_one = client.register_script(scripts.READ)
-        self._create = client.register_script(scripts.CREATE)
-        self._replace = client.register_script(scripts.REPLACE)
-        self._delete = client.register_script(scripts.DELETE)
 
     async def create(
         self,
@@ -244,77 +172,38 @@ class AsyncJobStore:
         idempotency_key: str | None = None,
         request_id: str | None = None,
     ) -> tuple[JobRecord, bool]:
-        """A new queued job and True, or the job an equal key made within the last day and False."""
-        record = serialization.new_record(new_job_id(), kind, params, request_id)
-        script_keys, args = serialization.create_args(record, idempotency_key)
-        with broker_errors():
-            made = serialization.created(await self._create(keys=script_keys, args=args))
-        return (record, True) if made == record.id else (await self.get(made), False)
+        """See `operations.create`."""
+        return await self._run(operations.create(kind, params, idempotency_key=idempotency_key, request_id=request_id))
 
     async def get(self, job_id: str) -> JobRecord:
-        """The job as it is now. Raises JobNotFound."""
-        return (await self._read(job_id))[0]
+        """The current record. Raises JobNotFound."""
+        return (await self._run(operations.read(job_id)))[0]
 
-    async def list(self, *, limit: int = 50, kind: JobKind | None = None, state: JobState | None = None) -> Records:
-        """The newest `limit` jobs, newest first, with counts of faults but without their list."""
-        found: Records = []
-        start = 0
-        while len(found) < limit:
-            with broker_errors():
-                ids = [
-                    serialization.text(one)
-                    for one in await self._redis.zrevrange(keys.ALL_JOBS, start, start + _PAGE - 1)
-                ]
-            found += [
-                record
-                for record in await self._read_many(ids)
-                if (kind is None or record.kind is kind) and (state is None or record.state is state)
-            ]
-            start += _PAGE
-            if len(ids) < _PAGE:
-                break
-        return found[:limit]
+    async def list(
+        self, *, limit: int = 50, kind: JobKind | None = None, state: JobState | None = None
+    ) -> builtins.list[JobRecord]:
+        """Up to `limit` jobs, newest first, without the lists of faults."""
+        return await self._run(operations.newest(limit=limit, kind=kind, state=state))
 
     async def request_cancel(self, job_id: str) -> JobRecord:
-        """Cancel a queued job at once and a running one at its next step. Raises JobFinished, JobNotFound."""
-        for _ in range(serialization.CAS_ATTEMPTS):
-            before, revision = await self._read(job_id)
-            after = serialization.cancel(before)
-            check_change(before, after)
-            script_keys, args = serialization.replace_args(after, revision)
-            with broker_errors():
-                reply = int(await self._replace(keys=script_keys, args=args))
-            replaced = serialization.replaced(reply, after)
-            if replaced is not None:
-                return replaced
-        raise serialization.still_changing(job_id)
+        """See `operations.request_cancel`."""
+        return await self._run(operations.request_cancel(job_id))
 
     async def delete(self, job_id: str) -> None:
-        """Remove the record of a job that has ended. Raises JobUnfinished, JobNotFound."""
-        script_keys, args = serialization.delete_args(check_job_id(job_id))
-        with broker_errors():
-            reply = await self._delete(keys=script_keys, args=args)
-        serialization.check_deleted(reply, job_id)
+        """Remove a job that has ended. Raises JobUnfinished, JobNotFound."""
+        await self._run(operations.delete(job_id))
 
-    async def _read(self, job_id: str) -> tuple[JobRecord, str]:
-        check_job_id(job_id)
-        with broker_errors():
-            reply = await self._read_one(keys=serialization.read_keys(job_id))
-        return serialization.from_read(job_id, reply)
+    async def _run(self, operation: Operation[T]) -> T:
+        try:
+            call: Call = next(operation)
+            while True:
+                with broker_errors():
+                    reply = await call(self._redis)
+                call = operation.send(reply)
+        except StopIteration as end:
+            result: T = end.value
+            return result
 
-    async def _read_many(self, job_ids: Iterable[str]) -> Records:
-        listed = [*job_ids]
-        with broker_errors():
-            async with self._redis.pipeline(transaction=False) as pipe:
-                for job_id in listed:
-                    pipe.hgetall(keys.job(job_id))
-                    pipe.hgetall(keys.part(job_id, "fault_counts"))
-                replies = await pipe.execute()
-        records: Records = []
-        for position, job_id in enumerate(listed):
-            try:
-                record, _ = serialization.compose(job_id, replies[2 * position], (), replies[2 * position + 1])
-            except JobNotFound:  # trimmed since its id was read
-                continue
-            records.append(record)
-        return records
+
+def _batches(job_id: str) -> str:
+    return keys.part(keys.check_job_id(job_id), "batches")

@@ -1,9 +1,9 @@
-"""Brings lost work back. For every unfinished job the service says which messages ought to be under way; the sweeper
-publishes those that no worker holds, no deferral keeps, and no queue contains.
+"""Republishes lost work. For every unfinished job it publishes the due messages that no worker holds, that are not
+deferred and that are in no queue.
 
-This is the only retry there is, for a lost message, a killed worker, a restarted broker and a failure that passes
-alike. A message on its way from the queue to a lease is seen nowhere for a moment, so one is published only after two
-sweeps in a row missed it; and one published needlessly does no harm. One worker of a service sweeps at a time.
+This is the only retry: after a lost message, a killed worker, a restarted broker and a retryable failure. A message on
+its way from the queue to a lease is invisible for a moment, so it is published only if two sweeps in a row miss it. An
+unnecessary message does no harm. One worker of a service sweeps at a time.
 """
 
 from __future__ import annotations
@@ -11,14 +11,16 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Collection
-from typing import Final, Protocol
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
 
 import redis
 
-from vitrine.errors import BrokerUnavailable
-from vitrine.jobs import JobKind, JobRecord, JobStore, StepStore, keys
-from vitrine.jobs.celery import Message
+from vitrine.errors import BrokerUnavailable, JobFinished
+from vitrine.jobs import JobRecord, JobState, JobStore, StepStore, keys
+from vitrine.jobs.celery import Message, Profile, first_message
 from vitrine.jobs.publisher import JobPublisher
 from vitrine.jobs.redis import broker_errors
 from vitrine.telemetry import get_logger
@@ -29,29 +31,32 @@ _FULL_SCAN_EVERY: Final = 10
 _TRIM_EVERY_S: Final = 600.0
 
 
-class Duties(Protocol):
-    """What a service tells the sweeper."""
+def _first_message(record: JobRecord) -> list[Message]:
+    return [first_message(record)]
 
-    @property
-    def kinds(self) -> Collection[JobKind]:
-        """The kinds of job that are this service's."""
 
-    def due(self, record: JobRecord, held: frozenset[str]) -> list[Message]:
-        """The messages that this unfinished job needs to have under way. `held` are the steps that workers hold now.
+@dataclass(frozen=True, slots=True)
+class SweepPolicy:
+    """What a service does with its unfinished jobs.
 
-        May end the job instead: one to be cancelled that nobody works on.
-        """
+    `due` returns the messages that a job needs to have under way; by default its first message. `cancel` ends a job
+    whose cancellation was requested and that no worker holds.
+    """
+
+    cancel: Callable[[JobRecord], None]
+    due: Callable[[JobRecord], list[Message]] = _first_message
 
 
 class Sweeper:
-    """A thread in the worker's parent process."""
+    """A thread in the worker's parent process, for the jobs of one broker."""
 
     def __init__(
         self,
         client: redis.Redis,
         *,
         service: str,
-        duties: Duties,
+        profile: Profile,
+        policy: SweepPolicy,
         publisher: JobPublisher,
         interval_s: float = INTERVAL_S,
         keep_jobs: int = 1000,
@@ -60,7 +65,8 @@ class Sweeper:
         self._redis = client
         self._jobs = JobStore(client)
         self._steps = StepStore(client)
-        self._duties = duties
+        self._kinds = profile.kinds
+        self._policy = policy
         self._publisher = publisher
         self._interval_s = interval_s
         self._keep_jobs = keep_jobs
@@ -82,7 +88,7 @@ class Sweeper:
         self._thread.join()
 
     def sweep(self) -> list[Message]:
-        """Publish what two sweeps in a row found missing. Returns it."""
+        """Publish and return the messages that two sweeps in a row found missing."""
         missing = self._missing()
         lost = [message for message in missing if message in self._missed]
         for message in lost:
@@ -95,35 +101,33 @@ class Sweeper:
     def _run(self) -> None:
         while not self._stopping.wait(self._interval_s):
             try:
-                if self._is_mine():
+                if self._holds_lock():
                     self.sweep()
                     self._trim()
             except BrokerUnavailable:
                 self._missed.clear()
             except Exception as defect:
-                # The thread must outlive whatever one job does to it: without it nothing is retried.
+                # The thread must survive every error, because nothing is retried without it.
                 self._log.error("sweep_defect", exc_info=defect)
-        try:
-            if self._is_mine():
+        with suppress(BrokerUnavailable, redis.RedisError):  # the lock expires anyway
+            if self._holds_lock():
                 self._redis.delete(self._lock_key)
-        except (BrokerUnavailable, redis.RedisError):
-            return  # it ends by itself
 
     def _missing(self) -> list[Message]:
         wanted: list[Message] = []
-        for record in self._jobs.unfinished(self._duties.kinds):
+        for record in self._jobs.unfinished(self._kinds):
             try:
                 wanted += self._wanted(record)
             except BrokerUnavailable:
                 raise
             except Exception as defect:
-                # One job must not keep the others from being tried again.
+                # One broken job must not stop the others from being retried.
                 self._log.error("sweep_defect", job_id=record.id, exc_info=defect)
         self._sweeps += 1
         for queue in {message.queue for message in wanted}:
             here = [message for message in wanted if message.queue is queue]
-            # Reading a long queue costs; while it is as long as what is wanted, it most likely holds just that.
-            # Two full scans come in a row, since two sweeps in a row must miss a message.
+            # Reading a long queue is expensive. If it is as long as the list of wanted messages, it most likely has
+            # exactly those. Two full scans come in a row, because two sweeps in a row must miss a message.
             if self._publisher.waiting_count(queue) >= len(here) and self._sweeps % _FULL_SCAN_EVERY > 1:
                 waiting = set(here)
             else:
@@ -132,15 +136,19 @@ class Sweeper:
         return wanted
 
     def _wanted(self, record: JobRecord) -> list[Message]:
-        """The job's messages that no worker holds and no deferral keeps."""
+        """The job's due messages that no worker holds and that are not deferred."""
         held = self._steps.held(record.id)
-        due = self._duties.due(record, held)
+        if record.cancel_requested and record.state is JobState.RUNNING and not held:
+            with suppress(JobFinished):
+                self._policy.cancel(record)
+            return []
+        due = self._policy.due(record)
         if not due:
             return []
-        aside = held | self._steps.deferred(record.id)
-        return [message for message in due if message.step not in aside]
+        excluded = held | self._steps.deferred(record.id)
+        return [message for message in due if message.step not in excluded]
 
-    def _is_mine(self) -> bool:
+    def _holds_lock(self) -> bool:
         with broker_errors():
             if self._redis.set(self._lock_key, self._token, nx=True, px=int(_LOCK_TTL_S * 1000)):
                 return True

@@ -12,7 +12,7 @@ from search_api.jobs.feed import JobFeed
 from search_api.settings import Settings
 from vitrine.errors import DeadlineExpired, ImageRejected, JobCancelled, VitrineError
 from vitrine.jobs import AsyncJobStore, JobKind, JobRecord, JobState
-from vitrine.jobs.publisher import producer
+from vitrine.jobs.publisher import JobPublisher
 from vitrine.telemetry import current_request_id, get_logger
 
 
@@ -22,7 +22,7 @@ class JobsGateway:
     def __init__(self, store: AsyncJobStore, feed: JobFeed, settings: Settings) -> None:
         self.store = store
         self._feed = feed
-        self._publisher = producer(settings)
+        self._publisher = JobPublisher(settings)
         self._log = get_logger("jobs")
 
     async def close(self) -> None:
