@@ -10,23 +10,14 @@ import pytest
 import structlog
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from search_api.jobs.params.evaluation import EvaluateRequest, ExperimentRequest, VisualizeRequest
-from search_api.jobs.params.releases import IndexRequest, ProjectRequest
-from search_api.jobs.params.training import AdaptRequest, TrainRequest, TuneRequest
+from search_api.jobs.service import PARAMS
 from vitrine.architectures import Options
 from vitrine.errors import ParameterInvalid
+from vitrine.jobs.params.catalog import DeleteParams, JobParams, UpsertParams
+from vitrine.jobs.params.releases import ProjectParams
 from vitrine.telemetry import configure_logging
 
-REQUESTS: Final[tuple[type[BaseModel], ...]] = (
-    IndexRequest,
-    ProjectRequest,
-    TrainRequest,
-    AdaptRequest,
-    TuneRequest,
-    EvaluateRequest,
-    VisualizeRequest,
-    ExperimentRequest,
-)
+MODELS: Final[tuple[type[JobParams], ...]] = (*PARAMS.values(), UpsertParams, DeleteParams)
 
 
 def unbounded(
@@ -70,9 +61,9 @@ def unbounded(
             yield from unbounded({} if extra is True else extra, definitions, f"{where}.*", seen)
 
 
-@pytest.mark.parametrize("request_model", REQUESTS, ids=lambda model: model.__name__)
-def test_every_value_of_a_job_request_is_bounded(request_model: type[BaseModel]) -> None:
-    schema = request_model.model_json_schema()
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
+def test_every_value_of_a_job_request_is_bounded(model: type[JobParams]) -> None:
+    schema = model.model_json_schema()
     assert list(unbounded(schema, schema.get("$defs", {}), "body")) == []
 
 
@@ -95,7 +86,7 @@ def test_every_value_of_a_job_request_is_bounded(request_model: type[BaseModel])
 )
 def test_an_option_that_timm_keeps_to_itself_is_refused_by_name(name: str) -> None:
     with pytest.raises((ParameterInvalid, ValidationError), match=r"option|too_long"):
-        ProjectRequest.model_validate({"dataset": "d", "root": "/d", "model": "resnet18", "options": {name: True}})
+        ProjectParams.model_validate({"dataset": "d", "root": "/d", "model": "resnet18", "options": {name: True}})
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from search_api.jobs.params.evaluation import EvaluateRequest
-from search_api.jobs.params.training import TrainRequest, TuneRequest
 from search_api.pages.job_bodies import FormInvalid, body_of, fault_of
 from search_api.pages.job_choices import catalog_folders, recipe_names, recipe_text
 from search_api.pages.job_fields import FORMS
 from search_api.settings import Settings
 from vitrine.errors import CatalogRootRefused, NotFound, ParameterInvalid
 from vitrine.jobs import JobKind
+from vitrine.jobs.params.evaluation import EvaluateParams
+from vitrine.jobs.params.releases import TrainParams, TuneParams
 
 RELEASE = "net-0123456789"
 RECIPE = 'kind = "metric"\nname = "mine"\n[catalog]\ndataset = "x"\n[model]\nmodel = "mobilenetv2_100"\n'
@@ -59,7 +59,7 @@ def test_a_wrong_number_is_said_at_its_field_in_plain_words() -> None:
 
 def test_a_recipe_goes_as_it_is_typed_and_its_faults_stay_with_it() -> None:
     body = body_of(FORMS[JobKind.TRAIN], values_of(JobKind.TRAIN))
-    assert isinstance(body, TrainRequest)
+    assert isinstance(body, TrainParams)
     assert body.recipe.name == "mine"
     assert "not TOML" in faults_of(JobKind.TRAIN, recipe="kind = ")["recipe"]
     assert "name" in faults_of(JobKind.TRAIN, recipe='kind = "metric"')["recipe"]
@@ -69,16 +69,16 @@ def test_a_recipe_that_goes_on_after_another_needs_the_release_that_one_made() -
     further = 'after = "first.toml"\nkind = "retrain"\nname = "mine"\n'
     assert "first.toml" in faults_of(JobKind.TRAIN, recipe=further)["release"]
     body = body_of(FORMS[JobKind.TRAIN], values_of(JobKind.TRAIN, recipe=further, release=RELEASE))
-    assert isinstance(body, TrainRequest)
+    assert isinstance(body, TrainParams)
     assert body.recipe.model.release == RELEASE
 
 
 def test_lists_and_plans_come_together_from_several_fields() -> None:
     tune = body_of(FORMS[JobKind.TUNE], values_of(JobKind.TUNE, sizes="32, 64 128"))
-    assert isinstance(tune, TuneRequest)
+    assert isinstance(tune, TuneParams)
     assert tune.sizes == [32, 64, 128]
     evaluate = body_of(FORMS[JobKind.EVALUATE], values_of(JobKind.EVALUATE, protocol="faults"))
-    assert isinstance(evaluate, EvaluateRequest)
+    assert isinstance(evaluate, EvaluateParams)
     assert evaluate.plan.releases == (RELEASE,)
     assert "target_root" in faults_of(JobKind.ADAPT, target_dataset="other")
 

@@ -16,6 +16,7 @@ from vitrine.catalogs import Catalog, read_catalog
 from vitrine.catalogs.roots import allowed_roots, resolve_catalog_root
 from vitrine.errors import CatalogError
 from vitrine.jobs import JobRecord
+from vitrine.jobs.params.catalog import UpsertParams
 from vitrine.products import Product
 from vitrine.qdrant.collections import CollectionMetadata, Serving
 
@@ -24,7 +25,8 @@ def restore_product(parts: Parts, record: JobRecord, servings: Sequence[Serving]
     """Store the catalogue's product in each of the collections that serve. Returns the job's result: the collections it
     is in now, and the reason if it is in none. Raises Unavailable.
     """
-    dataset, product_id = record.params["dataset"], record.params["product_id"]
+    params = UpsertParams.of(record)
+    dataset, product_id = params.dataset, params.product_id
     catalogs: dict[tuple[str, str], Catalog | str] = {}
     done, reason = [], ""
     for serving in servings:

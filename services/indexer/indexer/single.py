@@ -26,6 +26,7 @@ from vitrine.errors import (
     VitrineError,
 )
 from vitrine.jobs import JobFault, JobKind, JobRecord
+from vitrine.jobs.params.catalog import UpsertParams
 from vitrine.products import Product, point_id
 from vitrine.qdrant.aliases import announce_change
 from vitrine.qdrant.collections import Serving
@@ -46,9 +47,10 @@ def change_product(parts: Parts, record: JobRecord) -> dict[str, Any]:
 
 
 def _changed(parts: Parts, record: JobRecord) -> dict[str, Any]:
-    dataset, product_id = record.params["dataset"], record.params["product_id"]
+    params = UpsertParams.of(record)
+    dataset, product_id = params.dataset, params.product_id
     if _is_untouched(parts, dataset, product_id):
-        if record.params.get("restore"):
+        if params.restore:
             result = restore_product(parts, record, _servings(parts, dataset))
             if _is_untouched(parts, dataset, product_id):
                 return result

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from vitrine.errors import ParameterInvalid
 from vitrine.jobs import JobRecord
+from vitrine.jobs.params.catalog import IndexParams
 from vitrine.qdrant.collections import CollectionMetadata, Serving, collection_name
 
 
@@ -28,18 +30,21 @@ class Target:
 
     @classmethod
     def of(cls, record: JobRecord) -> Target:
-        params = record.params
+        """The target of a job. Raises ParameterInvalid if its parameters are not valid."""
+        params = IndexParams.of(record)
+        if params.release_id is None:
+            raise ParameterInvalid(f"the index job {record.id} names no release")
         return cls(
             job_id=record.id,
-            dataset=params["dataset"],
-            reader=params["reader"],
-            root=Path(params["root"]),
-            model=params["model"],
-            release_id=params["release_id"],
-            limit=params.get("limit"),
-            allow_removal=bool(params.get("allow_removal")),
-            placed_in=params.get("collection"),
-            source=params.get("source_collection"),
+            dataset=params.dataset,
+            reader=params.reader_name,
+            root=Path(params.root),
+            model=params.model,
+            release_id=params.release_id,
+            limit=params.limit,
+            allow_removal=params.allow_removal,
+            placed_in=record.params.get("collection"),
+            source=record.params.get("source_collection"),
         )
 
     @property

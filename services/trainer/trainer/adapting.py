@@ -23,7 +23,7 @@ from trainer.settings import Settings
 from trainer.training.extracting import decoded_pictures, raw_features
 from vitrine.errors import ParameterInvalid, TrainingImpossible
 from vitrine.jobs import JobRecord
-from vitrine.recipes import DataRecipe
+from vitrine.jobs.params.releases import AdaptParams
 from vitrine.releases import CLASSIFIER_FILE, WEIGHTS_FILE, Preprocessing, ReleaseStore
 from vitrine.releases.ancestry import parent_lineage
 from vitrine.vision.backbones import Loaded, restore_backbone
@@ -39,7 +39,7 @@ class AdaptJob:
     """One run of one job. It is short enough to begin anew after a kill; only decoded pictures are kept."""
 
     def __init__(self, record: JobRecord, control: JobControl, settings: Settings) -> None:
-        self._params: dict[str, Any] = record.params
+        self._params = AdaptParams.of(record)
         self._settings = settings
         self._control = control
         self._store = ReleaseStore(settings.releases_url, cache_dir=settings.releases_cache_dir)
@@ -49,20 +49,20 @@ class AdaptJob:
         params, control = self._params, self._control
         started_s = time.monotonic()
         control.phase("reading the catalogues")
-        target = read_allowed_catalog(params["target"], self._settings, control)
+        target = read_allowed_catalog(params.target or params, self._settings, control)
         catalog = read_allowed_catalog(params, self._settings, control)
         control.phase("loading the release")
-        manifest = self._store.manifest(params["release_id"])
-        folder = self._store.local_folder(params["release_id"])
+        manifest = self._store.manifest(params.release_id)
+        folder = self._store.local_folder(params.release_id)
         choice = choose_device(self._settings.trainer_device, self._settings.trainer_precision)
         rules = manifest.preprocessing
-        components = params["components"] or manifest.dim
+        components = params.components or manifest.dim
         sample = fitting_sample(
             catalog.products,
-            DataRecipe.model_validate(params.get("data") or {}),
-            lineage=parent_lineage(self._store, params["release_id"]),
-            seed=params["seed"],
-            sample_max=params["sample_max"],
+            params.data,
+            lineage=parent_lineage(self._store, params.release_id),
+            seed=params.seed,
+            sample_max=params.sample_max,
             components=components,
         )
         batch = admitted_batch(
@@ -76,31 +76,31 @@ class AdaptJob:
         )
         backbone = restore_backbone(manifest.architecture, folder / WEIGHTS_FILE)
         # Of the catalogue itself the train part alone is shown; another catalogue's pictures are in no part of it.
-        shown = sample.products if target.dataset == catalog.dataset else list(target.products[: params["sample_max"]])
+        shown = sample.products if target.dataset == catalog.dataset else list(target.products[: params.sample_max])
         seen = decoded_pictures(target, shown, rules, self._settings, control)
         pixels = seen.pixels
         if len(pixels) < 2:
             raise TrainingImpossible("the catalogue to adapt to has fewer than two pictures that can be read")
         control.phase("adapting")
-        layers = adapt(backbone, rules, pixels, share=params["share"], choice=choice, step=control.check, batch=batch)
+        layers = adapt(backbone, rules, pixels, share=params.share, choice=choice, step=control.check, batch=batch)
         control.phase("fitting the projection")
-        whiten = manifest.projection.whiten if params["whiten"] is None else params["whiten"]
+        whiten = manifest.projection.whiten if params.whiten is None else params.whiten
         cache = decoded_pictures(catalog, sample.products, rules, self._settings, control)
         features = raw_features(backbone, rules, cache.pixels, choice, self._settings)
-        fit = fit_projection(features, components=components, whiten=whiten, seed=params["seed"])
+        fit = fit_projection(features, components=components, whiten=whiten, seed=params.seed)
         control.check()
         fitted = [sample.products[row].id for row in cache.rows]
         release_id = make_release(
             self._store,
-            params["name"],
-            Loaded(backbone, manifest.architecture, f"release:{params['release_id']}", manifest.weights.sha256),
+            params.name,
+            Loaded(backbone, manifest.architecture, f"release:{params.release_id}", manifest.weights.sha256),
             fit,
             rules=rules,
             trained_on=fitted_on(
                 catalog.dataset, fitted, part="train", seed=sample.lineage.rules[catalog.dataset].seed
             ),
             whiten=whiten,
-            random_state=params["seed"],
+            random_state=params.seed,
             lineage=sample.lineage.with_products(catalog.dataset, fitted=fitted).with_products(
                 target.dataset, fitted=[shown[row].id for row in seen.rows]
             ),
@@ -109,12 +109,12 @@ class AdaptJob:
                     "kind": "adapt",
                     "target": target.dataset,
                     "pictures": len(pixels),
-                    "share": params["share"],
+                    "share": params.share,
                     "trained_by": manifest.recipe,
                 },
                 labels=manifest.labels or (),
                 metrics={},
-                parent=params["release_id"],
+                parent=params.release_id,
                 # Its classes are the same, and its features only moved.
                 classifier=folder / CLASSIFIER_FILE if manifest.classifier_sha256 is not None else None,
                 folder=None,
@@ -122,7 +122,7 @@ class AdaptJob:
         )
         return {
             "release_id": release_id,
-            "model": params["name"],
+            "model": params.name,
             "dim": components,
             "adapted_layers": layers,
             "adapted_on": len(pixels),

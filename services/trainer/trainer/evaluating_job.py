@@ -16,8 +16,8 @@ from trainer.evaluation.pages import PAGE_FILE, write_report
 from trainer.evaluation.strictness import split_of
 from trainer.reading import read_allowed_catalog
 from trainer.settings import Settings
-from vitrine.evaluation.plan import parse_plan
 from vitrine.jobs import JobRecord
+from vitrine.jobs.params.evaluation import EvaluateParams
 from vitrine.releases import ReleaseStore
 from vitrine.vision.network import choose_device
 
@@ -26,7 +26,7 @@ class EvaluateJob:
     """One run of one job."""
 
     def __init__(self, record: JobRecord, control: JobControl, settings: Settings) -> None:
-        self._params: dict[str, Any] = record.params
+        self._params = EvaluateParams.of(record)
         self._control = control
         self._settings = settings
 
@@ -34,19 +34,19 @@ class EvaluateJob:
         """Do the work and return the job's result. Raises any error of the tree; JobCancelled where asked to stop."""
         params, settings, control = self._params, self._settings, self._control
         started_s = time.monotonic()
-        plan = parse_plan(params["plan"])
+        plan = params.plan
         control.phase("reading the catalogue")
         catalog = read_allowed_catalog(params, settings, control)
         photographs = None
-        if params.get("queries") is not None:
-            photographs = read_allowed_catalog(params["queries"], settings, control)
+        if params.queries is not None:
+            photographs = read_allowed_catalog(params.queries, settings, control)
         releases = ReleaseStore(settings.releases_url, cache_dir=settings.releases_cache_dir)
         contest = make_contest(plan, catalog, photographs, lineage=split_of(plan.releases, catalog.dataset, releases))
         choice = choose_device(settings.trainer_device, settings.trainer_precision)
         store = FeatureStore(releases, settings, choice, control)
         lines = Evaluation(plan, contest, store, control).lines()
         control.phase("writing the report")
-        document = document_of(plan, contest, lines, releases, title=params["title"])
+        document = document_of(plan, contest, lines, releases, title=params.title)
         folder = settings.reports_dir / control.job_id
         write_report(folder, document, lines, contest)
         return {

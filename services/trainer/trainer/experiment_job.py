@@ -12,8 +12,8 @@ from trainer.experiments.making import Maker, Sources
 from trainer.experiments.report import PAGE_FILE, write_experiment
 from trainer.experiments.running import Runner
 from trainer.settings import Settings
-from vitrine.experiments import WeightsChoice, parse_experiment
 from vitrine.jobs import JobRecord
+from vitrine.jobs.params.evaluation import ExperimentParams
 
 
 class ExperimentJob:
@@ -21,7 +21,7 @@ class ExperimentJob:
 
     def __init__(self, record: JobRecord, control: JobControl, settings: Settings) -> None:
         self._record = record
-        self._params: dict[str, Any] = record.params
+        self._params = ExperimentParams.of(record)
         self._control = control
         self._settings = settings
 
@@ -29,11 +29,12 @@ class ExperimentJob:
         """Do the work and return the job's result. Raises any error of the tree; JobCancelled where asked to stop."""
         params, settings, control = self._params, self._settings, self._control
         started_s = time.monotonic()
-        experiment = parse_experiment(params["experiment"])
+        experiment = params.experiment
+        catalogs = {"catalogue": params.catalogue, "deepfashion": params.deepfashion}
         sources = Sources(
-            catalogs={name: catalog for name, catalog in params["catalogs"].items() if catalog is not None},
-            weights={model: WeightsChoice.model_validate(chosen) for model, chosen in params["weights"].items()},
-            download=params["download"],
+            catalogs={name: catalog for name, catalog in catalogs.items() if catalog is not None},
+            weights=params.weights,
+            download=params.download,
         )
         made = Maker(experiment, sources, self._record, control, settings).make()
         folder = settings.reports_dir / f"experiment-{experiment.number}"

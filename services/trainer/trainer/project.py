@@ -23,8 +23,8 @@ from trainer.weights import checked_weights
 from vitrine.catalogs.roots import allowed_roots, read_picture, resolve_catalog_root
 from vitrine.errors import ProjectionImpossible
 from vitrine.jobs import BatchOutcome, JobFault, JobRecord
+from vitrine.jobs.params.releases import ProjectParams
 from vitrine.products import Product
-from vitrine.recipes import DataRecipe
 from vitrine.releases import Architecture, ReleaseStore
 from vitrine.releases.ancestry import weights_lineage
 from vitrine.releases.lineage import Lineage
@@ -42,7 +42,9 @@ class ProjectJob:
     """One run of one job."""
 
     def __init__(self, record: JobRecord, control: JobControl, settings: Settings) -> None:
-        self._params: dict[str, Any] = record.params
+        self._params = ProjectParams.of(record)
+        # An experiment names its releases after its steps.
+        self._name: str | None = record.params.get("name")
         self._control = control
         self._settings = settings
         self._checkpoints = Checkpoints(settings.work_dir / record.id)
@@ -53,9 +55,9 @@ class ProjectJob:
         params = self._params
         started_s = time.monotonic()
         self._control.phase("loading the network")
-        entry = model_entry(params["model"])
-        options = resolve_options(entry, params.get("options") or {})
-        weights = checked_weights(params["weights"], self._settings)
+        entry = model_entry(params.model)
+        options = resolve_options(entry, params.options)
+        weights = checked_weights(params.weights, self._settings)
         choice = choose_device(self._settings.trainer_device, self._settings.trainer_precision)
         self._admitted(entry, options, choice, features=0)
         backbone = load_backbone(entry, weights=weights, options=options.architecture)
@@ -73,13 +75,13 @@ class ProjectJob:
         extracted_s = time.monotonic() - extracting_s
         self._control.phase("fitting the projection")
         release_id, variance = self._release(
-            params.get("name") or entry.name, backbone, features, ids, options.preprocessing, lineage
+            self._name or entry.name, backbone, features, ids, options.preprocessing, lineage
         )
         self._checkpoints.remove()
         return {
             "release_id": release_id,
             "model": entry.name,
-            "dim": params["components"],
+            "dim": params.components,
             "explained_variance": variance,
             "fitted_on": len(ids),
             "pictures_per_second": round(len(ids) / max(extracted_s, 1e-9), 1),
@@ -92,16 +94,16 @@ class ProjectJob:
         catalog = read_allowed_catalog(params, self._settings, self._control)
         sample = fitting_sample(
             catalog.products,
-            DataRecipe.model_validate(params.get("data") or {}),
+            params.data,
             lineage=weights_lineage(
                 self._store,
                 backbone.weights_source,
                 backbone.weights_source_sha256,
-                stated=params.get("weights_trained_on"),
+                stated=params.weights_trained_on,
             ),
-            seed=params["seed"],
-            sample_max=params["sample_max"],
-            components=params["components"],
+            seed=params.seed,
+            sample_max=params.sample_max,
+            components=params.components,
         )
         return sample.products, sample.lineage
 
@@ -138,7 +140,7 @@ class ProjectJob:
     def _extract_chunk(
         self, part: list[tuple[int, Product]], network: ReleaseNetwork, preprocessor: Preprocessor, batch: int
     ) -> Chunk:
-        root = resolve_catalog_root(self._params["root"], allowed_roots(self._settings))
+        root = resolve_catalog_root(self._params.root, allowed_roots(self._settings))
         pictures = ((str(position), partial(read_picture, root, product.picture)) for position, product in part)
         batches = list(extract(pictures, network, preprocessor, batch=batch))
         by_position = {position: product.id for position, product in part}
@@ -161,12 +163,12 @@ class ProjectJob:
         lineage: Lineage,
     ) -> tuple[str, float]:
         params = self._params
-        if len(ids) < params["components"]:
+        if len(ids) < params.components:
             raise ProjectionImpossible(
-                f"only {len(ids)} pictures of the train part could be read and {params['components']} components need "
+                f"only {len(ids)} pictures of the train part could be read and {params.components} components need "
                 "as many: ask for fewer components, or see the job's faults"
             )
-        fit = fit_projection(features, components=params["components"], whiten=params["whiten"], seed=params["seed"])
+        fit = fit_projection(features, components=params.components, whiten=params.whiten, seed=params.seed)
         self._control.check()
         release_id = make_release(
             self._store,
@@ -174,9 +176,9 @@ class ProjectJob:
             backbone,
             fit,
             rules=rules,
-            trained_on=fitted_on(params["dataset"], ids, part="train", seed=lineage.rules[params["dataset"]].seed),
-            whiten=params["whiten"],
-            random_state=params["seed"],
-            lineage=lineage.with_products(params["dataset"], fitted=ids),
+            trained_on=fitted_on(params.dataset, ids, part="train", seed=lineage.rules[params.dataset].seed),
+            whiten=params.whiten,
+            random_state=params.seed,
+            lineage=lineage.with_products(params.dataset, fitted=ids),
         )
         return release_id, fit.explained_variance

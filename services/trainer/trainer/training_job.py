@@ -11,7 +11,7 @@ from trainer.reading import read_allowed_catalog
 from trainer.settings import Settings
 from trainer.training.run import TrainingRun
 from vitrine.jobs import JobRecord
-from vitrine.recipes import parse_recipe
+from vitrine.jobs.params.releases import TrainParams
 from vitrine.releases import ReleaseStore
 
 
@@ -19,7 +19,7 @@ class TrainJob:
     """One run of one job."""
 
     def __init__(self, record: JobRecord, control: JobControl, settings: Settings) -> None:
-        self._params: dict[str, Any] = record.params
+        self._params = TrainParams.of(record)
         self._attempt = record.attempt
         self._id = record.id
         self._settings = settings
@@ -28,13 +28,13 @@ class TrainJob:
     def run(self) -> dict[str, Any]:
         """Do the work and return the job's result. Raises any error of the tree; JobCancelled where asked to stop."""
         settings, control = self._settings, self._control
-        recipe = parse_recipe(self._params["recipe"])
+        recipe = self._params.recipe
         control.note(f"attempt {self._attempt} begins")
         control.phase("reading the catalogue")
         catalog = read_allowed_catalog(self._params, settings, control)
         unlabelled = None
-        if self._params.get("unlabelled") is not None:
-            unlabelled = read_allowed_catalog(self._params["unlabelled"], settings, control)
+        if self._params.unlabelled is not None:
+            unlabelled = read_allowed_catalog(self._params.unlabelled, settings, control)
         store = ReleaseStore(settings.releases_url, cache_dir=settings.releases_cache_dir)
         folder = settings.work_dir / self._id
         run = TrainingRun(recipe, catalog, store, settings, folder, control, unlabelled)

@@ -31,7 +31,7 @@ from vitrine.evaluation import Rows, Vectors
 from vitrine.evaluation.expansion import augment_gallery
 from vitrine.evaluation.plan import EvaluationPlan
 from vitrine.jobs import JobRecord
-from vitrine.recipes import DataRecipe
+from vitrine.jobs.params.releases import TuneParams
 from vitrine.releases import (
     CLASSIFIER_FILE,
     WEIGHTS_FILE,
@@ -80,11 +80,11 @@ class TuneJob:
     """One run of one job."""
 
     def __init__(self, record: JobRecord, control: JobControl, settings: Settings) -> None:
-        self._params: dict[str, Any] = record.params
+        self._params = TuneParams.of(record)
         self._control = control
         self._settings = settings
         self._store = ReleaseStore(settings.releases_url, cache_dir=settings.releases_cache_dir)
-        self._data = DataRecipe.model_validate(self._params["data"])
+        self._data = self._params.data
 
     def run(self) -> dict[str, Any]:
         """Do the work and return the job's result. Raises any error of the tree; JobCancelled where asked to stop."""
@@ -92,13 +92,13 @@ class TuneJob:
         started_s = time.monotonic()
         control.phase("reading the catalogue")
         catalog = read_allowed_catalog(params, self._settings, control)
-        lineage = parent_lineage(self._store, params["release_id"])
-        rule = split_rule(catalog.dataset, self._data, seed=params["seed"], lineage=lineage)
-        plan = EvaluationPlan(releases=(params["release_id"],), data=self._data, seed=rule.seed)
+        lineage = parent_lineage(self._store, params.release_id)
+        rule = split_rule(catalog.dataset, self._data, seed=params.seed, lineage=lineage)
+        plan = EvaluationPlan(releases=(params.release_id,), data=self._data, seed=rule.seed)
         contest = make_contest(plan, catalog, lineage=lineage)
         choice = choose_device(self._settings.trainer_device, self._settings.trainer_precision)
         features, rows = FeatureStore(self._store, self._settings, choice, control).features(
-            params["release_id"], contest.gallery
+            params.release_id, contest.gallery
         )
         parts, labels = contest.parts.keep(rows), contest.labels.at(rows)
         train, validation = parts.rows("train"), parts.rows("validation")
@@ -111,11 +111,11 @@ class TuneJob:
             labels.graded,
             train=train,
             validation=validation,
-            objective=params["objective"],
-            queries=params["queries"],
-            seed=params["seed"],
-            sizes=params["sizes"],
-            whiten=(False, True) if params["whiten"] is None else (params["whiten"],),
+            objective=params.objective,
+            queries=params.queries,
+            seed=params.seed,
+            sizes=params.sizes,
+            whiten=(False, True) if params.whiten is None else (params.whiten,),
             step=self._tried,
         )
         control.phase("publishing")
@@ -128,13 +128,13 @@ class TuneJob:
         )
         fitted = _Fitted(trained_on, lineage)
         tuned = self._training(tuning, self._calibrated(products, vectors))
-        release_id = self._publish(params["name"], tuning, fitted, tuned)
+        release_id = self._publish(params.name, tuning, fitted, tuned)
         more = self._augmented(release_id, tuned, tuning, fitted, products)
         kept = tuning.chosen
         return {
             "release_id": release_id,
             **more,
-            "model": params["name"],
+            "model": params.name,
             "dim": kept.components,
             "whiten": kept.whiten,
             "explained_variance": round(kept.explained_variance, 6),
@@ -161,9 +161,9 @@ class TuneJob:
     ) -> dict[str, Any]:
         """The same release once more, with a gallery that is augmented, where that was asked for."""
         params = self._params
-        if not params["augment"]:
+        if not params.augment:
             return {}
-        augmentation = Augmentation(neighbours=params["augment"], alpha=params["augment_alpha"])
+        augmentation = Augmentation(neighbours=params.augment, alpha=params.augment_alpha)
         gallery, rows = products.vectors.copy(), products.searched
         gallery[rows] = augment_gallery(gallery[rows], k=augmentation.neighbours, alpha=augmentation.alpha)
         training = replace(
@@ -172,7 +172,7 @@ class TuneJob:
             augmentation=augmentation,
             calibration=self._calibrated(products, gallery),
         )
-        name = f"{params['name']}_augmented"
+        name = f"{params.name}_augmented"
         return {"augmented_release_id": self._publish(name, tuning, fitted, training)}
 
     def _familiarity(
@@ -184,7 +184,7 @@ class TuneJob:
         rules, pictures = manifest.preprocessing, contest.gallery
         network = restore_backbone(manifest.architecture, folder / WEIGHTS_FILE)
         cache = decoded_pictures(pictures.catalog, pictures.products, rules, self._settings, self._control)
-        seed = self._params["seed"]
+        seed = self._params.seed
         return learn_familiarity(network, rules, cache.pixels, features, parts, choice, self._settings, seed=seed)
 
     def _calibrated(self, products: _Products, gallery: Vectors) -> Calibration | None:
@@ -200,26 +200,26 @@ class TuneJob:
             products.parts.rows("validation"),
             products.searched,
             most=_CALIBRATION_QUERIES,
-            seed=self._params["seed"],
+            seed=self._params.seed,
             searched=gallery,
         )
         calibration = calibrate(pairs, attribute=self._data.label)
         return calibration and calibration.model_copy(update={"familiarity": products.familiarity})
 
     def _training(self, tuning: Tuning, calibration: Calibration | None) -> Training:
-        params, parent = self._params, self._params["release_id"]
+        params, parent = self._params, self._params.release_id
         manifest, folder = self._source()
         return Training(
             recipe={
                 "kind": "tune",
-                "objective": params["objective"],
+                "objective": params.objective,
                 "queries": tuning.queries,
                 "data": self._data.model_dump(mode="json"),
                 "trained_by": manifest.recipe,
             },
             labels=manifest.labels or (),
             metrics={
-                f"validation_{name}": round(tuning.chosen.means[name], 4) for name in (*params["objective"], OBJECTIVE)
+                f"validation_{name}": round(tuning.chosen.means[name], 4) for name in (*params.objective, OBJECTIVE)
             },
             parent=parent,
             classifier=folder / CLASSIFIER_FILE if manifest.classifier_sha256 is not None else None,
@@ -230,11 +230,11 @@ class TuneJob:
 
     def _source(self) -> tuple[Manifest, Path]:
         """The release that is tuned, and where its files lie."""
-        source = self._params["release_id"]
+        source = self._params.release_id
         return self._store.manifest(source), self._store.local_folder(source)
 
     def _publish(self, name: str, tuning: Tuning, fitted: _Fitted, training: Training) -> str:
-        source = self._params["release_id"]
+        source = self._params.release_id
         manifest, folder = self._source()
         network = restore_backbone(manifest.architecture, folder / WEIGHTS_FILE)
         with tempfile.TemporaryDirectory(prefix="vitrine-tuning-") as made:
@@ -248,7 +248,7 @@ class TuneJob:
                 trained_on=fitted.on,
                 lineage=fitted.lineage,
                 whiten=tuning.chosen.whiten,
-                random_state=self._params["seed"],
+                random_state=self._params.seed,
                 training=replace(training, folder=Path(made)),
             )
 

@@ -40,6 +40,13 @@ def reader_for(dataset: str) -> str:
     return dataset if dataset in _READERS else "folder"
 
 
+def check_reader(reader: str) -> str:
+    """Return the name of a reader. Raises ParameterInvalid if it is unknown."""
+    if reader not in _READERS:
+        raise ParameterInvalid(f"there is no catalogue reader {reader[:80]!r}; there are {', '.join(READERS)}")
+    return reader
+
+
 def read_catalog(reader: str, root: Path, *, dataset: str | None = None, limit: int | None = None) -> Catalog:
     """Read the catalogue in the folder `root` with the named reader.
 
@@ -47,8 +54,7 @@ def read_catalog(reader: str, root: Path, *, dataset: str | None = None, limit: 
     that come first in the file. Faults of single rows are in the result. Raises ParameterInvalid for a reader or a
     name that cannot be, and CatalogNotFound, CatalogMalformed or CatalogRootRefused for a folder that cannot be read.
     """
-    if reader not in _READERS:
-        raise ParameterInvalid(f"there is no catalogue reader {reader[:80]!r}; there are {', '.join(READERS)}")
+    check_reader(reader)
     if limit is not None and limit < 0:
         raise ParameterInvalid(f"the limit is {limit}; it must be 0 or more")
     name = check_dataset_name(reader if dataset is None else dataset)

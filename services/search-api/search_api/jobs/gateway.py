@@ -1,23 +1,22 @@
-"""Jobs as the search API makes and follows them: the record first, the message second. A message that is lost between
-the two is sent anew by the indexer's sweeper, so a created job is never forgotten.
+"""Create, publish and await jobs. The record is written before the message is sent. If the message is lost between the
+two, the sweeper of the indexer sends it again.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from typing import Any
 
 from search_api.jobs.feed import JobFeed
 from search_api.settings import Settings
 from vitrine.errors import DeadlineExpired, ImageRejected, JobCancelled, VitrineError
 from vitrine.jobs import AsyncJobStore, JobKind, JobRecord, JobState
+from vitrine.jobs.params.catalog import JobParams
 from vitrine.jobs.publisher import JobPublisher
 from vitrine.telemetry import current_request_id, get_logger
 
 
 class JobsGateway:
-    """Creates, publishes, reads and awaits jobs."""
+    """Creates, publishes and awaits jobs."""
 
     def __init__(self, store: AsyncJobStore, feed: JobFeed, settings: Settings) -> None:
         self.store = store
@@ -29,38 +28,38 @@ class JobsGateway:
         await asyncio.to_thread(self._publisher.close)
 
     async def submit(
-        self, kind: JobKind, params: Mapping[str, Any], *, idempotency_key: str | None = None
+        self, kind: JobKind, params: JobParams, *, idempotency_key: str | None = None
     ) -> tuple[JobRecord, bool]:
-        """(the job, whether it is new). A repeated key gives the job it made before. Raises BrokerUnavailable."""
+        """(the job, whether it is new). A repeated key returns the job it made before. Raises BrokerUnavailable."""
         record, created = await self.store.create(
-            kind, params, idempotency_key=idempotency_key, request_id=current_request_id()
+            kind, params.as_record(), idempotency_key=idempotency_key, request_id=current_request_id()
         )
         if created:
             try:
                 await asyncio.to_thread(self._publisher.publish, record)
             except VitrineError as error:
-                # The record stands; the sweeper sends the message once the broker is back.
+                # The record is kept; the sweeper sends the message when the broker is back.
                 self._log.warning("job_publish_failure", job_id=record.id, code=error.code)
         return record, created
 
     async def finished(self, job_id: str, *, timeout_s: float) -> JobRecord:
-        """The job once it has succeeded. Raises what it failed with, or DeadlineExpired while it goes on."""
+        """The job once it has succeeded. Raises the error it failed with, JobCancelled, or DeadlineExpired."""
         try:
             async with asyncio.timeout(timeout_s):
                 record = await self._feed.finished(job_id)
         except TimeoutError:
             raise DeadlineExpired(
-                f"the job {job_id} goes on: its end is at /api/jobs/{job_id}", job=job_id, retry_after_s=1.0
+                f"the job {job_id} is still running: follow it at /api/jobs/{job_id}", job=job_id, retry_after_s=1.0
             ) from None
         if record.state is JobState.FAILED:
-            raise _told(record)
+            raise _error_of(record)
         if record.state is JobState.CANCELLED:
             raise JobCancelled(f"the job {job_id} was cancelled", job=job_id)
         return record
 
 
-def _told(record: JobRecord) -> VitrineError:
-    """The error a job failed with, as the class its code belongs to."""
+def _error_of(record: JobRecord) -> VitrineError:
+    """The error a job failed with, as the class of its code."""
     code, detail = (record.error.code, record.error.detail) if record.error else ("internal_error", "the job failed")
     if code.startswith("image_") and code != "image_missing":
         return ImageRejected(code.removeprefix("image_"), detail)

@@ -6,7 +6,6 @@ import re
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Path, Query, Request
-from pydantic import BaseModel
 from starlette.responses import Response, StreamingResponse
 
 from search_api.answers import PATH_PREFIX, JsonAnswer
@@ -14,7 +13,7 @@ from search_api.auth import caller_of
 from search_api.context import Ctx
 from search_api.jobs.events import JobEvents, seen_version
 from search_api.jobs.schemas import JobAnswer, JobDeletedAnswer, JobsAnswer
-from search_api.jobs.service import STARTS, check_may_change, start_job
+from search_api.jobs.service import PARAMS, check_may_change, scope_of, start_job
 from search_api.openapi import COMMON_ERRORS
 from search_api.streams import StreamAnswer
 from vitrine.errors import (
@@ -39,6 +38,7 @@ from vitrine.errors import (
     WeightsUnusable,
 )
 from vitrine.jobs import JobKind, JobRecord, JobState
+from vitrine.jobs.params.catalog import JobParams
 from vitrine.web import JsonRoute, caller_scopes, problem_responses, requires
 
 router = APIRouter(tags=["jobs"], route_class=JsonRoute)
@@ -70,17 +70,17 @@ _INDEX_ERRORS: Final = (*_START_ERRORS, ModelUnknown, ReleaseMismatch, ReleaseNo
 def _add_start(kind: JobKind, summary: str, *, errors: tuple[type[VitrineError], ...] = _TRAINING_ERRORS) -> None:
     """Add the route that starts jobs of a kind: its body is checked and becomes the parameters of the job's record."""
 
-    async def start(context: Ctx, body: BaseModel, idempotency_key: IdempotencyKey = None) -> Response:
+    async def start(context: Ctx, body: JobParams, idempotency_key: IdempotencyKey = None) -> Response:
         if idempotency_key is not None and _IDEMPOTENCY_KEY.fullmatch(idempotency_key) is None:
             raise ParameterInvalid("Idempotency-Key must be 1 to 200 visible ASCII characters")
         record = await start_job(context, kind, body, idempotency_key=idempotency_key)
         return _answer(record, status_code=202, headers={"Location": f"{PATH_PREFIX.get()}/api/jobs/{record.id}"})
 
     start.__name__ = f"start_{kind.value}"
-    start.__annotations__ = {**start.__annotations__, "body": STARTS[kind].body_type}
+    start.__annotations__ = {**start.__annotations__, "body": PARAMS[kind]}
     router.add_api_route(
         f"/api/jobs/{kind.value}",
-        requires(STARTS[kind].scope)(start),
+        requires(scope_of(kind))(start),
         methods=["POST"],
         summary=summary,
         status_code=202,

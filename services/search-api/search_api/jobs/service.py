@@ -1,78 +1,73 @@
-"""Starting jobs and changing them: which kinds can be started, with what body, by whom. One table for the JSON calls
-and for the forms of the pages.
+"""Start and change jobs: which kinds can be started, with which parameters, by whom. The JSON routes and the forms of
+the pages share it.
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass
-from typing import Any, Final, Literal
-
-from pydantic import BaseModel
+import asyncio
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any, Final, Literal, TypeVar
 
 from search_api.context import Context
-from search_api.jobs.params.evaluation import (
-    EvaluateRequest,
-    ExperimentRequest,
-    VisualizeRequest,
-    evaluate_params,
-    experiment_params,
-    visualize_params,
-)
-from search_api.jobs.params.releases import IndexRequest, ProjectRequest, index_params, project_params
-from search_api.jobs.params.training import (
-    AdaptRequest,
-    TrainRequest,
-    TuneRequest,
-    adapt_params,
-    train_params,
-    tune_params,
-)
-from vitrine.errors import KeyRefused
+from search_api.settings import Settings
+from vitrine.catalogs.roots import allowed_roots, resolve_catalog_root
+from vitrine.errors import CatalogRootRefused, KeyRefused, ModelUnknown, ReleaseMismatch, ReleaseNotFound
 from vitrine.jobs import JobKind, JobRecord
+from vitrine.jobs.params.catalog import CatalogParams, IndexParams, JobParams
+from vitrine.jobs.params.evaluation import EvaluateParams, ExperimentParams, VisualizeParams
+from vitrine.jobs.params.releases import AdaptParams, ProjectParams, TrainParams, TuneParams
+from vitrine.qdrant.collections import model_of_release
+from vitrine.releases import ReleaseStore
 
+P = TypeVar("P", bound=JobParams)
 
-@dataclass(frozen=True, slots=True)
-class Start:
-    """How jobs of a kind are started: the body, what makes a record's parameters of it, and the scope that takes."""
-
-    body_type: type[BaseModel]
-    params_of: Callable[..., Awaitable[dict[str, Any]]]
-    scope: Literal["ingest", "train"] = "train"
-
-    async def params(self, body: BaseModel, context: Context) -> dict[str, Any]:
-        """The parameters of the job. Raises what is wrong with the body."""
-        takes_releases = "releases" in inspect.signature(self.params_of).parameters
-        more = {"releases": context.releases} if takes_releases else {}
-        return await self.params_of(body, settings=context.settings, **more)
-
-
-STARTS: Final[dict[JobKind, Start]] = {
-    JobKind.INDEX: Start(IndexRequest, index_params, "ingest"),
-    JobKind.PROJECT: Start(ProjectRequest, project_params),
-    JobKind.TRAIN: Start(TrainRequest, train_params),
-    JobKind.ADAPT: Start(AdaptRequest, adapt_params),
-    JobKind.TUNE: Start(TuneRequest, tune_params),
-    JobKind.EVALUATE: Start(EvaluateRequest, evaluate_params),
-    JobKind.VISUALIZE: Start(VisualizeRequest, visualize_params),
-    JobKind.EXPERIMENT: Start(ExperimentRequest, experiment_params),
+# The kinds that a caller can start. Upserts and deletes are started by the calls that change a product.
+PARAMS: Final[dict[JobKind, type[JobParams]]] = {
+    JobKind.INDEX: IndexParams,
+    JobKind.PROJECT: ProjectParams,
+    JobKind.TRAIN: TrainParams,
+    JobKind.ADAPT: AdaptParams,
+    JobKind.TUNE: TuneParams,
+    JobKind.EVALUATE: EvaluateParams,
+    JobKind.VISUALIZE: VisualizeParams,
+    JobKind.EXPERIMENT: ExperimentParams,
 }
-# Jobs that change a dataset; the others make releases and reports.
+# These change a dataset; the others make releases and reports.
 _INGEST_KINDS: Final = frozenset({JobKind.INDEX, JobKind.UPSERT, JobKind.DELETE})
 
 
 async def start_job(
-    context: Context, kind: JobKind, body: BaseModel, *, idempotency_key: str | None = None
+    context: Context, kind: JobKind, params: JobParams, *, idempotency_key: str | None = None
 ) -> JobRecord:
-    """The job, or the one that the same key made before. Raises what is wrong with the body, BrokerUnavailable."""
-    params = await STARTS[kind].params(body, context)
+    """The new job, or the one that the same key made before. Raises what `resolved` raises, and BrokerUnavailable."""
+    params = await resolved(params, context.settings, context.releases)
     record, _ = await context.jobs.submit(kind, params, idempotency_key=idempotency_key)
     return record
 
 
+async def resolved(params: P, settings: Settings, releases: ReleaseStore) -> P:
+    """The parameters with nothing left open: every catalogue's folder and reader, and the release of an index job.
+
+    Raises CatalogRootRefused, CatalogNotFound, ReleaseNotFound, ModelUnknown for an index job whose model has no
+    release, and ReleaseMismatch if the release belongs to another model.
+    """
+    for release_id in params.release_ids():
+        await asyncio.to_thread(_check_stored, release_id, releases)
+    found: dict[str, Any] = {}
+    if isinstance(params, CatalogParams):
+        found |= await asyncio.to_thread(_located, params, settings)
+    for name in type(params).model_fields:
+        catalog = getattr(params, name)
+        if isinstance(catalog, CatalogParams):
+            found[name] = catalog.model_copy(update=await asyncio.to_thread(_located, catalog, settings))
+    if isinstance(params, IndexParams):
+        found["release_id"] = await asyncio.to_thread(_release_of, params, releases)
+    return params.model_copy(update=found)
+
+
 def scope_of(kind: JobKind) -> Literal["ingest", "train"]:
-    """The scope that starting, cancelling and removing a job of this kind takes."""
+    """The scope needed to start, cancel or remove a job of this kind."""
     return "ingest" if kind in _INGEST_KINDS else "train"
 
 
@@ -80,4 +75,29 @@ def check_may_change(scopes: Collection[str], record: JobRecord) -> None:
     """Raise KeyRefused if a caller with these scopes could not have started the job."""
     needed = scope_of(record.kind)
     if needed not in scopes:
-        raise KeyRefused(f"the API key lacks the scope {needed!r}, which a job of the kind {record.kind.value!r} takes")
+        raise KeyRefused(f"the API key lacks the scope {needed!r}, which a {record.kind.value} job needs")
+
+
+def _located(catalog: CatalogParams, settings: Settings) -> dict[str, str]:
+    if not Path(catalog.root).is_absolute():
+        raise CatalogRootRefused(f"the catalogue folder {catalog.root[:200]!r} is not an absolute path")
+    root = resolve_catalog_root(catalog.root, allowed_roots(settings))
+    return {"reader": catalog.reader_name, "root": str(root)}
+
+
+def _release_of(params: IndexParams, releases: ReleaseStore) -> str:
+    model, release_id = params.model, params.release_id
+    if release_id is None:
+        newest = releases.newest(model)
+        if newest is None:
+            raise ModelUnknown(f"the model {model!r} has no release: make one first (POST /api/jobs/project)")
+        return newest
+    if model_of_release(release_id) != model:
+        raise ReleaseMismatch(f"the release {release_id!r} is not one of the model {model!r}")
+    _check_stored(release_id, releases)
+    return release_id
+
+
+def _check_stored(release_id: str, releases: ReleaseStore) -> None:
+    if release_id not in releases.ids():
+        raise ReleaseNotFound(f"there is no release {release_id[:140]!r}: GET /api/releases lists all releases")

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from starlette.datastructures import FormData
 
-from search_api.jobs.service import STARTS
+from search_api.jobs.service import PARAMS
 from search_api.pages.job_fields import Form, Value
 from vitrine.errors import (
     CatalogNotFound,
@@ -23,6 +23,7 @@ from vitrine.errors import (
     WeightsUnusable,
 )
 from vitrine.jobs import JobKind
+from vitrine.jobs.params.catalog import JobParams
 from vitrine.parsing import without_catalog
 from vitrine.qdrant.collections import model_of_release
 from vitrine.recipes import parse_recipe
@@ -80,13 +81,13 @@ def sent_values(form: Form, sent: FormData) -> dict[str, Value]:
     return values
 
 
-def body_of(form: Form, values: Values) -> BaseModel:
+def body_of(form: Form, values: Values) -> JobParams:
     """The body of a job. Raises FormInvalid."""
     if faults := _needed(form, values):
         raise FormInvalid(faults)
     try:
         content = _content(form.kind, values)
-        return STARTS[form.kind].body_type.model_validate(content)
+        return PARAMS[form.kind].model_validate(content)
     except ValidationError as error:
         raise FormInvalid(_faults_of(form, error)) from error
     except VitrineError as error:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from search_api.answers import attributes_of
 from search_api.jobs.gateway import JobsGateway
@@ -17,6 +16,7 @@ from search_api.vector_store import VectorStore
 from vitrine.embedding import AsyncEmbedderClient
 from vitrine.errors import DatasetNotFound, ImageRejected, ProductNotFound
 from vitrine.jobs import JobKind, JobRecord
+from vitrine.jobs.params.catalog import DeleteParams, UpsertParams
 from vitrine.products import AttributeValue, Product, check_product_id
 from vitrine.qdrant.fields import FieldType, narrower
 from vitrine.uploads.store import Overlay
@@ -76,7 +76,7 @@ class ProductWrites:
             if await asyncio.to_thread(self._overlay.get, dataset, product_id) is None:
                 raise
         await asyncio.to_thread(self._overlay.delete, dataset, product_id)
-        await self._run(JobKind.DELETE, dataset, product_id)
+        await self._run(JobKind.DELETE, DeleteParams(dataset=dataset, product_id=product_id))
 
     async def restore(self, dataset: str, product_id: str) -> tuple[bool, str]:
         """(whether the product is served again, what happened and what brings it back). Raises ProductNotFound."""
@@ -86,7 +86,8 @@ class ProductWrites:
             )
         reason = "nothing of the dataset is indexed"
         try:
-            result = (await self._run(JobKind.UPSERT, dataset, product_id, restore=True)).result or {}
+            params = UpsertParams(dataset=dataset, product_id=product_id, restore=True)
+            result = (await self._run(JobKind.UPSERT, params)).result or {}
         except DatasetNotFound:
             result = {}
         if result.get("collections"):
@@ -100,7 +101,7 @@ class ProductWrites:
         self, dataset: str, product_id: str, attributes: dict[str, AttributeValue], picture: bytes
     ) -> StoredProduct:
         await asyncio.to_thread(self._overlay.put, Product(dataset, product_id, "", attributes), picture)
-        await self._run(JobKind.UPSERT, dataset, product_id)
+        await self._run(JobKind.UPSERT, UpsertParams(dataset=dataset, product_id=product_id))
         return await self._products.get(dataset, product_id)
 
     async def _schema_of(self, dataset: str) -> dict[str, FieldType]:
@@ -113,8 +114,7 @@ class ProductWrites:
             schema |= {name: narrower(schema.get(name, kind), kind) for name, kind in fields.items()}
         return schema
 
-    async def _run(self, kind: JobKind, dataset: str, product_id: str, **options: bool) -> JobRecord:
-        params: dict[str, Any] = {"dataset": dataset, "product_id": product_id, **options}
+    async def _run(self, kind: JobKind, params: DeleteParams) -> JobRecord:
         record, _ = await self._jobs.submit(kind, params)
         try:
             return await self._jobs.finished(record.id, timeout_s=self._timeout_s)

@@ -20,6 +20,7 @@ from trainer.tuning_job import TuneJob
 from vitrine.errors import JobCancelled, RecordChanged, VitrineError
 from vitrine.experiments import Experiment, ReleaseStep, WeightsChoice
 from vitrine.jobs import JobRecord
+from vitrine.jobs.params.catalog import CatalogParams
 from vitrine.recipes import parse_recipe
 from vitrine.releases import ReleaseStore
 from vitrine.splits import RULE_VERSION
@@ -33,11 +34,11 @@ class _Job(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """The catalogues of a run, as job parameters, by source; and the weights given for networks. Without `download`
+    """The catalogues of a run by source; and the weights given for networks. Without `download`
     networks whose weights are not given are left out.
     """
 
-    catalogs: Mapping[str, dict[str, Any]]
+    catalogs: Mapping[str, CatalogParams]
     weights: Mapping[str, WeightsChoice]
     download: bool
 
@@ -124,7 +125,8 @@ class Maker:
 
     def _params(self, step: ReleaseStep, releases: Mapping[str, str]) -> dict[str, Any]:
         """The parameters of the step's job, as the search API would have made them."""
-        catalog = self._sources.catalogs["catalogue" if step.make in ("adapt", "tune") else step.source]
+        source = "catalogue" if step.make in ("adapt", "tune") else step.source
+        catalog = self._sources.catalogs[source].model_dump(mode="json")
         chosen = self._sources.weights.get(step.model or "", WeightsChoice(weights=_PRETRAINED))
         if step.make == "train":
             return {**catalog, "model": step.name, "recipe": self._recipe(step, releases, chosen), "unlabelled": None}
@@ -151,7 +153,12 @@ class Maker:
                 **step.options,
             }
         defaults = {"share": 1.0, "components": None, "whiten": None, "sample_max": 50_000}
-        return {**common, **defaults, "target": self._sources.catalogs[step.source], **step.options}
+        return {
+            **common,
+            **defaults,
+            "target": self._sources.catalogs[step.source].model_dump(mode="json"),
+            **step.options,
+        }
 
     def _recipe(self, step: ReleaseStep, releases: Mapping[str, str], chosen: WeightsChoice) -> dict[str, Any]:
         model = dict(step.recipe.get("model", {}))
