@@ -27,11 +27,12 @@ from trainer.training.examples import Examples, Rows, choose_examples, classes_o
 from trainer.training.extracting import embed_pixels, extraction_batch
 from vitrine.catalogs import Catalog, read_catalog
 from vitrine.catalogs.registry import reader_for
-from vitrine.evaluation import Vectors, top_k
+from vitrine.evaluation import top_k
 from vitrine.evaluation.calibration import Curve, calibration_error
 from vitrine.recipes import DataRecipe
 from vitrine.releases import PROJECTION_FILE, Calibration, ReleaseStore
 from vitrine.settings import load_settings
+from vitrine.types import Vectors
 from vitrine.vision.network import choose_device, load_release
 from vitrine.vision.pca import ProjectionArrays, project
 from vitrine.vision.preprocess import Preprocessor

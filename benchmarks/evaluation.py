@@ -29,8 +29,8 @@ import numpy.typing as npt
 
 from benchmarks.evaluation_parts import naive
 from vitrine.evaluation import Pairs, equal_labels, measure
-from vitrine.evaluation.expansion import unit
 from vitrine.evaluation.pca_sizes import measure_sizes
+from vitrine.evaluation.ranking import unit_rows
 
 NAMES = ("average_precision", "precision@15")
 COMPONENTS = 128
@@ -103,8 +103,8 @@ def gather(arguments: argparse.Namespace, into: Path) -> str:
     else:
         raw, labels = real(arguments)
         what = f"features of {arguments.release}, {len(raw):,} x {raw.shape[1]}"
-    unit_rows = unit(np.asarray(raw, dtype=np.float32)).astype(np.float64)
-    centred = unit_rows - unit_rows.mean(axis=0)
+    unit = unit_rows(np.asarray(raw, dtype=np.float32)).astype(np.float64)
+    centred = unit - unit.mean(axis=0)
     _, components = np.linalg.eigh(centred.T @ centred)
     np.savez(into, features=(centred @ components[:, ::-1]).astype(np.float32), labels=labels)
     return what
@@ -148,7 +148,7 @@ class Task:
 
     @property
     def vectors(self) -> npt.NDArray[np.float32]:
-        return naive.on_grid(unit(self.features[:, :COMPONENTS]))
+        return naive.on_grid(unit_rows(self.features[:, :COMPONENTS]))
 
     @property
     def relevant(self) -> Pairs:

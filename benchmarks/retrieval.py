@@ -34,7 +34,8 @@ from vitrine.products import Product
 from vitrine.recipes import DataRecipe, ProjectionRecipe
 from vitrine.releases import Preprocessing, ReleaseStore
 from vitrine.settings import load_settings
-from vitrine.vision.network import ReleaseNetwork, Vectors, choose_device, load_release
+from vitrine.types import Vectors
+from vitrine.vision.network import ReleaseNetwork, choose_device, load_release
 from vitrine.vision.pca import project
 
 QUERIES = 600

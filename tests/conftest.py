@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from vitrine.vision.process import configure_process
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
+configure_process()  # tests run networks, as the embedder and the trainer do
 
 # A shell that runs the tests in the background has them and their processes ignore Ctrl-C, which some tests send.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

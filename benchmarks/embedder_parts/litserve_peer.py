@@ -15,8 +15,8 @@ from fastapi import Depends, Request, Response
 from benchmarks.embedder_parts.prepared import Stored
 from benchmarks.embedder_parts.servers import LITSERVE_ORDER, LITSERVE_PATH, LITSERVE_PORT, Setting
 from vitrine.embedding.wire import VECTOR_MEDIA_TYPE
-from vitrine.vision.network import Vectors, choose_device
-from vitrine.vision.preprocess import Pixels
+from vitrine.types import Pixels, Vectors
+from vitrine.vision.network import choose_device
 
 try:
     import litserve

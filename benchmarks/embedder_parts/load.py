@@ -19,8 +19,9 @@ import numpy as np
 
 from benchmarks.embedder_parts.processor_time import own_cpu_s, session_cpu_s
 from vitrine.embedding import EmbedderClient
-from vitrine.embedding.wire import VECTOR_MEDIA_TYPE, Vector
+from vitrine.embedding.wire import VECTOR_MEDIA_TYPE
 from vitrine.errors import EmbedderOverloaded, VitrineError
+from vitrine.types import Vectors
 
 _TIMEOUT_S: Final = 120.0
 # A refused client comes back after this, whatever it was told, or a short cell would see it once only.
@@ -34,7 +35,7 @@ class Refused(Exception):
 class Call(Protocol):
     """Sends the next pictures. Returns how many vectors came back, and the first of them. Raises Refused."""
 
-    def __call__(self, pictures: list[bytes], /) -> tuple[int, Vector | None]: ...
+    def __call__(self, pictures: list[bytes], /) -> tuple[int, Vectors | None]: ...
 
 
 @dataclass(slots=True)
@@ -53,7 +54,7 @@ def single_call(url: str, path: str) -> Call:
     connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=_TIMEOUT_S)
     headers = {"Content-Type": VECTOR_MEDIA_TYPE, "Accept": VECTOR_MEDIA_TYPE}
 
-    def call(pictures: list[bytes]) -> tuple[int, Vector | None]:
+    def call(pictures: list[bytes]) -> tuple[int, Vectors | None]:
         connection.request("POST", path, pictures[0], headers)
         answer = connection.getresponse()
         body = answer.read()
@@ -69,7 +70,7 @@ def single_call(url: str, path: str) -> Call:
 def batch_call(client: EmbedderClient, release_id: str) -> Call:
     """Many pictures in one request, with the indexer's own client, which all clients of this process share."""
 
-    def call(pictures: list[bytes]) -> tuple[int, Vector | None]:
+    def call(pictures: list[bytes]) -> tuple[int, Vectors | None]:
         try:
             results = client.embed_batch(pictures, release_id=release_id)
         except EmbedderOverloaded as error:

@@ -21,9 +21,10 @@ import torch
 
 from benchmarks.embedder_parts.prepared import Stored
 from vitrine.telemetry import configure_logging
+from vitrine.types import Pixels
 from vitrine.vision.extract import extract
 from vitrine.vision.network import ReleaseNetwork, choose_device
-from vitrine.vision.preprocess import Pixels, Preprocessor
+from vitrine.vision.preprocess import Preprocessor
 
 # A GPU is given the next batch before the last one is fetched, as the embedder does.
 _IN_FLIGHT = 2

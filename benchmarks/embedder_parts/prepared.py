@@ -18,9 +18,8 @@ from vitrine.architectures import OptionValue
 from vitrine.releases import ReleaseStore
 from vitrine.vision.backbones import load_backbone
 from vitrine.vision.extract import extract
-from vitrine.vision.models import model_entry
+from vitrine.vision.models import model_entry, resolve_options
 from vitrine.vision.network import DeviceChoice, ReleaseNetwork, load_release
-from vitrine.vision.options import resolve_options
 from vitrine.vision.pca import fit_projection
 from vitrine.vision.preprocess import Preprocessor
 from vitrine.vision.release_builder import fitted_on, make_release

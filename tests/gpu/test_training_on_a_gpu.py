@@ -21,9 +21,8 @@ from vitrine.catalogs import Catalog
 from vitrine.errors import JobCancelled, TrainingDiverged
 from vitrine.products import Product
 from vitrine.recipes import AugmentRecipe
-from vitrine.vision.models import model_entry
+from vitrine.vision.models import model_entry, resolve_options
 from vitrine.vision.network import choose_device, load_release
-from vitrine.vision.options import resolve_options
 from vitrine.vision.preprocess import Preprocessor
 
 pytestmark = [

@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 
 from embedder.__main__ import main
+from vitrine.types import Pixels
 from vitrine.vision.network import ReleaseNetwork
-from vitrine.vision.preprocess import Pixels
 
 _MAGENTA = (255, 0, 255)
 _TOLERANCE = 8

@@ -25,9 +25,8 @@ from vitrine.releases import (
 from vitrine.releases.lineage import Lineage
 from vitrine.vision.backbones import load_backbone
 from vitrine.vision.extract import extract
-from vitrine.vision.models import model_entry
+from vitrine.vision.models import model_entry, resolve_options
 from vitrine.vision.network import ReleaseNetwork, choose_device
-from vitrine.vision.options import resolve_options
 from vitrine.vision.pca import fit_projection
 from vitrine.vision.preprocess import Preprocessor
 from vitrine.vision.release_builder import Training, fitted_on, make_release

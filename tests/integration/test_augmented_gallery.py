@@ -8,12 +8,12 @@ import numpy as np
 
 from harness.releases import build_tiny_release, picture
 from harness.shop import PRODUCTS, Shop
-from vitrine.evaluation import Vectors
 from vitrine.evaluation.expansion import augment_gallery
 from vitrine.jobs import JobState
 from vitrine.products import point_id
 from vitrine.qdrant.collections import collection_name
 from vitrine.releases import Augmentation
+from vitrine.types import Vectors
 
 DATASET = "smooth"
 NEIGHBOURS, ALPHA = 4, 2.0

@@ -19,10 +19,10 @@ from trainer.evaluation.nothing import pictures_of_nothing
 from trainer.settings import Settings
 from trainer.training.examples import Examples
 from trainer.training.extracting import raw_features
-from vitrine.evaluation import Rows, Vectors
 from vitrine.evaluation.calibration import Boundary
 from vitrine.images.decode import decode_image
 from vitrine.releases import WEIGHTS_FILE, ReleaseStore
+from vitrine.types import Rows, Vectors
 from vitrine.vision.backbones import restore_backbone
 from vitrine.vision.network import choose_device, load_release
 from vitrine.vision.preprocess import Preprocessor

@@ -20,8 +20,7 @@ from trainer.training.masks import find_masks
 from trainer.training.pixels import Pixels
 from vitrine.images.decode import decode_image
 from vitrine.recipes import AugmentRecipe
-from vitrine.vision.models import model_entry
-from vitrine.vision.options import resolve_options
+from vitrine.vision.models import model_entry, resolve_options
 from vitrine.vision.preprocess import Preprocessor
 
 HEIGHT, WIDTH = 64, 48

@@ -28,8 +28,9 @@ from vitrine.errors import (
     EmbeddingFailed,
     ImageRejected,
 )
+from vitrine.types import Pixels
 from vitrine.vision.network import ReleaseNetwork, choose_device, load_release
-from vitrine.vision.preprocess import Pixels, Preprocessor
+from vitrine.vision.preprocess import Preprocessor
 
 CPU = choose_device("cpu", "float32")
 

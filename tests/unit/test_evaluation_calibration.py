@@ -16,7 +16,7 @@ from trainer.evaluation.calibrating import Pairs, calibrate, confidence_of, matc
 from trainer.evaluation.familiarity import Seen, fit_familiarity
 from trainer.evaluation.nothing import pictures_of_nothing
 from vitrine.evaluation.calibration import Curve, calibration_error, reliability
-from vitrine.evaluation.expansion import unit
+from vitrine.evaluation.ranking import unit_rows
 from vitrine.releases import Calibration
 
 CURVE = Curve.of([0.0, 0.5, 0.8, 1.0], [0.0, 0.1, 0.1, 0.9])
@@ -93,7 +93,7 @@ def test_too_few_matches_or_equal_ones_make_none() -> None:
 
 def test_matched_pairs_are_the_first_fifteen_of_each_query_but_itself() -> None:
     chance = np.random.default_rng(3)
-    vectors = unit(chance.normal(size=(60, 6)).astype(np.float32))
+    vectors = unit_rows(chance.normal(size=(60, 6)).astype(np.float32))
     kinds = chance.integers(0, 3, 60)
     queries, gallery = np.arange(50, 60), np.arange(10, 60)
     pairs = matched_pairs(vectors, kinds, queries, gallery, most=100, seed=0)
@@ -112,7 +112,7 @@ def around(direction: int, count: int, seed: int) -> np.ndarray:
     """Vectors of length 1 about one of eight directions."""
     vectors = np.random.default_rng(seed).normal(0, 0.25, size=(count, 8)).astype(np.float32)
     vectors[:, direction] += 1
-    return unit(vectors)
+    return unit_rows(vectors)
 
 
 def test_what_lies_with_pictures_of_nothing_is_not_familiar_and_no_match_of_it_is_right() -> None:

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from vitrine.evaluation import equal_labels, measure, top_k
 from vitrine.evaluation.evaluate import Measured
-from vitrine.evaluation.expansion import augment_gallery, expand_queries, unit
+from vitrine.evaluation.expansion import augment_gallery, expand_queries
 from vitrine.evaluation.pca_sizes import measure_sizes, smallest_good
+from vitrine.evaluation.ranking import unit_rows
 from vitrine.evaluation.rerank import fused, fused_by_rank, inner_products, measure_scores, reranked
 
 NAMES = ("average_precision", "precision@15")
@@ -21,7 +22,7 @@ def clouds(count: int, dim: int, classes: int, seed: int, spread: float = 0.7) -
     chance = np.random.default_rng(seed)
     labels = chance.integers(0, classes, count)
     middles = chance.normal(size=(classes, dim))
-    return unit((middles[labels] + spread * chance.normal(size=(count, dim))).astype(np.float32)), labels[:, None]
+    return unit_rows((middles[labels] + spread * chance.normal(size=(count, dim))).astype(np.float32)), labels[:, None]
 
 
 @settings(max_examples=15, deadline=None)
@@ -33,7 +34,7 @@ def test_every_size_is_what_that_many_components_alone_give(seed: int, chunk: in
     found = measure_sizes(queries, vectors, [3, 2, 5, 12, 5], relevant, NAMES, own=own, chunk=chunk)
     assert sorted(found) == [2, 3, 5, 12]
     for size, measured in found.items():
-        alone = measure(unit(queries[:, :size]), unit(vectors[:, :size]), relevant, NAMES, own=own)
+        alone = measure(unit_rows(queries[:, :size]), unit_rows(vectors[:, :size]), relevant, NAMES, own=own)
         for name in NAMES:
             assert measured.mean(name) == pytest.approx(alone.mean(name), abs=1e-3), size
 
@@ -77,7 +78,7 @@ def test_an_expansion_keeps_to_the_filter_and_stands_a_gallery_that_is_smaller_t
     queries, _ = clouds(2, 8, 2, seed=4)
     only_two = np.array([[True, True, True, False, False]] * 2)
     found = expand_queries(queries, gallery, k=50, ignore=lambda block: only_two[block])
-    np.testing.assert_allclose(found, unit(queries + gallery[3] + gallery[4]), atol=1e-5)
+    np.testing.assert_allclose(found, unit_rows(queries + gallery[3] + gallery[4]), atol=1e-5)
     nothing = np.ones((2, 5), dtype=np.bool_)
     alone = expand_queries(queries, gallery, k=3, ignore=lambda block: nothing[block])
     np.testing.assert_allclose(alone, queries, atol=1e-6)

@@ -10,8 +10,7 @@ from PIL import Image
 
 from vitrine.errors import ParameterInvalid
 from vitrine.releases import Manifest, Preprocessing
-from vitrine.vision.models import model_entry
-from vitrine.vision.options import resolve_options
+from vitrine.vision.models import model_entry, resolve_options
 from vitrine.vision.preprocess import Preprocessor
 
 GREY = (0.5, 0.5, 0.5)

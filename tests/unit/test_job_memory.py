@@ -29,9 +29,8 @@ from vitrine.jobs.celery import Task
 from vitrine.recipe_files import read_chain
 from vitrine.recipes import OptimRecipe
 from vitrine.releases import Architecture, Preprocessing, ReleaseStore
-from vitrine.vision.models import model_entry
+from vitrine.vision.models import model_entry, resolve_options
 from vitrine.vision.network import choose_device
-from vitrine.vision.options import resolve_options
 
 RESNET = Architecture(timm_name="resnet18", raw_dim=512)
 CPU = choose_device("cpu", "float32")

@@ -8,7 +8,8 @@ from qdrant_client import models
 
 from search_api.search.rerank import expanded, reranked
 from vitrine.evaluation import rerank
-from vitrine.evaluation.expansion import expand_queries, unit
+from vitrine.evaluation.expansion import expand_queries
+from vitrine.evaluation.ranking import unit_rows
 
 COUNT, DIM = 120, 16
 
@@ -19,7 +20,7 @@ def gallery() -> np.ndarray:
     generator = np.random.default_rng(3)
     centres = generator.normal(size=(8, DIM))
     rows = centres[np.arange(COUNT) % 8] + 0.6 * generator.normal(size=(COUNT, DIM))
-    return unit(rows.astype(np.float32))
+    return unit_rows(rows.astype(np.float32))
 
 
 def nearest(query: np.ndarray, gallery: np.ndarray, count: int) -> list[models.ScoredPoint]:

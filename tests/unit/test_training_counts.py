@@ -14,8 +14,7 @@ from trainer.training.examples import UNKNOWN
 from trainer.training.standing import Standing
 from trainer.training.subject import Subject
 from trainer.training.tallying import Tally
-from vitrine.vision.models import model_entry
-from vitrine.vision.options import resolve_options
+from vitrine.vision.models import model_entry, resolve_options
 
 
 def test_a_tally_counts_what_is_right_among_what_is_known() -> None:

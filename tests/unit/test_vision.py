@@ -22,9 +22,8 @@ from vitrine.vision import cpu_graph
 from vitrine.vision.backbones import extended, load_backbone, restore_backbone, save_weights
 from vitrine.vision.cpu_graph import CORES
 from vitrine.vision.extract import extract
-from vitrine.vision.models import model_entry, model_table
+from vitrine.vision.models import model_entry, model_table, resolve_options
 from vitrine.vision.network import ReleaseNetwork, choose_device, load_release
-from vitrine.vision.options import resolve_options
 from vitrine.vision.pca import Projection, ProjectionArrays, fit_projection
 from vitrine.vision.preprocess import Normalise, Preprocessor
 

@@ -40,6 +40,6 @@ def faulted_pages(before: str) -> int:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only glibc's malloc is told to keep memory")
 def test_a_pass_reuses_the_pages_of_the_pass_before() -> None:
-    kept = faulted_pages("import vitrine.vision")
+    kept = faulted_pages("from vitrine.vision.process import configure_process; configure_process()")
     fresh = faulted_pages("")
     assert kept < fresh / 10, f"{kept} pages faulted where freed memory is kept, {fresh} where it is not"

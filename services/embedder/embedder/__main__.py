@@ -6,16 +6,20 @@ import os
 import signal
 import sys
 
-from embedder.app import create_app
-from embedder.context import Context
-from embedder.settings import Settings
 from vitrine.errors import SettingsInvalid
 from vitrine.settings import EXIT_SETTINGS, load_settings
 from vitrine.telemetry import configure_logging
+from vitrine.vision.process import configure_process
 from vitrine.web import build_server
 
 
 def main() -> int:
+    configure_process()
+    # These import torch.
+    from embedder.app import create_app
+    from embedder.context import Context
+    from embedder.settings import Settings
+
     try:
         settings = load_settings(Settings)
     except SettingsInvalid as error:

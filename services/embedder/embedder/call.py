@@ -9,19 +9,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-import numpy as np
-import numpy.typing as npt
-
 from embedder.residency import Resident
 from vitrine.errors import VitrineError
 from vitrine.images.checks import DecodeCost
-from vitrine.vision.preprocess import Pixels
+from vitrine.types import Pixels, Vectors
 
 Space = Literal["projected", "raw"]
 # Interactive work goes first: a caller waits for its answer.
 Work = Literal["interactive", "batch"]
-Vector = npt.NDArray[np.float32]
-Result = Vector | VitrineError
+Result = Vectors | VitrineError
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +58,7 @@ class Answer:
     results: list[Result]
     familiar: list[bool | None]
     timings_ms: dict[str, float]
-    features: list[Vector | None]
+    features: list[Vectors | None]
 
 
 class Call:
@@ -93,7 +89,7 @@ class Call:
         # Whether each picture shows something of the release's kind; None where the release cannot tell.
         self.familiar: list[bool | None] = [None] * count
         self.keep_features = keep_features
-        self.features: list[Vector | None] = [None] * count if keep_features else []
+        self.features: list[Vectors | None] = [None] * count if keep_features else []
         self._loop = loop
         self._results: list[Result | None] = [None] * count
         self._left = count

@@ -17,10 +17,7 @@ from embedder.call import Upload
 from embedder.residency import Resident
 from vitrine.images.checks import DecodeCost, check_image, decode_cost
 from vitrine.images.decode import decode_image
-from vitrine.vision.preprocess import Pixels
-
-Heat = npt.NDArray[np.float64]
-Vectors = npt.NDArray[np.float32]
+from vitrine.types import Pixels, Values, Vectors
 
 ROWS: Final = 8
 COLUMNS: Final = 6
@@ -80,7 +77,7 @@ class Explanation:
     """The likeness of two pictures, how much of it falls with each part of either, and a PNG that shows both."""
 
     score: float
-    heats: tuple[Heat, Heat]
+    heats: tuple[Values, Values]
     png: bytes
 
 
@@ -95,12 +92,12 @@ def explanation_of(first: Explained, second: Explained, vectors: Vectors) -> Exp
     return Explanation(score, heats, drawn([(first.picture, heats[0]), (second.picture, heats[1])]))
 
 
-def heat_of(whole: float, covered: npt.NDArray[np.float64]) -> Heat:
+def heat_of(whole: float, covered: npt.NDArray[np.float64]) -> Values:
     """(ROWS, COLUMNS) how much the likeness falls: `whole` less (ROWS * COLUMNS,) `covered`, 0 where it rises."""
     return np.maximum(0.0, whole - covered).reshape(ROWS, COLUMNS)
 
 
-def drawn(pairs: list[tuple[Image.Image, Heat]]) -> bytes:
+def drawn(pairs: list[tuple[Image.Image, Values]]) -> bytes:
     """The pictures side by side, each glowing where its heat is, as a PNG. Each is scaled by its own greatest heat."""
     panels = [_glowing(picture, heat) for picture, heat in pairs]
     width = sum(panel.width for panel in panels) + _GAP_PX * (len(panels) - 1)
@@ -131,7 +128,7 @@ def _with_cover(picture: Image.Image, blurred: Image.Image, box: tuple[int, int,
     return copy
 
 
-def _glowing(picture: Image.Image, heat: Heat) -> Image.Image:
+def _glowing(picture: Image.Image, heat: Values) -> Image.Image:
     width = max(1, round(picture.width * _SHOWN_HEIGHT_PX / picture.height))
     shown = np.asarray(picture.resize((width, _SHOWN_HEIGHT_PX), Image.Resampling.BICUBIC), dtype=np.float64)
     greatest = float(heat.max())

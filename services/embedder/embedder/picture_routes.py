@@ -26,7 +26,7 @@ from vitrine.images.thumbnails import (
     make_thumbnail,
     thumbnail_cost,
 )
-from vitrine.vision.preprocess import Pixels
+from vitrine.types import Pixels
 from vitrine.web import problem_responses, read_form, requires
 
 router = APIRouter()

@@ -11,7 +11,7 @@ import numpy as np
 from fastapi import APIRouter, Query, Request
 from starlette.responses import JSONResponse, Response
 
-from embedder.call import Result, Vector
+from embedder.call import Result
 from embedder.context import Ctx, DeadlineS, ReleaseId, SentBy, SpaceName, wants_bytes
 from embedder.schemas import BatchResponse, EmbedResponse, ReleaseInfo, ReleasesResponse
 from embedder.uploads import viewed
@@ -51,6 +51,7 @@ from vitrine.errors import (
     WorkTooLarge,
 )
 from vitrine.images.views import parse_region, parse_views
+from vitrine.types import Vectors
 from vitrine.vision.classifier import LabelClassifier
 from vitrine.web import problem_responses, read_form, requires
 
@@ -256,9 +257,9 @@ async def picture_of(request: Request) -> bytes:
     return data
 
 
-def all_of(results: list[Result]) -> list[Vector]:
+def all_of(results: list[Result]) -> list[Vectors]:
     """The vectors, where all of them are there. Raises the first error."""
-    vectors: list[Vector] = []
+    vectors: list[Vectors] = []
     for result in results:
         if isinstance(result, VitrineError):
             raise result
@@ -266,9 +267,9 @@ def all_of(results: list[Result]) -> list[Vector]:
     return vectors
 
 
-def _predicted(classifier: LabelClassifier, features: Sequence[Vector | None], count: int) -> list[Prediction]:
+def _predicted(classifier: LabelClassifier, features: Sequence[Vectors | None], count: int) -> list[Prediction]:
     """The likeliest labels of one picture by the mean of the raw features of its views, each (raw_dim,)."""
-    mean: Vector = np.stack([feature for feature in features if feature is not None]).mean(axis=0)
+    mean: Vectors = np.stack([feature for feature in features if feature is not None]).mean(axis=0)
     return [Prediction(*one) for one in classifier.likeliest(mean, count)]
 
 

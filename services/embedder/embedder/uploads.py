@@ -15,7 +15,7 @@ from vitrine.images.checks import DecodeCost, check_image, decode_cost
 from vitrine.images.decode import decode_image
 from vitrine.images.regions import check_region, region_decode_px
 from vitrine.images.views import Region, View
-from vitrine.vision.preprocess import Pixels
+from vitrine.types import Pixels
 
 # What cutting out and each further view take of a core, beside the decoding.
 _CUT_OUT_S = 0.06

@@ -14,7 +14,7 @@ import numpy as np
 from indexer.generations import newest_ready
 from indexer.vectors import Point, Vectors
 from vitrine.errors import Conflict
-from vitrine.evaluation.expansion import unit
+from vitrine.evaluation.ranking import unit_rows
 from vitrine.releases import Augmentation, Manifest
 
 # With their vectors, in one answer of Qdrant's.
@@ -62,5 +62,5 @@ class Smoothing:
             total = point.vector.copy()
             for one in [one for one in neighbours if str(one.id) != point.id][:count]:
                 total += np.asarray(one.vector, dtype=np.float32) * np.float32(max(one.score, 0.0) ** alpha)
-            smoothed.append(replace(point, vector=unit(total[None])[0]))
+            smoothed.append(replace(point, vector=unit_rows(total[None])[0]))
         return smoothed

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from trainer.full_disk import telling_full_disk
 from trainer.settings import Settings
-from trainer.training.run import TrainingRun
 from vitrine.catalogs import read_catalog
 from vitrine.catalogs.registry import reader_for
 from vitrine.errors import ParameterInvalid, VitrineError
@@ -23,6 +22,7 @@ from vitrine.recipes import changed
 from vitrine.releases import ReleaseStore
 from vitrine.settings import load_settings
 from vitrine.terminal import printable
+from vitrine.vision.process import configure_process
 
 _SHOWN_EVERY_S = 10.0
 
@@ -66,6 +66,7 @@ class Console:
 
 
 def main() -> int:
+    configure_process()  # before torch is imported, which `_train_one` does
     parser = argparse.ArgumentParser(prog="python -m trainer.command", description=__doc__, allow_abbrev=False)
     parser.add_argument("recipe", type=Path, help="the recipe, TOML")
     parser.add_argument("--root", type=Path, help="the catalogue's folder (default: the recipe's catalog.root)")
@@ -99,6 +100,8 @@ def _train(arguments: argparse.Namespace) -> dict[str, object]:
 
 
 def _train_one(file: RecipeFile, arguments: argparse.Namespace) -> dict[str, object]:
+    from trainer.training.run import TrainingRun
+
     recipe, catalog = file
     root = arguments.root or (Path(catalog["root"]) if "root" in catalog else None)
     if root is None or "dataset" not in catalog:

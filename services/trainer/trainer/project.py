@@ -30,9 +30,8 @@ from vitrine.releases.ancestry import weights_lineage
 from vitrine.releases.lineage import Lineage
 from vitrine.vision.backbones import Loaded, load_backbone
 from vitrine.vision.extract import extract
-from vitrine.vision.models import ModelEntry, model_entry
+from vitrine.vision.models import ModelEntry, ResolvedOptions, model_entry, resolve_options
 from vitrine.vision.network import DeviceChoice, ReleaseNetwork, choose_device
-from vitrine.vision.options import ResolvedOptions, resolve_options
 from vitrine.vision.pca import fit_projection
 from vitrine.vision.preprocess import Preprocessor
 from vitrine.vision.release_builder import fitted_on, make_release

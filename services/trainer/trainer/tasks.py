@@ -21,6 +21,7 @@ from vitrine.jobs import JobRecord, JobStore, StepStore, open_redis
 from vitrine.jobs.celery import Message, Task
 from vitrine.jobs.runner import Attempt, StepRunner, always, task_context
 from vitrine.telemetry import configure_logging
+from vitrine.vision.process import configure_process
 
 # torch's error, by its name: this module does without torch.
 _GPU_IS_FULL: Final = "OutOfMemoryError"
@@ -45,6 +46,7 @@ def build_parts(settings: Settings, client: redis.Redis) -> Parts:
 @cache
 def _parts() -> Parts:
     """Made once in each process of the pool, when its first task comes."""
+    configure_process()
     settings = Settings()
     configure_logging("trainer", level=settings.log_level, log_format=settings.log_format)
     return build_parts(settings, open_redis(settings.redis_url))

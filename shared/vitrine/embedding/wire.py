@@ -16,13 +16,13 @@ from typing import Final, Literal
 
 import httpx
 import numpy as np
-import numpy.typing as npt
 from pydantic import SecretStr
 
 from vitrine.embedding.failures import error_of_answer, picture_error
 from vitrine.errors import EmbedderUnavailable, EmbeddingFailed, ImageRejected, ParameterInvalid, VitrineError
 from vitrine.images.views import Region, region_text
 from vitrine.telemetry import REQUEST_ID_HEADER, current_request_id
+from vitrine.types import Vectors
 
 Space = Literal["projected", "raw"]
 
@@ -44,8 +44,7 @@ _DTYPE: Final = np.dtype("<f4")
 _SHAPE: Final = re.compile(r"(?P<rows>[1-9][0-9]{0,4})x(?P<dim>[1-9][0-9]{0,5})")
 _TIMING: Final = re.compile(r"(?P<stage>[a-z_]+);dur=(?P<ms>[0-9.]+)")
 
-Vector = npt.NDArray[np.float32]
-BatchResult = Vector | ImageRejected | EmbeddingFailed
+BatchResult = Vectors | ImageRejected | EmbeddingFailed
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,34 +63,34 @@ class Embedding:
     a classifier.
     """
 
-    vector: Vector
+    vector: Vectors
     timings_ms: Mapping[str, float]
     familiar: bool | None
-    views: Vector
+    views: Vectors
     predicted: tuple[Prediction, ...] = ()
 
 
-def mean_of(vectors: Vector) -> Vector:
+def mean_of(vectors: Vectors) -> Vectors:
     """The mean of (N, dim) vectors of length 1, of length 1; the first where the mean is zero, or where it is alone."""
-    first: Vector = vectors[0]
+    first: Vectors = vectors[0]
     mean = vectors.mean(axis=0, dtype=np.float64)
     length = float(np.linalg.norm(mean))
     if len(vectors) == 1 or not length > 0:
         return first
-    result: Vector = (mean / length).astype(np.float32)
+    result: Vectors = (mean / length).astype(np.float32)
     return result
 
 
-def encode_views(of_releases: Sequence[Vector]) -> tuple[bytes, str]:
+def encode_views(of_releases: Sequence[Vectors]) -> tuple[bytes, str]:
     """The body and the SHAPES_HEADER's value for the (N, dim) views of one picture, release after release."""
     blocks = [views if len(views) == 1 else np.vstack([mean_of(views)[None], views]) for views in of_releases]
     shapes = ",".join(f"{len(block)}x{block.shape[1]}" for block in blocks)
     return b"".join(block.astype(_DTYPE).tobytes() for block in blocks), shapes
 
 
-def decode_views(body: bytes, shapes: str) -> list[tuple[Vector, Vector]]:
+def decode_views(body: bytes, shapes: str) -> list[tuple[Vectors, Vectors]]:
     """(mean, views) of each release. Raises EmbedderUnavailable for any other answer."""
-    found: list[tuple[Vector, Vector]] = []
+    found: list[tuple[Vectors, Vectors]] = []
     start = 0
     for shape in shapes.split(","):
         match = _SHAPE.fullmatch(shape)
@@ -141,7 +140,7 @@ def decode_predicted(header: str) -> tuple[Prediction, ...]:
         raise EmbedderUnavailable("the embedder's answer has no readable labels: is it of another version?") from error
 
 
-def encode_batch(results: Sequence[Vector | VitrineError], *, dim: int) -> tuple[bytes, str]:
+def encode_batch(results: Sequence[Vectors | VitrineError], *, dim: int) -> tuple[bytes, str]:
     """The body and the REJECTED_HEADER's value, `row:code` separated by commas, of a batch's answer."""
     rows = np.full((len(results), dim), np.nan, dtype=_DTYPE)
     rejected = []

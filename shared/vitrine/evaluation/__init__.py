@@ -5,8 +5,9 @@ Arrays in, arrays out: queries are ranked against a gallery, whose rows may be i
 
 from vitrine.evaluation.evaluate import Judge, Measured, Metric, measure
 from vitrine.evaluation.metrics import Grades, equal_labels, shared_labels, unequal_labels
-from vitrine.evaluation.ranking import Flags, Pairs, Ranking, Rows, Vectors, rankings, top_k
+from vitrine.evaluation.ranking import Pairs, Ranking, rankings, top_k
 from vitrine.evaluation.statistics import Comparison, Interval, bootstrap_interval, compare
+from vitrine.types import Flags, Rows, Vectors
 
 __all__ = [
     "Comparison",

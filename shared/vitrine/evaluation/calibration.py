@@ -11,17 +11,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from vitrine.evaluation.ranking import Flags, Vectors
-
-Shares = npt.NDArray[np.float64]
+from vitrine.types import Flags, Values, Vectors
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
     """Knots of a calibration: `scores` ascending, `probabilities` not falling, both (N,)."""
 
-    scores: Shares
-    probabilities: Shares
+    scores: Values
+    probabilities: Values
 
     @classmethod
     def of(cls, scores: Sequence[float], probabilities: Sequence[float]) -> Curve:
@@ -35,9 +33,9 @@ class Curve:
             raise ValueError("the probabilities of a calibration lie between 0 and 1")
         return curve
 
-    def confidence(self, scores: npt.ArrayLike) -> Shares:
+    def confidence(self, scores: npt.ArrayLike) -> Values:
         """How likely matches of these scores are right; beyond the knots as at the nearest."""
-        found: Shares = np.interp(np.asarray(scores, dtype=np.float64), self.scores, self.probabilities)
+        found: Values = np.interp(np.asarray(scores, dtype=np.float64), self.scores, self.probabilities)
         return found
 
     def least_score(self, confidence: float) -> float | None:
@@ -56,7 +54,7 @@ class Curve:
 class Boundary:
     """A plane through the space of a release's features of length 1: `weights` (D,) and `bias`."""
 
-    weights: Shares
+    weights: Values
     bias: float
 
     def familiar(self, features: Vectors) -> Flags:
@@ -75,7 +73,7 @@ class Bin:
     count: int
 
 
-def reliability(confidence: Shares, right: Flags, *, bins: int = 15) -> list[Bin]:
+def reliability(confidence: Values, right: Flags, *, bins: int = 15) -> list[Bin]:
     """The bins of equal width that have any, of (N,) confidences and whether each match was right (Niculescu-Mizil and
     Caruana, "Predicting Good Probabilities with Supervised Learning", ICML 2005).
     """
@@ -87,7 +85,7 @@ def reliability(confidence: Shares, right: Flags, *, bins: int = 15) -> list[Bin
     ]
 
 
-def calibration_error(confidence: Shares, right: Flags, *, bins: int = 15) -> float:
+def calibration_error(confidence: Values, right: Flags, *, bins: int = 15) -> float:
     """The expected calibration error: the mean distance of confidence and share right over the bins, by their size
     (Guo et al., "On Calibration of Modern Neural Networks", ICML 2017). NaN where there is no match.
     """

@@ -10,20 +10,10 @@ from typing import Any, Final, Literal, Self
 import numpy as np
 
 from vitrine.evaluation import metrics
-from vitrine.evaluation.metrics import Grades, Values
-from vitrine.evaluation.ranking import (
-    Flags,
-    Pairs,
-    Ranking,
-    Rows,
-    Vectors,
-    blocks,
-    check_vectors,
-    ignored_in,
-    products,
-    rank,
-)
+from vitrine.evaluation.metrics import Grades
+from vitrine.evaluation.ranking import Pairs, Ranking, blocks, check_vectors, ignored_in, products, rank
 from vitrine.evaluation.statistics import Interval, bootstrap_interval
+from vitrine.types import Flags, Rows, Values, Vectors
 
 # "order": equal scores are ranked in the gallery's order; "together": they share what they are worth, as scikit-learn
 # has it for average precision and nDCG, the two measures that look at every rank's gain.

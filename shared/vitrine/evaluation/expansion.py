@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from vitrine.evaluation.ranking import Pairs, Rows, Vectors, top_k
+from vitrine.evaluation.ranking import Pairs, top_k, unit_rows
+from vitrine.types import Rows, Vectors
 
 
 def expand_queries(
@@ -24,7 +25,7 @@ def expand_queries(
     Retrieval with No Human Annotation", TPAMI 2018). `own` and `ignore` are left out, as `measure` leaves them out.
     """
     rows, scores = top_k(queries, gallery, k, own, ignore=ignore)
-    return unit(queries + _weighted_sum(gallery, rows, scores, alpha))
+    return unit_rows(queries + _weighted_sum(gallery, rows, scores, alpha))
 
 
 def augment_gallery(gallery: Vectors, *, k: int, alpha: float = 0.0) -> Vectors:
@@ -33,14 +34,7 @@ def augment_gallery(gallery: Vectors, *, k: int, alpha: float = 0.0) -> Vectors:
     Things Everyone Should Know to Improve Object Retrieval", CVPR 2012).
     """
     rows, scores = top_k(gallery, gallery, k, np.arange(len(gallery), dtype=np.int64))
-    return unit(gallery + _weighted_sum(gallery, rows, scores, alpha))
-
-
-def unit(vectors: Vectors) -> Vectors:
-    """Rows of length 1; noughts stay noughts."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    scaled: Vectors = (vectors / np.where(lengths > 0, lengths, 1.0)).astype(np.float32)
-    return scaled
+    return unit_rows(gallery + _weighted_sum(gallery, rows, scores, alpha))
 
 
 def _weighted_sum(gallery: Vectors, rows: Rows, scores: Vectors, alpha: float) -> Vectors:

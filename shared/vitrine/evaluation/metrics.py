@@ -9,9 +9,8 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from vitrine.evaluation.ranking import Flags, Pairs, Rows
-
-Values = npt.NDArray[np.float64]
+from vitrine.evaluation.ranking import Pairs
+from vitrine.types import Flags, Rows, Values
 
 
 def average_precision(ranked: Flags, *, k: int | None = None, tie_ends: Rows | None = None) -> Values:

@@ -14,7 +14,8 @@ import numpy as np
 
 from vitrine.evaluation.evaluate import Judge, Measured
 from vitrine.evaluation.metrics import Grades
-from vitrine.evaluation.ranking import Pairs, Rows, Vectors, blocks, check_vectors
+from vitrine.evaluation.ranking import Pairs, blocks, check_vectors
+from vitrine.types import Rows, Vectors
 
 
 def measure_sizes(

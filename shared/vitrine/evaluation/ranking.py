@@ -14,14 +14,14 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-Vectors = npt.NDArray[np.float32]
-Rows = npt.NDArray[np.int64]
-Flags = npt.NDArray[np.bool_]
+from vitrine.types import Flags, Rows, Vectors
+
 # What is true of a block of queries and each gallery row: a slice of query rows in, (rows of the slice, G) bool out.
 Pairs = Callable[[slice], Flags]
 
 # A cell is one query against one gallery row. At the worst, all of them relevant, one takes about 50 bytes.
 _BLOCK_CELLS: Final = 4_000_000
+_MIN_NORM: Final = 1e-12
 _SCORE_SHIFT: Final = np.int64(32)
 _ROW_MASK: Final = np.int64((1 << 31) - 1)
 
@@ -121,6 +121,13 @@ def top_k(
         indices[block, :given] = best.rows(given)
         scores[block, :given] = best.scores(given)
     return indices, scores
+
+
+def unit_rows(vectors: Vectors) -> Vectors:
+    """Rows (N, D) scaled to length 1, as float32. Zero rows are left unchanged."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    scaled: Vectors = (vectors / np.maximum(lengths, _MIN_NORM)).astype(np.float32, copy=False)
+    return scaled
 
 
 def ignored_in(block: slice, gallery: int, own: Rows | None, ignore: Pairs | None) -> Flags | None:

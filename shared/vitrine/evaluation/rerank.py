@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from vitrine.evaluation.evaluate import Judge, Measured
-from vitrine.evaluation.ranking import Flags, Pairs, Rows, Vectors, blocks, check_vectors, products
+from vitrine.evaluation.ranking import Pairs, blocks, check_vectors, products
+from vitrine.types import Flags, Rows, Vectors
 
 # The scores of a block of queries: a slice of query rows in, (rows of the slice, G) float32 out.
 Scores = Callable[[slice], Vectors]

@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from vitrine.evaluation.metrics import Values
+from vitrine.types import Values
 
 _SAMPLES: Final = 2000
 _LEVEL: Final = 0.95

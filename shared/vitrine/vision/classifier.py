@@ -12,18 +12,16 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 from safetensors.numpy import load_file
 
 from vitrine.errors import ReleaseCorrupt
+from vitrine.evaluation.ranking import unit_rows
 from vitrine.releases import CLASSIFIER_FILE, Manifest
 from vitrine.releases.files import file_bytes
-from vitrine.vision.pca import unit_rows
+from vitrine.types import Values, Vectors
 
 # The scale of the margin losses where a recipe gives none.
 MARGIN_SCALE: Final = 24.0
-
-Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +29,8 @@ class LabelClassifier:
     """`weight` (labels, raw_dim) and `bias` (labels,) float32. Without a bias the scores are `scale` times cosines."""
 
     labels: tuple[str, ...]
-    weight: Floats
-    bias: Floats | None
+    weight: Vectors
+    bias: Vectors | None
     scale: float = 1.0
 
     @classmethod
@@ -61,17 +59,17 @@ class LabelClassifier:
         scale = _scale(manifest)
         return None if scale is None else cls(manifest.labels, unit_rows(weight.astype(np.float32)), None, scale)
 
-    def probabilities(self, feature: Floats) -> npt.NDArray[np.float64]:
+    def probabilities(self, feature: Vectors) -> Values:
         """The probability of each label, (labels,) with the sum 1, for a raw feature (raw_dim,) of any length."""
         if self.bias is None:
             scores = self.scale * (self.weight @ unit_rows(feature[None])[0]).astype(np.float64)
         else:
             scores = (self.weight @ feature + self.bias).astype(np.float64)
         shares = np.exp(scores - scores.max())
-        found: npt.NDArray[np.float64] = shares / shares.sum()
+        found: Values = shares / shares.sum()
         return found
 
-    def likeliest(self, feature: Floats, count: int) -> list[tuple[str, float]]:
+    def likeliest(self, feature: Vectors, count: int) -> list[tuple[str, float]]:
         """The `count` likeliest labels with their probabilities, the likeliest first; equals keep their order.
 
         Probabilities are rounded down to six decimals, so that their sum is at most 1.

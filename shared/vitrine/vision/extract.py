@@ -16,8 +16,9 @@ from typing import Literal, TypeVar
 import numpy as np
 
 from vitrine.errors import ImageRejected
-from vitrine.vision.network import ReleaseNetwork, Vectors
-from vitrine.vision.preprocess import Pixels, Preprocessor
+from vitrine.types import Pixels, Vectors
+from vitrine.vision.network import ReleaseNetwork
+from vitrine.vision.preprocess import Preprocessor
 
 # Reads a picture's bytes when a thread gets to it; raises ImageRejected where there is none to read.
 Read = Callable[[], bytes]

@@ -10,19 +10,19 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
 from vitrine.errors import WeightsUnusable
 from vitrine.releases import PROJECTION_FILE, WEIGHTS_FILE, Manifest, Preprocessing
+from vitrine.types import Pixels
+from vitrine.types import Vectors as Vectors
 from vitrine.vision.backbones import restore_backbone
 from vitrine.vision.cpu_graph import CORES, prepare_for_all_cores, prepare_for_cpu, unprepared
 from vitrine.vision.pca import Projection, ProjectionArrays
-from vitrine.vision.preprocess import Normalise, Pixels
+from vitrine.vision.preprocess import Normalise
 
 Precision = Literal["auto", "float32", "bfloat16"]
-Vectors = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)

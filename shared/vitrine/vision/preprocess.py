@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from PIL import Image, ImageOps
 from torch import nn
@@ -18,8 +17,8 @@ from vitrine.images.checks import DEFAULT_LIMITS, ImageLimits
 from vitrine.images.decode import DECODE_RULES_VERSION, SERVED_RULES_VERSIONS, decode_image
 from vitrine.images.views import AS_IT_IS, VIEWED_SHORT_SIDE_PX, View, in_views
 from vitrine.releases import Preprocessing
+from vitrine.types import Pixels
 
-Pixels = npt.NDArray[np.uint8]
 _WHITE: Final = (255, 255, 255)
 _INTERPOLATIONS: Final = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 

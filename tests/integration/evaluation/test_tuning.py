@@ -11,10 +11,10 @@ import pytest
 from harness.evaluating import plan_of, store
 from trainer.evaluation.contest import make_contest
 from trainer.evaluation.map_page import write_maps
-from trainer.evaluation.tuning import decompose, tune
+from trainer.evaluation.tuning import tune
 from vitrine.catalogs import Catalog
 from vitrine.errors import ParameterInvalid, ProjectionImpossible
-from vitrine.vision.pca import fit_projection, project
+from vitrine.vision.pca import fit_pca, fit_projection, project
 
 
 def test_tuning_tries_every_size_and_keeps_the_smallest_that_is_as_good(
@@ -28,7 +28,7 @@ def test_tuning_tries_every_size_and_keeps_the_smallest_that_is_as_good(
     }  # fmt: skip
     objective = {"average_precision": 1.0, "ndcg@15": 0.5}
     found = tune(np.asarray(features), labels.relevance, labels.graded, objective=objective, **options)
-    dim = len(found.decomposition.components)
+    dim = len(found.pca)
     assert [point.components for point in found.points] == [*range(1, dim + 1)] * 2
     assert found.chosen.components <= found.best.components
     assert found.chosen.whiten == found.best.whiten
@@ -46,18 +46,18 @@ def test_tuning_tries_every_size_and_keeps_the_smallest_that_is_as_good(
     assert few.points[0].means["objective"] == pytest.approx(by_size[4]["objective"], abs=1e-3)
 
 
-def test_the_decomposition_is_scikit_learns(folder: Path, catalog: Catalog, releases: tuple[str, str]) -> None:
+def test_a_truncated_pca_equals_scikit_learns(folder: Path, catalog: Catalog, releases: tuple[str, str]) -> None:
     contest = make_contest(plan_of(releases[0]), catalog)
     features = np.asarray(store(folder).features(releases[0], contest.gallery)[0])
-    whole = decompose(features)
+    whole = fit_pca(features)
     for whiten in (False, True):
-        ours = project(whole.fit(6, whiten=whiten).arrays, features)
+        ours = project(whole.truncate(6).projection(whiten=whiten).arrays, features)
         theirs = project(fit_projection(features, components=6, whiten=whiten, seed=0).arrays, features)
         np.testing.assert_allclose(ours @ ours.T, theirs @ theirs.T, atol=1e-4)
     with pytest.raises(ProjectionImpossible, match="all alike"):
-        decompose(np.ones((5, 3), dtype=np.float32))
+        fit_pca(np.ones((5, 3), dtype=np.float32))
     with pytest.raises(ProjectionImpossible, match="finite"):
-        decompose(np.full((5, 3), np.nan, dtype=np.float32))
+        fit_pca(np.full((5, 3), np.nan, dtype=np.float32))
 
 
 def test_a_map_by_an_attribute_that_no_product_has_is_refused(

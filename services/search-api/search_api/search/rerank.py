@@ -10,17 +10,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import numpy.typing as npt
 from qdrant_client import models
 
 from search_api.vector_store import by_score_and_id
 from vitrine.evaluation.rerank import reciprocal_distance
 from vitrine.qdrant.filters import Plan
+from vitrine.types import Vectors
 
 if TYPE_CHECKING:
     from search_api.search.retrieval import Prepared, Retrieval, Wanted
 
-Vector = npt.NDArray[np.float32]
 # Of each release: what neither has among so many is not found. The same for every topK, and so is the order.
 _FUSION_CANDIDATES: Final = 400
 
@@ -114,7 +113,7 @@ def _cosine(vector: Sequence[float], query: Sequence[float]) -> float:
     return float(np.asarray(vector) @ np.asarray(query))
 
 
-def vector_of(point: models.ScoredPoint | models.Record) -> Vector:
+def vector_of(point: models.ScoredPoint | models.Record) -> Vectors:
     """The point's one vector."""
-    vector: Vector = np.asarray(point.vector, dtype=np.float32)
+    vector: Vectors = np.asarray(point.vector, dtype=np.float32)
     return vector

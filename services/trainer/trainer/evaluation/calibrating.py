@@ -7,11 +7,11 @@ from typing import Final
 
 import numpy as np
 
-from trainer.evaluation.tuning import Codes
 from trainer.seeds import CALIBRATION_QUERIES, generator
 from vitrine.evaluation import Flags, Rows, Vectors, equal_labels, top_k
-from vitrine.evaluation.calibration import Curve, Shares
+from vitrine.evaluation.calibration import Curve
 from vitrine.releases import CATALOGUE_PICTURES, Calibration
+from vitrine.types import Codes, Values
 
 K: Final = 15
 _LEAST_PAIRS: Final = 200
@@ -23,7 +23,7 @@ _STEP: Final = 1e-6
 class Pairs:
     """Matches: their scores (N,), whether each is of its query's kind (N,), and the rows (N,) of their queries."""
 
-    scores: Shares
+    scores: Values
     right: Flags
     queries: Rows
 
@@ -84,7 +84,7 @@ def calibrate(pairs: Pairs, *, attribute: str) -> Calibration | None:
     )
 
 
-def confidence_of(calibration: Calibration, pairs: Pairs, features: Vectors) -> Shares:
+def confidence_of(calibration: Calibration, pairs: Pairs, features: Vectors) -> Values:
     """How sure (N,) the calibration is of other matches, whose queries are rows of the `features` (M, D)."""
     confidence = Curve.of(calibration.scores, calibration.probabilities).confidence(pairs.scores)
     if (boundary := calibration.boundary) is not None:
@@ -93,11 +93,11 @@ def confidence_of(calibration: Calibration, pairs: Pairs, features: Vectors) -> 
     return confidence
 
 
-def _averaged(fitted: Shares, at: Shares, knots: Shares) -> Shares:
+def _averaged(fitted: Values, at: Values, knots: Values) -> Values:
     """The mean of the fitted steps around each knot, halfway to its neighbours."""
     edges = np.concatenate([[-np.inf], (knots[1:] + knots[:-1]) / 2, [np.inf]])
     place = np.searchsorted(edges, at, side="right") - 1
     sums = np.bincount(place, weights=fitted, minlength=len(knots))
     counts = np.bincount(place, minlength=len(knots))
-    means: Shares = sums / np.maximum(counts, 1)
+    means: Values = sums / np.maximum(counts, 1)
     return means

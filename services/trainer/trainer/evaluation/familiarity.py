@@ -21,7 +21,7 @@ from trainer.training.extracting import raw_features
 from trainer.training.loading import BatchLoader
 from trainer.training.pixels import Pixels
 from vitrine.evaluation import Rows, Vectors
-from vitrine.evaluation.expansion import unit
+from vitrine.evaluation.ranking import unit_rows
 from vitrine.recipes import AugmentRecipe
 from vitrine.releases import Familiarity, Preprocessing
 from vitrine.vision.network import DeviceChoice
@@ -116,8 +116,8 @@ def fit_familiarity(features: Vectors, train: Rows, validation: Rows, seen: Seen
     from sklearn.linear_model import LogisticRegression  # takes seconds to import, and only publishing needs it
 
     chance = generator(OOD_SAMPLES, seed)
-    learned, held_out = (unit(features[chance.permutation(rows)[:_MOST_PRODUCTS]]) for rows in (train, validation))
-    inside, others = np.concatenate([learned, unit(seen.changed)]), unit(seen.nothing)
+    learned, held_out = (unit_rows(features[chance.permutation(rows)[:_MOST_PRODUCTS]]) for rows in (train, validation))
+    inside, others = np.concatenate([learned, unit_rows(seen.changed)]), unit_rows(seen.nothing)
     sides = np.repeat([1, 0], [len(inside), len(others)])
     fitted = LogisticRegression(C=_FREEDOM, class_weight="balanced", max_iter=5000)
     fitted.fit(np.concatenate([inside, others]), sides)

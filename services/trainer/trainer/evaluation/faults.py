@@ -10,10 +10,12 @@ from typing import Final
 
 import numpy as np
 
-from trainer.evaluation.tuning import Codes, Decomposition, decompose
 from vitrine.evaluation import Measured, Rows, Vectors, equal_labels, measure, top_k
-from vitrine.evaluation.expansion import expand_queries, unit
+from vitrine.evaluation.expansion import expand_queries
 from vitrine.evaluation.pca_sizes import measure_sizes
+from vitrine.evaluation.ranking import unit_rows
+from vitrine.types import Codes
+from vitrine.vision.pca import Pca, fit_pca
 
 MEAN, HITS = "average_precision", "precision@15"
 _GRID: Final = (8, 12, 16, 20, 24, 32, 44, 64, 96, 128)
@@ -41,8 +43,8 @@ def faults_ladder(
 
     Raises ProjectionImpossible.
     """
-    everything, honest = decompose(features), decompose(features[train])
-    bench = _Bench(features, relevance, queries, [size for size in grid if size <= len(honest.components)])
+    everything, honest = fit_pca(features), fit_pca(features[train])
+    bench = _Bench(features, relevance, queries, [size for size in grid if size <= len(honest)])
     by_test = bench.best_size(everything, bench.queries)
     refitted = bench.best_size(honest, bench.queries)
     by_validation = bench.best_size(honest, validation)
@@ -54,7 +56,7 @@ def faults_ladder(
         bench.rung("PCA is fitted on the train part", refitted, bench.vectors(honest, refitted)),
         bench.rung("n is chosen on the validation part", by_validation, whole),
         bench.rung("expanded as the reference did", by_validation, averaged),
-        bench.rung("expanded vectors are of length 1 again", by_validation, unit(averaged)),
+        bench.rung("expanded vectors are of length 1 again", by_validation, unit_rows(averaged)),
         bench.rung("the query alone is expanded", by_validation, whole, expanded=True),
     ]
 
@@ -66,11 +68,11 @@ class _Bench:
         self.queries = queries
         self._grid = grid
 
-    def vectors(self, decomposition: Decomposition, size: int) -> Vectors:
-        return unit(decomposition.projected(self._features, whiten=True)[:, :size])
+    def vectors(self, pca: Pca, size: int) -> Vectors:
+        return unit_rows(pca.truncate(size).transform(self._features, whiten=True))
 
-    def best_size(self, decomposition: Decomposition, queries: Rows) -> int:
-        projected = decomposition.projected(self._features, whiten=True)
+    def best_size(self, pca: Pca, queries: Rows) -> int:
+        projected = pca.transform(self._features, whiten=True)
         relevant = equal_labels(self._relevance[queries], self._relevance)
         found = measure_sizes(projected[queries], projected, self._grid, relevant, (HITS,), own=queries)
         return max(found, key=lambda size: (found[size].mean(HITS), -size))

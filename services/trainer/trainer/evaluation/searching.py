@@ -13,8 +13,9 @@ from trainer.evaluation.contest import Contest
 from trainer.evaluation.features import FeatureStore, Pictures
 from vitrine.errors import EvaluationImpossible
 from vitrine.evaluation import Pairs, Rows, Vectors
-from vitrine.evaluation.expansion import augment_gallery, expand_queries, unit
+from vitrine.evaluation.expansion import augment_gallery, expand_queries
 from vitrine.evaluation.plan import Way
+from vitrine.evaluation.ranking import unit_rows
 from vitrine.evaluation.rerank import Scores, fused, inner_products, reranked
 from vitrine.images.views import AS_IT_IS, View
 
@@ -76,7 +77,7 @@ def look(
         return projected(np.asarray(raw))
 
     first, *others = map(seen_in, views)
-    return Sight(gallery, unit(sum(others, start=first)) if others else first, kept, asked, own)
+    return Sight(gallery, unit_rows(sum(others, start=first)) if others else first, kept, asked, own)
 
 
 def scores_of(way: Way, sight: Sight, second: Sight | None, ignore: Pairs | None) -> Scores:

@@ -9,70 +9,15 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from trainer.seeds import PCA_SEARCH_QUERIES, generator
-from vitrine.errors import EvaluationImpossible, ProjectionImpossible
-from vitrine.evaluation import Interval, Measured, Rows, Vectors, bootstrap_interval, equal_labels, shared_labels
+from vitrine.errors import EvaluationImpossible
+from vitrine.evaluation import Interval, Measured, bootstrap_interval, equal_labels, shared_labels
 from vitrine.evaluation.pca_sizes import measure_sizes, smallest_good
-from vitrine.vision.pca import Fit, ProjectionArrays, unit_rows
+from vitrine.types import Codes, Rows, Vectors
+from vitrine.vision.pca import Fit, Pca, fit_pca
 
 OBJECTIVE: Final = "objective"
-_LEAST_VARIANCE: Final = 1e-12
-
-Codes = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class Decomposition:
-    """A PCA of unit-length features: `mean` (D,), `components` (D', D) by falling `variance` (D',), the share of all
-    variance that each explains (D',), and of how many pictures.
-    """
-
-    mean: npt.NDArray[np.float64]
-    components: npt.NDArray[np.float64]
-    variance: npt.NDArray[np.float64]
-    share: npt.NDArray[np.float64]
-
-    def projected(self, features: Vectors, *, whiten: bool) -> Vectors:
-        """(N, D') float32, not brought to length 1."""
-        scale = 1.0 / np.sqrt(self.variance) if whiten else np.ones_like(self.variance)
-        matrix = (self.components * scale[:, None]).T.astype(np.float32)
-        projected: Vectors = (unit_rows(features) - self.mean.astype(np.float32)) @ matrix
-        return projected
-
-    def fit(self, size: int, *, whiten: bool) -> Fit:
-        """The projection on the first `size` components."""
-        scale = 1.0 / np.sqrt(self.variance[:size]) if whiten else np.ones(size)
-        arrays = ProjectionArrays(
-            mean=self.mean.astype(np.float32),
-            components=self.components[:size].astype(np.float32),
-            scale=scale.astype(np.float32),
-        )
-        explained = round(float(self.share[:size].sum()), 6)
-        return Fit(arrays=arrays, solver="covariance_eigh", explained_variance=explained)
-
-
-def decompose(features: Vectors) -> Decomposition:
-    """The whole PCA of (N, D) features, brought to length 1; as many components as vary at all.
-
-    Raises ProjectionImpossible where nothing does, or a feature is no finite number.
-    """
-    if len(features) < 2 or not np.isfinite(features).all():
-        raise ProjectionImpossible("a projection needs two pictures or more, with features that are finite numbers")
-    unit = unit_rows(features).astype(np.float64)
-    mean = unit.mean(axis=0)
-    covariance = np.cov(unit, rowvar=False).reshape(unit.shape[1], unit.shape[1])
-    variance, vectors = np.linalg.eigh(covariance)
-    order = np.argsort(variance)[::-1][: min(len(features) - 1, unit.shape[1])]
-    kept = order[variance[order] > max(_LEAST_VARIANCE, 1e-10 * float(variance.max()))]
-    if not len(kept):
-        raise ProjectionImpossible("the pictures are all alike: there is no direction in which they vary")
-    components = vectors[:, kept].T
-    # The sign of a component is chance; the same pictures are to give the same release.
-    largest = np.abs(components).argmax(axis=1)
-    components = components * np.sign(components[np.arange(len(components)), largest])[:, None]
-    return Decomposition(mean, components, variance[kept], variance[kept] / variance.clip(min=0).sum())
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +37,14 @@ class Point:
 class Tuning:
     """Every point that was tried, the one with the best objective, and the smallest within one standard error of it."""
 
-    decomposition: Decomposition
+    pca: Pca
     points: tuple[Point, ...]
     best: Point
     chosen: Point
     queries: int
 
     def fit(self) -> Fit:
-        return self.decomposition.fit(self.chosen.components, whiten=self.chosen.whiten)
+        return self.pca.truncate(self.chosen.components).projection(whiten=self.chosen.whiten)
 
 
 def tune(
@@ -123,8 +68,8 @@ def tune(
     Raises ProjectionImpossible, EvaluationImpossible where no validation query has anything to find, and ValueError for
     a measure that is none.
     """
-    decomposition = decompose(features[train])
-    dim = len(decomposition.components)
+    pca = fit_pca(features[train])
+    dim = len(pca)
     wanted = range(1, dim + 1) if sizes is None else sorted({min(size, dim) for size in sizes})
     gallery = np.sort(np.concatenate([train, validation]))
     chosen = generator(PCA_SEARCH_QUERIES, seed).permutation(validation)[:queries]
@@ -132,7 +77,7 @@ def tune(
     names = tuple(objective)
     tried: dict[bool, dict[int, Measured]] = {}
     for whitened in whiten:
-        projected = decomposition.projected(features, whiten=whitened)
+        projected = pca.transform(features, whiten=whitened)
         found = measure_sizes(
             projected[chosen],
             projected[gallery],
@@ -149,7 +94,7 @@ def tune(
     except ValueError as error:
         raise EvaluationImpossible(f"no number of components can be chosen: {error}") from error
     points = tuple(
-        _point(decomposition, size, whitened, measured)
+        _point(pca, size, whitened, measured)
         for whitened, by_size in tried.items()
         for size, measured in by_size.items()
     )
@@ -158,7 +103,7 @@ def tune(
     kept = next(
         point for point in points if point.whiten == best.whiten and point.components == best_sizes[best.whiten]
     )
-    return Tuning(decomposition, points, best, kept, len(chosen))
+    return Tuning(pca, points, best, kept, len(chosen))
 
 
 def _with_objective(measured: Measured, objective: Mapping[str, float]) -> Measured:
@@ -167,11 +112,11 @@ def _with_objective(measured: Measured, objective: Mapping[str, float]) -> Measu
     return Measured({**measured.values, OBJECTIVE: np.asarray(mixed, dtype=np.float64)})
 
 
-def _point(decomposition: Decomposition, size: int, whiten: bool, measured: Measured) -> Point:
+def _point(pca: Pca, size: int, whiten: bool, measured: Measured) -> Point:
     return Point(
         components=size,
         whiten=whiten,
-        explained_variance=float(decomposition.share[:size].sum()),
+        explained_variance=float(pca.explained[:size].sum()),
         means=measured.means(),
         intervals={name: bootstrap_interval(measured.known(name), samples=400) for name in measured.values},
     )

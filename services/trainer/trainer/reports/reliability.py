@@ -12,7 +12,8 @@ from matplotlib.ticker import MaxNLocator
 from trainer.reports.files import write_json, write_png
 from trainer.reports.style import FAINT_INK, INK, LABEL_PT, RULE, SERIES, TITLE_PT, font, new_figure, quieten
 from vitrine.evaluation import Flags
-from vitrine.evaluation.calibration import Bin, Shares, calibration_error, reliability
+from vitrine.evaluation.calibration import Bin, calibration_error, reliability
+from vitrine.types import Values
 
 RELIABILITY_FILE: Final = "reliability.png"
 RELIABILITY_JSON_FILE: Final = "reliability.json"
@@ -22,7 +23,7 @@ _COUNTS_IN: Final = 1.2
 _BINS: Final = 15
 
 
-def write_reliability(folder: Path, confidence: Shares, right: Flags) -> list[str]:
+def write_reliability(folder: Path, confidence: Values, right: Flags) -> list[str]:
     """Write reliability.png and reliability.json and return their names. `confidence` (N,) from 0 to 1, and whether
     each match was right (N,). Raises ValueError where there is no match.
     """

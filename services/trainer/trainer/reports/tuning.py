@@ -46,7 +46,7 @@ def tuning_document(tuning: Tuning) -> dict[str, object]:
         "queries": tuning.queries,
         "chosen": _document(tuning.chosen),
         "best": _document(tuning.best),
-        "explained_variance": [round(float(share), 9) for share in tuning.decomposition.share],
+        "explained_variance": [round(float(share), 9) for share in tuning.pca.explained],
         "points": [_document(point) for point in tuning.points],
     }
 
@@ -91,7 +91,7 @@ def _draw_found(axes: Axes, tuning: Tuning) -> None:
 
 def _draw_variance(axes: Axes, tuning: Tuning) -> None:
     _label(axes, "Explained variance", "components")
-    share = tuning.decomposition.share
+    share = tuning.pca.explained
     numbers = range(1, len(share) + 1)
     axes.plot(numbers, share.cumsum(), color=SERIES[0], lw=1.6, label="all up to this one")
     axes.plot(numbers, share, color=SERIES[1], lw=1.6, label="this one alone")

@@ -16,8 +16,8 @@ from trainer.training.examples import UNKNOWN, Codes, Rows
 from trainer.training.pixels import Pixels
 from trainer.training.subject import Subject
 from vitrine.evaluation import Vectors, equal_labels, measure
+from vitrine.evaluation.ranking import unit_rows
 from vitrine.recipes import BestBy
-from vitrine.vision.pca import unit_rows
 
 
 @dataclass(frozen=True, slots=True)

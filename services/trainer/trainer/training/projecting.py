@@ -11,11 +11,11 @@ from typing import Any, Final
 import numpy as np
 
 from trainer.seeds import VALIDATION_QUERIES, generator
-from trainer.training.examples import Codes, Rows
 from vitrine.errors import ProjectionImpossible
 from vitrine.evaluation import equal_labels, measure
 from vitrine.recipes import ProjectionRecipe
-from vitrine.vision.pca import Features, Fit, ProjectionArrays, fit_projection, project
+from vitrine.types import Codes, Rows, Vectors
+from vitrine.vision.pca import Fit, Pca, ProjectionArrays, fit_pca, project
 
 IDENTITY: Final = "identity"
 _MEAN: Final = "mean_average_precision"
@@ -58,7 +58,7 @@ def identity_fit(dim: int) -> Fit:
 
 
 def choose_projection(
-    features: Features,
+    features: Vectors,
     relevance: Codes,
     *,
     train: Rows,
@@ -92,10 +92,12 @@ def choose_projection(
     sizes = sorted({min(size, dim, len(train)) for size in recipe.components})
     results = []
     impossible: ProjectionImpossible | None = None
+    pca: Pca | None = None
     for size in sizes:
         for whiten in recipe.whiten:
             try:
-                fit = fit_projection(features[train], components=size, whiten=whiten, seed=seed)
+                pca = pca or fit_pca(features[train], components=sizes[-1], seed=seed)
+                fit = pca.truncate(size).projection(whiten=whiten)
             except ProjectionImpossible as error:  # of so many components; fewer may do
                 impossible = error
             else:

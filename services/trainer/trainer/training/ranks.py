@@ -27,6 +27,7 @@ from vitrine.recipes import Recipe, parse_recipe
 from vitrine.releases import ReleaseStore
 from vitrine.terminal import printable
 from vitrine.vision.network import choose_device
+from vitrine.vision.process import configure_process
 
 _HOST: Final = "127.0.0.1"
 _RANK: Final = "LOCAL_RANK"
@@ -94,6 +95,7 @@ def other_ranks(
 
 def main() -> int:
     """Run as another rank: `python -m trainer.training.ranks TASK.json`."""
+    configure_process()
     from trainer.training.assembling import assemble
     from trainer.training.checkpoint import RunFolder
     from trainer.training.preparing import Preparation

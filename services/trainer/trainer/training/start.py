@@ -20,9 +20,8 @@ from vitrine.releases import CLASSIFIER_FILE, WEIGHTS_FILE, Architecture, Prepro
 from vitrine.releases.files import file_bytes
 from vitrine.vision.backbones import Loaded, extended, load_backbone, restore_backbone
 from vitrine.vision.heads import Embedded
-from vitrine.vision.models import AuxiliaryEntry, model_entry, model_table
+from vitrine.vision.models import PREPROCESSING_OPTIONS, AuxiliaryEntry, model_entry, model_table, resolve_options
 from vitrine.vision.network import DeviceChoice
-from vitrine.vision.options import PREPROCESSING_OPTIONS, resolve_options
 
 
 @dataclass(frozen=True, slots=True)
