@@ -25,10 +25,10 @@ if __name__ == "__main__":
 
 from benchmarks.embedder_parts.prepared import Stored
 from benchmarks.embedder_parts.servers import embedder
+from trainer.progress import NoProgress
 from trainer.settings import Settings
-from trainer.training.following import Silent
+from trainer.training.pretrained import load_initial_model
 from trainer.training.run import TrainingRun
-from trainer.training.start import make_start
 from vitrine.catalogs import Catalog, read_catalog
 from vitrine.catalogs.registry import reader_for
 from vitrine.recipe_files import read_recipe
@@ -70,14 +70,14 @@ def row(model: str, catalog: Catalog, arguments: argparse.Namespace) -> list[str
             update={"work_dir": folder / "work", "releases_url": f"file:{folder / 'releases'}"}
         )
         store = ReleaseStore(settings.releases_url, cache_dir=folder / "cache")
-        start = make_start(recipe.model, seed=recipe.seed, store=store, checked_weights=lambda weights: weights)
+        start = load_initial_model(recipe.model, seed=recipe.seed, store=store, checked_weights=lambda weights: weights)
         before = {name: tensor.clone() for name, tensor in start.loaded.network.state_dict().items()}
-        result = TrainingRun(recipe, catalog, store, settings, folder / "work" / model, Silent()).run()
+        result = TrainingRun(recipe, catalog, store, settings, folder / "work" / model, NoProgress()).run()
         release_id = str(result["release_id"])
         after = load_file(store.local_folder(release_id) / "weights.safetensors")
         parts = model_entry(model).trainable
         trained = {name for name in before if name.startswith(parts)}
-        moved = {name for name in before if not torch.equal(before[name], after[name])}
+        warp = {name for name in before if not torch.equal(before[name], after[name])}
         stored = Stored(settings.releases_url, str(folder / "cache"), release_id)
         dim, spent_ms = asked(stored, settings, catalog)
         rules = store.manifest(release_id).preprocessing
@@ -86,7 +86,7 @@ def row(model: str, catalog: Catalog, arguments: argparse.Namespace) -> list[str
             str(store.manifest(release_id).architecture.raw_dim),
             f"{count(before, set(before)):.1f} M",
             f"{count(before, trained):.1f} M",
-            "yes" if moved and moved <= trained else "NO",
+            "yes" if warp and warp <= trained else "NO",
             f"{result['pictures_per_second']:.1f}",
             str(dim),
             f"{spent_ms:.0f}",

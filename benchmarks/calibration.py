@@ -19,12 +19,12 @@ import numpy as np
 
 from benchmarks.calibration_parts.nonsense import nonsense
 from benchmarks.retrieval import Look
+from trainer.data.dataset import Dataset, Rows, build_dataset, classes_of
+from trainer.data.extraction import embed_pixels, extraction_batch
 from trainer.evaluation.calibrating import confidence_of, matched_pairs
 from trainer.evaluation.strictness import split_of
 from trainer.reports.reliability import write_reliability
 from trainer.settings import Settings
-from trainer.training.examples import Examples, Rows, choose_examples, classes_of
-from trainer.training.extracting import embed_pixels, extraction_batch
 from vitrine.catalogs import Catalog, read_catalog
 from vitrine.catalogs.registry import reader_for
 from vitrine.evaluation import top_k
@@ -62,7 +62,7 @@ def main() -> int:
     catalog = read_catalog(reader, arguments.root, dataset=arguments.dataset, limit=arguments.limit)
     store = ReleaseStore(arguments.store, cache_dir=Path(".vitrine/cache/releases"))
     lineage = split_of([named.rpartition("=")[2] for named in arguments.releases], catalog.dataset, store)
-    examples = choose_examples(
+    examples = build_dataset(
         catalog.products, DataRecipe(subset=arguments.subset), seed=arguments.seed, lineage=lineage
     )
     print(f"| {' | '.join(HEADS)} |\n|---|{'---:|' * (len(HEADS) - 1)}")
@@ -72,7 +72,7 @@ def main() -> int:
     return 0
 
 
-def row_of(release_id: str, catalog: Catalog, examples: Examples, arguments: argparse.Namespace) -> str:
+def row_of(release_id: str, catalog: Catalog, examples: Dataset, arguments: argparse.Namespace) -> str:
     store = ReleaseStore(arguments.store, cache_dir=Path(".vitrine/cache/releases"))
     manifest = store.manifest(release_id)
     if manifest.calibration is None:

@@ -113,8 +113,8 @@ def gather(arguments: argparse.Namespace, into: Path) -> str:
 def real(arguments: argparse.Namespace) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
     from benchmarks.retrieval import Look  # torch comes with these, and drawn features do without
     from benchmarks.retrieval import gather as gather_material
+    from trainer.data.extraction import extraction_batch
     from trainer.settings import Settings
-    from trainer.training.extracting import extraction_batch
     from vitrine.releases import ReleaseStore
     from vitrine.settings import load_settings
     from vitrine.vision.network import choose_device, load_release

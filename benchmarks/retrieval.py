@@ -20,13 +20,13 @@ from pathlib import Path
 
 import numpy as np
 
+from trainer.data.dataset import UNKNOWN, Codes, Dataset, Rows, build_dataset, classes_of, combination
+from trainer.data.extraction import embed_pixels, extraction_batch
+from trainer.data.pixel_cache import cached_pixels
+from trainer.evaluation.pca_search import choose_projection, identity_fit
 from trainer.evaluation.strictness import split_of
 from trainer.settings import Settings
-from trainer.training.evaluating import evaluate
-from trainer.training.examples import UNKNOWN, Codes, Examples, Rows, choose_examples, classes_of, combination
-from trainer.training.extracting import embed_pixels, extraction_batch
-from trainer.training.pixels import cached_pixels
-from trainer.training.projecting import choose_projection, identity_fit
+from trainer.training.validation import evaluate
 from vitrine.catalogs import Catalog, read_catalog
 from vitrine.catalogs.registry import reader_for
 from vitrine.evaluation import equal_labels, measure
@@ -46,11 +46,11 @@ WAYS = {"not whitened": False, "whitened": True, "the feature itself": None}
 
 
 @dataclass(frozen=True, slots=True)
-class Material:
+class TrainingData:
     """What every release is measured on. `photographs` have a class of the catalogue's each, or are left out."""
 
     catalog: Catalog
-    examples: Examples
+    examples: Dataset
     relevance: Codes
     photographs: Catalog | None
     shown: tuple[Product, ...]
@@ -85,23 +85,23 @@ def main() -> int:
     return 0
 
 
-def gather(arguments: argparse.Namespace, attributes: Sequence[str]) -> Material:
+def gather(arguments: argparse.Namespace, attributes: Sequence[str]) -> TrainingData:
     reader = reader_for(arguments.dataset)
     catalog = read_catalog(reader, arguments.root, dataset=arguments.dataset, limit=arguments.limit)
     store = ReleaseStore(arguments.store, cache_dir=Path(".vitrine/cache/releases"))
     lineage = split_of([named.rpartition("=")[2] for named in arguments.releases], catalog.dataset, store)
-    examples = choose_examples(
+    examples = build_dataset(
         catalog.products, DataRecipe(subset=arguments.subset), seed=arguments.seed, lineage=lineage
     )
     classes = classes_of(examples, attributes)
     relevance = classes.codes[:, None]
     if arguments.photographs is None:
-        return Material(catalog, examples, relevance, None, (), None)
+        return TrainingData(catalog, examples, relevance, None, (), None)
     photographs = read_catalog("folder", arguments.photographs, dataset="photographs")
     code_of = {name: code for code, name in enumerate(classes.names)}
     codes = [code_of.get(combination(one, attributes) or "", UNKNOWN) for one in photographs.products]
     shown = [(one, code) for one, code in zip(photographs.products, codes, strict=True) if code != UNKNOWN]
-    return Material(
+    return TrainingData(
         catalog,
         examples,
         relevance,
@@ -111,7 +111,7 @@ def gather(arguments: argparse.Namespace, attributes: Sequence[str]) -> Material
     )
 
 
-def rows_of(release_id: str, store: ReleaseStore, material: Material, *, seed: int) -> list[str]:
+def rows_of(release_id: str, store: ReleaseStore, material: TrainingData, *, seed: int) -> list[str]:
     """One row for each way of projecting."""
     manifest = store.manifest(release_id)
     settings = load_settings(Settings)

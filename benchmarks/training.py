@@ -19,14 +19,14 @@ from pathlib import Path
 
 import torch
 
+from trainer.progress import NoProgress
 from trainer.reports.history import EpochRecord
 from trainer.settings import Settings
-from trainer.training.assembling import assemble
-from trainer.training.checkpoint import RunFolder
-from trainer.training.following import Silent
-from trainer.training.judging import Judgement
+from trainer.training.callbacks import TrainingCallbacks
+from trainer.training.checkpoint import CheckpointFolder
 from trainer.training.loop import TrainingLoop
-from trainer.training.preparing import Preparation, Prepared
+from trainer.training.setup import SetupBuilder, TrainingSetup, build_loop
+from trainer.training.validation import ValidationMetrics
 from vitrine.catalogs import read_catalog
 from vitrine.catalogs.registry import reader_for
 from vitrine.recipe_files import read_recipe
@@ -42,27 +42,27 @@ class Enough(Exception):
     """The loop has run for its time."""
 
 
-class Stopwatch:
+class Stopwatch(TrainingCallbacks):
     """Reports to the benchmark: pictures and seconds after the first steps, then `Enough`. What comes between two
     epochs, validation and a checkpoint, is not counted: with few products it would be a fifth of the time.
     """
 
     def __init__(self, seconds: float, device: torch.device, *, clock: Callable[[], float] = time.perf_counter) -> None:
+        super().__init__(NoProgress(), clock=clock)
         self._seconds = seconds
         self._device = device
-        self._clock = clock
         self._steps = self._seen = self._pictures = 0
         self._passed_s = self._last_s = 0.0
         self.rate = 0.0
 
-    def step(self, pictures: int) -> None:
+    def step(self, images: int) -> None:
         now = self._clock()
-        if pictures > self._seen:  # else it is a step of validation
+        if images > self._seen:  # else it is a step of validation
             self._steps += 1
             if self._steps > WARM_UP_STEPS:
-                self._pictures += pictures - self._seen
+                self._pictures += images - self._seen
                 self._passed_s += now - self._last_s
-            self._seen = pictures
+            self._seen = images
         self._last_s = now
         if self._passed_s > self._seconds:
             _wait(self._device)
@@ -73,7 +73,7 @@ class Stopwatch:
         """The next epoch begins."""
         self._last_s = self._clock()
 
-    def epoch(self, record: EpochRecord, judgement: Judgement | None) -> None:
+    def epoch(self, record: EpochRecord, metrics: ValidationMetrics | None) -> None:
         """A short epoch ends before the time."""
 
 
@@ -109,11 +109,11 @@ def row(path: Path, arguments: argparse.Namespace) -> str:
             reader_for(described["dataset"]), arguments.root, dataset=described["dataset"], limit=arguments.limit
         )
         store = ReleaseStore(settings.releases_url, cache_dir=settings.releases_cache_dir)
-        prepared = Preparation(recipe, catalog, store, settings, choice, Silent()).prepare()
+        prepared = SetupBuilder(recipe, catalog, store, settings, choice, NoProgress()).prepare()
         loops, bares = [], []
         for _ in range(arguments.rounds):
             stopwatch = Stopwatch(arguments.seconds, choice.device)
-            loop = assemble(prepared, recipe, settings, choice, RunFolder(Path(folder, "run")), stopwatch)
+            loop = build_loop(prepared, recipe, settings, choice, CheckpointFolder(Path(folder, "run")), stopwatch)
             loops.append(_loop_rate(loop, stopwatch))
             bares.append(_bare_rate(loop, prepared, recipe, choice, seconds=arguments.seconds))
     name = choice.device.type + (", bfloat16" if choice.dtype == torch.bfloat16 else ", float32")
@@ -137,7 +137,7 @@ def _loop_rate(loop: TrainingLoop, stopwatch: Stopwatch) -> float:
 
 
 def _bare_rate(
-    loop: TrainingLoop, prepared: Prepared, recipe: Recipe, choice: DeviceChoice, *, seconds: float
+    loop: TrainingLoop, prepared: TrainingSetup, recipe: Recipe, choice: DeviceChoice, *, seconds: float
 ) -> float:
     """Pictures a second through the forward and backward pass alone, in the mode that the loop trains in."""
     rows = prepared.material.train[: recipe.optim.batch]

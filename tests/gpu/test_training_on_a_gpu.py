@@ -12,11 +12,11 @@ from safetensors.torch import load_file
 
 from harness.releases import TINY_MODEL, store_of
 from harness.training import Listener, drawn_catalog, tiny_recipe, training_run
+from trainer.augmentation.pipeline import Augmenter
+from trainer.data import loader as loading
+from trainer.data.loader import BatchLoader
+from trainer.data.mask_cache import compute_masks
 from trainer.seeds import generator
-from trainer.training import loading
-from trainer.training.augment import Augmenter
-from trainer.training.loading import BatchLoader
-from trainer.training.masks import find_masks
 from vitrine.catalogs import Catalog
 from vitrine.errors import JobCancelled, TrainingDiverged
 from vitrine.products import Product
@@ -51,7 +51,7 @@ def pixels(catalog: Catalog) -> np.ndarray:
 
 
 def test_a_gpu_changes_pictures_as_a_cpu_does(pixels: np.ndarray) -> None:
-    planes, masks = torch.from_numpy(pixels).permute(0, 3, 1, 2), torch.from_numpy(find_masks(pixels, 2).found)
+    planes, masks = torch.from_numpy(pixels).permute(0, 3, 1, 2), torch.from_numpy(compute_masks(pixels, 2).found)
     seen = []
     for device in (torch.device("cpu"), torch.device("cuda")):
         augmenter = Augmenter(EVERY_CHANGE, *pixels.shape[1:3], seed=0, device=device)

@@ -8,6 +8,8 @@ import numpy as np
 
 from harness.releases import store_of
 from harness.training import drawn_catalog, tiny_recipe, training_run
+from trainer.data.dataset import Dataset
+from trainer.data.extraction import raw_features
 from trainer.evaluation.familiarity import (
     Seen,
     features_of_changed,
@@ -17,8 +19,6 @@ from trainer.evaluation.familiarity import (
 )
 from trainer.evaluation.nothing import pictures_of_nothing
 from trainer.settings import Settings
-from trainer.training.examples import Examples
-from trainer.training.extracting import raw_features
 from vitrine.evaluation.calibration import Boundary
 from vitrine.images.decode import decode_image
 from vitrine.releases import WEIGHTS_FILE, ReleaseStore
@@ -73,5 +73,5 @@ def test_garments_on_other_backgrounds_are_familiar_and_noise_is_not(tmp_path: P
     assert boundary.familiar(features[rest]).mean() > 0.9
     assert boundary.familiar(changed(rest, 1)).mean() > 0.7
     assert boundary.familiar(raw_features(network, rules, other_noise, choice, settings)).mean() < 0.2
-    few = Examples(tuple(catalog.products[:25]), ("train",) * 20 + ("validation",) * 5)
+    few = Dataset(tuple(catalog.products[:25]), ("train",) * 20 + ("validation",) * 5)
     assert learn_familiarity(network, rules, pixels, features, few, choice, settings, seed=0) is None

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from harness.releases import store_of
 from harness.training import drawn_catalog, training_run
-from trainer.training.start import make_start
+from trainer.training.pretrained import load_initial_model
 from vitrine.catalogs import Catalog
 from vitrine.recipe_files import read_recipe
 from vitrine.recipes import Recipe
@@ -54,7 +54,7 @@ def recipe_of(model: str) -> Recipe:
 def test_a_backbone_is_fine_tuned_by_its_own_rule(model: str, catalog: Catalog, tmp_path: Path) -> None:
     recipe = recipe_of(model)
     store = store_of(tmp_path / "releases")
-    start = make_start(recipe.model, seed=0, store=store, checked_weights=lambda weights: weights)
+    start = load_initial_model(recipe.model, seed=0, store=store, checked_weights=lambda weights: weights)
     before = {name: tensor.clone() for name, tensor in start.loaded.network.state_dict().items()}
     result = training_run(recipe, catalog, tmp_path).run()
     manifest = store.manifest(result["release_id"])
@@ -62,8 +62,8 @@ def test_a_backbone_is_fine_tuned_by_its_own_rule(model: str, catalog: Catalog, 
     assert manifest.dim == 8
     after = load_file(store.local_folder(manifest.release_id) / "weights.safetensors")
     assert set(after) == set(before)
-    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    warp = {name for name in before if not torch.equal(before[name], after[name])}
     trained = model_entry(model).trainable
-    assert moved
-    assert all(name.startswith(trained) for name in moved), "what must stay frozen is the same, bit for bit"
-    assert all(any(name.startswith(part) for name in moved) for part in trained), "and every named part has moved"
+    assert warp
+    assert all(name.startswith(trained) for name in warp), "what must stay frozen is the same, bit for bit"
+    assert all(any(name.startswith(part) for name in warp) for part in trained), "and every named part has warp"

@@ -15,9 +15,9 @@ from harness.killing import processes_of_the_pool
 from harness.releases import TINY_MODEL, store_of
 from harness.system import System, running_system
 from harness.waiting import wait_until
+from trainer.data.dataset import Dataset
 from trainer.evaluation.contest import make_contest
 from trainer.evaluation.strictness import split_of
-from trainer.training.examples import Examples
 from vitrine.catalogs import read_catalog
 from vitrine.evaluation.plan import parse_plan
 from vitrine.jobs import JobKind, JobState
@@ -105,7 +105,7 @@ def test_a_job_that_cannot_be_done_says_why(system: System, changes: dict[str, A
 
 
 def test_unreadable_pictures_are_told_by_id_and_left_out(system: System) -> None:
-    root = system.catalog("damaged", count=60, seed=4)
+    root = system.catalog("apply_corruption", count=60, seed=4)
     victims = sorted((root / "images").iterdir())[:6]
     for victim in victims:
         victim.write_bytes(victim.read_bytes()[:300])
@@ -201,7 +201,7 @@ def evaluated(system: System, release_id: str, *, queries: dict[str, Any] | None
     return {**document, **told}
 
 
-def parts_of(system: System, release_id: str, *, seed: int | None = None) -> Examples:
+def parts_of(system: System, release_id: str, *, seed: int | None = None) -> Dataset:
     """The parts that an evaluation of a release works with."""
     catalog = read_catalog("synthetic", Path(params(system)["root"]), dataset="drawn")
     plan = parse_plan({**PLAN, "releases": [release_id], "seed": seed})

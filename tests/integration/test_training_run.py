@@ -251,7 +251,9 @@ def test_a_run_on_two_devices_that_is_stopped_leaves_no_process_behind(catalog: 
 
     with pytest.raises(JobCancelled):
         training_run(tiny_recipe(), catalog, tmp_path, Listener(stop_when=stop), trainer_devices=2).run()
-    assert not [one for one in Path("/proc").glob("[0-9]*/cmdline") if b"trainer.training.ranks" in one.read_bytes()]
+    assert not [
+        one for one in Path("/proc").glob("[0-9]*/cmdline") if b"trainer.training.distributed" in one.read_bytes()
+    ]
     assert "LOCAL_RANK" not in os.environ
 
 

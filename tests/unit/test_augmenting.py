@@ -1,4 +1,4 @@
-"""Pictures moved, recoloured and put on backgrounds, beside what torchvision and plain programs make of them."""
+"""Pictures warp, apply_color and put on backgrounds, beside what torchvision and plain programs make of them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import torch
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional
 
+from trainer.augmentation.color import apply_color, draw_color_matrices
+from trainer.augmentation.corruption import apply_corruption, blurred, draw_corruption
+from trainer.augmentation.geometry import Warps, draw_warps, garment_frames, warp
+from trainer.augmentation.pipeline import Augmenter
+from trainer.augmentation.segmentation import foreground_mask
 from trainer.seeds import generator
-from trainer.training.augment import Augmenter
-from trainer.training.cutouts import garment_mask
-from trainer.training.damaging import blurred, damaged, draw_damage
-from trainer.training.recolouring import draw_matrices, recoloured
-from trainer.training.warping import Moves, draw_moves, garment_frames, moved
 from vitrine.recipes import AugmentRecipe
 
 HEIGHT, WIDTH = 48, 32
@@ -33,22 +33,22 @@ def blobs(count: int = 3) -> torch.Tensor:
 
 def test_moves_that_move_nothing_leave_the_picture() -> None:
     pictures = blobs()
-    seen = moved(pictures, draw_moves(AugmentRecipe(), HEIGHT, WIDTH, 3, generator(1)))
+    seen = warp(pictures, draw_warps(AugmentRecipe(), HEIGHT, WIDTH, 3, generator(1)))
     assert torch.allclose(seen, pictures, atol=1e-2)
 
 
 def test_a_mirrored_picture_is_the_picture_mirrored() -> None:
     pictures = blobs()
-    seen = moved(pictures, draw_moves(AugmentRecipe(flip=1.0), HEIGHT, WIDTH, 3, generator(1)))
+    seen = warp(pictures, draw_warps(AugmentRecipe(flip=1.0), HEIGHT, WIDTH, 3, generator(1)))
     assert torch.allclose(seen, pictures.flip(3), atol=1e-2)
 
 
 def test_a_turned_shrunk_and_moved_picture_is_torchvisions() -> None:
     """The amounts are read off the map, and torchvision is asked for the same."""
     recipe = AugmentRecipe(rotate_degrees=30, shrink=0.7, shift=0.1)
-    moves = draw_moves(recipe, HEIGHT, WIDTH, 3, generator(4))
+    moves = draw_warps(recipe, HEIGHT, WIDTH, 3, generator(4))
     half = np.diag([WIDTH / 2, HEIGHT / 2, 1.0])
-    for picture, one, map_ in zip(blobs(), moved(blobs(), moves), moves.maps, strict=True):
+    for picture, one, map_ in zip(blobs(), warp(blobs(), moves), moves.maps, strict=True):
         forward = np.linalg.inv(half @ map_ @ np.linalg.inv(half))
         angle = np.degrees(np.arctan2(forward[1, 0], forward[0, 0]))
         size = float(np.hypot(forward[0, 0], forward[1, 0]))
@@ -66,7 +66,7 @@ def test_a_turned_shrunk_and_moved_picture_is_torchvisions() -> None:
 def test_a_cut_is_torchvisions_cut_enlarged() -> None:
     reach = np.array([[16 / WIDTH, 24 / HEIGHT]])
     centre = np.array([[2 * (4 + 8) / WIDTH - 1, 2 * (6 + 12) / HEIGHT - 1]])
-    seen = moved(blobs(1), Moves(np.eye(3)[None], centre, reach))
+    seen = warp(blobs(1), Warps(np.eye(3)[None], centre, reach))
     expected = functional.resized_crop(blobs(1), 6, 4, 24, 16, [HEIGHT, WIDTH], antialias=True)
     inner = (..., slice(2, -2), slice(2, -2))  # at its rim torchvision does not see what lies beside the cut
     assert torch.allclose(seen[inner], expected[inner], atol=1.0)
@@ -74,7 +74,7 @@ def test_a_cut_is_torchvisions_cut_enlarged() -> None:
 
 def test_cuts_keep_the_share_that_was_asked_for() -> None:
     recipe = AugmentRecipe(crop=(0.3, 0.6))
-    moves = draw_moves(recipe, HEIGHT, WIDTH, 500, generator(2))
+    moves = draw_warps(recipe, HEIGHT, WIDTH, 500, generator(2))
     area = moves.reaches.prod(axis=1)
     assert area.min() > 0.27
     assert area.max() < 0.6 + 1e-9
@@ -83,7 +83,7 @@ def test_cuts_keep_the_share_that_was_asked_for() -> None:
 
 
 def test_tilts_take_the_corners_where_they_were_drawn() -> None:
-    moves = draw_moves(AugmentRecipe(perspective=0.4), HEIGHT, WIDTH, 400, generator(3))
+    moves = draw_warps(AugmentRecipe(perspective=0.4), HEIGHT, WIDTH, 400, generator(3))
     same = np.isclose(moves.maps, np.eye(3)).all(axis=(1, 2))
     assert 150 < same.sum() < 250, "half of them are tilted"
     corners = np.array([[-1, -1, 1], [1, -1, 1], [1, 1, 1], [-1, 1, 1]], dtype=float).T
@@ -115,7 +115,7 @@ def colours() -> torch.Tensor:
 def test_brightness_contrast_and_saturation_are_torchvisions(field: str) -> None:
     pictures = colours()
     recipe = AugmentRecipe.model_validate({field: 0.3})
-    seen = recoloured(pictures, *draw_matrices(recipe, 4, generator(5)))
+    seen = apply_color(pictures, *draw_color_matrices(recipe, 4, generator(5)))
     # The same draw once more, which ends with the factor of what was asked for.
     order = ["brightness", "contrast", "saturation"]
     chance = generator(5)
@@ -128,7 +128,7 @@ def test_brightness_contrast_and_saturation_are_torchvisions(field: str) -> None
 
 def test_hue_keeps_greys_and_luma_and_goes_around_the_circle() -> None:
     recipe = AugmentRecipe(hue=0.5)
-    matrices, of_mean = draw_matrices(recipe, 200, generator(6))
+    matrices, of_mean = draw_color_matrices(recipe, 200, generator(6))
     assert np.allclose(of_mean, 0)
     assert np.allclose(matrices @ np.ones(3), 1, atol=1e-3), "a grey stays"
     luma = np.array([0.299, 0.587, 0.114])
@@ -140,14 +140,14 @@ def test_hue_keeps_greys_and_luma_and_goes_around_the_circle() -> None:
 
 def test_a_picture_that_loses_its_colour_is_its_luma() -> None:
     pictures = colours()
-    seen = recoloured(pictures, *draw_matrices(AugmentRecipe(grey=1.0), 4, generator(1)))
+    seen = apply_color(pictures, *draw_color_matrices(AugmentRecipe(grey=1.0), 4, generator(1)))
     expected = functional.rgb_to_grayscale(pictures, num_output_channels=3)
     assert torch.allclose(seen, expected, atol=0.1)
 
 
 def test_tint_scales_each_channel_alone() -> None:
     pictures = colours()
-    shares = recoloured(pictures, *draw_matrices(AugmentRecipe(tint=0.2), 4, generator(1))) / pictures
+    shares = apply_color(pictures, *draw_color_matrices(AugmentRecipe(tint=0.2), 4, generator(1))) / pictures
     assert torch.allclose(shares, shares.mean(dim=(2, 3), keepdim=True).expand_as(shares), atol=1e-4)
     assert float(shares.std(dim=1).min()) > 0.005
 
@@ -157,7 +157,7 @@ def softly_cut() -> tuple[torch.Tensor, torch.Tensor]:
     picture = np.full((HEIGHT, WIDTH, 3), 255, dtype=np.uint8)
     picture[11:37, 7:25] = (142, 147, 152)
     picture[12:36, 8:24] = (30, 40, 50)
-    mask = garment_mask(picture)
+    mask = foreground_mask(picture)
     return torch.from_numpy(picture).permute(2, 0, 1)[None], torch.from_numpy(mask)[None, None]
 
 
@@ -181,7 +181,7 @@ def test_a_blurred_picture_is_torchvisions() -> None:
 def test_a_rectangle_of_one_colour_hides_the_share_that_was_asked_for() -> None:
     pictures = torch.full((300, 3, HEIGHT, WIDTH), 128.5)
     recipe = AugmentRecipe(erase=0.5, erase_area=(0.1, 0.2))
-    damaged(pictures, draw_damage(recipe, HEIGHT, WIDTH, 300, generator(8)))
+    apply_corruption(pictures, draw_corruption(recipe, HEIGHT, WIDTH, 300, generator(8)))
     hidden = (pictures != 128.5).all(dim=1)
     shares = hidden.float().mean(dim=(1, 2))
     some = shares > 0
@@ -197,7 +197,7 @@ def test_a_rectangle_of_one_colour_hides_the_share_that_was_asked_for() -> None:
 
 def test_grain_leaves_the_mean_and_half_of_the_pictures() -> None:
     pictures = torch.full((200, 3, 8, 8), 128.0)
-    damaged(pictures, draw_damage(AugmentRecipe(noise=0.1), 8, 8, 200, generator(9)))
+    apply_corruption(pictures, draw_corruption(AugmentRecipe(noise=0.1), 8, 8, 200, generator(9)))
     spread = pictures.std(dim=(1, 2, 3))
     assert 70 < int((spread > 0).sum()) < 130
     assert float(spread.max()) < 1.3 * 0.1 * 255
@@ -210,7 +210,7 @@ def test_a_garment_alone_fills_a_frame_of_the_pictures_form() -> None:
     frames = garment_frames(masks, torch.tensor([True, False, True]))
     assert frames[0].tolist() == pytest.approx([2 * 7 / WIDTH - 1, 2 * 12 / HEIGHT - 1, 1.2 * 12 / HEIGHT])
     assert frames[1:].tolist() == [[0, 0, 1], [0, 0, 1]], "what is not asked for, and what is empty"
-    seen = moved(masks[:, None], draw_moves(AugmentRecipe(), HEIGHT, WIDTH, 3, generator(1)), frames)[0, 0] > 0.5
+    seen = warp(masks[:, None], draw_warps(AugmentRecipe(), HEIGHT, WIDTH, 3, generator(1)), frames)[0, 0] > 0.5
     rows, columns = seen.any(dim=1).nonzero().flatten(), seen.any(dim=0).nonzero().flatten()
     assert len(rows) == pytest.approx(HEIGHT / 1.2, abs=2)
     assert int(rows[0]) == pytest.approx(HEIGHT - 1 - int(rows[-1]), abs=1), "in the middle"

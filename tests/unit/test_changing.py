@@ -11,13 +11,13 @@ import torch
 
 from harness.releases import TINY_MODEL
 from harness.training import drawn_catalog
+from trainer.augmentation.background import Backgrounds
+from trainer.augmentation.cpu import augment_pictures
+from trainer.augmentation.device import augment_batch
+from trainer.augmentation.plan import draw_plan
+from trainer.data.mask_cache import compute_masks
+from trainer.data.pixel_cache import Pixels
 from trainer.seeds import generator
-from trainer.training.backgrounds import Backgrounds
-from trainer.training.changes import draw_changes
-from trainer.training.changing_on_device import changed_on_device
-from trainer.training.changing_on_host import changed_on_host
-from trainer.training.masks import find_masks
-from trainer.training.pixels import Pixels
 from vitrine.images.decode import decode_image
 from vitrine.recipes import AugmentRecipe
 from vitrine.vision.models import model_entry, resolve_options
@@ -40,12 +40,12 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Pixels:
 
 
 def both_ways(pictures: Pixels, recipe: AugmentRecipe) -> tuple[Pixels, Pixels]:
-    masks = find_masks(pictures, 2).found
+    masks = compute_masks(pictures, 2).found
     backgrounds = Backgrounds(HEIGHT, WIDTH, seed=0) if recipe.background else None
-    changes = draw_changes(recipe, HEIGHT, WIDTH, len(pictures), generator(4), backgrounds)
+    changes = draw_plan(recipe, HEIGHT, WIDTH, len(pictures), generator(4), backgrounds)
     planes = torch.from_numpy(pictures).permute(0, 3, 1, 2)
-    on_device = changed_on_device(planes, torch.from_numpy(masks), changes, backgrounds).permute(0, 2, 3, 1).numpy()
-    return changed_on_host(pictures, masks, changes, backgrounds), on_device
+    on_device = augment_batch(planes, torch.from_numpy(masks), changes, backgrounds).permute(0, 2, 3, 1).numpy()
+    return augment_pictures(pictures, masks, changes, backgrounds), on_device
 
 
 def apart(one: Pixels, other: Pixels) -> npt.NDArray[np.int64]:

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from trainer.augmentation.background import Backgrounds
+from trainer.augmentation.pipeline import Augmenter
+from trainer.augmentation.segmentation import foreground_mask, skinless_mask
+from trainer.data.loader import BatchLoader
+from trainer.data.mask_cache import compute_masks
 from trainer.seeds import generator
-from trainer.training.augment import Augmenter
-from trainer.training.backgrounds import Backgrounds
-from trainer.training.cutouts import bare_mask, garment_mask
-from trainer.training.loading import BatchLoader
-from trainer.training.masks import find_masks
 from vitrine.recipes import AugmentRecipe
 
 
@@ -19,7 +19,7 @@ def test_the_mask_keeps_the_garment_and_gives_up_the_white_around_it() -> None:
     picture = np.full((40, 30, 3), 255, dtype=np.uint8)
     picture[10:30, 8:22] = (200, 30, 30)
     picture[15:20, 12:17] = 255  # white inside the garment
-    mask = garment_mask(picture)
+    mask = foreground_mask(picture)
     assert mask[20, 15] == 255
     assert mask[17, 14] == 255, "white inside stays"
     assert mask[2, 2] == 0
@@ -30,7 +30,7 @@ def test_a_background_takes_the_place_of_the_white() -> None:
     picture = np.full((1, 64, 48, 3), 255, dtype=np.uint8)
     picture[:, 20:44, 16:32] = (10, 20, 30)
     planes = torch.from_numpy(picture).permute(0, 3, 1, 2)
-    mask = torch.from_numpy(garment_mask(picture[0]))[None, None]
+    mask = torch.from_numpy(foreground_mask(picture[0]))[None, None]
     changed = [
         Augmenter(AugmentRecipe(background=1.0), 64, 48, seed=0)(planes, mask, generator(number)) for number in range(8)
     ]
@@ -68,7 +68,7 @@ def worn(garment: tuple[int, int, int]) -> np.ndarray:
 
 def test_the_bare_mask_keeps_the_garment_and_gives_up_skin_hair_and_shoes() -> None:
     picture = worn((30, 60, 160))
-    mask = bare_mask(picture, garment_mask(picture))
+    mask = skinless_mask(picture, foreground_mask(picture))
     assert mask[44, 36] == 255
     for down, across, what in ((18, 36, "face"), (40, 19, "arm"), (75, 36, "leg"), (8, 30, "hair"), (89, 36, "shoes")):
         assert mask[down, across] == 0, what
@@ -77,17 +77,17 @@ def test_the_bare_mask_keeps_the_garment_and_gives_up_skin_hair_and_shoes() -> N
 @pytest.mark.parametrize("garment", [(205, 150, 125), (215, 165, 140)])
 def test_a_garment_of_skins_own_colour_is_left_as_it_is_worn(garment: tuple[int, int, int]) -> None:
     picture = worn(garment)
-    whole_mask = garment_mask(picture)
-    assert np.array_equal(bare_mask(picture, whole_mask), whole_mask)
+    whole_mask = foreground_mask(picture)
+    assert np.array_equal(skinless_mask(picture, whole_mask), whole_mask)
 
 
 def test_a_garment_that_nobody_wears_has_one_mask() -> None:
     picture = np.full((64, 48, 3), 255, dtype=np.uint8)
     picture[20:44, 16:32] = (10, 20, 30)
-    mask = garment_mask(picture)
-    assert np.array_equal(bare_mask(picture, mask), mask)
+    mask = foreground_mask(picture)
+    assert np.array_equal(skinless_mask(picture, mask), mask)
     nothing = np.full((64, 48, 3), 255, dtype=np.uint8)
-    assert not bare_mask(nothing, garment_mask(nothing)).any()
+    assert not skinless_mask(nothing, foreground_mask(nothing)).any()
 
 
 def test_undressed_pictures_come_as_often_as_the_recipe_says() -> None:
@@ -103,7 +103,7 @@ def test_undressed_pictures_come_as_often_as_the_recipe_says() -> None:
 def test_a_garment_alone_stands_on_white_without_its_wearer() -> None:
     picture = worn((30, 60, 160))
     planes = torch.from_numpy(picture).permute(2, 0, 1)[None]
-    masks = torch.from_numpy(find_masks(picture[None], 2).found)
+    masks = torch.from_numpy(compute_masks(picture[None], 2).found)
     (seen,) = Augmenter(AugmentRecipe(alone=1.0), 96, 72, seed=0)(planes, masks, generator(1))
     blue = (seen[2].int() - seen[0].int()) > 60
     rows, columns = blue.any(dim=1).nonzero().flatten(), blue.any(dim=0).nonzero().flatten()

@@ -22,7 +22,7 @@ from trainer.network_cost import LiveBytes, network_cost
 from trainer.project import ProjectJob
 from trainer.settings import Settings
 from trainer.tasks import build_parts, run_job
-from trainer.training.start import check_training_fits
+from trainer.training.pretrained import check_memory
 from vitrine.errors import JobTooLarge
 from vitrine.jobs import JobKind, JobState
 from vitrine.jobs.celery import Task
@@ -146,10 +146,10 @@ def test_each_recipe_fits_where_16_gib_are_free(file: Path, tmp_path: Path) -> N
     )
     recipe = chain[-1].model_copy(update={"model": model})
     store = ReleaseStore(f"file:{tmp_path}", cache_dir=tmp_path)
-    check_training_fits(recipe, store, limited(SHARE_OF_FREE * 16), CPU)
+    check_memory(recipe, store, limited(SHARE_OF_FREE * 16), CPU)
     huge = model.model_copy(update={"options": {"input_px": 2048, "resize_px": 2048, "input_width_px": 2048}})
     with pytest.raises(JobTooLarge):
-        check_training_fits(recipe.model_copy(update={"model": huge}), store, limited(SHARE_OF_FREE * 16), CPU)
+        check_memory(recipe.model_copy(update={"model": huge}), store, limited(SHARE_OF_FREE * 16), CPU)
 
 
 def test_free_memory_is_the_machines_or_the_control_groups_if_that_is_less(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from harness.releases import build_tiny_release, store_of, with_classifier
-from trainer.training.terms import Classifier, MetricTerm, make_term
+from trainer.training.losses import Classifier, MetricLoss, make_loss
 from vitrine.errors import ReleaseCorrupt
 from vitrine.recipes import TermRecipe
 from vitrine.releases import CLASSIFIER_FILE, Manifest
@@ -20,7 +20,7 @@ from vitrine.vision.classifier import LabelClassifier
 
 LABELS = ("Boots", "Caps", "Dresses", "Scarves", "Ties")
 DIM = 256
-Trained = Callable[[dict[str, torch.Tensor], dict[str, Any]], tuple[Path, Manifest]]
+TrainingResult = Callable[[dict[str, torch.Tensor], dict[str, Any]], tuple[Path, Manifest]]
 
 
 def recipe_of(*terms: TermRecipe) -> dict[str, Any]:
@@ -39,7 +39,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 
 @pytest.fixture
-def trained(plain: tuple[Path, str], tmp_path: Path) -> Trained:
+def trained(plain: tuple[Path, str], tmp_path: Path) -> TrainingResult:
     """Stores a release with a classifier, and returns its folder and manifest."""
 
     def make(stored: dict[str, torch.Tensor], recipe: dict[str, Any]) -> tuple[Path, Manifest]:
@@ -50,10 +50,10 @@ def trained(plain: tuple[Path, str], tmp_path: Path) -> Trained:
     return make
 
 
-def module_of(term: TermRecipe) -> Classifier | MetricTerm:
+def module_of(term: TermRecipe) -> Classifier | MetricLoss:
     torch.manual_seed(5)
-    module = make_term(term, dim=DIM, classes=len(LABELS))
-    assert isinstance(module, Classifier | MetricTerm)
+    module = make_loss(term, dim=DIM, classes=len(LABELS))
+    assert isinstance(module, Classifier | MetricLoss)
     return module
 
 
@@ -73,7 +73,7 @@ def features(count: int) -> torch.Tensor:
     ],
     ids=lambda term: f"{term.kind}-{term.options.get('scale', 'default')}",
 )
-def test_the_probabilities_are_those_of_validation(trained: Trained, term: TermRecipe) -> None:
+def test_the_probabilities_are_those_of_validation(trained: TrainingResult, term: TermRecipe) -> None:
     module = module_of(term)
     folder, manifest = trained(module.stored(), recipe_of(term))
     classifier = LabelClassifier.load(folder, manifest)
@@ -86,7 +86,7 @@ def test_the_probabilities_are_those_of_validation(trained: Trained, term: TermR
     np.testing.assert_allclose(found, scores.double().softmax(dim=1).numpy(), rtol=2e-4, atol=1e-7)
 
 
-def test_the_scale_is_that_of_the_term_whose_directions_are_kept(trained: Trained) -> None:
+def test_the_scale_is_that_of_the_term_whose_directions_are_kept(trained: TrainingResult) -> None:
     others = (
         TermRecipe(kind="supervised_contrastive"),
         TermRecipe(kind="cosface", on=("baseColour",), options={"scale": 99.0}),
@@ -102,7 +102,7 @@ def test_the_scale_is_that_of_the_term_whose_directions_are_kept(trained: Traine
         assert classifier.scale == 10.0
 
 
-def test_directions_of_an_unknown_loss_predict_nothing(trained: Trained) -> None:
+def test_directions_of_an_unknown_loss_predict_nothing(trained: TrainingResult) -> None:
     stored = {"weight": torch.randn(len(LABELS), DIM)}
     for recipe in ({}, {"kind": "tune", "trained_by": None}, recipe_of(TermRecipe(kind="triplet"))):
         assert LabelClassifier.load(*trained(stored, recipe)) is None
@@ -137,13 +137,13 @@ def test_the_likeliest_come_first_and_are_at_most_certain_together() -> None:
     ],
     ids=["labels", "components", "bias", "nan", "no weight"],
 )
-def test_a_classifier_that_does_not_fit_is_corrupt(trained: Trained, stored: dict[str, torch.Tensor]) -> None:
+def test_a_classifier_that_does_not_fit_is_corrupt(trained: TrainingResult, stored: dict[str, torch.Tensor]) -> None:
     folder, manifest = trained(stored, recipe_of(TermRecipe(kind="cross_entropy")))
     with pytest.raises(ReleaseCorrupt, match="classifier"):
         LabelClassifier.load(folder, manifest)
 
 
-def test_a_pipe_in_place_of_a_classifier_is_not_opened(trained: Trained) -> None:
+def test_a_pipe_in_place_of_a_classifier_is_not_opened(trained: TrainingResult) -> None:
     stored = {"weight": torch.zeros(5, DIM), "bias": torch.zeros(5)}
     folder, manifest = trained(stored, recipe_of(TermRecipe(kind="cross_entropy")))
     (folder / CLASSIFIER_FILE).unlink()

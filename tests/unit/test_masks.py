@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainer.training.masks import cached_masks, find_masks
-from trainer.training.pixels import PixelCache, trim_cache
+from trainer.data.mask_cache import cached_masks, compute_masks
+from trainer.data.pixel_cache import PixelCache, trim_cache
 
 
 def drawn(folder: Path, count: int, key: str = "shop") -> PixelCache:
@@ -24,7 +24,7 @@ def test_the_cut_outs_of_the_rows_asked_for_are_found_once(tmp_path: Path) -> No
     cache, rows = drawn(tmp_path, 200), np.arange(0, 200, 2)
     told: list[tuple[int, int]] = []
     first = cached_masks(cache, rows, 2, step=lambda *done: told.append(done))
-    assert np.array_equal(first.of(rows), find_masks(cache.pixels[rows], 2).found)
+    assert np.array_equal(first.of(rows), compute_masks(cache.pixels[rows], 2).found)
     assert first.of(rows).any(axis=(1, 2, 3)).all()
     assert np.array_equal(first.of(rows[[7, 3]]), first.of(rows)[[7, 3]])
     assert (first.places[1::2] == -1).all()
@@ -43,7 +43,7 @@ def test_other_pictures_other_rows_and_another_count_have_cut_outs_of_their_own(
         (drawn(tmp_path, 8, key="other"), np.arange(8), 1),
     ):
         found = cached_masks(cache, rows, count, step=lambda *_: None)
-        assert np.array_equal(found.of(rows), find_masks(cache.pixels[rows], count).found)
+        assert np.array_equal(found.of(rows), compute_masks(cache.pixels[rows], count).found)
     assert len(list(tmp_path.glob("*.masks"))) == 4
 
 

@@ -10,11 +10,11 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
-from trainer.training.checkpoint import RunFolder, flat_optimizer, restore_optimizer
+from trainer.training.checkpoint import CheckpointFolder, flat_optimizer, restore_optimizer
 
 
 def test_the_newest_checkpoint_is_loaded_and_older_ones_are_gone(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path / "run")
+    folder = CheckpointFolder(tmp_path / "run")
     assert folder.load() is None
     for number in (1, 2, 10):
         folder.save(number, {"x": torch.tensor([float(number)])}, {"number": number})
@@ -26,7 +26,7 @@ def test_the_newest_checkpoint_is_loaded_and_older_ones_are_gone(tmp_path: Path)
 
 
 def test_a_checkpoint_that_was_cut_off_does_not_count(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path)
+    folder = CheckpointFolder(tmp_path)
     folder.save(1, {"x": torch.ones(1)}, {"number": 1})
     broken = tmp_path / "checkpoint-000000000002"
     broken.mkdir()
@@ -92,7 +92,7 @@ def test_a_fused_optimiser_goes_on_the_same_with_weights_that_lie_otherwise_in_m
 
 
 def test_a_full_disk_leaves_the_checkpoint_before(small_disk: Path) -> None:
-    folder = RunFolder(small_disk / "run")
+    folder = CheckpointFolder(small_disk / "run")
     folder.save(1, {"x": torch.ones(10_000)}, {"number": 1})
     with pytest.raises(SafetensorError, match="No space left"):
         folder.save(2, {"x": torch.ones(1_000_000)}, {"number": 2})

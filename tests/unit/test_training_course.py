@@ -8,14 +8,12 @@ import torch
 from torch import nn
 
 from harness.training import Listener
+from trainer.evaluation.pca_search import choose_projection
 from trainer.reports.history import EpochRecord
-from trainer.training.board import Board
-from trainer.training.evaluating import evaluate
-from trainer.training.following import Watch
-from trainer.training.freezing import Freezing
-from trainer.training.judging import Judgement
-from trainer.training.projecting import choose_projection
-from trainer.training.steps import rate_at
+from trainer.training.callbacks import TensorBoardLogger, TrainingCallbacks
+from trainer.training.model import Freezing
+from trainer.training.optim import rate_at
+from trainer.training.validation import ValidationMetrics, evaluate
 from vitrine.errors import ParameterInvalid, ProjectionImpossible
 from vitrine.recipes import BestBy, OptimRecipe, ProjectionRecipe
 
@@ -42,11 +40,11 @@ def test_a_constant_rate_stays() -> None:
     assert set(rates(schedule="constant", warmup=0.0)) == {1.0}
 
 
-def judgement(**changes: float | None) -> Judgement:
+def judgement(**changes: float | None) -> ValidationMetrics:
     values: dict[str, float | None] = {
         "loss": 1.0, "accuracy": 0.5, "precision_at_15": 0.5, "mean_average_precision": 0.5
     }  # fmt: skip
-    return Judgement(**{**values, **changes})
+    return ValidationMetrics(**{**values, **changes})
 
 
 @pytest.mark.parametrize(
@@ -69,9 +67,9 @@ def test_the_better_epoch_is_the_one_that_is_better_in_what_was_asked_for(by: Be
 def test_the_time_left_follows_from_the_pictures_since_the_run_was_taken_up() -> None:
     now = [0.0]
     listener = Listener()
-    watch = Watch(listener, clock=lambda: now[0])
+    watch = TrainingCallbacks(listener, clock=lambda: now[0])
 
-    class NoBoard(Board):
+    class NoBoard(TensorBoardLogger):
         def __init__(self) -> None: ...
 
     watch.begin(600, 1000, NoBoard())
@@ -86,7 +84,7 @@ def test_the_time_left_follows_from_the_pictures_since_the_run_was_taken_up() ->
 
 def test_an_epoch_becomes_a_point_of_each_curve_that_was_measured() -> None:
     listener = Listener()
-    watch = Watch(listener)
+    watch = TrainingCallbacks(listener)
     for number, loss in ((1, 2.5), (2, 1.25)):
         record = EpochRecord(
             epoch=number, train_loss=loss, validation_loss=None, train_accuracy=0.5, validation_accuracy=None,
@@ -112,10 +110,10 @@ def test_a_frozen_part_keeps_its_parameters_and_its_statistics() -> None:
     backbone(torch.randn(8, 3, 5, 5)).square().mean().backward()
     optimizer.step()
     after = backbone.state_dict()
-    moved = {name for name in before if not torch.equal(before[name], after[name])}
-    assert moved
-    assert all(name.startswith(("2.", "3.")) for name in moved)
-    assert "3.running_mean" in moved
+    warp = {name for name in before if not torch.equal(before[name], after[name])}
+    assert warp
+    assert all(name.startswith(("2.", "3.")) for name in warp)
+    assert "3.running_mean" in warp
 
 
 def test_batch_normalisation_can_be_left_as_it_is() -> None:

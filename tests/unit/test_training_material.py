@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from harness.training import drawn_catalog
+from trainer.augmentation.pipeline import Augmenter
+from trainer.augmentation.segmentation import foreground_mask
+from trainer.data.dataset import UNKNOWN, build_dataset, check_trainable, classes_of
+from trainer.data.loader import BatchLoader
+from trainer.data.pixel_cache import cached_pixels, trim_cache
+from trainer.data.sampler import epoch_batches
 from trainer.seeds import generator
-from trainer.training.augment import Augmenter
-from trainer.training.cutouts import garment_mask
-from trainer.training.examples import UNKNOWN, check_trainable, choose_examples, classes_of
-from trainer.training.loading import BatchLoader
-from trainer.training.pixels import cached_pixels, trim_cache
-from trainer.training.sampling import epoch_batches
 from vitrine.errors import ParameterInvalid, TrainingImpossible
 from vitrine.images.checks import DEFAULT_LIMITS
 from vitrine.products import Product
@@ -41,7 +41,7 @@ def many(**counts: int) -> list[Product]:
 
 def test_products_without_the_label_and_classes_with_too_few_pictures_are_left_out() -> None:
     products = [*many(Tops=10, Heels=2, Jeans=10), product(99)]
-    examples = choose_examples(products, DataRecipe(), seed=0)
+    examples = build_dataset(products, DataRecipe(), seed=0)
     assert {one.attributes["articleType"] for one in examples.products} == {"Tops", "Jeans"}
     assert len(examples) == 20
     assert Counter(examples.parts) == {"train": 12, "validation": 4, "test": 4}
@@ -49,12 +49,12 @@ def test_products_without_the_label_and_classes_with_too_few_pictures_are_left_o
 
 def test_a_label_that_no_product_has_is_told() -> None:
     with pytest.raises(TrainingImpossible, match="sleeve"):
-        choose_examples(many(Tops=10), DataRecipe(label="sleeve"), seed=0)
+        build_dataset(many(Tops=10), DataRecipe(label="sleeve"), seed=0)
 
 
 def test_an_unknown_subset_is_told() -> None:
     with pytest.raises(ParameterInvalid, match="fashion-22"):
-        choose_examples(many(Tops=10), DataRecipe(subset="fashion-2"), seed=0)
+        build_dataset(many(Tops=10), DataRecipe(subset="fashion-2"), seed=0)
 
 
 def test_a_class_is_the_combination_of_its_attributes_and_an_unknown_one_is_no_class() -> None:
@@ -64,28 +64,28 @@ def test_a_class_is_the_combination_of_its_attributes_and_an_unknown_one_is_no_c
         product(3, articleType="Tops"),
         product(4, articleType="Tops", gender="Men"),
     ]
-    examples = choose_examples(products, DataRecipe(least_pictures=1), seed=0)
+    examples = build_dataset(products, DataRecipe(least_pictures=1), seed=0)
     classes = classes_of(examples, ("articleType", "gender"))
     assert classes.names == ("Tops|Men", "Tops|Women")
     assert classes.codes.tolist() == [1, 0, UNKNOWN, 0]
 
 
 def test_a_known_class_keeps_its_number_and_a_new_one_follows() -> None:
-    examples = choose_examples(many(Tops=5, Jeans=5), DataRecipe(), seed=0)
+    examples = build_dataset(many(Tops=5, Jeans=5), DataRecipe(), seed=0)
     classes = classes_of(examples, ("articleType",), known=("Tops", "Heels"))
     assert classes.names == ("Tops", "Heels", "Jeans")
     assert set(classes.codes.tolist()) == {0, 2}
 
 
 def test_one_class_only_cannot_be_trained() -> None:
-    examples = choose_examples(many(Tops=10), DataRecipe(), seed=0)
+    examples = build_dataset(many(Tops=10), DataRecipe(), seed=0)
     classes = classes_of(examples, ("articleType",))
     with pytest.raises(TrainingImpossible, match="one class only"):
         check_trainable(classes, examples.rows("train"), examples.rows("validation"))
 
 
 def test_a_class_without_a_picture_to_train_on_is_told_by_name() -> None:
-    examples = choose_examples(many(Tops=10, Jeans=10, Heels=10), DataRecipe(), seed=0)
+    examples = build_dataset(many(Tops=10, Jeans=10, Heels=10), DataRecipe(), seed=0)
     classes = classes_of(examples, ("articleType",))
     train = examples.rows("train")
     without = train[classes.codes[train] != classes.names.index("Heels")]
@@ -205,7 +205,7 @@ def drawn_pixels(tmp_path: Path, count: int = 12) -> np.ndarray:
 def test_a_picture_is_changed_the_same_for_the_same_draw_and_otherwise_for_another(tmp_path: Path) -> None:
     pixels = drawn_pixels(tmp_path)
     picture = torch.from_numpy(np.array(pixels[:1])).permute(0, 3, 1, 2)
-    mask = torch.from_numpy(garment_mask(np.array(pixels[0])))[None, None]
+    mask = torch.from_numpy(foreground_mask(np.array(pixels[0])))[None, None]
     augmenter = Augmenter(whole(), 64, 48, seed=0)
     seen = [augmenter(picture, mask, generator(5)) for _ in range(2)]
     other = augmenter(picture, mask, generator(6))

@@ -6,9 +6,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from trainer.training.distillation import Imitation
-from trainer.training.examples import UNKNOWN
-from trainer.training.terms import Classifier, MetricTerm, make_term
+from trainer.data.dataset import UNKNOWN
+from trainer.training.losses import Classifier, DistillationLoss, MetricLoss, make_loss
 from vitrine.errors import ParameterInvalid
 from vitrine.recipes import TermKind, TermRecipe
 
@@ -34,7 +33,7 @@ def gap(features: torch.Tensor, codes: torch.Tensor) -> float:
 def test_a_term_parts_the_classes(kind: str) -> None:
     torch.manual_seed(0)
     features, codes = points()
-    term = make_term(TermRecipe(kind=kind), dim=DIM, classes=CLASSES)
+    term = make_loss(TermRecipe(kind=kind), dim=DIM, classes=CLASSES)
     features.requires_grad_(True)
     before = gap(features.detach(), codes)
     optimizer = torch.optim.Adam([features, *term.parameters()], lr=0.05)
@@ -54,7 +53,7 @@ def test_a_term_parts_the_classes(kind: str) -> None:
 def test_a_picture_of_no_class_takes_no_part(kind: str) -> None:
     torch.manual_seed(0)
     features, codes = points()
-    term = make_term(TermRecipe(kind=kind), dim=DIM, classes=CLASSES)
+    term = make_loss(TermRecipe(kind=kind), dim=DIM, classes=CLASSES)
     more = torch.cat([features, torch.full((3, DIM), 100.0)])
     value = term(more, torch.cat([codes, torch.full((3,), UNKNOWN)]))
     assert torch.allclose(value, term(features, codes), atol=1e-5)
@@ -63,7 +62,7 @@ def test_a_picture_of_no_class_takes_no_part(kind: str) -> None:
 @pytest.mark.parametrize("kind", METRIC)
 def test_a_batch_with_one_known_picture_costs_nothing(kind: str) -> None:
     features, _ = points()
-    term = make_term(TermRecipe(kind=kind), dim=DIM, classes=CLASSES)
+    term = make_loss(TermRecipe(kind=kind), dim=DIM, classes=CLASSES)
     codes = torch.full((32,), UNKNOWN)
     codes[0] = 1
     features.requires_grad_(True)
@@ -74,15 +73,15 @@ def test_a_batch_with_one_known_picture_costs_nothing(kind: str) -> None:
 
 def test_an_option_a_loss_does_not_have_is_told_with_its_term() -> None:
     with pytest.raises(ParameterInvalid, match="arcface"):
-        make_term(TermRecipe(kind="arcface", options={"warmth": 3}), dim=DIM, classes=CLASSES)
+        make_loss(TermRecipe(kind="arcface", options={"warmth": 3}), dim=DIM, classes=CLASSES)
     with pytest.raises(ParameterInvalid, match="cross_entropy"):
-        make_term(TermRecipe(kind="cross_entropy", options={"margin": 3}), dim=DIM, classes=CLASSES)
+        make_loss(TermRecipe(kind="cross_entropy", options={"margin": 3}), dim=DIM, classes=CLASSES)
 
 
 def test_a_classifier_goes_on_with_the_weights_of_the_classes_it_knows() -> None:
     old, new = Classifier(DIM, 3, smoothing=0), Classifier(DIM, 5, smoothing=0)
     behind = new.linear.weight[3:].clone()
-    new.take_over(old.stored())
+    new.initialize_from(old.stored())
     features, _ = points()
     assert torch.allclose(new.logits(features)[:, :3], old.logits(features), atol=1e-5)
     assert torch.equal(new.linear.weight[3:], behind)
@@ -90,10 +89,10 @@ def test_a_classifier_goes_on_with_the_weights_of_the_classes_it_knows() -> None
 
 @pytest.mark.parametrize("kind", ["arcface", "cosface", "proxy_anchor"])
 def test_directions_of_classes_are_taken_over_too(kind: TermKind) -> None:
-    old, new = (make_term(TermRecipe(kind=kind), dim=DIM, classes=classes) for classes in (3, 5))
-    assert isinstance(old, MetricTerm)
-    assert isinstance(new, MetricTerm)
-    new.take_over(old.stored())
+    old, new = (make_loss(TermRecipe(kind=kind), dim=DIM, classes=classes) for classes in (3, 5))
+    assert isinstance(old, MetricLoss)
+    assert isinstance(new, MetricLoss)
+    new.initialize_from(old.stored())
     features, _ = points()
     told, expected = new.logits(features), old.logits(features)
     assert told is not None
@@ -102,15 +101,15 @@ def test_directions_of_classes_are_taken_over_too(kind: TermKind) -> None:
 
 
 def test_what_does_not_fit_is_not_taken_over() -> None:
-    cosface = make_term(TermRecipe(kind="cosface"), dim=DIM, classes=3)
-    triplet = make_term(TermRecipe(kind="triplet"), dim=DIM, classes=3)
+    cosface = make_loss(TermRecipe(kind="cosface"), dim=DIM, classes=3)
+    triplet = make_loss(TermRecipe(kind="triplet"), dim=DIM, classes=3)
     classifier = Classifier(DIM, 3, smoothing=0)
-    assert isinstance(cosface, MetricTerm)
-    assert isinstance(triplet, MetricTerm)
+    assert isinstance(cosface, MetricLoss)
+    assert isinstance(triplet, MetricLoss)
     before = [parameter.clone() for parameter in (*cosface.parameters(), *classifier.parameters())]
-    cosface.take_over(classifier.stored())
-    classifier.take_over(cosface.stored())
-    cosface.take_over({"weight": torch.ones(3, DIM + 1)})
+    cosface.initialize_from(classifier.stored())
+    classifier.initialize_from(cosface.stored())
+    cosface.initialize_from({"weight": torch.ones(3, DIM + 1)})
     after = [*cosface.parameters(), *classifier.parameters()]
     assert all(torch.equal(one, two) for one, two in zip(before, after, strict=True))
     assert triplet.stored() == {}
@@ -118,7 +117,7 @@ def test_what_does_not_fit_is_not_taken_over() -> None:
 
 def test_an_imitation_is_perfect_where_the_map_leads_to_the_teacher() -> None:
     features, _ = points()
-    term = Imitation(DIM, 8)
+    term = DistillationLoss(DIM, 8)
     teacher = features @ term.map.weight.T.detach()
     assert float(term(features, 3 * teacher).detach()) == pytest.approx(0, abs=1e-5)
     assert float(term(features, -teacher).detach()) == pytest.approx(2, abs=1e-5)

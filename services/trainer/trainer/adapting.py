@@ -16,11 +16,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from trainer.admission import admitted_batch
 from trainer.control import JobControl
+from trainer.data.extraction import decoded_pictures, raw_features
 from trainer.reading import read_allowed_catalog
 from trainer.sample import fitting_sample
 from trainer.seeds import generator
 from trainer.settings import Settings
-from trainer.training.extracting import decoded_pictures, raw_features
 from vitrine.errors import ParameterInvalid, TrainingImpossible
 from vitrine.jobs import JobRecord
 from vitrine.jobs.params.releases import AdaptParams

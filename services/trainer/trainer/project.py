@@ -15,10 +15,10 @@ import numpy as np
 from trainer.admission import admitted_batch
 from trainer.checkpoints import Checkpoints, Chunk
 from trainer.control import JobControl
+from trainer.data.extraction import extraction_batch
 from trainer.reading import read_allowed_catalog
 from trainer.sample import fitting_sample
 from trainer.settings import Settings
-from trainer.training.extracting import extraction_batch
 from trainer.weights import checked_weights
 from vitrine.catalogs.roots import allowed_roots, read_picture, resolve_catalog_root
 from vitrine.errors import ProjectionImpossible

@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trainer.splitting import split_products, split_rule
+from trainer.data.splits import split_products, split_rule
 from vitrine.catalogs.registry import select
 from vitrine.errors import ProjectionImpossible
 from vitrine.products import Product

@@ -15,6 +15,9 @@ import numpy as np
 from safetensors import safe_open
 
 from trainer.control import JobControl
+from trainer.data.dataset import Dataset
+from trainer.data.extraction import decoded_pictures
+from trainer.data.splits import split_rule
 from trainer.evaluation.calibrating import calibrate, matched_pairs
 from trainer.evaluation.contest import Contest, Labels, make_contest
 from trainer.evaluation.familiarity import learn_familiarity
@@ -23,9 +26,6 @@ from trainer.evaluation.tuning import OBJECTIVE, Tuning, tune
 from trainer.reading import read_allowed_catalog
 from trainer.reports.tuning import write_tuning
 from trainer.settings import Settings
-from trainer.splitting import split_rule
-from trainer.training.examples import Examples
-from trainer.training.extracting import decoded_pictures
 from vitrine.errors import EvaluationImpossible
 from vitrine.evaluation import Rows, Vectors
 from vitrine.evaluation.expansion import augment_gallery
@@ -59,7 +59,7 @@ class _Products:
 
     vectors: Vectors
     labels: Labels
-    parts: Examples
+    parts: Dataset
     familiarity: Familiarity | None
 
     @property
@@ -176,7 +176,7 @@ class TuneJob:
         return {"augmented_release_id": self._publish(name, tuning, fitted, training)}
 
     def _familiarity(
-        self, contest: Contest, features: Vectors, parts: Examples, choice: DeviceChoice
+        self, contest: Contest, features: Vectors, parts: Dataset, choice: DeviceChoice
     ) -> Familiarity | None:
         manifest, folder = self._source()
         if _knows_validation(manifest.recipe):

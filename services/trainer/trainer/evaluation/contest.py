@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from trainer.data.dataset import NO_LINEAGE, UNKNOWN, Codes, Dataset, build_dataset, classes_of, combination
+from trainer.data.splits import split_rule
 from trainer.evaluation.features import Pictures
 from trainer.seeds import EVALUATION_QUERIES, generator
-from trainer.splitting import split_rule
-from trainer.training.examples import NO_LINEAGE, UNKNOWN, Codes, Examples, choose_examples, classes_of, combination
 from vitrine.catalogs import Catalog
 from vitrine.errors import EvaluationImpossible, ParameterInvalid
 from vitrine.evaluation import Rows
@@ -46,7 +46,7 @@ class Contest:
     gallery: Pictures
     labels: Labels
     kinds: tuple[str, ...]
-    parts: Examples
+    parts: Dataset
     asked: Rows
     rule: SplitRule
     outside: Pictures | None = None
@@ -74,7 +74,7 @@ def make_contest(
     rule = split_rule(catalog.dataset, plan.data, seed=plan.drawn_by, lineage=lineage)
     if plan.seed not in (None, rule.seed):
         lineage, rule = NO_LINEAGE, split_rule(catalog.dataset, plan.data, seed=plan.drawn_by, lineage=NO_LINEAGE)
-    examples = choose_examples(catalog.products, plan.data, seed=plan.drawn_by, lineage=lineage)
+    examples = build_dataset(catalog.products, plan.data, seed=plan.drawn_by, lineage=lineage)
     names = _Names(examples)
     # What nDCG grades by may be missing from a catalogue; what decides who is searched or right may not.
     for attribute in (*plan.data.relevance, *plan.within):
@@ -127,7 +127,7 @@ def _drawn(rows: Rows, kinds: Codes, plan: EvaluationPlan) -> Rows:
 class _Names:
     """The numbers of the gallery's values, by attribute. A value that only a photograph has is unknown."""
 
-    def __init__(self, examples: Examples) -> None:
+    def __init__(self, examples: Dataset) -> None:
         self._examples = examples
         self._known: dict[str, dict[str, int]] = {}
 

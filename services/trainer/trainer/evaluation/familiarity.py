@@ -12,14 +12,14 @@ import numpy as np
 import torch
 from torch import nn
 
+from trainer.augmentation.pipeline import Augmenter
+from trainer.data.dataset import Dataset
+from trainer.data.extraction import raw_features
+from trainer.data.loader import BatchLoader
+from trainer.data.pixel_cache import Pixels
 from trainer.evaluation.nothing import pictures_of_nothing
 from trainer.seeds import OOD_SAMPLES, generator
 from trainer.settings import Settings
-from trainer.training.augment import Augmenter
-from trainer.training.examples import Examples
-from trainer.training.extracting import raw_features
-from trainer.training.loading import BatchLoader
-from trainer.training.pixels import Pixels
 from vitrine.evaluation import Rows, Vectors
 from vitrine.evaluation.ranking import unit_rows
 from vitrine.recipes import AugmentRecipe
@@ -87,7 +87,7 @@ def learn_familiarity(
     rules: Preprocessing,
     pixels: Pixels,
     features: Vectors,
-    examples: Examples,
+    examples: Dataset,
     choice: DeviceChoice,
     settings: Settings,
     *,

@@ -12,9 +12,9 @@ from typing import Final
 import numpy as np
 
 from trainer.admission import admitted_batch
+from trainer.data.extraction import decoded_pictures, embed_pixels, extraction_batch
 from trainer.progress import Progress
 from trainer.settings import Settings
-from trainer.training.extracting import decoded_pictures, embed_pixels, extraction_batch
 from trainer.whole_files import whole_file
 from vitrine.catalogs import Catalog
 from vitrine.evaluation import Rows, Vectors

@@ -12,13 +12,13 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from trainer.data.dataset import combination
 from trainer.evaluation.contest import check_known
 from trainer.evaluation.features import Pictures
 from trainer.evaluation.gallery_pictures import address_of
 from trainer.evaluation.maps import Method, lay_out
 from trainer.reports.files import write_json, write_png
 from trainer.reports.map import colours_of, draw_map
-from trainer.training.examples import combination
 from vitrine.evaluation import Vectors
 from vitrine.products import Product
 

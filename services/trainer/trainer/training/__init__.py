@@ -1,1 +1,1 @@
-"""Training: examples and their pixels, augmentation, the network and its loss, the one loop, and what ends a run."""
+"""Training: model, losses, optimizer, the training loop, and publishing of the result."""

@@ -22,7 +22,7 @@ _PREFIX: Final = "checkpoint-"
 Tensors = dict[str, torch.Tensor]
 
 
-class RunFolder:
+class CheckpointFolder:
     """The folder of one run: its checkpoints, and the best weights so far."""
 
     def __init__(self, folder: Path) -> None:

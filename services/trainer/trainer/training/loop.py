@@ -14,27 +14,25 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
+from trainer.augmentation.tensors import to_device
+from trainer.data.dataset import Rows, TrainingData
+from trainer.data.loader import Batch, BatchLoader
+from trainer.data.sampler import epoch_batches
 from trainer.reports.history import EpochRecord
-from trainer.training.averaging import WeightAverage
+from trainer.training.callbacks import TrainingCallbacks
 from trainer.training.checkpoint import (
-    RunFolder,
+    CheckpointFolder,
     Tensors,
     flat_optimizer,
     prefixed,
     restore_optimizer,
     unprefixed,
 )
-from trainer.training.examples import Rows
-from trainer.training.freezing import Freezing
-from trainer.training.judging import Judgement, judge
-from trainer.training.loading import Batch, BatchLoader
-from trainer.training.pseudolabels import PseudoLabels
-from trainer.training.sampling import epoch_batches
-from trainer.training.sending import sent
-from trainer.training.standing import Material, Reporter, Standing
-from trainer.training.steps import make_optimizer, make_schedule
-from trainer.training.subject import Loss, Subject
-from trainer.training.tallying import Tally
+from trainer.training.model import Freezing, Loss, TrainingModel
+from trainer.training.optim import ExponentialAverage, make_optimizer, make_schedule
+from trainer.training.pseudo_labels import PseudoLabels
+from trainer.training.state import RunningMetrics, TrainState
+from trainer.training.validation import ValidationMetrics, validate
 from vitrine.errors import TrainingDiverged
 from vitrine.recipes import Recipe
 
@@ -47,13 +45,13 @@ class TrainingLoop:
     def __init__(
         self,
         fabric: Fabric,
-        subject: Subject,
+        subject: TrainingModel,
         freezing: Freezing,
-        material: Material,
+        material: TrainingData,
         loader: BatchLoader,
         recipe: Recipe,
-        folder: RunFolder,
-        reporter: Reporter,
+        folder: CheckpointFolder,
+        callbacks: TrainingCallbacks,
         *,
         checkpoint_every_s: float,
         unlabelled: PseudoLabels | None = None,
@@ -65,7 +63,7 @@ class TrainingLoop:
         self._material = material
         self._loader = loader
         self._folder = folder
-        self._reporter = reporter
+        self._callbacks = callbacks
         self._checkpoint_every_s = checkpoint_every_s
         # How well it does on pictures it was trained on says nothing: then the newest epoch is kept.
         self._knows_validation = bool(np.isin(material.validation, material.train).any())
@@ -77,9 +75,9 @@ class TrainingLoop:
         steps_per_epoch = math.ceil(len(batches) / recipe.optim.accumulate)
         self._schedule = make_schedule(self._optimizer, recipe.optim, steps_per_epoch * recipe.optim.epochs)
         self._wrapped, self._wrapped_optimizer = fabric.setup(subject, self._optimizer)
-        self._average = None if recipe.optim.ema is None else WeightAverage(subject, recipe.optim.ema)
-        self._tally = Tally()
-        self.standing = Standing()
+        self._average = None if recipe.optim.ema is None else ExponentialAverage(subject, recipe.optim.ema)
+        self._tally = RunningMetrics()
+        self.standing = TrainState()
 
     def restore(self) -> bool:
         """Take up the newest checkpoint. Returns whether there was one; that of another recipe is thrown away."""
@@ -101,10 +99,10 @@ class TrainingLoop:
             torch.cuda.set_rng_state(tensors["device_rng"], self._fabric.device)
         if self._unlabelled is not None:
             self._unlabelled.restore(unprefixed("unlabelled", tensors), self._fabric.device)
-        self.standing = Standing.from_json(state["standing"])
+        self.standing = TrainState.from_json(state["standing"])
         return True
 
-    def run(self) -> Standing:
+    def run(self) -> TrainState:
         """Train to the end, or until validation gains nothing any more.
 
         Raises TrainingDiverged, and whatever the reporter raises.
@@ -150,7 +148,7 @@ class TrainingLoop:
                 now = time.monotonic()
                 standing.epoch_s += now - clock
                 clock = now
-                self._reporter.step(standing.pictures)
+                self._callbacks.step(standing.pictures)
                 if is_step and now - saved > self._checkpoint_every_s:
                     self._take_tally()
                     self._save()
@@ -170,8 +168,8 @@ class TrainingLoop:
     def _train_batch(self, batch: Batch, unlabelled: Batch | None, *, is_step: bool) -> None:
         recipe, material, device = self._recipe, self._material, self._fabric.device
         pixels, labelled = batch.pixels, len(batch.rows)
-        codes = sent(material.codes[batch.rows], device)
-        teacher = None if material.teacher is None else sent(material.teacher[batch.rows], device)
+        codes = to_device(material.codes[batch.rows], device)
+        teacher = None if material.teacher is None else to_device(material.teacher[batch.rows], device)
         if unlabelled is not None and self._unlabelled is not None:
             thought = self._unlabelled.codes(
                 self._judged(),
@@ -244,14 +242,14 @@ class TrainingLoop:
         standing.epoch += 1
         standing.batch = standing.right = standing.scored = standing.seen = 0
         standing.loss_sum = standing.epoch_s = 0.0
-        self._reporter.epoch(record, judgement)
+        self._callbacks.epoch(record, judgement)
 
-    def _judged(self) -> Subject:
+    def _judged(self) -> TrainingModel:
         """What is judged and kept: the average of the weights where one is kept, else the weights."""
         return self.subject if self._average is None else self._average.subject
 
-    def _judge(self) -> Judgement:
-        return judge(
+    def _judge(self) -> ValidationMetrics:
+        return validate(
             self._judged(),
             self._loader.pixels,
             self._material.validation,
@@ -261,7 +259,7 @@ class TrainingLoop:
             batch=self._recipe.optim.batch,
             queries=self._recipe.validation.queries,
             precision=self._fabric.autocast,
-            step=lambda: self._reporter.step(self.standing.pictures),
+            step=lambda: self._callbacks.step(self.standing.pictures),
         )
 
     def _save(self) -> None:
@@ -286,7 +284,7 @@ class TrainingLoop:
             "schedule": _plain(self._schedule),
         }
         self._folder.save(self.standing.epoch * 1_000_000 + self.standing.batch, tensors, state)
-        self._reporter.saved()
+        self._callbacks.saved()
 
 
 def _plain(schedule: torch.optim.lr_scheduler.LambdaLR) -> dict[str, Any]:

@@ -10,20 +10,18 @@ from typing import Any
 
 import numpy as np
 
+from trainer.data.extraction import raw_features
 from trainer.evaluation.familiarity import learn_familiarity
+from trainer.evaluation.pca_search import ProjectionChoice, choose_projection
 from trainer.progress import Progress
 from trainer.settings import Settings
-from trainer.training.assembling import assemble
-from trainer.training.board import open_board
-from trainer.training.checkpoint import RunFolder
-from trainer.training.extracting import raw_features
-from trainer.training.following import Watch
-from trainer.training.preparing import Preparation, Prepared
-from trainer.training.projecting import Choice, choose_projection
-from trainer.training.publishing import Trained, publish_trained
-from trainer.training.ranks import other_ranks
-from trainer.training.standing import Standing
-from trainer.training.subject import Subject
+from trainer.training.callbacks import TrainingCallbacks, open_tensorboard
+from trainer.training.checkpoint import CheckpointFolder
+from trainer.training.distributed import spawned_ranks
+from trainer.training.model import TrainingModel
+from trainer.training.publish import TrainingResult, publish_release
+from trainer.training.setup import SetupBuilder, TrainingSetup, build_loop
+from trainer.training.state import TrainState
 from vitrine.catalogs import Catalog
 from vitrine.recipes import Recipe
 from vitrine.releases import ReleaseStore
@@ -41,15 +39,15 @@ class TrainingRun:
         store: ReleaseStore,
         settings: Settings,
         folder: Path,
-        follower: Progress,
+        progress: Progress,
         unlabelled: Catalog | None = None,
     ) -> None:
         self._recipe = recipe
         self._catalog = catalog
         self._store = store
         self._settings = settings
-        self._folder = RunFolder(folder)
-        self._follower = follower
+        self._folder = CheckpointFolder(folder)
+        self._progress = progress
         self._unlabelled = unlabelled
         self._choice: DeviceChoice = choose_device(settings.trainer_device, settings.trainer_precision)
 
@@ -57,17 +55,17 @@ class TrainingRun:
         """Train and publish. Returns what a job's result says.
 
         Raises any error of the tree: ParameterInvalid, TrainingImpossible, TrainingDiverged,
-        ProjectionImpossible and those of reading weights and releases; and what the follower raises.
+        ProjectionImpossible and those of reading weights and releases; and what the progress raises.
         """
         started_s = time.monotonic()
         recipe = self._recipe
-        prepared = Preparation(
-            recipe, self._catalog, self._store, self._settings, self._choice, self._follower, self._unlabelled
+        prepared = SetupBuilder(
+            recipe, self._catalog, self._store, self._settings, self._choice, self._progress, self._unlabelled
         ).prepare()
-        with other_ranks(recipe, self._catalog, self._unlabelled, self._settings, self._folder.folder):
+        with spawned_ranks(recipe, self._catalog, self._unlabelled, self._settings, self._folder.folder):
             standing, subject = self._train(prepared)
         trained_s = time.monotonic()
-        self._follower.phase("choosing the projection")
+        self._progress.phase("choosing the projection")
         subject.load_state_dict(self._folder.load_best())
         backbone = subject.float().cpu().eval().backbone
         if recipe.model.half:
@@ -78,8 +76,8 @@ class TrainingRun:
             backbone, rules, pixels, features, prepared.examples, self._choice, self._settings, seed=recipe.seed
         )
         choice = self._projection(features, prepared)
-        self._follower.phase("evaluating")
-        trained = Trained(
+        self._progress.phase("evaluating")
+        trained = TrainingResult(
             recipe=self._recipe,
             catalog=self._catalog,
             start=prepared.start,
@@ -95,8 +93,8 @@ class TrainingRun:
             classifier=subject.classifier(),
             lineage=prepared.lineage,
         )
-        self._follower.phase("publishing")
-        release_id, metrics = publish_trained(trained, self._store)
+        self._progress.phase("publishing")
+        release_id, metrics = publish_release(trained, self._store)
         result = {
             "release_id": release_id,
             "model": self._recipe.name,
@@ -112,18 +110,18 @@ class TrainingRun:
             "seconds_since_start": round(time.monotonic() - started_s, 1),
             **metrics,
         }
-        self._follower.note(f"published {release_id} after {time.monotonic() - trained_s:.0f} s of finishing")
+        self._progress.note(f"published {release_id} after {time.monotonic() - trained_s:.0f} s of finishing")
         return result
 
-    def _train(self, prepared: Prepared) -> tuple[Standing, Subject]:
-        recipe, follower = self._recipe, self._follower
-        watch = Watch(follower)
-        loop = assemble(prepared, recipe, self._settings, self._choice, self._folder, watch)
+    def _train(self, prepared: TrainingSetup) -> tuple[TrainState, TrainingModel]:
+        recipe, progress = self._recipe, self._progress
+        watch = TrainingCallbacks(progress)
+        loop = build_loop(prepared, recipe, self._settings, self._choice, self._folder, watch)
         if loop.restore():
             where = f"epoch {loop.standing.epoch + 1}, batch {loop.standing.batch + 1}"
-            follower.note(f"taken up from its checkpoint at {where}")
+            progress.note(f"taken up from its checkpoint at {where}")
         logs = self._settings.work_dir / "tensorboard" / self._folder.folder.name
-        with open_board(logs, history=loop.standing.history) as board:
+        with open_tensorboard(logs, history=loop.standing.history) as board:
             watch.begin(loop.standing.pictures, loop.pictures, board)
             standing = loop.run()
         watch.end(standing.pictures)
@@ -133,7 +131,7 @@ class TrainingRun:
         """Remove the checkpoints: the run has come to its end."""
         self._folder.remove()
 
-    def _projection(self, features: Vectors, prepared: Prepared) -> Choice:
+    def _projection(self, features: Vectors, prepared: TrainingSetup) -> ProjectionChoice:
         material, recipe = prepared.material, self._recipe
         return choose_projection(
             features,
@@ -144,5 +142,5 @@ class TrainingRun:
             queries=recipe.validation.queries,
             by=recipe.validation.best_by,
             seed=recipe.seed,
-            step=self._follower.check,
+            step=self._progress.check,
         )

@@ -1,0 +1,154 @@
+"""Several devices: rank 0 is the process that runs the job, the others are started by it, each for one device. All read
+the same recipe, pixels and checkpoint; rank 0 alone writes, tells and publishes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+
+from torch import distributed
+
+from trainer.progress import NoProgress
+from trainer.settings import Settings
+from trainer.training.callbacks import TrainingCallbacks
+from vitrine.catalogs import Catalog, read_catalog
+from vitrine.errors import ReleaseError, VitrineError
+from vitrine.recipes import Recipe, parse_recipe
+from vitrine.releases import ReleaseStore
+from vitrine.terminal import printable
+from vitrine.vision.network import choose_device
+from vitrine.vision.process import configure_process
+
+_HOST: Final = "127.0.0.1"
+_RANK: Final = "LOCAL_RANK"
+_TAIL_BYTES: Final = 2_000
+_LAST_WORDS_S: Final = 10.0
+_PARENT_LOOK_S: Final = 1.0
+
+
+@contextmanager
+def spawned_ranks(
+    recipe: Recipe, catalog: Catalog, unlabelled: Catalog | None, settings: Settings, folder: Path
+) -> Iterator[None]:
+    """Start the other ranks, if there are to be any, and see to their end.
+
+    Raises ReleaseError where one of them ended before its time, since the work at hand cannot go on without it.
+    """
+    if settings.trainer_devices == 1:
+        yield
+        return
+    meeting = {"MASTER_ADDR": _HOST, "MASTER_PORT": str(_free_port()), "NODE_RANK": "0"}
+    task = {
+        "recipe": recipe.as_json(),
+        "catalog": _described(catalog),
+        "unlabelled": None if unlabelled is None else _described(unlabelled),
+        "settings": settings.model_dump(mode="json", exclude={"qdrant_api_key", "redis_url", "embedder_api_key"}),
+        "folder": str(folder),
+    }
+    before = {name: os.environ.get(name) for name in (*meeting, _RANK)}
+    with tempfile.TemporaryDirectory(prefix="vitrine-ranks-") as made:
+        path = Path(made, "task.json")
+        path.write_text(json.dumps(task), encoding="utf-8")
+        processes = []
+        try:
+            for rank in range(1, settings.trainer_devices):
+                with Path(made, f"{rank}.log").open("wb") as log:
+                    processes.append(
+                        subprocess.Popen(
+                            [sys.executable, "-m", "trainer.training.distributed", str(path)],
+                            env={**os.environ, **meeting, _RANK: str(rank)},
+                            stdout=log,
+                            stderr=log,
+                        )
+                    )
+            os.environ.update(meeting | {_RANK: "0"})
+            yield
+        except (RuntimeError, ConnectionError) as error:
+            for rank, process in enumerate(processes, 1):
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(_LAST_WORDS_S)
+                if process.returncode:
+                    told = Path(made, f"{rank}.log").read_bytes()[-_TAIL_BYTES:].decode(errors="replace")
+                    raise ReleaseError(
+                        f"rank {rank} of the training ended with {process.returncode}: {told}"
+                    ) from error
+            raise
+        finally:
+            for name, value in before.items():
+                os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+            for process in processes:
+                process.kill()
+                process.wait()
+            if distributed.is_initialized():
+                distributed.destroy_process_group()
+
+
+def main() -> int:
+    """Run as another rank: `python -m trainer.training.distributed TASK.json`."""
+    configure_process()
+    from trainer.training.checkpoint import CheckpointFolder
+    from trainer.training.setup import SetupBuilder, build_loop
+
+    threading.Thread(target=_end_with, args=(os.getppid(),), name="parent-watch", daemon=True).start()
+    task = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    try:
+        settings = Settings.model_validate(task["settings"])
+        recipe = parse_recipe(task["recipe"])
+        catalog = _read(task["catalog"])
+        unlabelled = None if task["unlabelled"] is None else _read(task["unlabelled"])
+        choice = choose_device(settings.trainer_device, settings.trainer_precision)
+        store = ReleaseStore(settings.releases_url, cache_dir=settings.releases_cache_dir)
+        silent = NoProgress()
+        prepared = SetupBuilder(recipe, catalog, store, settings, choice, silent, unlabelled).prepare()
+        loop = build_loop(
+            prepared, recipe, settings, choice, CheckpointFolder(Path(task["folder"])), TrainingCallbacks(silent)
+        )
+        loop.restore()
+        loop.run()
+    except VitrineError as error:
+        sys.stderr.write(f"{printable(error.detail)}\n")
+        return 1
+    return 0
+
+
+def _end_with(parent: int) -> None:
+    """End this process once rank 0 is gone, killed or not: the others would wait for it."""
+    while os.getppid() == parent:
+        time.sleep(_PARENT_LOOK_S)
+    os._exit(1)
+
+
+def _described(catalog: Catalog) -> dict[str, Any]:
+    """Enough to read the same products again."""
+    return {
+        "reader": catalog.reader,
+        "root": str(catalog.root),
+        "dataset": catalog.dataset,
+        "limit": len(catalog.products),
+    }
+
+
+def _read(described: dict[str, Any]) -> Catalog:
+    root = Path(described["root"])
+    return read_catalog(described["reader"], root, dataset=described["dataset"], limit=described["limit"])
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind((_HOST, 0))
+        return int(found.getsockname()[1])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,215 @@
+"""From a trained network to a stored release: its figures on the test part, the files that tell how it came about, and
+the release itself.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections import Counter
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from torch import nn
+
+from trainer.data.dataset import UNKNOWN, Classes, Codes, Dataset, Rows
+from trainer.evaluation.calibrating import calibrate, confidence_of, matched_pairs
+from trainer.evaluation.pca_search import ProjectionChoice
+from trainer.reports.history import EpochRecord
+from trainer.reports.reliability import write_reliability
+from trainer.reports.report import Queries, write_report
+from trainer.training.losses import Classifier, MetricLoss
+from trainer.training.pretrained import InitialModel
+from trainer.training.validation import evaluate
+from vitrine.catalogs import Catalog
+from vitrine.catalogs.roots import read_picture
+from vitrine.evaluation import Vectors
+from vitrine.evaluation.calibration import calibration_error
+from vitrine.images.decode import decode_image
+from vitrine.recipes import Recipe
+from vitrine.releases import CLASSIFIER_FILE, Calibration, Familiarity, ReleaseStore
+from vitrine.releases.lineage import Lineage
+from vitrine.vision.pca import project
+from vitrine.vision.release_builder import Training, fitted_on, make_release
+
+_TEST_QUERIES = 600
+_CALIBRATION_QUERIES = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingResult:
+    """A network at its best, and everything about how it got there. `features` (N, dim) are of all examples."""
+
+    recipe: Recipe
+    catalog: Catalog
+    start: InitialModel
+    backbone: nn.Module
+    examples: Dataset
+    classes: Classes
+    relevance: Codes
+    choice: ProjectionChoice
+    features: Vectors
+    familiarity: Familiarity | None
+    history: list[EpochRecord]
+    best_epoch: int
+    classifier: Classifier | MetricLoss | None
+    lineage: Lineage
+
+    @property
+    def test(self) -> Rows:
+        """The test part, without the products that something this network comes from was fitted on."""
+        rows = self.examples.rows("test")
+        unseen: Rows = rows[~self.lineage.seen(self.catalog.dataset, self.examples.ids("test"))]
+        return unseen
+
+
+def publish_release(trained: TrainingResult, store: ReleaseStore) -> tuple[str, dict[str, float]]:
+    """Evaluate, write the reports and store the release. Returns its id and its figures on the test part."""
+    recipe, choice, examples = trained.recipe, trained.choice, trained.examples
+    train = examples.rows("train")
+    with tempfile.TemporaryDirectory(prefix="vitrine-training-") as made:
+        reports = Path(made, "training")
+        reports.mkdir()
+        vectors = project(choice.fit.arrays, trained.features)
+        metrics = _evaluated(trained, vectors, reports)
+        calibration = _calibrated(trained, vectors, metrics, reports)
+        _write_json(reports / "recipe.json", recipe.as_json())
+        _write_json(reports / "parts.json", _parts(examples), indent=None)
+        _write_json(reports / "projections.json", [tried.as_json() for tried in choice.tried])
+        classifier = None
+        if trained.classifier is not None:
+            classifier = Path(made, CLASSIFIER_FILE)
+            stored = trained.classifier.stored()
+            save_file({name: tensor.cpu().contiguous().clone() for name, tensor in stored.items()}, classifier)
+        ids = [examples.products[row].id for row in train]
+        release_id = make_release(
+            store,
+            recipe.name,
+            replace(trained.start.loaded, network=trained.backbone),
+            choice.fit,
+            rules=trained.start.rules,
+            trained_on=fitted_on(
+                trained.catalog.dataset, ids, part="train", seed=trained.lineage.rules[trained.catalog.dataset].seed
+            ),
+            whiten=choice.whiten,
+            random_state=recipe.seed,
+            lineage=trained.lineage.with_products(
+                trained.catalog.dataset,
+                fitted=examples.ids("train", *recipe.data.train_on),
+                chosen=examples.ids("validation"),
+            ),
+            training=Training(
+                recipe=recipe.as_json(),
+                labels=trained.classes.names,
+                metrics=metrics,
+                parent=trained.start.parent,
+                classifier=classifier,
+                folder=reports,
+                half=recipe.model.half,
+                calibration=calibration,
+            ),
+        )
+    return release_id, metrics
+
+
+def _evaluated(trained: TrainingResult, vectors: Vectors, reports: Path) -> dict[str, float]:
+    examples, choice = trained.examples, trained.choice
+    metrics = {
+        "validation_precision_at_15": round(choice.kept.precision_at_15, 4),
+        "validation_mean_average_precision": round(choice.kept.mean_average_precision, 4),
+    }
+    test = trained.test
+    left_out = len(examples.rows("test")) - len(test)
+    if left_out:
+        metrics["test_products_left_out"] = float(left_out)
+    truth, predicted = _predictions(trained, test)
+    queries = None
+    if len(test):
+        found = evaluate(vectors, trained.relevance, test, queries=_TEST_QUERIES)
+        metrics |= found.metrics
+        queries = Queries(
+            rows=found.queries,
+            scores=found.average_precision,
+            matches=found.matches,
+            relevant=found.relevant,
+            ids=[product.id for product in examples.products],
+            captions=[_caption(trained, row) for row in range(len(examples))],
+            picture=partial(_picture, trained.catalog, examples),
+        )
+    if truth is not None and predicted is not None and len(truth):
+        metrics["test_accuracy"] = round(float((truth == predicted).mean()), 4)
+    write_report(
+        reports,
+        history=trained.history,
+        best_epoch=trained.best_epoch,
+        truth=truth,
+        predicted=predicted,
+        classes=trained.classes.names,
+        queries=queries,
+    )
+    return metrics
+
+
+def _calibrated(
+    trained: TrainingResult, vectors: Vectors, metrics: dict[str, float], reports: Path
+) -> Calibration | None:
+    """How likely a match is of its query's class, by what validation queries find, and in `metrics` and a drawing how
+    far that is off on test queries. A validation part that was trained on says nothing.
+    """
+    recipe, examples = trained.recipe, trained.examples
+    validation, test = examples.rows("validation"), trained.test
+    if "validation" in recipe.data.train_on or not len(validation):
+        return None
+    kinds, seed = trained.classes.codes, recipe.seed
+    searched = examples.rows("train", "validation")
+    pairs = matched_pairs(vectors, kinds, validation, searched, most=_CALIBRATION_QUERIES, seed=seed)
+    calibration = calibrate(pairs, attribute=recipe.data.label)
+    if calibration is None:
+        return None
+    calibration = calibration.model_copy(update={"familiarity": trained.familiarity})
+    if len(test):
+        every = np.arange(len(examples), dtype=np.int64)
+        held_out = matched_pairs(vectors, kinds, test, every, most=_CALIBRATION_QUERIES, seed=seed)
+        confidence = confidence_of(calibration, held_out, trained.features)
+        metrics["test_calibration_error"] = round(calibration_error(confidence, held_out.right), 4)
+        write_reliability(reports, confidence, held_out.right)
+    return calibration
+
+
+def _predictions(trained: TrainingResult, test: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """True and predicted classes of the test part, where a term of the loss tells classes by the network's output."""
+    if trained.classifier is None:
+        return None, None
+    known = test[trained.classes.codes[test] != UNKNOWN]
+    with torch.inference_mode():
+        scores = trained.classifier.cpu().logits(torch.from_numpy(trained.features[known]))
+    return (None, None) if scores is None else (trained.classes.codes[known], scores.argmax(dim=1).numpy())
+
+
+def _parts(examples: Dataset) -> dict[str, Any]:
+    """Who was in which part, by product id, and how many of each."""
+    parts: dict[str, list[str]] = {}
+    for product, part in zip(examples.products, examples.parts, strict=True):
+        parts.setdefault(part, []).append(product.id)
+    return {"counts": dict(Counter(examples.parts)), "ids": parts}
+
+
+def _caption(trained: TrainingResult, row: int) -> str:
+    code = int(trained.classes.codes[row])
+    return "" if code == UNKNOWN else trained.classes.names[code]
+
+
+def _picture(catalog: Catalog, examples: Dataset, product_id: str) -> Image.Image:
+    """Raises ImageRejected or PictureNotFound where it cannot be had any more."""
+    product = next(product for product in examples.products if product.id == product_id)
+    return decode_image(read_picture(catalog.root, product.picture))
+
+
+def _write_json(path: Path, content: object, *, indent: int | None = 1) -> None:
+    path.write_text(json.dumps(content, indent=indent, sort_keys=True) + "\n", encoding="utf-8")
