@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import argparse
 import json
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.core import TyperGroup
+from typer.main import get_command
 
 from vitrine.errors import ParameterInvalid
 from vitrine_local.cli import main
-from vitrine_local.cli.app import build_parser
-from vitrine_local.cli.catalogs import catalog_of_file, catalog_root, other_catalog
-from vitrine_local.cli.options import assignments, model_name, weights_path
+from vitrine_local.cli.api import Target, find_target
+from vitrine_local.cli.app import COMMANDS, app
+from vitrine_local.cli.options import assignments, model_name
+from vitrine_local.cli.paths import catalog_of_file, catalog_root, second_catalog, weights_path
 from vitrine_local.cli.search import search_fields, shown_attributes
-from vitrine_local.cli.target import Target, find_target
 from vitrine_local.data_folder import DataFolder, RunRecord, ServiceRecord
 from vitrine_local.demo_catalog.generate import generate_catalog
 from vitrine_local.errors import ServerUnreachable, UsageInvalid
@@ -67,7 +71,13 @@ def run_record(url: str) -> RunRecord:
     ],
 )
 def test_the_documented_command_lines_are_understood(line: str) -> None:
-    assert callable(build_parser().parse_args(line.split()).run)
+    command: Any = get_command(app)
+    context = command.make_context("vitrine", line.split())
+    name, arguments = "vitrine", line.split()
+    while isinstance(command, TyperGroup):
+        name, command, arguments = command.resolve_command(context, arguments)  # type: ignore[assignment]
+        context = command.make_context(name, list(arguments), parent=context)
+    assert callable(command.callback)
 
 
 @pytest.mark.parametrize(
@@ -99,6 +109,28 @@ def test_help_and_version_end_with_0(capsys: pytest.CaptureFixture[str]) -> None
     assert main(["--version"]) == 0
     assert main(["release", "create", "--help"]) == 0
     assert "--no-whiten" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([name, "-h"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert COMMANDS[name].help in shown
+
+
+def test_help_imports_no_command() -> None:
+    code = "import sys; from vitrine_local.cli import main; main(['--help']); print(sorted(sys.modules))"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    for module in ("pydantic", "redis", "httpx", "rich", "numpy", "PIL"):
+        assert f"'{module}'" not in shown, module
+
+
+def test_a_value_outside_the_bounds_of_the_job_names_the_field(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ["release", "create", "--model", "resnet50", "--dataset", "shop", "--root", str(tmp_path), "--url", NOWHERE]
+    assert main([*line, "--components", "0"]) == 2
+    assert "components: Input should be greater than or equal to 1" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("line", ["status", "jobs", "release list", "release show x", "jobs 0123456789abc01234567"])
@@ -297,25 +329,27 @@ def test_a_model_of_timm_is_searched_by_its_own_name() -> None:
 
 def test_the_command_line_goes_before_a_files_catalogue() -> None:
     elsewhere = Target("http://127.0.0.1:8000")
-    given = argparse.Namespace(dataset="shop", reader=None, root=None, limit=5)
     table = {"dataset": "fashion-product", "root": "/srv/fashion", "limit": 9}
-    found = catalog_of_file(given, table, elsewhere, file="plan")
-    assert found == {"dataset": "shop", "reader": "folder", "root": "/srv/fashion", "limit": 5}
-    given.dataset = given.limit = None
-    found = catalog_of_file(given, table, elsewhere, file="plan")
-    assert found == {"dataset": "fashion-product", "reader": "fashion-product", "root": "/srv/fashion", "limit": 9}
+
+    def found(table: dict[str, Any], *, dataset: str | None, limit: int | None) -> dict[str, Any]:
+        return catalog_of_file(elsewhere, table, file="plan", dataset=dataset, reader=None, root=None, limit=limit)
+
+    assert found(table, dataset="shop", limit=5) == {
+        "dataset": "shop", "reader": "folder", "root": "/srv/fashion", "limit": 5,
+    }  # fmt: skip
+    assert found(table, dataset=None, limit=None) == {
+        "dataset": "fashion-product", "reader": "fashion-product", "root": "/srv/fashion", "limit": 9,
+    }  # fmt: skip
     with pytest.raises(ParameterInvalid, match="--root, or the plan's catalog table"):
-        catalog_of_file(given, {"dataset": "shop"}, elsewhere, file="plan")
+        found({"dataset": "shop"}, dataset=None, limit=None)
 
 
 def test_a_second_catalogue_is_named_whole_or_not_at_all() -> None:
     elsewhere = Target("http://127.0.0.1:8000")
-    given = argparse.Namespace(street_dataset=None, street_root=None, street_reader="folder")
-    assert other_catalog(given, "street", elsewhere) is None
-    given.street_root = "/srv/street"
+    street = Path("/srv/street")
+    assert second_catalog(elsewhere, "street", dataset=None, reader="folder", root=None) is None
     with pytest.raises(ParameterInvalid, match="--street-dataset and --street-root belong together"):
-        other_catalog(given, "street", elsewhere)
-    given.street_dataset = "photographs"
-    assert other_catalog(given, "street", elsewhere) == {
+        second_catalog(elsewhere, "street", dataset=None, reader="folder", root=street)
+    assert second_catalog(elsewhere, "street", dataset="photographs", reader="folder", root=street) == {
         "dataset": "photographs", "reader": "folder", "root": "/srv/street",
     }  # fmt: skip

@@ -13,13 +13,10 @@ import pytest
 from rich.console import Console
 
 from vitrine.jobs import JobError, JobFault, JobKind, JobRecord, JobState, Progress, StepFailure
-from vitrine_local.cli.api import Api, ApiRefused
-from vitrine_local.cli.following import follow
-from vitrine_local.cli.job_report import must_have_succeeded, report_job
-from vitrine_local.cli.jobs import show
-from vitrine_local.cli.progress import ProgressDisplay
-from vitrine_local.cli.screen import Screen, duration
-from vitrine_local.cli.target import Target
+from vitrine_local.cli.api import Api, ApiRefused, Target
+from vitrine_local.cli.following import follow, must_have_succeeded
+from vitrine_local.cli.jobs import report_job, show
+from vitrine_local.cli.output import ProgressDisplay, Screen, duration
 from vitrine_local.errors import CommandFailed, ServerUnreachable
 
 JOB = "0123456789abc01234567"

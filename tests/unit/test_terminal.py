@@ -20,10 +20,8 @@ from vitrine.jobs.record import JobNote
 from vitrine.telemetry import configure_logging
 from vitrine.terminal import printable
 from vitrine_local.cli.app import run
-from vitrine_local.cli.job_report import report_job
-from vitrine_local.cli.jobs import show
-from vitrine_local.cli.progress import ProgressDisplay
-from vitrine_local.cli.screen import Column, Screen
+from vitrine_local.cli.jobs import report_job, show
+from vitrine_local.cli.output import Column, ProgressDisplay, Screen
 from vitrine_local.supervisor.logs import LogScreen, ServiceLog
 
 # Sets the title, clears the screen, goes up a line, rings; the same by C1 controls; turns the text around; hides.

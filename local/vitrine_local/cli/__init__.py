@@ -1,5 +1,5 @@
-"""The `vitrine` command. Its exit code is 0 only when the thing asked for happened: 1 says that it did not, 2 that the
-command line is wrong, 130 that Ctrl-C ended it.
+"""The `vitrine` command. Exit codes: 0 if the command did what was asked, 1 if not, 2 if the command line is wrong, 130
+if it was interrupted by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command line, by default the process's own, and return its exit code."""
+    """Run one command line, by default that of the process, and return its exit code."""
     from vitrine_local.cli.app import run
 
     return run(argv)

@@ -1,5 +1,5 @@
-"""The search API as the commands call it: JSON in and out, every failure one of this machine's own errors, with the
-code and the sentence that the server gave.
+"""The search API as the commands call it: where it is, JSON in and out, and every failure as a LocalError with the code
+and the sentence of the server.
 """
 
 from __future__ import annotations
@@ -7,25 +7,55 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
 import httpx
+from httpx_sse import connect_sse
 
-from vitrine_local.cli.target import Target
+from vitrine_local.data_folder import DataFolder
 from vitrine_local.errors import CommandFailed, ServerUnreachable
 
 Json = dict[str, Any]
 
-_TIMEOUT = httpx.Timeout(60.0, connect=5.0)
-_EVENT_STREAM = "text/event-stream"
-_KEY_WANTED = frozenset({"key_missing", "key_refused"})
+DEFAULT_DATA: Final = Path(".vitrine")
+DEFAULT_URL: Final = "http://127.0.0.1:8000"
+_TIMEOUT: Final = httpx.Timeout(60.0, connect=5.0)
+_EVENT_STREAM: Final = "text/event-stream"
+_LAST_EVENT: Final = "end"
+_KEY_WANTED: Final = frozenset({"key_missing", "key_refused"})
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A search API. `local` is its data folder if it is known to run on this machine."""
+
+    url: str
+    api_key: str | None = None
+    local: DataFolder | None = None
+
+
+def find_target(url: str | None, data: Path | None) -> Target:
+    """The search API at `url`, else the one that runs on the folder `data`, else the default address.
+
+    Raises ServerUnreachable if a data folder is named and no system runs on it.
+    """
+    folder = DataFolder.at(data or DEFAULT_DATA)
+    run = folder.read_run() if folder.is_locked() else None
+    if url is None and data is not None and run is None:
+        raise ServerUnreachable(f"no Vitrine runs on {folder.root}: start it with `vitrine up --data {data}`")
+    wanted = (url or (run.url if run else DEFAULT_URL)).rstrip("/")
+    is_here = run is not None and run.url == wanted
+    return Target(wanted, os.environ.get("VITRINE_API_KEY") or None, folder if is_here else None)
 
 
 class ApiRefused(CommandFailed):
-    """The search API answered with an error; `status` and `code` are its own."""
+    """The search API answered with an error. `answer_status` and `answer_code` are its status and code."""
 
     def __init__(self, detail: str, *, status: int, code: str) -> None:
         super().__init__(f"{detail} ({code})")
@@ -34,12 +64,12 @@ class ApiRefused(CommandFailed):
 
     @property
     def may_pass(self) -> bool:
-        """Is it worth asking again in a moment?"""
+        """Whether the same call may succeed in a moment."""
         return self.answer_status in (httpx.codes.SERVICE_UNAVAILABLE, httpx.codes.TOO_MANY_REQUESTS)
 
 
 class Api:
-    """A connection to one search API; close it, or use it as a context."""
+    """A connection to one search API. Close it, or use it as a context manager."""
 
     def __init__(self, target: Target, *, transport: httpx.BaseTransport | None = None) -> None:
         self.target = target
@@ -76,7 +106,7 @@ class Api:
         return self._call("POST", path, files={"image": ("query", picture)}, data=dict(fields))
 
     def picture(self, address: str) -> bytes:
-        """The picture at the address that an answer gave for it."""
+        """The picture at an address that an answer named."""
         with self._reaching():
             answer = self._client.get(address)
         if answer.is_error:
@@ -84,25 +114,26 @@ class Api:
         return answer.content
 
     def events(self, path: str, *, last_id: str | None = None) -> Iterator[Json]:
-        """The data of a stream of server-sent events, until it ends. Not JSON, or no such stream: ServerUnreachable."""
-        headers = {"Accept": "text/event-stream", **({"Last-Event-ID": last_id} if last_id else {})}
-        with self._reaching(), self._client.stream("GET", path, headers=headers) as answer:
+        """The data of the server-sent events at `path`, until the event `end` or the end of the stream.
+
+        Raises ServerUnreachable if the answer is not such a stream or its data is not JSON.
+        """
+        headers = {"Last-Event-ID": last_id} if last_id else {}
+        with self._reaching(), connect_sse(self._client, "GET", path, headers=headers) as source:
+            answer = source.response
             if answer.is_error or not answer.headers.get("content-type", "").startswith(_EVENT_STREAM):
                 answer.read()
                 self._content(answer, path)
                 raise self._no_vitrine(answer, path)
-            data: list[str] = []
-            for line in answer.iter_lines():
-                if line.replace(" ", "") == "event:end":
+            for event in source.iter_sse():
+                if event.event == _LAST_EVENT:
                     return
-                if line.startswith("data:"):
-                    data.append(line.removeprefix("data:").removeprefix(" "))
-                elif not line and data:
-                    try:
-                        yield json.loads("\n".join(data))
-                    except ValueError:
-                        raise self._no_vitrine(answer, path) from None
-                    data = []
+                if not event.data:  # a heartbeat
+                    continue
+                try:
+                    yield json.loads(event.data)
+                except ValueError:
+                    raise self._no_vitrine(answer, path) from None
 
     def _call(self, method: str, path: str, **options: Any) -> Json:
         with self._reaching():
@@ -116,7 +147,7 @@ class Api:
         except (httpx.TransportError, httpx.InvalidURL) as error:
             raise ServerUnreachable(
                 f"no search API answers at {self.target.url} ({error or type(error).__name__}): "
-                "start one with `vitrine up`, or say where it is with VITRINE_URL"
+                "start one with `vitrine up`, or set VITRINE_URL to its address"
             ) from error
 
     def _content(self, answer: httpx.Response, path: str) -> Json:
@@ -132,8 +163,8 @@ class Api:
 
     def _no_vitrine(self, answer: httpx.Response, path: str) -> ServerUnreachable:
         return ServerUnreachable(
-            f"what answers at {self.target.url} is no Vitrine search API: it answered {answer.status_code} "
-            f"to {path} with something else; say where Vitrine is with VITRINE_URL"
+            f"{self.target.url} is no Vitrine search API: it answered {answer.status_code} "
+            f"to {path} with something else; set VITRINE_URL to the address of Vitrine"
         )
 
 

@@ -1,71 +1,164 @@
-"""The catalogue that a job is about, as a command names it and as the services will know it."""
+"""`vitrine catalog`: inspect the folder of a catalogue, or draw one. Both use only files of this machine."""
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Mapping
+from collections import Counter
+from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Final
 
+import typer
+
+from vitrine.catalogs import FAULT_KINDS, Catalog, read_catalog
+from vitrine.catalogs.inspection import PictureReport, inspect_pictures
 from vitrine.catalogs.registry import reader_for
-from vitrine.errors import ParameterInvalid
-from vitrine_local.cli.target import Target
-from vitrine_local.errors import UsageInvalid
+from vitrine.products import UNFILTERED_ATTRIBUTES
+from vitrine.settings import CommonSettings, load_settings
+from vitrine_local.cli.options import AsJson, Dataset, Limit, Reader, screen_of
+from vitrine_local.cli.output import Column, ProgressDisplay, Screen, count
+from vitrine_local.demo_catalog.generate import generate_catalog
+from vitrine_local.errors import CommandFailed
 
-# What a job's request says of its catalogue.
-Named = dict[str, Any]
+_VALUES_SHOWN: Final = 8
 
-
-def named_catalog(arguments: argparse.Namespace, target: Target) -> Named:
-    """The catalogue of `add_catalog`'s options."""
-    return {
-        **catalog_of(target, arguments.dataset, arguments.reader, arguments.root),
-        "limit": arguments.limit,
-    }
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
-def catalog_of_file(arguments: argparse.Namespace, table: Mapping[str, Any], target: Target, *, file: str) -> Named:
-    """The catalogue of a file's catalog `table`, the command line before it. Raises ParameterInvalid for none."""
-    dataset = arguments.dataset or table.get("dataset")
-    root = arguments.root or (Path(table["root"]) if "root" in table else None)
-    if dataset is None or root is None:
-        raise ParameterInvalid(f"name the catalogue: --dataset and --root, or the {file}'s catalog table")
-    return {
-        **catalog_of(target, dataset, arguments.reader or table.get("reader"), root),
-        "limit": arguments.limit or table.get("limit"),
-    }
+@app.command("inspect", help="Count the attributes of a catalogue and list every fault by id.")
+def inspect(
+    context: typer.Context,
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="The folder of the catalogue.")],
+    dataset: Dataset,
+    reader: Reader = None,
+    limit: Limit = None,
+    pictures: Annotated[bool, typer.Option("--pictures", help="Decode every picture too.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Succeeds whatever the faults are. Raises CatalogNotFound, CatalogMalformed and SettingsInvalid."""
+    screen = screen_of(context)
+    catalog = read_catalog(reader or reader_for(dataset), path, dataset=dataset, limit=limit)
+    report = _inspect_pictures(catalog, screen) if pictures else None
+    if as_json:
+        screen.json(_as_json(catalog, report))
+        return
+    screen.say(
+        f"{catalog.dataset} ({catalog.reader}): {count(len(catalog.products), 'product')} "
+        f"in {count(catalog.rows, 'row')} of {catalog.root}"
+    )
+    _show_attributes(catalog, screen)
+    _show_faults(catalog, screen)
+    if report is not None:
+        _show_pictures(report, screen)
 
 
-def other_catalog(arguments: argparse.Namespace, name: str, target: Target) -> Named | None:
-    """A second catalogue, of the options `--NAME-dataset`, `-root` and `-reader`, where one is named. Raises
-    ParameterInvalid where only half of it is.
-    """
-    dataset, root, reader = (getattr(arguments, f"{name}_{what}") for what in ("dataset", "root", "reader"))
-    if (dataset is None) != (root is None):
-        raise ParameterInvalid(f"--{name}-dataset and --{name}-root belong together")
-    return None if root is None else catalog_of(target, dataset, reader, Path(root))
+@app.command("generate", help="Draw a catalogue of garments into a new folder.")
+def generate(
+    context: typer.Context,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that does not exist, or is empty.")],
+    products: Annotated[int, typer.Option("--count", metavar="N", min=1, help="How many products.")] = 1000,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="The same seed draws the same pictures.")] = 0,
+) -> None:
+    """Raises ParameterInvalid if the folder is not empty."""
+    screen = screen_of(context)
+    screen.note(f"drawing {count(products, 'product')}")
+    try:
+        catalog = generate_catalog(folder, count=products, seed=seed)
+    except OSError as error:
+        raise CommandFailed(f"the catalogue cannot be written to {folder}: {error.strerror}") from error
+    screen.say(f"{count(len(catalog.products), 'product')} in {catalog.root}")
 
 
-def catalog_of(target: Target, dataset: str, reader: str | None, root: Path) -> Named:
-    return {"dataset": dataset, "reader": reader_of(dataset, reader), "root": catalog_root(target, root)}
-
-
-def reader_of(dataset: str, reader: str | None) -> str:
-    """The reader given, or the one a dataset's name stands for."""
-    return reader or reader_for(dataset)
-
-
-def catalog_root(target: Target, root: Path) -> str:
-    """The catalogue's folder as the services will know it.
-
-    On this machine it is made absolute and put on the list of the folders that the services may read. Elsewhere it is
-    a path of the other machine, whose owner decides what may be read. Raises UsageInvalid.
-    """
-    if target.local is not None:
-        return str(target.local.allow_root(root))
-    if not root.is_absolute():
-        raise UsageInvalid(
-            f"the search API at {target.url} does not run on a data folder known here, "
-            f"so --root must be an absolute path on its machine, not {root}"
+def _inspect_pictures(catalog: Catalog, screen: Screen) -> PictureReport:
+    limits = load_settings(CommonSettings).image_limits  # the limits of the services
+    with ProgressDisplay(screen, "looking at pictures") as progress:
+        return inspect_pictures(
+            catalog, limits=limits, progress=lambda done: progress.show(done, len(catalog.products))
         )
-    return str(root)
+
+
+def _show_attributes(catalog: Catalog, screen: Screen) -> None:
+    screen.say()
+    screen.table(
+        [Column("attribute"), Column("products", right=True), Column("values", right=True), Column("commonest")],
+        [
+            (
+                name,
+                f"{values.total():,}",
+                f"{len(values):,}",
+                _commonest(name, values),
+            )
+            for name, values in catalog.attribute_counts().items()
+        ],
+    )
+
+
+def _commonest(name: str, values: Counter[Any]) -> str:
+    if name in UNFILTERED_ATTRIBUTES:
+        return ""
+    shown = ", ".join(f"{value} {number:,}" for value, number in values.most_common(_VALUES_SHOWN))
+    more = len(values) - _VALUES_SHOWN
+    return f"{shown} and {more:,} more" if more > 0 else shown
+
+
+def _show_faults(catalog: Catalog, screen: Screen) -> None:
+    screen.say()
+    if not catalog.faults:
+        screen.say("no faults")
+        return
+    skipped = len(catalog.skipped())
+    screen.say(f"{count(len(catalog.faults), 'fault')}, {skipped:,} of which cost a product:")
+    for kind, faults in groupby(sorted(catalog.faults, key=lambda fault: fault.kind), key=lambda fault: fault.kind):
+        of_kind = list(faults)
+        kept, meaning = FAULT_KINDS[kind]
+        screen.say(f"{kind}: {len(of_kind):,} ({meaning}; {'kept' if kept else 'left out'})")
+        for fault in of_kind:
+            line = f"line {fault.line}" if fault.line is not None else ""
+            screen.say("  " + "  ".join(part for part in (fault.product_id or "-", line, fault.detail) if part))
+
+
+def _show_pictures(report: PictureReport, screen: Screen) -> None:
+    formats = ", ".join(f"{name} {number:,}" for name, number in report.formats.most_common())
+    usual = "x".join(map(str, report.usual_size)) if report.usual_size else "none"
+    screen.say()
+    screen.say(f"{count(report.checked, 'picture')}: {formats or 'none can be read'}; usual size {usual}")
+    screen.say(f"greyscale: {len(report.greyscale):,}" + _ids(report.greyscale))
+    screen.say(f"of another size: {len(report.odd_size):,}")
+    for product_id, (width, height) in report.odd_size:
+        screen.say(f"  {product_id}  {width}x{height}")
+    screen.say(f"cannot be used: {len(report.rejected):,}")
+    for product_id, reason in report.rejected:
+        screen.say(f"  {product_id}  {reason}")
+
+
+def _ids(ids: tuple[str, ...]) -> str:
+    return f": {', '.join(ids)}" if ids else ""
+
+
+def _as_json(catalog: Catalog, pictures: PictureReport | None) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "dataset": catalog.dataset,
+        "reader": catalog.reader,
+        "root": str(catalog.root),
+        "rows": catalog.rows,
+        "products": len(catalog.products),
+        "attributes": {
+            name: {str(value): number for value, number in values.most_common()}
+            for name, values in catalog.attribute_counts().items()
+        },
+        "fault_counts": catalog.fault_counts(),
+        "faults": [
+            {"product_id": fault.product_id, "line": fault.line, "kind": fault.kind, "kept": fault.kept}
+            | {"detail": fault.detail}
+            for fault in catalog.faults
+        ],
+    }
+    if pictures is not None:
+        described["pictures"] = {
+            "checked": pictures.checked,
+            "formats": dict(pictures.formats),
+            "usual_size": pictures.usual_size,
+            "greyscale": list(pictures.greyscale),
+            "odd_size": dict(pictures.odd_size),
+            "rejected": dict(pictures.rejected),
+        }
+    return described

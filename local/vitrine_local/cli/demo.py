@@ -1,82 +1,79 @@
-"""`vitrine demo`: everything at once, with nothing to download. A drawn catalogue, the release that comes with Vitrine,
-an index of the one by the other and a search, all of it through the search API as the other commands do it.
+"""`vitrine demo`: draw a catalogue, index it with the bundled release and search it, through the search API. Nothing is
+downloaded.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
+import contextlib
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated, Final, TypeVar
 
+import typer
+
+from vitrine.jobs import JobKind
+from vitrine.jobs.params.catalog import IndexParams
 from vitrine_local.bundled import MODEL, install_bundled_release
-from vitrine_local.cli.api import Api
-from vitrine_local.cli.background import in_background
-from vitrine_local.cli.catalogs import catalog_of
-from vitrine_local.cli.job_report import must_have_succeeded, report_job
-from vitrine_local.cli.job_run import follow_job, start_job
-from vitrine_local.cli.options import Commands, whole_number
-from vitrine_local.cli.screen import Screen, count, duration, plain_if_no_terminal
+from vitrine_local.cli.api import Api, Target, find_target
+from vitrine_local.cli.following import follow_job, job_params, must_have_succeeded, start_job
+from vitrine_local.cli.jobs import report_job
+from vitrine_local.cli.output import Screen, count, duration, plain_if_no_terminal
+from vitrine_local.cli.paths import catalog_of
 from vitrine_local.cli.search import search_fields, show_results
-from vitrine_local.cli.target import Target, find_target
-from vitrine_local.cli.up import LOG_LEVELS
+from vitrine_local.cli.system import MAX_PORT, LogLevel
 from vitrine_local.data_folder import DataFolder
 from vitrine_local.demo_catalog.generate import draw_garment, generate_catalog
 from vitrine_local.supervisor import LocalSystem, SystemOptions
 from vitrine_local.supervisor.console import SteadyConsole
 
-DEMO_DATA = Path(".vitrine-demo")
-DATASET = "synthetic"
-K = 8
-FILTER = ("gender", "Women")
-_CATALOG_SEED = 0
-_MIN_COUNT = 300
-_INTERRUPTED = 130
+DEMO_DATA: Final = Path(".vitrine-demo")
+DATASET: Final = "synthetic"
+K: Final = 8
+FILTER: Final = ("gender", "Women")
+_CATALOG_SEED: Final = 0
+_MIN_COUNT: Final = 300
+_INTERRUPTED: Final = 130
+T = TypeVar("T")
 
 
-def add_to(commands: Commands) -> None:
-    parser = commands.add("demo", run, "draw a catalogue, index it and search it, with nothing to download")
-    parser.add_argument("--once", action="store_true", help="end after the search, and leave nothing behind")
-    parser.add_argument(
-        "--data", type=Path, metavar="DIR", help=f"data folder (default: {DEMO_DATA}; with --once a temporary one)"
-    )
-    parser.add_argument(
-        "--count",
-        type=whole_number(at_least=_MIN_COUNT),
-        default=1000,
-        metavar="N",
-        help=f"products to draw, {_MIN_COUNT} or more (default: 1000)",
-    )
-    parser.add_argument("--port", type=whole_number(at_least=0), default=0, help="the search API's port (default: any)")
-    parser.add_argument(
-        "--log-level", choices=LOG_LEVELS, default="warning", help="least level of the services' lines shown"
-    )
-
-
-def run(arguments: argparse.Namespace, _screen: Screen) -> int:
-    """Returns 0 when the search was shown, 130 where Ctrl-C came before. Raises CommandFailed, and what `up` raises."""
+def demo(
+    once: Annotated[bool, typer.Option("--once", help="Exit after the search, and leave nothing behind.")] = False,
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help=f"The data folder; by default {DEMO_DATA}, with --once a temporary one."),
+    ] = None,
+    products: Annotated[int, typer.Option("--count", metavar="N", min=_MIN_COUNT, help="Products to draw.")] = 1000,
+    port: Annotated[
+        int, typer.Option(metavar="PORT", min=0, max=MAX_PORT, help="Port of the search API, 0 for any free one.")
+    ] = 0,
+    log_level: Annotated[LogLevel, typer.Option(help="The least level of the log lines shown.")] = LogLevel.WARNING,
+) -> None:
+    """Raises CommandFailed, and what `up` raises. Exits with 130 if Ctrl-C came before the search was shown."""
     console = plain_if_no_terminal(SteadyConsole(highlight=False))
     with ExitStack() as stack:
-        folder: Path | None = arguments.data
-        if folder is None and arguments.once:
+        folder = data
+        if folder is None and once:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vitrine-demo-")))
-        data = DataFolder.at(folder or DEMO_DATA)
+        data_folder = DataFolder.at(folder or DEMO_DATA)
         stack.callback(console.show_cursor)  # Ctrl-C may come while a bar moves and the cursor is hidden
-        demo = Demo(Screen(out=console, notes=console), data, count=arguments.count, stay=not arguments.once)
-        demo.prepare()
-        demo.screen.note("starting Redis, Qdrant, embedder, indexer, trainer and search API")
-        options = SystemOptions(data, port=arguments.port, log_level=arguments.log_level)
-        asyncio.run(LocalSystem(options, console=console).run(demo.show))
-        return 0 if demo.shown else _INTERRUPTED
+        run = Demo(Screen(out=console, notes=console), data_folder, count=products, stay=not once)
+        run.prepare()
+        run.screen.note("starting Redis, Qdrant, embedder, indexer, trainer and search API")
+        options = SystemOptions(data_folder, port=port, log_level=log_level.value)
+        asyncio.run(LocalSystem(options, console=console).run(run.show))
+        if not run.shown:
+            raise typer.Exit(_INTERRUPTED)
 
 
 @dataclass(slots=True)
 class Demo:
-    """The steps of the demonstration on one data folder. `shown` tells whether all of them were done."""
+    """The steps of the demonstration on one data folder. `shown` is whether all of them were done."""
 
     screen: Screen
     data: DataFolder
@@ -95,9 +92,8 @@ class Demo:
         return self.data.root / f"catalog-{self.count}"
 
     def prepare(self) -> None:
-        """Install the release, and draw the catalogue, unless an earlier demonstration on this folder did.
-
-        Raises DataFolderInUse and DataFolderUnusable.
+        """Install the release, and draw the catalogue unless the folder has it. Raises DataFolderInUse and
+        DataFolderUnusable.
         """
         self.data.create()
         with self.data.lock():
@@ -109,7 +105,7 @@ class Demo:
             generate_catalog(self.catalog, count=self.count, seed=_CATALOG_SEED)
 
     async def show(self, url: str) -> None:
-        """Index, search; then stay if that is wanted."""
+        """Index, search, and stay if that is wanted."""
         self.screen.note(f"every service is ready after {self._so_far()}")
         await in_background(lambda: self._steps(find_target(url, self.data.root)))
         self.shown = True
@@ -117,7 +113,7 @@ class Demo:
         self.screen.say(f"ready: {url}")
         if self.stay:
             self.screen.note(f"until Ctrl-C, search with your browser: {url}/")
-            self.screen.note(f"the API's documentation is at {url}/docs; or try")
+            self.screen.note(f"the documentation of the API is at {url}/docs; or try")
             self.screen.note(f"  vitrine search PICTURE --model {MODEL} --data {self.data.root}")
             await asyncio.Event().wait()
 
@@ -128,24 +124,25 @@ class Demo:
             self._search(api)
 
     def _index(self, api: Api) -> None:
-        body = {
+        params = job_params(
+            IndexParams,
             **catalog_of(api.target, DATASET, DATASET, self.catalog),
-            "model": MODEL,
-            "release_id": self._release_id,
-            "allowRemoval": True,  # another --count draws another catalogue
-        }
-        record = start_job(api, "/api/jobs/index", body)
+            model=MODEL,
+            release_id=self._release_id,
+            allow_removal=True,  # another --count draws another catalogue
+        )
+        record = start_job(api, JobKind.INDEX, params)
         record = follow_job(api, self.screen, record.id, "index")
         report_job(self.screen, record)
         must_have_succeeded(record, "index")
 
     def _search(self, api: Api) -> None:
         file = self.data.root / "query.png"
-        # A piece of its own: the catalogue's designs are other ones, so no product is this picture.
+        # A design that the catalogue does not have, so no product is this picture.
         draw_garment("Tops", "Pink", "plain", "Women", 1, (240, 320), design=987_654_321).save(file)
         name, value = FILTER
         self.screen.say()
-        where = f" ({file})" if self.stay else ""  # without staying the file goes with its folder
+        where = f" ({file})" if self.stay else ""  # otherwise the file is removed with its folder
         self.screen.say(f"query: a drawn pink top{where}, filter: {name}={value}")
         fields = search_fields([FILTER], model=MODEL, topK=K, dataset=DATASET)
         show_results(self.screen, api.post_picture("/api/search", file.read_bytes(), fields))
@@ -153,3 +150,31 @@ class Demo:
 
     def _so_far(self) -> str:
         return duration(self.clock() - self._began_s)
+
+
+async def in_background(work: Callable[[], T]) -> T:
+    """Run blocking `work` in a daemon thread, so that Ctrl-C ends the program even while it waits. Returns its result
+    or raises its error. Cancelling abandons the work, it does not undo it.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def settle(result: T | None, error: BaseException | None) -> None:
+        if future.done():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(result)  # type: ignore[arg-type]
+
+    def target() -> None:
+        result, error = None, None
+        try:
+            result = work()
+        except BaseException as raised:  # passed on to the caller
+            error = raised
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(settle, result, error)
+
+    threading.Thread(target=target, name="vitrine-background", daemon=True).start()
+    return await future

@@ -1,57 +1,55 @@
-"""`vitrine jobs`: the jobs, newest first; or one of them, to look at, follow, cancel or delete."""
+"""`vitrine jobs`: list the jobs, or show, follow, cancel or delete one. Also the report of a job that has ended."""
 
 from __future__ import annotations
 
-import argparse
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Annotated, Any
+
+import typer
 
 from vitrine.jobs import JobRecord, StepFailure
-from vitrine_local.cli.api import Api
-from vitrine_local.cli.following import parse_job, read_job
-from vitrine_local.cli.job_report import must_have_succeeded, report_faults, report_job
-from vitrine_local.cli.job_run import follow_job
-from vitrine_local.cli.options import Commands, add_json, add_target, target_of, whole_number
-from vitrine_local.cli.screen import Column, Screen, count, duration
+from vitrine_local.cli.api import Api, find_target
+from vitrine_local.cli.following import follow_job, must_have_succeeded, parse_job, read_job
+from vitrine_local.cli.options import AsJson, Data, Url, screen_of
+from vitrine_local.cli.output import Column, Screen, count, duration
 from vitrine_local.errors import UsageInvalid
 
 
-def add_to(commands: Commands) -> None:
-    parser = commands.add("jobs", run, "list the jobs, or look at one, follow, cancel or delete it")
-    parser.add_argument("id", nargs="?", metavar="ID", help="the job")
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument("--follow", action="store_true", help="stay until the job ends; fails where the job does")
-    what.add_argument(
-        "--cancel", action="store_true", help="end the job: at once if it is queued, else at its next step"
-    )
-    what.add_argument("--delete", action="store_true", help="remove what is kept of a job that has ended")
-    parser.add_argument("--limit", type=whole_number(at_least=1), default=20, metavar="N", help="list only N jobs")
-    add_json(parser)
-    add_target(parser)
-
-
-def run(arguments: argparse.Namespace, screen: Screen) -> int:
-    """List the jobs or treat one. Raises CommandFailed where a followed job did not succeed."""
-    job_id: str | None = arguments.id
-    if job_id is None:
-        if arguments.follow or arguments.cancel or arguments.delete:
-            raise UsageInvalid("--follow, --cancel and --delete take the id of a job; `vitrine jobs` lists them")
-        with Api(target_of(arguments)) as api:
-            _list(api, screen, limit=arguments.limit, as_json=arguments.json)
-        return 0
-    with Api(target_of(arguments)) as api:
-        if arguments.follow:
-            _follow(api, screen, job_id, as_json=arguments.json)
-        elif arguments.cancel:
-            record = parse_job(api.delete(f"/api/jobs/{job_id}").get("job"))
-            show(screen, record, as_json=arguments.json)
-        elif arguments.delete:
+def jobs(
+    context: typer.Context,
+    job_id: Annotated[str | None, typer.Argument(metavar="ID", help="The job.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", help="Wait until the job ends; fails if the job fails.")] = False,
+    cancel: Annotated[
+        bool, typer.Option("--cancel", help="Cancel the job: at once if it is queued, else at its next step.")
+    ] = False,
+    delete: Annotated[bool, typer.Option("--delete", help="Remove the record of a job that has ended.")] = False,
+    limit: Annotated[int, typer.Option(metavar="N", min=1, help="List at most N jobs.")] = 20,
+    as_json: AsJson = False,
+    url: Url = None,
+    data: Data = None,
+) -> None:
+    """Raises CommandFailed if a followed job did not succeed."""
+    screen = screen_of(context)
+    if follow + cancel + delete > 1:
+        raise UsageInvalid("--follow, --cancel and --delete exclude each other")
+    if job_id is None and (follow or cancel or delete):
+        raise UsageInvalid("--follow, --cancel and --delete take the id of a job; `vitrine jobs` lists them")
+    with Api(find_target(url, data)) as api:
+        if job_id is None:
+            _list(api, screen, limit=limit, as_json=as_json)
+        elif follow:
+            _follow(api, screen, job_id, as_json=as_json)
+        elif cancel:
+            show(screen, parse_job(api.delete(f"/api/jobs/{job_id}").get("job")), as_json=as_json)
+        elif delete:
             answer = api.delete(f"/api/jobs/{job_id}/record")
-            if arguments.json:
+            if as_json:
                 screen.json(answer)
             else:
                 screen.say(f"the record of the job {job_id} is removed")
         else:
-            show(screen, read_job(api, job_id), as_json=arguments.json)
-    return 0
+            show(screen, read_job(api, job_id), as_json=as_json)
 
 
 def _list(api: Api, screen: Screen, *, limit: int, as_json: bool) -> None:
@@ -91,7 +89,7 @@ def _follow(api: Api, screen: Screen, job_id: str, *, as_json: bool) -> None:
 
 
 def show(screen: Screen, record: JobRecord, *, as_json: bool) -> None:
-    """Show one job, as JSON or as lines for people."""
+    """Show one job, as JSON or as text."""
     if as_json:
         screen.json(record.model_dump(mode="json"))
         return
@@ -149,3 +147,70 @@ def _subject(record: JobRecord) -> str:
 
 def _time(moment: str | None) -> str:
     return moment[:19].replace("T", " ") if moment else "-"
+
+
+def report_job(screen: Screen, record: JobRecord, *, what: str = "picture") -> None:
+    """Show how a finished job ended: its counts, its rate, its faults and what it changed."""
+    progress = record.progress
+    parts = [f"{count(progress.done, what)} done"]
+    if progress.skipped:
+        parts.append(f"{progress.skipped:,} up to date already")
+    parts.append(f"{progress.failed:,} failed")
+    seconds = lasted_s(record)
+    if seconds is not None:
+        parts.append(f"in {duration(seconds)}")
+        if progress.done and seconds > 0:
+            parts.append(f"{progress.done / seconds:.1f} {what}s/s")
+    screen.say(f"{record.kind.value} {record.state.value}: " + ", ".join(parts))
+    report_faults(screen, record)
+    _report_changes(screen, record.result or {})
+
+
+def _report_changes(screen: Screen, result: Mapping[str, Any]) -> None:
+    """What an indexing added, changed and removed, or would have removed, and which columns it renamed."""
+    if "would_remove" in result:
+        _report_ids(screen, "would be removed", result["would_remove"], result["would_remove_ids"])
+    if "removed_ids" in result:
+        screen.say(f"{result['added']:,} added, {result['changed']:,} changed, {result['removed']:,} removed")
+        _report_ids(screen, "removed", result["removed"], result["removed_ids"])
+    for notice in result.get("notices", ()):
+        screen.say(f"notice: {notice}")
+
+
+def _report_ids(screen: Screen, what: str, number: int, ids: Sequence[str]) -> None:
+    if number:
+        more = f" and {number - len(ids):,} more" if number > len(ids) else ""
+        screen.say(f"{what}: {', '.join(ids)}{more}")
+
+
+def report_faults(screen: Screen, record: JobRecord) -> None:
+    """Show every fault in the record by kind and id."""
+    if not record.fault_counts:
+        return
+    screen.say(_summary(record))
+    # The rarest kind first: a long list would hide it.
+    for kind, number in sorted(record.fault_counts.items(), key=lambda item: (item[1], item[0])):
+        listed = [fault for fault in record.faults if fault.kind == kind]
+        for fault in listed:
+            screen.say(f"  {kind}  {fault.product_id or '-'}  {fault.detail}")
+        if number > len(listed):
+            screen.say(f"  and {number - len(listed):,} more of the kind {kind}")
+
+
+def report_fault_counts(screen: Screen, record: JobRecord) -> None:
+    """Show how many faults there were of each kind, and where they are listed."""
+    if record.fault_counts:
+        screen.say(f"{_summary(record)}; `vitrine jobs {record.id}` lists them")
+
+
+def _summary(record: JobRecord) -> str:
+    total = sum(record.fault_counts.values())
+    kinds = ", ".join(f"{number:,} {kind}" for kind, number in sorted(record.fault_counts.items()))
+    return f"{count(total, 'fault')}: {kinds}"
+
+
+def lasted_s(record: JobRecord) -> float | None:
+    """Seconds from the job's start to its end; None if it has not started or not ended."""
+    if record.started_at is None or record.finished_at is None:
+        return None
+    return (datetime.fromisoformat(record.finished_at) - datetime.fromisoformat(record.started_at)).total_seconds()

@@ -1,93 +1,127 @@
-"""`vitrine search`: the products that look most like a picture."""
+"""`vitrine search` finds the products that look most like a picture; `vitrine explain` shows why one does."""
 
 from __future__ import annotations
 
-import argparse
+import base64
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Final
 
-from vitrine_local.cli.api import Api, Json
+import typer
+
+from vitrine_local.cli.api import Api, Json, find_target
 from vitrine_local.cli.options import (
-    Commands,
-    add_json,
-    add_model,
-    add_target,
+    AsJson,
+    Data,
+    Model,
+    OneDataset,
+    Url,
     assignments,
     model_name,
-    target_of,
-    whole_number,
+    screen_of,
 )
-from vitrine_local.cli.screen import Column, Screen
-from vitrine_local.cli.sheet import SheetResult, write_sheet
+from vitrine_local.cli.output import Column, Screen
 from vitrine_local.errors import CommandFailed, UsageInvalid
 
-# What is worth a column where there are many attributes.
-_SHOWN_ATTRIBUTES = ("gender", "articleType", "baseColour", "year")
-_OTHER_ATTRIBUTES_SHOWN = 4
-_NOT_ATTRIBUTES = frozenset({"id", "score", "confidence", "dataset", "image", "name"})
+# The attributes that get a column if a product has many.
+_SHOWN_ATTRIBUTES: Final = ("gender", "articleType", "baseColour", "year")
+_OTHER_ATTRIBUTES_SHOWN: Final = 4
+_NOT_ATTRIBUTES: Final = frozenset({"id", "score", "confidence", "dataset", "image", "name"})
+
+Image = Annotated[Path, typer.Argument(metavar="IMAGE", help="The picture: JPEG, PNG or WebP.")]
 
 
-def add_to(commands: Commands) -> None:
-    parser = commands.add("search", run, "find the products that look most like a picture")
-    parser.add_argument("image", type=Path, metavar="IMAGE", help="the picture: JPEG, PNG or WebP")
-    add_model(parser)
-    parser.add_argument(
-        "--k", type=whole_number(at_least=1), default=15, metavar="N", help="how many products (default: 15)"
-    )
-    parser.add_argument(
-        "--filter",
-        action="append",
-        default=[],
-        metavar="FIELD=VALUE",
-        help="only products with this value, e.g. gender=Women, yearMin=2012; a field repeated means either value",
-    )
-    parser.add_argument("--dataset", metavar="NAME", help="the dataset (default: the only one that is served)")
-    parser.add_argument("--min-score", type=float, metavar="S", help="leave out products less similar than S (-1 to 1)")
-    parser.add_argument(
-        "--min-confidence", type=float, metavar="P", help="leave out products less likely of the query's kind (0 to 1)"
-    )
-    parser.add_argument("--group-by", metavar="FIELD", help="at most one product for each value of the field")
-    parser.add_argument(
-        "--expand", type=whole_number(at_least=0), metavar="N", help="expand the query by the N nearest"
-    )
-    parser.add_argument(
-        "--cutout", action="store_true", help="cut the garment out of its background: for your own photographs"
-    )
-    parser.add_argument("--sheet", type=Path, metavar="FILE.png", help="write the query and its results as one picture")
-    add_json(parser)
-    add_target(parser)
-
-
-def run(arguments: argparse.Namespace, screen: Screen) -> int:
-    """Returns 0 when the search was answered, be it with no product. Raises CommandFailed."""
-    picture = read_query(arguments.image)
+def search(
+    context: typer.Context,
+    image: Image,
+    model: Model,
+    k: Annotated[int, typer.Option(metavar="N", min=1, help="How many products.")] = 15,
+    filters: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--filter",
+            metavar="FIELD=VALUE",
+            help="Only products with this value, e.g. gender=Women, yearMin=2012. May be repeated; a field repeated "
+            "means either value.",
+        ),
+    ] = None,
+    dataset: OneDataset = None,
+    min_score: Annotated[
+        float | None, typer.Option(metavar="S", help="Leave out products less similar than S (-1 to 1).")
+    ] = None,
+    min_confidence: Annotated[
+        float | None,
+        typer.Option(metavar="P", help="Leave out products less likely to be of the query's kind (0 to 1)."),
+    ] = None,
+    group_by: Annotated[
+        str | None, typer.Option(metavar="FIELD", help="At most one product for each value of the field.")
+    ] = None,
+    expand: Annotated[
+        int | None, typer.Option(metavar="N", min=0, help="Expand the query by its N nearest products.")
+    ] = None,
+    cutout: Annotated[
+        bool, typer.Option("--cutout", help="Cut the garment out of its background: for your own photographs.")
+    ] = False,
+    sheet: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="Write the query and its results as one picture.")
+    ] = None,
+    as_json: AsJson = False,
+    url: Url = None,
+    data: Data = None,
+) -> None:
+    """Succeeds if the search was answered, even with no product. Raises CommandFailed."""
+    screen, picture = screen_of(context), read_query(image)
     fields = search_fields(
-        filters=assignments("--filter", arguments.filter),
-        model=model_name(arguments.model),
-        topK=arguments.k,
-        dataset=arguments.dataset,
-        minScore=arguments.min_score,
-        minConfidence=arguments.min_confidence,
-        groupBy=arguments.group_by,
-        expand=arguments.expand,
-        cutout="true" if arguments.cutout else None,
+        filters=assignments("--filter", filters or ()),
+        model=model_name(model),
+        topK=k,
+        dataset=dataset,
+        minScore=min_score,
+        minConfidence=min_confidence,
+        groupBy=group_by,
+        expand=expand,
+        cutout="true" if cutout else None,
     )
-    with Api(target_of(arguments)) as api:
+    with Api(find_target(url, data)) as api:
         answer = api.post_picture("/api/search", picture, fields)
-        if arguments.sheet is not None:
-            _write_sheet(api, arguments.sheet, picture, answer)
-    if arguments.json:
+        if sheet is not None:
+            _write_sheet(api, sheet, picture, answer)
+    if as_json:
         screen.json(answer)
-        return 0
+        return
     show_results(screen, answer)
-    if arguments.sheet is not None:
-        screen.note(f"written: {arguments.sheet}")
-    return 0
+    if sheet is not None:
+        screen.note(f"written: {sheet}")
+
+
+def explain(
+    context: typer.Context,
+    image: Image,
+    product_id: Annotated[str, typer.Argument(metavar="ID", help="The product.")],
+    model: Model,
+    dataset: OneDataset = None,
+    out: Annotated[Path, typer.Option(metavar="FILE.png", help="The file to write.")] = Path("why.png"),
+    as_json: AsJson = False,
+    url: Url = None,
+    data: Data = None,
+) -> None:
+    """Raises CommandFailed if the picture cannot be written."""
+    screen, picture = screen_of(context), read_query(image)
+    fields = search_fields([("id", product_id)], model=model_name(model), dataset=dataset)
+    with Api(find_target(url, data)) as api:
+        answer = api.post_picture("/api/explain", picture, fields)
+    if as_json:
+        screen.json(answer)
+        return
+    try:
+        out.write_bytes(base64.b64decode(answer["picture"].partition(",")[2]))
+    except OSError as error:
+        raise CommandFailed(f"the picture cannot be written to {out}: {error.strerror}") from error
+    screen.say(f"score {answer['score']:.4f}; left the query, right product {answer['id']}: {out}")
 
 
 def read_query(path: Path) -> bytes:
-    """The bytes of the query picture. Raises UsageInvalid where the file cannot be read."""
+    """The bytes of the query picture. Raises UsageInvalid if the file cannot be read."""
     try:
         return path.expanduser().read_bytes()
     except OSError as error:
@@ -95,17 +129,17 @@ def read_query(path: Path) -> bytes:
 
 
 def search_fields(filters: Sequence[tuple[str, str]], **options: str | int | float | None) -> dict[str, list[str]]:
-    """The fields of a search's form. Options that are None are left out."""
+    """The form fields of a search, without options that are None. Raises UsageInvalid for a filter on an option."""
     fields = {name: [str(value)] for name, value in options.items() if value is not None}
     for name, value in filters:
         if name in options:
-            raise UsageInvalid(f"{name} is no field to filter on: it is an option of its own")
+            raise UsageInvalid(f"{name} is no field to filter by: it is an option")
         fields.setdefault(name, []).append(value)
     return fields
 
 
 def show_results(screen: Screen, answer: Json) -> None:
-    """The results as a table, best first, and what the search took."""
+    """Show the results as a table, best first, and how long the search took."""
     results: list[Json] = answer["results"]
     if not results:
         screen.say("no product matches")
@@ -136,18 +170,20 @@ def show_results(screen: Screen, answer: Json) -> None:
 
 
 def shown_attributes(results: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The attributes that get a column: the usual ones where there are any, else the first few."""
+    """The attributes that get a column: the usual ones if any is present, else the first few."""
     there = list(dict.fromkeys(name for result in results for name in result if name not in _NOT_ATTRIBUTES))
     return [name for name in _SHOWN_ATTRIBUTES if name in there] or there[:_OTHER_ATTRIBUTES_SHOWN]
 
 
 def _scores(result: Json) -> list[str]:
-    """The score, and how likely it is right where that is told."""
+    """The score, and the confidence if the answer has one."""
     score = f"{result['score']:.4f}"
     return [score, f"{result['confidence']:.2f}"] if "confidence" in result else [score]
 
 
 def _write_sheet(api: Api, file: Path, query: bytes, answer: Json) -> None:
+    from vitrine_local.cli.sheet import SheetResult, write_sheet  # Pillow, which no other search needs
+
     results = [
         SheetResult(
             picture=api.picture(result["image"]),
@@ -158,5 +194,5 @@ def _write_sheet(api: Api, file: Path, query: bytes, answer: Json) -> None:
     ]
     try:
         write_sheet(file, query, results)
-    except (OSError, ValueError) as error:  # Pillow answers an unknown suffix with ValueError
+    except (OSError, ValueError) as error:  # Pillow raises ValueError for an unknown suffix
         raise CommandFailed(f"the sheet cannot be written to {file}: {error}") from error

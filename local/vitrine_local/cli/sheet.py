@@ -1,4 +1,4 @@
-"""A contact sheet: the query and its results in one picture, each result with its rank, score and name below it."""
+"""A contact sheet: the query and its results in one picture, each result with its rank, score and name."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 @dataclass(frozen=True, slots=True)
 class SheetResult:
-    """One result: the bytes of its picture, and what stands below it."""
+    """One result: the encoded picture, and the caption below it."""
 
     picture: bytes
     score: float
@@ -34,9 +34,9 @@ class SheetResult:
 
 
 def write_sheet(file: Path, query: bytes, results: Sequence[SheetResult]) -> None:
-    """Write the sheet to `file`, whose suffix says the format. A picture that cannot be decoded leaves its cell empty.
+    """Write the sheet to `file`; its suffix names the format. A picture that cannot be decoded is shown as its error.
 
-    Raises OSError and, for a suffix that names no format, ValueError.
+    Raises OSError, and ValueError for an unknown suffix.
     """
     draw_sheet(query, results).save(file.expanduser())
 

@@ -1,30 +1,67 @@
-"""`vitrine status`: which parts of the system are up, and what is indexed."""
+"""`vitrine up`, which runs every service on this machine, and `vitrine status`."""
 
 from __future__ import annotations
 
-import argparse
+import asyncio
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Final
 
-from vitrine_local.cli.api import Api
-from vitrine_local.cli.options import Commands, add_json, add_target, target_of
-from vitrine_local.cli.screen import Column, Screen
-from vitrine_local.cli.target import Target
-from vitrine_local.data_folder import ServiceRecord
-from vitrine_local.errors import CommandFailed, ServerUnreachable
+import typer
+
+from vitrine.errors import ReleaseCorrupt
+from vitrine_local.cli.api import DEFAULT_DATA, Api, Target, find_target
+from vitrine_local.cli.options import AsJson, Data, Url, screen_of
+from vitrine_local.cli.output import Column, Screen
+from vitrine_local.data_folder import DataFolder, ServiceRecord
+from vitrine_local.errors import CommandFailed, DataFolderUnusable, ServerUnreachable
 
 SEARCH_API: Final = "search-api"
+MAX_PORT: Final = 65_535
 
 
-def add_to(commands: Commands) -> None:
-    parser = commands.add("status", run, "say which services are up and what is indexed; fails where one is down")
-    add_json(parser)
-    add_target(parser)
+class LogLevel(StrEnum):
+    """The least level of log lines that are shown."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
 
 
-def run(arguments: argparse.Namespace, screen: Screen) -> int:
-    """Returns 0 where every service is up; raises CommandFailed naming those that are not."""
-    target = target_of(arguments)
+def up(
+    data: Annotated[Path, typer.Option(metavar="DIR", help="Everything is stored here.")] = DEFAULT_DATA,
+    port: Annotated[
+        int, typer.Option(metavar="PORT", min=0, max=MAX_PORT, help="Port of the search API, 0 for any free one.")
+    ] = 8000,
+    log_level: Annotated[LogLevel, typer.Option(help="The least level of the log lines shown.")] = LogLevel.INFO,
+) -> None:
+    """Raises DataFolderInUse, DataFolderUnusable, PortTaken, RedisMissing and ServiceFailed."""
+    from vitrine_local.bundled import install_bundled_release
+    from vitrine_local.supervisor import LocalSystem, SystemOptions
+    from vitrine_local.supervisor.console import SteadyConsole
+
+    console = SteadyConsole(highlight=False)
+
+    async def stay(url: str) -> None:
+        console.print(f"ready: {url}", soft_wrap=True)
+        console.print(f"search with your browser: {url}/", soft_wrap=True)
+        await asyncio.Event().wait()
+
+    folder = DataFolder.at(data)
+    folder.create()
+    try:
+        install_bundled_release(folder)
+    except (DataFolderUnusable, ReleaseCorrupt) as error:  # the releases that are there can be served all the same
+        console.print(f"warning: {error.detail}", soft_wrap=True)
+    options = SystemOptions(folder, port=port, log_level=log_level.value)
+    asyncio.run(LocalSystem(options, console=console).run(stay))
+
+
+def status(context: typer.Context, as_json: AsJson = False, url: Url = None, data: Data = None) -> None:
+    """Raises CommandFailed, naming the services that are not up."""
+    screen, target = screen_of(context), find_target(url, data)
     supervised = _supervised(target)
     try:
         with Api(target) as api:
@@ -38,7 +75,7 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
     services: Mapping[str, Mapping[str, Any]] = answer["services"]
     names = tuple(dict.fromkeys((*services, *supervised)))
     down = [name for name in names if not _is_up(name, services, supervised)]
-    if arguments.json:
+    if as_json:
         screen.json(answer)
     else:
         screen.say(f"search API: {target.url}")
@@ -54,11 +91,10 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
             _show_datasets(screen, answer["datasets"])
     if down:
         raise CommandFailed(f"not every service is up: {', '.join(down)}; see the log of `vitrine up`")
-    return 0
 
 
 def _supervised(target: Target) -> Mapping[str, ServiceRecord]:
-    """What the supervisor of the local system says of each service; nothing for a system elsewhere."""
+    """What the supervisor of the local system reports of each service; nothing for a system elsewhere."""
     run = target.local.read_run() if target.local is not None else None
     return run.services if run is not None else {}
 
@@ -97,7 +133,7 @@ def _trouble(record: ServiceRecord | None) -> Iterator[str]:
 
 def _facts(facts: Mapping[str, Any]) -> Iterator[str]:
     if not facts["up"]:
-        yield str(facts.get("reason", "none has announced itself"))
+        yield str(facts.get("reason", "no process has reported"))
     if "collections" in facts:
         yield f"{facts['collections']} collections"
     if "version" in facts:
