@@ -1,4 +1,4 @@
-"""Jobs as server-sent events: what one event says, how a stream ends, and how many there may be."""
+"""Jobs as server-sent events: the fields of an event, the end of a stream, and the limits on streams."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def job(version: int, state: JobState = JobState.RUNNING) -> JobRecord:
 
 
 class Source:
-    """Records that a follower sees, and whether it was let go."""
+    """The records of a follower, and whether it was closed."""
 
     def __init__(self, *records: JobRecord, max_waiting: int = 10) -> None:
         self.follower = Follower(max_waiting)
@@ -54,49 +54,57 @@ async def collect(stream: JobEvents, draining: asyncio.Event | None = None) -> l
         return [chunk async for chunk in stream.chunks(draining or asyncio.Event())]
 
 
+def fields(chunk: bytes) -> dict[str, str]:
+    """The fields of one event, by name."""
+    text = chunk.decode()
+    assert text.endswith("\n\n")
+    pairs = [line.split(": ", 1) for line in text[:-2].split("\n")]
+    assert len({name for name, _ in pairs}) == len(pairs)
+    return dict(pairs)
+
+
 def reason(chunk: bytes) -> str:
-    lines = chunk.decode().splitlines()
-    assert "event: end" in lines
-    [data] = [line for line in lines if line.startswith("data: ")]
-    told = json.loads(data.removeprefix("data: "))
-    assert told["job"] == JOB
-    return str(told["reason"])
+    event = fields(chunk)
+    assert event["event"] == "end"
+    data = json.loads(event["data"])
+    assert data["job"] == JOB
+    return str(data["reason"])
 
 
-def test_an_event_names_version_state_and_record() -> None:
-    lines = encoded(job(3)).decode().split("\n")
-    assert lines[:2] == ["id: 3", "event: running"]
-    assert json.loads(lines[2].removeprefix("data: "))["version"] == 3
-    assert lines[3:] == ["", ""]
+def test_an_event_has_the_version_the_state_and_the_record() -> None:
+    event = fields(encoded(job(3)))
+    assert event.keys() == {"id", "event", "data"}
+    assert (event["id"], event["event"]) == ("3", "running")
+    assert json.loads(event["data"])["version"] == 3
 
 
 def test_faults_are_listed_once_the_job_has_finished() -> None:
     def listed(record: JobRecord) -> int:
-        return len(json.loads(encoded(record).split(b"data: ")[1])["faults"])
+        return len(json.loads(fields(encoded(record))["data"])["faults"])
 
     assert (listed(job(3)), listed(job(4, JobState.SUCCEEDED))) == (0, 1)
 
 
-def test_the_stream_ends_with_the_job_and_says_so() -> None:
+def test_the_stream_ends_with_the_job_and_gives_the_reason() -> None:
     source = Source(job(1), job(2), job(3, JobState.SUCCEEDED))
     chunks = asyncio.run(collect(events(source)))
-    assert [chunk.split(b"\n")[0] for chunk in chunks[:-1]] == [b"id: 1", b"id: 2", b"id: 3"]
+    assert [fields(chunk)["id"] for chunk in chunks[:-1]] == ["1", "2", "3"]
     assert reason(chunks[-1]) == "finished"
     assert source.closed
 
 
 def test_a_version_seen_before_is_not_sent_again() -> None:
     chunks = asyncio.run(collect(events(Source(job(2), job(3, JobState.FAILED)), seen=2)))
-    assert [chunk.split(b"\n")[0] for chunk in chunks[:-1]] == [b"id: 3"]
+    assert [fields(chunk)["id"] for chunk in chunks[:-1]] == ["3"]
 
 
-def test_the_finished_record_is_sent_even_where_it_was_seen_before() -> None:
+def test_the_finished_record_is_sent_even_if_it_was_seen_before() -> None:
     chunks = asyncio.run(collect(events(Source(job(3, JobState.FAILED)), seen=3)))
-    assert [chunk.split(b"\n")[1] for chunk in chunks[:-1]] == [b"event: failed"]
+    assert [fields(chunk)["event"] for chunk in chunks[:-1]] == ["failed"]
 
 
 @pytest.mark.parametrize("text", [None, "", "x", "-1", "1.5", "٣", "9" * 5_000, " 3"])
-def test_a_last_event_id_that_is_no_version_counts_as_none(text: str | None) -> None:
+def test_a_last_event_id_that_is_not_a_version_is_ignored(text: str | None) -> None:
     assert seen_version(text) is None
     assert seen_version("12") == 12
 
@@ -116,7 +124,7 @@ def test_a_quiet_stream_is_kept_alive_with_comments() -> None:
     assert asyncio.run(scenario())[1:] == [b": alive\n\n"] * 2
 
 
-def test_draining_ends_the_stream_and_asks_to_come_back() -> None:
+def test_draining_ends_the_stream_and_asks_to_reconnect() -> None:
     async def scenario() -> tuple[list[bytes], bool]:
         draining = asyncio.Event()
         source = Source(job(1))
@@ -127,21 +135,21 @@ def test_draining_ends_the_stream_and_asks_to_come_back() -> None:
 
     chunks, closed = asyncio.run(scenario())
     assert (len(chunks), reason(chunks[-1]), closed) == (2, "draining", True)
-    assert chunks[-1].startswith(b"retry: ")
+    assert int(fields(chunks[-1])["retry"]) > 0
 
 
-def test_an_old_stream_ends_and_asks_to_come_back() -> None:
+def test_an_old_stream_ends_and_asks_to_reconnect() -> None:
     chunks = asyncio.run(collect(events(Source(job(1)), max_age_s=0.01)))
     assert (len(chunks), reason(chunks[-1])) == (2, "age")
 
 
-def test_a_reader_that_is_too_slow_gets_a_last_event_that_says_so() -> None:
+def test_a_reader_that_is_too_slow_gets_a_last_event_with_the_reason() -> None:
     source = Source(job(1), job(2), job(3), max_waiting=2)
     chunks = asyncio.run(collect(events(source)))
     assert [reason(chunk) for chunk in chunks] == ["slow"]
 
 
-def test_the_last_event_of_a_finished_job_asks_nobody_to_come_back() -> None:
+def test_the_last_event_of_a_finished_job_asks_for_no_reconnect() -> None:
     assert b"retry:" not in encoded_end(JOB, "finished")
 
 
@@ -158,5 +166,5 @@ def test_streams_are_limited_for_the_process_and_for_each_caller() -> None:
     for place in (*mine, other, other):
         place.release()
     assert places.open_streams() == 0
-    places.take("key:mine")  # nobody keeps it
+    places.take("key:mine")  # not kept, so released at once
     assert places.open_streams() == 0

@@ -1,4 +1,4 @@
-"""Answers that last: how many are open at once, and how one ends, by itself or with its client."""
+"""Streamed answers: how many may be open at once, and how they end."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ _RETRY_AFTER_S: Final = 5.0
 
 
 class StreamPlaces:
-    """How many streams of one kind are open: of the process and of each caller. `what` and `instead` are for the error:
-    the kind, and what its caller may do in its place.
+    """Counts the open streams of one kind, in the process and by caller.
+
+    `what` names the kind and `instead` an alternative, for the error message.
     """
 
     def __init__(
@@ -35,7 +36,7 @@ class StreamPlaces:
         self._open: Counter[str] = Counter()
 
     def take(self, caller: str) -> StreamPlace:
-        """A place, to be released. Raises Unavailable and TooManyRequests, both with a time to come back."""
+        """Take a place, which must be released. Raises Unavailable and TooManyRequests with a time to retry."""
         if self._open.total() >= self._max_streams:
             raise Unavailable(
                 f"this service has no room for another {self._what}: {self._instead}, or try again later",
@@ -59,7 +60,7 @@ class StreamPlaces:
 
 
 class StreamPlace:
-    """One stream's place. Released once, at the latest when nothing refers to it any more."""
+    """The place of one stream. Released once, at the latest when it is garbage collected."""
 
     def __init__(self, places: StreamPlaces, caller: str) -> None:
         self._places: StreamPlaces | None = places
@@ -75,8 +76,9 @@ class StreamPlace:
 
 
 class StreamAnswer(Response):
-    """The answer that sends the chunks. It ends with the client too, and then closes the generator and its place. An
-    error of the generator breaks the connection, so that half an answer is never taken for the whole.
+    """Sends the chunks of a generator, then closes it and releases the place; also when the client disconnects.
+
+    An error of the generator breaks the connection, so that the client notices the missing end.
     """
 
     def __init__(self, chunks: AsyncGenerator[bytes, None], place: StreamPlace, *, media_type: str) -> None:
@@ -85,7 +87,7 @@ class StreamAnswer(Response):
         self._place = place
         self.status_code = 200
         self.background = None
-        # Proxies that collect an answer before passing it on would make the progress arrive at its end.
+        # A proxy that buffers would deliver the events only at the end.
         self.init_headers({"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
 
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:

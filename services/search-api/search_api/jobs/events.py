@@ -1,6 +1,4 @@
-"""A job's changes as server-sent events. Each stream ends with the event `end`, which gives the reason: the job has
-finished, the process is stopping, the stream is old enough, or its reader is too slow.
-"""
+"""The changes of a job as server-sent events. A stream ends with the event `end`, whose data gives the reason."""
 
 from __future__ import annotations
 
@@ -10,13 +8,15 @@ import json
 from collections.abc import AsyncGenerator
 from typing import Final
 
+from fastapi.sse import format_sse_event
+
 from search_api.jobs.feed import EndReason, Follower, JobFeed
 from vitrine.jobs import JobRecord
 
 MAX_EVENT_ID_DIGITS: Final = 15
-_HEARTBEAT: Final = b": alive\n\n"
-# After these the same address has more to tell: the milliseconds after which a client comes back.
-_COME_BACK_MS: Final[dict[EndReason, int]] = {"slow": 1_000, "unavailable": 2_000, "draining": 1_000, "age": 100}
+_HEARTBEAT: Final = format_sse_event(comment="alive")
+# The client reconnects after these; the delay in milliseconds.
+_RECONNECT_MS: Final[dict[EndReason, int]] = {"slow": 1_000, "unavailable": 2_000, "draining": 1_000, "age": 100}
 
 
 class JobEvents:
@@ -32,9 +32,9 @@ class JobEvents:
         self._max_age_s = max_age_s
 
     async def chunks(self, draining: asyncio.Event) -> AsyncGenerator[bytes, None]:
-        """Encoded events, with a comment after each `heartbeat_s` of silence, until the event `end`.
+        """Encoded events until the event `end`, and a comment after each `heartbeat_s` seconds of silence.
 
-        The version `seen_version` is not sent again, unless the job has finished with it.
+        The version `seen_version` is not sent again, unless it is the last one of the job.
         """
         with self._feed.follow(self._job_id) as follower:
             loop = asyncio.get_running_loop()
@@ -60,21 +60,21 @@ class JobEvents:
 
 
 def seen_version(last_event_id: str | None) -> int | None:
-    """The version that a client says it saw last. What cannot be a version counts as none."""
+    """The version in a Last-Event-ID header. None if it is not a version."""
     text = last_event_id or ""
     return int(text) if text.isascii() and text.isdigit() and len(text) <= MAX_EVENT_ID_DIGITS else None
 
 
 def encoded(record: JobRecord) -> bytes:
-    """One event. The list of faults comes with the finished job; before, only their counts."""
+    """One event. Only the last one has the list of faults, the others their counts."""
     sent = record if record.state.finished else record.model_copy(update={"faults": ()})
-    return f"id: {record.version}\nevent: {record.state.value}\ndata: {sent.model_dump_json()}\n\n".encode()
+    return format_sse_event(id=str(record.version), event=record.state.value, data_str=sent.model_dump_json())
 
 
 def encoded_end(job_id: str, reason: EndReason) -> bytes:
     """The last event of a stream."""
-    come_back = f"retry: {_COME_BACK_MS[reason]}\n" if reason in _COME_BACK_MS else ""
-    return f"{come_back}event: end\ndata: {json.dumps({'job': job_id, 'reason': reason})}\n\n".encode()
+    data = json.dumps({"job": job_id, "reason": reason})
+    return format_sse_event(event="end", data_str=data, retry=_RECONNECT_MS.get(reason))
 
 
 async def _end_when(draining: asyncio.Event, follower: Follower) -> None:

@@ -1,5 +1,5 @@
-"""Jobs followed by many at once. Each job that is followed is read once for each change, however many follow it, and
-its record goes to every follower. What wakes the reading is the process's one subscription to Redis.
+"""Follow jobs. The record of a followed job is read once for each change and given to all its followers. A read is
+triggered by a message on the one Redis subscription of the process, or by a poll every few seconds.
 """
 
 from __future__ import annotations
@@ -19,19 +19,18 @@ from vitrine.jobs import AsyncJobStore, JobRecord, keys
 
 EndReason = Literal["finished", "slow", "gone", "unavailable", "draining", "age"]
 
-_POLL_S: Final = 5.0  # bounds how late a change is seen whose message was lost
+_POLL_S: Final = 5.0  # the longest delay after a lost message
 _RETRY_S: Final = 0.5
 _OUTAGE_MAX_S: Final = 10.0
-_READS_AT_ONCE: Final = 8  # of the connections to Redis, which the other calls need too
+_READS_AT_ONCE: Final = 8  # leaves connections to Redis for the other calls
 _MAX_WAITING: Final = 32
 
 
 @dataclass(eq=False, slots=True)
 class Follower:
-    """Versions of one job that one reader has not taken yet, at most `max_waiting`.
+    """The versions of a job that one reader has not taken yet, at most `max_waiting`.
 
-    `ended` is why nothing more comes: the job finished, its record is gone, Redis stayed away, or the reader took so
-    long that the bound was reached.
+    `ended` is the reason why there will be no more. A reader that lets the queue fill up is ended as slow.
     """
 
     max_waiting: int
@@ -54,7 +53,7 @@ class Follower:
         self._wake.set()
 
     async def next(self) -> JobRecord | None:
-        """The next version; None once `ended` and all that was waiting has been taken."""
+        """The next version. None after the last one."""
         while not self.waiting:
             if self.ended:
                 return None
@@ -68,7 +67,7 @@ class Follower:
 
 
 class JobFeed:
-    """Follows jobs on the shared subscription."""
+    """The followed jobs of a process."""
 
     def __init__(self, feed: RedisFeed, store: AsyncJobStore, *, poll_s: float = _POLL_S) -> None:
         self._feed = feed
@@ -79,7 +78,7 @@ class JobFeed:
 
     @contextmanager
     def follow(self, job_id: str, *, max_waiting: int = _MAX_WAITING) -> Iterator[Follower]:
-        """A follower that sees the present record first and then each version that is read, the finished one last."""
+        """A follower that gets the present record first, then each version that is read, last the finished one."""
         self._feed.start()
         watched = self._watched.get(job_id)
         if watched is None or watched.task.done():
@@ -97,7 +96,7 @@ class JobFeed:
                     del self._watched[job_id]
 
     async def finished(self, job_id: str) -> JobRecord:
-        """The job once it has finished. Raises JobNotFound, and BrokerUnavailable where Redis stays away."""
+        """The record of the job once it has finished. Raises JobNotFound and BrokerUnavailable."""
         with self.follow(job_id) as follower:
             async for record in follower:
                 if record.state.finished:
@@ -111,7 +110,7 @@ class JobFeed:
 
 
 class _Watched:
-    """One job that is followed."""
+    """One followed job: reads its record and gives it to the followers."""
 
     task: asyncio.Task[None]
 
