@@ -96,7 +96,7 @@ def test_a_request_whose_caller_has_gone_is_stopped() -> None:
         async def send(_message: Any) -> None:
             raise AssertionError("nobody is there to answer to")
 
-        app = StopWhenGone(working, wanted=lambda _method, path: path == "/search")
+        app = StopWhenGone(working, applies=lambda _method, path: path == "/search")
         scope = {"type": "http", "method": "POST", "path": "/search"}
         request = asyncio.create_task(app(scope, receive, send))
         await asyncio.wait_for(started.wait(), 10)
@@ -114,7 +114,7 @@ def test_an_answer_is_sent_as_ever_to_a_caller_who_stays() -> None:
     async def search() -> dict[str, bool]:
         return {"success": True}
 
-    app.add_middleware(StopWhenGone, wanted=lambda _method, _path: True)
+    app.add_middleware(StopWhenGone, applies=lambda _method, _path: True)
 
     async def scenario() -> None:
         async with client_of(app, "10.0.0.1") as client:

@@ -11,6 +11,7 @@ from typing import Final
 
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
+from starlette.middleware import Middleware
 
 from embedder import picture_routes, routes
 from embedder.context import Context
@@ -25,18 +26,11 @@ from vitrine.releases import ReleaseStore
 from vitrine.telemetry import HttpMetrics, get_logger
 from vitrine.vision.network import choose_device, passes_at_once
 from vitrine.web import (
-    Admission,
-    ApiKeys,
-    Bodies,
-    BodyLimit,
     KeyRing,
-    RequestContext,
-    SiteGuard,
-    StopWhenGone,
     declared_routes,
     document_router,
     health_router,
-    hosts_checked,
+    install_middleware,
     install_problem_handlers,
     key_between_services,
 )
@@ -114,28 +108,24 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(document_router())
     install_problem_handlers(app)
     declared = declared_routes(app)  # a route without a scope does not start
-    # The last one added is the outermost.
-    app.add_middleware(
-        Admission,
+    install_middleware(
+        app,
+        settings=settings,
+        routes=declared,
+        metrics=HttpMetrics(registry),
+        host=settings.embedder_host,
+        ring=KeyRing(key_between_services("services", settings.embedder_api_key)),
+        max_body_bytes=settings.max_request_bytes,
         max_concurrent=settings.max_requests,
-        # Only what costs a picture is counted and timed.
-        timeout_of=declared.timeouts(
-            {"query": settings.embed_timeout_s + _ANSWER_MARGIN_S, "call": None, "write": None, "unbounded": None}
-        ),
-        bodies=Bodies.of(settings, max_body_bytes=settings.max_request_bytes),
+        # Only calls that process a picture are counted and timed.
+        timeouts_s={
+            "query": settings.embed_timeout_s + _ANSWER_MARGIN_S,
+            "call": None,
+            "write": None,
+            "unbounded": None,
+        },
+        before_body=[Middleware(Room, wanted=declared.is_query, check=pipeline.check_room)],
     )
-    app.add_middleware(StopWhenGone, wanted=declared.is_query)
-    app.add_middleware(Room, wanted=declared.is_query, check=pipeline.check_room)
-    app.add_middleware(BodyLimit, max_body_bytes=settings.max_request_bytes)
-    app.add_middleware(
-        ApiKeys, ring=KeyRing(key_between_services("services", settings.embedder_api_key)), routes=declared
-    )
-    app.add_middleware(
-        SiteGuard,
-        hosts=hosts_checked(settings.embedder_host, settings.allowed_hosts),
-        origins=settings.allowed_origins,
-    )
-    app.add_middleware(RequestContext, metrics=HttpMetrics(registry))
     return app
 
 

@@ -1,6 +1,4 @@
-"""The search API as an ASGI application: its middleware from the outside in (request id, site, key, quota, body size,
-room and time), then its routes. Nothing of a body is read before the key, the quota and the declared size are checked.
-"""
+"""The search API as an ASGI application: its routes and its middleware."""
 
 from __future__ import annotations
 
@@ -11,6 +9,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
+from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
 from search_api.auth import Patience, RateLimit
@@ -41,18 +40,11 @@ from search_api.status.routes import router as status
 from vitrine.errors import VitrineError
 from vitrine.telemetry import HttpMetrics
 from vitrine.web import (
-    Admission,
-    ApiKeys,
-    Bodies,
-    BodyLimit,
     KeyRing,
-    RequestContext,
-    SiteGuard,
-    StopWhenGone,
     declared_routes,
     document_router,
     health_router,
-    hosts_checked,
+    install_middleware,
     install_problem_handlers,
     parse_api_keys,
 )
@@ -106,42 +98,40 @@ def create_app(settings: Settings) -> FastAPI:
     complete_document(app, routes)
     visitors = Visitors(ring, sessions, public)
     pages = app.state.pages = build_pages(path_prefix=settings.path_prefix, visitor_of=visitors.of, routes=routes)
-    # The last one added is the outermost.
-    app.add_middleware(
-        Admission,
+    cross_origin = Middleware(
+        CORSMiddleware,
+        allow_origins=settings.allowed_origins,
+        allow_methods=["GET", "POST", "PUT", "DELETE"],
+        allow_headers=["Authorization", "X-API-Key", "Content-Type", "Idempotency-Key", "Last-Event-ID"],
+        expose_headers=["X-Request-ID", "Retry-After", "Location"],
+    )
+    install_middleware(
+        app,
+        settings=settings,
+        routes=routes,
+        metrics=HttpMetrics(registry),
+        host=settings.api_host,
+        ring=ring,
+        sessions=sessions,
+        public=public,
+        max_body_bytes=settings.max_body_bytes,
         max_concurrent=settings.max_concurrent_requests,
-        timeout_of=routes.timeouts(
-            {
-                "call": settings.request_timeout_s,
-                "query": settings.request_timeout_s,
-                "write": settings.product_write_timeout_s + _WRITE_MARGIN_S,
-                "unbounded": None,
-            }
-        ),
-        bodies=Bodies.of(settings, max_body_bytes=settings.max_body_bytes),
+        timeouts_s={
+            "call": settings.request_timeout_s,
+            "query": settings.request_timeout_s,
+            "write": settings.product_write_timeout_s + _WRITE_MARGIN_S,
+            "unbounded": None,
+        },
+        outer=[
+            *([Middleware(PathPrefix, prefix=settings.path_prefix)] if settings.path_prefix else []),
+            Middleware(PageAnswers, pages=pages),
+        ],
+        before_keys=[cross_origin] if settings.allowed_origins else [],
+        before_body=[
+            Middleware(RateLimit, routes=routes, per_s=settings.rate_limit_per_s, burst=settings.rate_limit_burst),
+            Middleware(Patience, wanted=routes.is_query),
+        ],
     )
-    app.add_middleware(StopWhenGone, wanted=routes.is_query)
-    app.add_middleware(BodyLimit, max_body_bytes=settings.max_body_bytes)
-    app.add_middleware(Patience, wanted=routes.is_query)
-    app.add_middleware(RateLimit, routes=routes, per_s=settings.rate_limit_per_s, burst=settings.rate_limit_burst)
-    app.add_middleware(ApiKeys, ring=ring, routes=routes, sessions=sessions, public=public)
-    if settings.allowed_origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=settings.allowed_origins,
-            allow_methods=["GET", "POST", "PUT", "DELETE"],
-            allow_headers=["Authorization", "X-API-Key", "Content-Type", "Idempotency-Key", "Last-Event-ID"],
-            expose_headers=["X-Request-ID", "Retry-After", "Location"],
-        )
-    app.add_middleware(
-        SiteGuard,
-        hosts=hosts_checked(settings.api_host, settings.allowed_hosts),
-        origins=settings.allowed_origins,
-    )
-    app.add_middleware(RequestContext, metrics=HttpMetrics(registry))
-    app.add_middleware(PageAnswers, pages=pages)
-    if settings.path_prefix:
-        app.add_middleware(PathPrefix, prefix=settings.path_prefix)
     return app
 
 

@@ -1,7 +1,7 @@
-"""The connections of one HTTP server: how many there may be, what each may take, and which ones are full places.
+"""The open connections of one HTTP server, and their limits.
 
-Beyond `max_connections` a few reserved places are left, on which health calls are answered and nothing else, so that a
-crowded service is not taken for a dead one. The oldest of them makes room for the next.
+Beyond `max_connections` a few reserved places are left for health calls alone, so that a full service is not mistaken
+for a dead one. If those are taken too, the oldest is closed for the next.
 """
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ from typing import Final, Protocol
 from vitrine.telemetry import get_logger
 from vitrine.web.sites import caller_address
 
-_FILES_BESIDE_CONNECTIONS: Final = 512  # clients' connections, pictures being read, logs
+# Paths that a full service still answers. They are not logged either: load balancers call them every few seconds.
+HEALTH_PATHS: Final = frozenset({"/livez", "/readyz", "/metrics"})
+_FILES_BESIDE_CONNECTIONS: Final = 512  # outgoing connections, pictures being read, logs
 _LOG_INTERVAL_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """What one connection may take and how many there may be. 0 per address means no cap."""
+    """Limits of each connection and of their number. 0 for `max_connections_per_address` means no limit."""
 
     max_connections: int = 1024
     max_connections_per_address: int = 0
@@ -39,7 +41,7 @@ class ConnectionLimits:
 
 
 class Place(Enum):
-    """What a new connection gets."""
+    """How a new connection is accepted."""
 
     FULL = "full"
     HEALTH_ONLY = "health_only"
@@ -47,7 +49,7 @@ class Place(Enum):
 
 
 class Connection(Protocol):
-    """What the table of connections needs of one."""
+    """A connection, as `Connections` uses it."""
 
     address: str
 
@@ -58,7 +60,7 @@ class Connection(Protocol):
 
 @dataclass(slots=True)
 class Connections:
-    """The open connections of one server. Behind each of the addresses in `proxies` are many callers."""
+    """The open connections of one server. Each address in `proxies` carries many callers."""
 
     limits: ConnectionLimits
     proxies: tuple[str, ...] = ()  # addresses and networks
@@ -69,7 +71,7 @@ class Connections:
     _logged_s: float = float("-inf")
 
     def add(self, connection: Connection) -> Place:
-        """The place of a new connection. One that is REFUSED is not counted and not removed later."""
+        """Add a connection and return its place. A REFUSED one is not counted and need not be removed."""
         caller = caller_address(connection.address)
         most = self.limits.max_connections_per_address
         if most and self._by_address[caller] >= most and not self._of_many(connection.address):
@@ -106,7 +108,7 @@ class Connections:
         return any(of in ipaddress.ip_network(proxy) for proxy in self.proxies)
 
     def _of_many(self, address: str) -> bool:
-        # A Unix socket has no address; its callers are on this machine, as with loopback.
+        # A Unix socket has no address; its callers are on this machine, like those of loopback.
         if not address or self.is_proxy(address):
             return True
         try:
@@ -118,18 +120,18 @@ class Connections:
         self._refused[reason] += 1
 
     def sweep(self, connections: Iterable[Connection], now_s: float) -> None:
-        """Let each connection see whether its time is over; called a few times a second."""
+        """Check the time limits of each connection. Called a few times a second."""
         for connection in tuple(connections):
             connection.check(now_s)
         if self._refused and now_s - self._logged_s >= _LOG_INTERVAL_S:
-            # One line for many: a line for each would make refusing expensive.
+            # One line for many refusals: a line for each would make refusing expensive.
             get_logger("connections").warning("connections_refused", open=self._full, **self._refused)
             self._refused.clear()
             self._logged_s = now_s
 
 
 def allow_open_files(limits: ConnectionLimits) -> None:
-    """Raise this process's limit of open files, where it may, so that every connection can have one."""
+    """Raise this process's limit of open files, as far as it may, to one for each connection."""
     wanted = limits.max_connections + limits.reserved_connections + _FILES_BESIDE_CONNECTIONS
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= wanted:

@@ -1,6 +1,4 @@
-"""Multipart bodies, read once into memory by Starlette's parser. The body's size is bounded before it gets here, so a
-picture is never spooled to disk, and text and pictures come out of one pass.
-"""
+"""Multipart forms, read into memory by Starlette's parser. `BodyLimit` bounds their size; nothing goes to disk."""
 
 from __future__ import annotations
 
@@ -19,7 +17,7 @@ MAX_PARTS: Final = 400
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part: `data` is the bytes as they came."""
+    """One part, with its raw bytes."""
 
     name: str
     data: bytes
@@ -28,16 +26,16 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """The parts of one body, in their order."""
+    """The parts of one body, in order."""
 
     parts: tuple[Part, ...]
 
     def pictures(self, name: str) -> list[bytes]:
-        """The bytes of every part of this name, with a file name or without."""
+        """The bytes of every part of this name, with or without a file name."""
         return [part.data for part in self.parts if part.name == name]
 
     def one_picture(self, name: str) -> bytes:
-        """The one picture of this name. Raises ImageMissing without it, ParameterInvalid where there are several."""
+        """The one picture of this name. Raises ImageMissing if there is none, ParameterInvalid if there are several."""
         pictures = self.pictures(name)
         if not pictures:
             raise ImageMissing(f"the form has no picture: send it as the file {name!r}")
@@ -46,10 +44,7 @@ class Form:
         return pictures[0]
 
     def all_pictures(self, name: str, *, most: int) -> list[bytes]:
-        """Every part, each of which must have this name.
-
-        Raises ImageMissing if there is none, ParameterInvalid for more than `most` or a part of another name.
-        """
+        """Every part. Raises ImageMissing if there is none, ParameterInvalid for more than `most` or another name."""
         if not self.parts:
             raise ImageMissing(f"the form has no part named {name!r}")
         if len(self.parts) > most:
@@ -59,7 +54,7 @@ class Form:
         return [part.data for part in self.parts]
 
     def fields(self, *, except_for: frozenset[str]) -> Iterator[tuple[str, str]]:
-        """The text parts as (name, value). Raises ParameterInvalid for a file where text belongs."""
+        """The text parts as (name, value). Raises ParameterInvalid for a file, or text that is not UTF-8."""
         for part in self.parts:
             if part.name in except_for:
                 continue
@@ -72,12 +67,12 @@ class Form:
 
 
 def media_type(request: Request) -> str:
-    """The body's media type without its parameters, in lower case; empty where none is told."""
+    """The body's media type without its parameters, in lower case; empty if the header is missing."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 async def read_body(request: Request) -> bytes:
-    """The whole body. Raises ParameterInvalid where the client goes away in the middle."""
+    """The whole body. Raises ParameterInvalid if the client disconnects before it is complete."""
     try:
         return await request.body()
     except ClientDisconnect:
@@ -85,9 +80,9 @@ async def read_body(request: Request) -> bytes:
 
 
 async def read_form(request: Request, *, max_parts: int = MAX_PARTS, may_be_absent: bool = False) -> Form:
-    """Read a multipart body. With `may_be_absent`, no body at all is a form without parts.
+    """Read a multipart body. With `may_be_absent`, an empty body is a form without parts.
 
-    Raises ImageMissing for no body at all, MediaTypeUnsupported for another type, ParameterInvalid for a broken form.
+    Raises ImageMissing for an empty body, MediaTypeUnsupported for another type, ParameterInvalid for a broken form.
     """
     if media_type(request) != "multipart/form-data":
         if not request.headers.get("content-type") and not await read_body(request):
@@ -110,7 +105,7 @@ async def read_form(request: Request, *, max_parts: int = MAX_PARTS, may_be_abse
 
 
 class _FormParser(MultiPartParser):
-    """Keeps every part as bytes, in memory: a picture may come without a file name, and text is decoded strictly."""
+    """Keeps every part as bytes: a picture may come without a file name, and text is decoded strictly later."""
 
     def __init__(self, request: Request, *, max_parts: int) -> None:
         super().__init__(request.headers, request.stream())

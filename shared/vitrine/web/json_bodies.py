@@ -1,7 +1,7 @@
-"""JSON bodies: of the right media type, bounded, and of values that JSON has.
+"""JSON bodies: checks of the media type, the size and the values.
 
-The media type matters beyond form: a page of another site can post text to any address without being asked, but not
-JSON. Python's parser takes `NaN` and `Infinity`, which JSON does not have and no answer can repeat.
+The media type is a safety check: a page of another site can post text to any address without a preflight request, but
+not JSON. Python's parser accepts `NaN` and `Infinity`, which are not JSON and which no answer can repeat.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 
 
 class JsonRoute(APIRoute):
-    """A route whose body, where its method has one, is JSON of at most 256 KB.
+    """A route whose body is JSON of at most 256 KB.
 
-    Answers 415 for another media type, 413 for a longer body, 400 for a number that is not finite.
+    Answers 415 for another media type, 413 for a longer body, and 400 for a number that is not finite.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -64,7 +64,7 @@ def is_json(request: Request) -> bool:
 
 
 async def read_json_bytes(request: Request) -> bytes:
-    """The whole body. Raises BodyTooLarge above 256 KB, ParameterInvalid where the client goes away in the middle."""
+    """The whole body. Raises BodyTooLarge above 256 KB, ParameterInvalid if the client disconnects too early."""
     declared = request.headers.get("content-length", "")
     if _LENGTH.fullmatch(declared) and int(declared) > MAX_JSON_BYTES:
         raise _too_large()
@@ -81,7 +81,7 @@ async def read_json_bytes(request: Request) -> bytes:
 
 
 def parse_json(body: bytes) -> Any:
-    """The value of a JSON text. Raises BodyInvalid for what is no JSON, ParameterInvalid for a number out of range."""
+    """Parse a JSON text. Raises BodyInvalid if it is not JSON, ParameterInvalid for a number out of range."""
     try:
         value = pydantic_core.from_json(body)
     except ValueError as error:
@@ -91,7 +91,7 @@ def parse_json(body: bytes) -> Any:
 
 
 def _check_finite(value: Any) -> None:
-    """Raises ParameterInvalid. The parser bounds the depth."""
+    """Raises ParameterInvalid. The parser limits the depth, so the recursion ends."""
     if isinstance(value, float) and not math.isfinite(value):
         raise ParameterInvalid("the body has a number that is not finite (NaN, Infinity or beyond 1.8e308)")
     for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():

@@ -1,6 +1,4 @@
-"""Errors as RFC 9457 problem details: every VitrineError answers with its own status, code and detail, and what the
-framework itself refuses (a bad parameter, an unknown route) is put into the same shape.
-"""
+"""Errors as RFC 9457 problem details: VitrineErrors, and the framework's own (a bad parameter, an unknown route)."""
 
 from __future__ import annotations
 
@@ -20,10 +18,10 @@ from vitrine.errors import BodyInvalid, MediaTypeUnsupported, ParameterInvalid, 
 from vitrine.telemetry import get_logger
 
 MEDIA_TYPE: Final = "application/problem+json"
-# Where the code of the error that a request was answered with stands in `scope["state"]`, for the middleware around.
+# The key in `scope["state"]` of the error's code, for middleware.
 PROBLEM_CODE: Final = "vitrine_problem_code"
 MAX_FAULT_CHARS: Final = 300  # of a name that the caller chose
-# What passes by itself: every one of these says when to come back.
+# Answers with these statuses always have a Retry-After header.
 _RETRY_STATUSES: Final = frozenset({429, 503, 504})
 _CODES_BY_STATUS: Final = {401: "key_missing", 404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
 
@@ -43,7 +41,7 @@ class Problem(BaseModel):
 
 
 def problem_responses(*errors: type[VitrineError]) -> dict[int | str, dict[str, Any]]:
-    """The `responses=` of a route that can answer with these errors, one entry a status."""
+    """The `responses=` of a route that can answer with these errors, one entry for each status."""
     by_status: dict[int, list[str]] = {}
     for error in errors:
         by_status.setdefault(error.status, []).append(error.code)
@@ -61,7 +59,7 @@ def problem_body(problem: Mapping[str, Any]) -> bytes:
 
 
 def problem_response(error: VitrineError) -> Response:
-    """A Starlette response telling `error`, with Retry-After where the error names a time."""
+    """A Starlette response for `error`."""
     return Response(
         problem_body(error.problem()), status_code=error.status, media_type=MEDIA_TYPE, headers=error_headers(error)
     )
@@ -80,16 +78,33 @@ def error_headers(error: VitrineError) -> dict[str, str]:
 
 
 async def send_problem(send: Send, error: VitrineError) -> None:
-    """Answer with `error` from a middleware, below which no framework is at work."""
-    body = problem_body(error.problem())
-    headers = {"Content-Type": MEDIA_TYPE, "Content-Length": str(len(body)), **error_headers(error)}
-    raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    """Answer with `error` from ASGI middleware."""
+    headers, body = _answer(error)
+    raw = [(name.encode(), value.encode()) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": error.status, "headers": raw})
     await send({"type": "http.response.body", "body": body})
 
 
+def raw_answer(error: VitrineError) -> bytes:
+    """A whole HTTP/1.1 answer with `error`, which closes the connection."""
+    headers, body = _answer(error)
+    lines = [
+        f"HTTP/1.1 {error.status} {error.problem()['title']}",
+        *(f"{name}: {value}" for name, value in headers.items()),
+        "connection: close",
+    ]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def _answer(error: VitrineError) -> tuple[dict[str, str], bytes]:
+    """(headers with names in lower case, body)."""
+    body = problem_body(error.problem())
+    headers = {"Content-Type": MEDIA_TYPE, "Content-Length": str(len(body)), **error_headers(error)}
+    return {name.lower(): value for name, value in headers.items()}, body
+
+
 def install_problem_handlers(app: FastAPI) -> None:
-    """Make every error of `app` answer in the shape of problem details, its OpenAPI document included."""
+    """Make `app` answer every error with problem details, and describe them in its OpenAPI document."""
 
     async def on_vitrine_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, VitrineError)
@@ -152,7 +167,7 @@ def _http_exception_response(error: HTTPException) -> Response:
 
 
 def _document_problems(app: FastAPI) -> None:
-    """Put the Problem schema into the OpenAPI document and drop FastAPI's own 422 shape, which we never answer."""
+    """Add the Problem schema to the OpenAPI document and remove FastAPI's 422 schema, which is never sent."""
     generate: Callable[[], dict[str, Any]] = app.openapi
 
     def openapi() -> dict[str, Any]:

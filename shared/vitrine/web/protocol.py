@@ -1,8 +1,8 @@
-"""HTTP/1.1 as both services speak it: uvicorn's protocol, with limits on what a client may send and how slowly.
+"""HTTP/1.1 for both services: uvicorn's protocol, with limits on the size and the speed of what a client sends.
 
-A head has at most so many bytes (431) and a time to arrive in (408); a body arrives at a least rate; an answer is taken
-at some rate; a connection that breaks one of these is closed. A request that is answered before its body has arrived
-keeps its connection if little is left, and otherwise the connection closes only after the client could read the answer.
+The head has a maximum size (431) and a time limit (408); the body and the client's reading of the answer have a minimum
+rate. A connection that breaks a limit is closed. After an answer that comes before the whole body, the connection stays
+open if little of the body is left, and otherwise closes when the client had time to read the answer.
 """
 
 from __future__ import annotations
@@ -13,65 +13,26 @@ from typing import Any, Final
 
 import httptools
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from vitrine.errors import HeadersTooLarge, ParameterInvalid, RequestTooSlow, TooManyRequests, Unavailable, VitrineError
-from vitrine.web.connections import Connections, Place
-from vitrine.web.problems import MEDIA_TYPE, error_headers, problem_body
+from vitrine.web.connections import HEALTH_PATHS, Connections, Place
+from vitrine.web.exchange import ClosingTransport, EdgeCycle
+from vitrine.web.problems import raw_answer
 
-HEALTH_PATHS: Final = frozenset({"/livez", "/readyz", "/metrics"})
 _PAUSED_STATUSES: Final = frozenset({429, 503})
 _HEALTH_ONLY_TIMEOUT_S: Final = 2.0
-# What is left of a refused request's body and is read to keep the connection, and to let the client read the answer.
-_KEPT_REST_BYTES: Final = 262_144
+# Bytes of a refused request's body that are still read, so that the client can read the answer.
 _LINGER_BYTES: Final = 16_000_000
 _LINGER_BROKEN_BYTES: Final = 1_000_000  # after a head or a body that breaks the rules
 _LINGER_S: Final = 2.0
-# Bytes around the body's own, such as the sizes of its chunks: so many for each byte of the body, beside the first.
+# Bytes of framing, such as chunk sizes, that are allowed for each byte of the body.
 _FRAMING_PER_BYTE: Final = 8
 
 
-class EdgeCycle(RequestResponseCycle):
-    """One request and its answer. `status` is 0 until the answer begins."""
-
-    status = 0
-
-    async def send(self, message: Any) -> None:
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-            # A client that still waits for "100 Continue" may send the body or not: what follows would be ambiguous.
-            if self.waiting_for_100_continue or (self.more_body and not self._rest_is_small()):
-                self.keep_alive = False
-        await super().send(message)
-
-    def _rest_is_small(self) -> bool:
-        for name, value in self.scope["headers"]:
-            if name == b"content-length":
-                return value.isdigit() and len(value) < 12 and int(value) <= _KEPT_REST_BYTES
-        return False
-
-
-class _Transport:
-    """The connection's transport, except that it closes as the protocol wants."""
-
-    def __init__(self, transport: asyncio.Transport, protocol: EdgeProtocol) -> None:
-        self._transport = transport
-        self._protocol = protocol
-        self.write = transport.write
-        self.get_extra_info = transport.get_extra_info
-        self.pause_reading = transport.pause_reading
-        self.resume_reading = transport.resume_reading
-
-    def is_closing(self) -> bool:
-        return self._protocol.closing or self._transport.is_closing()
-
-    def close(self) -> None:
-        self._protocol.close()
-
-
 class EdgeProtocol(HttpToolsProtocol):
-    """One connection. The server's regular sweep calls `check`, so that no timer is made for each request."""
+    """One connection. The server calls `check` at regular intervals, so no request needs a timer of its own."""
 
     def __init__(
         self,
@@ -91,8 +52,8 @@ class EdgeProtocol(HttpToolsProtocol):
         self._closing_since_s = 0.0
         self._lingering = False
         self._drained_bytes = 0
-        self._ignoring = False  # nothing further of this client is taken
-        # The head that is being read: its bytes so far, and by when it must be there.
+        self._ignoring = False  # whatever else the client sends is dropped
+        # The head that is being read: its bytes so far, and its deadline.
         self._in_head = True
         self._head_fed_bytes = 0
         self._head_bytes = 0
@@ -104,13 +65,11 @@ class EdgeProtocol(HttpToolsProtocol):
         self._unwritten_bytes = 0
         self._unwritten_since_s = 0.0
 
-    # The connection's life
-
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._real_transport = transport
-        super().connection_made(_Transport(transport, self))  # type: ignore[arg-type]
+        super().connection_made(ClosingTransport(transport, self))  # type: ignore[arg-type]
         self.address = self.client[0] if self.client else ""
-        # A proxy's connections carry the requests of many.
+        # A proxy's connections carry the requests of many clients.
         self._refusal_pause_s = 0.0 if self._connections.is_proxy(self.address) else self._limits.refusal_pause_s
         self._place = self._connections.add(self)
         now_s = self.loop.time()
@@ -128,13 +87,13 @@ class EdgeProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def make_room(self) -> None:
-        """Close at once: a newer connection takes this one's reserved place."""
+        """Close at once, because a newer connection takes this one's reserved place."""
         self._connections.remove(self, self._place)
         self._place = Place.REFUSED
         self._real_transport.abort()
 
     def close(self) -> None:
-        """Close once what was written has been sent, and after the client could read it."""
+        """Close when everything written has been sent and the client has had time to read it."""
         if self.closing:
             return
         self.closing = True
@@ -148,7 +107,7 @@ class EdgeProtocol(HttpToolsProtocol):
             self._real_transport.close()
 
     def check(self, now_s: float) -> None:
-        """End what takes too long."""
+        """Close the connection if a time limit has passed."""
         if self.closing:
             if now_s - self._closing_since_s > (_LINGER_S if self._lingering else self._limits.write_timeout_s):
                 self._real_transport.abort()
@@ -156,18 +115,16 @@ class EdgeProtocol(HttpToolsProtocol):
         if self._stalled(now_s):
             self._real_transport.abort()
         elif self._answering():
-            # The next request's head may be half there; its time begins with the end of this answer.
+            # The next request's head may have arrived in part. Its time limit starts when this answer ends.
             if self._in_head and self._head_due_s is not None:
                 self._head_due_s = now_s + self._limits.header_timeout_s
             elif not self._in_head and now_s > self._body_due_s() + self._limits.body_grace_s:
-                self._real_transport.abort()  # the application answers 408 in time, unless it does not read
+                self._real_transport.abort()  # the application answers 408 before that, unless it does not read
         elif self._in_head:
             if self._head_due_s is not None and now_s > self._head_due_s:
                 self._end_slow_head()
         elif now_s > self._body_due_s():
-            self.close()  # the rest of a request that is answered
-
-    # What the client sends
+            self.close()  # the rest of the body of a request that is already answered
 
     def data_received(self, data: bytes) -> None:
         if self._lingering or self._ignoring:
@@ -201,13 +158,13 @@ class EdgeProtocol(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._in_head:
-            return  # a trailer: nothing reads it
+            return  # a trailer, which nothing reads
         self._head_bytes += len(name) + len(value) + 4
         if self._head_bytes <= self._limits.max_header_bytes and len(self.headers) <= self._limits.max_headers:
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """As uvicorn's own, without upgrades, and with limits."""
+        """Like uvicorn's, without upgrades and with limits."""
         self._in_head = False
         self._head_due_s = None
         self._body_began_s = self.loop.time()
@@ -221,12 +178,13 @@ class EdgeProtocol(HttpToolsProtocol):
         url = httptools.parse_url(self.url)
         raw_path = url.path or b""
         path = raw_path.decode("ascii")
-        scope = self.scope
-        scope["method"] = self.parser.get_method().decode("ascii")
-        scope["http_version"] = http_version
-        scope["path"] = self.root_path + (urllib.parse.unquote(path) if "%" in path else path)
-        scope["raw_path"] = self.root_path.encode("ascii") + raw_path
-        scope["query_string"] = url.query or b""
+        self.scope |= {
+            "method": self.parser.get_method().decode("ascii"),
+            "http_version": http_version,
+            "path": self.root_path + (urllib.parse.unquote(path) if "%" in path else path),
+            "raw_path": self.root_path.encode("ascii") + raw_path,
+            "query_string": url.query or b"",
+        }
         health_only = self._place is Place.HEALTH_ONLY
         if health_only and path not in HEALTH_PATHS:
             self._connections.count_refusal("full")
@@ -236,7 +194,7 @@ class EdgeProtocol(HttpToolsProtocol):
             return
         before = self.cycle
         self.cycle = EdgeCycle(
-            scope=scope,
+            scope=self.scope,
             transport=self.transport,
             flow=self.flow,
             logger=self.logger,
@@ -248,7 +206,7 @@ class EdgeProtocol(HttpToolsProtocol):
             keep_alive=(
                 http_version != "1.0"
                 and self.parser.should_keep_alive()
-                and not self.parser.should_upgrade()  # after which the parser reads no further request
+                and not self.parser.should_upgrade()  # after an upgrade the parser reads no further request
                 and not health_only
             ),
             on_response=self.on_response_complete,
@@ -268,18 +226,16 @@ class EdgeProtocol(HttpToolsProtocol):
         self._in_head = True
         self._head_fed_bytes = 0
         if not self._ignoring and self.cycle is not None:
-            # Also where the answer is complete already: what is left of the body has been read.
+            # Also if the answer is complete already: the rest of the body has been read.
             self.cycle.more_body = False
             super().on_message_complete()
-
-    # What the client is sent
 
     def on_response_complete(self) -> None:
         answered = self.cycle
         super().on_response_complete()
         refused = isinstance(answered, EdgeCycle) and answered.status in _PAUSED_STATUSES
         if refused and not answered.more_body and not self.closing and self._refusal_pause_s:
-            # A client that asks again at once, whatever Retry-After says, is not read for a while and so costs little.
+            # A client that ignores Retry-After and asks again at once is not read for a while, so it costs little.
             self.flow.pause_reading()
             self.loop.call_later(self._refusal_pause_s, self._end_pause)
 
@@ -291,35 +247,24 @@ class EdgeProtocol(HttpToolsProtocol):
             self.flow.resume_reading()
 
     def _refuse(self, error: VitrineError) -> None:
-        """Answer without the application and close; what else the client sends is read no more."""
+        """Answer without the application and close. Whatever else the client sends is dropped."""
         if self._ignoring:
             return
         self._ignoring = True
         if self.pipeline or (self._answering() and self.cycle.response_started):
-            # No answer can be put into another one. What is under way is the last on this connection.
+            # An answer has begun and cannot be replaced. It is the last one on this connection.
             self.cycle.keep_alive = False
             return
-        if self._answering():  # the application waits for what will not come
+        if self._answering():  # the application waits for a body that will not come
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         self._unset_keepalive_if_required()
-        body = problem_body(error.problem())
-        headers = {
-            "content-type": MEDIA_TYPE,
-            "content-length": str(len(body)),
-            **error_headers(error),
-            "connection": "close",
-        }
-        lines = [
-            f"HTTP/1.1 {error.status} {error.problem()['title']}",
-            *(f"{n.lower()}: {v}" for n, v in headers.items()),
-        ]
-        self.transport.write("\r\n".join([*lines, "", ""]).encode() + body)
+        self.transport.write(raw_answer(error))
         self.transport.close()
 
     def _end_slow_head(self) -> None:
         if self._head_fed_bytes == 0:
-            self.close()  # nothing was asked, nothing is answered
+            self.close()  # no request has begun, so there is nothing to answer
         else:
             self._connections.count_refusal("slow")
             self._refuse(RequestTooSlow(f"the request's headers took longer than {self._limits.header_timeout_s:g} s"))
@@ -343,7 +288,7 @@ class EdgeProtocol(HttpToolsProtocol):
         return self._body_began_s + min(allowed_s, limits.body_timeout_s)
 
     def _stalled(self, now_s: float) -> bool:
-        """Whether the client has taken nothing of what is waiting for it for too long."""
+        """Whether the client has read none of its answer for too long."""
         unwritten_bytes = self._real_transport.get_write_buffer_size() if self.flow.write_paused else 0
         if not self._unwritten_bytes or unwritten_bytes < self._unwritten_bytes:
             self._unwritten_since_s = now_s

@@ -1,6 +1,4 @@
-"""The outermost middleware: gives every request an id, binds it to the log, answers with it, and writes one log
-line and one metric a request.
-"""
+"""The outermost middleware: the request id, one log line and one metric for each request."""
 
 from __future__ import annotations
 
@@ -12,16 +10,18 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vitrine.errors import VitrineError
 from vitrine.telemetry import REQUEST_ID_HEADER, HttpMetrics, get_logger, request_id_from
+from vitrine.web.connections import HEALTH_PATHS
 from vitrine.web.problems import send_problem
 
-# The client left before there was an answer. No client sees this status; logs and metrics do.
+# The client disconnected before there was an answer. This status appears only in logs and metrics.
 _CLIENT_GONE: Final = 499
-# Asked every few seconds by balancers and scrapers: a line each would bury the rest.
-_QUIET_PATHS: Final = frozenset({"/livez", "/readyz", "/metrics"})
 
 
 class RequestContext:
-    """ASGI middleware. `X-Request-ID` is taken where well formed, made otherwise, and always returned."""
+    """ASGI middleware. Accepts a well-formed `X-Request-ID`, generates one otherwise, and always returns it.
+
+    The id is bound to the log. An unexpected exception is logged and answered 500.
+    """
 
     def __init__(self, app: ASGIApp, *, metrics: HttpMetrics) -> None:
         self._app = app
@@ -60,7 +60,7 @@ class RequestContext:
         route = scope.get("route")
         template = getattr(route, "path", None) or "unmatched"
         self._metrics.observe(method=scope["method"], route=template, status=status, took_s=took_s)
-        if scope["path"] not in _QUIET_PATHS:
+        if scope["path"] not in HEALTH_PATHS:
             self._log.info(
                 "request", method=scope["method"], route=template, status=status, took_ms=round(took_s * 1e3, 2)
             )

@@ -1,5 +1,5 @@
-"""The HTTP server and its end. Told to stop, it says so in its readiness, lets the balancer see it for a moment, stops
-listening, and gives the requests under way their time.
+"""The HTTP server. On SIGTERM it becomes unready, waits for the load balancer to notice, stops listening, and finishes
+the running requests.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _SWEEP_INTERVAL_S: Final = 0.25
 
 
 class DrainingServer(uvicorn.Server):
-    """uvicorn, with a first signal that drains and a second one that ends at once.
+    """uvicorn, except that the first signal drains and the second one stops at once.
 
-    `on_drain` is called in the event loop: it makes the service unready and ends what would never end by itself.
+    `on_drain` is called in the event loop. It makes the service unready and closes streams that would not end.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ def build_limited_server(
     drain_delay_s: float = 0.0,
     on_drain: Callable[[], None] = lambda: None,
 ) -> DrainingServer:
-    """The same for a program without `HttpSettings`. The forwarded addresses of `proxies` are believed."""
+    """`build_server` for a program without `HttpSettings`. Forwarded addresses are accepted from `proxies`."""
     allow_open_files(limits)
     connections = Connections(limits, proxies=proxies)
     config = uvicorn.Config(

@@ -1,9 +1,8 @@
-"""Where a request comes from: its caller's address, and whether another web site sends it through the browser of
-someone who can reach the service.
+"""The origin of a request: the caller's address, and whether a page of another web site sends it.
 
-A page of any site can send requests to a loopback address, and with DNS rebinding it can read the answers too, under
-its own name in `Host`. So `Host` must be a name of the service, and what changes or costs something must not come from
-another site. Programs that are no browsers send neither `Sec-Fetch-Site` nor `Origin` and are not concerned.
+A page of any site can send requests to a loopback address. With DNS rebinding it can also read the answers, under its
+own name in `Host`. So `Host` must be a name of the service, and unsafe methods must not come from another site. Clients
+other than browsers send neither `Sec-Fetch-Site` nor `Origin` and are not affected.
 """
 
 from __future__ import annotations
@@ -25,19 +24,17 @@ _AUTHORITY: Final = r"(?P<name>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(?P<port>[
 _HOST: Final = re.compile(_AUTHORITY)
 _ORIGIN: Final = re.compile(rf"(?P<scheme>(?i:https?))://{_AUTHORITY}")
 _MAX_SHOWN: Final = 100
-_IPV6_PREFIX: Final = 64  # what one customer of a provider has; single addresses of it cost nothing
+_IPV6_PREFIX: Final = 64  # the network of one customer of a provider, who can use any address in it
 
 
 def address_of(scope: Scope) -> str:
-    """The caller's address; an IPv6 address stands for its /64 network. The server has put the address that a
-    trusted proxy forwards into the scope; everything that is not an address counts as one caller.
-    """
+    """The caller's address, as `caller_address`. Behind a trusted proxy it is the forwarded one."""
     client = scope.get("client")
     return caller_address(client[0] if client else "")
 
 
 def caller_address(text: str) -> str:
-    """The caller of an address: an IPv6 address stands for its /64 network; `unknown` if it is not an address."""
+    """The caller of an address: the /64 network of an IPv6 address; `unknown` if `text` is not an address."""
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
@@ -50,7 +47,7 @@ def caller_address(text: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host name or address, without a port, is this machine's loopback."""
+    """Whether a host name or address, without a port, is loopback."""
     if host.lower().rstrip(".") == "localhost":
         return True
     try:
@@ -60,17 +57,18 @@ def is_loopback(host: str) -> bool:
 
 
 def hosts_checked(listening_on: str, allowed: Iterable[str]) -> frozenset[str] | None:
-    """The names that `SiteGuard` accepts beside loopback ones, or None where `Host` is not checked: on a network
-    address, whose callers need a key, unless the settings name hosts.
+    """The names that `SiteGuard` accepts beside loopback ones; None if `Host` is not checked.
+
+    It is not checked on a network address, whose callers need a key, unless the settings name hosts.
     """
     named = frozenset(name.lower().rstrip(".") for name in allowed)
     return named if named or is_loopback(listening_on) else None
 
 
 class SiteGuard:
-    """ASGI middleware. Answers 421 to a foreign `Host` and 403 to a call from another site.
+    """ASGI middleware. Answers 421 to a foreign `Host` and 403 to an unsafe call from another site.
 
-    `hosts` are names accepted beside loopback ones, None accepts any. `origins` are sites, as `https://shop.example`,
+    `hosts` are the names accepted beside loopback ones; None accepts any. `origins` are sites (`https://shop.example`)
     whose pages may make every call.
     """
 
@@ -101,7 +99,7 @@ class SiteGuard:
         assert self._hosts is not None
         if not is_loopback(name) and name not in self._hosts:
             raise HostRefused(
-                f"this service does not go by the name {name[:_MAX_SHOWN]!r}: use localhost or 127.0.0.1, "
+                f"{name[:_MAX_SHOWN]!r} is not a name of this service: use localhost or 127.0.0.1, "
                 "or name it in VITRINE_ALLOWED_HOSTS"
             )
 
@@ -118,9 +116,9 @@ class SiteGuard:
 
 
 def is_same_origin(scope: Scope) -> bool:
-    """Whether a request comes from a page of the service itself, from what the reader typed, or from a program.
+    """Whether a request comes from a page of the service itself, from the address bar, or from another client.
 
-    A cookie alone does not tell: browsers send it to every port of a host.
+    A cookie alone does not prove it: browsers send it to every port of a host.
     """
     site, origin = _single(scope, b"sec-fetch-site"), _single(scope, b"origin")
     if site is not None:
@@ -129,7 +127,7 @@ def is_same_origin(scope: Scope) -> bool:
 
 
 def _single(scope: Scope, name: bytes) -> str | None:
-    """The value of a header, None without it. One that comes twice counts as empty, which nothing accepts."""
+    """The value of a header; None if it is missing, empty if it is repeated, which no check accepts."""
     values = [value for key, value in scope["headers"] if key == name]
     if not values:
         return None
@@ -137,13 +135,13 @@ def _single(scope: Scope, name: bytes) -> str | None:
 
 
 def _host_name(host: str | None) -> str | None:
-    """The name in a Host header, without its port, in lower case. None where it cannot be one."""
+    """The name in a Host header, without its port, in lower case; None if it is not valid."""
     match = _HOST.fullmatch(host or "")
     return match["name"].lower().rstrip(".") or None if match else None
 
 
 def _normal_origin(origin: str) -> str | None:
-    """An origin with its port named and in lower case, None if it is not one (`null`, for example)."""
+    """An origin in lower case with its port; None if it is not an origin (`null`, for example)."""
     match = _ORIGIN.fullmatch(origin)
     if match is None:
         return None
@@ -152,6 +150,6 @@ def _normal_origin(origin: str) -> str | None:
 
 
 def _same_host(origin: str, host: str | None) -> bool:
-    """Whether an origin's host and port are the ones the request was sent to."""
+    """Whether an origin's host and port are those that the request was sent to."""
     normal = _normal_origin(origin)
     return normal is not None and normal == _normal_origin(f"{normal.partition(':')[0]}://{host}")

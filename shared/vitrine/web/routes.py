@@ -1,24 +1,23 @@
-"""The health routes. `/livez` says that the process runs, `/readyz` that it can do its work, `/metrics` is Prometheus
-text. What readiness includes is the service's to say; its facts may name a `status` of their own, such as `degraded`.
-"""
+"""Routes that every service has: health, metrics and the OpenAPI document."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.responses import JSONResponse, Response
 
-from vitrine.web.access import health_call, requires
+from vitrine.web.access import health_call, open_to_all, requires
 
-# Answers (ready, facts): the facts are shown either way, so that an unready service says why.
+# Returns (ready, facts). The facts are in the answer either way, so an unready service explains itself. They may
+# override `status`, with `degraded` for example.
 Readiness = Callable[[], tuple[bool, Mapping[str, Any]]]
 
 
 def health_router(*, registry: CollectorRegistry, readiness: Readiness) -> APIRouter:
-    """The three routes, for a service whose readiness is what `readiness` says."""
+    """`/livez` (the process runs), `/readyz` (it can work) and `/metrics` (Prometheus text)."""
     router = APIRouter(tags=["health"])
 
     @router.get("/livez", summary="Is the process running?")
@@ -42,5 +41,20 @@ def health_router(*, registry: CollectorRegistry, readiness: Readiness) -> APIRo
     @requires("admin", work="unbounded")
     async def metrics() -> Response:
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+    return router
+
+
+def document_router() -> APIRouter:
+    """`/openapi.json`, for an application made with `openapi_url=None`: FastAPI's own route declares no scope."""
+    router = APIRouter(include_in_schema=False)
+
+    @router.get("/openapi.json")
+    @open_to_all
+    async def openapi_document(request: Request) -> Response:
+        document = request.app.openapi()
+        if prefix := request.scope.get("root_path"):
+            document = {**document, "servers": [{"url": prefix}]}
+        return JSONResponse(document)
 
     return router
