@@ -86,7 +86,7 @@ def row(model: str, catalog: Catalog, arguments: argparse.Namespace) -> list[str
             str(store.manifest(release_id).architecture.raw_dim),
             f"{count(before, set(before)):.1f} M",
             f"{count(before, trained):.1f} M",
-            "yes" if warp and warp <= trained else "NO",
+            "yes" if moved and moved <= trained else "NO",
             f"{result['pictures_per_second']:.1f}",
             str(dim),
             f"{spent_ms:.0f}",

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import httpx
 
-from vitrine_local.supervisor.ports import LOOPBACK, PortReservation
+from vitrine_local.supervisor.spec import LOOPBACK, PortReservation
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 _START_DEADLINE_S: Final = 180.0

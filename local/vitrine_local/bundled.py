@@ -1,5 +1,5 @@
-"""The release that comes with Vitrine: a small network that its own trainer made from random weights
-(`recipes/demo.toml`), so that the first search finds garments and nothing has to be downloaded or trained before it.
+"""The bundled release: a small network trained from random weights with `recipes/demo.toml`, so that the first search
+works without a download or a training.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ BUNDLED: Final = Path(__file__).with_name("bundled_releases")
 
 
 def install_bundled_release(data: DataFolder) -> str:
-    """Put the release among those of `data`, where it is not there yet, and return its id.
+    """Publish the bundled release to the data folder, unless it is there already, and return its id.
 
-    Raises ReleaseCorrupt where the installation is damaged, and DataFolderUnusable where the folder takes no files.
+    Raises ReleaseCorrupt if the installation is damaged, and DataFolderUnusable if the folder cannot be written.
     """
     bundled = ReleaseStore(f"file:{BUNDLED}", cache_dir=data.cache / "releases")
     (release_id,) = bundled.ids()
-    folder = bundled.local_folder(release_id)  # held against the hashes of its manifest
+    folder = bundled.local_folder(release_id)  # checks the files against the manifest's hashes
     own = ReleaseStore(f"file:{data.releases}", cache_dir=data.cache / "releases")
     classifier = folder / CLASSIFIER_FILE
     try:
@@ -34,4 +34,4 @@ def install_bundled_release(data: DataFolder) -> str:
             training=folder / TRAINING_FOLDER,
         )
     except OSError as error:
-        raise DataFolderUnusable(f"the bundled release cannot be put into {data.releases}: {error}") from error
+        raise DataFolderUnusable(f"the bundled release cannot be written to {data.releases}: {error}") from error

@@ -1,6 +1,5 @@
-"""The folder everything of one local system lies under, and its three promises: nobody but its owner can look inside,
-one system at a time works on it (a lock that dies with its holders), and its owner's other processes find the running
-system (`run.json`).
+"""The data folder of one local system. Only its owner can read it, a lock lets one system at a time use it, and
+`run.json` describes the running system to other commands.
 """
 
 from __future__ import annotations
@@ -18,17 +17,17 @@ from pathlib import Path
 from pydantic import BaseModel, ValidationError
 
 from vitrine_local.errors import DataFolderInUse, DataFolderUnusable, UsageInvalid
-from vitrine_local.secrets import OWNER_ONLY, LocalSecrets, keep_secrets, read_secrets, write_privately
+from vitrine_local.secrets import OWNER_ONLY, LocalSecrets, load_or_create_secrets, read_secrets, write_privately
 
-# A system that was killed leaves its watchdog to hold the lock until the services are gone, which takes moments.
-LOCK_PATIENCE_S = 3.0
+# After a system was killed, its reaper holds the lock for a moment, until the services are gone.
+LOCK_TIMEOUT_S = 3.0
 _LOCK_POLL_S = 0.05
 _OWNER_ONLY = stat.S_IRWXU
 _ANYBODY_ELSE = stat.S_IRWXG | stat.S_IRWXO
 
 
 class ServiceRecord(BaseModel):
-    """What the supervisor knows of one service: its state since when, and what went wrong last."""
+    """One service in `run.json`: its state, since when, and the reason of the last failure."""
 
     state: str
     since: str
@@ -37,15 +36,12 @@ class ServiceRecord(BaseModel):
 
     @property
     def in_trouble(self) -> bool:
-        """It was ready once and does not work now."""
+        """Whether it was ready once and does not work now."""
         return self.state in ("restarting", "silent")
 
 
 class RunRecord(BaseModel):
-    """`run.json`: where the running system answers, which ports it took and which processes it is made of.
-
-    `ready` is true while every service is.
-    """
+    """`run.json`: the URL, ports and processes of the running system. `ready` is true while every service is ready."""
 
     url: str
     ready: bool = False
@@ -58,13 +54,13 @@ class RunRecord(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class DataFolder:
-    """The paths under one data folder. `root` is absolute."""
+    """The paths in one data folder. `root` is absolute."""
 
     root: Path
 
     @classmethod
     def at(cls, path: Path) -> DataFolder:
-        return cls(Path(os.path.abspath(path.expanduser())))  # noqa: PTH100 - links stay as the user wrote them
+        return cls(Path(os.path.abspath(path.expanduser())))  # noqa: PTH100 - keeps symbolic links
 
     @property
     def redis(self) -> Path:
@@ -111,23 +107,23 @@ class DataFolder:
         return self.root / "catalog-roots.txt"
 
     def create(self) -> None:
-        """Make the folders, closed to other users. Raises DataFolderUnusable where that is impossible."""
+        """Create the folders, for their owner only. Raises DataFolderUnusable."""
         folders = (
             self.redis, self.qdrant, self.releases, self.uploads, self.cache, self.work, self.reports, self.logs,
         )  # fmt: skip
         try:
             self.root.mkdir(parents=True, exist_ok=True, mode=_OWNER_ONLY)
-            self._close_to_others(folders)
+            self._restrict_to_owner(folders)
             for folder in folders:
-                _set_aside_unless_folder(folder)
+                _move_aside_unless_folder(folder)
                 folder.mkdir(exist_ok=True)
         except OSError as error:
             raise DataFolderUnusable(f"the data folder {self.root} cannot be used: {error}") from error
-        with contextlib.suppress(OSError):  # without it, no catalogue root is allowed yet
+        with contextlib.suppress(OSError):  # without the file no catalogue root is allowed
             self.catalog_roots_file.touch()
 
-    def _close_to_others(self, folders: tuple[Path, ...]) -> None:
-        """Leave the folder to its owner. One that is plainly in other use is refused, not changed."""
+    def _restrict_to_owner(self, folders: tuple[Path, ...]) -> None:
+        """Remove other users' access. A shared folder with other content is refused and left unchanged."""
         mode = stat.S_IMODE(self.root.stat().st_mode)
         if not mode & _ANYBODY_ELSE:
             return
@@ -137,17 +133,17 @@ class DataFolder:
         self.root.chmod(_OWNER_ONLY)
 
     @contextlib.contextmanager
-    def lock(self, *, patience_s: float = LOCK_PATIENCE_S) -> Iterator[int]:
-        """Hold the folder. Yields the lock's file descriptor, which a process may inherit to hold it as well.
+    def lock(self, *, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[int]:
+        """Lock the folder. Yields the lock's file descriptor; a child process that inherits it holds the lock too.
 
-        Raises DataFolderInUse when another system still holds it after `patience_s`, and DataFolderUnusable.
+        Raises DataFolderInUse if another system still holds it after `timeout_s`, and DataFolderUnusable.
         """
         try:
             descriptor = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, OWNER_ONLY)
         except OSError as error:
             raise DataFolderUnusable(f"the data folder {self.root} cannot be locked: {error}") from error
         try:
-            deadline_s = time.monotonic() + patience_s
+            deadline_s = time.monotonic() + timeout_s
             while not _try_lock(descriptor):
                 if time.monotonic() >= deadline_s:
                     run = self.read_run()
@@ -162,7 +158,7 @@ class DataFolder:
             os.close(descriptor)
 
     def is_locked(self) -> bool:
-        """Does a system run on this folder now?"""
+        """Whether a system runs on this folder now."""
         try:
             descriptor = os.open(self.root / "lock", os.O_RDWR | os.O_CLOEXEC)
         except OSError:
@@ -173,31 +169,31 @@ class DataFolder:
             os.close(descriptor)
 
     def write_run(self, run: RunRecord) -> None:
-        """Replace `run.json` in one step, for the owner's eyes. Raises OSError."""
+        """Replace `run.json` atomically; only the owner can read it. Raises OSError."""
         write_privately(self.run_file, run.model_dump_json(indent=2) + "\n")
 
     def read_run(self) -> RunRecord | None:
-        """The record of the system that runs or last ran here; None if it is missing or damaged."""
+        """The record of the system that runs here or was killed here; None if it is missing or damaged."""
         try:
             return RunRecord.model_validate_json(self.run_file.read_bytes())
         except (OSError, ValidationError):
             return None
 
     def remove_run(self) -> None:
-        """The system has stopped in order. A record that cannot be removed counts for nothing without the lock."""
+        """Remove `run.json` after a graceful shutdown. If that fails, readers still see that the lock is free."""
         with contextlib.suppress(OSError):
             self.run_file.unlink(missing_ok=True)
 
-    def keep_secrets(self) -> LocalSecrets:
-        """The passwords between this folder's services, made at the first call."""
-        return keep_secrets(self.secrets_file)
+    def load_or_create_secrets(self) -> LocalSecrets:
+        """The secrets between this folder's services, created at the first call."""
+        return load_or_create_secrets(self.secrets_file)
 
     def read_secrets(self) -> LocalSecrets | None:
-        """The same for a client; None where no system ever ran here."""
+        """The secrets for a client; None if no system has run here yet."""
         return read_secrets(self.secrets_file)
 
     def allowed_roots(self) -> tuple[Path, ...]:
-        """The catalogue roots that were allowed here, oldest first."""
+        """The allowed catalogue roots, oldest first."""
         try:
             lines = os.fsdecode(self.catalog_roots_file.read_bytes()).splitlines()
         except OSError:
@@ -205,9 +201,9 @@ class DataFolder:
         return tuple(Path(line) for line in lines if line and not line.startswith("#"))
 
     def allow_root(self, folder: Path) -> Path:
-        """Let the services read catalogues under `folder`, from now on. Returns its resolved path.
+        """Allow the services to read catalogues under `folder`. Returns its resolved path.
 
-        Raises UsageInvalid where `folder` is not a folder.
+        Raises UsageInvalid if it is not a folder, and DataFolderUnusable.
         """
         resolved = folder.expanduser().resolve()
         if not resolved.is_dir():
@@ -215,9 +211,9 @@ class DataFolder:
         return self._allow(resolved)
 
     def allow_file(self, file: Path) -> Path:
-        """Let the services read this one file, from now on. Returns its resolved path.
+        """Allow the services to read this one file. Returns its resolved path.
 
-        Raises UsageInvalid where `file` is not a file.
+        Raises UsageInvalid if it is not a file, and DataFolderUnusable.
         """
         resolved = file.expanduser().resolve()
         if not resolved.is_file():
@@ -226,22 +222,22 @@ class DataFolder:
 
     def _allow(self, resolved: Path) -> Path:
         if "\n" in str(resolved):
-            raise UsageInvalid(f"{resolved!s:.80} cannot be allowed: its name holds a line break")
+            raise UsageInvalid(f"{resolved!s:.80} cannot be allowed: its name contains a line break")
         try:
             with self.catalog_roots_file.open("ab") as file:
                 fcntl.flock(file, fcntl.LOCK_EX)
                 if resolved not in self.allowed_roots():
-                    # One short write in append mode: a service that reads meanwhile sees the line whole or not at all.
+                    # One short write in append mode: a service that reads meanwhile sees the whole line or nothing.
                     file.write(os.fsencode(f"{resolved}\n"))
                     file.flush()
                     os.fsync(file.fileno())
         except OSError as error:
-            raise DataFolderUnusable(f"{resolved} cannot be noted in {self.catalog_roots_file}: {error}") from error
+            raise DataFolderUnusable(f"{resolved} cannot be added to {self.catalog_roots_file}: {error}") from error
         return resolved
 
 
-def _set_aside_unless_folder(path: Path) -> None:
-    """Give a file that stands where a folder belongs a dated name, so that the folder can be made."""
+def _move_aside_unless_folder(path: Path) -> None:
+    """Rename a file that is in the place of a folder, so that the folder can be created."""
     if path.exists() and not path.is_dir():
         path.rename(path.with_name(f"{path.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S}"))
 

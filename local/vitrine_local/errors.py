@@ -1,5 +1,16 @@
-"""What can go wrong on the user's own machine, told with what to do about it. All are VitrineErrors, so one handler in
-the command turns any of them into a line on standard error and an exit code.
+"""Errors of the local system and the command line. The command prints `detail` and exits with `exit_code`.
+
+VitrineError
+    LocalError
+        DataFolderInUse
+        DataFolderUnusable
+        StorageUnusable
+        PortTaken
+        RedisMissing
+        ServiceFailed
+        CommandFailed
+        UsageInvalid
+        ServerUnreachable
 """
 
 from __future__ import annotations
@@ -13,62 +24,62 @@ EXIT_USAGE = 2
 
 
 class LocalError(VitrineError):
-    """Something on this machine stands in the way. `exit_code` is what the command ends with."""
+    """Base class. `exit_code` is the exit code of the command."""
 
     code = "local_error"
     exit_code: ClassVar[int] = EXIT_FAILED
 
 
 class DataFolderInUse(LocalError):
-    """Another local system runs on the same data folder."""
+    """Another local system uses the same data folder."""
 
     code = "data_folder_in_use"
 
 
 class DataFolderUnusable(LocalError):
-    """The data folder cannot be made or written."""
+    """The data folder cannot be created or written."""
 
     code = "data_folder_unusable"
 
 
 class StorageUnusable(LocalError):
-    """The collections' files cannot be opened, for a reason that is not in the files: no memory, no room."""
+    """The local Qdrant cannot open its collections for a reason other than damaged files: no memory, no disk space."""
 
     code = "storage_unusable"
 
 
 class PortTaken(LocalError):
-    """The port that was asked for is in use."""
+    """The requested port is in use."""
 
     code = "port_taken"
 
 
 class RedisMissing(LocalError):
-    """No Redis server binary is to be found on this machine."""
+    """No usable Redis server was found on this machine."""
 
     code = "redis_missing"
 
 
 class ServiceFailed(LocalError):
-    """A service did not come up, or kept dying."""
+    """A service could not start."""
 
     code = "service_failed"
 
 
 class CommandFailed(LocalError):
-    """What the command was asked for did not happen."""
+    """The command did not succeed."""
 
     code = "command_failed"
 
 
 class UsageInvalid(LocalError):
-    """The command line says something that cannot be."""
+    """An argument of the command line is invalid."""
 
     code = "usage_invalid"
     exit_code = EXIT_USAGE
 
 
 class ServerUnreachable(LocalError):
-    """No search API answers at the address."""
+    """No search API answers at the URL."""
 
     code = "server_unreachable"

@@ -1,8 +1,8 @@
-"""Mends a Redis folder whose append-only file is damaged, so that a start never stops on it.
+"""Repairs a damaged append-only file of Redis, so that Redis can always start.
 
-A half-written last command is normal, and Redis itself cuts it off. Zeros or garbage elsewhere make it refuse to start:
-then a copy is set aside under a dated name, and Redis goes on with what `redis-check-aof --fix` keeps, which is all
-before the damage. If nothing can be kept, Redis starts empty. Nothing is ever deleted here.
+An incomplete last command is normal after a kill, and Redis drops it. With zeros or garbage elsewhere Redis refuses to
+start. Then a copy is set aside under a dated name, and Redis goes on with what `redis-check-aof --fix` keeps, which is
+everything before the damage. If nothing can be kept, Redis starts empty. No data is deleted.
 """
 
 from __future__ import annotations
@@ -23,48 +23,48 @@ _REFUSED: Final = re.compile(
     r"(Bad file format|Unknown command .*|Unexpected end of file|Unrecoverable error) reading the append only file"
     r"|Error reading the RDB preamble|Wrong RDB checksum|Invalid AOF manifest|AOF .*file .*(not found|doesn't exist)"
 )
-# The same words stand for too little memory.
+# Redis uses the same messages if it runs out of memory.
 _PERHAPS_REFUSED: Final = re.compile(r"Short read or OOM loading DB|Internal error in RDB reading|RDB.* aborting")
 _REBUILD: Final = (
     "jobs and work queued after the damage are gone, products and releases are not: "
-    "repeat what was under way, e.g. `vitrine index`"
+    "repeat what was running, e.g. `vitrine index`"
 )
 
 
 def repair_append_only_file(binary: Path, folder: Path, last_lines: Sequence[str]) -> str | None:
-    """Mend what Redis refused to load, as `last_lines` of its output say.
+    """Repair what Redis refused to load. `last_lines` of its output show why it ended.
 
-    Returns what was done, a sentence, or None where Redis ended for another reason. Raises OSError where the folder
+    Returns a sentence that says what was done; None if Redis ended for another reason. Raises OSError if the folder
     cannot be written.
     """
-    said = "\n".join(last_lines)
+    output = "\n".join(last_lines)
     data = folder / _FOLDER if (folder / _FOLDER).exists() else folder / _SINGLE_FILE
-    if not (_REFUSED.search(said) or _PERHAPS_REFUSED.search(said)) or not data.exists():
+    if not (_REFUSED.search(output) or _PERHAPS_REFUSED.search(output)) or not data.exists():
         return None
     aside = _free_name(data)
     checked = data / _MANIFEST if data.is_dir() else data
-    if _check(binary, checked):  # well formed, and refused all the same: an unknown command, for instance
-        if not _REFUSED.search(said):
+    if _check(binary, checked):  # valid, but refused, for example because of an unknown command
+        if not _REFUSED.search(output):
             return None
         data.rename(aside)
         return f"Redis does not load {data.name}: it is set aside as {aside}, and Redis starts empty; {_REBUILD}"
     try:
         _copy(data, aside)
-    except OSError:  # no room for a copy
+    except OSError:  # no space for a copy
         _remove(aside)
         data.rename(aside)
         return f"{data.name} is damaged: it is set aside as {aside}, and Redis starts empty; {_REBUILD}"
     if _check(binary, checked, "--fix"):
         return f"{data.name} is damaged: a copy is set aside as {aside}, and all before the damage is kept; {_REBUILD}"
-    _remove(data)  # the copy is whole
+    _remove(data)  # the copy is complete
     return f"{data.name} is damaged: it is set aside as {aside}, and Redis starts empty; {_REBUILD}"
 
 
 def _check(binary: Path, file: Path, *options: str) -> bool:
-    """Is the file well formed, or with `--fix`, was it made so? The server's binary is the checker by another name."""
+    """Whether the file is valid, or with `--fix` was made valid. The server's own binary is also the checker."""
     try:
         done = subprocess.run(
-            ["redis-check-aof", *options, str(file)],  # noqa: S607 - the name it goes by, not where it is
+            ["redis-check-aof", *options, str(file)],  # noqa: S607 - the name chooses the mode, `executable` the file
             executable=binary,
             input=b"y\n",
             capture_output=True,

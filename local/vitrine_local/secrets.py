@@ -1,5 +1,7 @@
-"""The secrets between the services of one local system: random, made once, kept in `secrets.json`, which only the
-owner can read. They keep other users of the machine out: ports on loopback are open to everybody, the folder is not.
+"""The secrets between the services of one local system: random, made once, stored in `secrets.json`.
+
+They keep other users of the machine out: every user can connect to ports on loopback, but only the owner can read the
+file.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ OWNER_ONLY: Final = 0o600
 
 
 class LocalSecrets(BaseModel):
-    """One secret for each service that listens. Hexadecimal, since Redis's becomes part of an address."""
+    """One secret for each service that listens. Hexadecimal, because the one of Redis becomes part of a URL."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -32,17 +34,17 @@ class LocalSecrets(BaseModel):
 
 
 def read_secrets(file: Path) -> LocalSecrets | None:
-    """The secrets kept in `file`; None where it is absent, unreadable or damaged."""
+    """The secrets in `file`; None if it is missing, unreadable or damaged."""
     try:
         return LocalSecrets.model_validate_json(file.read_bytes())
     except (OSError, ValidationError):
         return None
 
 
-def keep_secrets(file: Path) -> LocalSecrets:
-    """The secrets kept in `file`, or new ones that are kept there from now on.
+def load_or_create_secrets(file: Path) -> LocalSecrets:
+    """The secrets in `file`; if there are none, new ones, which are stored there.
 
-    Where the disk has no room for them they are good for this run alone: every service gets them when it starts.
+    On a full disk the new secrets are not stored and are valid for this run only.
     """
     known = read_secrets(file)
     if known is not None:
@@ -57,7 +59,7 @@ def keep_secrets(file: Path) -> LocalSecrets:
 
 
 def write_privately(file: Path, text: str) -> None:
-    """Replace `file` in one step by one that its owner alone can read. Raises OSError."""
+    """Replace `file` atomically; only its owner can read the new one. Raises OSError."""
     temporary = file.with_name(f".{file.name}.{os.getpid()}")
     temporary.unlink(missing_ok=True)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, OWNER_ONLY)

@@ -18,9 +18,9 @@ from harness.disks import fill, mounted_disk
 from harness.processes import LocalQdrant
 from vitrine.qdrant import open_qdrant
 from vitrine_local.errors import StorageUnusable
-from vitrine_local.qdrant.engine_config import engine_config
-from vitrine_local.qdrant.probe import damaged_shards
+from vitrine_local.qdrant.engine import engine_config
 from vitrine_local.qdrant.record import new_record
+from vitrine_local.qdrant.shard_check import damaged_shards
 from vitrine_local.qdrant.store import Store
 
 VECTORS = models.VectorParams(size=2, distance=models.Distance.COSINE)

@@ -77,7 +77,7 @@ def optimizer_children() -> list[int]:
             command = (process / "cmdline").read_bytes()
         except OSError:
             continue
-        if b"vitrine_local.qdrant.optimizer_child" in command:
+        if b"vitrine_local.qdrant.optimizer_process" in command:
             found.append(int(process.name))
     return found
 

@@ -16,11 +16,10 @@ from harness.waiting import HUNG_AFTER_S
 from vitrine_local.data_folder import DataFolder
 from vitrine_local.errors import LocalError
 from vitrine_local.supervisor import LocalSystem, SystemOptions
-from vitrine_local.supervisor.console import SteadyConsole
+from vitrine_local.supervisor.health import HttpProbe
+from vitrine_local.supervisor.logs import SteadyConsole
 from vitrine_local.supervisor.plan import Plan
-from vitrine_local.supervisor.ports import PortReservation
-from vitrine_local.supervisor.probes import HttpProbe
-from vitrine_local.supervisor.spec import ServiceSpec
+from vitrine_local.supervisor.spec import PortReservation, ServiceSpec
 
 _TOY = Path(__file__).with_name("toy_service.py")
 _FOREVER_S = 3600.0

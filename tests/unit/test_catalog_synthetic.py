@@ -16,12 +16,10 @@ from PIL import Image
 from vitrine.catalogs import Catalog, read_catalog
 from vitrine.errors import ParameterInvalid
 from vitrine.images.decode import decode_image
-from vitrine_local.demo_catalog.colours import COLOURS
 from vitrine_local.demo_catalog.fabric import PATTERNS
-from vitrine_local.demo_catalog.garment import DEFAULT_SIZE
+from vitrine_local.demo_catalog.garment import DEFAULT_SIZE, KINDS
 from vitrine_local.demo_catalog.generate import draw_garment, generate_catalog
-from vitrine_local.demo_catalog.kinds import KINDS
-from vitrine_local.demo_catalog.style import GENDERS
+from vitrine_local.demo_catalog.style import COLOURS, GENDERS
 
 FloatArray = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 

@@ -10,7 +10,7 @@ import pytest
 
 from vitrine_local.data_folder import DataFolder, RunRecord
 from vitrine_local.errors import DataFolderUnusable
-from vitrine_local.secrets import LocalSecrets, keep_secrets
+from vitrine_local.secrets import LocalSecrets, load_or_create_secrets
 
 
 def mode(path: Path) -> int:
@@ -44,19 +44,19 @@ def test_the_record_and_the_secrets_are_the_owners_alone(tmp_path: Path) -> None
     data = DataFolder.at(tmp_path / "data")
     data.create()
     data.write_run(record())
-    data.keep_secrets()
+    data.load_or_create_secrets()
     assert mode(data.run_file) == mode(data.secrets_file) == 0o600
     data.secrets_file.chmod(0o644)
-    data.keep_secrets()
+    data.load_or_create_secrets()
     assert mode(data.secrets_file) == 0o600
 
 
 def test_secrets_are_random_and_stay_the_same(tmp_path: Path) -> None:
-    first, second = keep_secrets(tmp_path / "first.json"), keep_secrets(tmp_path / "second.json")
+    first, second = load_or_create_secrets(tmp_path / "first.json"), load_or_create_secrets(tmp_path / "second.json")
     values = [getattr(one, name).get_secret_value() for one in (first, second) for name in LocalSecrets.model_fields]
     assert len(set(values)) == len(values) == 6
     assert all(len(value) == 64 for value in values)
-    assert keep_secrets(tmp_path / "first.json") == first
+    assert load_or_create_secrets(tmp_path / "first.json") == first
     assert "**" in str(first), "they are not shown by accident"
 
 
@@ -64,13 +64,13 @@ def test_secrets_are_random_and_stay_the_same(tmp_path: Path) -> None:
 def test_damaged_secrets_are_made_anew(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "secrets.json"
     file.write_bytes(content)
-    made = keep_secrets(file)
+    made = load_or_create_secrets(file)
     assert json.loads(file.read_text())["redis_password"] == made.redis_password.get_secret_value()
 
 
 def test_secrets_without_room_on_the_disk_are_good_for_one_run(small_disk: Path) -> None:
     (small_disk / "filling").write_bytes(bytes(1_000_000 + 48_576))
-    assert keep_secrets(small_disk / "secrets.json").redis_password.get_secret_value()
+    assert load_or_create_secrets(small_disk / "secrets.json").redis_password.get_secret_value()
 
 
 @pytest.mark.parametrize("content", [b"", bytes(50), b"\xff\xfe{", b'{"url": 1}'])

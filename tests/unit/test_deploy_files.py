@@ -26,7 +26,7 @@ from harness.deployment import (
     package_of,
     required_variables,
 )
-from vitrine_local.redis_options import RULES
+from vitrine_local.redis_server import RULES
 
 OWN = sorted(name for name in SERVICES if package_of(name) is not None)
 MEMBERS = ["embedder", "indexer", "search-api", "trainer"]

@@ -21,7 +21,7 @@ from vitrine.jobs.celery import Message, Queue, Task
 from vitrine.jobs.publisher import JobPublisher
 from vitrine.settings import CommonSettings
 from vitrine_local.data_folder import DataFolder
-from vitrine_local.redis_options import MAX_MEMORY_BYTES
+from vitrine_local.redis_server import MAX_MEMORY_BYTES
 from vitrine_local.supervisor import LocalSystem, SystemOptions
 from vitrine_local.supervisor.plan import REDIS, Plan, make_plan
 

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 import pytest
 
 from harness.waiting import wait_until
-from vitrine_local.supervisor.liveness import Liveness, cpu_s, is_hung
-from vitrine_local.supervisor.spec import RestartPolicy
+from vitrine_local.supervisor.health import LivenessMonitor, cpu_s, is_hung
+from vitrine_local.supervisor.service import RestartBackoff
 
 QUICK = {"interval_s": 0.05, "ask_timeout_s": 0.2}
 
@@ -48,7 +48,7 @@ def worker() -> Iterator[int]:
     process.wait()
 
 
-def watch(liveness: Liveness) -> tuple[str, list[str]]:
+def watch(liveness: LivenessMonitor) -> tuple[str, list[str]]:
     events: list[str] = []
 
     async def watched() -> str:
@@ -59,7 +59,7 @@ def watch(liveness: Liveness) -> tuple[str, list[str]]:
 
 
 def test_a_process_that_stands_still_and_does_not_answer_is_hung(sleeper: int) -> None:
-    reason, events = watch(Liveness(Answers(None, "gone"), pid=sleeper, hung_after_s=0.5, **QUICK))
+    reason, events = watch(LivenessMonitor(Answers(None, "gone"), pid=sleeper, hung_after_s=0.5, **QUICK))
     assert "no answer" in reason
     assert reason.endswith("gone")
     assert events == ["gone"]
@@ -70,12 +70,12 @@ def test_a_probe_that_never_returns_counts_as_no_answer(sleeper: int) -> None:
         await asyncio.Event().wait()
         return None
 
-    assert "no answer within 0.2 s" in watch(Liveness(never, pid=sleeper, hung_after_s=0.5, **QUICK))[0]
+    assert "no answer within 0.2 s" in watch(LivenessMonitor(never, pid=sleeper, hung_after_s=0.5, **QUICK))[0]
 
 
 def test_an_answer_in_between_begins_the_count_anew(sleeper: int) -> None:
     answers = Answers("slow", "slow", "slow", None, "gone")
-    _, events = watch(Liveness(answers, pid=sleeper, hung_after_s=0.5, **QUICK))
+    _, events = watch(LivenessMonitor(answers, pid=sleeper, hung_after_s=0.5, **QUICK))
     assert events == ["slow", "answers", "gone"]
 
 
@@ -102,17 +102,17 @@ def test_time_in_which_nobody_asked_is_no_silence(sleeper: int) -> None:
             time.sleep(2.0)  # noqa: ASYNC251 - the whole event loop stands still, as it does then
         return await answers(pid)
 
-    reason, _ = watch(Liveness(late, pid=sleeper, hung_after_s=1.0, **QUICK))
+    reason, _ = watch(LivenessMonitor(late, pid=sleeper, hung_after_s=1.0, **QUICK))
     assert answers.asked > 4, reason
 
 
 def test_pauses_grow_to_half_a_minute_and_shrink_after_a_long_life() -> None:
-    policy = RestartPolicy()
-    pauses = [policy.died(lived_s=1.0) for _ in range(12)]
+    policy = RestartBackoff()
+    pauses = [policy.next_delay_s(uptime_s=1.0) for _ in range(12)]
     assert pauses[:4] == [0.2, 0.4, 0.8, 1.6]
     assert pauses[-3:] == [30.0] * 3
-    assert policy.died(lived_s=3600.0) == 0.2
-    assert max(policy.died(lived_s=1.0) for _ in range(10_000)) == 30.0
+    assert policy.next_delay_s(uptime_s=3600.0) == 0.2
+    assert max(policy.next_delay_s(uptime_s=1.0) for _ in range(10_000)) == 30.0
 
 
 def test_a_process_that_is_gone_uses_no_processor() -> None:
@@ -120,4 +120,4 @@ def test_a_process_that_is_gone_uses_no_processor() -> None:
     child.wait()
     with pytest.raises(ProcessLookupError):
         os.kill(child.pid, 0)
-    assert "no answer" in watch(Liveness(Answers("gone"), pid=child.pid, hung_after_s=0.2, **QUICK))[0]
+    assert "no answer" in watch(LivenessMonitor(Answers("gone"), pid=child.pid, hung_after_s=0.2, **QUICK))[0]

@@ -30,7 +30,7 @@ from vitrine_local.cli.system import MAX_PORT, LogLevel
 from vitrine_local.data_folder import DataFolder
 from vitrine_local.demo_catalog.generate import draw_garment, generate_catalog
 from vitrine_local.supervisor import LocalSystem, SystemOptions
-from vitrine_local.supervisor.console import SteadyConsole
+from vitrine_local.supervisor.logs import SteadyConsole
 
 DEMO_DATA: Final = Path(".vitrine-demo")
 DATASET: Final = "synthetic"

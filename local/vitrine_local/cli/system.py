@@ -40,7 +40,7 @@ def up(
     """Raises DataFolderInUse, DataFolderUnusable, PortTaken, RedisMissing and ServiceFailed."""
     from vitrine_local.bundled import install_bundled_release
     from vitrine_local.supervisor import LocalSystem, SystemOptions
-    from vitrine_local.supervisor.console import SteadyConsole
+    from vitrine_local.supervisor.logs import SteadyConsole
 
     console = SteadyConsole(highlight=False)
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 
 from vitrine_local.demo_catalog.canvas import Canvas, Path, box, ellipse
-from vitrine_local.demo_catalog.colours import darker, lighter
-from vitrine_local.demo_catalog.style import Style
+from vitrine_local.demo_catalog.style import Style, darker, lighter
 
 _GOLD = (206, 170, 88)
 _STEEL = (186, 190, 196)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from vitrine_local.demo_catalog.canvas import Canvas, Path, Point, box, ellipse, mirror
-from vitrine_local.demo_catalog.colours import Colour, darker, lighter
-from vitrine_local.demo_catalog.style import Style
+from vitrine_local.demo_catalog.style import Colour, Style, darker, lighter
 
 _WAIST_Y = 14.0
 

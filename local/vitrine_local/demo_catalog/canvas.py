@@ -16,7 +16,7 @@ from typing import Final, Self
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
-from vitrine_local.demo_catalog.colours import Colour
+from vitrine_local.demo_catalog.style import Colour
 
 Point = tuple[float, float]
 FloatArray = np.ndarray[tuple[int, ...], np.dtype[np.float32]]

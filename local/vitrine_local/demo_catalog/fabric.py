@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageChops
 
 from vitrine_local.demo_catalog.canvas import FloatArray
-from vitrine_local.demo_catalog.colours import Colour, darker, lighter, luminance
+from vitrine_local.demo_catalog.style import Colour, darker, lighter, luminance
 
 # How much of the second colour each point shows, as true or false, or from 0 to 1.
 Share = np.ndarray[tuple[int, ...], np.dtype[Any]]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from vitrine_local.demo_catalog.canvas import Canvas, Path, Point, ellipse
-from vitrine_local.demo_catalog.colours import darker, lighter
-from vitrine_local.demo_catalog.style import Style
+from vitrine_local.demo_catalog.style import Style, darker, lighter
 
 _GROUND_Y = 88.0
 

@@ -21,10 +21,8 @@ from vitrine.catalogs.fashion_product import COLUMNS, CSV_NAME, ID_COLUMN, PICTU
 from vitrine.catalogs.model import Catalog
 from vitrine.catalogs.registry import read_catalog
 from vitrine.errors import ParameterInvalid
-from vitrine_local.demo_catalog.colours import COLOURS
-from vitrine_local.demo_catalog.garment import DEFAULT_SIZE, draw_garment
-from vitrine_local.demo_catalog.kinds import KINDS, Kind
-from vitrine_local.demo_catalog.style import number
+from vitrine_local.demo_catalog.garment import DEFAULT_SIZE, KINDS, Kind, draw_garment
+from vitrine_local.demo_catalog.style import COLOURS, number
 
 T = TypeVar("T")
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from vitrine_local.demo_catalog.canvas import Canvas, Path, Point, box, ellipse, mirror
-from vitrine_local.demo_catalog.colours import darker, lighter
-from vitrine_local.demo_catalog.style import Style
+from vitrine_local.demo_catalog.style import Style, darker, lighter
 
 _NECK_Y = 22.0
 

@@ -22,11 +22,11 @@ _KEY_VARIABLES: Final = ("VITRINE_QDRANT_API_KEY", "QDRANT_API_KEY")
 _HOSTS_VARIABLE: Final = "VITRINE_ALLOWED_HOSTS"
 _RESERVE_VARIABLE: Final = "VITRINE_DISK_RESERVE_MB"
 _RESERVE_MB: Final = CommonSettings.model_fields["disk_reserve_mb"].default
-# Longer than the client keeps an idle connection, so that it never sends on one that is being closed.
+# Longer than the client keeps an idle connection, so that the client never uses one that is being closed.
 _KEEP_ALIVE_S: Final = 75
 _DRAIN_S: Final = 5
-# Whoever is on the machine can connect without a key. A start or a large write may hold the event loop for a while, in
-# which nothing that has arrived is read.
+# Every user of the machine can connect without a key. The timeouts are long because a start or a large write can block
+# the event loop, and nothing is read meanwhile.
 _LIMITS: Final = ConnectionLimits(header_timeout_s=30.0, write_timeout_s=60.0)
 
 
@@ -35,24 +35,24 @@ def main() -> None:
     parser.add_argument("--storage", type=Path, required=True, help="folder of the collections")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=6333, help="port to listen on (default: %(default)s)")
-    parser.add_argument("--api-key", help=f"key that callers must give (default: ${_KEY_VARIABLES[0]})")
+    parser.add_argument("--api-key", help=f"key that clients must send (default: ${_KEY_VARIABLES[0]})")
     parser.add_argument(
         "--allowed-host",
         action="append",
-        default=_hosts_of_environment(),
-        help=f"a name accepted in Host beside loopback ones; may be repeated (default: ${_HOSTS_VARIABLE})",
+        default=_hosts_from_environment(),
+        help=f"a name accepted in the Host header besides loopback; may be repeated (default: ${_HOSTS_VARIABLE})",
     )
     parser.add_argument(
         "--reserve-mb",
         type=int,
         default=os.environ.get(_RESERVE_VARIABLE, _RESERVE_MB),
-        help=f"mebibytes of the disk that stay free (default: ${_RESERVE_VARIABLE}, otherwise {_RESERVE_MB})",
+        help=f"MiB of the disk that stay free (default: ${_RESERVE_VARIABLE}, otherwise {_RESERVE_MB})",
     )
     arguments = parser.parse_args()
     log = configure_logging("local-qdrant", level="info")
-    # While the server runs it takes the signals itself and ends in order. Before and after that they mean success.
-    signal.signal(signal.SIGTERM, _leave)
-    signal.signal(signal.SIGINT, _leave)
+    # The running server handles the signals itself, with a graceful shutdown. Before and after that they exit with 0.
+    signal.signal(signal.SIGTERM, _exit)
+    signal.signal(signal.SIGINT, _exit)
     api_key = arguments.api_key or next((os.environ[name] for name in _KEY_VARIABLES if os.environ.get(name)), None)
     try:
         if api_key is None and not is_loopback(arguments.host):
@@ -76,11 +76,11 @@ def main() -> None:
         sys.exit(error.exit_code)
 
 
-def _leave(*_: object) -> NoReturn:
+def _exit(*_: object) -> NoReturn:
     sys.exit(0)
 
 
-def _hosts_of_environment() -> list[str]:
+def _hosts_from_environment() -> list[str]:
     return [name.strip() for name in os.environ.get(_HOSTS_VARIABLE, "").split(",") if name.strip()]
 
 

@@ -1,7 +1,7 @@
-"""One open collection: the engine's shard, its record on disk, and the single file of writes.
+"""One open collection: the engine's shard, its record on disk, and its serialized writes.
 
-Reads go straight to the engine. Writes go one after another through `writing`; while an optimizer works on a copy,
-they are also recorded, so that the copy can be brought up to date before it takes the shard's place.
+Reads go directly to the engine. Writes run one at a time, under `writing`. While an optimizer works on a copy of the
+shard, they are also recorded, and applied to the copy before it replaces the shard.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from typing import Final
 
 import qdrant_edge as edge
 from qdrant_client.http import models
+from vitrine.atomic_write import sync_folder
 
-from vitrine_local.qdrant.disk import sync_folder, write_twice
-from vitrine_local.qdrant.engine_config import engine_config
-from vitrine_local.qdrant.errors import NotFound, engine_errors
+from vitrine_local.qdrant.disk import allocate, write_with_copy
+from vitrine_local.qdrant.engine import engine_config, engine_errors
+from vitrine_local.qdrant.errors import NotFound
 from vitrine_local.qdrant.record import (
     DEFAULT_DELETED_THRESHOLD,
     DEFAULT_VACUUM_MIN_VECTORS,
     CollectionRecord,
 )
-from vitrine_local.qdrant.space import allocate
 from vitrine_local.qdrant.strict_mode import StrictMode
 
 RECORD_FILE: Final = "collection.json"
@@ -40,21 +40,21 @@ _FLOAT32_BYTES: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """An operation, and how many points it writes anew and so takes out of the search graph."""
+    """An operation, and the number of points it rewrites and so removes from the search graph."""
 
     operation: edge.UpdateOperation
-    moved: int = 0
+    rewritten: int = 0
 
 
 class Collection:
-    """A collection that is served. Made by `create` or `load`; not for use after `close`."""
+    """An open collection. Make one with `create` or `load`; do not use it after `close`."""
 
     def __init__(self, folder: Path, record: CollectionRecord, shard: edge.EdgeShard) -> None:
         self.folder = folder
         self.record = record
         self.optimizing = False
         self.optimizer_error: str | None = None
-        # What the engine failed with in a call that should have worked: its files may be damaged.
+        # The engine's failure in a call that should have worked: its files may be damaged.
         self.failure: str | None = None
         self.last_write_at_s = float("-inf")
         self.unflushed = False
@@ -63,16 +63,16 @@ class Collection:
         self._writing = asyncio.Lock()
         self._operations = 0
         self._recorded: list[edge.UpdateOperation] | None = None
-        # Points written since the last optimizer took its copy: the engine's own count of indexed vectors includes
-        # replaced ones. After a start nobody knows, so all may be.
-        self._moved = shard.info().points_count
-        self._moved_before_copy = 0
+        # Points written since the last optimizer took its copy. The engine's own count of indexed vectors includes
+        # replaced ones. Unknown after a start, so all points count.
+        self._rewritten = shard.info().points_count
+        self._rewritten_before_copy = 0
         self._deleted = 0
         self._schema = _schema(shard)
 
     @classmethod
     def create(cls, folder: Path, record: CollectionRecord) -> Collection:
-        """Make a collection on disk. It exists once its record is written, which is the last thing done."""
+        """Create a collection on disk. Its record is written last; from then on the collection exists."""
         shard_folder = folder / SHARDS_FOLDER / record.shard
         shard_folder.mkdir(parents=True)
         with engine_errors():
@@ -87,7 +87,7 @@ class Collection:
 
     @classmethod
     def load(cls, folder: Path, record: CollectionRecord) -> Collection:
-        """Open what is on disk, then remove what an optimizer left: the shard folders that the record does not name."""
+        """Open a collection on disk, then remove the shard folders that an interrupted optimizer left."""
         collection = cls(folder, record, edge.EdgeShard.load(str(folder / SHARDS_FOLDER / record.shard)))
         for shard_folder in (folder / SHARDS_FOLDER).iterdir():
             if shard_folder.name != record.shard:
@@ -104,14 +104,14 @@ class Collection:
 
     @property
     def shard(self) -> edge.EdgeShard:
-        """The engine, for reads on the event loop only. Raises NotFound after the collection was deleted."""
+        """The engine's shard. Use it only for reads and on the event loop. Raises NotFound after a deletion."""
         if self._closed:
             raise NotFound(f"Collection `{self.name}` doesn't exist!")
         return self._shard
 
     @property
     def schema(self) -> dict[str, models.PayloadSchemaType]:
-        """The type of each indexed field."""
+        """The index type of each indexed field."""
         return self._schema
 
     @property
@@ -120,22 +120,21 @@ class Collection:
         return StrictMode(self.record.strict_mode_config, schema)
 
     def save(self, record: CollectionRecord) -> None:
-        """Write a record and make it this collection's."""
-        write_twice(self.folder / RECORD_FILE, record.model_dump_json(exclude_none=True, by_alias=True).encode())
+        """Store a new record."""
+        write_with_copy(self.folder / RECORD_FILE, record.model_dump_json(exclude_none=True, by_alias=True).encode())
         self.record = record
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[None]:
-        """Hold the collection's writes."""
+        """Hold the lock on the collection's writes. Raises NotFound."""
         async with self._writing:
             _ = self.shard
             yield
 
     async def write(self, build: Callable[[], Change]) -> int:
-        """Build an operation, with everything before it applied, and apply it. On disk when this returns: the engine
-        writes its log without waiting for the disk, so the wait is here.
+        """Apply the operation that `build` returns. `build` runs after all earlier operations are applied.
 
-        Returns the operation's number.
+        Returns the operation's number, once the operation is on disk: the engine itself does not wait for that.
         """
         async with self.writing():
             with engine_errors():
@@ -144,7 +143,7 @@ class Collection:
                 self._shard.update(change.operation)
             if self._recorded is not None:
                 self._recorded.append(change.operation)
-            self._moved += change.moved
+            self._rewritten += change.rewritten
             self._deleted += max(0, points_before - self._shard.info().points_count)
             self._operations += 1
             self.unflushed = True
@@ -154,22 +153,22 @@ class Collection:
             return number
 
     def refresh_schema(self) -> None:
-        """Read the indexed fields again, after one was made or removed."""
+        """Read the indexed fields again, after an index was created or deleted."""
         self._schema = _schema(self.shard)
 
     def flush(self) -> None:
-        """Write what is in memory to the shard's files."""
+        """Write the data in memory to the shard's files."""
         self._shard.flush()
         self.unflushed = False
 
     @property
     def unindexed(self) -> int:
-        """Vectors that may have no search graph, at most."""
-        return min(self._moved, self.shard.info().points_count)
+        """Upper bound of the number of vectors without a search graph."""
+        return min(self._rewritten, self.shard.info().points_count)
 
     @property
     def needs_optimizer(self) -> bool:
-        """Whether enough vectors have no search graph, or enough of the points are deleted ones."""
+        """Whether enough vectors have no search graph, or enough points are deleted."""
         threshold_kb = self.record.indexing_threshold_kb
         unindexed_bytes = self.unindexed * self.record.dim * _FLOAT32_BYTES
         if threshold_kb and unindexed_bytes > threshold_kb * _BYTES_PER_KB:
@@ -184,18 +183,18 @@ class Collection:
         )
 
     async def copy(self, name: str) -> None:
-        """Copy the shard to a folder of that name and begin to record writes. Only writes wait for the copy."""
+        """Copy the shard to the folder `name` and start to record writes. Writes wait for the copy, reads do not."""
         async with self.writing():
             self.flush()
             shards = self.folder / SHARDS_FOLDER
             await asyncio.to_thread(shutil.copytree, shards / self.record.shard, shards / name)
             self._recorded = []
-            self._moved_before_copy = self._moved
+            self._rewritten_before_copy = self._rewritten
 
     async def adopt(self, name: str) -> str:
-        """Bring the optimized copy up to date and serve it. Returns the name of the folder it replaces.
+        """Apply the recorded writes to the optimized copy and serve it. Returns the name of the replaced folder.
 
-        Whatever goes wrong before the record is written leaves the collection as it was.
+        On any failure before the record is written the collection stays as it was.
         """
         async with self.writing():
             shard = edge.EdgeShard.load(str(self.folder / SHARDS_FOLDER / name))
@@ -211,20 +210,20 @@ class Collection:
             self.unflushed = False
             old.close()
             self.refresh_schema()
-            self.settle()
+            self.reset_counts()
         return replaced
 
-    def settle(self) -> None:
-        """What was there when the copy was taken is in order."""
-        self._moved -= self._moved_before_copy
-        self._moved_before_copy = self._deleted = 0
+    def reset_counts(self) -> None:
+        """Reset the counts of rewritten and deleted points to what happened since the copy."""
+        self._rewritten -= self._rewritten_before_copy
+        self._rewritten_before_copy = self._deleted = 0
 
     def forget_copy(self) -> None:
         """Stop recording writes."""
         self._recorded = None
 
     def close(self) -> None:
-        """Flush and let go of the files."""
+        """Flush and close the files."""
         if not self._closed:
             self._closed = True
             try:
@@ -238,16 +237,19 @@ def _schema(shard: edge.EdgeShard) -> dict[str, models.PayloadSchemaType]:
 
 
 def data_type(info: edge.PayloadIndexInfo) -> models.PayloadSchemaType:
-    """An index's type in the client's terms."""
+    """The client's type of an index."""
     return models.PayloadSchemaType(str(info.data_type).rpartition(".")[2].lower())
 
 
 def _make_durable(shard: Path) -> None:
-    """Have the engine's log on disk, the names of its segments included. A segment at rest costs nothing."""
+    """Flush the engine's log to disk, including the names of its segments. An unchanged segment costs nothing."""
     allocate(shard)
     folder = shard / _LOG_FOLDER
     for segment in folder.iterdir():
-        with contextlib.suppress(FileNotFoundError), segment.open("rb") as file:  # renamed meanwhile: it is full
+        with (
+            contextlib.suppress(FileNotFoundError),
+            segment.open("rb") as file,
+        ):  # renamed once it is full
             os.fsync(file.fileno())
     sync_folder(folder)
 

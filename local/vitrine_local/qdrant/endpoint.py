@@ -1,7 +1,7 @@
-"""From an HTTP request to a call and back: the key, the bounded body, Qdrant's envelope and its error form.
+"""HTTP requests and answers: the API key, the limit of the body, Qdrant's envelope and error format.
 
-A body is parsed straight from its bytes into the client's request models, and an answer is written by the same
-library's serializer, because both lie on the path of every search.
+A body is parsed directly from its bytes into the client's request models, and answers are written with pydantic-core's
+serializer: both run in every search.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 
 from vitrine.telemetry import get_logger
+from vitrine_local.qdrant.engine import is_engine_failure
 from vitrine_local.qdrant.errors import (
     BodyTooLong,
     FormatInvalid,
     KeyRefused,
     MediaTypeRefused,
     QdrantError,
-    is_engine_failure,
 )
 from vitrine_local.qdrant.store import Store
 
 T = TypeVar("T")
 _JSON: Final = "application/json"
 _BEARER: Final = "bearer "
-_MAX_ERRORS_TOLD: Final = 3
-# What a write takes of the disk at most: its log, the vectors, the payload and the indexes.
+_MAX_ERRORS_SHOWN: Final = 3
+# Upper bound of the disk space of a write: its log, the vectors, the payload and the indexes.
 _CALL_WRITES_BYTES: Final = 1024 * 1024
 _WRITTEN_PER_BODY_BYTE: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """Who may call, and how long a body may be."""
+    """The API key, None for no check, and the limit of a body."""
 
     api_key: str | None
     max_body_bytes: int
@@ -60,7 +60,7 @@ class Gate:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request, as the handlers see it."""
+    """One request."""
 
     request: Request
     store: Store
@@ -68,7 +68,7 @@ class Call:
 
     @property
     def name(self) -> str:
-        """The collection in the path."""
+        """The name of the collection in the path."""
         return str(self.request.path_params["name"])
 
     @property
@@ -76,19 +76,19 @@ class Call:
         """Whether the caller asked to wait for the change to be applied."""
         return self.request.query_params.get("wait") == "true"
 
-    async def written(self, adapter: TypeAdapter[T]) -> T:
-        """The body of a call that writes. Raises as `body` does, and DiskFull before anything is written."""
+    async def write_body(self, adapter: TypeAdapter[T]) -> T:
+        """The body of a request that writes. Raises as `body` does, and DiskFull if the disk has no space for it."""
         data = await self._json()
         self.store.space.require(_CALL_WRITES_BYTES + _WRITTEN_PER_BODY_BYTE * len(data))
         self.store.space.wrote(len(data))
         return _parsed(adapter, data)
 
     async def body(self, adapter: TypeAdapter[T]) -> T:
-        """The body as a request model. Raises MediaTypeRefused, BodyTooLong, FormatInvalid."""
+        """The parsed body. Raises MediaTypeRefused, BodyTooLong, FormatInvalid."""
         return _parsed(adapter, await self._json())
 
     async def _json(self) -> bytes:
-        # A web page can send other types to a loopback address without asking first, but not this one.
+        # A web page can send other types to a loopback address without a CORS preflight, but not JSON.
         media_type = self.request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if media_type != _JSON:
             raise MediaTypeRefused(f"the body must be {_JSON}")
@@ -97,12 +97,12 @@ class Call:
     async def _bytes(self) -> bytes:
         declared = self.request.headers.get("content-length", "")
         if declared.isdigit() and int(declared) > self.max_body_bytes:
-            raise BodyTooLong(f"a body may have {self.max_body_bytes} bytes")
+            raise BodyTooLong(f"a body may have at most {self.max_body_bytes} bytes")
         parts, size = [], 0
         async for part in self.request.stream():
             size += len(part)
             if size > self.max_body_bytes:
-                raise BodyTooLong(f"a body may have {self.max_body_bytes} bytes")
+                raise BodyTooLong(f"a body may have at most {self.max_body_bytes} bytes")
             parts.append(part)
         return b"".join(parts)
 
@@ -111,14 +111,14 @@ def _parsed(adapter: TypeAdapter[T], data: bytes) -> T:
     try:
         return adapter.validate_json(data)
     except ValidationError as error:
-        raise FormatInvalid(_told(error)) from None
+        raise FormatInvalid(_summary(error)) from None
 
 
 Handler = Callable[[Call], Awaitable[Any]]
 
 
 def endpoint(handler: Handler, *, store: Store, gate: Gate) -> Callable[[Request], Awaitable[Response]]:
-    """A Starlette endpoint for a handler that returns Qdrant's `result`."""
+    """A Starlette endpoint for a handler that returns the `result` field of Qdrant's answer."""
     log = get_logger("local-qdrant")
 
     async def answer(request: Request) -> Response:
@@ -152,7 +152,7 @@ def _failure(message: str, *, status: int, started_at_s: float) -> Response:
     return _envelope({"status": {"error": message}}, started_at_s=started_at_s, status=status)
 
 
-def _told(error: ValidationError) -> str:
-    """The first few things wrong with a body; its values are left out."""
+def _summary(error: ValidationError) -> str:
+    """The first few errors of a body, without its values."""
     listed = error.errors(include_url=False, include_input=False, include_context=False)
-    return "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in listed[:_MAX_ERRORS_TOLD])
+    return "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in listed[:_MAX_ERRORS_SHOWN])

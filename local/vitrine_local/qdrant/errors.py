@@ -1,15 +1,26 @@
-"""What the local Qdrant refuses, in Qdrant's own words: the status and the message that the server would send."""
+"""The error answers of the local Qdrant: status and message are the ones the real server sends.
+
+QdrantError
+    WrongInput          400
+    BadRequest          400
+    FormatInvalid       400
+    KeyRefused          401
+    NotFound            404
+    AlreadyExists       409
+    BodyTooLong         413
+    MediaTypeRefused    415
+    ValidationFailed    422
+    DiskFull            500
+    Unsupported         501
+"""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import ClassVar
 
 
 class QdrantError(Exception):
-    """An answer other than success. `status` is the HTTP status; `prefix` is how Qdrant opens the message."""
+    """Base class. `status` is the HTTP status, `prefix` the start of the message."""
 
     status: ClassVar[int] = 500
     prefix: ClassVar[str] = "Service internal error: "
@@ -20,31 +31,24 @@ class QdrantError(Exception):
 
 
 class WrongInput(QdrantError):
-    """The request is well formed but asks for something that cannot be."""
+    """The request is well formed but asks for something impossible."""
 
     status = 400
     prefix = "Wrong input: "
 
 
 class BadRequest(QdrantError):
-    """The request breaks a rule of the collection's strict mode."""
+    """The request exceeds a limit of the collection's strict mode."""
 
     status = 400
     prefix = "Bad request: "
 
 
 class FormatInvalid(QdrantError):
-    """The body is not the JSON that the call takes."""
+    """The body is not valid JSON or has a wrong field."""
 
     status = 400
     prefix = "Format error in JSON body: "
-
-
-class ValidationFailed(QdrantError):
-    """A value in the body is out of its range."""
-
-    status = 422
-    prefix = "Validation error in JSON body: "
 
 
 class KeyRefused(QdrantError):
@@ -55,7 +59,7 @@ class KeyRefused(QdrantError):
 
 
 class NotFound(QdrantError):
-    """A collection, alias or point that does not exist."""
+    """The collection, alias or point does not exist."""
 
     status = 404
     prefix = "Not found: "
@@ -69,60 +73,32 @@ class AlreadyExists(QdrantError):
 
 
 class BodyTooLong(QdrantError):
-    """The body is longer than the server takes."""
+    """The body is longer than the limit."""
 
     status = 413
     prefix = "Payload too large: "
 
 
 class MediaTypeRefused(QdrantError):
-    """A body that is not declared as JSON."""
+    """The body is not declared as JSON."""
 
     status = 415
     prefix = "Content type error: "
 
 
+class ValidationFailed(QdrantError):
+    """A value in the body is out of range."""
+
+    status = 422
+    prefix = "Validation error in JSON body: "
+
+
 class DiskFull(QdrantError):
-    """The disk has no room for a write. The server answers with the same status and opening."""
+    """There is no disk space for a write."""
 
 
 class Unsupported(QdrantError):
-    """A part of Qdrant that the local one does not have."""
+    """A feature of Qdrant that the local one does not have."""
 
     status = 501
     prefix = "Not supported by the local Qdrant: "
-
-
-_MISSING_POINT = re.compile(r"No point with id \S+")
-_CALLERS_FAULT = (
-    "Vector dimension error",
-    "Not existing vector name",
-    "No appropriate index",
-    "No range index",
-    "Wrong",
-    "Validation",
-    "Unsupported",
-)
-
-
-def is_engine_failure(error: BaseException) -> bool:
-    """Whether something is an error or a panic of the engine, which is no Exception, and not a signal to stop."""
-    return isinstance(error, Exception) or type(error).__name__ == "PanicException"
-
-
-@contextmanager
-def engine_errors() -> Iterator[None]:
-    """Turn what the engine raises into Qdrant's answers. What is not known to be the caller's fault stays a 500."""
-    try:
-        yield
-    except QdrantError:
-        raise
-    except (ValueError, TypeError, OverflowError) as error:
-        raise FormatInvalid(str(error)) from error
-    except Exception as error:
-        text = str(error)
-        if missing := _MISSING_POINT.search(text):
-            raise NotFound(f"{missing[0]} found") from error
-        if any(word in text for word in _CALLERS_FAULT):
-            raise WrongInput(text) from error
-        raise

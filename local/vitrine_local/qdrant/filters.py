@@ -1,4 +1,4 @@
-"""Qdrant's filters in the engine's types. What the engine lacks is refused by name."""
+"""Translates the client's filters into the engine's. Conditions that the engine lacks are refused by name."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import numpy as np
 import qdrant_edge as edge
 from qdrant_client.http import models
 
-from vitrine_local.qdrant.errors import Unsupported, engine_errors
+from vitrine_local.qdrant.engine import engine_errors
+from vitrine_local.qdrant.errors import Unsupported
 
 
 def engine_filter(condition: models.Filter | None) -> edge.Filter | None:
-    """The filter for the engine. Raises Unsupported, or FormatInvalid for a path or value that the engine rejects."""
+    """The engine's filter. Raises Unsupported, and FormatInvalid for a path or value that the engine rejects."""
     if condition is None:
         return None
     with engine_errors():
@@ -21,7 +22,7 @@ def engine_filter(condition: models.Filter | None) -> edge.Filter | None:
 
 
 def excluding(condition: edge.Filter | None, ids: Sequence[models.ExtendedPointId]) -> edge.Filter | None:
-    """The filter that also leaves out points."""
+    """The filter that also excludes these points."""
     if not ids:
         return condition
     with engine_errors():
@@ -32,13 +33,13 @@ def excluding(condition: edge.Filter | None, ids: Sequence[models.ExtendedPointI
 
 
 def conditions_of(condition: models.Filter) -> list[models.Condition]:
-    """All conditions directly in a filter, whatever clause they are in."""
+    """The conditions of all clauses of a filter, without nested ones."""
     minimum = condition.min_should.conditions if condition.min_should else []
     return [*listed(condition.must), *listed(condition.should), *listed(condition.must_not), *minimum]
 
 
 def listed(clause: Any) -> list[models.Condition]:
-    """A clause as a list: Qdrant takes a single condition as well."""
+    """A clause as a list: Qdrant also accepts a single condition."""
     if clause is None:
         return []
     return clause if isinstance(clause, list) else [clause]
@@ -99,7 +100,7 @@ def _match(match: models.Match | None) -> Any:
     if match is None:
         return None
     if isinstance(match, models.MatchValue):
-        # The engine takes Python's bool for an integer, and numpy's for what it is.
+        # The engine treats Python's bool as an integer, but not numpy's.
         value = np.bool_(match.value) if isinstance(match.value, bool) else match.value
         return edge.MatchValue(cast(Any, value))
     if isinstance(match, models.MatchAny):

@@ -1,5 +1,7 @@
-"""The best points of each value of a payload field. The engine has no such query, so it is several: first for the
-groups, each round leaving out the values found so far, then for the rest of the groups that are not full yet.
+"""Grouped search: the best points of each value of a payload field.
+
+The engine has no such query, so several are made. The first rounds find the groups, each round without the values found
+so far. Further rounds fill the groups that have too few points.
 """
 
 from __future__ import annotations
@@ -11,26 +13,27 @@ import qdrant_edge as edge
 from qdrant_client.http import models
 
 from vitrine_local.qdrant.collection import Collection
-from vitrine_local.qdrant.errors import Unsupported, ValidationFailed, engine_errors
+from vitrine_local.qdrant.engine import engine_errors
+from vitrine_local.qdrant.errors import Unsupported, ValidationFailed
 from vitrine_local.qdrant.filters import excluding
 from vitrine_local.qdrant.queries import (
     Scored,
+    checked_filter,
     checked_limit,
+    engine_query,
     payload_selector,
-    prepare,
-    resolve,
     search_params,
     vector_selector,
 )
 
 _DEFAULT_GROUP_SIZE: Final = 3
-# A round finds at least one new group or ends the search, and usually all; the bound keeps one request short.
+# A round usually finds all groups, and at least one new group or the end. The bound limits the time of one request.
 _MAX_ROUNDS: Final = 16
 GroupKey = str | int
 
 
 class GroupSearch:
-    """One query by groups."""
+    """One grouped search. Raises QdrantError."""
 
     def __init__(self, collection: Collection, request: models.QueryGroupsRequest) -> None:
         if request.with_lookup is not None:
@@ -44,20 +47,20 @@ class GroupSearch:
         if self._group_size < 1:
             raise ValidationFailed(f"[group_size: value {self._group_size} invalid, must be 1 or larger]")
         collection.strict_mode.check_limit(self._groups_wanted * self._group_size)
-        condition = prepare(collection, request)
-        resolved = resolve(collection, request.query, limit=self._groups_wanted * self._group_size)
-        self._query = resolved.query
+        condition = checked_filter(collection, request)
+        query = engine_query(collection, request.query)
+        self._query = query.query
         self._params = search_params(request.params)
-        self._condition = excluding(condition, resolved.examples)
+        self._condition = excluding(condition, query.examples)
         self._hits: dict[GroupKey, Scored] = {}
         self._seen: set[Any] = set()
 
     def run(self) -> list[tuple[GroupKey, Scored]]:
-        """The groups, best first; in each its hits, best first. Payload and vectors are not filled in yet."""
+        """The groups, best first, each with its hits, best first. Payload and vectors come from `records`."""
         for _ in range(_MAX_ROUNDS):
             if len(self._hits) >= self._groups_wanted or self._round(without=list(self._hits)):
                 break
-        # Hits come best first, so the groups met first are the best ones.
+        # Hits come best first, so the first groups found are the best.
         self._hits = dict(list(self._hits.items())[: self._groups_wanted])
         for _ in range(_MAX_ROUNDS):
             short = [key for key, hits in self._hits.items() if len(hits) < self._group_size]
@@ -66,7 +69,7 @@ class GroupSearch:
         return list(self._hits.items())
 
     def records(self, groups: Sequence[tuple[GroupKey, Scored]]) -> dict[Any, edge.Record]:
-        """Payload and vectors of the hits, as the request wants them, by point id."""
+        """Requested payload and vectors of the hits, by point id."""
         ids = list({hit.id for _, hits in groups for hit in hits})
         with engine_errors():
             found = self._collection.shard.retrieve(
@@ -77,7 +80,7 @@ class GroupSearch:
         return {record.id: record for record in found}
 
     def _round(self, *, without: Sequence[GroupKey] = (), only: Sequence[GroupKey] = ()) -> bool:
-        """Ask once more. True when the points that match are exhausted."""
+        """Run one more query. Returns True if no more points match."""
         limit = self._groups_wanted * self._group_size
         key = self._request.group_by
         must: list[Any] = [self._condition] if self._condition is not None else []
@@ -108,13 +111,13 @@ class GroupSearch:
 
 
 def _group_keys(value: Any) -> list[GroupKey]:
-    """The groups a payload value belongs to: a list puts a point into several."""
+    """The groups of a payload value. A list puts the point into several."""
     values = value if isinstance(value, list) else [value]
     return [each for each in values if isinstance(each, str | int) and not isinstance(each, bool)]
 
 
 def _any_of(key: str, values: Sequence[GroupKey]) -> list[Any]:
-    """Conditions of which one holds for a point in any of the groups."""
+    """Conditions of which one holds for every point in any of the groups."""
     texts = [value for value in values if isinstance(value, str)]
     numbers = [value for value in values if isinstance(value, int)]
     return [edge.FieldCondition(key, match=edge.MatchAny(cast(Any, each))) for each in (texts, numbers) if each]

@@ -1,11 +1,11 @@
-"""Searches: from the client's query models to the engine's, with point ids replaced by the vectors they stand for.
+"""Translates the client's queries into the engine's, with point ids replaced by their vectors.
 
 A point that is given as an example is left out of the answer, as on the server.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -13,50 +13,52 @@ import qdrant_edge as edge
 from qdrant_client.http import models
 
 from vitrine_local.qdrant.collection import Collection
-from vitrine_local.qdrant.errors import NotFound, Unsupported, ValidationFailed, WrongInput, engine_errors
+from vitrine_local.qdrant.engine import engine_errors
+from vitrine_local.qdrant.errors import NotFound, Unsupported, ValidationFailed, WrongInput
 from vitrine_local.qdrant.filters import engine_filter, excluding
 from vitrine_local.qdrant.updates import checked_vector
 
 DEFAULT_LIMIT: Final = 10
-_DEFAULT_DIVERSITY: Final = 0.5
 _DIRECTIONS: Final = {models.Direction.ASC: edge.Direction.Asc, models.Direction.DESC: edge.Direction.Desc}
 Scored = list[edge.ScoredPoint]
 
 
 @dataclass(frozen=True, slots=True)
-class Resolved:
-    """A query with every id looked up. `query` is None for a plain walk over the points; `examples` are left out."""
+class EngineQuery:
+    """`query` is None for a plain scroll over the points; `examples` are left out of the answer."""
 
     query: Any
     examples: tuple[models.ExtendedPointId, ...] = ()
 
 
 def search(collection: Collection, request: models.QueryRequest) -> Scored:
-    """Run one query. Raises what the checks and the engine refuse."""
+    """Run one query. Raises QdrantError."""
     limit = checked_limit(request.limit)
     offset = request.offset or 0
     if offset < 0:
         raise ValidationFailed(f"[offset: value {offset} invalid, must be 0 or larger]")
     collection.strict_mode.check_limit(limit)
-    condition = prepare(collection, request)
-    resolved = resolve(collection, request.query, limit=limit + offset)
+    condition = checked_filter(collection, request)
+    query = engine_query(collection, request.query)
     with engine_errors():
         return collection.shard.query(
             edge.QueryRequest(
                 limit=limit,
                 offset=offset,
-                query=resolved.query,
+                query=query.query,
                 with_vector=vector_selector(request.with_vector),
                 with_payload=payload_selector(request.with_payload, default=False),
-                filter=excluding(condition, resolved.examples),
+                filter=excluding(condition, query.examples),
                 score_threshold=request.score_threshold,
                 params=search_params(request.params),
             )
         )
 
 
-def prepare(collection: Collection, request: models.QueryRequest | models.QueryGroupsRequest) -> edge.Filter | None:
-    """Refuse what is not supported or against strict mode, and translate the filter."""
+def checked_filter(
+    collection: Collection, request: models.QueryRequest | models.QueryGroupsRequest
+) -> edge.Filter | None:
+    """The engine's filter. Raises QdrantError if the request uses an unsupported option or exceeds strict mode."""
     for option in ("prefetch", "lookup_from", "shard_key"):
         if getattr(request, option):
             raise Unsupported(option)
@@ -68,40 +70,37 @@ def prepare(collection: Collection, request: models.QueryRequest | models.QueryG
     return engine_filter(request.filter)
 
 
-def resolve(collection: Collection, query: models.QueryInterface | None, *, limit: int) -> Resolved:
-    """The engine's query for the client's."""
+def engine_query(collection: Collection, query: models.QueryInterface | None) -> EngineQuery:
+    """The engine's query: nearest to a vector or point, or to the average of examples.
+
+    Raises Unsupported for other queries, NotFound for an unknown point id, WrongInput for a vector of another size.
+    """
     match query:
         case None:
-            return Resolved(None)
-        case models.NearestQuery(nearest=nearest, mmr=mmr):
-            return _nearest(collection, nearest, mmr, limit=limit)
+            return EngineQuery(None)
+        case models.NearestQuery(nearest=nearest, mmr=None):
+            return _nearest(collection, nearest)
         case models.RecommendQuery(recommend=recommend):
             return _recommend(collection, recommend)
-        case models.DiscoverQuery(discover=discover):
-            examples = _Examples(collection)
-            target, pairs = examples.vector(discover.target), examples.pairs(discover.context)
-            return examples.resolved(edge.Query.Discover(edge.DiscoverQuery(cast(Any, target), pairs)))
-        case models.ContextQuery(context=context):
-            examples = _Examples(collection)
-            return examples.resolved(edge.Query.Context(edge.ContextQuery(examples.pairs(context))))
-        case models.OrderByQuery(order_by=order_by):
-            return Resolved(engine_order(order_by))
-        case models.SampleQuery():
-            return Resolved(edge.Sample.Random)
         case (
-            models.FusionQuery()
+            models.NearestQuery()
+            | models.DiscoverQuery()
+            | models.ContextQuery()
+            | models.OrderByQuery()
+            | models.FusionQuery()
             | models.RrfQuery()
             | models.FormulaQuery()
+            | models.SampleQuery()
             | models.RelevanceFeedbackQuery()
             | models.TextQuery()
         ):
-            raise Unsupported(type(query).__name__)
+            raise Unsupported("mmr" if isinstance(query, models.NearestQuery) else type(query).__name__)
         case _:
-            return _nearest(collection, query, None, limit=limit)
+            return _nearest(collection, query)
 
 
 def engine_order(order_by: str | models.OrderBy) -> edge.OrderBy:
-    """An order by a payload field in the engine's type."""
+    """The engine's order by a payload field. Raises Unsupported for a start at a date."""
     if isinstance(order_by, str):
         return edge.OrderBy(order_by)
     if order_by.start_from is not None and not isinstance(order_by.start_from, int | float):
@@ -111,7 +110,7 @@ def engine_order(order_by: str | models.OrderBy) -> edge.OrderBy:
 
 
 def checked_limit(limit: int | None, *, name: str = "limit") -> int:
-    """A limit of at least 1, Qdrant's default where none is given."""
+    """`limit`, or Qdrant's default of 10 for None. Raises ValidationFailed if it is below 1."""
     if limit is None:
         return DEFAULT_LIMIT
     if limit < 1:
@@ -120,29 +119,25 @@ def checked_limit(limit: int | None, *, name: str = "limit") -> int:
 
 
 def search_params(params: models.SearchParams | None) -> edge.SearchParams | None:
-    """How to search, in the engine's type."""
+    """The engine's search parameters."""
     if params is None:
         return None
-    if params.idf is not None:
-        raise Unsupported("params.idf")
-    quantization, acorn = params.quantization, params.acorn
+    for option in ("idf", "quantization"):
+        if getattr(params, option) is not None:
+            raise Unsupported(f"params.{option}")
+    acorn = params.acorn
     with engine_errors():
         return edge.SearchParams(
             hnsw_ef=params.hnsw_ef,
             exact=bool(params.exact),
-            quantization=edge.QuantizationSearchParams(
-                bool(quantization.ignore), quantization.rescore, quantization.oversampling
-            )
-            if quantization
-            else None,
             indexed_only=bool(params.indexed_only),
             acorn=edge.AcornSearchParams(bool(acorn.enable), acorn.max_selectivity) if acorn else None,
         )
 
 
-def payload_selector(wanted: models.WithPayloadInterface | None, *, default: bool) -> Any:
-    """Which payload keys to send."""
-    match wanted:
+def payload_selector(requested: models.WithPayloadInterface | None, *, default: bool) -> Any:
+    """Which payload keys to return."""
+    match requested:
         case None:
             return default
         case models.PayloadSelectorInclude(include=keys):
@@ -150,25 +145,25 @@ def payload_selector(wanted: models.WithPayloadInterface | None, *, default: boo
         case models.PayloadSelectorExclude(exclude=keys):
             return edge.PayloadSelector.Exclude(keys)
         case _:
-            return wanted
+            return requested
 
 
-def vector_selector(wanted: models.WithVector | None) -> bool:
-    """Whether to send vectors: there is only the unnamed one."""
-    if isinstance(wanted, list) and any(name for name in wanted):
-        raise WrongInput(f"Not existing vector name error: {next(name for name in wanted if name)}")
-    return bool(wanted)
+def vector_selector(requested: models.WithVector | None) -> bool:
+    """Whether to return vectors. Raises WrongInput for a named vector: there is only the unnamed one."""
+    if isinstance(requested, list) and any(name for name in requested):
+        raise WrongInput(f"Not existing vector name error: {next(name for name in requested if name)}")
+    return bool(requested)
 
 
 class _Examples:
-    """Looks up the vectors of points and remembers which points were named."""
+    """Looks up the vectors of points and remembers the ids."""
 
     def __init__(self, collection: Collection) -> None:
         self._collection = collection
-        self._named: list[models.ExtendedPointId] = []
+        self._ids: list[models.ExtendedPointId] = []
 
     def vector(self, example: Any) -> list[float]:
-        """The vector of a point id, or a vector that was given."""
+        """The vector of a point id, or the given vector."""
         if isinstance(example, list):
             return checked_vector(example, dim=self._collection.record.dim)
         if isinstance(example, models.SparseVector | models.Document | models.Image | models.InferenceObject):
@@ -177,52 +172,33 @@ class _Examples:
             found = self._collection.shard.retrieve([example], False, True)
         if not found:
             raise NotFound(f"No point with id {example} found")
-        self._named.append(example)
+        self._ids.append(example)
         return cast(list[float], found[0].vector)
 
     def vectors(self, examples: Iterable[Any] | None) -> list[list[float]]:
         return [self.vector(example) for example in examples or ()]
 
-    def pairs(self, context: models.ContextPair | Sequence[models.ContextPair]) -> list[edge.ContextPair]:
-        listed = [context] if isinstance(context, models.ContextPair) else context
-        return [
-            edge.ContextPair(cast(Any, self.vector(pair.positive)), cast(Any, self.vector(pair.negative)))
-            for pair in listed
-        ]
-
-    def resolved(self, query: Any) -> Resolved:
-        return Resolved(query, tuple(self._named))
+    def nearest(self, vector: list[float]) -> EngineQuery:
+        return EngineQuery(edge.Query.Nearest(cast(Any, vector)), tuple(self._ids))
 
 
-def _nearest(collection: Collection, nearest: Any, mmr: models.Mmr | None, *, limit: int) -> Resolved:
+def _nearest(collection: Collection, nearest: Any) -> EngineQuery:
     examples = _Examples(collection)
-    vector = examples.vector(nearest)
-    if mmr is None:
-        return examples.resolved(edge.Query.Nearest(cast(Any, vector)))
-    diversity = _DEFAULT_DIVERSITY if mmr.diversity is None else mmr.diversity
-    if not 0.0 <= diversity <= 1.0:
-        raise ValidationFailed(f"[mmr.diversity: value {diversity} invalid, must be from 0.0 to 1.0]")
-    return examples.resolved(edge.Mmr(cast(Any, vector), 1.0 - diversity, mmr.candidates_limit or limit))
+    return examples.nearest(examples.vector(nearest))
 
 
-def _recommend(collection: Collection, recommend: models.RecommendInput) -> Resolved:
+def _recommend(collection: Collection, recommend: models.RecommendInput) -> EngineQuery:
+    if recommend.strategy not in (None, models.RecommendStrategy.AVERAGE_VECTOR):
+        raise Unsupported(f"the recommend strategy {recommend.strategy.value}")
     examples = _Examples(collection)
     positive, negative = examples.vectors(recommend.positive), examples.vectors(recommend.negative)
-    strategy = recommend.strategy or models.RecommendStrategy.AVERAGE_VECTOR
-    if strategy == models.RecommendStrategy.AVERAGE_VECTOR:
-        if not positive:
-            raise WrongInput("At least one positive vector ID required with this strategy")
-        return examples.resolved(edge.Query.Nearest(cast(Any, _average(positive, negative))))
-    if not positive and not negative:
-        raise WrongInput("At least one positive or negative vector ID required with this strategy")
-    query = edge.RecommendQuery(cast(Any, positive), cast(Any, negative))
-    if strategy == models.RecommendStrategy.BEST_SCORE:
-        return examples.resolved(edge.Query.RecommendBestScore(query))
-    return examples.resolved(edge.Query.RecommendSumScores(query))
+    if not positive:
+        raise WrongInput("At least one positive vector ID required with this strategy")
+    return examples.nearest(_average(positive, negative))
 
 
 def _average(positive: list[list[float]], negative: list[list[float]]) -> list[float]:
-    """Towards the positives' mean, and as far again from the negatives' mean."""
+    """mean(positive) + (mean(positive) - mean(negative)), as the server computes it."""
     toward = [sum(column) / len(positive) for column in zip(*positive, strict=True)]
     if not negative:
         return toward

@@ -1,7 +1,6 @@
-"""What a collection is, as it lies on disk, and what of Qdrant's collection options the local engine takes.
+"""The stored configuration of a collection, and which of Qdrant's collection options are supported.
 
-A record is written whole and never changed in place. `shard` names the folder that holds the points now; a folder that
-no record names is a leftover.
+A record is never changed in place. `shard` is the folder that holds the points now; other folders are leftovers.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from typing import Any, Final, TypeVar
 from pydantic import BaseModel, ConfigDict
 from qdrant_client.http import models
 
-from vitrine_local.qdrant.engine_config import EngineOptions
+from vitrine_local.qdrant.engine import EngineOptions
 from vitrine_local.qdrant.errors import Unsupported, ValidationFailed
 
 Config = TypeVar("Config", bound=BaseModel)
@@ -26,7 +25,7 @@ _HNSW_EF_CONSTRUCT: Final = 100
 _HNSW_FULL_SCAN_THRESHOLD_KB: Final = 10_000
 
 _SINGLE_NODE_ONLY = ("shard_number", "replication_factor", "write_consistency_factor")
-_NEVER_GIVEN = ("sharding_method", "payload", "id_tracker", "wal_config", "sparse_vectors")
+_NOT_SUPPORTED = ("sharding_method", "payload", "id_tracker", "wal_config", "sparse_vectors")
 _STRICT_MODE_SUPPORTED = frozenset(
     {
         "enabled",
@@ -65,7 +64,6 @@ class CollectionRecord(BaseModel):
     vectors: models.VectorParams
     hnsw_config: models.HnswConfigDiff | None = None
     optimizers_config: models.OptimizersConfigDiff | None = None
-    quantization_config: models.ScalarQuantization | None = None
     strict_mode_config: models.StrictModeConfig | None = None
     on_disk_payload: bool = True
     metadata: dict[str, Any] | None = None
@@ -76,12 +74,12 @@ class CollectionRecord(BaseModel):
 
     @property
     def indexing_threshold_kb(self) -> int:
-        """Kilobytes of vectors without a search graph that are worth building one for; 0 is never."""
+        """Kilobytes of vectors without a search graph from which one is built; 0: never."""
         given = self.optimizers_config.indexing_threshold if self.optimizers_config else None
         return DEFAULT_INDEXING_THRESHOLD_KB if given is None else given
 
     def hnsw(self) -> dict[str, Any]:
-        """The parameters of the search graph, all of them."""
+        """All parameters of the search graph."""
         wanted: dict[str, Any] = {
             "m": _HNSW_M,
             "ef_construct": _HNSW_EF_CONSTRUCT,
@@ -95,27 +93,25 @@ class CollectionRecord(BaseModel):
         return wanted
 
     def engine_options(self) -> EngineOptions:
-        """The same for the engine."""
-        quantization = self.quantization_config.scalar if self.quantization_config else None
+        """The options in the engine's terms."""
         vectors = self.vectors.model_dump(mode="json", include={"size", "distance", "on_disk", "datatype"})
         return EngineOptions(
             vectors=vectors,
             hnsw=self.hnsw(),
             optimizers=self.optimizers_config.model_dump(exclude_none=True) if self.optimizers_config else {},
-            scalar_quantization=quantization.model_dump(include={"quantile", "always_ram"}) if quantization else None,
             on_disk_payload=self.on_disk_payload,
         )
 
 
 def new_record(name: str, request: models.CreateCollection, *, shard: str) -> CollectionRecord:
-    """The record of a collection to create. Raises Unsupported by the option's name, ValidationFailed."""
+    """The record of a new collection. Raises Unsupported, with the option's name, and ValidationFailed."""
     vectors = request.vectors
     if not isinstance(vectors, models.VectorParams):
         raise Unsupported("named vectors, or none" if vectors else "collections without vectors")
     for option in _SINGLE_NODE_ONLY:
         if getattr(request, option) not in (None, 1):
             raise Unsupported(f"{option} other than 1")
-    for option in _NEVER_GIVEN:
+    for option in _NOT_SUPPORTED:
         if getattr(request, option):
             raise Unsupported(option)
     for option in ("multivector_config", "memory"):
@@ -124,7 +120,7 @@ def new_record(name: str, request: models.CreateCollection, *, shard: str) -> Co
     if not 1 <= vectors.size <= MAX_VECTOR_SIZE:
         raise ValidationFailed(f"[vectors.size: value {vectors.size} invalid, must be from 1 to {MAX_VECTOR_SIZE}]")
     quantization = vectors.quantization_config or request.quantization_config
-    if quantization is not None and not isinstance(quantization, models.ScalarQuantization):
+    if quantization is not None:
         raise Unsupported(type(quantization).__name__)
     for diff in (request.hnsw_config, vectors.hnsw_config):
         if diff is not None and diff.memory is not None:
@@ -135,7 +131,6 @@ def new_record(name: str, request: models.CreateCollection, *, shard: str) -> Co
         vectors=vectors,
         hnsw_config=request.hnsw_config,
         optimizers_config=check_optimizers(request.optimizers_config),
-        quantization_config=quantization,
         strict_mode_config=check_strict_mode(request.strict_mode_config),
         on_disk_payload=request.on_disk_payload is not False,
         metadata=request.metadata,
@@ -143,8 +138,9 @@ def new_record(name: str, request: models.CreateCollection, *, shard: str) -> Co
 
 
 def changed_record(record: CollectionRecord, request: models.UpdateCollection) -> CollectionRecord:
-    """The record after an update. Metadata, strict mode and optimizer thresholds are merged key by key; a metadata key
-    set to null goes.
+    """The record after an update: metadata, strict mode and optimizer options are merged key by key.
+
+    A metadata key set to null is removed. Raises Unsupported for other options.
     """
     for option in ("vectors", "params", "hnsw_config", "quantization_config", "sparse_vectors"):
         if getattr(request, option):
@@ -163,18 +159,18 @@ def changed_record(record: CollectionRecord, request: models.UpdateCollection) -
 
 
 def check_strict_mode(config: models.StrictModeConfig | None) -> models.StrictModeConfig | None:
-    """Refuse a limit that would not be kept."""
-    _refuse_others(config, _STRICT_MODE_SUPPORTED, "strict_mode_config")
+    """Raises Unsupported for a limit that would not be enforced."""
+    _refuse_unsupported(config, _STRICT_MODE_SUPPORTED, "strict_mode_config")
     return config
 
 
 def check_optimizers(config: models.OptimizersConfigDiff | None) -> models.OptimizersConfigDiff | None:
-    """Refuse an optimizer option that would have no effect."""
-    _refuse_others(config, _OPTIMIZERS_SUPPORTED, "optimizers_config")
+    """Raises Unsupported for an option that would have no effect."""
+    _refuse_unsupported(config, _OPTIMIZERS_SUPPORTED, "optimizers_config")
     return config
 
 
-def _refuse_others(config: BaseModel | None, supported: frozenset[str], name: str) -> None:
+def _refuse_unsupported(config: BaseModel | None, supported: frozenset[str], name: str) -> None:
     for option in sorted(config.model_dump(exclude_none=True).keys() - supported) if config else ():
         raise Unsupported(f"{name}.{option}")
 

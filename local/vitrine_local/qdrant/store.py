@@ -1,8 +1,8 @@
 """All collections and aliases on disk.
 
-A collection exists from the moment its record is written until that file is removed; whatever else of it lies about
-after a crash is cleared at the next start. All aliases are one small file that is replaced whole, so that a request
-with several alias changes happens entirely or not at all.
+A collection exists from the moment its record is written until that file is removed. Anything else that a crash leaves
+is removed at the next start. All aliases are in one small file that is replaced atomically, so a request with several
+alias changes is applied completely or not at all.
 """
 
 from __future__ import annotations
@@ -19,41 +19,48 @@ from typing import Final, TypeVar
 
 from pydantic import TypeAdapter
 from qdrant_client.http import models
+from vitrine.atomic_write import write_bytes
 
 from vitrine.telemetry import get_logger
 from vitrine_local.errors import StorageUnusable
 from vitrine_local.qdrant.collection import RECORD_FILE, SHARDS_FOLDER, Collection
-from vitrine_local.qdrant.damage import Damage, SetAside, rebuilding
-from vitrine_local.qdrant.disk import copy_of, unlink_durably, write_atomically, write_twice
-from vitrine_local.qdrant.errors import AlreadyExists, NotFound, ValidationFailed, is_engine_failure
-from vitrine_local.qdrant.probe import BUS_ERROR, damaged_shards
+from vitrine_local.qdrant.disk import (
+    NEW_COLLECTION_BYTES,
+    Space,
+    copy_of,
+    unlink_durably,
+    write_with_copy,
+)
+from vitrine_local.qdrant.engine import is_engine_failure
+from vitrine_local.qdrant.errors import AlreadyExists, NotFound, ValidationFailed
+from vitrine_local.qdrant.quarantine import Damage, Quarantine, rebuild_command
 from vitrine_local.qdrant.record import CollectionRecord, changed_record, new_record
-from vitrine_local.qdrant.space import NEW_COLLECTION_BYTES, Space
+from vitrine_local.qdrant.shard_check import BUS_ERROR, damaged_shards
 
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,255}")
 _ALIASES_FILE: Final = "aliases.json"
 _COLLECTIONS_FOLDER: Final = "collections"
 _ALIASES: Final = TypeAdapter(dict[str, str])
-Kept = TypeVar("Kept")
+Parsed = TypeVar("Parsed")
 
 
 class Store:
-    """The collections by name and the aliases. Used from the event loop only."""
+    """The collections by name, and the aliases. Use it from the event loop only."""
 
     def __init__(self, root: Path, *, reserve_bytes: int = 0) -> None:
-        """`reserve_bytes` of the disk stay free."""
+        """`reserve_bytes` of the disk stay free. Call `open` before use."""
         self.space = Space(root, reserve_bytes=reserve_bytes)
         self._folder = root / _COLLECTIONS_FOLDER
         self._aliases_file = root / _ALIASES_FILE
         self._collections: dict[str, Collection] = {}
         self._aliases: dict[str, str] = {}
-        self._set_aside = SetAside(root)
+        self._quarantine = Quarantine(root)
         self._log = get_logger("local-qdrant")
 
     def open(self) -> None:
-        """Load everything, set aside what is damaged, and clear what a crash left half made or half deleted.
+        """Load everything, move damaged data to the quarantine, and remove what a crash left incomplete.
 
-        Raises StorageUnusable where nothing can be opened for a reason that is not in the files.
+        Raises StorageUnusable if a collection cannot be opened for another reason than damaged files.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         self.space.release_ballast()
@@ -84,67 +91,72 @@ class Store:
                 shutil.rmtree(folder, ignore_errors=True)
                 continue
             try:
-                yield folder, self._kept_twice(file, CollectionRecord.model_validate_json, what="a collection's record")
+                yield (
+                    folder,
+                    self._read_with_copy(file, CollectionRecord.model_validate_json, what="a collection's record"),
+                )
             except ValueError as error:
                 self._set_aside_collection(folder, None, f"{RECORD_FILE} cannot be read: {error}")
 
     def _open_aliases(self) -> None:
-        """Read the aliases; those of collections that are not served are forgotten with the next change."""
+        """Read the aliases. Those of collections that are not served are dropped at the next change."""
         if not self._aliases_file.is_file():
             return
         try:
-            listed = self._kept_twice(self._aliases_file, _ALIASES.validate_json, what="the table of aliases")
+            listed = self._read_with_copy(self._aliases_file, _ALIASES.validate_json, what="the table of aliases")
         except ValueError as error:
-            remedy = "make the releases serve again: vitrine release list, then vitrine release activate RELEASE"
-            self._set_aside.take(
+            remedy = "activate the releases again: vitrine release list, then vitrine release activate RELEASE"
+            self._quarantine.add(
                 self._aliases_file, what="the table of aliases", reason=f"it cannot be read: {error}", remedy=remedy
             )
             return
         self._aliases = {alias: name for alias, name in listed.items() if name in self._collections}
 
-    def _kept_twice(self, file: Path, parse: Callable[[bytes], Kept], *, what: str) -> Kept:
-        """What a file holds, from its copy where the file itself is damaged. Raises ValueError where both are."""
+    def _read_with_copy(self, file: Path, parse: Callable[[bytes], Parsed], *, what: str) -> Parsed:
+        """The content of a file, from its copy if the file is damaged. Raises ValueError if both are damaged."""
         copy = copy_of(file)
         data = file.read_bytes()
         try:
-            kept = parse(data)
+            parsed = parse(data)
         except ValueError as error:
             if not copy.is_file():
                 raise
             data = copy.read_bytes()
-            kept = parse(data)
-            remedy = "nothing: it is made again from its copy"
-            self._set_aside.take(file, what=what, reason=f"it cannot be read: {error}", remedy=remedy, healed=True)
+            parsed = parse(data)
+            remedy = "nothing: it is restored from its copy"
+            self._quarantine.add(file, what=what, reason=f"it cannot be read: {error}", remedy=remedy, healed=True)
             copy = file
         if copy is file or not copy.is_file():
-            with contextlib.suppress(OSError):  # on a full disk the next start does it
-                write_atomically(copy, data)
-        return kept
+            with contextlib.suppress(OSError):  # on a full disk: at the next start
+                write_bytes(copy, data)
+        return parsed
 
     def _set_aside_collection(self, folder: Path, name: str | None, reason: str) -> None:
         what = f"the collection {name!r}" if name else "a collection whose name is lost"
-        self._set_aside.take(folder, what=what, reason=reason, remedy=rebuilding(name), collection=name)
+        self._quarantine.add(folder, what=what, reason=reason, remedy=rebuild_command(name), collection=name)
 
     def damages(self) -> list[Damage]:
-        """What is set aside and neither mended nor made anew since."""
+        """The damaged data that was neither restored nor indexed again since."""
         return [
             damage
-            for damage in self._set_aside.all()
+            for damage in self._quarantine.all()
             if not damage.healed and (damage.collection is None or damage.collection not in self._collections)
         ]
 
     def note_failure(self, name: str, error: BaseException) -> None:
-        """Show in a collection's description that the engine failed in a call to it."""
+        """Show in a collection's status that the engine failed in a call to it."""
         collection = self._collections.get(self._aliases.get(name, name))
         if collection is not None and not isinstance(error, Exception):
-            collection.failure = f"the engine failed: {error}. Its files may be damaged; {rebuilding(collection.name)}"
+            collection.failure = (
+                f"the engine failed: {error}. Its files may be damaged; {rebuild_command(collection.name)}"
+            )
 
     def close(self) -> None:
         """Flush and close every collection."""
         for collection in self._collections.values():
             try:
                 collection.close()
-            except Exception as error:  # what is not flushed is in its log
+            except Exception as error:  # unflushed writes are in its log
                 self._log.error("flush_failure", collection=collection.name, reason=str(error))
 
     def collections(self) -> list[Collection]:
@@ -154,14 +166,14 @@ class Store:
         return name in self._collections or name in self._aliases
 
     def get(self, name: str) -> Collection:
-        """The collection of a name or alias. Raises NotFound."""
+        """The collection with this name or alias. Raises NotFound."""
         collection = self._collections.get(self._aliases.get(name, name))
         if collection is None:
             raise NotFound(f"Collection `{name}` doesn't exist!")
         return collection
 
     def create(self, name: str, request: models.CreateCollection) -> None:
-        """Make an empty collection. Raises AlreadyExists, ValidationFailed, Unsupported."""
+        """Create an empty collection. Raises AlreadyExists, ValidationFailed, Unsupported, DiskFull."""
         _check_name(name)
         self.space.require(NEW_COLLECTION_BYTES)
         if name in self._collections:
@@ -183,7 +195,7 @@ class Store:
             collection.save(changed_record(collection.record, request))
 
     async def delete(self, name: str) -> bool:
-        """Delete a collection and its aliases. False where there is none of that name."""
+        """Delete a collection and its aliases. Returns False if there is no collection of this name."""
         collection = self._collections.get(name)
         if collection is None:
             return False
@@ -197,13 +209,10 @@ class Store:
         await asyncio.to_thread(shutil.rmtree, collection.folder, ignore_errors=True)
         return True
 
-    def aliases(self, name: str | None = None) -> list[models.AliasDescription]:
-        """The aliases, of one collection or of all. Raises NotFound for an unknown collection."""
-        wanted = self.get(name).name if name is not None else None
+    def aliases(self) -> list[models.AliasDescription]:
         return [
             models.AliasDescription(alias_name=alias, collection_name=target)
             for alias, target in sorted(self._aliases.items())
-            if wanted in (None, target)
         ]
 
     def change_aliases(self, actions: Iterable[models.AliasOperations]) -> None:
@@ -232,7 +241,7 @@ class Store:
             raise AlreadyExists(f"Collection `{alias}` already exists!")
 
     def _save_aliases(self, aliases: dict[str, str]) -> None:
-        write_twice(self._aliases_file, json.dumps(aliases, sort_keys=True).encode())
+        write_with_copy(self._aliases_file, json.dumps(aliases, sort_keys=True).encode())
         self._aliases = aliases
 
 

@@ -1,4 +1,4 @@
-"""The limits a collection sets itself. They are checked before the engine sees a request, as the server does."""
+"""Strict mode: the limits of a collection, checked before a request reaches the engine, as on the server."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ from vitrine_local.qdrant.errors import BadRequest
 from vitrine_local.qdrant.filters import conditions_of
 
 _NO_LIMITS = models.StrictModeConfig(enabled=False)
-# Whether a field has a value can be looked up in an index of any type.
+# An index of any type knows whether a field has a value.
 _ANY_INDEX: tuple[str, ...] = ("keyword", "integer", "float", "bool", "uuid", "text", "datetime", "geo")
 
 
 class StrictMode:
-    """The rules of one collection. `schema` maps each indexed field to its index type (`keyword`, `integer`...)."""
+    """The limits of one collection. `schema` maps each indexed field to its index type (`keyword`, `integer`...).
+
+    Every check raises BadRequest.
+    """
 
     def __init__(self, config: models.StrictModeConfig | None, schema: Mapping[str, str]) -> None:
         self._config = config if config is not None and config.enabled else _NO_LIMITS
@@ -75,7 +78,7 @@ class StrictMode:
 
 
 def _fields(condition: models.Filter, *, prefix: str) -> Iterator[tuple[str, models.FieldCondition | None]]:
-    """The fields a filter looks at, each with its condition; None where that is whether the field has a value."""
+    """The fields in a filter, each with its condition; None if the condition is only whether the field has a value."""
     for inner in conditions_of(condition):
         if isinstance(inner, models.FieldCondition):
             yield f"{prefix}{inner.key}", inner
@@ -91,7 +94,7 @@ def _fields(condition: models.Filter, *, prefix: str) -> Iterator[tuple[str, mod
 
 
 def _size(condition: models.Filter) -> int:
-    """Conditions in a filter, the nested ones included."""
+    """Number of conditions in a filter, including nested ones."""
     total = 0
     for inner in conditions_of(condition):
         if isinstance(inner, models.Filter):
@@ -112,7 +115,7 @@ def _values(field: models.FieldCondition) -> int:
 
 
 def _index_types(field: models.FieldCondition) -> tuple[str, ...]:
-    """The index types any of which serves a condition; empty where Qdrant asks for none."""
+    """The index types that can serve a condition; empty if none is required."""
     if field.is_empty is not None or field.is_null is not None or field.values_count is not None:
         return _ANY_INDEX
     if field.range is not None:

@@ -1,4 +1,14 @@
-"""Starts every service of the local system, keeps each alive and stops them all: nothing it started outlives it."""
+"""Runs the services of the local system: starts them in order, restarts them, and stops them without leftovers.
+
+plan      which services, with which commands and environment
+spec      the description of one service, and port reservations
+system    the whole system: lock, start order, signals, run.json
+service   one service: start, readiness, restarts with backoff, stop
+process   one process and its children
+health    readiness and liveness checks
+reaper    kills leftover processes after the supervisor itself was killed
+logs      log files and the console
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Which services make the local system, in which order, with which environment. Addresses that the user's environment
-gives (REDIS_URL, QDRANT_URL) are used instead of starting that service; all else is started here, on loopback, and asks
-for a secret. Each service is given the addresses and secrets of those it talks to, through its environment or standard
-input: a command line shows to every user of the machine.
+"""The plan of the local system: which services, in which order, with which commands and environment.
+
+If the user's environment sets REDIS_URL or QDRANT_URL, that server is used and none is started. Every started service
+listens on loopback and asks for a secret. Secrets reach a service through its environment or standard input, never
+through the command line, which every user of the machine can read.
 """
 
 from __future__ import annotations
@@ -15,13 +16,11 @@ from functools import partial
 from pathlib import Path
 
 from vitrine_local.data_folder import DataFolder
-from vitrine_local.redis_options import redis_command, redis_configuration
 from vitrine_local.redis_repair import repair_append_only_file
-from vitrine_local.redis_server import find_redis_server
+from vitrine_local.redis_server import find_redis_server, redis_command, redis_configuration
 from vitrine_local.secrets import LocalSecrets
-from vitrine_local.supervisor.ports import LOOPBACK, PortReservation
-from vitrine_local.supervisor.probes import HttpProbe, RedisLiveness, RedisProbe, WorkerLiveness, WorkerProbe
-from vitrine_local.supervisor.spec import Repair, ServiceSpec
+from vitrine_local.supervisor.health import HttpProbe, RedisLiveness, RedisProbe, WorkerLiveness, WorkerProbe
+from vitrine_local.supervisor.spec import LOOPBACK, PortReservation, Repair, ServiceSpec
 
 REDIS = "redis"
 QDRANT = "qdrant"
@@ -31,7 +30,7 @@ TRAINER = "trainer"
 SEARCH_API = "search-api"
 SERVICES = (REDIS, QDRANT, EMBEDDER, INDEXER, TRAINER, SEARCH_API)
 
-# Longer than a worker takes to put its running task back on the queue, and an HTTP service to answer what it has taken.
+# Longer than a worker needs to requeue its running task, and an HTTP service to finish its open requests.
 _SERVICE_STOP_GRACE_S = 30.0
 _REDIS_VARIABLES = ("VITRINE_REDIS_URL", "REDIS_URL")
 _QDRANT_VARIABLES = ("VITRINE_QDRANT_URL", "QDRANT_URL")
@@ -39,11 +38,11 @@ _QDRANT_KEY = "VITRINE_QDRANT_API_KEY"
 _QDRANT_KEY_VARIABLES = (_QDRANT_KEY, "QDRANT_API_KEY")
 _RECIPES = "VITRINE_RECIPES_DIR"
 _EMBEDDER_KEY = "VITRINE_EMBEDDER_API_KEY"
-# How far each gives way on the processor: searches go first, then an indexing, then a training.
+# CPU priority: searches first, then indexing, then training.
 _INDEXER_NICENESS = 5
 _TRAINER_NICENESS = 10
-# A store may be held up by its disk for a while. A worker's announcement lasts 15 s, and comes back up to 35 s after a
-# Redis that was away.
+# A store may wait for its disk for a while. A worker's heartbeat key lives for 15 s, and comes back up to 35 s after
+# Redis was down.
 _STORE_HUNG_AFTER_S = 30.0
 _WORKER_HUNG_AFTER_S = 60.0
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -52,7 +51,7 @@ _PYTHON = (sys.executable, "-m")
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The services in the order of their starting, and where the search API will answer."""
+    """The services in start order, and the URL of the search API."""
 
     url: str
     services: tuple[ServiceSpec, ...]
@@ -68,14 +67,14 @@ class Plan:
 
 
 def make_plan(data: DataFolder, *, port: int, environment: Mapping[str, str]) -> Plan:
-    """Reserve the ports and describe the services. `port` is the search API's, 0 for any.
+    """Reserve the ports and describe the services. `port` is the search API's, 0 for any free one.
 
-    Raises PortTaken and RedisMissing. The caller closes the reservations with `release_ports`.
+    Raises PortTaken and RedisMissing. The caller releases the ports with `release_ports`.
     """
     with contextlib.ExitStack() as undo:
-        api = undo.enter_context(PortReservation(port))  # first: a taken port is told before anything else happens
+        api = undo.enter_context(PortReservation(port))  # first, so that a taken port is reported before anything else
         embedder = undo.enter_context(PortReservation())
-        secrets = data.keep_secrets()
+        secrets = data.load_or_create_secrets()
         redis = _redis(data, environment, secrets, undo)
         qdrant = _qdrant(data, environment, secrets, undo)
         embedder_url = f"http://{LOOPBACK}:{embedder.port}"
@@ -157,7 +156,7 @@ def make_plan(data: DataFolder, *, port: int, environment: Mapping[str, str]) ->
                 | {"VITRINE_API_HOST": LOOPBACK, "VITRINE_API_PORT": str(api.port)}
                 | _recipes(environment),
                 after=(REDIS, QDRANT, EMBEDDER),
-                # Its readiness includes what it needs: started again while that is away, it would never be ready.
+                # Not /readyz, which includes its dependencies: restarted while one is down, it would never be ready.
                 probe=HttpProbe(f"{api_url}/livez"),
                 liveness=HttpProbe(f"{api_url}/livez"),
                 reservation=api,
@@ -169,14 +168,16 @@ def make_plan(data: DataFolder, *, port: int, environment: Mapping[str, str]) ->
 
 
 def _recipes(environment: Mapping[str, str]) -> dict[str, str]:
-    """Where the recipe files are, if they lie beside this program and nothing else is set."""
+    """The recipe folder of this checkout, unless the user sets another one."""
     folder = Path(__file__).parents[3] / "recipes"
     return {} if _RECIPES in environment or not folder.is_dir() else {_RECIPES: str(folder)}
 
 
 @dataclass(frozen=True, slots=True)
 class _Store:
-    """Redis or Qdrant: its address, the settings of its clients, and how to start it if it is ours."""
+    """Redis or Qdrant: its address, the settings of its clients, and how to start it. `command` is None if it runs
+    elsewhere.
+    """
 
     address: str
     settings: dict[str, str] = field(repr=False)
@@ -228,7 +229,7 @@ def _qdrant(
 
 
 def _inherited(environment: Mapping[str, str]) -> dict[str, str]:
-    """The user's environment without secrets, with the proxies kept away from loopback and output unbuffered."""
+    """The user's environment without secrets, with no proxy for loopback and with unbuffered output."""
     own = (*_REDIS_VARIABLES, *_QDRANT_VARIABLES, *_QDRANT_KEY_VARIABLES, _EMBEDDER_KEY)
     environment = {name: value for name, value in environment.items() if name not in own}
     loopback = f"{LOOPBACK},localhost"
@@ -238,7 +239,7 @@ def _inherited(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _with_threads(environment: Mapping[str, str], threads: int) -> dict[str, str]:
-    """The environment with as many numeric threads as are good for the service, unless the user says otherwise."""
+    """The environment with the number of OpenMP and BLAS threads, unless the user sets OMP_NUM_THREADS."""
     wanted = environment.get("OMP_NUM_THREADS", str(threads))
     return {**dict.fromkeys(_THREAD_VARIABLES, wanted), **environment}
 

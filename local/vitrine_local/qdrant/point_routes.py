@@ -1,4 +1,4 @@
-"""The calls that read and change points by id or filter."""
+"""Handlers that search, read and change points."""
 
 from __future__ import annotations
 
@@ -12,63 +12,51 @@ from qdrant_client.http import models
 from vitrine_local.qdrant import updates
 from vitrine_local.qdrant.collection import Collection
 from vitrine_local.qdrant.endpoint import Call, Handler
-from vitrine_local.qdrant.errors import NotFound, Unsupported, engine_errors
+from vitrine_local.qdrant.engine import engine_errors
+from vitrine_local.qdrant.errors import Unsupported
 from vitrine_local.qdrant.filters import engine_filter
-from vitrine_local.qdrant.queries import checked_limit, engine_order, payload_selector, vector_selector
+from vitrine_local.qdrant.groups import GroupSearch
+from vitrine_local.qdrant.queries import checked_limit, engine_order, payload_selector, search, vector_selector
 
 T = TypeVar("T")
 
+_QUERY = TypeAdapter(models.QueryRequest)
+_QUERIES = TypeAdapter(models.QueryRequestBatch)
+_GROUPS = TypeAdapter(models.QueryGroupsRequest)
 _POINTS: TypeAdapter[models.PointRequest] = TypeAdapter(models.PointRequest)
 _SCROLL = TypeAdapter(models.ScrollRequest)
 _COUNT = TypeAdapter(models.CountRequest)
 _FACET = TypeAdapter(models.FacetRequest)
-_BATCH = TypeAdapter(models.UpdateOperations)
 _UPSERT: TypeAdapter[models.PointInsertOperations] = TypeAdapter(models.PointInsertOperations)
 _SELECTOR: TypeAdapter[models.PointsSelector] = TypeAdapter(models.PointsSelector)
 
 
-def record_answer(record: edge.Record | edge.ScoredPoint) -> dict[str, Any]:
-    """A point as the server sends it: what was not asked for is not there."""
-    answer: dict[str, Any] = {"id": record.id}
-    for name in ("payload", "vector", "order_value"):
-        value = getattr(record, name)
-        if value is not None:
-            answer[name] = value
-    return answer
+async def query_points(call: Call) -> Any:
+    request = await call.body(_QUERY)
+    return _query_result(call.store.get(call.name), request)
 
 
-def changing(adapter: TypeAdapter[T], change: Callable[[Collection, T], Awaitable[int]]) -> Handler:
-    """The handler of one kind of change. It is applied before it is answered, whether the caller waits or not."""
-
-    async def handler(call: Call) -> Any:
-        request = await call.written(adapter)
-        return _update_answer(call, await change(call.store.get(call.name), request))
-
-    return handler
+async def query_batch(call: Call) -> Any:
+    request = await call.body(_QUERIES)
+    collection = call.store.get(call.name)
+    collection.strict_mode.check_batch(len(request.searches))
+    return [_query_result(collection, each) for each in request.searches]
 
 
-upsert_points = changing(_UPSERT, updates.upsert)
-delete_points = changing(_SELECTOR, updates.delete_points)
-set_payload = changing(TypeAdapter(models.SetPayload), updates.set_payload)
-overwrite_payload = changing(TypeAdapter(models.SetPayload), updates.overwrite_payload)
-delete_payload = changing(TypeAdapter(models.DeletePayload), updates.delete_payload)
-clear_payload = changing(_SELECTOR, updates.clear_payload)
-update_vectors = changing(TypeAdapter(models.UpdateVectors), updates.update_vectors)
-
-
-async def batch_update(call: Call) -> Any:
-    request = await call.written(_BATCH)
-    return [_update_answer(call, number) for number in await updates.apply_batch(call.store.get(call.name), request)]
-
-
-async def get_point(call: Call) -> Any:
-    text = str(call.request.path_params["id"])
-    point_id = int(text) if text.isdecimal() else text
-    with engine_errors():
-        found = call.store.get(call.name).shard.retrieve([point_id], True, True)
-    if not found:
-        raise NotFound(f"Point with id {text} does not exists!")
-    return record_answer(found[0])
+async def query_groups(call: Call) -> Any:
+    request = await call.body(_GROUPS)
+    grouped = GroupSearch(call.store.get(call.name), request)
+    groups = grouped.run()
+    records = grouped.records(groups)
+    return {
+        "groups": [
+            {
+                "id": key,
+                "hits": [{**_record(records[hit.id]), "version": hit.version, "score": hit.score} for hit in hits],
+            }
+            for key, hits in groups
+        ]
+    }
 
 
 async def get_points(call: Call) -> Any:
@@ -82,7 +70,7 @@ async def get_points(call: Call) -> Any:
             payload_selector(request.with_payload, default=True),
             vector_selector(request.with_vector),
         )
-    return [record_answer(record) for record in found]
+    return [_record(record) for record in found]
 
 
 async def scroll_points(call: Call) -> Any:
@@ -104,7 +92,7 @@ async def scroll_points(call: Call) -> Any:
                 order_by=engine_order(request.order_by) if request.order_by is not None else None,
             )
         )
-    return {"points": [record_answer(record) for record in found], "next_page_offset": following}
+    return {"points": [_record(record) for record in found], "next_page_offset": following}
 
 
 async def count_points(call: Call) -> Any:
@@ -130,8 +118,37 @@ async def facet(call: Call) -> Any:
     return {"hits": [{"value": hit.value, "count": hit.count} for hit in answer.hits]}
 
 
-def _update_answer(call: Call, number: int) -> dict[str, Any]:
-    return {"operation_id": number, "status": "completed" if call.waits else "acknowledged"}
+def _write_handler(adapter: TypeAdapter[T], change: Callable[[Collection, T], Awaitable[int]]) -> Handler:
+    """A handler that applies a change before it answers, whether the client waits or not."""
+
+    async def handler(call: Call) -> Any:
+        request = await call.write_body(adapter)
+        number = await change(call.store.get(call.name), request)
+        return {"operation_id": number, "status": "completed" if call.waits else "acknowledged"}
+
+    return handler
+
+
+upsert_points = _write_handler(_UPSERT, updates.upsert)
+delete_points = _write_handler(_SELECTOR, updates.delete_points)
+set_payload = _write_handler(TypeAdapter(models.SetPayload), updates.set_payload)
+overwrite_payload = _write_handler(TypeAdapter(models.SetPayload), updates.overwrite_payload)
+delete_payload = _write_handler(TypeAdapter(models.DeletePayload), updates.delete_payload)
+
+
+def _query_result(collection: Collection, request: models.QueryRequest) -> dict[str, Any]:
+    hits = search(collection, request)
+    return {"points": [{**_record(hit), "version": hit.version, "score": hit.score} for hit in hits]}
+
+
+def _record(record: edge.Record | edge.ScoredPoint) -> dict[str, Any]:
+    """A point as the server sends it, without the parts that were not requested."""
+    answer: dict[str, Any] = {"id": record.id}
+    for name in ("payload", "vector", "order_value"):
+        value = getattr(record, name)
+        if value is not None:
+            answer[name] = value
+    return answer
 
 
 def _refuse_shard_key(request: Any) -> None:

@@ -1,4 +1,4 @@
-"""What is damaged is set aside: moved to a dated folder with a note, never deleted, so that the rest can be served.
+"""Quarantine: damaged data is moved to a dated folder with a note, never deleted, so that the rest can be served.
 
 <storage>/damaged/<date>-<number>/<what was moved>
 <storage>/damaged/<date>-<number>/damage.json
@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from vitrine.atomic_write import sync_folder, write_bytes
 
 from vitrine.qdrant.collections import model_of_release, parse_collection_name
 from vitrine.telemetry import get_logger
-from vitrine_local.qdrant.disk import sync_folder, write_atomically
 
 _FOLDER: Final = "damaged"
 _NOTE: Final = "damage.json"
@@ -24,7 +24,11 @@ _MAX_REASON_CHARS: Final = 500
 
 
 class Damage(BaseModel):
-    """`damage.json`. `collection` names the one that is not served, where that is known; `healed` needs no remedy."""
+    """`damage.json`.
+
+    collection: the one that is not served because of this, if its name is known.
+    healed: the data was restored from its copy, so no remedy is needed.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -41,13 +45,13 @@ class Damage(BaseModel):
         return f"{self.what} was damaged and is set aside in {self.folder} ({self.reason})"
 
 
-class SetAside:
-    """The damaged things of a storage folder."""
+class Quarantine:
+    """The damaged data of a storage folder."""
 
     def __init__(self, storage: Path) -> None:
         self._folder = storage / _FOLDER
 
-    def take(
+    def add(
         self,
         path: Path,
         *,
@@ -57,8 +61,10 @@ class SetAside:
         collection: str | None = None,
         healed: bool = False,
     ) -> None:
-        """Move a file or folder aside, and say so in the log. A file that is `healed`, hence about to be replaced where
-        it is, is copied. Where that fails, as on a full disk, it stays where it is, unused, until the next start.
+        """Move a file or folder to the quarantine and log it. Never raises OSError.
+
+        A `healed` file is copied instead, because it is about to be replaced. If the move fails, for example on a full
+        disk, the file stays where it is, unused, until the next start.
         """
         log = get_logger("local-qdrant")
         now = datetime.now(UTC)
@@ -73,7 +79,7 @@ class SetAside:
                 remedy=remedy,
                 healed=healed,
             )
-            write_atomically(folder / _NOTE, damage.model_dump_json(indent=1).encode())
+            write_bytes(folder / _NOTE, damage.model_dump_json(indent=1).encode())
             if healed:
                 shutil.copyfile(path, folder / path.name)
             else:
@@ -86,13 +92,13 @@ class SetAside:
             log.error("damage", detail=damage.description, remedy=remedy)
 
     def all(self) -> Iterator[Damage]:
-        """Everything that was ever set aside and is still there, the oldest first."""
+        """Everything in the quarantine, oldest first."""
         if not self._folder.is_dir():
             return
         for folder in sorted(self._folder.iterdir()):
             try:
                 yield Damage.model_validate_json((folder / _NOTE).read_bytes())
-            except (OSError, ValidationError):  # somebody's own files, or a move that a crash cut short
+            except (OSError, ValidationError):  # a user's own file, or a move that a crash interrupted
                 continue
 
     def _new_folder(self, now: datetime) -> Path:
@@ -104,11 +110,11 @@ class SetAside:
             except FileExistsError:
                 continue
             return folder
-        raise FileExistsError(f"{self._folder} has no free name")
+        raise FileExistsError(f"{self._folder} contains no free name")
 
 
-def rebuilding(collection: str | None) -> str:
-    """How to have a collection again."""
+def rebuild_command(collection: str | None) -> str:
+    """The advice how to rebuild a collection."""
     parsed = parse_collection_name(collection) if collection else None
     if parsed is None:
         return "index the dataset again: vitrine index --dataset NAME --model MODEL, with the catalogue's folder"

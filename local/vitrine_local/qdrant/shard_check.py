@@ -1,8 +1,9 @@
-"""Tries shards in a child process before the server opens them: `python -m vitrine_local.qdrant.probe FOLDER...`.
+"""Checks shards in a child process before the server opens them.
 
-The engine reads its files through memory maps, and a damaged one may end the process that opens it. The child opens one
-folder after the other and writes one line of JSON for each: its number, and what is wrong with it or null. A child that
-dies shows by that which one it was, and the next child goes on behind it.
+The engine reads its files through memory maps, and a damaged file can kill the process that opens it. The child,
+`python -m vitrine_local.qdrant.shard_check PARENT_PID FOLDER...`, opens one folder after the other and writes one line
+of JSON for each: its number, and the reason it is damaged or null. If the child dies, the next folder in the list is
+the cause, and a new child goes on after it.
 """
 
 from __future__ import annotations
@@ -20,19 +21,19 @@ from typing import Final
 import qdrant_edge
 
 from vitrine_local.errors import StorageUnusable
-from vitrine_local.qdrant.optimizer_child import die_with
+from vitrine_local.parent_death import die_with_parent
 
 BUS_ERROR: Final = f"signal {signal.SIGBUS.value}"
 _SAMPLE_POINTS: Final = 100
 _FATAL_SIGNALS: Final = frozenset({signal.SIGBUS, signal.SIGSEGV, signal.SIGABRT, signal.SIGILL, signal.SIGFPE})
-# No memory, no permission, no file descriptors, no room, and files that another process has locked.
+# No memory, no permission, no file descriptors, no disk space, and files that another process has locked.
 _NO_DAMAGE: Final = re.compile(r"\(os error (11|12|13|23|24|28|30|35|122)\)|MemoryError")
 
 
 def damaged_shards(folders: Sequence[Path]) -> Mapping[Path, str]:
-    """The shards that cannot be used, each with the reason; it begins with `signal` where that ended the child.
+    """The damaged shards, each with the reason, which starts with `signal` if a signal killed the child.
 
-    Raises StorageUnusable where a shard could not be opened for a reason that says nothing of its files.
+    Raises StorageUnusable if a shard cannot be opened for another reason than damaged files.
     """
     damaged: dict[Path, str] = {}
     start = 0
@@ -46,11 +47,11 @@ def damaged_shards(folders: Sequence[Path]) -> Mapping[Path, str]:
         damaged |= {rest[each["number"]]: each["reason"] for each in tried if each["reason"] is not None}
         start += len(tried)
         if start < len(folders):
-            last_words = child.stderr.strip()[-300:]
+            last_output = child.stderr.strip()[-300:]
             if -child.returncode not in _FATAL_SIGNALS:
-                how = f"ended with {child.returncode}: {last_words}"
-                raise StorageUnusable(f"the process that tries the collections' files {how}")
-            damaged[folders[start]] = f"signal {-child.returncode} ended the process that opened it. {last_words}"
+                how = f"ended with {child.returncode}: {last_output}"
+                raise StorageUnusable(f"the process that checks the collections' files {how}")
+            damaged[folders[start]] = f"signal {-child.returncode} ended the process that opened it. {last_output}"
             start += 1
     for folder, reason in damaged.items():
         if _NO_DAMAGE.search(reason):
@@ -59,7 +60,7 @@ def damaged_shards(folders: Sequence[Path]) -> Mapping[Path, str]:
 
 
 def _reason(folder: str) -> str | None:
-    """What is wrong with a shard, or None."""
+    """Why a shard is damaged, or None."""
     try:
         shard = qdrant_edge.EdgeShard.load(folder)
         shard.count(qdrant_edge.CountRequest(True, None))
@@ -69,16 +70,16 @@ def _reason(folder: str) -> str | None:
             nearest = qdrant_edge.Query.Nearest(points[0].vector)  # type: ignore[arg-type]
             shard.query(qdrant_edge.QueryRequest(limit=_SAMPLE_POINTS, query=nearest))
         shard.close()
-    except BaseException as error:  # the engine's panics are no Exceptions
+    except BaseException as error:  # the engine's panics are not Exceptions
         return f"{type(error).__name__}: {error}"
     return None
 
 
 def main() -> None:
-    # A signal to stop is the parent's to handle: it must not look like damage.
+    # The parent handles the signals to stop. Here they must not look like damage.
     for ignored in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ignored, signal.SIG_IGN)
-    die_with(int(sys.argv[1]))
+    die_with_parent(int(sys.argv[1]))
     for number, folder in enumerate(sys.argv[2:]):
         sys.stdout.write(json.dumps({"number": number, "reason": _reason(folder)}) + "\n")
         sys.stdout.flush()
