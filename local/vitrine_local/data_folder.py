@@ -16,8 +16,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
+from vitrine.atomic_write import write_text
 from vitrine_local.errors import DataFolderInUse, DataFolderUnusable, UsageInvalid
-from vitrine_local.secrets import OWNER_ONLY, LocalSecrets, load_or_create_secrets, read_secrets, write_privately
+from vitrine_local.secrets import OWNER_ONLY, LocalSecrets, load_or_create_secrets, read_secrets
 
 # After a system was killed, its reaper holds the lock for a moment, until the services are gone.
 LOCK_TIMEOUT_S = 3.0
@@ -170,7 +171,8 @@ class DataFolder:
 
     def write_run(self, run: RunRecord) -> None:
         """Replace `run.json` atomically; only the owner can read it. Raises OSError."""
-        write_privately(self.run_file, run.model_dump_json(indent=2) + "\n")
+        # Without fsync: after a power cut no process of this run is left.
+        write_text(self.run_file, run.model_dump_json(indent=2) + "\n", mode=OWNER_ONLY, durable=False)
 
     def read_run(self) -> RunRecord | None:
         """The record of the system that runs here or was killed here; None if it is missing or damaged."""

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import secrets
 from pathlib import Path
 from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+from vitrine.atomic_write import write_text
 
 _BYTES: Final = 32
 OWNER_ONLY: Final = 0o600
@@ -54,20 +55,5 @@ def load_or_create_secrets(file: Path) -> LocalSecrets:
     made = LocalSecrets.random()
     plain = {name: getattr(made, name).get_secret_value() for name in LocalSecrets.model_fields}
     with contextlib.suppress(OSError):
-        write_privately(file, f"{json.dumps(plain, indent=2)}\n")
+        write_text(file, f"{json.dumps(plain, indent=2)}\n", mode=OWNER_ONLY)
     return made
-
-
-def write_privately(file: Path, text: str) -> None:
-    """Replace `file` atomically; only its owner can read the new one. Raises OSError."""
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, OWNER_ONLY)
-    try:
-        with os.fdopen(descriptor, "w") as stream:
-            stream.write(text)
-        temporary.replace(file)
-    except OSError:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise

@@ -228,26 +228,11 @@ class TestSearch:
         answer = qdrant.query_points(collection, query=models.RecommendQuery(recommend=recommend), limit=1)
         assert numbers(answer)[0] < 10
 
-    def test_the_best_score_strategy_takes_the_nearest_to_any_example(
-        self, qdrant: QdrantClient, collection: str
-    ) -> None:
-        recommend = models.RecommendInput(
-            positive=[IDS[10], IDS[40]], negative=[IDS[25]], strategy=models.RecommendStrategy.BEST_SCORE
-        )
-        answer = qdrant.query_points(collection, query=models.RecommendQuery(recommend=recommend), limit=4)
-        assert sorted(numbers(answer)) == [9, 11, 39, 41]
-
     def test_recommending_from_nothing_is_refused(self, qdrant: QdrantClient, collection: str) -> None:
         recommend = models.RecommendInput(positive=[], negative=[IDS[0]])
         with pytest.raises(UnexpectedResponse) as refusal:
             qdrant.query_points(collection, query=models.RecommendQuery(recommend=recommend), limit=4)
         assert refusal.value.status_code == 400
-
-    def test_a_diverse_search_leaves_the_neighbourhood(self, qdrant: QdrantClient, collection: str) -> None:
-        diverse = models.NearestQuery(nearest=vector(10), mmr=models.Mmr(diversity=0.9, candidates_limit=POINTS))
-        answer = qdrant.query_points(collection, query=diverse, limit=3)
-        assert numbers(answer)[0] == 10
-        assert max(min(abs(n - 10), POINTS - abs(n - 10)) for n in numbers(answer)) > 5
 
     def test_several_queries_in_one_request_are_answered_in_order(self, qdrant: QdrantClient, collection: str) -> None:
         answers = qdrant.query_batch_points(

@@ -19,8 +19,8 @@ from typing import Final
 
 import qdrant_edge as edge
 from qdrant_client.http import models
-from vitrine.atomic_write import sync_folder
 
+from vitrine.atomic_write import sync_folder
 from vitrine_local.qdrant.disk import allocate, write_with_copy
 from vitrine_local.qdrant.engine import engine_config, engine_errors
 from vitrine_local.qdrant.errors import NotFound

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Final
 
 from vitrine.atomic_write import sync_folder, write_bytes
-
 from vitrine.disk_space import MIB, free_bytes
 from vitrine_local.errors import DataFolderInUse
 from vitrine_local.qdrant.errors import DiskFull

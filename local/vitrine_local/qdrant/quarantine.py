@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
-from vitrine.atomic_write import sync_folder, write_bytes
 
+from vitrine.atomic_write import sync_folder, write_bytes
 from vitrine.qdrant.collections import model_of_release, parse_collection_name
 from vitrine.telemetry import get_logger
 

@@ -19,8 +19,8 @@ from typing import Final, TypeVar
 
 from pydantic import TypeAdapter
 from qdrant_client.http import models
-from vitrine.atomic_write import write_bytes
 
+from vitrine.atomic_write import remove_leftovers, write_bytes
 from vitrine.telemetry import get_logger
 from vitrine_local.errors import StorageUnusable
 from vitrine_local.qdrant.collection import RECORD_FILE, SHARDS_FOLDER, Collection
@@ -64,6 +64,8 @@ class Store:
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         self.space.release_ballast()
+        for file in (self._aliases_file, copy_of(self._aliases_file)):
+            remove_leftovers(file)
         records = dict(self._records())
         shards = {folder / SHARDS_FOLDER / record.shard: folder for folder, record in records.items()}
         damaged = {shards[shard]: reason for shard, reason in damaged_shards(list(shards)).items()}
@@ -86,6 +88,8 @@ class Store:
         """The folder and record of each collection on disk."""
         for folder in sorted(self._folder.iterdir()):
             file = folder / RECORD_FILE
+            for written in (file, copy_of(file)):
+                remove_leftovers(written)
             if not file.is_file():
                 self._log.info("leftover_removal", folder=folder.name)
                 shutil.rmtree(folder, ignore_errors=True)
