@@ -55,8 +55,8 @@ format: setup ## Rewrite the code in the house format
 
 .PHONY: bench
 bench: setup ## Print the embedder's table, and the search's where VITRINE_URL and PICTURES name a system (minutes)
-	@$(BIN)/python benchmarks/embedder.py $(ARGS)
-	@if [ -n "$$VITRINE_URL" ]; then $(BIN)/python benchmarks/search.py --pictures $(PICTURES); fi
+	@$(BIN)/python -m benchmarks.embedder $(ARGS)
+	@if [ -n "$$VITRINE_URL" ]; then $(BIN)/python -m benchmarks.search --pictures $(PICTURES); fi
 
 .PHONY: docs
 docs: setup ## Write the generated pages anew (configuration, recipes, OpenAPI)

@@ -1,10 +1,11 @@
-"""Do the reference's six backbones go the whole way? Each is built, cut, fine-tuned for one real epoch by its own rule
-on a small selection, projected, stored, loaded by a real embedder and asked for the vector of a picture over HTTP.
+"""End-to-end check of the reference's six backbones. Each is built, truncated, fine-tuned for one epoch with its own
+rule of unfreezing on a small selection, projected, published, loaded by a real embedder, and asked for the vector of a
+picture over HTTP.
 
-    python benchmarks/backbones.py --root PATH [--count 120] [--weights seed:0] [--models resnet50 ...]
+    python -m benchmarks.backbones --root PATH [--count 120] [--weights seed:0] [--models resnet50 ...]
 
-It prints what each has for a feature, how much of it was trained, whether the rest stayed the same bit for bit, and how
-fast it was. With random weights and so few pictures the figures of retrieval mean nothing and are not shown.
+Prints the size of each feature, how much of the network was trained, whether the rest stayed bit-identical, and the
+speed. Retrieval metrics are not shown: with random weights and so few pictures they mean nothing.
 """
 
 from __future__ import annotations
@@ -19,12 +20,9 @@ import httpx
 import torch
 from safetensors.torch import load_file
 
-# Run as a script it finds its own parts only from the repository's root.
-if __name__ == "__main__":
-    sys.path[0] = str(Path(__file__).resolve().parent.parent)
-
-from benchmarks.embedder_parts.prepared import Stored
+from benchmarks.embedder_parts.prepared import StoredRelease
 from benchmarks.embedder_parts.servers import embedder
+from benchmarks.tables import head, row
 from trainer.progress import NoProgress
 from trainer.settings import Settings
 from trainer.training.pretrained import load_initial_model
@@ -40,7 +38,7 @@ from vitrine.vision.models import model_entry
 RECIPE = Path(__file__).resolve().parent.parent / "recipes" / "classify-reference.toml"
 SIX = ("vgg16", "resnet50", "inception_v3", "inception_resnet_v2", "densenet161", "efficient_net_b4")
 COMPONENTS = 16
-ASKED = 5
+REQUESTS = 5
 
 
 def main() -> int:
@@ -49,20 +47,20 @@ def main() -> int:
     parser.add_argument("--dataset", default="fashion-product")
     parser.add_argument("--models", nargs="+", default=SIX, choices=SIX)
     parser.add_argument("--weights", default="seed:0", help="seed:N or pretrained (default: seed:0)")
-    parser.add_argument("--count", type=int, default=120, help="products of the selection (default: 120)")
-    parser.add_argument("--label", default="masterCategory", help="what is classified (default: masterCategory)")
+    parser.add_argument("--count", type=int, default=120, help="number of products (default: 120)")
+    parser.add_argument("--label", default="masterCategory", help="attribute to classify (default: masterCategory)")
     arguments = parser.parse_args()
     reader = reader_for(arguments.dataset)
     catalog = read_catalog(reader, arguments.root, dataset=arguments.dataset, limit=arguments.count)
-    heads = ("model", "input", "feature", "parameters", "trained", "frozen the same", "training, pictures/s")
-    print(f"| {' | '.join((*heads, 'vector over HTTP', 'one picture, ms'))} |\n|---|{'---:|' * (len(heads) + 1)}")
+    heads = ("model", "input", "feature", "parameters", "trained", "frozen unchanged", "training, pictures/s")
+    print(head(*heads, "vector over HTTP", "one picture, ms"))
     for model in arguments.models:
-        print(f"| {model} | {' | '.join(row(model, catalog, arguments))} |", flush=True)
+        print(row(model, *cells(model, catalog, arguments)), flush=True)
     return 0
 
 
-def row(model: str, catalog: Catalog, arguments: argparse.Namespace) -> list[str]:
-    """One backbone's way."""
+def cells(model: str, catalog: Catalog, arguments: argparse.Namespace) -> list[str]:
+    """The cells of one backbone."""
     recipe = recipe_of(model, arguments)
     with tempfile.TemporaryDirectory(prefix="vitrine-benchmark-") as made:
         folder = Path(made)
@@ -77,9 +75,9 @@ def row(model: str, catalog: Catalog, arguments: argparse.Namespace) -> list[str
         after = load_file(store.local_folder(release_id) / "weights.safetensors")
         parts = model_entry(model).trainable
         trained = {name for name in before if name.startswith(parts)}
-        warp = {name for name in before if not torch.equal(before[name], after[name])}
-        stored = Stored(settings.releases_url, str(folder / "cache"), release_id)
-        dim, spent_ms = asked(stored, settings, catalog)
+        moved = {name for name in before if not torch.equal(before[name], after[name])}
+        stored = StoredRelease(settings.releases_url, str(folder / "cache"), release_id)
+        dim, spent_ms = measure_embedder(stored, settings, catalog)
         rules = store.manifest(release_id).preprocessing
         return [
             f"{rules.height_px}x{rules.width_px}",
@@ -94,7 +92,7 @@ def row(model: str, catalog: Catalog, arguments: argparse.Namespace) -> list[str
 
 
 def recipe_of(model: str, arguments: argparse.Namespace) -> Recipe:
-    """The reference's recipe for one epoch of this backbone, at its own input size."""
+    """The reference's recipe for one epoch of this backbone, with its own input size."""
     content = read_recipe(RECIPE)[0].as_json()
     content["name"] = f"{model}_custom"
     content["model"] |= {"model": model, "weights": arguments.weights}
@@ -104,15 +102,15 @@ def recipe_of(model: str, arguments: argparse.Namespace) -> Recipe:
     return Recipe.model_validate(content)
 
 
-def asked(stored: Stored, settings: Settings, catalog: Catalog) -> tuple[int, float]:
-    """Components of the vector that an embedder gives for a picture, and the least milliseconds it took."""
+def measure_embedder(stored: StoredRelease, settings: Settings, catalog: Catalog) -> tuple[int, float]:
+    """(number of components of a vector, shortest milliseconds) of requests to an embedder."""
     picture = catalog.picture_path(catalog.products[0]).read_bytes()
     with (
         embedder(stored, device=settings.trainer_device, precision=settings.trainer_precision) as (url, _),
         httpx.Client(base_url=url, timeout=300, trust_env=False) as client,
     ):
         spent_ms = []
-        for _ in range(ASKED):
+        for _ in range(REQUESTS):
             began_s = time.perf_counter()
             answer = client.post("/v1/embed", params={"release": stored.release_id}, content=picture)
             answer.raise_for_status()
@@ -121,7 +119,7 @@ def asked(stored: Stored, settings: Settings, catalog: Catalog) -> tuple[int, fl
 
 
 def count(tensors: dict[str, torch.Tensor], names: set[str]) -> float:
-    """Millions of numbers in these tensors."""
+    """Millions of parameters in these tensors."""
     return sum(tensors[name].numel() for name in names) / 1e6
 
 

@@ -1,9 +1,9 @@
-"""Can a release's confidence be believed, and does it say "nothing like this here"?
+"""Calibration of a release's confidence, and rejection of pictures that show no garment.
 
 For each release: the expected calibration error of the first fifteen matches of test queries, with a reliability
-diagram (drawn to --out); how many of 200 pictures that show no garment, patterns and drawn shapes, are answered with
-nothing at a least confidence of 0.5; and how many test queries, and photographs of garments, lose all of their matches
-to it. Galleries are the whole catalogue, from which a query is left out.
+diagram (written to --out); how many of 200 pictures without a garment (patterns and drawn shapes) get no match at a
+minimum confidence of 0.5; and how many test queries, and photos of garments, lose all matches at that confidence. The
+gallery is the whole catalogue without the query.
 
     python -m benchmarks.calibration --root PATH --store URL [--subset fashion-22] [--photographs PATH] [--out FOLDER] \
         RELEASE [...]
@@ -14,14 +14,17 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Final
 
 import numpy as np
+from PIL import Image, ImageDraw, ImageFilter
 
-from benchmarks.calibration_parts.nonsense import nonsense
-from benchmarks.retrieval import Look
+from benchmarks.retrieval import FeatureExtractor
+from benchmarks.tables import head
 from trainer.data.dataset import Dataset, Rows, build_dataset, classes_of
 from trainer.data.extraction import embed_pixels, extraction_batch
 from trainer.evaluation.calibrating import confidence_of, matched_pairs
+from trainer.evaluation.nothing import Chance, Kind, colour, drawn, noise
 from trainer.evaluation.strictness import split_of
 from trainer.reports.reliability import write_reliability
 from trainer.settings import Settings
@@ -38,11 +41,11 @@ from vitrine.vision.pca import ProjectionArrays, project
 from vitrine.vision.preprocess import Preprocessor
 
 QUERIES = 2000
-NONSENSE = 200
-LEAST = 0.5
+UNRELATED = 200
+MIN_CONFIDENCE = 0.5
 HEADS = (
-    "release", "calibration error", f"{NONSENSE} pictures of nothing: answered with nothing", "queries lost",
-    "photographs lost",
+    "release", "calibration error", f"{UNRELATED} pictures without a garment: rejected", "queries lost",
+    "photos lost",
 )  # fmt: skip
 
 
@@ -51,12 +54,12 @@ def main() -> int:
     parser.add_argument("releases", nargs="+", metavar="RELEASE", help="a release's id, or NAME=ID to call it NAME")
     parser.add_argument("--root", type=Path, required=True, help="the catalogue's folder")
     parser.add_argument("--dataset", default="fashion-product")
-    parser.add_argument("--store", default="file:.vitrine/releases", help="where the releases lie")
+    parser.add_argument("--store", default="file:.vitrine/releases", help="URL of the release store")
     parser.add_argument("--subset", help="a named selection, e.g. fashion-22")
-    parser.add_argument("--seed", type=int, default=0, help="of the split, where no release has one (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the split, if no release defines one (default: 0)")
     parser.add_argument("--limit", type=int, help="only so many products")
-    parser.add_argument("--photographs", type=Path, help="a folder catalogue of people's own photographs of garments")
-    parser.add_argument("--out", type=Path, help="a folder for the reliability diagrams")
+    parser.add_argument("--photographs", type=Path, help="a folder catalogue of photos that people took of garments")
+    parser.add_argument("--out", type=Path, help="folder for the reliability diagrams")
     arguments = parser.parse_args()
     reader = reader_for(arguments.dataset)
     catalog = read_catalog(reader, arguments.root, dataset=arguments.dataset, limit=arguments.limit)
@@ -65,7 +68,7 @@ def main() -> int:
     examples = build_dataset(
         catalog.products, DataRecipe(subset=arguments.subset), seed=arguments.seed, lineage=lineage
     )
-    print(f"| {' | '.join(HEADS)} |\n|---|{'---:|' * (len(HEADS) - 1)}")
+    print(head(*HEADS))
     for named in arguments.releases:
         name, _, release_id = named.rpartition("=")
         print(f"| {name or release_id} | {row_of(release_id, catalog, examples, arguments)} |", flush=True)
@@ -76,14 +79,14 @@ def row_of(release_id: str, catalog: Catalog, examples: Dataset, arguments: argp
     store = ReleaseStore(arguments.store, cache_dir=Path(".vitrine/cache/releases"))
     manifest = store.manifest(release_id)
     if manifest.calibration is None:
-        return "has none | - | - | -"
+        return "none | - | - | -"
     settings = load_settings(Settings)
     choice = choose_device(settings.trainer_device, settings.trainer_precision)
     folder = store.local_folder(release_id)
     network = load_release(folder, manifest, choice)
     arrays = ProjectionArrays.load(folder / PROJECTION_FILE)
     batch = extraction_batch(settings, choice)
-    features, rows = Look(network, manifest.preprocessing, batch).features(catalog, examples.products)
+    features, rows = FeatureExtractor(network, manifest.preprocessing, batch).features(catalog, examples.products)
     vectors, kept = project(arrays, features), examples.keep(rows)
     kinds = classes_of(kept, (manifest.calibration.attribute,)).codes
     every, test = np.arange(len(kept), dtype=np.int64), kept.rows("test")
@@ -92,29 +95,73 @@ def row_of(release_id: str, catalog: Catalog, examples: Dataset, arguments: argp
     if arguments.out is not None:
         write_reliability(arguments.out / release_id, confidence, pairs.right)
     fit = Preprocessor(manifest.preprocessing).fit
-    pixels = np.stack([fit(picture) for picture in nonsense(NONSENSE)])
+    pixels = np.stack([fit(picture) for picture in unrelated_pictures(UNRELATED)])
     drawn = embed_pixels(network, pixels, np.arange(len(pixels), dtype=np.int64), raw=True, batch=batch)
     found = [
-        share_unanswered(manifest.calibration, drawn, project(arrays, drawn), vectors, None),
-        share_unanswered(manifest.calibration, features[test], vectors[test], vectors, test),
+        rejected_share(manifest.calibration, drawn, project(arrays, drawn), vectors, None),
+        rejected_share(manifest.calibration, features[test], vectors[test], vectors, test),
     ]
     if arguments.photographs is not None:
         photographs = read_catalog(reader_for("folder"), arguments.photographs, dataset="photographs")
-        seen, _ = Look(network, manifest.preprocessing, batch).features(photographs, photographs.products)
-        found.append(share_unanswered(manifest.calibration, seen, project(arrays, seen), vectors, None))
+        seen, _ = FeatureExtractor(network, manifest.preprocessing, batch).features(photographs, photographs.products)
+        found.append(rejected_share(manifest.calibration, seen, project(arrays, seen), vectors, None))
     shares = [f"{share:.1%}" for share in found] + ["-"] * (3 - len(found))
     return " | ".join([f"{calibration_error(confidence, pairs.right):.3f}", *shares])
 
 
-def share_unanswered(
+def rejected_share(
     calibration: Calibration, features: Vectors, queries: Vectors, gallery: Vectors, own: Rows | None
 ) -> float:
-    """The share of queries that are strange or whose best match is less likely right than LEAST."""
+    """The fraction of queries that are out of distribution or whose best match is below MIN_CONFIDENCE."""
     _, scores = top_k(queries, gallery, 1, own)
-    silent = Curve.of(calibration.scores, calibration.probabilities).confidence(scores[:, 0]) < LEAST
+    rejected = Curve.of(calibration.scores, calibration.probabilities).confidence(scores[:, 0]) < MIN_CONFIDENCE
     if calibration.boundary is not None:
-        silent |= ~calibration.boundary.familiar(features)
-    return float(silent.mean())
+        rejected |= ~calibration.boundary.familiar(features)
+    return float(rejected.mean())
+
+
+def unrelated_pictures(count: int, *, seed: int = 0) -> list[Image.Image]:
+    """`count` RGB pictures without a garment, 96 to 320 pixels per side, of other kinds than the trainer's."""
+    return drawn(_KINDS, count, seed=seed)
+
+
+def _blotches(chance: Chance, size: tuple[int, int]) -> Image.Image:
+    coarse = chance.integers(0, 256, size=(*chance.integers(3, 12, size=2), 3), dtype=np.uint8)
+    return Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
+
+
+def _stripes(chance: Chance, size: tuple[int, int]) -> Image.Image:
+    picture = Image.new("RGB", size, colour(chance))
+    brush, step, ink = ImageDraw.Draw(picture), int(chance.integers(6, 30)), colour(chance)
+    lean = int(chance.integers(-size[1], size[1]))
+    for left in range(-abs(lean), size[0] + abs(lean), 2 * step):
+        brush.line((left, 0, left + lean, size[1]), fill=ink, width=step)
+    return picture
+
+
+def _shapes(chance: Chance, size: tuple[int, int]) -> Image.Image:
+    picture = Image.new("RGB", size, colour(chance))
+    brush = ImageDraw.Draw(picture)
+    for _ in range(int(chance.integers(3, 14))):
+        (left, right), (top, bottom) = (sorted(chance.integers(0, side, size=2).tolist()) for side in size)
+        draw = brush.ellipse if chance.random() < 0.5 else brush.rectangle
+        draw((left, top, right + 1, bottom + 1), fill=colour(chance))
+    return picture
+
+
+def _rings(chance: Chance, size: tuple[int, int]) -> Image.Image:
+    rows, columns = np.mgrid[: size[1], : size[0]]
+    far = np.hypot(rows - chance.random() * size[1], columns - chance.random() * size[0])
+    wave = np.sin(far / chance.uniform(2, 15))[..., None] * 0.5 + 0.5
+    inks = np.array([colour(chance), colour(chance)])
+    return Image.fromarray((wave * inks[0] + (1 - wave) * inks[1]).astype(np.uint8))
+
+
+def _haze(chance: Chance, size: tuple[int, int]) -> Image.Image:
+    return noise(chance, size).filter(ImageFilter.GaussianBlur(float(chance.uniform(1, 6))))
+
+
+_KINDS: Final[tuple[Kind, ...]] = (_blotches, _stripes, _shapes, _rings, _haze)
 
 
 if __name__ == "__main__":

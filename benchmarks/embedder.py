@@ -1,9 +1,9 @@
-"""How many pictures a second does the embedder embed through HTTP, and how many would the machine embed without?
+"""Throughput of the embedder: pictures per second over HTTP, beside the same network without HTTP and behind LitServe.
 
-For each network, in one run: the offline loop (one process, no HTTP, all cores) and the bare forward, each at its best
-batch, before and after; the embedder with single and batch calls from 1, 8 and 32 clients; and the same network behind
-LitServe with its batching on. The clients run in a process of their own, whose CPU time is told. Weights are random
-where none are given, and pictures are drawn.
+For each network, in one run: the offline loop (one process, no HTTP, all cores) and the bare forward, each with its
+best batch size, before and after; the embedder with single and batch calls from 1, 8 and 32 clients; and the same
+network behind LitServe with batching. The clients run in their own process, and their CPU time is reported. By default
+weights are random and pictures are drawn.
 
     python -m benchmarks.embedder [--models mobilenetv2_100 resnet50] [--pictures DIR] [--seconds 10]
         [--weights mobilenetv2_100=FILE,pad_type=same,mean=0.5,std=0.5] [--litserve best|first|none] [--output FILE]
@@ -15,10 +15,6 @@ import argparse
 import sys
 import tempfile
 from pathlib import Path
-
-if not __package__:
-    # Run by its path, its folder comes first, where this file would stand for the service of the same name.
-    sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from benchmarks.embedder_parts import prepared, report, rounds, servers
 from vitrine.errors import VitrineError
@@ -56,7 +52,7 @@ def run(arguments: argparse.Namespace, aside: Path, kind: str) -> int:
     )
     lines: list[str] = []
 
-    def tell(line: str) -> None:
+    def write(line: str) -> None:
         print(line, flush=True)
         lines.append(line)
 
@@ -66,21 +62,21 @@ def run(arguments: argparse.Namespace, aside: Path, kind: str) -> int:
         measured = rounds.measure(stored, plan)
         if number == 0:
             for line in report.machine(plan, measured, real_pictures=arguments.pictures is not None):
-                tell(line)
-        tell("")
+                write(line)
+        write("")
         for line in report.tables(model, of_model, plan, measured):
-            tell(line)
+            write(line)
     if arguments.output is not None:
         arguments.output.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return 0
 
 
 def litserve_settings(which: str, kind: str) -> list[servers.Setting]:
-    """The settings LitServe is tried with."""
+    """The LitServe configurations to try."""
     if which == "none":
         return []
     if not servers.litserve_is_installed():
-        print("LitServe is not installed and is left out: `make setup` installs it\n", file=sys.stderr)
+        print("LitServe is not installed and left out; `make setup` installs it\n", file=sys.stderr)
         return []
     settings = servers.SETTINGS_ON_CPU if kind == "cpu" else servers.SETTINGS_ON_GPU
     return list(settings[:1] if which == "first" else settings)
@@ -91,21 +87,21 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--models", nargs="+", default=["mobilenetv2_100", "resnet50"])
     parser.add_argument(
         "--weights", action="append", default=[], metavar="MODEL=FILE,OPTION=VALUE,...",
-        help="a safetensors file and the options it needs; random weights where a model has none; repeat for more",
+        help="a safetensors file and the options it needs, for one model; can be repeated (default: random weights)",
     )  # fmt: skip
-    parser.add_argument("--pictures", type=Path, help="a folder of pictures; drawn ones where it is not given")
-    parser.add_argument("--count", type=int, default=512, help="pictures used, over and over")
-    parser.add_argument("--seconds", type=float, default=10.0, help="seconds a cell, after its warm-up")
+    parser.add_argument("--pictures", type=Path, help="a folder of pictures (default: drawn ones)")
+    parser.add_argument("--count", type=int, default=512, help="number of pictures, used in turn")
+    parser.add_argument("--seconds", type=float, default=10.0, help="seconds of each measurement, after its warm-up")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 32])
-    parser.add_argument("--batch", type=int, default=64, help="pictures in one batch call, as the indexer sends them")
-    parser.add_argument("--batches", type=int, nargs="+", help="batches tried by the offline loop and the bare forward")
+    parser.add_argument("--batch", type=int, default=64, help="pictures per batch call")
+    parser.add_argument("--batches", type=int, nargs="+", help="batch sizes to try without HTTP")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--precision", default="auto", choices=["auto", "float32", "bfloat16"])
     parser.add_argument(
         "--litserve", choices=["best", "first", "none"], default="best",
-        help="look for its best setting, take the first one, or leave it out",
+        help="try all configurations, only the first one, or none",
     )  # fmt: skip
-    parser.add_argument("--output", type=Path, help="a file for the tables as well")
+    parser.add_argument("--output", type=Path, help="also write the tables to this file")
     return parser.parse_args()
 
 

@@ -1,8 +1,8 @@
-"""How long does an evaluation take, beside the same measures as a plain program computes them?
+"""Duration of an evaluation, beside a naive implementation of the same metrics.
 
-600 queries against every product, with mAP and P@15, and all sizes of a PCA with both. The features are a release's, of
-a real catalogue, or drawn ones of the same shape where no catalogue is named. Each part runs in a process of its own,
-whose peak memory is told, and the plain program's values are held against ours.
+600 queries against every product, with mAP and P@15, and both for every size of a PCA. The features come from a release
+and a real catalogue; without --root they are random, of the same shape. Each part runs in its own process, so that its
+peak memory is its own. The naive values are compared with ours.
 
     python -m benchmarks.evaluation [--root PATH --store URL --release ID] [--subset fashion-22] [--queries 600]
         [--naive-queries 600] [--sizes 1280]
@@ -13,93 +13,99 @@ from __future__ import annotations
 import argparse
 import json
 import resource
-import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+import warnings
+from dataclasses import asdict, dataclass
 from pathlib import Path
-
-if not __package__:
-    # Run by its path, its folder comes first, where this file would stand for the library's package of the same name.
-    sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.metrics import average_precision_score
 
-from benchmarks.evaluation_parts import naive
+from benchmarks.processes import run_module
+from benchmarks.tables import head, row
 from vitrine.evaluation import Pairs, equal_labels, measure
 from vitrine.evaluation.pca_sizes import measure_sizes
 from vitrine.evaluation.ranking import unit_rows
 
+Vectors = npt.NDArray[np.floating]
+Labels = npt.NDArray[np.int64]
+
 NAMES = ("average_precision", "precision@15")
 COMPONENTS = 128
-DRAWN = (25_108, 1280, 22)
+RANDOM = (25_108, 1280, 22)  # products, components, classes
 GOALS = {"one": "≤ 2", "sizes": "≤ 600"}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", type=Path, help="a catalogue's folder; drawn features, if absent")
+    parser.add_argument("--root", type=Path, help="a catalogue's folder (default: random features)")
     parser.add_argument("--dataset", default="fashion-product")
     parser.add_argument("--subset", help="a named selection, e.g. fashion-22")
-    parser.add_argument("--store", default="file:.vitrine/releases", help="where the release lies")
-    parser.add_argument("--release", help="whose features are evaluated")
+    parser.add_argument("--store", default="file:.vitrine/releases", help="URL of the release store")
+    parser.add_argument("--release", help="id of the release that makes the features")
     parser.add_argument("--queries", type=int, default=600)
-    parser.add_argument("--naive-queries", type=int, default=600, help="of the plain program; its time is scaled up")
-    parser.add_argument("--sizes", type=int, default=1280, help="most sizes of the PCA")
-    parser.add_argument("--part", choices=["one", "sizes", "naive"], help=argparse.SUPPRESS)
-    parser.add_argument("--features", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--naive-queries", type=int, default=600, help="queries of the naive implementation; its time is scaled up"
+    )
+    parser.add_argument("--sizes", type=int, default=1280, help="largest size of the PCA")
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.part:
-        sys.stdout.write(json.dumps(PARTS[arguments.part](arguments)))
+    if arguments.worker:
+        order = json.load(sys.stdin)
+        json.dump(PARTS[order["part"]](Order(**order)), sys.stdout)
         return 0
     with tempfile.TemporaryDirectory(prefix="vitrine-benchmark-") as folder:
         features = Path(folder) / "features.npz"
         what = gather(arguments, features)
         print(f"{what}; {arguments.queries} queries\n")
-        print("| what | seconds | goal | peak memory, MB | mAP | P@15 |\n|---|---:|---|---:|---:|---:|")
-        found = {part: in_own_process(part, features) for part in PARTS}
-    told = {
+        print(head("what", "seconds", "goal", "peak memory, MB", "mAP", "P@15"))
+        found = {
+            part: run_module(
+                "benchmarks.evaluation", asdict(Order(part, str(features), **sizes_of(arguments))), "--worker"
+            )
+            for part in PARTS
+        }
+    names = {
         "one": f"ours, {COMPONENTS} components",
         "sizes": f"ours, all {found['sizes']['sizes']:.0f} sizes",
-        "naive": f"the plain program, {COMPONENTS} components",
+        "naive": f"naive, {COMPONENTS} components",
     }
-    for part, name in told.items():
-        row = found[part]
-        figures = f"{row['mAP']:.4f} | {row['P@15']:.4f}" if "mAP" in row else " | "
-        print(f"| {name} | {row['seconds']:.2f} | {GOALS.get(part, '-')} | {row['peak_mb']:.0f} | {figures} |")
-    print(f"\nours ÷ plain: {found['naive']['seconds'] / found['one']['seconds']:.0f} times as fast")
+    for part, name in names.items():
+        result = found[part]
+        figures = [f"{result[metric]:.4f}" if metric in result else "" for metric in ("mAP", "P@15")]
+        print(row(name, f"{result['seconds']:.2f}", GOALS.get(part, "-"), f"{result['peak_mb']:.0f}", *figures))
+    print(f"\nours ÷ naive: {found['naive']['seconds'] / found['one']['seconds']:.0f} times as fast")
     print(f"largest difference of a query's values: {found['naive']['difference']:.1e}")
     return 0
 
 
-def in_own_process(part: str, features: Path) -> dict[str, float]:
-    command = [
-        sys.executable,
-        "-m",
-        "benchmarks.evaluation",
-        *sys.argv[1:],
-        "--part",
-        part,
-        "--features",
-        str(features),
-    ]
-    root = Path(__file__).resolve().parent.parent
-    done = subprocess.run(command, cwd=root, stdout=subprocess.PIPE, text=True, check=True)
-    result: dict[str, float] = json.loads(done.stdout)
-    return result
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What one part computes, from a file with `features` and `labels`."""
+
+    part: str
+    features: str
+    queries: int
+    naive_queries: int
+    sizes: int
+
+
+def sizes_of(arguments: argparse.Namespace) -> dict[str, int]:
+    return {name: getattr(arguments, name) for name in ("queries", "naive_queries", "sizes")}
 
 
 def gather(arguments: argparse.Namespace, into: Path) -> str:
-    """Write `features` (N, D) float32 on all components of a PCA, and `labels` (N,), and say what they are."""
+    """Write `features` (N, D) float32, in principal components, and `labels` (N,). Returns a description."""
     if arguments.root is None:
-        count, dim, classes = DRAWN
-        chance = np.random.default_rng(0)
-        labels = chance.integers(0, classes, count)
-        middles = 0.1 * chance.normal(size=(classes, dim)).astype(np.float32)
-        raw = middles[labels] + chance.standard_normal(size=(count, dim), dtype=np.float32)
-        what = f"drawn features {count:,} x {dim}"
+        count, dim, classes = RANDOM
+        rng = np.random.default_rng(0)
+        labels = rng.integers(0, classes, count)
+        centers = 0.1 * rng.normal(size=(classes, dim)).astype(np.float32)
+        raw = centers[labels] + rng.standard_normal(size=(count, dim), dtype=np.float32)
+        what = f"random features {count:,} x {dim}"
     else:
         raw, labels = real(arguments)
         what = f"features of {arguments.release}, {len(raw):,} x {raw.shape[1]}"
@@ -111,8 +117,8 @@ def gather(arguments: argparse.Namespace, into: Path) -> str:
 
 
 def real(arguments: argparse.Namespace) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-    from benchmarks.retrieval import Look  # torch comes with these, and drawn features do without
-    from benchmarks.retrieval import gather as gather_material
+    from benchmarks.retrieval import FeatureExtractor  # imports torch, which random features do not need
+    from benchmarks.retrieval import gather as gather_data
     from trainer.data.extraction import extraction_batch
     from trainer.settings import Settings
     from vitrine.releases import ReleaseStore
@@ -121,76 +127,112 @@ def real(arguments: argparse.Namespace) -> tuple[npt.NDArray[np.float32], npt.ND
 
     arguments.limit, arguments.seed, arguments.photographs = None, 0, None
     arguments.releases = [arguments.release]
-    material = gather_material(arguments, ("articleType",))
+    data = gather_data(arguments, ("articleType",))
     store = ReleaseStore(arguments.store, cache_dir=Path(".vitrine/cache/releases"))
     settings = load_settings(Settings)
     choice = choose_device(settings.trainer_device, settings.trainer_precision)
     manifest = store.manifest(arguments.release)
     network = load_release(store.local_folder(arguments.release), manifest, choice)
-    look = Look(network, manifest.preprocessing, extraction_batch(settings, choice))
-    features, rows = look.features(material.catalog, material.examples.products)
-    return features, material.relevance[rows, 0]
+    extractor = FeatureExtractor(network, manifest.preprocessing, extraction_batch(settings, choice))
+    features, rows = extractor.features(data.catalog, data.examples.products)
+    return features, data.relevance[rows, 0]
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """The features, and which of them are the queries."""
+    """The features, their labels, and the rows of the queries."""
 
     features: npt.NDArray[np.float32]
     labels: npt.NDArray[np.int64]
     chosen: npt.NDArray[np.int64]
 
     @classmethod
-    def of(cls, arguments: argparse.Namespace, queries: int) -> Task:
-        stored = np.load(arguments.features)
+    def of(cls, order: Order, queries: int) -> Task:
+        stored = np.load(order.features)
         labels = stored["labels"]
         return cls(stored["features"], labels, np.random.default_rng(1).permutation(len(labels))[:queries])
 
     @property
     def vectors(self) -> npt.NDArray[np.float32]:
-        return naive.on_grid(unit_rows(self.features[:, :COMPONENTS]))
+        return on_grid(unit_rows(self.features[:, :COMPONENTS]))
 
     @property
     def relevant(self) -> Pairs:
         return equal_labels(self.labels[self.chosen, None], self.labels[:, None])
 
 
-def one(arguments: argparse.Namespace) -> dict[str, float]:
-    task = Task.of(arguments, arguments.queries)
+def one(order: Order) -> dict[str, float]:
+    task = Task.of(order, order.queries)
     vectors = task.vectors
     began_s = time.perf_counter()
     found = measure(vectors[task.chosen], vectors, task.relevant, NAMES, own=task.chosen)
-    return told(began_s, mean=found.means())
+    return timing(began_s, mean=found.means())
 
 
-def sizes(arguments: argparse.Namespace) -> dict[str, float]:
-    task = Task.of(arguments, arguments.queries)
-    wanted = range(1, min(arguments.sizes, task.features.shape[1]) + 1)
+def sizes(order: Order) -> dict[str, float]:
+    task = Task.of(order, order.queries)
+    wanted = range(1, min(order.sizes, task.features.shape[1]) + 1)
     began_s = time.perf_counter()
     measure_sizes(task.features[task.chosen], task.features, wanted, task.relevant, NAMES, own=task.chosen)
-    return {**told(began_s), "sizes": len(wanted)}
+    return {**timing(began_s), "sizes": len(wanted)}
 
 
-def plain(arguments: argparse.Namespace) -> dict[str, float]:
-    task = Task.of(arguments, min(arguments.queries, arguments.naive_queries))
+def naive(order: Order) -> dict[str, float]:
+    task = Task.of(order, min(order.queries, order.naive_queries))
     vectors, chosen = task.vectors, task.chosen
     began_s = time.perf_counter()
-    found = naive.evaluate(vectors[chosen], vectors, task.labels[chosen], task.labels, chosen)
-    result = told(began_s, mean={NAMES[0]: found.average_precision.mean(), NAMES[1]: found.precision_at_k.mean()})
-    result["seconds"] *= arguments.queries / len(chosen)
+    found = evaluate_naively(vectors[chosen], vectors, task.labels[chosen], task.labels, chosen)
+    result = timing(began_s, mean={NAMES[0]: found.average_precision.mean(), NAMES[1]: found.precision_at_k.mean()})
+    result["seconds"] *= order.queries / len(chosen)
     ours = measure(vectors[chosen], vectors, task.relevant, NAMES, own=chosen, ties="together")
     differences = [ours.values[NAMES[0]] - found.average_precision, ours.values[NAMES[1]] - found.precision_at_k]
     return {**result, "difference": max(float(np.abs(one).max()) for one in differences)}
 
 
-def told(began_s: float, mean: dict[str, float] | None = None) -> dict[str, float]:
+def timing(began_s: float, mean: dict[str, float] | None = None) -> dict[str, float]:
     seconds = time.perf_counter() - began_s
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     figures = {} if mean is None else {"mAP": float(mean[NAMES[0]]), "P@15": float(mean[NAMES[1]])}
     return {"seconds": seconds, "peak_mb": peak_mb, **figures}
 
 
-PARTS = {"one": one, "sizes": sizes, "naive": plain}
+@dataclass(frozen=True, slots=True)
+class NaiveMetrics:
+    """(Q,) each."""
+
+    average_precision: npt.NDArray[np.float64]
+    precision_at_k: npt.NDArray[np.float64]
+
+
+def on_grid(vectors: Vectors) -> npt.NDArray[np.float32]:
+    """Round to multiples of 1/1024. Their products and sums are exact in float32, so the order of two scores does not
+    depend on the order of a sum.
+    """
+    return (np.round(vectors * 1024) / 1024).astype(np.float32)
+
+
+def evaluate_naively(
+    queries: Vectors, gallery: Vectors, asked: Labels, labels: Labels, own: Labels, *, k: int = 15
+) -> NaiveMetrics:
+    """Average precision (scikit-learn's) and precision@k by loops, one query after the other, as the definitions say.
+
+    queries: (Q, D). gallery: (G, D). asked: (Q,) labels of the queries. labels: (G,). own: (Q,) the gallery row of the
+    query itself, which is left out.
+    """
+    average, precision = [], []
+    for query, label, itself in zip(queries, asked, own, strict=True):
+        scores = gallery @ query
+        others = [row for row in range(len(gallery)) if row != itself]
+        relevant = np.array([labels[row] == label for row in others])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            average.append(average_precision_score(relevant, scores[others]))
+        ranking = sorted(range(len(others)), key=lambda at: -scores[others[at]])
+        precision.append(sum(bool(relevant[at]) for at in ranking[:k]) / k)
+    return NaiveMetrics(np.array(average), np.array(precision))
+
+
+PARTS = {"one": one, "sizes": sizes, "naive": naive}
 
 
 if __name__ == "__main__":

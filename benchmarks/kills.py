@@ -1,9 +1,9 @@
-"""What do random `kill -9` of random processes cost a running system, and is anything lost or answered wrongly?
+"""Chaos test: random `kill -9` of a running system's processes while it indexes and searches.
 
-Indexes a catalogue undisturbed, then again and again under other names of a dataset while processes of the system are
-killed at random times and searches with known answers go on. In the end every product must be there once, with the
-vector it has without kills, and each search must have the answer it has without. Prints a table of the kills and one
-of the whole; the exit status is 1 where anything was lost or wrong.
+Indexes a catalogue undisturbed, then repeatedly under other dataset names while random processes are killed and
+searches with known answers go on. At the end every product must be stored once, with the same vector as without kills,
+and every search must return the same answer as without kills. Prints a table of the kills and a summary. The exit
+status is 1 if anything was lost or wrong.
 
     vitrine up --data DIR
     python -m benchmarks.kills --data DIR --root CATALOGUE [--reader R] [--limit 2000] [--kills 20] [--seconds 200]
@@ -28,13 +28,14 @@ import httpx
 import numpy as np
 from qdrant_client import QdrantClient
 
+from benchmarks.tables import head, row
 from vitrine.catalogs import read_catalog
 from vitrine.catalogs.registry import READERS
 from vitrine.qdrant import open_qdrant
 from vitrine.qdrant.collections import collection_name
 from vitrine_local.data_folder import DataFolder
 
-PEACE = "kills-peace"
+BASELINE = "kills-baseline"
 QUERIES = 40
 CLIENTS = 2
 MODEL = "demo"
@@ -45,7 +46,7 @@ TOLERANCE = 1e-5
 
 @dataclass(slots=True)
 class Kill:
-    """One kill: when, what, and how long searches were not answered after it."""
+    """One kill. `back_s`: seconds until the next correct search answer; None if another kill came first."""
 
     at_s: float
     victim: str
@@ -54,7 +55,7 @@ class Kill:
 
 @dataclass(slots=True)
 class Seen:
-    """What the searches met. Shared by the clients' threads."""
+    """The results of the searches, shared by the clients' threads."""
 
     right: int = 0
     wrong: list[str] = field(default_factory=list)
@@ -71,12 +72,12 @@ class System:
         self._data = data
         run = data.read_run()
         if run is None:
-            raise SystemExit(f"no system runs on {data.root}: start one with `vitrine up --data {data.root}`")
+            raise SystemExit(f"no system runs on {data.root}; start one with `vitrine up --data {data.root}`")
         self.api = httpx.Client(base_url=run.url, timeout=60, trust_env=False)
         self.qdrant_url = f"http://127.0.0.1:{run.ports['qdrant']}"
 
     def victims(self) -> dict[str, int]:
-        """The processes that can be killed now: services, and those that the workers have spawned."""
+        """The processes that can be killed now: services, and the pool processes of the workers."""
         run = self._data.read_run()
         pids = {} if run is None else {name: pid for name, pid in run.pids.items() if name in SUPERVISED}
         for worker in ("indexer", "trainer"):
@@ -86,22 +87,22 @@ class System:
 
     def index(self, dataset: str, arguments: argparse.Namespace) -> str:
         body = {"dataset": dataset, "reader": arguments.reader, "root": str(arguments.root), "model": MODEL}
-        answer = self.patiently("POST", "/api/jobs/index", json={**body, "limit": arguments.limit})
+        answer = self.retrying("POST", "/api/jobs/index", json={**body, "limit": arguments.limit})
         return str(answer["job"]["id"])
 
     def job(self, job_id: str) -> dict[str, Any]:
-        return dict(self.patiently("GET", f"/api/jobs/{job_id}")["job"])
+        return dict(self.retrying("GET", f"/api/jobs/{job_id}")["job"])
 
-    def finished(self, job_id: str, *, patience_s: float = 900.0) -> dict[str, Any]:
-        ends_s = time.monotonic() + patience_s
+    def finished(self, job_id: str, *, timeout_s: float = 900.0) -> dict[str, Any]:
+        ends_s = time.monotonic() + timeout_s
         while (job := self.job(job_id))["state"] in ("queued", "running"):
             if time.monotonic() > ends_s:
                 raise SystemExit(f"the job {job_id} does not end: {job}")
             time.sleep(0.5)
         return job
 
-    def patiently(self, method: str, path: str, **request: Any) -> Any:
-        """Ask until it is answered: the search API may be the one that was killed."""
+    def retrying(self, method: str, path: str, **request: Any) -> Any:
+        """Send a request until it is answered: the search API itself may have been killed."""
         for _ in range(600):
             with contextlib.suppress(httpx.TransportError, ValueError):
                 answer = self.api.request(method, path, **request)
@@ -113,7 +114,7 @@ class System:
         raise SystemExit(f"{method} {path} is not answered")
 
     def search(self, picture: bytes) -> httpx.Response:
-        form = {"dataset": PEACE, "model": MODEL, "topK": "15"}
+        form = {"dataset": BASELINE, "model": MODEL, "topK": "15"}
         return self.api.post("/api/search", files={"image": picture}, data=form)
 
 
@@ -128,12 +129,12 @@ def children_of(pid: int) -> list[int]:
 
 
 def search_on(
-    system: System, peace: list[tuple[bytes, Any]], seen: Seen, stop: threading.Event, started_s: float
+    system: System, expected: list[tuple[bytes, Any]], seen: Seen, stop: threading.Event, started_s: float
 ) -> None:
-    """One client: searches until it is stopped, and compares each answer with the one from before the kills."""
-    chance = random.Random(threading.get_ident())
+    """One client: searches until `stop` is set, and compares each answer with the one from before the kills."""
+    rng = random.Random(threading.get_ident())
     while not stop.wait(0.01):
-        picture, right = chance.choice(peace)
+        picture, right = rng.choice(expected)
         asked_s = time.monotonic()
         try:
             answer = system.search(picture)
@@ -155,22 +156,22 @@ def search_on(
 
 
 def kill_on(system: System, kills: list[Kill], seen: Seen, arguments: argparse.Namespace, started_s: float) -> None:
-    """Kill at random times; of each kill, wait for the next right answer as far as the next kill lets it."""
-    chance = random.Random(arguments.seed)
-    times_s = sorted(chance.uniform(0, arguments.seconds) for _ in range(arguments.kills))
+    """Kill at random times. After each kill, wait for the next correct answer or the time of the next kill."""
+    rng = random.Random(arguments.seed)
+    times_s = sorted(rng.uniform(0, arguments.seconds) for _ in range(arguments.kills))
     for number, at_s in enumerate(times_s):
         time.sleep(max(0.0, started_s + at_s - time.monotonic()))
         victims = system.victims()
         if not victims:
             continue
-        victim = chance.choice(sorted(victims))
+        victim = rng.choice(sorted(victims))
         with contextlib.suppress(ProcessLookupError):
             os.kill(victims[victim], signal.SIGKILL)
         kill = Kill(time.monotonic() - started_s, victim)
         kills.append(kill)
         until_s = times_s[number + 1] if number + 1 < len(times_s) else arguments.seconds + 60
         while time.monotonic() - started_s < until_s:
-            # An answer that was under way at the kill says nothing of it.
+            # An answer that was already on its way at the kill does not count.
             if seen.last_right_s > kill.at_s + 0.05:
                 kill.back_s = seen.last_right_s - kill.at_s
                 break
@@ -204,16 +205,16 @@ def main() -> int:
     data = DataFolder.at(arguments.data)
     data.allow_root(arguments.root)
     system = System(data)
-    before = system.finished(system.index(PEACE, arguments))
+    before = system.finished(system.index(BASELINE, arguments))
     if before["state"] != "succeeded":
-        raise SystemExit(f"the undisturbed indexing failed: {before['error']}")
-    catalog = read_catalog(arguments.reader, arguments.root, dataset=PEACE, limit=arguments.limit)
+        raise SystemExit(f"the undisturbed index job failed: {before['error']}")
+    catalog = read_catalog(arguments.reader, arguments.root, dataset=BASELINE, limit=arguments.limit)
     chosen = random.Random(arguments.seed).sample(catalog.products, min(QUERIES, len(catalog.products)))
     pictures = [(catalog.root / product.picture).read_bytes() for product in chosen]
-    peace = [(picture, system.search(picture).json()["ranking"]) for picture in pictures]
+    expected = [(picture, system.search(picture).json()["ranking"]) for picture in pictures]
     seen, kills, stop, started_s = Seen(), list[Kill](), threading.Event(), time.monotonic()
     clients = [
-        threading.Thread(target=search_on, args=(system, peace, seen, stop, started_s), daemon=True)
+        threading.Thread(target=search_on, args=(system, expected, seen, stop, started_s), daemon=True)
         for _ in range(CLIENTS)
     ]
     killer = threading.Thread(target=kill_on, args=(system, kills, seen, arguments, started_s), daemon=True)
@@ -225,7 +226,7 @@ def main() -> int:
         jobs[dataset] = system.finished(system.index(dataset, arguments))
     killer.join()
     answered = seen.right
-    while seen.right == answered:  # in the end searches are answered again
+    while seen.right == answered:  # at the end searches must be answered again
         time.sleep(0.05)
     stop.set()
     for client in clients:
@@ -236,17 +237,16 @@ def main() -> int:
 def report(
     system: System, data: DataFolder, jobs: dict[str, dict[str, Any]], kills: list[Kill], seen: Seen, *, expected: int
 ) -> int:
-    """Print the tables. Returns 1 where anything is lost or wrong."""
-    print("| at s | killed | next right answer after s |")
-    print("|---:|---|---:|")
+    """Print the tables. Returns 1 if anything is lost or wrong."""
+    print(head("at s", "killed", "next correct answer after s", text_columns=2))
     for kill in kills:
         back = "the next kill came first" if kill.back_s is None else f"{kill.back_s:.1f}"
-        print(f"| {kill.at_s:.1f} | {kill.victim} | {back} |")
+        print(row(f"{kill.at_s:.1f}", kill.victim, back))
     secrets = data.read_secrets()
     key = secrets.qdrant_api_key.get_secret_value() if secrets else None
     store = open_qdrant(system.qdrant_url, api_key=key, timeout_s=60)
     failed = [f"{name}: {job['error']}" for name, job in jobs.items() if job["state"] != "succeeded"]
-    known = vectors_of(store, collection_name(PEACE, jobs_release(jobs)))
+    known = vectors_of(store, collection_name(BASELINE, jobs_release(jobs)))
     lost = wrong_vectors = 0
     for job in jobs.values():
         if job["state"] != "succeeded":
@@ -255,30 +255,30 @@ def report(
         lost += len(known.keys() ^ found.keys())
         wrong_vectors += sum(float(known[one] @ found[one]) < 1 - TOLERANCE for one in known.keys() & found.keys())
     took_ms = np.array(seen.took_ms)
-    print("\n| what | count |\n|---|---:|")
+    print("\n" + head("what", "count"))
     for what, count in (
         ("kills", f"{len(kills)}"),
-        ("indexings of the catalogue, each ended well", f"{len(jobs) - len(failed)} of {len(jobs)}"),
+        ("index jobs that succeeded", f"{len(jobs) - len(failed)} of {len(jobs)}"),
         ("products in each", f"{expected:,}"),
-        ("products lost, or there that should not be", f"{lost:,}"),
-        ("vectors unlike the undisturbed ones", f"{wrong_vectors:,}"),
+        ("products lost or unexpected", f"{lost:,}"),
+        ("vectors that differ from the undisturbed ones", f"{wrong_vectors:,}"),
         ("pictures left out", f"{sum(job['progress']['failed'] for job in jobs.values()):,}"),
         ("searches answered as before the kills", f"{seen.right:,}"),
-        ("searches answered otherwise", f"{len(seen.wrong):,}"),
+        ("searches answered differently", f"{len(seen.wrong):,}"),
         *((f"searches refused: {code}", f"{count:,}") for code, count in seen.refused.most_common()),
         (
-            "milliseconds of a right answer, p50 / p99",
+            "milliseconds of a correct answer, p50 / p99",
             " / ".join(f"{one:.0f}" for one in np.percentile(took_ms, (50, 99))),
         ),
     ):
-        print(f"| {what} | {count} |")
+        print(row(what, count))
     for line in (*failed, *seen.wrong[:5]):
         print(line)
     return 1 if failed or lost or wrong_vectors or seen.wrong or len(known) != expected else 0
 
 
 def jobs_release(jobs: dict[str, dict[str, Any]]) -> str:
-    """The release that all of them were indexed with."""
+    """The release of all jobs."""
     (release,) = {str(job["params"]["release_id"]) for job in jobs.values()}
     return release
 

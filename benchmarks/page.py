@@ -1,15 +1,15 @@
-"""How long from dropping a picture on the page to seeing the first result, and how much does the page weigh?
+"""Latency and transfer size of the search page.
 
-Gives pictures to the search page of a running system in headless Chromium, one after another, and takes the time from
-the file's arrival in the page to the frame that shows the first result's picture, decoded. Each picture is also posted
-to `/api/search`: the round trip, and the time that the API states itself. Which of the two comes first alternates. Then
-the bytes that travel for HTML, CSS and scripts, when the page opens and after the first picture.
+Gives pictures to the search page of a running system in headless Chromium, one after another, and measures the time
+from the file's arrival in the page to the frame that shows the first result's picture. Each picture is also posted to
+`/api/search`: its round trip, and the time that the API reports. The order of the two alternates. Also reports the
+bytes transferred for HTML, CSS and scripts, when the page opens and after the first picture.
 
     python -m benchmarks.page --pictures DIR [--url http://127.0.0.1:8000] [--drops 100] [--width 1280]
         [--dataset D] [--model M]
 
-The page takes a file in `input[type=file][name=image]` and marks its first result with `data-result`. A key, where the
-system asks for one, comes from VITRINE_API_KEY.
+The page takes a file in `input[type=file][name=image]` and marks its first result with `data-result`. The API key is
+read from VITRINE_API_KEY.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from urllib.parse import urlencode
 import httpx
 from playwright.sync_api import BrowserContext, Error, Page, Response
 
+from benchmarks.pictures import SEED, pictures_below
+from benchmarks.tables import head, quantiles, row
 from tools.chromium import Look, new_context, open_chromium, wait_settled
 
-SHARES: Final = (0.5, 0.95)
-SUFFIXES: Final = {".jpg", ".jpeg", ".png", ".webp"}
+FRACTIONS: Final = (0.5, 0.95)
 KINDS: Final = {"document": "HTML", "stylesheet": "CSS", "script": "JavaScript"}
 ALLOWED_KB: Final = 100.0
 ALLOWED_ABOVE_MS: Final = 60.0
 WARM_UP: Final = 5
-SEED: Final = 1
 FIELD: Final = "input[type=file][name=image]"
-# The file's arrival and the painted result may be in two documents: what is measured is kept in the tab's storage, in
-# milliseconds since 1970. A message posted in a frame is handled once the frame is drawn.
+# The file's arrival and the painted result may be in two documents, so both times are kept in the tab's session
+# storage, in milliseconds since 1970. A message posted in a frame is handled after the frame is drawn.
 CLOCK: Final = """(() => {
   const now = () => performance.timeOrigin + performance.now();
   const started = () => sessionStorage.getItem("began");
@@ -66,7 +66,7 @@ CLOCK: Final = """(() => {
       await picture.decode();
       await drawn();
       if (picture.isConnected) sessionStorage.setItem("painted", String(now()));
-    } catch { requestAnimationFrame(look); /* it was replaced while it loaded */ }
+    } catch { requestAnimationFrame(look); /* replaced while it loaded */ }
     looking = false;
   };
   new MutationObserver(look).observe(document, {subtree: true, childList: true, attributes: true});
@@ -77,7 +77,7 @@ TOOK_MS: Final = "() => Number(sessionStorage.getItem('painted')) - Number(sessi
 
 @dataclass(slots=True)
 class Times:
-    """Milliseconds, a value for each picture. `failed` counts pictures without a result on the page."""
+    """Milliseconds, one value per picture. `failed` counts pictures without a result on the page."""
 
     page: list[float] = field(default_factory=list)
     round_trip: list[float] = field(default_factory=list)
@@ -86,7 +86,7 @@ class Times:
 
 
 class Weight:
-    """The bytes that travelled for each kind of file, as compressed; each address counts once."""
+    """Compressed bytes transferred per kind of file. Each URL counts once."""
 
     def __init__(self, context: BrowserContext) -> None:
         self._answers: dict[str, Response] = {}
@@ -105,10 +105,7 @@ class Weight:
 
 def main() -> int:
     arguments = parse_arguments()
-    pictures = sorted(path for path in arguments.pictures.rglob("*") if path.suffix.lower() in SUFFIXES)
-    if not pictures:
-        raise SystemExit(f"no pictures below {arguments.pictures}")
-    chosen = random.Random(SEED).choices(pictures, k=arguments.drops + WARM_UP)
+    chosen = random.Random(SEED).choices(pictures_below(arguments.pictures), k=arguments.drops + WARM_UP)
     key = os.environ.get("VITRINE_API_KEY")
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     look = Look("light", arguments.width)
@@ -141,11 +138,11 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--url", default=os.environ.get("VITRINE_URL", "http://127.0.0.1:8000"))
     parser.add_argument("--pictures", type=Path, required=True, help="folder of pictures to search with")
-    parser.add_argument("--drops", type=int, default=100, help="how many pictures are timed (default: 100)")
+    parser.add_argument("--drops", type=int, default=100, help="number of pictures to measure (default: 100)")
     parser.add_argument("--width", type=int, default=1280, metavar="PX", help="the page's width (default: 1280)")
     parser.add_argument("--dataset")
     parser.add_argument("--model")
-    parser.add_argument("--timeout-s", type=float, default=30, help="what takes longer counts as failed (default: 30)")
+    parser.add_argument("--timeout-s", type=float, default=30, help="longer searches count as failed (default: 30)")
     return parser.parse_args()
 
 
@@ -177,7 +174,7 @@ class Bench:
         return times
 
     def drop(self, picture: Path) -> float | None:
-        """Milliseconds from the file's arrival in the empty page to the painted first result, or None without one."""
+        """Milliseconds from the file's arrival in the empty page to the painted first result; None if there is none."""
         self._page.goto(self.address)
         wait_settled(self._page, timeout_ms=self._timeout_ms)
         self._page.evaluate("() => sessionStorage.clear()")
@@ -190,7 +187,7 @@ class Bench:
         return took_ms
 
     def post(self, picture: Path) -> tuple[float, float]:
-        """(round trip, the API's own time) of a search with the picture, in milliseconds."""
+        """(round trip, time reported by the API) of a search with the picture, in milliseconds."""
         data = picture.read_bytes()
         started_s = time.perf_counter()
         answer = self._api.post("/api/search", files={"image": data}, data=self._options)
@@ -208,24 +205,16 @@ def time_table(times: Times) -> str:
         "API, its own time": times.api,
         f"the page above the API's own time (at most {ALLOWED_ABOVE_MS:.0f})": above,
     }
-    lines = ["| milliseconds | p50 | p95 | failed |", "|---|---:|---:|---:|"]
+    lines = [head("milliseconds", "p50", "p95", "failed")]
     for name, values in rows.items():
-        cells = [quantile(values, share) for share in SHARES]
-        lines.append(f"| {name} | {' | '.join(cells)} | {times.failed if values is times.page else ''} |")
+        lines.append(row(name, *quantiles(values, *FRACTIONS), times.failed if values is times.page else ""))
     return "\n".join(lines) + "\n"
 
 
-def quantile(values: Sequence[float], share: float) -> str:
-    if not values:
-        return "-"
-    ordered = sorted(values)
-    return f"{ordered[min(len(ordered) - 1, int(share * len(ordered)))]:.1f}"
-
-
 def weight_table(opened: Counter[str], searched: Counter[str]) -> str:
-    lines = [f"| compressed kB (at most {ALLOWED_KB:.0f}) | page opened | after the first picture |", "|---|---:|---:|"]
-    lines += [f"| {kind} | {opened[kind]:.1f} | {searched[kind]:.1f} |" for kind in KINDS.values()]
-    lines.append(f"| all | {opened.total():.1f} | {searched.total():.1f} |")
+    lines = [head(f"compressed kB (at most {ALLOWED_KB:.0f})", "page opened", "after the first picture")]
+    lines += [row(kind, f"{opened[kind]:.1f}", f"{searched[kind]:.1f}") for kind in KINDS.values()]
+    lines.append(row("all", f"{opened.total():.1f}", f"{searched.total():.1f}"))
     return "\n".join(lines)
 
 

@@ -1,13 +1,14 @@
-"""How long does a search take, and where does the time go?
+"""Latency of a search, by stage.
 
-Posts pictures to `/api/search` of a running system from a process of its own, with 1, 8 and 32 clients that each wait
-for their answer (a closed loop, so a stall slows the load as well), without a filter and with some, and prints a table:
-milliseconds at the client, at the server, and by stage. `above embed` is the client's time less decoding and embedding.
+Posts pictures to `/api/search` of a running system with 1, 8 and 32 clients that each wait for their answer (a closed
+loop, so a slow server also lowers the load), without a filter and with some. Prints milliseconds at the client, at the
+server, and per stage. `above embed` is the client's time minus decoding and embedding. The clients run in their own
+process.
 
-    VITRINE_URL=http://127.0.0.1:8000 python benchmarks/search.py --pictures DIR [--model M] [--dataset D]
+    VITRINE_URL=http://127.0.0.1:8000 python -m benchmarks.search --pictures DIR [--model M] [--dataset D]
         [--filters '' --filters 'gender=Women&yearMin=2012'] [--requests 600] [--clients 1 8 32]
 
-Each `--filters` is one line of the table; parts of one filter are joined with `&`.
+Each `--filters` is one row of the table. Parts of one filter are joined with `&`.
 """
 
 from __future__ import annotations
@@ -16,21 +17,20 @@ import argparse
 import http.client
 import json
 import os
-import random
-import subprocess
 import sys
 import threading
 import time
-import uuid
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-SHARES = (0.5, 0.95, 0.99)
+from benchmarks.pictures import form, pictures_below, sample
+from benchmarks.processes import run_module
+from benchmarks.tables import head, quantiles, row
+
+FRACTIONS = (0.5, 0.95, 0.99)
 STAGES = ("decode", "embed", "search", "total")
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 WARM_UP = 20
-SEED = 1
 
 
 def main() -> int:
@@ -38,21 +38,19 @@ def main() -> int:
     if arguments.worker:
         json.dump(load(json.load(sys.stdin)), sys.stdout)
         return 0
-    pictures = sorted(path for path in arguments.pictures.rglob("*") if path.suffix.lower() in SUFFIXES)
-    if not pictures:
-        raise SystemExit(f"no pictures below {arguments.pictures}")
-    chosen = random.Random(SEED).sample(pictures, min(len(pictures), arguments.requests))
+    chosen = sample(pictures_below(arguments.pictures), arguments.requests)
     print(
-        f"{len(chosen)} pictures, {arguments.requests} requests a line, {os.cpu_count()} cores shared with the client\n"
+        f"{len(chosen)} pictures, {arguments.requests} requests a row, {os.cpu_count()} cores shared with the client\n"
     )
-    heads = ["clients", "filter", "requests/s", "at the client", "at the server", "decode", "embed", "search"]
-    heads += ["above embed", "client CPU s", "failed"]
+    heads = (
+        "clients", "filter", "requests/s", "at the client", "at the server", "decode", "embed", "search", "above embed",
+        "client CPU s", "failed",
+    )  # fmt: skip
     print("Milliseconds, p50 / p95 / p99.\n")
-    print("| " + " | ".join(heads) + " |")
-    print("|" + "|".join(["---:", "---", *["---:"] * (len(heads) - 2)]) + "|", flush=True)
+    print(head(*heads, text_columns=2), flush=True)
     for text in arguments.filters or [""]:
         for clients in arguments.clients:
-            print(line(measure(arguments, chosen, clients=clients, filters=text), clients, text), flush=True)
+            print(table_row(measure(arguments, chosen, clients=clients, filters=text), clients, text), flush=True)
     return 0
 
 
@@ -66,14 +64,14 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--requests", type=int, default=600)
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 32])
     parser.add_argument(
-        "--filters", action="append", help="e.g. 'gender=Women&yearMin=2012'; repeat for more lines, '' for none"
+        "--filters", action="append", help="e.g. 'gender=Women&yearMin=2012'; repeat for more rows, '' for none"
     )
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
 def measure(arguments: argparse.Namespace, pictures: list[Path], *, clients: int, filters: str) -> dict[str, Any]:
-    """Run the load in a process of its own, so that its work is not counted as the server's."""
+    """Run the load in its own process, so that its CPU time is not counted as the server's."""
     options = {"topK": str(arguments.top_k), "model": arguments.model, "dataset": arguments.dataset}
     fields = [(name, value) for name, value in options.items() if value] + parse_qsl(filters)
     order = {
@@ -84,17 +82,12 @@ def measure(arguments: argparse.Namespace, pictures: list[Path], *, clients: int
         "requests": arguments.requests,
         "clients": clients,
     }
-    done = subprocess.run(
-        [sys.executable, __file__, "--worker"], input=json.dumps(order), capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise SystemExit(f"the load failed:\n{done.stderr}")
-    result: dict[str, Any] = json.loads(done.stdout)
+    result: dict[str, Any] = run_module("benchmarks.search", order, "--worker")
     return result
 
 
-def line(result: dict[str, Any], clients: int, filters: str) -> str:
-    """One line of the table, in milliseconds."""
+def table_row(result: dict[str, Any], clients: int, filters: str) -> str:
+    """One row of the table, in milliseconds."""
     stages = result["stages"]
     above = [
         total - decode - embed
@@ -102,19 +95,12 @@ def line(result: dict[str, Any], clients: int, filters: str) -> str:
     ]
     cells = [str(clients), filters or "none", f"{result['per_s']:.1f}"]
     measured = (result["client_ms"], *(stages[name] for name in ("total", "decode", "embed", "search")), above)
-    cells += [" / ".join(quantile(values, share) for share in SHARES) for values in measured]
-    return "| " + " | ".join([*cells, f"{result['cpu_s']:.1f}", str(result["failed"])]) + " |"
-
-
-def quantile(values: list[float], share: float) -> str:
-    if not values:
-        return "-"
-    ordered = sorted(values)
-    return f"{ordered[min(len(ordered) - 1, int(share * len(ordered)))]:.1f}"
+    cells += [" / ".join(quantiles(values, *FRACTIONS)) for values in measured]
+    return row(*cells, f"{result['cpu_s']:.1f}", result["failed"])
 
 
 def load(order: dict[str, Any]) -> dict[str, Any]:
-    """Keep `clients` connections busy until the requests are done; runs in the worker process."""
+    """Keep `clients` connections busy until all requests are done. Runs in the worker process."""
     bodies = [form(Path(path).read_bytes(), order["fields"]) for path in order["pictures"]]
     clients = [Client(order, bodies) for _ in range(order["clients"])]
     clients[0].run(range(min(WARM_UP, len(bodies))))
@@ -147,7 +133,7 @@ def load(order: dict[str, Any]) -> dict[str, Any]:
 
 
 class Client:
-    """One connection that sends a request once the answer to the last is there."""
+    """One connection that sends a request after the answer to the last one."""
 
     def __init__(self, order: dict[str, Any], bodies: list[tuple[str, bytes]]) -> None:
         address = urlsplit(order["url"])
@@ -174,20 +160,6 @@ class Client:
                 self.took_ms.append(json.loads(text)["tookMs"])
             else:
                 self.failed += 1
-
-
-def form(picture: bytes, fields: list[tuple[str, str]]) -> tuple[str, bytes]:
-    """(content type, body) of a multipart form."""
-    boundary = uuid.uuid4().hex
-    parts = [
-        f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n' for name, value in fields
-    ]
-    file_head = (
-        f'--{boundary}\r\nContent-Disposition: form-data; name="image"; filename="q.jpg"\r\n'
-        "Content-Type: image/jpeg\r\n\r\n"
-    )
-    body = "".join(parts).encode() + file_head.encode() + picture + f"\r\n--{boundary}--\r\n".encode()
-    return f"multipart/form-data; boundary={boundary}", body
 
 
 if __name__ == "__main__":

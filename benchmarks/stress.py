@@ -1,18 +1,18 @@
-"""What the most expensive request of each kind costs, and how it slows other callers.
+"""The cost of the most expensive requests, and how much they slow other clients.
 
-Starts a system of its own (`vitrine demo` in a temporary folder, a drawn catalogue and the bundled release) and prints
+Starts its own system (`vitrine demo` in a temporary folder, with a drawn catalogue and the bundled release) and prints
 
-- a table of kinds: seconds of CPU and peak memory of one such request, all services together, and the p50 and p99 of
-  four clients with ordinary pictures while eight connections from another address send nothing else;
-- the search's p50 and p99 and the indexing's rate, each alone and both together;
-- answers a second with 8 clients and with 512 that ask again at once, whatever Retry-After says;
-- clients that break the rules of HTTP (floods of headers, slow posts, silence, event streams): what the others notice.
+- for each kind of request: CPU seconds and peak memory of one such request, all services together, and the p50 and p99
+  of four clients with ordinary pictures while eight connections from another address send only this kind;
+- p50 and p99 of searches and the rate of indexing, each alone and both together;
+- answers per second with 8 clients, and with 512 that retry at once, whatever Retry-After says;
+- clients that misuse HTTP (floods of headers, slow posts, silent connections, event streams): the effect on others.
 
     python -m benchmarks.stress [--program .venv/bin/vitrine] [--only costs indexing goodput edge] [--kinds explain]
         [--seconds 4]
 
 Linux only: it reads /proc. CPU and memory are those of the search API, the embedder, Qdrant and Redis. Peak memory is
-the resident memory above that of the idle system; what an earlier row left behind counts for the later ones too.
+the resident memory above that of the idle system. It includes memory that an earlier row has left allocated.
 Add a kind in `stress_parts/kinds.py`.
 """
 
@@ -23,7 +23,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -34,10 +33,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks.processes import ServiceProcesses
 from benchmarks.stress_parts import edge
 from benchmarks.stress_parts.kinds import Kind, kinds, search, wire
-from benchmarks.stress_parts.load import Group, Seen, run
-from benchmarks.stress_parts.processes import Processes
+from benchmarks.stress_parts.load import Group, GroupResult, run
+from benchmarks.tables import head, quantile, quantiles, row
+from vitrine_local.supervisor.spec import PortReservation
 
 DATASET: Final = "synthetic"
 MODEL: Final = "demo"
@@ -47,21 +48,22 @@ MANY_CLIENTS: Final = 512
 OTHER_ADDRESS: Final = "127.0.0.2"
 WARM_UP: Final = 60
 READY_S: Final = 600.0
+OTHERS: Final = ("others' p50 / p99 ms", "others, 1/s")
 SECTIONS: Final = ("costs", "indexing", "goodput", "edge")
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A system that was started for the benchmark."""
+    """The system under test."""
 
     port: int
     data: Path
-    processes: Processes
+    processes: ServiceProcesses
     folder: Path
     ordinary: bytes
 
     def file(self, kind: Kind) -> str:
-        """The request of a kind in a file, for the load's process."""
+        """Write the request of a kind to a file, for the load process."""
         path = self.folder / f"{abs(hash(kind.name))}.request"
         path.write_bytes(wire(kind, f"127.0.0.1:{self.port}"))
         return str(path)
@@ -81,7 +83,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("--program", type=Path, default=Path(sys.executable).with_name("vitrine"))
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=SECTIONS)
-    parser.add_argument("--kinds", default="", help="only kinds whose names hold this")
+    parser.add_argument("--kinds", default="", help="only kinds whose names contain this")
     parser.add_argument("--count", type=int, default=1500, help="products of the drawn catalogue")
     parser.add_argument("--seconds", type=float, default=4.0, help="seconds of each load")
     arguments = parser.parse_args()
@@ -104,14 +106,15 @@ def main() -> int:
 def started(program: Path, *, count: int) -> Iterator[Running]:
     """A system with an indexed catalogue, in a temporary folder."""
     with tempfile.TemporaryDirectory(prefix="vitrine-stress-") as name:
-        data, port = Path(name) / "data", free_port()
+        with PortReservation() as reservation:
+            data, port = Path(name) / "data", reservation.port
         command = [str(program.absolute()), "demo", "--data", str(data), "--count", str(count), "--port", str(port)]
         with (Path(name) / "log").open("wb") as log:
             process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
         try:
             wait_until_shown(process, Path(name) / "log")
             pictures = sorted((data / f"catalog-{count}" / "images").iterdir())
-            yield Running(port, data, Processes.of(data), Path(name), pictures[0].read_bytes())
+            yield Running(port, data, ServiceProcesses.of(data), Path(name), pictures[0].read_bytes())
         finally:
             process.send_signal(signal.SIGINT)
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -127,25 +130,16 @@ def wait_until_shown(process: subprocess.Popen[bytes], log: Path) -> None:
         time.sleep(0.5)
 
 
-def free_port() -> int:
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        port: int = bound.getsockname()[1]
-        return port
-
-
 def print_costs(system: Running, plain: Kind, *, wanted: str, seconds: float) -> None:
     processes = system.processes
     idle_mb = processes.resident_mb()
     light = system.file(plain)
     (alone,) = run(system.port, [Group(light, LIGHT_CLIENTS, seconds)])
-    print("| request | answer | CPU s | search API, peak MB | embedder, peak MB | others' p50 / p99 ms | others, 1/s |")
-    print("|---|---|---:|---:|---:|---:|---:|")
-    print(f"| nothing else | | | | | {milliseconds(alone)} | {alone.per_s:.0f} |", flush=True)
-    first = system.call(f"/api/models?dataset={DATASET}")["success"]
-    assert first
-    with tempfile.TemporaryDirectory() as _:
-        product_id = next(iter((system.data).glob("catalog-*/images/*"))).stem
+    heads = ("request", "answer", "CPU s", "search API, peak MB", "embedder, peak MB", *OTHERS)
+    print(head(*heads, text_columns=2))
+    print(row("nothing else", "", "", "", "", *of_others(alone)), flush=True)
+    assert system.call(f"/api/models?dataset={DATASET}")["success"]
+    product_id = next(system.data.glob("catalog-*/images/*")).stem
     for kind in kinds(dataset=DATASET, model=MODEL, product_id=product_id, ordinary=system.ordinary):
         if wanted not in kind.name:
             continue
@@ -158,37 +152,29 @@ def print_costs(system: Running, plain: Kind, *, wanted: str, seconds: float) ->
         cpu_s, peak_mb = processes.cpu_s() - before_s, processes.peak_mb()
         heavy = Group(file, HEAVY_CLIENTS, seconds, address=OTHER_ADDRESS)
         others, expensive = run(system.port, [Group(light, LIGHT_CLIENTS, seconds, start_s=0.5), heavy])
-        cells = [
-            kind.name,
-            answer_of(once),
-            f"{cpu_s:.2f}",
-            *(f"{max(0.0, peak_mb[name] - idle_mb[name]):.0f}" for name in ("search_api", "embedder")),
-            milliseconds(others),
-            f"{others.per_s:.0f}",
-        ]
-        print("| " + " | ".join(cells) + " |", flush=True)
+        peaks = (f"{max(0.0, peak_mb[name] - idle_mb[name]):.0f}" for name in ("search_api", "embedder"))
+        print(row(kind.name, answer_of(once), f"{cpu_s:.2f}", *peaks, *of_others(others)), flush=True)
         wait_until_quiet(processes)
         if not processes.alive():
             raise SystemExit(f"a service died of: {kind.name}; {expensive.statuses}")
 
 
 def print_indexing(system: Running, plain: Kind) -> None:
-    print("\n| | search p50 ms | p99 ms | searches/s | indexing, pictures/s |")
-    print("|---|---:|---:|---:|---:|", flush=True)
+    print("\n" + head("", "search p50 ms", "p99 ms", "searches/s", "indexing, pictures/s"), flush=True)
     light = system.file(plain)
     (alone,) = run(system.port, [Group(light, 1, 10)])
     indexed_per_s, _ = index(system, "alone", light, searching=False)
     together_per_s, beside = index(system, "beside", light, searching=True)
-    print(f"| each alone | {quantiles(alone)} | {alone.per_s:.1f} | {indexed_per_s:.1f} |")
+    print(row("each alone", *p50_p99(alone, digits=1), f"{alone.per_s:.1f}", f"{indexed_per_s:.1f}"))
     if beside is not None:
-        print(f"| both | {quantiles(beside)} | {beside.per_s:.1f} | {together_per_s:.1f} |")
-        times = (beside.quantile_ms(share) / alone.quantile_ms(share) for share in (0.5, 0.99))
-        cells = [*(f"{one:.2f}" for one in times), f"{beside.per_s / alone.per_s:.2f}"]
-        print(f"| both to alone | {' | '.join(cells)} | {together_per_s / indexed_per_s:.2f} |", flush=True)
+        print(row("both", *p50_p99(beside, digits=1), f"{beside.per_s:.1f}", f"{together_per_s:.1f}"))
+        slower = (quantile(beside.ok_ms, one) / quantile(alone.ok_ms, one) for one in (0.5, 0.99))
+        ratios = (*slower, beside.per_s / alone.per_s, together_per_s / indexed_per_s)
+        print(row("both to alone", *(f"{ratio:.2f}" for ratio in ratios)), flush=True)
 
 
-def index(system: Running, dataset: str, light: str, *, searching: bool) -> tuple[float, Seen | None]:
-    """Pictures a second of an indexing, by the catalogue's size and the job's own time, and what a client saw."""
+def index(system: Running, dataset: str, light: str, *, searching: bool) -> tuple[float, GroupResult | None]:
+    """Pictures per second of an index job, and the results of a client that searches meanwhile."""
     root = next(path.parent for path in system.data.glob("catalog-*/images"))
     count = sum(1 for _ in (root / "images").iterdir())
     body = {"dataset": dataset, "reader": "synthetic", "root": str(root), "model": MODEL}
@@ -203,7 +189,7 @@ def index(system: Running, dataset: str, light: str, *, searching: bool) -> tupl
         else:
             time.sleep(0.1)
     if state != "succeeded":
-        raise SystemExit(f"the indexing {state}")
+        raise SystemExit(f"the index job {state}")
     return count / (time.monotonic() - started_s), seen
 
 
@@ -213,46 +199,36 @@ def wait_for_progress(system: Running, job: str) -> None:
 
 
 def print_goodput(system: Running, plain: Kind, *, seconds: float) -> None:
-    print("\n| clients | answers/s | p99 ms | other answers |")
-    print("|---:|---:|---:|---|", flush=True)
+    print("\n" + head("clients", "answers/s", "p99 ms", "other answers", text_columns=4), flush=True)
     light = system.file(plain)
     for clients in (HEAVY_CLIENTS, MANY_CLIENTS, HEAVY_CLIENTS):
         (seen,) = run(system.port, [Group(light, clients, seconds)])
         rest = ", ".join(
             f"{name}: {count / seen.seconds:.0f}/s" for name, count in seen.statuses.items() if name != "200"
         )
-        print(f"| {clients} | {seen.per_s:.1f} | {seen.quantile_ms(0.99):.0f} | {rest} |", flush=True)
+        print(row(clients, f"{seen.per_s:.1f}", p50_p99(seen)[1], rest), flush=True)
         wait_until_quiet(system.processes)
 
 
 def print_edge(system: Running, plain: Kind, *, seconds: float) -> None:
-    print("\n| clients | search API, peak MB | CPU s | /livez | others' p50 / p99 ms | others, 1/s | noticed |")
-    print("|---|---:|---:|---:|---:|---:|---|")
+    print("\n" + head("clients", "search API, peak MB", "CPU s", "/livez", *OTHERS, "observed"))
     processes, light = system.processes, system.file(plain)
     idle_mb = processes.resident_mb()["search_api"]
     (alone,) = run(system.port, [Group(light, LIGHT_CLIENTS, seconds)])
-    print(f"| nobody else | | | | {milliseconds(alone)} | {alone.per_s:.0f} | |", flush=True)
+    print(row("no others", "", "", "", *of_others(alone), ""), flush=True)
     for attack in edge.attacks():
         processes.reset_peaks()
         before_s = processes.cpu_s()
-        with edge.running(attack, system.port) as noticed:
+        with edge.running(attack, system.port) as observed:
             (others,) = run(system.port, [Group(light, LIGHT_CLIENTS, seconds, start_s=0.5)])
             alive = edge.health(system.port)
-        cells = [
-            attack.name,
-            f"{max(0.0, processes.peak_mb()['search_api'] - idle_mb):.0f}",
-            f"{processes.cpu_s() - before_s:.1f}",
-            alive,
-            milliseconds(others),
-            f"{others.per_s:.0f}",
-            noticed[0],
-        ]
-        print("| " + " | ".join(cells) + " |", flush=True)
+        peak_mb, cpu_s = max(0.0, processes.peak_mb()["search_api"] - idle_mb), processes.cpu_s() - before_s
+        print(row(attack.name, f"{peak_mb:.0f}", f"{cpu_s:.1f}", alive, *of_others(others), observed[0]), flush=True)
         wait_until_quiet(processes)
 
 
-def wait_until_quiet(processes: Processes) -> None:
-    """What was sent is worked off: less than a twentieth of a core is in use."""
+def wait_until_quiet(processes: ServiceProcesses) -> None:
+    """Wait until the system uses less than 5 % of a core, at most a minute."""
     ends_s = time.monotonic() + 60
     while time.monotonic() < ends_s:
         before_s = processes.cpu_s()
@@ -261,7 +237,7 @@ def wait_until_quiet(processes: Processes) -> None:
             return
 
 
-def answer_of(seen: Seen) -> str:
+def answer_of(seen: GroupResult) -> str:
     if "200" in seen.statuses:
         return "200"
     code = ""
@@ -270,12 +246,14 @@ def answer_of(seen: Seen) -> str:
     return " ".join([*seen.statuses, code]).strip()
 
 
-def milliseconds(seen: Seen) -> str:
-    return f"{seen.quantile_ms(0.5):.0f} / {seen.quantile_ms(0.99):.0f}"
+def of_others(seen: GroupResult) -> tuple[str, str]:
+    """The cells of the columns OTHERS."""
+    return " / ".join(p50_p99(seen)), f"{seen.per_s:.0f}"
 
 
-def quantiles(seen: Seen) -> str:
-    return f"{seen.quantile_ms(0.5):.1f} | {seen.quantile_ms(0.99):.1f}"
+def p50_p99(seen: GroupResult, *, digits: int = 0) -> list[str]:
+    """Milliseconds."""
+    return quantiles(seen.ok_ms, 0.5, 0.99, digits=digits)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""How much of the network's own speed does training reach?
+"""Throughput of training, relative to the network's own speed.
 
-For each recipe the training loop, pictures from the cache, changed and stepped with, as a job runs it, beside the bare
-forward and backward pass of the same network and loss on one prepared batch. They take turns, several times, so that
-both see the same machine.
+For each recipe: the whole training loop as a job runs it (cached pixels, augmentation, optimizer), and the bare forward
+and backward pass of the same network and loss on one prepared batch. The two alternate several times, so that both see
+the same load of the machine.
 
-    python benchmarks/training.py --root PATH RECIPE.toml [...] [--weights FILE] [--seconds 20] [--rounds 3]
+    python -m benchmarks.training --root PATH RECIPE.toml [...] [--weights FILE] [--seconds 20] [--rounds 3]
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.tables import head, row
 from trainer.progress import NoProgress
 from trainer.reports.history import EpochRecord
 from trainer.settings import Settings
@@ -39,12 +40,13 @@ WARM_UP_STEPS = 8
 
 
 class Enough(Exception):
-    """The loop has run for its time."""
+    """The loop has run long enough."""
 
 
 class Stopwatch(TrainingCallbacks):
-    """Reports to the benchmark: pictures and seconds after the first steps, then `Enough`. What comes between two
-    epochs, validation and a checkpoint, is not counted: with few products it would be a fifth of the time.
+    """Callback that measures pictures and seconds after the first steps, then raises Enough.
+
+    Validation and checkpoints between two epochs are not counted: with few products they take a fifth of the time.
     """
 
     def __init__(self, seconds: float, device: torch.device, *, clock: Callable[[], float] = time.perf_counter) -> None:
@@ -57,7 +59,7 @@ class Stopwatch(TrainingCallbacks):
 
     def step(self, images: int) -> None:
         now = self._clock()
-        if images > self._seen:  # else it is a step of validation
+        if images > self._seen:  # otherwise it is a validation step
             self._steps += 1
             if self._steps > WARM_UP_STEPS:
                 self._pictures += images - self._seen
@@ -81,20 +83,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipes", type=Path, nargs="+", metavar="RECIPE.toml")
     parser.add_argument("--root", type=Path, required=True, help="the catalogue's folder")
-    parser.add_argument("--weights", help="instead of the recipes' model.weights")
+    parser.add_argument("--weights", help="replaces model.weights of the recipes")
     parser.add_argument("--limit", type=int, help="only so many products")
-    parser.add_argument("--seconds", type=float, default=20.0, help="measured seconds of each turn (default: 20)")
-    parser.add_argument("--rounds", type=int, default=3, help="turns of each (default: 3)")
+    parser.add_argument("--seconds", type=float, default=20.0, help="seconds of each measurement (default: 20)")
+    parser.add_argument("--rounds", type=int, default=3, help="measurements of each (default: 3)")
     arguments = parser.parse_args()
-    print("| recipe | device | loop, pictures/s | bare forward + backward | loop ÷ bare | goal |")
-    print("|---|---|---:|---:|---:|---|")
+    print(
+        head("recipe", "device", "loop, pictures/s", "bare forward + backward", "loop ÷ bare", "goal", text_columns=2)
+    )
     for path in arguments.recipes:
-        print(row(path, arguments), flush=True)
+        print(row(*measure(path, arguments)), flush=True)
     return 0
 
 
-def row(path: Path, arguments: argparse.Namespace) -> str:
-    """One recipe, measured."""
+def measure(path: Path, arguments: argparse.Namespace) -> tuple[str, ...]:
+    """The cells of one recipe."""
     recipe, described = read_recipe(path)
     if arguments.weights is not None:
         changed = recipe.model.model_copy(update={"weights": arguments.weights})
@@ -117,12 +120,13 @@ def row(path: Path, arguments: argparse.Namespace) -> str:
             loops.append(_loop_rate(loop, stopwatch))
             bares.append(_bare_rate(loop, prepared, recipe, choice, seconds=arguments.seconds))
     name = choice.device.type + (", bfloat16" if choice.dtype == torch.bfloat16 else ", float32")
-    return f"| {path.stem} | {name} | {' | '.join(figures(loops, bares))} | ≥ 0.90 |"
+    return path.stem, name, *figures(loops, bares), "≥ 0.90"
 
 
 def figures(loops: Sequence[float], bares: Sequence[float]) -> tuple[str, str, str]:
-    """The medians of the rounds' rates, in pictures/s, and the median of the rounds' shares. The share is of the rates
-    themselves: it may differ from that of the figures beside it, which are rounded and may be of different rounds.
+    """Median pictures/s of the loop and of the bare pass, and the median of their ratio per round.
+
+    The ratio is computed from unrounded rates of the same round. So it can differ from that of the two other figures.
     """
     share = statistics.median(one / two for one, two in zip(loops, bares, strict=True))
     return f"{statistics.median(loops):.1f}", f"{statistics.median(bares):.1f}", f"{share:.2f}"
@@ -133,13 +137,13 @@ def _loop_rate(loop: TrainingLoop, stopwatch: Stopwatch) -> float:
         loop.run()
     except Enough:
         return stopwatch.rate
-    raise AssertionError("the loop came to its end before its time")
+    raise AssertionError("the loop ended before its time")
 
 
 def _bare_rate(
     loop: TrainingLoop, prepared: TrainingSetup, recipe: Recipe, choice: DeviceChoice, *, seconds: float
 ) -> float:
-    """Pictures a second through the forward and backward pass alone, in the mode that the loop trains in."""
+    """Pictures/s of the forward and backward pass alone, in training mode."""
     rows = prepared.material.train[: recipe.optim.batch]
     pixels = torch.from_numpy(prepared.cache.pixels[rows]).to(choice.device)
     codes = torch.from_numpy(prepared.material.codes[rows]).to(choice.device)

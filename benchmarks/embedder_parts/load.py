@@ -1,5 +1,6 @@
-"""The clients, in a process of their own, so that their processor time can be told from the server's. Each client waits
-for its answer before it sends again. Reads an order on stdin, answers on stdout, both JSON.
+"""The clients of the embedder benchmark, in their own process, so that their CPU time is separate from the server's.
+
+Each client waits for its answer before it sends again (a closed loop). Run by `benchmarks.processes.run_module`.
 """
 
 from __future__ import annotations
@@ -17,30 +18,30 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from benchmarks.embedder_parts.processor_time import own_cpu_s, session_cpu_s
+from benchmarks.processes import own_cpu_s, session_cpu_s
 from vitrine.embedding import EmbedderClient
 from vitrine.embedding.wire import VECTOR_MEDIA_TYPE
 from vitrine.errors import EmbedderOverloaded, VitrineError
 from vitrine.types import Vectors
 
 _TIMEOUT_S: Final = 120.0
-# A refused client comes back after this, whatever it was told, or a short cell would see it once only.
+# A refused client retries after this time, whatever Retry-After says: a short measurement needs more than one try.
 _REFUSED_WAIT_S: Final = 0.5
 
 
 class Refused(Exception):
-    """The server has too much to do and asks to be tried again."""
+    """The server is overloaded and asks to retry."""
 
 
 class Call(Protocol):
-    """Sends the next pictures. Returns how many vectors came back, and the first of them. Raises Refused."""
+    """Sends the next pictures. Returns the number of vectors in the answer, and the first one. Raises Refused."""
 
     def __call__(self, pictures: list[bytes], /) -> tuple[int, Vectors | None]: ...
 
 
 @dataclass(slots=True)
 class Tally:
-    """What one client saw."""
+    """The results of one client."""
 
     pictures: int = 0
     failed: int = 0
@@ -49,7 +50,7 @@ class Tally:
 
 
 def single_call(url: str, path: str) -> Call:
-    """One picture as the body of one request, on a connection that stays open."""
+    """One picture per request, as its body, on a persistent connection."""
     address = urlsplit(url)
     connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=_TIMEOUT_S)
     headers = {"Content-Type": VECTOR_MEDIA_TYPE, "Accept": VECTOR_MEDIA_TYPE}
@@ -68,7 +69,7 @@ def single_call(url: str, path: str) -> Call:
 
 
 def batch_call(client: EmbedderClient, release_id: str) -> Call:
-    """Many pictures in one request, with the indexer's own client, which all clients of this process share."""
+    """Many pictures per request, with the indexer's client, which all clients of this process share."""
 
     def call(pictures: list[bytes]) -> tuple[int, Vectors | None]:
         try:
@@ -84,7 +85,7 @@ def batch_call(client: EmbedderClient, release_id: str) -> Call:
 
 
 def load(order: dict[str, Any]) -> dict[str, Any]:
-    """Keep `clients` busy for `seconds`. Every call that was taken on is waited for, and counts."""
+    """Keep `clients` busy for `seconds`. Calls that are still running at the end are waited for and counted."""
     pictures = [Path(path).read_bytes() for path in order["pictures"]]
     make_call, size = _call_maker(order), order["pictures_a_call"]
     calls = [make_call() for _ in range(order["clients"])]
@@ -128,7 +129,7 @@ def _run(calls: list[Call], pictures: list[bytes], size: int, seconds: float) ->
 
 
 def _client(call: Call, tally: Tally, pictures: list[bytes], size: int, position: int, ends_s: float) -> None:
-    """One client, which begins at a place of its own in the pictures."""
+    """One client. It starts at its own `position` in the pictures."""
     while time.perf_counter() < ends_s:
         chosen = [pictures[(position + number) % len(pictures)] for number in range(size)]
         position += size

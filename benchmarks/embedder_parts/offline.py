@@ -1,6 +1,7 @@
-"""The yardsticks, in a process of their own: the offline loop, which decodes, resizes, forwards and projects on all
-cores without HTTP, and the bare forward of the same network on pixels that are ready. An order comes on stdin, the
-answer goes to stdout, both JSON.
+"""The baselines without HTTP, in their own process (run by `benchmarks.processes.run_module`).
+
+The offline loop decodes, resizes, forwards and projects on all cores. The bare forward runs the same network on pixels
+that are already decoded.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.embedder_parts.prepared import Stored
+from benchmarks.embedder_parts.prepared import StoredRelease
 from vitrine.telemetry import configure_logging
 from vitrine.types import Pixels
 from vitrine.vision.extract import extract
 from vitrine.vision.network import ReleaseNetwork, choose_device
 from vitrine.vision.preprocess import Preprocessor
 
-# A GPU is given the next batch before the last one is fetched, as the embedder does.
+# A GPU gets the next batch before the result of the last one is fetched, as in the embedder.
 _IN_FLIGHT = 2
 _TRIAL_SHARE = 0.3
 
@@ -35,9 +36,9 @@ Loop = Callable[[int, float], float]
 
 
 def measure(order: dict[str, Any]) -> dict[str, Any]:
-    """Both loops, each at the best of the batches: first a short trial of every one, then the best at full length."""
+    """Measure both loops: a short trial of every batch size, then the best one for the full time."""
     choice = choose_device(order["device"], order["precision"])
-    network, preprocessor = Stored(**order["stored"]).load(choice)
+    network, preprocessor = StoredRelease(**order["stored"]).load(choice)
     pictures = [Path(path).read_bytes() for path in order["pictures"]]
     loops: dict[str, Loop] = {
         "bare": partial(bare_forward, [preprocessor(data) for data in pictures[: max(order["batches"])]], network),
@@ -58,7 +59,7 @@ def measure(order: dict[str, Any]) -> dict[str, Any]:
 def _at_its_best(loop: Loop, batches: list[int], seconds: float) -> dict[str, Any]:
     trials = {}
     for batch in batches:
-        loop(batch, 0.0)  # the graph settles on each new shape during its first runs
+        loop(batch, 0.0)  # warm-up: the graph is optimized in the first runs of each new shape
         trials[batch] = loop(batch, _TRIAL_SHARE * seconds)
     best = max(trials, key=lambda batch: trials[batch])
     return {"batch": best, "per_s": loop(best, seconds), "trials": trials}
@@ -67,7 +68,7 @@ def _at_its_best(loop: Loop, batches: list[int], seconds: float) -> dict[str, An
 def offline_loop(
     pictures: list[bytes], network: ReleaseNetwork, preprocessor: Preprocessor, batch: int, seconds: float
 ) -> float:
-    """Pictures/s from bytes in memory to projected vectors, with the project's own loop."""
+    """Pictures/s from bytes in memory to projected vectors."""
     started_s = time.perf_counter()
     source = _until(started_s + seconds, pictures, at_least=2 * batch)
     count = sum(len(done.ids) for done in extract(source, network, preprocessor, batch=batch, space="projected"))
@@ -75,7 +76,7 @@ def offline_loop(
 
 
 def bare_forward(ready: list[Pixels], network: ReleaseNetwork, batch: int, seconds: float) -> float:
-    """Pictures/s of network and projection alone, with as many passes at once as keep the device busy."""
+    """Pictures/s of network and projection alone, with enough parallel passes to keep the device busy."""
     pixels = np.stack(list(itertools.islice(itertools.cycle(ready), batch)))
     ends_s = time.perf_counter() + seconds
 
@@ -104,6 +105,6 @@ def _until(ends_s: float, pictures: list[bytes], *, at_least: int) -> Iterator[t
 
 
 if __name__ == "__main__":
-    # To standard error: the answer alone goes to standard output.
+    # The log goes to standard error, the answer to standard output.
     configure_logging(service="benchmark")
     json.dump(measure(json.load(sys.stdin)), sys.stdout)

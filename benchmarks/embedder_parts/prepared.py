@@ -1,10 +1,9 @@
-"""What the benchmark needs before anything is timed: pictures, and a release of each network, random weights included,
-since how fast a network is does not depend on what its weights are.
+"""What the benchmark needs before it measures: pictures, and a release of each network. By default the weights are
+random, because the speed of a network does not depend on them.
 """
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from benchmarks.search import SEED, SUFFIXES
+from benchmarks.pictures import SEED, pictures_below, sample
 from vitrine.architectures import OptionValue
 from vitrine.releases import ReleaseStore
 from vitrine.vision.backbones import load_backbone
@@ -33,7 +32,7 @@ _FITTING_BATCH: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """Where a network's weights come from, and the options they need."""
+    """The source of a network's weights, and the options they need."""
 
     source: str = RANDOM_WEIGHTS
     options: Mapping[str, OptionValue] = field(default_factory=dict)
@@ -44,8 +43,8 @@ class Weights:
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
-    """A release in a store, named the same way to every process that is measured."""
+class StoredRelease:
+    """A release in a store, as every measured process loads it."""
 
     store_url: str
     cache_dir: str
@@ -65,24 +64,23 @@ def weights_of(texts: Iterable[str]) -> dict[str, Weights]:
         model, _, rest = text.partition("=")
         source, *pairs = rest.split(",")
         if not model or not source or not all("=" in pair for pair in pairs):
-            raise SystemExit(f"--weights takes MODEL=FILE,option=value,... and not {text!r}")
+            raise SystemExit(f"--weights must be MODEL=FILE,option=value,..., not {text!r}")
         weights[model] = Weights(source, dict(pair.split("=", 1) for pair in pairs))
     return weights
 
 
 def choose_pictures(folder: Path | None, *, count: int, aside: Path) -> list[Path]:
-    """`count` pictures from below `folder`, the same at every run; drawn ones in `aside` where no folder is given."""
+    """`count` pictures from below `folder`, the same in every run. If `folder` is None they are drawn, in `aside`."""
     if folder is None:
         folder = aside / "catalogue"
         generate_catalog(folder, count=count, seed=SEED)
-    found = sorted(path for path in folder.resolve().rglob("*") if path.suffix.lower() in SUFFIXES)
-    if not found:
-        raise SystemExit(f"no pictures below {folder}")
-    return random.Random(SEED).sample(found, min(len(found), count))
+    return sample(pictures_below(folder.resolve()), count)
 
 
-def make_stored(folder: Path, model: str, weights: Weights, pictures: list[Path], choice: DeviceChoice) -> Stored:
-    """A release of `model` in the store at `folder`, its projection fitted on some of the pictures."""
+def make_stored(
+    folder: Path, model: str, weights: Weights, pictures: list[Path], choice: DeviceChoice
+) -> StoredRelease:
+    """Make a release of `model` in the store at `folder`, with a PCA fitted on some of the pictures."""
     entry = model_entry(model)
     options = resolve_options(entry, weights.options)
     backbone = load_backbone(entry, weights=weights.source, options=options.architecture)
@@ -95,9 +93,9 @@ def make_stored(folder: Path, model: str, weights: Weights, pictures: list[Path]
         ]
     )
     fit = fit_projection(features, components=min(_MOST_COMPONENTS, *features.shape), whiten=False, seed=0)
-    stored = Stored(f"file:{folder}", str(folder.with_name("release-cache")), "")
+    stored = StoredRelease(f"file:{folder}", str(folder.with_name("release-cache")), "")
     store = ReleaseStore(stored.store_url, cache_dir=Path(stored.cache_dir))
-    # The backbone moved to the device and its precision above; the release holds the weights as they were.
+    # The backbone above was moved to the device and its precision. The release needs the original weights.
     fresh = load_backbone(entry, weights=weights.source, options=options.architecture)
     release_id = make_release(
         store,
@@ -109,7 +107,7 @@ def make_stored(folder: Path, model: str, weights: Weights, pictures: list[Path]
         whiten=False,
         random_state=0,
     )
-    return Stored(stored.store_url, stored.cache_dir, release_id)
+    return StoredRelease(stored.store_url, stored.cache_dir, release_id)
 
 
 def _readers(paths: list[Path]) -> Iterator[tuple[str, partial[bytes]]]:

@@ -1,4 +1,4 @@
-"""The tables, as markdown: what was measured, and the ratios beside the goals."""
+"""The tables of the embedder benchmark: results, and ratios with their goals."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import platform
 from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from benchmarks.embedder_parts.prepared import Weights
 from benchmarks.embedder_parts.rounds import BATCH, SINGLE, Cell, Plan, Round
-from benchmarks.search import quantile
+from benchmarks.tables import head, quantiles, row
 
 GOAL_ON_CPU: Final = 0.90
 GOAL_ON_GPU: Final = 0.95
@@ -20,7 +20,7 @@ _LIBRARIES: Final = ("torch", "timm", "pillow", "numpy", "fastapi", "uvicorn", "
 
 
 def machine(plan: Plan, first: Round, *, real_pictures: bool) -> Iterator[str]:
-    """What the numbers were measured on."""
+    """The machine, the versions and the pictures."""
     facts = first.before
     overrides = {name: value for name, value in sorted(os.environ.items()) if name.startswith("VITRINE_")}
     yield f"- machine: {_processor()}, {os.cpu_count()} cores shared by server and clients"
@@ -32,46 +32,45 @@ def machine(plan: Plan, first: Round, *, real_pictures: bool) -> Iterator[str]:
 
 
 def tables(model: str, weights: Weights, plan: Plan, measured: Round) -> Iterator[str]:
-    """All of one network's lines."""
+    """All tables of one network."""
     kind = "random weights" if weights.are_random else f"weights from {Path(weights.source).name}"
     yield f"## {model}: {kind}, {measured.before['dim']} components"
     yield ""
-    yield from _yardsticks(measured)
+    yield from _baselines(measured)
     yield ""
     yield from _cells(plan, measured)
     yield ""
     yield from _ratios(measured)
 
 
-def _yardsticks(measured: Round) -> Iterator[str]:
-    yield from _head("without HTTP", "best batch", "pictures/s before", "after", "mean", "pictures/s by batch")
+def _baselines(measured: Round) -> Iterator[str]:
+    yield head("without HTTP", "best batch", "pictures/s before", "after", "mean", "pictures/s by batch")
     for name, text in (("bare", "bare forward"), ("offline", "offline loop")):
         before, after = measured.before[name], measured.after[name]
         trials = ", ".join(f"{batch}: {per_s:.1f}" for batch, per_s in before["trials"].items())
-        yield _line(
+        yield row(
             text,
             before["batch"],
             f"{before['per_s']:.1f}",
             f"{after['per_s']:.1f}",
-            f"{measured.yardstick(name):.1f}",
+            f"{measured.baseline(name):.1f}",
             trials,
         )
 
 
 def _cells(plan: Plan, measured: Round) -> Iterator[str]:
-    yield from _head(
+    yield head(
         "server", "call", "clients", "pictures/s", "÷ offline", "p50 ms", "p95 ms", "client CPU s",
         "client's share of all CPU", "server CPU s", "seconds", "failed", "calls refused",
     )  # fmt: skip
     for cell in measured.cells:
-        yield _line(
+        yield row(
             cell.server,
             f"batch of {plan.call_pictures}" if cell.call == BATCH else "single",
             cell.clients,
             f"{cell.per_s:.1f}",
-            f"{cell.per_s / measured.yardstick('offline'):.2f}",
-            quantile(cell.took_ms, 0.5),
-            quantile(cell.took_ms, 0.95),
+            f"{cell.per_s / measured.baseline('offline'):.2f}",
+            *quantiles(cell.took_ms, 0.5, 0.95),
             f"{cell.client_cpu_s:.2f}",
             f"{cell.client_cpu_s / (cell.took_s * (os.cpu_count() or 1)):.1%}",
             "-" if cell.server_cpu_s is None else f"{cell.server_cpu_s:.2f}",
@@ -86,9 +85,9 @@ def _cells(plan: Plan, measured: Round) -> Iterator[str]:
 
 
 def _ratios(measured: Round) -> Iterator[str]:
-    yield from _head("ratio", "value", "goal", "met")
+    yield head("ratio", "value", "goal", "met")
     goal = GOAL_ON_CPU if measured.before["device"] == "cpu" else GOAL_ON_GPU
-    offline, bare = measured.yardstick("offline"), measured.yardstick("bare")
+    offline, bare = measured.baseline("offline"), measured.baseline("bare")
     batch, single = measured.best("embedder", BATCH), measured.best("embedder", SINGLE)
     peer = measured.best("LitServe", SINGLE)
     if batch is not None:
@@ -107,21 +106,12 @@ def _ratios(measured: Round) -> Iterator[str]:
 
 def _ratio(text: str, value: float, goal: float | None = None) -> str:
     if goal is None:
-        return _line(text, f"{value:.2f}", "-", "-")
-    return _line(text, f"{value:.2f}", f"≥ {goal:.2f}", "yes" if value >= goal else "no")
+        return row(text, f"{value:.2f}", "-", "-")
+    return row(text, f"{value:.2f}", f"≥ {goal:.2f}", "yes" if value >= goal else "no")
 
 
 def _clients(cell: Cell) -> str:
     return f"{cell.clients} client{'s' if cell.clients > 1 else ''}"
-
-
-def _head(*names: str) -> Iterator[str]:
-    yield _line(*names)
-    yield "|" + "|".join(["---", *["---:"] * (len(names) - 1)]) + "|"
-
-
-def _line(*cells: Any) -> str:
-    return "| " + " | ".join(map(str, cells)) + " |"
 
 
 def _versions() -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""One network's round: offline loop and bare forward, the embedder's cells, both yardsticks again, LitServe's cells."""
+"""All measurements of one network: the baselines without HTTP before and after, the embedder, and LitServe."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any, Final
 import numpy as np
 
 from benchmarks.embedder_parts import servers
-from benchmarks.embedder_parts.prepared import Stored
-from benchmarks.embedder_parts.processes import worker
+from benchmarks.embedder_parts.prepared import StoredRelease
+from benchmarks.processes import run_module
 
 SINGLE: Final = "single"
 BATCH: Final = "batch"
@@ -20,7 +20,7 @@ _TRIAL_SHARE: Final = 0.4
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What every round is run with."""
+    """The options of every round."""
 
     pictures: list[str]
     seconds: float
@@ -34,7 +34,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What one number of clients got out of one server with one kind of call."""
+    """The result of one server, one kind of call and one number of clients."""
 
     server: str
     call: str
@@ -50,7 +50,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """All that was measured of one network. `before` and `after` are the yardsticks' answers."""
+    """All results of one network. `before` and `after` are the baselines without HTTP."""
 
     before: dict[str, Any]
     after: dict[str, Any]
@@ -58,7 +58,7 @@ class Round:
     litserve_trials: dict[str, float]
     litserve_setting: str | None
 
-    def yardstick(self, name: str) -> float:
+    def baseline(self, name: str) -> float:
         """Mean pictures/s of `offline` or `bare`."""
         return float(np.mean([self.before[name]["per_s"], self.after[name]["per_s"]]))
 
@@ -67,8 +67,8 @@ class Round:
         return max(cells, key=lambda cell: cell.per_s, default=None)
 
 
-def measure(stored: Stored, plan: Plan) -> Round:
-    before = _yardsticks(stored, plan, plan.batches)
+def measure(stored: StoredRelease, plan: Plan) -> Round:
+    before = _baselines(stored, plan, plan.batches)
     device, vector = before["device"], before["vector"]
     with servers.embedder(stored, device=device, precision=plan.precision) as up:
         cells = [
@@ -76,7 +76,7 @@ def measure(stored: Stored, plan: Plan) -> Round:
             for call in (SINGLE, BATCH)
             for clients in plan.clients
         ]
-    after = _yardsticks(stored, plan, sorted({before["offline"]["batch"], before["bare"]["batch"]}))
+    after = _baselines(stored, plan, sorted({before["offline"]["batch"], before["bare"]["batch"]}))
     trials = _litserve_trials(stored, plan, device, vector) if len(plan.litserve) > 1 else {}
     chosen = max(plan.litserve, key=lambda setting: trials.get(setting, 0.0), default=None)
     if chosen is not None:
@@ -86,7 +86,7 @@ def measure(stored: Stored, plan: Plan) -> Round:
     return Round(before, after, cells, names, str(chosen) if chosen else None)
 
 
-def _yardsticks(stored: Stored, plan: Plan, batches: list[int]) -> dict[str, Any]:
+def _baselines(stored: StoredRelease, plan: Plan, batches: list[int]) -> dict[str, Any]:
     order = {
         "stored": asdict(stored),
         "pictures": plan.pictures,
@@ -95,11 +95,14 @@ def _yardsticks(stored: Stored, plan: Plan, batches: list[int]) -> dict[str, Any
         "device": plan.device,
         "precision": plan.precision,
     }
-    return worker("benchmarks.embedder_parts.offline", order)
+    answer: dict[str, Any] = run_module("benchmarks.embedder_parts.offline", order)
+    return answer
 
 
-def _litserve_trials(stored: Stored, plan: Plan, device: str, vector: list[float]) -> dict[servers.Setting, float]:
-    """Pictures/s of each setting with the most clients, in a shorter run."""
+def _litserve_trials(
+    stored: StoredRelease, plan: Plan, device: str, vector: list[float]
+) -> dict[servers.Setting, float]:
+    """Pictures/s of each setting with the largest number of clients, in a shorter run."""
     trials = {}
     for setting in plan.litserve:
         with servers.litserve(stored, setting, device=device, precision=plan.precision) as up:
@@ -113,7 +116,7 @@ def _litserve_trials(stored: Stored, plan: Plan, device: str, vector: list[float
 def _cell(
     plan: Plan,
     up: tuple[str, int],
-    stored: Stored,
+    stored: StoredRelease,
     server: str,
     call: str,
     clients: int,
@@ -132,16 +135,16 @@ def _cell(
         "clients": clients,
         "pictures_a_call": plan.call_pictures if call == BATCH else 1,
         "seconds": plan.seconds if seconds is None else seconds,
-        # A batch call that comes first has warmed the server; with many clients a further round would take long.
+        # Batch calls need no warm-up of their own, and with many clients it would take long.
         "warm_up_s": min(_WARM_UP_S, plan.seconds / 4) if call == SINGLE else 0.0,
     }
-    answer = worker("benchmarks.embedder_parts.load", order)
+    answer = run_module("benchmarks.embedder_parts.load", order)
     _check_same(f"{server}, {call}", answer.pop("vector"), vector)
     return Cell(server=server, call=call, clients=clients, **answer)
 
 
 def _check_same(name: str, found: list[float] | None, wanted: list[float]) -> None:
-    """A server that computes something else is not to be compared."""
+    """Raises SystemExit if a server computes other vectors: its speed is then no comparison."""
     if found is None:
         raise SystemExit(f"{name}: the first call failed")
     cosine = float(np.dot(found, wanted))

@@ -1,1 +1,1 @@
-"""What `benchmarks/stress.py` sends, how it sends it, and what it reads from /proc."""
+"""The parts of the stress benchmark: requests, load and attacks."""

@@ -1,6 +1,4 @@
-"""Clients that break the rules of HTTP rather than send expensive requests: what they cost the search API, and how they
-slow four clients with ordinary pictures. Each attack runs until it is stopped, over plain sockets.
-"""
+"""Attacks: clients that misuse HTTP instead of sending expensive requests. Each runs until it is stopped."""
 
 from __future__ import annotations
 
@@ -23,7 +21,7 @@ _HEADER_LINES: Final = b"X-Header: value\r\n" * 4_000
 
 @dataclass(frozen=True, slots=True)
 class Attack:
-    """`run` opens its connections on a port and keeps them busy until the event is set; returns what it noticed."""
+    """`run(port, stop)` keeps its connections busy until `stop` is set, and returns what it observed."""
 
     name: str
     run: Callable[[int, threading.Event], str]
@@ -33,24 +31,24 @@ def attacks() -> Iterator[Attack]:
     yield Attack(f"{FLOODS} floods of header lines", _header_floods)
     yield Attack(f"{SLOW_POSTS} posts of a byte a second", _slow_posts)
     yield Attack(f"{STREAMS} clients that follow a job again and again", _event_streams)
-    yield Attack(f"{SILENT} connections that say nothing", _silent)
+    yield Attack(f"{SILENT} silent connections", _silent)
 
 
 @contextlib.contextmanager
 def running(attack: Attack, port: int) -> Iterator[list[str]]:
-    """The attack goes on inside; afterwards the list has what it noticed."""
-    stop, noticed = threading.Event(), list[str]()
-    thread = threading.Thread(target=lambda: noticed.append(attack.run(port, stop)))
+    """Context in which the attack runs. Afterwards the yielded list contains what it observed."""
+    stop, observed = threading.Event(), list[str]()
+    thread = threading.Thread(target=lambda: observed.append(attack.run(port, stop)))
     thread.start()
     try:
-        yield noticed
+        yield observed
     finally:
         stop.set()
         thread.join()
 
 
 def health(port: int) -> str:
-    """The status of a liveness call from a new connection, or the error."""
+    """The status of /livez over a new connection, or the error."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_TIMEOUT_S)
     try:
         connection.request("GET", "/livez")
@@ -97,7 +95,7 @@ def _event_streams(port: int, stop: threading.Event) -> str:
 
 
 def _many(port: int, stop: threading.Event, count: int, first: bytes, each_second: bytes) -> str:
-    """Keep `count` connections open, each opened again when the server has ended it."""
+    """Keep `count` connections open, and reopen each one that the server closes."""
     reopened = 0
     with contextlib.ExitStack() as stack:
         connections: list[socket.socket | None] = [None] * count

@@ -1,4 +1,4 @@
-"""The kinds of expensive request: a name and what to send. Add one to `kinds()`, and it has a row in the table."""
+"""The kinds of expensive requests. Each kind in `kinds()` gets a row in the table."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import urlencode
 
 from PIL import Image
 
-LARGE: Final = (6400, 5000)  # 32 megapixels, the most that is accepted
-_BOUNDARY: Final = "stress-7d1f0c"
+from benchmarks.pictures import form
+
+LARGE: Final = (6400, 5000)  # 32 megapixels, the maximum
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of request, ready to send: `body` is the whole body, `headers` are those beside Host and the length."""
+    """One kind of request. `headers` are those other than Host and Content-Length."""
 
     name: str
     path: str
@@ -28,13 +28,13 @@ class Kind:
 
 
 def search(name: str, picture: bytes, /, *, path: str = "/api/search", **fields: str) -> Kind:
-    """A form with a picture and fields."""
-    content_type, body = form(picture, fields)
+    """A request with a picture and form fields."""
+    content_type, body = form(picture, fields.items())
     return Kind(name, path, body, (("Content-Type", content_type),))
 
 
 def kinds(*, dataset: str, model: str, product_id: str, ordinary: bytes) -> Iterator[Kind]:
-    """From the cheapest in memory to the most expensive. `ordinary` is a picture of the catalogue."""
+    """All kinds, in the order of the memory they need. `ordinary` is a picture of the catalogue."""
     target = {"dataset": dataset, "model": model}
     jpeg, progressive = _encoded("JPEG", quality=80), _encoded("JPEG", quality=80, progressive=True, subsampling=0)
     png, rgba = _encoded("PNG"), _encoded("PNG", transparent=True)
@@ -61,27 +61,13 @@ def kinds(*, dataset: str, model: str, product_id: str, ordinary: bytes) -> Iter
 
 
 def many_pictures(name: str, picture: bytes, count: int, /, **fields: str) -> Kind:
-    """A recommendation by several pictures of one's own."""
-    content_type, body = form(picture, fields, part="positiveImage", times=count)
+    """A recommendation by several uploaded pictures."""
+    content_type, body = form(picture, fields.items(), part="positiveImage", times=count)
     return Kind(name, "/api/recommend", body, (("Content-Type", content_type),))
 
 
-def form(picture: bytes, fields: dict[str, str], *, part: str = "image", times: int = 1) -> tuple[str, bytes]:
-    """(content type, body) of a multipart form."""
-    texts = [
-        f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
-        for name, value in fields.items()
-    ]
-    head = (
-        f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="{part}"; filename="q"\r\n'
-        "Content-Type: application/octet-stream\r\n\r\n"
-    ).encode()
-    body = b"".join([*texts, *([head, picture, b"\r\n"] * times), f"--{_BOUNDARY}--\r\n".encode()])
-    return f"multipart/form-data; boundary={_BOUNDARY}", body
-
-
 def wire(kind: Kind, host: str, key: str | None = None) -> bytes:
-    """The request as bytes."""
+    """The whole HTTP request as bytes."""
     headers = [("Host", host), ("Content-Length", str(len(kind.body))), *kind.headers]
     if key:
         headers.append(("Authorization", f"Bearer {key}"))
@@ -89,12 +75,8 @@ def wire(kind: Kind, host: str, key: str | None = None) -> bytes:
     return head.encode() + b"\r\n" + kind.body
 
 
-def query(path: str, **parameters: str) -> str:
-    return f"{path}?{urlencode(parameters)}"
-
-
 def _encoded(form_of: str, *, transparent: bool = False, **options: object) -> bytes:
-    """A plain picture of the largest size: few bytes, as an attacker sends them."""
+    """A plain picture of the largest size: few bytes, as in an attack."""
     image = Image.new("RGB", LARGE, (200, 30, 40))
     image.paste((20, 60, 90), (LARGE[0] // 4, LARGE[1] // 4, 3 * LARGE[0] // 4, 3 * LARGE[1] // 4))
     if transparent:
@@ -106,7 +88,7 @@ def _encoded(form_of: str, *, transparent: bool = False, **options: object) -> b
 
 
 def _repeat_last_scan(jpeg: bytes, times: int) -> bytes:
-    """A progressive JPEG whose last scan comes again and again: each one passes over the whole picture."""
+    """A progressive JPEG with its last scan repeated. Each scan passes over the whole picture."""
     end = jpeg.rfind(b"\xff\xd9")
     start = jpeg.rfind(b"\xff\xda")
     table = jpeg.rfind(b"\xff\xc4", 0, start)
@@ -114,7 +96,7 @@ def _repeat_last_scan(jpeg: bytes, times: int) -> bytes:
 
 
 def _deep_png() -> bytes:
-    """16 bits a sample, four samples a pixel, each row filtered by the one above."""
+    """16 bits per sample, RGBA, each row filtered by the one above."""
     width, height = LARGE
     packer = zlib.compressobj(1)
     row = b"\x04" + b"\x7f" * (width * 8)

@@ -1,17 +1,19 @@
-"""Closed loops of clients over plain sockets, in a process of their own. Each client sends its request again as soon as
-the last one is answered, whatever the answer says about when to come back.
+"""Load from many clients over plain sockets, in its own process.
+
+Each client repeats its request as soon as the last one is answered (a closed loop), whatever Retry-After says.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from benchmarks.processes import run_module
 
 
 @dataclass(slots=True)
@@ -27,8 +29,8 @@ class Group:
 
 
 @dataclass(slots=True)
-class Seen:
-    """What a group saw: milliseconds of each answer with 200, and how many of each status."""
+class GroupResult:
+    """The results of a group: milliseconds of each answer with status 200, and the number of answers of each status."""
 
     ok_ms: list[float] = field(default_factory=list)
     statuses: dict[str, int] = field(default_factory=dict)
@@ -39,23 +41,14 @@ class Seen:
     def per_s(self) -> float:
         return len(self.ok_ms) / self.seconds if self.seconds else 0.0
 
-    def quantile_ms(self, share: float) -> float:
-        ordered = sorted(self.ok_ms)
-        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else float("nan")
 
-
-def run(port: int, groups: list[Group]) -> list[Seen]:
-    """Run the groups side by side in another process."""
+def run(port: int, groups: list[Group]) -> list[GroupResult]:
+    """Run the groups at the same time, in another process."""
     order = {"port": port, "groups": [{name: getattr(group, name) for name in Group.__slots__} for group in groups]}
-    done = subprocess.run(
-        [sys.executable, str(Path(__file__))], input=json.dumps(order), capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise SystemExit(f"the load failed:\n{done.stderr}")
-    return [Seen(**one) for one in json.loads(done.stdout)]
+    return [GroupResult(**one) for one in run_module("benchmarks.stress_parts.load", order)]
 
 
-async def _client(port: int, group: Group, request: bytes, left: list[int], ends_s: float, seen: Seen) -> None:
+async def _client(port: int, group: Group, request: bytes, left: list[int], ends_s: float, seen: GroupResult) -> None:
     reader: asyncio.StreamReader | None = None
     writer: asyncio.StreamWriter | None = None
     while time.monotonic() < ends_s:
@@ -92,10 +85,10 @@ async def _answer(reader: asyncio.StreamReader) -> tuple[str, bool, str]:
     return lines[0].split()[1], "connection: close" in lines, body[:300].decode("utf-8", "replace")
 
 
-async def _main(order: dict[str, Any], requests: dict[str, bytes]) -> list[Seen]:
-    async def of_group(group: Group) -> Seen:
+async def _main(order: dict[str, Any], requests: dict[str, bytes]) -> list[GroupResult]:
+    async def of_group(group: Group) -> GroupResult:
         await asyncio.sleep(group.start_s)
-        request, seen, left = requests[group.file], Seen(), [group.requests or 0]
+        request, seen, left = requests[group.file], GroupResult(), [group.requests or 0]
         started_s = time.monotonic()
         ends_s = started_s + group.seconds
         clients = [_client(order["port"], group, request, left, ends_s, seen) for _ in range(group.clients)]
@@ -115,4 +108,4 @@ if __name__ == "__main__":
     order = json.load(sys.stdin)
     requests = {one["file"]: Path(one["file"]).read_bytes() for one in order["groups"]}
     found = asyncio.run(_main(order, requests))
-    json.dump([{name: getattr(seen, name) for name in Seen.__slots__} for seen in found], sys.stdout)
+    json.dump([{name: getattr(seen, name) for name in GroupResult.__slots__} for seen in found], sys.stdout)

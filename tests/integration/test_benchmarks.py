@@ -1,4 +1,4 @@
-"""The benchmarks run and print what they promise. How fast anything is, is not looked at here."""
+"""The benchmarks run and print their tables. The speeds themselves are not tested."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.calibration_parts.nonsense import nonsense
+from benchmarks.calibration import unrelated_pictures
 from harness.releases import TINY_MODEL, build_tiny_release
 from harness.training import drawn_catalog
 from harness.waiting import HUNG_AFTER_S
 from vitrine.releases import Calibration
 
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
-EMBEDDER_BENCHMARK = BENCHMARKS / "embedder.py"
+ROOT = Path(__file__).resolve().parents[2]
 SMALL = [
     "--models", TINY_MODEL, "--weights", f"{TINY_MODEL}=seed:0,input_px=64", "--count", "24", "--seconds", "0.5",
     "--clients", "2", "--batch", "8", "--batches", "4", "--device", "cpu", "--litserve", "first",
@@ -27,18 +26,31 @@ SMALL = [
 Rows = list[dict[str, str]]
 
 
-@pytest.mark.slow
-def test_embedder_benchmark_tells_rates_client_cpu_and_ratios(tmp_path: Path) -> None:
-    file = tmp_path / "tables.md"
-    command = [sys.executable, str(EMBEDDER_BENCHMARK), *SMALL, "--output", str(file)]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=HUNG_AFTER_S, check=False)
+def run_benchmark(name: str, *options: object, folder: Path) -> str:
+    """Run a benchmark in `folder`, and return what it prints."""
+    done = subprocess.run(
+        [sys.executable, "-m", f"benchmarks.{name}", *map(str, options)],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=HUNG_AFTER_S,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
-    assert file.read_text(encoding="utf-8") == done.stdout
-    assert "random weights" in done.stdout
-    yardsticks, cells, ratios = tables_of(done.stdout)
+    return done.stdout
 
-    assert [row["without HTTP"] for row in yardsticks] == ["bare forward", "offline loop"]
-    assert all(float(row["mean"]) > 0 for row in yardsticks)
+
+@pytest.mark.slow
+def test_embedder_benchmark_prints_rates_client_cpu_and_ratios(tmp_path: Path) -> None:
+    file = tmp_path / "tables.md"
+    printed = run_benchmark("embedder", *SMALL, "--output", file, folder=tmp_path)
+    assert file.read_text(encoding="utf-8") == printed
+    assert "random weights" in printed
+    baselines, cells, ratios = tables_of(printed)
+
+    assert [row["without HTTP"] for row in baselines] == ["bare forward", "offline loop"]
+    assert all(float(row["mean"]) > 0 for row in baselines)
 
     calls = [(row["server"], row["call"], row["clients"]) for row in cells]
     kinds = [("embedder", "single"), ("embedder", "batch of 8"), ("LitServe", "single")]
@@ -56,42 +68,36 @@ def test_embedder_benchmark_tells_rates_client_cpu_and_ratios(tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_training_benchmark_tells_the_loops_rate_beside_the_bare_one(tmp_path: Path) -> None:
+def test_training_benchmark_prints_the_rates_of_the_loop_and_of_the_bare_pass(tmp_path: Path) -> None:
     catalog = drawn_catalog(tmp_path / "shop", count=60)
-    recipe = BENCHMARKS.parent / "recipes" / "drawn.toml"
-    command = [sys.executable, str(BENCHMARKS / "training.py"), "--root", str(catalog.root), "--rounds", "1"]
-    done = subprocess.run(
-        [*command, "--seconds", "0.5", str(recipe)], cwd=tmp_path, capture_output=True, text=True, timeout=HUNG_AFTER_S,
-        check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    (row,) = tables_of(done.stdout)[0]
+    recipe = ROOT / "recipes" / "drawn.toml"
+    printed = run_benchmark(
+        "training", "--root", catalog.root, "--rounds", 1, "--seconds", 0.5, recipe, folder=tmp_path
+    )
+    (row,) = tables_of(printed)[0]
     assert row["recipe"] == "drawn"
     assert all(float(row[name]) > 0 for name in ("loop, pictures/s", "bare forward + backward", "loop ÷ bare"))
 
 
 @pytest.mark.slow
-def test_retrieval_benchmark_measures_a_release_in_every_way_of_projecting(tmp_path: Path) -> None:
+def test_retrieval_benchmark_measures_a_release_with_every_projection(tmp_path: Path) -> None:
     catalog = drawn_catalog(tmp_path / "shop", count=120)
     release_id = build_tiny_release(tmp_path / "releases")
-    command = [
-        sys.executable, str(BENCHMARKS / "retrieval.py"), "--root", str(catalog.root), "--dataset", "synthetic",
-        "--store", f"file:{tmp_path / 'releases'}", "--relevance", "subCategory", "--photographs", str(catalog.root),
-        f"tiny={release_id}",
-    ]  # fmt: skip
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=HUNG_AFTER_S, check=False)
-    assert done.returncode == 0, done.stderr
-    rows = tables_of(done.stdout)[0]
+    printed = run_benchmark(
+        "retrieval", "--root", catalog.root, "--dataset", "synthetic", "--store", f"file:{tmp_path / 'releases'}",
+        "--relevance", "subCategory", "--photographs", catalog.root, f"tiny={release_id}", folder=tmp_path,
+    )  # fmt: skip
+    rows = tables_of(printed)[0]
     assert [row["projection"] for row in rows] == ["not whitened", "whitened", "the feature itself"]
     assert {row["release"] for row in rows} == {"tiny"}
     for row in rows:
-        # The catalogue itself as photographs: each has its own picture in the gallery.
+        # The photographs are the catalogue's own pictures, so each has its own picture in the gallery.
         assert float(row["P@15, photographs"]) > float(row["P@15"]) > 0
         assert 0 < float(row["mAP, unseen"]) <= 1
 
 
 @pytest.mark.slow
-def test_calibration_benchmark_tells_what_is_answered_with_nothing(tmp_path: Path) -> None:
+def test_calibration_benchmark_prints_the_error_and_what_is_rejected(tmp_path: Path) -> None:
     catalog = drawn_catalog(tmp_path / "shop", count=120)
     sure = Calibration(attribute="subCategory", scores=(0.0, 1.0), probabilities=(0.9, 0.9), pairs=200)
     unsure = Calibration(attribute="subCategory", scores=(0.0, 1.0), probabilities=(0.1, 0.1), pairs=200)
@@ -99,32 +105,27 @@ def test_calibration_benchmark_tells_what_is_answered_with_nothing(tmp_path: Pat
         build_tiny_release(tmp_path / "releases", name=name, calibration=calibration)
         for name, calibration in (("sure", sure), ("unsure", unsure), ("silent", None))
     ]
-    command = [
-        sys.executable, "-m", "benchmarks.calibration", "--root", str(catalog.root), "--dataset", "synthetic",
-        "--store", f"file:{tmp_path / 'releases'}", "--photographs", str(catalog.root),
-        "--out", str(tmp_path / "drawn"), *ids,
-    ]  # fmt: skip
-    done = subprocess.run(
-        command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(BENCHMARKS.parent)}, capture_output=True, text=True,
-        timeout=HUNG_AFTER_S, check=False,
+    printed = run_benchmark(
+        "calibration", "--root", catalog.root, "--dataset", "synthetic", "--store", f"file:{tmp_path / 'releases'}",
+        "--photographs", catalog.root, "--out", tmp_path / "drawn", *ids, folder=tmp_path,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    told = [list(row.values())[1:] for row in tables_of(done.stdout)[0]]
-    # The catalogue itself as photographs.
-    assert [row[1:] for row in told] == [["0.0%"] * 3, ["100.0%"] * 3, ["-"] * 3]
+    figures = [list(row.values())[1:] for row in tables_of(printed)[0]]
+    # The photographs are the catalogue itself.
+    assert [row[1:] for row in figures] == [["0.0%"] * 3, ["100.0%"] * 3, ["-"] * 3]
     document = json.loads((tmp_path / "drawn" / ids[0] / "reliability.json").read_text())
-    assert float(told[0][0]) == pytest.approx(document["expected_calibration_error"], abs=0.00051), "both are rounded"
+    error = float(figures[0][0])
+    assert error == pytest.approx(document["expected_calibration_error"], abs=0.00051), "both are rounded"
     assert (tmp_path / "drawn" / ids[0] / "reliability.png").stat().st_size > 5_000
 
 
-def test_pictures_that_show_no_garment_differ_and_are_the_same_every_time() -> None:
-    pictures = nonsense(40)
+def test_pictures_without_a_garment_differ_and_are_the_same_in_every_run() -> None:
+    pictures = unrelated_pictures(40)
     assert len({picture.tobytes() for picture in pictures}) == 40
-    assert [picture.tobytes() for picture in nonsense(40)] == [picture.tobytes() for picture in pictures]
+    assert [picture.tobytes() for picture in unrelated_pictures(40)] == [picture.tobytes() for picture in pictures]
 
 
 def tables_of(text: str) -> list[Rows]:
-    """Each markdown table of a text as its rows, by the names of its head."""
+    """The rows of each Markdown table in a text, as dictionaries by column name."""
     tables: list[Rows] = []
     heads: list[str] | None = None
     for line in text.splitlines():
@@ -141,17 +142,13 @@ def tables_of(text: str) -> list[Rows]:
 
 
 @pytest.mark.slow
-def test_evaluation_benchmark_tells_ours_beside_the_plain_program_and_that_they_agree(tmp_path: Path) -> None:
-    command = [sys.executable, str(BENCHMARKS / "evaluation.py"), "--queries", "20", "--naive-queries", "2"]
-    done = subprocess.run(
-        [*command, "--sizes", "3"], cwd=tmp_path, capture_output=True, text=True, timeout=HUNG_AFTER_S, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    (rows,) = tables_of(done.stdout)
+def test_evaluation_benchmark_agrees_with_the_naive_implementation(tmp_path: Path) -> None:
+    printed = run_benchmark("evaluation", "--queries", 20, "--naive-queries", 2, "--sizes", 3, folder=tmp_path)
+    (rows,) = tables_of(printed)
     assert [row["what"] for row in rows] == [
-        "ours, 128 components", "ours, all 3 sizes", "the plain program, 128 components",
+        "ours, 128 components", "ours, all 3 sizes", "naive, 128 components",
     ]  # fmt: skip
     assert all(float(row["seconds"]) > 0 for row in rows)
-    difference = re.search(r"largest difference of a query's values: (\S+)", done.stdout)
+    difference = re.search(r"largest difference of a query's values: (\S+)", printed)
     assert difference is not None
     assert float(difference[1]) < 1e-9

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.evaluation_parts import naive
+from benchmarks.evaluation import evaluate_naively, on_grid
 from harness.training import Listener
 from trainer.evaluation.contest import Contest, make_contest
 from trainer.evaluation.features import FeatureStore
@@ -47,13 +47,13 @@ def vectors(contest: Contest, tmp_path_factory: pytest.TempPathFactory) -> np.nd
     features, rows = store.features(release_id, contest.gallery)
     assert len(rows) == PRODUCTS
     arrays = ProjectionArrays.load(BUNDLED / release_id / "projection.safetensors")
-    return naive.on_grid(project(arrays, np.asarray(features)))
+    return on_grid(project(arrays, np.asarray(features)))
 
 
 def test_the_measures_are_those_of_a_plain_program(contest: Contest, vectors: np.ndarray) -> None:
     kinds, asked = contest.labels.relevance[:, 0], contest.asked
     assert len(asked) == QUERIES
-    plain = naive.evaluate(vectors[asked], vectors, kinds[asked], kinds, asked)
+    plain = evaluate_naively(vectors[asked], vectors, kinds[asked], kinds, asked)
     relevant = equal_labels(kinds[asked, None], kinds[:, None])
     found = measure(vectors[asked], vectors, relevant, own=asked, ties="together")
     np.testing.assert_allclose(found.values["average_precision"], plain.average_precision, atol=1e-9)
