@@ -22,7 +22,7 @@ from vitrine.terminal import printable
 from vitrine_local.cli.app import run
 from vitrine_local.cli.jobs import report_job, show
 from vitrine_local.cli.output import Column, ProgressDisplay, Screen
-from vitrine_local.supervisor.logs import LogScreen, ServiceLog
+from vitrine_local.supervisor.logs import LogConsole, ServiceLog
 
 # Sets the title, clears the screen, goes up a line, rings; the same by C1 controls; turns the text around; hides.
 HOSTILE: Final = (
@@ -125,8 +125,8 @@ def test_what_a_catalogue_holds_is_printable(tmp_path: Path, as_json: bool) -> N
 
 def test_a_services_log_is_shown_printable(tmp_path: Path) -> None:
     written = io.StringIO()
-    log_screen = LogScreen(Console(file=written, force_terminal=True, width=200))
-    log = ServiceLog("indexer", folder=tmp_path, screen=log_screen)
+    log_console = LogConsole(Console(file=written, force_terminal=True, width=200))
+    log = ServiceLog("indexer", folder=tmp_path, console=log_console)
     told = {"event": HOSTILE, "level": "error", "timestamp": HOSTILE, HOSTILE: HOSTILE, "exception": HOSTILE}
     log.add(json.dumps(told))
     log.add(HOSTILE.replace("\n", ""))
