@@ -27,7 +27,7 @@ def values_of(kind: JobKind, **changes: Any) -> dict[str, Any]:
         "model": "mobilenetv2_100", "recipe": RECIPE,
     }  # fmt: skip
     form = FORMS[kind]
-    begun = {field.name: field.begins for field in form.fields}
+    begun = {field.name: field.default for field in form.fields}
     return {**begun, **{name: value for name, value in {**filled, **changes}.items() if form.named(name)}}
 
 

@@ -56,7 +56,7 @@ COMMANDS: Final = {
     "tune": _Entry("training", "tune", "Choose the projection of a release from every number of components."),
     "evaluate": _Entry("evaluation", "evaluate", "Measure how well releases find, and write a report."),
     "visualize": _Entry("evaluation", "visualize", "Draw a map of a catalogue as a release sees it."),
-    "experiment": _Entry("evaluation", "experiments", "Run the experiments of a folder, or list them."),
+    "experiment": _Entry("experiments", "app", "Run an experiment, or list the experiments of a folder."),
     "index": _Entry("releases", "index", "Index a catalogue with a release, then let that release serve."),
     "dataset": _Entry("products", "datasets", "List the datasets, or drop one."),
     "product": _Entry("products", "products", "Restore a deleted product, or list the deleted ones."),

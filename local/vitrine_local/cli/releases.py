@@ -10,7 +10,8 @@ import typer
 from vitrine.jobs import JobKind
 from vitrine.jobs.params.catalog import IndexParams
 from vitrine.jobs.params.releases import ProjectParams
-from vitrine_local.cli.api import Api, Json, find_target
+from vitrine.qdrant.collections import RELEASE_ID
+from vitrine_local.cli.api import Api, Json, Target, find_target
 from vitrine_local.cli.following import job_params, run_job
 from vitrine_local.cli.jobs import report_job
 from vitrine_local.cli.options import (
@@ -31,7 +32,7 @@ from vitrine_local.cli.options import (
 )
 from vitrine_local.cli.output import Column
 from vitrine_local.cli.paths import catalog_of, weights_path
-from vitrine_local.errors import CommandFailed
+from vitrine_local.errors import CommandFailed, UsageInvalid
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 ReleaseId = Annotated[str, typer.Argument(metavar="ID", help="The release.")]
@@ -223,6 +224,19 @@ def index(
         title="index",
         report=report_job,
     )
+
+
+def find_release(target: Target, named: str) -> str:
+    """The id of a release, or the release that serves a model. Raises UsageInvalid if no or more than one does."""
+    if RELEASE_ID.fullmatch(named):
+        return named
+    with Api(target) as api:
+        details = api.get("/api/models")["details"]
+    serving = sorted({detail["release"] for detail in details if detail["model"] == model_name(named)})
+    if len(serving) != 1:
+        why = "no release serves it" if not serving else f"several serve it: {', '.join(serving)}"
+        raise UsageInvalid(f"{named!r} is no release, and as a model {why}; `vitrine release list` lists them")
+    return str(serving[0])
 
 
 def _find(releases: list[Json], release_id: str) -> Json:

@@ -14,7 +14,6 @@ from vitrine.jobs.params.releases import AdaptParams, TrainParams, TuneParams
 from vitrine.recipe_files import RecipeFile, read_chain
 from vitrine.recipes import Recipe, changed
 from vitrine_local.cli.api import Target, find_target
-from vitrine_local.cli.evaluation import find_release
 from vitrine_local.cli.following import job_params, run_job
 from vitrine_local.cli.jobs import report_fault_counts
 from vitrine_local.cli.options import (
@@ -33,6 +32,7 @@ from vitrine_local.cli.options import (
 )
 from vitrine_local.cli.output import Column, Screen, duration
 from vitrine_local.cli.paths import catalog_of, catalog_of_file, second_catalog, weights_path
+from vitrine_local.cli.releases import find_release
 from vitrine_local.errors import UsageInvalid
 
 _FIGURES = (

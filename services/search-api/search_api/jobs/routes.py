@@ -1,4 +1,4 @@
-"""Jobs: start one, look at it, follow it, cancel it."""
+"""The routes of jobs: start, list, show, follow, cancel and remove."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ JobId = Annotated[str, Path(description="The job's id")]
 _IDEMPOTENCY_KEY: Final = re.compile(r"[\x21-\x7e]{1,200}")
 IdempotencyKey = Annotated[
     str | None,
-    Header(description="1 to 200 visible ASCII characters; the same key again within a day gives the same job"),
+    Header(description="1 to 200 visible ASCII characters; the same key within a day returns the same job"),
 ]
 _MAX_LISTED_CHARS: Final = 500
 _CREATED: Final = {
-    "description": "The job, or the one that the same Idempotency-Key made before",
-    "headers": {"Location": {"description": "Where the job is", "schema": {"type": "string"}}},
+    "description": "The new job, or the one that the same Idempotency-Key made before",
+    "headers": {"Location": {"description": "The address of the job", "schema": {"type": "string"}}},
 }
 
 
@@ -68,7 +68,7 @@ _INDEX_ERRORS: Final = (*_START_ERRORS, ModelUnknown, ReleaseMismatch, ReleaseNo
 
 
 def _add_start(kind: JobKind, summary: str, *, errors: tuple[type[VitrineError], ...] = _TRAINING_ERRORS) -> None:
-    """Add the route that starts jobs of a kind: its body is checked and becomes the parameters of the job's record."""
+    """Add the route that starts jobs of a kind. Its body is the parameter model of the kind."""
 
     async def start(context: Ctx, body: JobParams, idempotency_key: IdempotencyKey = None) -> Response:
         if idempotency_key is not None and _IDEMPOTENCY_KEY.fullmatch(idempotency_key) is None:
@@ -106,9 +106,7 @@ _add_start(JobKind.EXPERIMENT, "Make the releases of an experiment, measure them
 @router.get(
     "/api/jobs",
     summary="Jobs, the newest first",
-    description=(
-        "Each without its faults, its curves and its long parameters; `GET /api/jobs/{id}` returns the whole record."
-    ),
+    description=("Without faults, curves and long parameters; `GET /api/jobs/{id}` returns the whole record."),
     response_model=JobsAnswer,
     responses=problem_responses(*COMMON_ERRORS, BrokerUnavailable),
 )
@@ -138,7 +136,7 @@ async def get_job(context: Ctx, job_id: JobId) -> Response:
     "/api/jobs/{job_id}",
     summary="Cancel a job",
     description=(
-        "A queued job is cancelled at once, a running one at its next step. It takes the scope that starting it took."
+        "A queued job is cancelled at once, a running one at its next step. Needs the scope that starting it needs."
     ),
     response_model=JobAnswer,
     responses=problem_responses(*COMMON_ERRORS, BrokerUnavailable, JobNotFound, JobFinished, RecordChanged),
@@ -151,8 +149,8 @@ async def cancel_job(request: Request, context: Ctx, job_id: JobId) -> Response:
 
 @router.delete(
     "/api/jobs/{job_id}/record",
-    summary="Remove what is kept of a job that has ended",
-    description="Its releases, collections and reports stay. It takes the scope that starting the job took.",
+    summary="Remove the record of a job that has ended",
+    description="Its releases, collections and reports stay. Needs the scope that starting the job needs.",
     response_model=JobDeletedAnswer,
     responses=problem_responses(*COMMON_ERRORS, BrokerUnavailable, JobNotFound, JobUnfinished),
 )
@@ -167,11 +165,11 @@ async def delete_job(request: Request, context: Ctx, job_id: JobId) -> Response:
     "/api/jobs/{job_id}/events",
     summary="Follow a job",
     description=(
-        "Server-sent events: one for each change, whose id is the record's version, whose event is the job's state and "
-        "whose data is the record. Several quick changes may come as one. The last event of a stream is `end`; its "
-        "data gives the `reason`: `finished`, `gone` (the job was deleted), `draining` or `unavailable` (come back), "
-        "`age` (the stream is old enough) or `slow` (the client reads too slowly). Comments keep a quiet stream alive. "
-        "With `Last-Event-ID` the present version is sent only if it is another."
+        "Server-sent events, one for each change: the id is the version of the record, the event the state of the job, "
+        "the data the record. Quick changes may be merged. The last event of a stream is `end`; its data has the "
+        "`reason`: `finished`, `gone` (the job was deleted), `draining` or `unavailable` (reconnect), `age` (the "
+        "stream has reached its maximum age) or `slow` (the client reads too slowly). Comments keep a quiet stream "
+        "alive. With `Last-Event-ID` the present version is sent only if it differs."
     ),
     response_class=StreamingResponse,
     responses={
@@ -190,7 +188,7 @@ async def job_events(
     if draining.is_set():
         raise Draining("the search API is stopping", retry_after_s=1.0)
     place = context.stream_places.take(caller_of(request.scope))
-    await context.jobs.store.get(job_id)  # an unknown job is an error and not an empty stream
+    await context.jobs.store.get(job_id)  # an unknown job is an error, not an empty stream
     events = JobEvents(
         context.job_feed,
         job_id,
@@ -202,7 +200,7 @@ async def job_events(
 
 
 def _listed(record: JobRecord) -> dict[str, Any]:
-    """A record without its long parameters and its curves, of which a list of jobs would be full."""
+    """The record without long parameters and curves, which would fill a list of jobs."""
     params = {name: value for name, value in record.params.items() if len(str(value)) <= _MAX_LISTED_CHARS}
     return record.model_copy(update={"params": params, "series": {}}).model_dump(mode="json")
 

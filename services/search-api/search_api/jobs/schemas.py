@@ -1,4 +1,4 @@
-"""The shapes of the answers about jobs."""
+"""The answers about jobs."""
 
 from __future__ import annotations
 

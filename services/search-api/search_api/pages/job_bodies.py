@@ -1,4 +1,4 @@
-"""From the values of a form to the body of a job, and from what is wrong with the body back to the field it is in."""
+"""From the values of a form to the parameters of a job, and from an error in them back to the field."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from vitrine.recipes import parse_recipe
 WHOLE_FORM: Final = ""
 Values = Mapping[str, Value]
 Faults = dict[str, str]
-# What a fault of pydantic's is called on a page, by its type; `{…}` is filled with what it says of itself.
+# The sentence for an error of pydantic, by its type. `{…}` is filled from the context of the error.
 _SENTENCES: Final = {
     "missing": "This is needed.",
     "string_too_short": "This is needed.",
@@ -51,7 +51,7 @@ _FIELD_OF_ERROR: Final[tuple[tuple[type[VitrineError], tuple[str, ...]], ...]] =
     (ModelUnknown, ("release_id",)),
     (WeightsUnusable, ("weights", "recipe")),
 )
-# How a ParameterInvalid begins, and the fields it may be of.
+# How a ParameterInvalid begins, and the fields it may belong to.
 _FIELD_OF_WORDS: Final = (
     ("dataset name", ("dataset",)),
     ("model name", ("name", "model")),
@@ -62,7 +62,7 @@ _FIELD_OF_WORDS: Final = (
 
 
 class FormInvalid(Exception):
-    """A form cannot be sent as it is: what is wrong, by field, with WHOLE_FORM for the whole."""
+    """The values of a form are not valid. `faults` has a sentence by field; WHOLE_FORM is the key of the rest."""
 
     def __init__(self, faults: Faults) -> None:
         super().__init__("; ".join(faults.values()))
@@ -70,7 +70,7 @@ class FormInvalid(Exception):
 
 
 def sent_values(form: Form, sent: FormData) -> dict[str, Value]:
-    """The values of a form as they were sent. An absent box of a group, or an absent text, is empty."""
+    """The values of a form as they were sent. What is absent is empty."""
     values: dict[str, Value] = {}
     for field in form.fields:
         texts = [text for text in sent.getlist(field.name) if isinstance(text, str)]
@@ -82,7 +82,7 @@ def sent_values(form: Form, sent: FormData) -> dict[str, Value]:
 
 
 def body_of(form: Form, values: Values) -> JobParams:
-    """The body of a job. Raises FormInvalid."""
+    """The parameters of a job. Raises FormInvalid."""
     if faults := _needed(form, values):
         raise FormInvalid(faults)
     try:
@@ -95,7 +95,7 @@ def body_of(form: Form, values: Values) -> JobParams:
 
 
 def fault_of(form: Form, error: VitrineError) -> Faults:
-    """An error of the service at the field that it is about, else for the whole form."""
+    """An error of the service, at the field it is about or for the whole form."""
     detail = error.detail[:1].upper() + error.detail[1:]
     said = detail if detail[-1:] in ".!?" else f"{detail}."
     names: tuple[str, ...] = next((names for kind, names in _FIELD_OF_ERROR if isinstance(error, kind)), ())
@@ -126,7 +126,7 @@ def _faults_of(form: Form, error: ValidationError) -> Faults:
 
 
 def _content(kind: JobKind, values: Values) -> dict[str, Any]:
-    """The body as plain values: what is empty is left out, so that the body's own defaults hold."""
+    """The parameters as plain values. What is empty is left out, so that the defaults of the model hold."""
     content: dict[str, Any] = {name: value for name, value in values.items() if value not in ("", ())}
     if kind is JobKind.INDEX:
         content["model"] = model_of_release(str(content["release_id"]))
@@ -157,7 +157,7 @@ def _content(kind: JobKind, values: Values) -> dict[str, Any]:
 
 
 def _recipe(text: str, release: Any) -> dict[str, Any]:
-    """The recipe as JSON. Raises FormInvalid for one that goes on after another without a release, ParameterInvalid."""
+    """The recipe as JSON. Raises FormInvalid, also for a recipe that continues another one without a release."""
     try:
         parsed = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

@@ -1,5 +1,5 @@
-"""What the forms of jobs offer to choose from: datasets, catalogue folders, releases and recipe files. A part of the
-system that is away takes its choices with it, and the page says so: everything can be typed all the same.
+"""The choices that the forms of jobs offer: datasets, catalogue folders, releases and recipe files. If a part of the
+system is unavailable, its choices are missing and the page says so; the values can be typed.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ MAX_RECIPE_BYTES: Final = 64 * 1024
 _MAX_FOLDERS: Final = 200
 _MAX_ENTRIES: Final = 2_000
 _MAX_RECIPES: Final = 200
-# A folder with one of these in it is a catalogue, and one without may hold catalogues.
+# A folder with such a file is a catalogue; one without may contain catalogues.
 _CATALOG_FILES: Final = (".csv", ".json", ".txt", ".jpg", ".jpeg", ".png", ".webp")
 
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """`newest_release` is of the first model; `missing` says what could not be read."""
+    """`missing` has a sentence for each part that could not be read."""
 
     datasets: tuple[str, ...]
     folders: tuple[str, ...]
@@ -36,7 +36,7 @@ class Choices:
 
 
 async def read_choices(context: Context) -> Choices:
-    """Everything that is there now. Raises nothing for a part that is away."""
+    """Read all choices. A part that is unavailable raises nothing."""
     datasets, folders, releases, recipes = await asyncio.gather(
         _datasets(context),
         asyncio.to_thread(catalog_folders, context.settings),
@@ -51,7 +51,7 @@ async def read_choices(context: Context) -> Choices:
 
 
 def catalog_folders(settings: Settings) -> tuple[str, ...]:
-    """Folders below the allowed roots that catalogues may lie in."""
+    """The folders below the allowed roots that may be catalogues."""
     try:
         roots = allowed_roots(settings)
     except SettingsInvalid:
@@ -73,7 +73,7 @@ def recipe_names(settings: Settings) -> tuple[str, ...]:
 
 
 def recipe_text(settings: Settings, name: str) -> str:
-    """A recipe file. Raises NotFound for a name that is not offered, or a file that is no text."""
+    """The text of a recipe file. Raises NotFound for a name that is not offered or a file that is not text."""
     if name not in recipe_names(settings):
         raise NotFound(f"there is no recipe file {name[:80]!r}")
     try:
@@ -107,7 +107,7 @@ async def _datasets(context: Context) -> tuple[str, ...] | None:
 
 
 def _releases(store: ReleaseStore) -> tuple[str, ...] | None:
-    """Every release, the newest of each model first of its own."""
+    """Every release; the newest of each model comes first."""
     try:
         return tuple(store.ids())
     except (VitrineError, OSError):

@@ -1,13 +1,17 @@
-"""The fields of the forms that start jobs, as data: what each asks for, what it offers, and where its value begins. The
-same names as in the bodies of `search_api.jobs.params`, so that what is wrong with a body belongs to a field.
+"""The forms that start jobs, as data. Names, defaults and bounds of the fields are those of the models in
+`vitrine.jobs.params`; labels, hints and choices are here.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final, Literal
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal
 
+from pydantic import BaseModel
+
+from search_api.jobs.service import PARAMS
 from vitrine.catalogs.registry import READERS
+from vitrine.evaluation.plan import EvaluationPlan
 from vitrine.jobs import JobKind
 
 # `list` is a text with suggestions, `checks` a group of boxes, `area` a text of many lines.
@@ -18,18 +22,21 @@ Value = str | tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field. `offers` names what is offered beside `options`; one that is `rare` is folded away."""
+    """One field. `offers` names the choices that are read from the system; a `rare` field is folded away.
+
+    `default`, `least` and `most` come from the model of the job.
+    """
 
     name: str
     label: str
     control: Control = "text"
     hint: str = ""
-    begins: Value = ""
     options: tuple[tuple[str, str], ...] = ()
     offers: Offer | None = None
     required: bool = False
     rare: bool = False
     step: str = "1"
+    default: Value = ""
     least: str | None = None
     most: str | None = None
 
@@ -53,9 +60,9 @@ _CATALOG: Final = (
     Field("dataset", "Dataset", "list", "The name its products go by.", offers="datasets", required=True),
     Field("root", "Catalogue folder", "list", "On the server, below an allowed root.", offers="folders", required=True),
     Field("reader", "Reader", "choice", "How the folder is laid out.", options=_READER_OPTIONS),
-    Field("limit", "Only the first", "number", "Products; empty reads all of them.", rare=True, least="1"),
+    Field("limit", "Only the first", "number", "Products; empty reads all of them.", rare=True),
 )
-_SEED: Final = Field("seed", "Seed", "number", "The same seed gives the same result.", begins="0", rare=True, least="0")
+_SEED: Final = Field("seed", "Seed", "number", "The same seed gives the same result.", rare=True)
 _WHITEN: Final = Field(
     "whiten",
     "Whitening",
@@ -76,228 +83,174 @@ _MEASURES: Final = (
 )
 _NETWORKS: Final = ("mobilenetv2_100", "resnet50", "timm:resnet18", "timm:regnety_002", "timm:efficientnet_b0")
 
+
+def _form(kind: JobKind, title: str, says: str, button: str, *fields: Field) -> Form:
+    models = (EvaluationPlan, PARAMS[kind]) if kind is JobKind.EVALUATE else (PARAMS[kind],)
+    return Form(kind, title, says, button, tuple(_with_limits(field, models) for field in (*_CATALOG, *fields)))
+
+
+def _with_limits(field: Field, models: tuple[type[BaseModel], ...]) -> Field:
+    """The field with the default and the bounds of the first model that has it."""
+    info = next((model.model_fields[field.name] for model in models if field.name in model.model_fields), None)
+    if info is None or field.control == "area":
+        return field
+    bounds = {name: getattr(part, name) for part in info.metadata for name in ("ge", "le") if hasattr(part, name)}
+    is_number = field.control == "number"
+    return replace(
+        field,
+        default=_text(None if info.is_required() else info.default),
+        least=str(bounds["ge"]) if is_number and "ge" in bounds else None,
+        most=str(bounds["le"]) if is_number and "le" in bounds else None,
+    )
+
+
+def _text(default: Any) -> Value:
+    """A default as the value of a form."""
+    if isinstance(default, list | tuple):
+        return tuple(map(str, default))
+    if isinstance(default, bool):
+        return "true" if default else ""
+    return "" if default is None else f"{default:g}" if isinstance(default, float) else str(default)
+
+
 FORMS: Final[dict[JobKind, Form]] = {
     form.kind: form
     for form in (
-        Form(
+        _form(
             JobKind.INDEX,
             "Index a catalogue",
             "Reads every product, computes its vector with a release, and lets that release serve once all is checked.",
             "Start indexing",
-            (
-                *_CATALOG,
-                _RELEASE,
-                Field(
-                    "allow_removal",
-                    "Go on even if more than a fifth of the products would be removed",
-                    "check",
-                    rare=True,
-                ),
+            _RELEASE,
+            Field(
+                "allow_removal",
+                "Go on even if more than a fifth of the products would be removed",
+                "check",
+                rare=True,
             ),
         ),
-        Form(
+        _form(
             JobKind.TRAIN,
             "Train a model",
             "Trains a network by a recipe and makes a release of it. Index with that release to search with it.",
             "Start training",
-            (
-                *_CATALOG,
-                Field(
-                    "release",
-                    "Start from a release",
-                    "choice",
-                    "Only where the recipe goes on after another.",
-                    options=(("", "As the recipe says"),),
-                    offers="releases",
-                ),
-                Field(
-                    "recipe",
-                    "Recipe",
-                    "area",
-                    "TOML. Change what you like; it is checked before it starts.",
-                    required=True,
-                ),
+            Field(
+                "release",
+                "Start from a release",
+                "choice",
+                "Only where the recipe goes on after another.",
+                options=(("", "As the recipe says"),),
+                offers="releases",
+            ),
+            Field(
+                "recipe", "Recipe", "area", "TOML. Change what you like; it is checked before it starts.", required=True
             ),
         ),
-        Form(
+        _form(
             JobKind.ADAPT,
             "Adapt a release",
             "Makes a release's network get used to other pictures, without labels. A minute, not hours.",
             "Start adapting",
-            (
-                *_CATALOG,
-                _RELEASE,
-                _NEW_NAME,
-                Field(
-                    "target_dataset",
-                    "Adapt to another dataset",
-                    "list",
-                    "Empty: to this catalogue itself.",
-                    offers="datasets",
-                    rare=True,
-                ),
-                Field("target_root", "Its folder", "list", offers="folders", rare=True),
-                Field(
-                    "share",
-                    "How far",
-                    "number",
-                    "From 0, not at all, to 1, entirely.",
-                    begins="1",
-                    step="any",
-                    least="0",
-                    most="1",
-                ),
-                Field("components", "Components", "number", "Of a vector; empty keeps as many.", rare=True, least="1"),
-                _WHITEN,
-                _SEED,
+            _RELEASE,
+            _NEW_NAME,
+            Field(
+                "target_dataset",
+                "Adapt to another dataset",
+                "list",
+                "Empty: to this catalogue itself.",
+                offers="datasets",
+                rare=True,
             ),
+            Field("target_root", "Its folder", "list", offers="folders", rare=True),
+            Field("share", "How far", "number", "From 0, not at all, to 1, entirely.", step="any"),
+            Field("components", "Components", "number", "Of a vector; empty keeps as many.", rare=True),
+            _WHITEN,
+            _SEED,
         ),
-        Form(
+        _form(
             JobKind.TUNE,
             "Tune a release",
             "Tries every size of a release's projection on validation queries and makes a release of the best.",
             "Start tuning",
-            (
-                *_CATALOG,
-                _RELEASE,
-                _NEW_NAME,
-                Field("queries", "Validation queries", "number", "At most.", begins="600", least="1"),
-                Field("sizes", "Sizes to try", hint="Such as 32, 64, 128. Empty tries every one.", rare=True),
-                Field(
-                    "augment",
-                    "Neighbours that smooth the gallery",
-                    "number",
-                    "0: none.",
-                    begins="0",
-                    rare=True,
-                    least="0",
-                    most="200",
-                ),
-                _WHITEN,
-                _SEED,
-            ),
+            _RELEASE,
+            _NEW_NAME,
+            Field("queries", "Validation queries", "number", "At most."),
+            Field("sizes", "Sizes to try", hint="Such as 32, 64, 128. Empty tries every one.", rare=True),
+            Field("augment", "Neighbours that smooth the gallery", "number", "0: none.", rare=True),
+            _WHITEN,
+            _SEED,
         ),
-        Form(
+        _form(
             JobKind.EVALUATE,
             "Evaluate releases",
             "Measures how well releases find on a catalogue, with intervals, and writes a report with pictures.",
             "Start evaluating",
-            (
-                *_CATALOG,
-                Field("releases", "Releases", "checks", offers="releases", required=True),
-                Field(
-                    "measures",
-                    "Measures",
-                    "checks",
-                    options=_MEASURES,
-                    begins=tuple(name for name, _ in _MEASURES),
-                    required=True,
+            Field("releases", "Releases", "checks", offers="releases", required=True),
+            Field("measures", "Measures", "checks", options=_MEASURES, required=True),
+            Field("queries", "Queries", "number", "At most, drawn by the seed."),
+            Field("title", "Title of the report"),
+            Field(
+                "part",
+                "Queries come from",
+                "choice",
+                options=(("test", "The test part"), ("validation", "The validation part")),
+                rare=True,
+            ),
+            Field(
+                "protocol",
+                "Protocol",
+                "choice",
+                options=(
+                    ("strict", "Strict"),
+                    ("reference", "As the original"),
+                    ("faults", "From the original to strict, step by step"),
                 ),
-                Field("queries", "Queries", "number", "At most, drawn by the seed.", begins="600", least="1"),
-                Field("title", "Title of the report", begins="Evaluation"),
-                Field(
-                    "part",
-                    "Queries come from",
-                    "choice",
-                    options=(("test", "The test part"), ("validation", "The validation part")),
-                    begins="test",
-                    rare=True,
-                ),
-                Field(
-                    "protocol",
-                    "Protocol",
-                    "choice",
-                    options=(
-                        ("strict", "Strict"),
-                        ("reference", "As the original"),
-                        ("faults", "From the original to strict, step by step"),
-                    ),
-                    begins="strict",
-                    rare=True,
-                ),
+                rare=True,
             ),
         ),
-        Form(
+        _form(
             JobKind.PROJECT,
             "Make a release",
             "Takes a network as it is, fits a projection on a catalogue, and makes a release of both. No training.",
             "Make the release",
-            (
-                *_CATALOG,
-                Field(
-                    "model",
-                    "Network",
-                    "list",
-                    "Of the table, or any of timm's as timm:NAME.",
-                    options=tuple((name, name) for name in _NETWORKS),
-                    required=True,
-                ),
-                Field(
-                    "weights",
-                    "Weights",
-                    hint="pretrained, seed:N for random ones, or a safetensors file.",
-                    begins="pretrained",
-                ),
-                Field("components", "Components", "number", "Of a vector.", begins="128", least="1", most="4096"),
-                Field("whiten", "Whitening", "check", begins="true", rare=True),
-                Field(
-                    "sample_max",
-                    "Pictures the projection is fitted on",
-                    "number",
-                    "At most.",
-                    begins="50000",
-                    rare=True,
-                    least="2",
-                ),
-                Field(
-                    "weights_trained_on",
-                    "What the weights were trained on",
-                    hint="Of a file, in your words; evaluations name it.",
-                    rare=True,
-                ),
-                _SEED,
+            Field(
+                "model",
+                "Network",
+                "list",
+                "Of the table, or any of timm's as timm:NAME.",
+                options=tuple((name, name) for name in _NETWORKS),
+                required=True,
             ),
+            Field("weights", "Weights", hint="pretrained, seed:N for random ones, or a safetensors file."),
+            Field("components", "Components", "number", "Of a vector."),
+            Field("whiten", "Whitening", "check", rare=True),
+            Field("sample_max", "Pictures the projection is fitted on", "number", "At most.", rare=True),
+            Field(
+                "weights_trained_on",
+                "What the weights were trained on",
+                hint="Of a file, in your words; evaluations name it.",
+                rare=True,
+            ),
+            _SEED,
         ),
-        Form(
+        _form(
             JobKind.VISUALIZE,
             "Draw a map",
             "Lays a catalogue out in two dimensions as a release sees it: what is alike lies together.",
             "Draw the map",
-            (
-                *_CATALOG,
-                _RELEASE,
-                Field(
-                    "colour",
-                    "Coloured by",
-                    "list",
-                    "An attribute.",
-                    begins="articleType",
-                    options=tuple((name, name) for name in ("articleType", "gender", "baseColour", "season")),
-                    required=True,
-                ),
-                Field(
-                    "methods",
-                    "Laid out by",
-                    "checks",
-                    options=(("tsne", "t-SNE"), ("umap", "UMAP")),
-                    begins=("tsne", "umap"),
-                    required=True,
-                ),
-                Field(
-                    "count", "Pictures", "number", "At most, drawn by the seed.", begins="2000", least="8", most="20000"
-                ),
-                Field(
-                    "expand",
-                    "Neighbours each vector is averaged with",
-                    "number",
-                    "0: none.",
-                    begins="0",
-                    rare=True,
-                    least="0",
-                    most="50",
-                ),
-                _SEED,
+            _RELEASE,
+            Field(
+                "colour",
+                "Coloured by",
+                "list",
+                "An attribute.",
+                options=tuple((name, name) for name in ("articleType", "gender", "baseColour", "season")),
+                required=True,
             ),
+            Field("methods", "Laid out by", "checks", options=(("tsne", "t-SNE"), ("umap", "UMAP")), required=True),
+            Field("count", "Pictures", "number", "At most, drawn by the seed."),
+            Field("expand", "Neighbours each vector is averaged with", "number", "0: none.", rare=True),
+            _SEED,
         ),
     )
 }

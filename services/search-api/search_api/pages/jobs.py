@@ -1,5 +1,5 @@
-"""The pages of jobs: the list, the forms that start one, and a job's own page, whose parts are asked for again while it
-runs. `static/js/job.js` follows the job's events.
+"""The pages of jobs: the list, the forms that start a job, and the page of a job, which is reloaded while it runs.
+`static/js/job.js` follows the events of the job.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ async def jobs_page(
 @router.api_route("/jobs/recipes", methods=_READ)
 @requires("train")
 async def recipe(request: Request, context: Ctx, file: str = "") -> Response:
-    """The recipe field of the training form, filled with a file."""
+    """The recipe field of the training form, with the text of a file."""
     text = recipe_text(context.settings, file) if file else _PLAIN_RECIPE
     return render(request, "jobs/_recipe.html", field=FORMS[JobKind.TRAIN].named("recipe"), value=text, fault=None)
 
@@ -90,7 +90,7 @@ async def new_job(request: Request, context: Ctx, kind: JobKind) -> Response:
     form = _form(request, kind)
     choices = await read_choices(context)
     asked = request.query_params
-    values = {field.name: field.begins for field in form.fields}
+    values = {field.name: field.default for field in form.fields}
     if kind is JobKind.TRAIN:
         values["recipe"] = _first_recipe(context)
     if len(choices.datasets) == 1:
@@ -99,7 +99,7 @@ async def new_job(request: Request, context: Ctx, kind: JobKind) -> Response:
         values["root"] = choices.folders[0]
     if len(choices.releases) == 1:
         values |= {"release_id": choices.releases[0], "releases": (choices.releases[0],)}
-    # A link may fill in what it knows, such as a release.
+    # A link may fill in fields, such as the release.
     for field in form.fields:
         if given := asked.getlist(field.name):
             values[field.name] = tuple(given) if field.control == "checks" else given[0]
@@ -143,7 +143,7 @@ async def job_page(request: Request, context: Ctx, job_id: str) -> Response:
 @requires("ingest", "train")
 async def cancel(request: Request, context: Ctx, job_id: str) -> Response:
     check_may_change(caller_scopes(request), await context.jobs.store.get(job_id))
-    with contextlib.suppress(Conflict):  # it has ended meanwhile, which its page shows
+    with contextlib.suppress(Conflict):  # it has ended; its page shows how
         await context.jobs.store.request_cancel(job_id)
     return _see(request, f"/jobs/{job_id}")
 
@@ -157,7 +157,7 @@ async def remove(request: Request, context: Ctx, job_id: str) -> Response:
 
 
 def _form(request: Request, kind: JobKind) -> Form:
-    """The form of a kind. Raises NotFound for a kind without one, KeyRefused where the visitor may not start it."""
+    """The form of a kind. Raises NotFound for a kind without a form, KeyRefused if the visitor may not start it."""
     form = FORMS.get(kind)
     if form is None:
         raise NotFound(f"jobs of the kind {kind.value!r} are not started by a form")
