@@ -12,15 +12,10 @@ from typing import Any, cast
 import pytest
 
 from harness.system import MODEL, System, running_system
-from indexer.batches import index_batch
-from indexer.finish import finish_indexing
-from indexer.parts import Parts, build_parts
+from indexer.dependencies import Dependencies, build_dependencies
 from indexer.settings import Settings
-from indexer.start import start_indexing
-from indexer.steps import due_messages, step_runner
+from indexer.tasks import due_messages, run_step
 from vitrine.jobs import JobKind, JobRecord, JobState
-from vitrine.jobs.celery import Message, Task
-from vitrine.jobs.runner import Attempt
 from vitrine.qdrant.collections import Serving
 
 COUNT = 12
@@ -34,14 +29,14 @@ class Crashed(BaseException):
 
 
 class Watch:
-    """Counts the calls to the parts and crashes before one of them."""
+    """Counts the calls to the dependencies, and crashes before one of them."""
 
     def __init__(self, *, crash_before: int | None = None) -> None:
         self.crash_before = crash_before
         self.calls: list[str] = []
 
-    def over(self, parts: Parts) -> Parts:
-        return replace(parts, **{name: cast(Any, _Watched(name, getattr(parts, name), self)) for name in _WATCHED})
+    def over(self, deps: Dependencies) -> Dependencies:
+        return replace(deps, **{name: cast(Any, _Watched(name, getattr(deps, name), self)) for name in _WATCHED})
 
     def note(self, call: str) -> None:
         if len(self.calls) == self.crash_before:
@@ -70,7 +65,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 
 
 @pytest.fixture(scope="module")
-def parts(system: System) -> Iterator[Parts]:
+def deps(system: System) -> Iterator[Dependencies]:
     settings = Settings(
         redis_url=system.redis.url,
         qdrant_url=system.qdrant.url,
@@ -81,68 +76,53 @@ def parts(system: System) -> Iterator[Parts]:
         catalog_roots=(system.catalogs,),
         index_batch=BATCH,
     )
-    parts = build_parts(settings, system.redis_client)
-    yield parts
-    parts.close()
+    deps = build_dependencies(settings, system.redis_client)
+    yield deps
+    deps.close()
 
 
-def take_up(parts: Parts, job_id: str) -> JobRecord:
+def take_up(deps: Dependencies, job_id: str) -> JobRecord:
     """Do what the sweeper finds to be due, once."""
-    record = parts.jobs.get(job_id)
-    for message in due_messages(parts, record):
-        if message.task is Task.INDEX_START:
-            step_runner(parts).run(message, start_work(parts), starts_job=lambda record: record.batches is None)
-        elif message.task is Task.INDEX_FINISH:
-            step_runner(parts).run(message, lambda attempt: finish_indexing(parts, attempt.record))
-        else:
-            step_runner(parts).run(message, batch_work(parts, message), limits_crashes=False)
-    return parts.jobs.get(job_id)
+    record = deps.jobs.get(job_id)
+    for message in due_messages(deps, record):
+        run_step(deps, message)
+    return deps.jobs.get(job_id)
 
 
-def start_work(parts: Parts) -> Callable[[Attempt], None]:
-    return lambda attempt: start_indexing(parts, attempt.record)
-
-
-def batch_work(parts: Parts, message: Message) -> Callable[[Attempt], None]:
-    number = message.batch
-    assert number is not None
-    return lambda attempt: index_batch(parts, attempt, number)
-
-
-def run_to_the_end(parts: Parts, job_id: str) -> JobRecord:
+def run_to_the_end(deps: Dependencies, job_id: str) -> JobRecord:
     for _ in range(5):
-        record = take_up(parts, job_id)
+        record = take_up(deps, job_id)
         if record.state.finished:
             return record
     raise AssertionError(f"the job does not end: {record}")
 
 
-def test_a_crash_before_any_call_loses_nothing(system: System, parts: Parts) -> None:
+def test_a_crash_before_any_call_loses_nothing(system: System, deps: Dependencies) -> None:
     first, second = system.release(), system.release(weights="seed:1")
     root = system.catalog(count=COUNT)
 
     def job(release_id: str) -> str:
         params = {"dataset": DATASET, "reader": "synthetic", "root": str(root), "model": MODEL,
                   "release_id": release_id, "limit": None}  # fmt: skip
-        return parts.jobs.create(JobKind.INDEX, params)[0].id
+        return deps.jobs.create(JobKind.INDEX, params)[0].id
 
     old, new = system.collection(first), system.collection(second)
-    assert run_to_the_end(parts, job(first)).state is JobState.SUCCEEDED
+    assert run_to_the_end(deps, job(first)).state is JobState.SUCCEEDED
     watch = Watch()  # how many calls there are: one run that nothing happens to
-    assert run_to_the_end(watch.over(parts), job(second)).state is JobState.SUCCEEDED
+    assert run_to_the_end(watch.over(deps), job(second)).state is JobState.SUCCEEDED
     assert {"vectors.switch", "vectors.mark_ready", "vectors.upsert", "plans.write", "jobs.finish_batch"} <= set(
         watch.calls
     )
     for point in range(len(watch.calls)):
-        parts.vectors.switch(Serving(DATASET, MODEL, first, old))
-        parts.vectors.drop(new)
+        deps.vectors.switch(Serving(DATASET, MODEL, first, old))
+        deps.vectors.drop(new)
         job_id = job(second)
         crash = Watch(crash_before=point)
         with pytest.raises(Crashed):
-            run_to_the_end(crash.over(parts), job_id)
+            run_to_the_end(crash.over(deps), job_id)
         after = f"after {crash.calls[-1] if crash.calls else 'nothing'} ({point} calls)"
         assert system.serving() == (new if "vectors.switch" in crash.calls else old), after
-        record = run_to_the_end(parts, job_id)
+        record = run_to_the_end(deps, job_id)
         assert record.state is JobState.SUCCEEDED, f"{after}: {record.error}"
         assert record.progress.done + record.progress.skipped == record.progress.total == COUNT, after
         assert record.result is not None

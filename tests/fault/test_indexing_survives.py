@@ -20,7 +20,7 @@ from harness.processes import Process
 from harness.servers import Qdrant
 from harness.system import System, running_system
 from harness.waiting import wait_until
-from indexer.searches import Group, Search, SearchStore
+from indexer.crash_search import Group, SearchState, SearchStore
 from vitrine.embedding import EmbedderClient
 from vitrine.qdrant import open_qdrant
 from vitrine.qdrant.collections import alias_name
@@ -205,7 +205,7 @@ def test_a_picture_that_ends_its_worker_is_found_and_left_out(system: System) ->
     ids = sorted(path.stem for path in (root / "images").iterdir())
     guilty = Group(ids=(ids[2],), crashes=2)
     rest = tuple(Group(ids=(one,)) for one in ids if one != ids[2])
-    search = Search(ids=tuple(ids), groups=(guilty, *rest), at_work=True)
+    search = SearchState(ids=tuple(ids), groups=(guilty, *rest), at_work=True)
     SearchStore(system.redis_client).save(job_id, "batch:0", search)
     system.start("indexer", **SETTINGS)
     record = system.succeeded(job_id)

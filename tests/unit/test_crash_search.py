@@ -5,28 +5,16 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import cast
 
 import pytest
 import redis
 
-from indexer.crash_search import CrashSearch
-from indexer.parts import Parts
-from indexer.plans import Planned
-from indexer.searches import Search, SearchStore
+from indexer.crash_search import CrashSearch, SearchState, SearchStore
+from indexer.plan import PlannedProduct
 from indexer.settings import Settings
 from vitrine.errors import EmbedderConnectionLost, EmbedderUnavailable, TooManyCrashes, Unavailable
 from vitrine.jobs import BatchOutcome, JobKind, JobStore, StepStore
 from vitrine.products import Product
-
-
-@dataclass
-class KnownParts:
-    """The parts that a search works with."""
-
-    steps: StepStore
-    searches: SearchStore
-    settings: Settings
 
 
 class Killed(BaseException):
@@ -38,7 +26,7 @@ class MortalStore(SearchStore):
 
     killed = False
 
-    def save(self, job_id: str, step: str, search: Search) -> None:
+    def save(self, job_id: str, step: str, search: SearchState) -> None:
         if self.killed:
             raise Killed
         super().save(job_id, step, search)
@@ -57,15 +45,15 @@ class Scene:
     accidents: float = 0.0
 
     def __post_init__(self) -> None:
-        steps = StepStore(self.client)
+        self.steps = StepStore(self.client)
         self.searches = MortalStore(self.client)
-        self.parts = cast(Parts, KnownParts(steps, self.searches, self.settings))
         self.job_id = JobStore(self.client).create(JobKind.INDEX, {})[0].id
-        self.planned = [Planned(Product("d", str(one), f"{one}.jpg", {}), "catalog") for one in range(self.count)]
+        products = [Product("d", str(number), f"{number}.jpg", {}) for number in range(self.count)]
+        self.planned = [PlannedProduct(product, "catalog") for product in products]
         self.stored: set[str] = set()
         self.embedder_crashes = self.worker_crashes = self.requests = 0
 
-    def store(self, planned: Sequence[Planned]) -> BatchOutcome:
+    def store(self, planned: Sequence[PlannedProduct]) -> BatchOutcome:
         ids = {one.product.id for one in planned}
         self.requests += 1
         if self.worker & ids:
@@ -80,8 +68,10 @@ class Scene:
         return BatchOutcome(done=len(fresh), skipped=len(ids) - len(fresh))
 
     def search(self) -> CrashSearch:
-        crashes = self.parts.steps.begin(self.job_id, "batch:0")
-        return CrashSearch(self.parts, job_id=self.job_id, step="batch:0", crashes=crashes)
+        crashes = self.steps.begin(self.job_id, "batch:0")
+        return CrashSearch(
+            self.searches, self.steps, self.settings, job_id=self.job_id, step="batch:0", crashes=crashes
+        )
 
     def run(self, *, most: int = 500) -> BatchOutcome:
         """Try again until the batch gets through, in a new worker each time."""
@@ -90,7 +80,7 @@ class Scene:
             try:
                 outcome = search.store(self.planned, self.store)
             except EmbedderUnavailable:
-                self.parts.steps.end(self.job_id, "batch:0")
+                self.steps.end(self.job_id, "batch:0")
             except Killed:
                 self.searches.killed = False  # the next worker; the step was not ended
             else:
@@ -151,7 +141,7 @@ def test_one_batch_is_searched_at_a_time(client: redis.Redis) -> None:
         with pytest.raises(EmbedderConnectionLost):
             scene.search().store(scene.planned, scene.store)
 
-    def meanwhile(planned: Sequence[Planned]) -> BatchOutcome:
+    def meanwhile(planned: Sequence[PlannedProduct]) -> BatchOutcome:
         with pytest.raises(Unavailable, match="another batch"):
             second.search().store(second.planned, second.store)
         return first.store(planned)

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 from indexer.changes import payload_digest
-from indexer.generations import made_alike, newest_ready
-from indexer.target import Target
+from indexer.generations import fits_in_place, newest_ready
+from indexer.plan import IndexTarget
 from indexer.vectors import CollectionFacts
 from vitrine.qdrant.collections import CollectionMetadata, collection_name
 from vitrine.qdrant.fields import FieldType
 
 RELEASE = "net-0123456789"
 FIELDS: dict[str, FieldType] = {"size": "integer", "fit": "keyword"}
-TARGET = Target("0" * 21, "shop", "folder", Path("/shop"), "net", RELEASE, None)
+TARGET = IndexTarget("0" * 21, "shop", "folder", Path("/shop"), "net", RELEASE, None)
 READY = CollectionFacts(8, FIELDS, replace(TARGET.metadata, state="ready", published_at="2026-01-01T00:00:00+00:00"))
 
 
@@ -24,8 +24,8 @@ def with_metadata(facts: CollectionFacts, **changes: str) -> CollectionFacts:
     return replace(facts, metadata=replace(facts.metadata, **changes))  # type: ignore[arg-type]
 
 
-def test_a_collection_that_was_made_alike_is_changed_in_place() -> None:
-    assert made_alike(READY, TARGET, dim=8, fields=dict(reversed(FIELDS.items())))
+def test_a_collection_that_was_fits_in_place_is_changed_in_place() -> None:
+    assert fits_in_place(READY, TARGET, dim=8, fields=dict(reversed(FIELDS.items())))
 
 
 @pytest.mark.parametrize(
@@ -41,14 +41,14 @@ def test_a_collection_that_was_made_alike_is_changed_in_place() -> None:
     ],
 )
 def test_whatever_differs_calls_for_another_generation(facts: CollectionFacts) -> None:
-    assert not made_alike(facts, TARGET, dim=8, fields=FIELDS)
+    assert not fits_in_place(facts, TARGET, dim=8, fields=FIELDS)
 
 
 def test_what_a_crash_left_half_made_is_completed_unless_it_is_wrong() -> None:
     half = with_metadata(replace(READY, fields={"fit": "keyword"}), state="building")
-    assert made_alike(half, TARGET, dim=8, fields=FIELDS)
+    assert fits_in_place(half, TARGET, dim=8, fields=FIELDS)
     wrong = replace(half, fields={"size": "keyword"})
-    assert not made_alike(wrong, TARGET, dim=8, fields=FIELDS)
+    assert not fits_in_place(wrong, TARGET, dim=8, fields=FIELDS)
 
 
 def test_the_generation_that_passed_its_checks_last_is_the_newest() -> None:

@@ -56,7 +56,7 @@ class Answers(Vectors):
 
 
 def check(ranked: Sequence[tuple[str, float]], truth: Sequence[tuple[str, float]], *, expected: Sequence[str]) -> float:
-    return verify(Answers(ranked, truth, list(expected)), "c", expected, sample=100, least_recall=0.99)
+    return verify(Answers(ranked, truth, list(expected)), "c", expected, sample=100, min_recall=0.99)
 
 
 ALIKE = [(f"p{number}", 1.0) for number in range(TOP)]
@@ -75,7 +75,7 @@ def test_a_point_that_is_not_first_is_refused() -> None:
 def test_another_count_is_refused() -> None:
     answers = Answers(ALIKE, ALIKE, ["p0", "p1", "stranger"])
     with pytest.raises(VerificationFailed, match="3 products and should have 2"):
-        verify(answers, "c", ["p0", "p1"], sample=100, least_recall=0.99)
+        verify(answers, "c", ["p0", "p1"], sample=100, min_recall=0.99)
 
 
 def test_neighbours_that_are_not_the_nearest_lower_the_recall() -> None:

@@ -12,11 +12,11 @@ from vitrine.telemetry import configure_logging
 
 
 def main() -> int:
-    # The process pool's library reads this when it is loaded, which the imports below do.
+    # billiard reads this when it is imported, which the imports below do.
     os.environ["REMAP_SIGTERM"] = "SIGQUIT"
-    from indexer.parts import build_parts
+    from indexer.dependencies import build_dependencies
     from indexer.qdrant_version import QdrantVersionCheck
-    from indexer.steps import sweep_policy
+    from indexer.tasks import sweep_policy
     from vitrine.jobs import open_redis
     from vitrine.jobs.celery import INDEX, celery_app
     from vitrine.jobs.metrics import MetricsServer, WorkerCollector
@@ -27,13 +27,13 @@ def main() -> int:
         settings = load_settings(Settings)
         configure_logging("indexer", level=settings.log_level, log_format=settings.log_format)
         client = open_redis(settings.redis_url)
-        parts = build_parts(settings, client)
+        deps = build_dependencies(settings, client)
         companions: list[Companion] = [
-            Sweeper(client, service="indexer", profile=INDEX, policy=sweep_policy(parts), publisher=parts.publisher),
-            QdrantVersionCheck(parts.vectors),
+            Sweeper(client, service="indexer", profile=INDEX, policy=sweep_policy(deps), publisher=deps.publisher),
+            QdrantVersionCheck(deps.vectors),
         ]
         if settings.indexer_metrics_port:
-            collector = WorkerCollector(client, parts.counts, service="indexer", profile=INDEX)
+            collector = WorkerCollector(client, deps.counts, service="indexer", profile=INDEX)
             host, port = settings.indexer_metrics_host, settings.indexer_metrics_port
             companions.append(MetricsServer(collector, host=host, port=port))
         return run_worker(

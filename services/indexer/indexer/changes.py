@@ -1,6 +1,4 @@
-"""What an indexing adds, changes and removes, by comparing what serves at its end with what served at its start, and
-the stop before it removes much of it.
-"""
+"""What an indexing adds, changes and removes among the products that serve, and the refusal to remove many of them."""
 
 from __future__ import annotations
 
@@ -9,56 +7,57 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from indexer.parts import Parts
-from indexer.target import Target
+from indexer.dependencies import Dependencies
+from indexer.plan import IndexTarget
 from vitrine.errors import RemovalRefused
 from vitrine.products import ADDED_AT_FIELD, point_id
 
-REMOVED_IDS_LISTED: Final = 200
-_REMOVED_IDS_TOLD: Final = 10
+_MAX_REMOVED_IDS: Final = 200
+_REMOVED_IDS_IN_ERROR: Final = 10
 _DIGEST_BYTES: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """Counts of products, and the ids of those that were removed."""
+    """Counts of products. `removed` has their ids."""
 
     added: int
     changed: int
     removed: tuple[str, ...]
 
     def result(self) -> dict[str, Any]:
-        """As a job's result has it; of very many removed ids the first."""
+        """The fields of the job's result, with at most 200 removed ids."""
         return {
             "added": self.added,
             "changed": self.changed,
             "removed": len(self.removed),
-            "removed_ids": list(self.removed[:REMOVED_IDS_LISTED]),
+            "removed_ids": list(self.removed[:_MAX_REMOVED_IDS]),
         }
 
 
-def served_now(parts: Parts, target: Target) -> dict[str, str]:
-    """A digest of every product that serves the dataset and model now, by product id."""
-    for serving in parts.vectors.servings():
+def served_now(deps: Dependencies, target: IndexTarget) -> dict[str, str]:
+    """A digest of every product that now serves the dataset and model, by product id."""
+    for serving in deps.vectors.servings():
         if (serving.dataset, serving.model) == (target.dataset, target.model):
-            return dict(_digests(parts, serving.collection))
+            return dict(_digests(deps, serving.collection))
     return {}
 
 
-def check_removal(parts: Parts, target: Target, served: Collection[str], kept: Collection[str]) -> None:
-    """Raise RemovalRefused where more of the products that serve would go than an indexing may remove unasked.
+def check_removal(deps: Dependencies, target: IndexTarget, served: Collection[str], kept: Collection[str]) -> None:
+    """Raises RemovalRefused if more of the served products would be removed than is allowed by default.
 
-    `served` are product ids, `kept` the point ids of what will serve. What would go is put into the job's result.
+    `served` are product ids, `kept` the point ids that will serve. The ids of the products that would be removed are
+    written into the job's result.
     """
     if target.allow_removal:
         return
     gone = sorted(product_id for product_id in served if point_id(target.dataset, product_id) not in kept)
-    if len(gone) <= parts.settings.removal_max_share * len(served):
+    if len(gone) <= deps.settings.removal_max_share * len(served):
         return
-    result = {"would_remove": len(gone), "would_remove_ids": gone[:REMOVED_IDS_LISTED]}
-    parts.jobs.update(target.job_id, lambda record: record.model_copy(update={"result": result}))
-    shown = ", ".join(gone[:_REMOVED_IDS_TOLD])
-    more = f" and {len(gone) - _REMOVED_IDS_TOLD:,} more" if len(gone) > _REMOVED_IDS_TOLD else ""
+    result = {"would_remove": len(gone), "would_remove_ids": gone[:_MAX_REMOVED_IDS]}
+    deps.jobs.update(target.job_id, lambda record: record.model_copy(update={"result": result}))
+    shown = ", ".join(gone[:_REMOVED_IDS_IN_ERROR])
+    more = f" and {len(gone) - _REMOVED_IDS_IN_ERROR:,} more" if len(gone) > _REMOVED_IDS_IN_ERROR else ""
     raise RemovalRefused(
         f"this indexing would remove {len(gone):,} of the {len(served):,} products that serve {target.dataset!r}: "
         f"{shown}{more}. Nothing has been removed. If the catalogue and its pictures are as they should be, "
@@ -66,30 +65,32 @@ def check_removal(parts: Parts, target: Target, served: Collection[str], kept: C
     )
 
 
-def changes_since(parts: Parts, target: Target, served: Mapping[str, str]) -> Changes:
-    """What the target's collection has that `served` had not, has changed, and has no more."""
+def changes_since(deps: Dependencies, target: IndexTarget, served: Mapping[str, str]) -> Changes:
+    """Compare the target's collection with the digests of what served before."""
     if not served:
-        return Changes(parts.vectors.count(target.collection), 0, ())
+        return Changes(deps.vectors.count(target.collection), 0, ())
     left = dict(served)
     added = changed = 0
-    for product_id, digest in _digests(parts, target.collection):
+    for product_id, digest in _digests(deps, target.collection):
         before = left.pop(product_id, None)
         added += before is None
         changed += before is not None and before != digest
     return Changes(added, changed, tuple(sorted(left)))
 
 
-def _digests(parts: Parts, collection: str) -> Iterator[tuple[str, str]]:
-    for payload in parts.vectors.all_payloads(collection):
-        yield str(payload["product_id"]), payload_digest(payload)
-
-
 def payload_digest(payload: Mapping[str, Any]) -> str:
-    """A short digest of a payload, picture included. A number and its text have the same one: a field that only changes
-    its type does not change its products, and neither does the note of when they were added.
+    """A digest of a payload, including the picture's hash.
+
+    A number and its text have the same digest, so a field that only changes its type does not change its products. The
+    time when the product was added is ignored.
     """
     members = sorted((name, _text(value)) for name, value in payload.items() if name != ADDED_AT_FIELD)
     return hashlib.blake2b(repr(members).encode(), digest_size=_DIGEST_BYTES).hexdigest()
+
+
+def _digests(deps: Dependencies, collection: str) -> Iterator[tuple[str, str]]:
+    for payload in deps.vectors.all_payloads(collection):
+        yield str(payload["product_id"]), payload_digest(payload)
 
 
 def _text(value: Any) -> str:

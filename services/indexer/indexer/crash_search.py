@@ -1,80 +1,115 @@
-"""Finds the picture that ends a process, the embedder's or the indexer's own. A batch that was at work when a process
-ended is tried again as a whole, then in parts, then by single pictures; a picture that ends the process by itself is
-quarantined, with its id and the reason, and the rest of the batch is stored.
+"""Finds the pictures that crash a process, the embedder's or the indexer's own, by bisecting a batch.
 
-What is known is kept in Redis after every try, so the search goes on where it was after any restart. One search goes on
-at a time in the whole system: two at once could take each other's crashes for their own. Batches that were at work by
-chance get through at their next try, as a whole.
+A batch that was being processed during a crash is tried again as a whole, then in groups, then picture by picture. A
+picture that repeatedly crashes a process by itself is quarantined, with its id and the reason, and the others are
+stored. The state is saved in Redis after every try, so a search continues after any restart. Only one search runs in
+the whole system, because two could not tell their crashes apart. A batch that was merely affected by another's crash
+succeeds as a whole at its next try.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Collection, Sequence
+from typing import Final, Literal
 
-from indexer.parts import Parts
-from indexer.plans import Planned
-from indexer.searches import Search
-from vitrine.errors import EmbedderConnectionLost, TooManyCrashes, Unavailable
-from vitrine.jobs import BatchOutcome
+import redis
+from pydantic import BaseModel, ConfigDict
+
+from indexer.plan import PlannedProduct
+from indexer.settings import Settings
+from vitrine.errors import (
+    EmbedderConnectionLost,
+    PictureCrashes,
+    PictureCrashesEmbedder,
+    PictureCrashesWorker,
+    TooManyCrashes,
+    Unavailable,
+)
+from vitrine.jobs import BatchOutcome, JobFault, StepStore, keys
+from vitrine.jobs.redis import broker_errors
 from vitrine.telemetry import get_logger
 
+# A crash costs searches seconds, a request only milliseconds. So a few large steps, not halves.
+GROUPS: Final = 16
+# Fewer crashes of a single picture may be accidental.
+CRASHES_ALONE: Final = 3
 _LOCK: Final = "crash-search"
-_TURN_WAIT_S: Final = 2.0
+_LOCK_RETRY_S: Final = 2.0
+_QUARANTINED: Final = "quarantined"
 
-# Stores products; the same call as `Ingest.store`.
-Store = Callable[[Sequence[Planned]], BatchOutcome]
+Victim = Literal["embedder", "worker"]
+# Stores products; `Ingest.store`.
+Store = Callable[[Sequence[PlannedProduct]], BatchOutcome]
+
+_ERRORS: Final[dict[Victim, type[PictureCrashes]]] = {
+    "embedder": PictureCrashesEmbedder,
+    "worker": PictureCrashesWorker,
+}
+_DETAILS: Final[dict[Victim, str]] = {
+    "embedder": "the embedder's process ended each time it worked on this picture, so the picture is left out",
+    "worker": "the indexer's process ended each time it worked on this picture, so the picture is left out",
+}
 
 
 class CrashSearch:
-    """Stores the products of one step of a job, and finds those among them that end a process.
+    """Stores the products of one step of a job, and searches for those that crash a process.
 
-    `crashes` says how many tries of the step ended this worker's process.
+    `crashes` is the number of tries of the step that ended this worker's process.
     """
 
-    def __init__(self, parts: Parts, *, job_id: str, step: str, crashes: int) -> None:
-        self._parts = parts
+    def __init__(
+        self, searches: SearchStore, steps: StepStore, settings: Settings, *, job_id: str, step: str, crashes: int
+    ) -> None:
+        self._searches = searches
+        self._steps = steps
         self._job_id = job_id
         self._step = step
         self._crashes = crashes
-        self._tolerated = parts.settings.batch_max_crashes
+        self._max_batch_crashes = settings.batch_max_crashes
+        self._max_quarantined = settings.quarantine_max
         self._log = get_logger("indexer")
 
-    def store(self, planned: Sequence[Planned], store: Store) -> BatchOutcome:
-        """Store products by `store`, as a whole if nothing speaks against it.
+    def store(self, planned: Sequence[PlannedProduct], store: Store) -> BatchOutcome:
+        """Store the products with `store`: all at once, unless an earlier try crashed.
 
-        Raises what `store` raises; EmbedderConnectionLost after a crash whose consequences are noted, so that the step
-        is to be tried again; Unavailable while another step searches; TooManyCrashes.
+        Raises the errors of `store`; EmbedderConnectionLost after a crash, which is recorded: try the step again;
+        Unavailable while another step searches; TooManyCrashes.
         """
-        search = self._parts.searches.load(self._job_id, self._step)
+        search = self._searches.load(self._job_id, self._step)
         if search is None:
             if not self._crashes:
                 try:
                     return store(planned)
                 except EmbedderConnectionLost:
-                    self._note_crash(Search.of(planned, crashes=1).judged("embedder", tolerated=self._tolerated))
+                    self._record_crash(
+                        SearchState.of(planned, crashes=1).judged("embedder", tolerated=self._max_batch_crashes)
+                    )
                     raise
-            # Its own worker ended: the tries that are counted are those of the batch as a whole.
-            search = self._note_crash(
-                Search.of(planned, crashes=self._crashes).judged("worker", tolerated=self._tolerated)
+            # The worker itself crashed: the counted tries are those of the whole batch.
+            search = self._record_crash(
+                SearchState.of(planned, crashes=self._crashes).judged("worker", tolerated=self._max_batch_crashes)
             )
         elif search.at_work:
-            search = self._note_crash(search.crashed("worker", tolerated=self._tolerated))
-        with self._parts.steps.hold_lock(self._job_id, _LOCK) as lock:
+            search = self._record_crash(search.crashed("worker", tolerated=self._max_batch_crashes))
+        with self._steps.hold_lock(self._job_id, _LOCK) as lock:
             if lock is None:
                 raise Unavailable(
-                    "another batch is being searched for a picture that ends a process", retry_after_s=_TURN_WAIT_S
+                    "another batch is being searched for a picture that ends a process", retry_after_s=_LOCK_RETRY_S
                 )
-            return self._go_through(search.joined_by(planned), {one.product.id: one for one in planned}, store)
+            return self._store_groups(search.with_new(planned), {one.product.id: one for one in planned}, store)
 
-    def _go_through(self, search: Search, planned: dict[str, Planned], store: Store) -> BatchOutcome:
+    def finish(self) -> None:
+        """Remove the state. Called after the outcome of the step is counted."""
+        self._searches.remove(self._job_id, self._step)
+
+    def _store_groups(self, search: SearchState, planned: dict[str, PlannedProduct], store: Store) -> BatchOutcome:
         while search.groups:
             group = [planned[one] for one in search.groups[0].ids if one in planned]
-            self._save(search.begun())
+            self._save(search.started())
             try:
                 outcome = store(group) if group else BatchOutcome()
             except EmbedderConnectionLost:
-                self._note_crash(search.crashed("embedder", tolerated=self._tolerated))
+                self._record_crash(search.crashed("embedder", tolerated=self._max_batch_crashes))
                 raise
             except BaseException:
                 self._save(search.interrupted())
@@ -83,21 +118,17 @@ class CrashSearch:
             self._save(search)
         return search.stored
 
-    def finish(self) -> None:
-        """The outcome of the step is counted: what was known is no longer needed."""
-        self._parts.searches.remove(self._job_id, self._step)
-
-    def _note_crash(self, after: tuple[Search, str | None]) -> Search:
-        """Keep what a crash has shown. It brings the search nearer to its end, so it is no failure in a row."""
-        search, guilty = after
+    def _record_crash(self, judgement: tuple[SearchState, str | None]) -> SearchState:
+        """Save what a crash has shown. It is progress of the search, so it does not count as a failed try."""
+        search, guilty = judgement
         self._save(search)
-        self._parts.steps.reset_crashes(self._job_id, self._step)
-        self._parts.steps.clear_retries(self._job_id, self._step)
+        self._steps.reset_crashes(self._job_id, self._step)
+        self._steps.clear_retries(self._job_id, self._step)
         self._log.warning("batch_crash", step=self._step, groups=len(search.groups))
         if guilty is not None:
             self._log.warning("picture_quarantine", product=guilty)
-            quarantined = self._parts.searches.count_quarantined(self._job_id)
-            if quarantined > self._parts.settings.quarantine_max:
+            quarantined = self._searches.count_quarantined(self._job_id)
+            if quarantined > self._max_quarantined:
                 raise TooManyCrashes(
                     f"{quarantined} pictures ended a process, the last of them {guilty[:100]!r}: most likely the "
                     "release or the machine is at fault and not the pictures; if it is the pictures, raise "
@@ -105,5 +136,110 @@ class CrashSearch:
                 )
         return search
 
-    def _save(self, search: Search) -> None:
-        self._parts.searches.save(self._job_id, self._step, search)
+    def _save(self, search: SearchState) -> None:
+        self._searches.save(self._job_id, self._step, search)
+
+
+class Group(BaseModel):
+    """Products that are tried together. `crashes` counts the crashes while exactly these were processed."""
+
+    model_config = ConfigDict(frozen=True)
+
+    ids: tuple[str, ...]
+    crashes: int = 0
+
+    def crashed(self) -> Group:
+        return self.model_copy(update={"crashes": self.crashes + 1})
+
+    def divided(self) -> list[Group]:
+        """Up to GROUPS groups of nearly equal size."""
+        size = -(-len(self.ids) // GROUPS)
+        return [Group(ids=self.ids[start : start + size]) for start in range(0, len(self.ids), size)]
+
+
+class SearchState(BaseModel):
+    """The state of one batch, with the products `ids`.
+
+    `groups` are still to be tried, in this order. `at_work` is set while the first of them is processed. `stored` is
+    the outcome of the products that are done.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    ids: tuple[str, ...]
+    groups: tuple[Group, ...]
+    at_work: bool = False
+    stored: BatchOutcome = BatchOutcome()
+
+    @classmethod
+    def of(cls, planned: Collection[PlannedProduct], *, crashes: int) -> SearchState:
+        ids = tuple(one.product.id for one in planned)
+        return cls(ids=ids, groups=(Group(ids=ids, crashes=crashes),))
+
+    def with_new(self, planned: Collection[PlannedProduct]) -> SearchState:
+        """Add the products that joined the step after the search began."""
+        new = tuple(one.product.id for one in planned if one.product.id not in frozenset(self.ids))
+        if not new:
+            return self
+        return self.model_copy(update={"ids": (*self.ids, *new), "groups": (*self.groups, Group(ids=new))})
+
+    def started(self) -> SearchState:
+        return self.model_copy(update={"at_work": True})
+
+    def interrupted(self) -> SearchState:
+        return self.model_copy(update={"at_work": False})
+
+    def passed(self, outcome: BatchOutcome) -> SearchState:
+        """The first group is stored."""
+        return self._with(self.groups[1:], self.stored.plus(outcome))
+
+    def crashed(self, victim: Victim, *, tolerated: int) -> tuple[SearchState, str | None]:
+        """A process crashed while the first group was processed. Returns the picture that is quarantined now, if any.
+
+        Suspects go first, so that a release that crashes on every picture is recognised soon.
+        """
+        return self._judged(self.groups[0].crashed(), victim, tolerated)
+
+    def judged(self, victim: Victim, *, tolerated: int) -> tuple[SearchState, str | None]:
+        """The same, for crashes that the group has counted already."""
+        return self._judged(self.groups[0], victim, tolerated)
+
+    def _judged(self, group: Group, victim: Victim, tolerated: int) -> tuple[SearchState, str | None]:
+        rest = self.groups[1:]
+        if len(group.ids) == 1:
+            if group.crashes < CRASHES_ALONE:
+                return self._with((group, *rest), self.stored), None
+            guilty = group.ids[0]
+            fault = JobFault(product_id=guilty, kind=_ERRORS[victim].code, detail=_DETAILS[victim])
+            return self._with(rest, self.stored.plus(BatchOutcome(faults=(fault,)))), guilty
+        if len(group.ids) == len(self.ids) and group.crashes < tolerated:
+            return self._with((group, *rest), self.stored), None
+        return self._with((*group.divided(), *rest), self.stored), None
+
+    def _with(self, groups: tuple[Group, ...], stored: BatchOutcome) -> SearchState:
+        return self.model_copy(update={"groups": groups, "stored": stored, "at_work": False})
+
+
+class SearchStore:
+    """The crash searches of jobs' steps, in Redis. Every call raises BrokerUnavailable if Redis cannot answer."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._redis = client
+
+    def load(self, job_id: str, step: str) -> SearchState | None:
+        with broker_errors():
+            stored = self._redis.hget(keys.part(job_id, "suspects"), step)
+        return None if stored is None else SearchState.model_validate_json(stored)
+
+    def save(self, job_id: str, step: str, search: SearchState) -> None:
+        with broker_errors():
+            self._redis.hset(keys.part(job_id, "suspects"), step, search.model_dump_json())
+
+    def remove(self, job_id: str, step: str) -> None:
+        with broker_errors():
+            self._redis.hdel(keys.part(job_id, "suspects"), step)
+
+    def count_quarantined(self, job_id: str) -> int:
+        """Count another quarantined picture of the job. Returns the total."""
+        with broker_errors():
+            return int(self._redis.hincrby(keys.part(job_id, "suspects"), _QUARANTINED, 1))

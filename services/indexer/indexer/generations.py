@@ -1,6 +1,8 @@
-"""Which collection an indexing goes into. What serves is changed in place only where it was made as this indexing would
-make it: with the same fields and types, number of components, reader and folder. Else a further generation is built
-beside it and serves once it is whole and verified; until then the old one does.
+"""The collections of a dataset and release: which one an indexing fills, and which ones are removed.
+
+A serving collection is changed in place only if this indexing would create it the same: with the same fields and types,
+dimensions, reader and folder. Otherwise a new generation is built beside it, and serves once it is complete and
+verified.
 """
 
 from __future__ import annotations
@@ -8,83 +10,135 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from indexer.parts import Parts
-from indexer.target import Target
+from indexer.dependencies import Dependencies
+from indexer.plan import IndexTarget
 from indexer.vectors import CollectionFacts
+from vitrine.errors import VitrineError
 from vitrine.jobs import JobKind
 from vitrine.qdrant.collections import collection_name, generation_of, parse_collection_name
 from vitrine.qdrant.fields import FieldType, widened
+from vitrine.telemetry import get_logger
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """The collection an indexing fills, the fields it is to have, and the one of the same release whose vectors can be
-    taken over.
-    """
+class Generation:
+    """The collection that an indexing fills, and its fields. `source` is a collection whose vectors can be reused."""
 
     collection: str
     fields: Mapping[str, FieldType]
     source: str | None
 
 
-def choose_place(parts: Parts, target: Target, *, dim: int, fields: Mapping[str, FieldType]) -> Place:
-    """The place for an indexing whose products need `fields`. Choosing again ends the same, unless another job came
-    between.
-    """
+def choose_generation(
+    deps: Dependencies, target: IndexTarget, *, dim: int, fields: Mapping[str, FieldType]
+) -> Generation:
+    """Choose the collection for products with these `fields`. The same again, unless another job came in between."""
     own = {
         name: facts
-        for name, facts in parts.vectors.described().items()
+        for name, facts in deps.vectors.described().items()
         if parse_collection_name(name) == (target.dataset, target.release_id)
     }
-    source = _newest(parts, own)
+    source = _newest(deps, own)
     if target.limit is not None and source is not None:
-        # The products beside those that are asked for stay, so the fields must fit their values too.
+        # The other products stay, so the fields must fit their values too.
         fields = widened(fields, own[source].fields)
     preferred = sorted(own, key=lambda name: (name == source, generation_of(name)), reverse=True)
     for name in preferred:
-        if made_alike(own[name], target, dim=dim, fields=fields):
-            return Place(name, fields, None if source == name else source)
-    number = 1 + max(map(generation_of, (*own, *_others(parts, target))), default=0)
-    return Place(collection_name(target.dataset, target.release_id, number), fields, source)
+        if fits_in_place(own[name], target, dim=dim, fields=fields):
+            return Generation(name, fields, None if source == name else source)
+    number = 1 + max(map(generation_of, (*own, *_planned_by_others(deps, target))), default=0)
+    return Generation(collection_name(target.dataset, target.release_id, number), fields, source)
 
 
-def made_alike(facts: CollectionFacts, target: Target, *, dim: int, fields: Mapping[str, FieldType]) -> bool:
-    """Whether the target's indexing would make the collection as it is, so that it can be changed in place."""
-    alike = (
+def fits_in_place(facts: CollectionFacts, target: IndexTarget, *, dim: int, fields: Mapping[str, FieldType]) -> bool:
+    """Whether the target's indexing would create the collection the same, so that it can be changed in place."""
+    same = (
         facts.dim == dim
         and facts.metadata.model == target.model
         and facts.metadata.catalog == target.reader
         and facts.metadata.root == str(target.root)
     )
     if facts.metadata.state == "building":
-        # One that a crash left half made is completed, provided that what is there is right.
-        return alike and all(fields.get(name) == kind for name, kind in facts.fields.items())
-    return alike and facts.fields == fields
+        # Left incomplete by a crash: it is completed if what is there is right.
+        return same and all(fields.get(name) == kind for name, kind in facts.fields.items())
+    return same and facts.fields == fields
 
 
 def newest_ready(collections: Mapping[str, CollectionFacts], dataset: str, release_id: str) -> str | None:
-    """The collection of a release that passed its checks last."""
-    ready = [
-        (facts.metadata.published_at or "", generation_of(name), name)
-        for name, facts in collections.items()
-        if parse_collection_name(name) == (dataset, release_id) and facts.metadata.state == "ready"
-    ]
-    return max(ready)[2] if ready else None
+    """The collection of a release that was published last."""
+    own = {name: facts for name, facts in collections.items() if parse_collection_name(name) == (dataset, release_id)}
+    return _last_published(own)
 
 
-def _newest(parts: Parts, own: Mapping[str, CollectionFacts]) -> str | None:
+def remove_old(
+    deps: Dependencies, target: IndexTarget, *, previous: str | None, neighbours: Iterable[str], aliased: set[str]
+) -> None:
+    """Remove the collections of this dataset and model that are no longer needed.
+
+    Kept are those with an alias, `neighbours` (which augmented collections need), those that other jobs build, the
+    `previous` one, and the newest others up to `keep_previous`.
+    """
+    others = _other_targets(deps, target)
+    building = {other.collection for other in others} | {other.source for other in others if other.source}
+    kept = {*aliased, *neighbours, *building, target.collection}
+    own = {
+        name: facts.metadata
+        for name, facts in deps.vectors.described().items()
+        if (facts.metadata.dataset, facts.metadata.model) == (target.dataset, target.model) and name not in kept
+    }
+    ready = sorted(
+        (name for name, metadata in own.items() if metadata.state == "ready"),
+        key=lambda name: (name == previous, own[name].published_at or ""),
+        reverse=True,
+    )
+    for name in own:
+        if name not in ready[: deps.settings.keep_previous]:
+            deps.vectors.drop(name)
+            get_logger("indexer").info("collection_removal", collection=name)
+
+
+def remove_unfinished(deps: Dependencies, target: IndexTarget) -> None:
+    """Remove what a failed or cancelled indexing has built, unless another job builds it, or it serves."""
+    others = (record for record in deps.jobs.unfinished((JobKind.INDEX,)) if record.id != target.job_id)
+    if any(IndexTarget.of(record).collection == target.collection for record in others):
+        return
+    try:
+        if not deps.vectors.exists(target.collection):
+            return
+        metadata = deps.vectors.metadata(target.collection)
+        aliased = deps.vectors.aliased()
+        if metadata is not None and metadata.state == "building" and target.collection not in aliased:
+            deps.vectors.drop(target.collection)
+    except VitrineError as error:
+        # The next indexing of this dataset and model removes it.
+        get_logger("indexer").warning("clean_up_failure", collection=target.collection, code=error.code)
+
+
+def _newest(deps: Dependencies, own: Mapping[str, CollectionFacts]) -> str | None:
     """The collection of the release that serves, or else the one that was published last."""
-    serving = [serving.collection for serving in parts.vectors.servings() if serving.collection in own]
-    if serving:
-        return serving[0]
-    ready = [name for name, facts in own.items() if facts.metadata.state == "ready"]
-    return max(ready, key=lambda name: (own[name].metadata.published_at or "", generation_of(name)), default=None)
+    serving = [serving.collection for serving in deps.vectors.servings() if serving.collection in own]
+    return serving[0] if serving else _last_published(own)
 
 
-def _others(parts: Parts, target: Target) -> Iterable[str]:
-    """The collections that other jobs of this dataset and release are about to make."""
-    for record in parts.jobs.unfinished((JobKind.INDEX,)):
-        if record.id != target.job_id and record.params.get("release_id"):
-            other = Target.of(record)
-            if (other.dataset, other.release_id) == (target.dataset, target.release_id) and other.is_placed:
-                yield other.collection
+def _last_published(collections: Mapping[str, CollectionFacts]) -> str | None:
+    ready = [name for name, facts in collections.items() if facts.metadata.state == "ready"]
+    return max(
+        ready,
+        key=lambda name: (collections[name].metadata.published_at or "", generation_of(name), name),
+        default=None,
+    )
+
+
+def _planned_by_others(deps: Dependencies, target: IndexTarget) -> Iterable[str]:
+    """The collections that other jobs of this dataset and release are about to create."""
+    for other in _other_targets(deps, target):
+        if (other.dataset, other.release_id) == (target.dataset, target.release_id) and other.placed_in is not None:
+            yield other.placed_in
+
+
+def _other_targets(deps: Dependencies, target: IndexTarget) -> list[IndexTarget]:
+    return [
+        IndexTarget.of(record)
+        for record in deps.jobs.unfinished((JobKind.INDEX,))
+        if record.id != target.job_id and record.params.get("release_id")
+    ]

@@ -1,5 +1,7 @@
-"""From planned products to stored points: read each picture, leave alone what is stored already, embed the rest with
-exactly the release of the collection, and store it. A picture that cannot be used costs itself and is told by id.
+"""From planned products to stored points: read the pictures, skip what is already stored, embed and store the rest.
+
+Vectors come from exactly the release of the collection. A picture that cannot be used costs only itself, and becomes a
+fault with the product's id.
 """
 
 from __future__ import annotations
@@ -14,10 +16,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from indexer.adding import added_times
-from indexer.parts import Parts
-from indexer.plans import Planned
-from indexer.smoothing import Smoothing
+from indexer.dependencies import Dependencies
+from indexer.gallery_augmentation import GalleryAugmentation
+from indexer.plan import IndexTarget, PlannedProduct
 from indexer.vectors import Point
 from vitrine.catalogs.roots import allowed_roots, read_picture, resolve_catalog_root
 from vitrine.embedding.wire import MAX_CALLER_CHARS
@@ -30,30 +31,68 @@ from vitrine.errors import (
     PictureNotFound,
 )
 from vitrine.jobs import BatchOutcome, JobFault
+from vitrine.jobs.celery import Message, Task
+from vitrine.jobs.runner import EMBEDDER, VECTOR_STORE, Attempt
 from vitrine.products import ADDED_AT_FIELD
 from vitrine.qdrant.fields import fitted
+from vitrine.telemetry import get_logger
 
-# Well below what an embedder takes in one body, with room for the largest picture.
+# Well below the embedder's limit of a body, with room for the largest picture.
 REQUEST_MAX_BYTES: Final = 64_000_000
 _UNREADABLE: Final = "picture_unreadable"
 
 
-@dataclass(slots=True)
-class _Read:
-    planned: Planned
-    data: bytes
-    payload: dict[str, Any]
+def index_batch(deps: Dependencies, attempt: Attempt, number: int) -> None:
+    """Index a batch and count it. After the last one, publish the finish. Raises the errors of `Ingest.store`."""
+    record = attempt.record
+    target = IndexTarget.of(record)
+    if deps.jobs.batch_finished(target.job_id, number):
+        finished = len(deps.jobs.finished_batches(target.job_id))
+    else:
+        started_s = time.monotonic()
+        planned = deps.plans.batch(target.job_id, number, dataset=target.dataset)
+        current = [one for one in planned if _is_current(deps, one)]
+        ingest = Ingest(
+            deps,
+            dataset=target.dataset,
+            release_id=target.release_id,
+            collection=target.collection,
+            root=target.root,
+            source=target.source,
+        )
+        step = Message(Task.INDEX_BATCH, target.job_id, number).step
+        search = deps.crash_search(target.job_id, step, crashes=attempt.crashes)
+        outcome = search.store(current, ingest.store)
+        outcome = outcome.model_copy(update={"skipped": outcome.skipped + len(planned) - len(current)})
+        finished = deps.jobs.finish_batch(target.job_id, number, outcome).finished_batches
+        search.finish()
+        deps.steps.note_working(VECTOR_STORE, *([EMBEDDER] if outcome.done else []))
+        deps.counts.add("pictures", {"done": outcome.done, "skipped": outcome.skipped, "failed": outcome.failed})
+        deps.counts.add("stage_seconds", ingest.took_s)
+        get_logger("indexer").info(
+            "batch_success",
+            done=outcome.done,
+            skipped=outcome.skipped,
+            failed=outcome.failed,
+            took_ms=round((time.monotonic() - started_s) * 1000),
+            **{f"{stage}_ms": round(took_s * 1000) for stage, took_s in ingest.took_s.items()},
+        )
+    if finished == record.batches:
+        deps.publisher.send(Message(Task.INDEX_FINISH, target.job_id), request_id=record.request_id)
 
 
-@dataclass(slots=True)
-class _Tally:
-    done: int = 0
-    skipped: int = 0
-    faults: list[JobFault] = field(default_factory=list)
+def _is_current(deps: Dependencies, planned: PlannedProduct) -> bool:
+    """Whether the product was not put or deleted since the plan was made. If it was, the finish handles it."""
+    product = planned.product
+    if planned.origin == "upload":
+        return deps.overlay.get(product.dataset, product.id) == product
+    return deps.overlay.get(product.dataset, product.id) is None and not deps.overlay.is_deleted(
+        product.dataset, product.id
+    )
 
 
 def request_slices(sizes_bytes: Sequence[int], *, max_bytes: int = REQUEST_MAX_BYTES) -> Iterator[slice]:
-    """Pictures of these sizes, in order, in as few requests as `max_bytes` allows; one that is larger goes alone."""
+    """Split pictures of these sizes, in order, into few requests of at most `max_bytes`. A larger one goes alone."""
     start = total_bytes = 0
     for position, size_bytes in enumerate(sizes_bytes):
         if position > start and total_bytes + size_bytes > max_bytes:
@@ -64,12 +103,32 @@ def request_slices(sizes_bytes: Sequence[int], *, max_bytes: int = REQUEST_MAX_B
         yield slice(start, len(sizes_bytes))
 
 
+@dataclass(slots=True)
+class _ReadProduct:
+    """A product with the bytes of its picture and the payload of its point."""
+
+    planned: PlannedProduct
+    data: bytes
+    payload: dict[str, Any]
+
+    @property
+    def point_id(self) -> str:
+        return self.planned.product.point_id
+
+
+@dataclass(slots=True)
+class _Tally:
+    done: int = 0
+    skipped: int = 0
+    faults: list[JobFault] = field(default_factory=list)
+
+
 class Ingest:
-    """Stores products in one collection, in the vectors of one release. `took_s`: the seconds of each stage so far."""
+    """Stores products in one collection, with vectors of one release. `took_s` has the seconds of each stage so far."""
 
     def __init__(
         self,
-        parts: Parts,
+        deps: Dependencies,
         *,
         dataset: str,
         release_id: str,
@@ -77,42 +136,44 @@ class Ingest:
         root: Path | None,
         source: str | None = None,
     ) -> None:
-        self._parts = parts
+        self._deps = deps
         self._dataset = dataset
         self._collection = collection
         self._release_id = release_id
-        self._smoothing = Smoothing.of(dataset, parts.releases.manifest(release_id), parts.vectors)
-        # A collection of the same release, whose vectors are taken over where the picture is the same.
-        self._source = source if self._smoothing is None else None
-        facts = parts.vectors.describe(collection)
+        self._augmentation = GalleryAugmentation.of(dataset, deps.releases.manifest(release_id), deps.vectors)
+        # A collection of the same release, whose vectors are reused if the picture is the same.
+        self._source = source if self._augmentation is None else None
+        facts = deps.vectors.describe(collection)
         self._fields = {} if facts is None else facts.fields
-        self._root = None if root is None else resolve_catalog_root(root, allowed_roots(parts.settings))
+        self._root = None if root is None else resolve_catalog_root(root, allowed_roots(deps.settings))
         self.took_s: dict[str, float] = {}
 
-    def store(self, planned: Sequence[Planned]) -> BatchOutcome:
-        """Store up to 256 products. Raises Unavailable, ReleaseNotFound and CollectionNotFound; storing again what was
-        stored changes nothing.
+    def store(self, planned: Sequence[PlannedProduct]) -> BatchOutcome:
+        """Store up to 256 products. Storing them again changes nothing.
+
+        Raises Unavailable, ReleaseNotFound and CollectionNotFound.
         """
         tally = _Tally()
         with self._timed("read"):
             read = [one for one in (self._read(item, tally) for item in planned) if one is not None]
         with self._timed("compare"):
-            wanted = self._unlike_stored(read, tally)
+            wanted = self._not_in_collection(read, tally)
+            wanted = self._not_in_source(wanted, tally)
         for part in request_slices([len(one.data) for one in wanted]):
             self._embed(wanted[part], tally)
         return BatchOutcome(done=tally.done, skipped=tally.skipped, faults=tuple(tally.faults))
 
-    def _embed(self, wanted: Sequence[_Read], tally: _Tally) -> None:
-        """Embed and store so many in one request. What is stored stays, whatever comes of the rest."""
+    def _embed(self, wanted: Sequence[_ReadProduct], tally: _Tally) -> None:
+        """Embed and store these with one request. Points that are stored stay, even if a later request fails."""
         try:
             with self._timed("embed"):
-                # A product put through the API does not wait behind a whole catalogue's pictures.
+                # Products put through the API must not wait behind a whole catalogue.
                 caller = "products" if self._root is None else self._collection
-                results = self._parts.embedder.embed_batch(
+                results = self._deps.embedder.embed_batch(
                     [one.data for one in wanted], release_id=self._release_id, caller=caller[-MAX_CALLER_CHARS:]
                 )
         except DeadlineExpired:
-            # A large network on a small machine: half as many may be done in time.
+            # A large network on a small machine: half as many may be fast enough.
             if len(wanted) == 1:
                 raise
             half = len(wanted) // 2
@@ -126,13 +187,13 @@ class Ingest:
             elif not np.isfinite(result).all():
                 tally.faults.append(_fault(one.planned, EmbeddingFailed.code, "the picture's vector is not finite"))
             else:
-                points.append(Point(one.planned.product.point_id, np.asarray(result, dtype=np.float32), one.payload))
-        if points and self._smoothing is not None:
+                points.append(Point(one.point_id, np.asarray(result, dtype=np.float32), one.payload))
+        if points and self._augmentation is not None:
             with self._timed("augment"):
-                points = self._smoothing.smooth(self._parts.vectors, points)
+                points = self._augmentation.apply(self._deps.vectors, points)
         if points:
             with self._timed("store"):
-                self._parts.vectors.upsert(self._collection, points)
+                self._deps.vectors.upsert(self._collection, points)
             tally.done += len(points)
 
     @contextmanager
@@ -143,11 +204,11 @@ class Ingest:
         finally:
             self.took_s[stage] = self.took_s.get(stage, 0.0) + time.monotonic() - started_s
 
-    def _read(self, planned: Planned, tally: _Tally) -> _Read | None:
+    def _read(self, planned: PlannedProduct, tally: _Tally) -> _ReadProduct | None:
         product = planned.product
         try:
             if planned.origin == "upload":
-                data = read_picture(self._parts.overlay.root, product.picture)
+                data = read_picture(self._deps.overlay.root, product.picture)
             elif self._root is None:
                 raise PictureNotFound("the product's catalogue is not known")
             else:
@@ -165,61 +226,77 @@ class Ingest:
             "origin": planned.origin,
             "picture_sha256": hashlib.sha256(data).hexdigest(),
         }
-        return _Read(planned, data, payload)
+        return _ReadProduct(planned, data, payload)
 
-    def _unlike_stored(self, read: list[_Read], tally: _Tally) -> list[_Read]:
-        """Those whose picture is stored neither here nor in the source. Attributes that differ are replaced."""
+    def _not_in_collection(self, read: list[_ReadProduct], tally: _Tally) -> list[_ReadProduct]:
+        """Those whose picture is not stored yet. The payloads of the others are updated."""
         if not read:
             return []
-        stored = self._parts.vectors.payloads(self._collection, [one.planned.product.point_id for one in read])
-        self._note_times(read, stored)
+        stored = self._deps.vectors.payloads(self._collection, [one.point_id for one in read])
+        self._set_added_times(read, stored)
         wanted = []
         for one in read:
-            point_id = one.planned.product.point_id
-            payload = stored.get(point_id)
+            payload = stored.get(one.point_id)
             changed = payload is None or payload.get("picture_sha256") != one.payload["picture_sha256"]
-            # An augmented vector is another where its neighbours are.
-            if changed or self._smoothing is not None:
+            # An augmented vector changes with its neighbours.
+            if changed or self._augmentation is not None:
                 wanted.append(one)
                 continue
             if payload != one.payload:
-                self._parts.vectors.replace_payload(self._collection, point_id, one.payload)
+                self._deps.vectors.replace_payload(self._collection, one.point_id, one.payload)
             tally.skipped += 1
-        return self._unlike_source(wanted, tally)
+        return wanted
 
-    def _note_times(self, read: list[_Read], stored: Mapping[str, dict[str, Any]]) -> None:
-        """Say in each payload when its product was added."""
-        ids = [one.planned.product.point_id for one in read]
-        others = [self._source] if self._source is not None else []
-        if len(stored) < len(ids):
-            servings = (one for one in self._parts.vectors.servings() if one.dataset == self._dataset)
-            others += [one.collection for one in servings if one.collection not in (self._collection, *others)]
-        times = added_times(self._parts, ids, stored, elsewhere=others)
-        for one in read:
-            if one.planned.product.point_id in times:
-                one.payload[ADDED_AT_FIELD] = times[one.planned.product.point_id]
-
-    def _unlike_source(self, wanted: list[_Read], tally: _Tally) -> list[_Read]:
-        """Those whose picture the source does not have. The vectors of the others are taken over."""
+    def _not_in_source(self, wanted: list[_ReadProduct], tally: _Tally) -> list[_ReadProduct]:
+        """Those whose picture is not in the source collection. The vectors of the others are copied from it."""
         if self._source is None or not wanted:
             return wanted
-        ids = [one.planned.product.point_id for one in wanted]
+        ids = [one.point_id for one in wanted]
         try:
-            stored = {point.id: point for point in self._parts.vectors.points(self._source, ids)}
-        except CollectionNotFound:  # removed by hand: all is embedded then
+            stored = {point.id: point for point in self._deps.vectors.points(self._source, ids)}
+        except CollectionNotFound:  # removed by hand: everything is embedded
             return wanted
         points, left = [], []
         for one in wanted:
-            point = stored.get(one.planned.product.point_id)
+            point = stored.get(one.point_id)
             if point is None or point.payload.get("picture_sha256") != one.payload["picture_sha256"]:
                 left.append(one)
             else:
                 points.append(replace(point, payload=one.payload))
         if points:
-            self._parts.vectors.upsert(self._collection, points)
+            self._deps.vectors.upsert(self._collection, points)
             tally.skipped += len(points)
         return left
 
+    def _set_added_times(self, read: list[_ReadProduct], stored: Mapping[str, dict[str, Any]]) -> None:
+        """Put into each payload when its product was first stored, in milliseconds since 1970.
 
-def _fault(planned: Planned, kind: str, detail: str) -> JobFault:
+        The time is taken from any collection of the dataset, so that indexing with another release keeps it. A product
+        that is in none was added now. One that was stored before such times existed has none.
+        """
+        ids = [one.point_id for one in read]
+        found = {point: payload.get(ADDED_AT_FIELD) for point, payload in stored.items()}
+        for collection in self._other_collections() if len(stored) < len(ids) else ():
+            left = [point for point in ids if point not in found]
+            if not left:
+                break
+            try:
+                payloads = self._deps.vectors.payloads(collection, left)
+            except CollectionNotFound:  # dropped since it was listed
+                continue
+            found |= {point: payload.get(ADDED_AT_FIELD) for point, payload in payloads.items()}
+        now_ms = round(time.time() * 1000)
+        for one in read:
+            added_ms = found.get(one.point_id, now_ms)
+            if isinstance(added_ms, int):
+                one.payload[ADDED_AT_FIELD] = added_ms
+
+    def _other_collections(self) -> list[str]:
+        """The other collections of the dataset: the source, and those that serve."""
+        others = [self._source] if self._source is not None else []
+        serving = [one.collection for one in self._deps.vectors.servings() if one.dataset == self._dataset]
+        return [*others, *(one for one in serving if one not in (self._collection, *others))]
+
+
+def _fault(planned: PlannedProduct, kind: str, detail: str) -> JobFault:
     return JobFault(product_id=planned.product.id, kind=kind, detail=detail)

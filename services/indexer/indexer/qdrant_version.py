@@ -1,6 +1,4 @@
-"""Looks at the version of Qdrant beside the worker, and logs one that is not the client's: once for all the worker's
-processes.
-"""
+"""Logs a warning, once per worker, if the version of the Qdrant server does not match the client's."""
 
 from __future__ import annotations
 
@@ -13,7 +11,7 @@ from vitrine.qdrant import VersionLog
 
 _RETRY_S: Final = 15.0
 _STOP_S: Final = 1.0
-_INTERVAL_S: Final = 600.0  # a server may be upgraded while the worker runs
+_INTERVAL_S: Final = 600.0  # the server may be upgraded while the worker runs
 
 
 class QdrantVersionCheck:
@@ -30,7 +28,7 @@ class QdrantVersionCheck:
 
     def stop(self) -> None:
         self._stopping.set()
-        self._thread.join(_STOP_S)  # it may be waiting for a Qdrant that hangs
+        self._thread.join(_STOP_S)  # it may wait for a hanging Qdrant
 
     def _run(self) -> None:
         wait_s = 0.0

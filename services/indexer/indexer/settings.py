@@ -1,4 +1,4 @@
-"""What the indexer reads from its environment, beyond the settings every service shares."""
+"""The indexer's settings, in addition to those of every worker."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ from vitrine.settings import WorkerSettings
 
 
 class Settings(WorkerSettings):
-    """The indexer's settings."""
-
     index_batch: int = Field(default=64, ge=1, le=256, description="Pictures in one batch message")
     index_processes: int = Field(
-        default=2, ge=1, le=64, description="Batches at work at once: one is read and written while another is embedded"
+        default=2,
+        ge=1,
+        le=64,
+        description="Batches in parallel: one is read and written while another is embedded",
     )
     embed_patience_s: float = Field(
-        default=10.0, ge=0, description="Seconds a batch waits for a busy embedder before it is set aside"
+        default=10.0, ge=0, description="Seconds a batch waits for a busy embedder before it is deferred"
     )
     batch_max_crashes: int = Field(
-        default=2, ge=1, description="Times a batch may end the embedder or its worker before it is searched by parts"
+        default=2, ge=1, description="Times a batch may crash the embedder or its worker before it is bisected"
     )
     quarantine_max: int = Field(
-        default=20, ge=0, description="Pictures of one job that may end a process before the job fails"
+        default=20, ge=0, description="Pictures of one job that may crash a process before the job fails"
     )
     verify_sample: int = Field(default=100, ge=50, le=1000, description="Products a new collection is checked with")
     verify_recall: float = Field(
@@ -34,7 +35,7 @@ class Settings(WorkerSettings):
         description="Largest share of the served products an indexing may remove without `allowRemoval`",
     )
     keep_previous: int = Field(default=1, ge=1, description="Earlier collections kept for rollback")
-    indexer_metrics_host: str = Field(default="127.0.0.1", description="Address the worker shows its metrics on")
+    indexer_metrics_host: str = Field(default="127.0.0.1", description="Address of the worker's Prometheus metrics")
     indexer_metrics_port: int = Field(
         default=0, ge=0, le=65535, description="Port of the worker's Prometheus metrics; 0: none"
     )

@@ -1,4 +1,4 @@
-"""Redis clients with timeouts, health checks and retries, and `broker_errors`, which maps Redis's errors to Vitrine's."""
+"""Redis clients with timeouts, health checks and retries, and the mapping of Redis's errors to Vitrine's."""
 
 from __future__ import annotations
 

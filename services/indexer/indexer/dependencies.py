@@ -1,4 +1,4 @@
-"""What an indexer's process works with: made once in each, when its first task comes, and used by all that follow."""
+"""The clients and stores that the indexer's tasks use, created once per process at its first task."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from functools import cache
 
 import redis
 
-from indexer.plans import PlanStore
-from indexer.searches import SearchStore
+from indexer.crash_search import CrashSearch, SearchStore
+from indexer.plan import PlanStore
 from indexer.settings import Settings
 from indexer.vectors import Vectors
 from vitrine.embedding import EmbedderClient
@@ -22,9 +22,7 @@ from vitrine.uploads.store import Overlay
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """The indexer's parts."""
-
+class Dependencies:
     settings: Settings
     jobs: JobStore
     steps: StepStore
@@ -36,20 +34,24 @@ class Parts:
     releases: ReleaseStore
     publisher: JobPublisher
     counts: Counts
-    # The connection that all of the above share.
+    # The connection of the stores above.
     redis: redis.Redis
 
+    def crash_search(self, job_id: str, step: str, *, crashes: int = 0) -> CrashSearch:
+        """The crash search of a step. `crashes` is the number of its tries that ended this worker's process."""
+        return CrashSearch(self.searches, self.steps, self.settings, job_id=job_id, step=step, crashes=crashes)
+
     def close(self) -> None:
-        """Close every connection but that of the Redis client, which is its maker's."""
+        """Close every connection except the Redis client's."""
         self.publisher.close()
         self.embedder.close()
         self.vectors.close()
 
 
-def build_parts(settings: Settings, client: redis.Redis) -> Parts:
-    """Make the parts; none of them connects before it is used."""
+def build_dependencies(settings: Settings, client: redis.Redis) -> Dependencies:
+    """Create the dependencies. None of them connects before its first call."""
     qdrant = open_qdrant(settings.qdrant_url, api_key=settings.qdrant_api_key, timeout_s=settings.qdrant_timeout_s)
-    return Parts(
+    return Dependencies(
         settings=settings,
         jobs=JobStore(client),
         steps=StepStore(client),
@@ -68,8 +70,8 @@ def build_parts(settings: Settings, client: redis.Redis) -> Parts:
 
 
 @cache
-def process_parts() -> Parts:
-    """The parts of this process."""
+def process_dependencies() -> Dependencies:
+    """The dependencies of this process."""
     settings = Settings()
     configure_logging("indexer", level=settings.log_level, log_format=settings.log_format)
-    return build_parts(settings, open_redis(settings.redis_url))
+    return build_dependencies(settings, open_redis(settings.redis_url))

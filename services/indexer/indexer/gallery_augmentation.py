@@ -1,6 +1,7 @@
-"""Database-side augmentation: before it is stored, a vector is drawn to its neighbours in the collection of the release
-that the augmented one was made from. What the neighbours are is so decided by plain vectors, and a product put later is
-treated as all the others were.
+"""Database-side augmentation: before a vector is stored, it is moved towards its nearest neighbours.
+
+The neighbours come from the plain collection, that of the release from which the augmented one was made. So they are
+always found by plain vectors, and a product that is added later is treated like all others.
 """
 
 from __future__ import annotations
@@ -17,22 +18,20 @@ from vitrine.errors import Conflict
 from vitrine.evaluation.ranking import unit_rows
 from vitrine.releases import Augmentation, Manifest
 
-# With their vectors, in one answer of Qdrant's.
-_NEIGHBOURS_AT_ONCE: Final = 4_000
+# With their vectors, in one answer of Qdrant.
+_MAX_NEIGHBOURS_PER_QUERY: Final = 4_000
 
 
 @dataclass(frozen=True, slots=True)
-class Smoothing:
-    """`collection` is the plain one, that of the release the augmented one was made from."""
+class GalleryAugmentation:
+    """`collection` is the plain collection that has the neighbours."""
 
     collection: str
     augmentation: Augmentation
 
     @classmethod
     def of(cls, dataset: str, manifest: Manifest, vectors: Vectors) -> Self | None:
-        """None for a release whose gallery is not augmented. Raises Conflict where the plain collection is not there,
-        or not complete.
-        """
+        """The augmentation of a release, or None. Raises Conflict if the plain collection is not ready."""
         if manifest.augmentation is None or manifest.parent is None:
             return None
         collection = newest_ready(vectors.described(), dataset, manifest.parent)
@@ -43,24 +42,24 @@ class Smoothing:
             )
         return cls(collection, manifest.augmentation)
 
-    def smooth(self, vectors: Vectors, points: Sequence[Point]) -> list[Point]:
-        """The points with their vectors augmented. Raises CollectionNotFound and VectorStoreUnavailable."""
-        size = max(1, _NEIGHBOURS_AT_ONCE // (self.augmentation.neighbours + 1))
+    def apply(self, vectors: Vectors, points: Sequence[Point]) -> list[Point]:
+        """The points with augmented vectors, (dim,) float32 of length 1. Raises CollectionNotFound and Unavailable."""
+        size = max(1, _MAX_NEIGHBOURS_PER_QUERY // (self.augmentation.neighbours + 1))
         return [
-            smoothed
+            augmented
             for start in range(0, len(points), size)
-            for smoothed in self._smoothed(vectors, points[start : start + size])
+            for augmented in self._apply(vectors, points[start : start + size])
         ]
 
-    def _smoothed(self, vectors: Vectors, points: Sequence[Point]) -> list[Point]:
+    def _apply(self, vectors: Vectors, points: Sequence[Point]) -> list[Point]:
         count, alpha = self.augmentation.neighbours, self.augmentation.alpha
         queries = [point.vector.tolist() for point in points]
-        # One more: the product itself, which may be there already, with this picture or the one before.
+        # One more, because the product itself may be stored already, with this picture or an earlier one.
         found = vectors.neighbours(self.collection, queries, limit=count + 1, exact=False, with_vectors=True)
-        smoothed = []
+        augmented = []
         for point, neighbours in zip(points, found, strict=True):
             total = point.vector.copy()
             for one in [one for one in neighbours if str(one.id) != point.id][:count]:
                 total += np.asarray(one.vector, dtype=np.float32) * np.float32(max(one.score, 0.0) ** alpha)
-            smoothed.append(replace(point, vector=unit_rows(total[None])[0]))
-        return smoothed
+            augmented.append(replace(point, vector=unit_rows(total[None])[0]))
+        return augmented

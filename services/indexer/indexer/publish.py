@@ -1,0 +1,187 @@
+"""The last step of an indexing job: apply the latest uploads, verify the collection, and switch the alias to it.
+
+The previous collection is kept for a rollback. A crash at any point leaves the previous one serving, and the step can
+be repeated.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Final
+
+from indexer.changes import changes_since, check_removal
+from indexer.dependencies import Dependencies
+from indexer.gallery_augmentation import GalleryAugmentation
+from indexer.generations import remove_old
+from indexer.plan import IndexTarget, PlannedProduct
+from indexer.reconcile import Reconciled, note_damaged, reconcile
+from indexer.verify import verify
+from vitrine.errors import CatalogMalformed, Conflict, ReleaseNotFound, VerificationFailed
+from vitrine.jobs import JobRecord
+from vitrine.products import PAYLOAD_NAMES, point_id
+from vitrine.qdrant.aliases import announce_change
+from vitrine.qdrant.collections import parse_collection_name
+from vitrine.qdrant.fields import fitted
+
+_MAX_GREEN_WAIT_S: Final = 20.0
+_GREEN_POLL_S: Final = 0.25
+_VERIFY_ATTEMPTS: Final = 5
+_POINTS_PER_COPY: Final = 256
+
+
+def finish_indexing(deps: Dependencies, record: JobRecord) -> dict[str, Any] | None:
+    """Publish the collection. Returns the job's result, or None while Qdrant is still optimising the collection.
+
+    Raises VerificationFailed, CatalogMalformed if no picture could be used, Unavailable.
+    """
+    target = IndexTarget.of(record)
+    planned = list(deps.plans.all(target.job_id, dataset=target.dataset))
+    served = deps.plans.served(target.job_id)
+    outcomes = deps.jobs.outcomes(target.job_id).values()
+    rejected = frozenset(product_id for outcome in outcomes for product_id in outcome.failed_ids())
+    deps.jobs.update(target.job_id, lambda current: current.with_phase("verifying"))
+    _copy_unplanned(deps, target, planned)
+    for attempt in range(1, _VERIFY_ATTEMPTS + 1):
+        reconciled = reconcile(deps, target, planned)
+        expected = _expected_points(target, planned, rejected, reconciled)
+        expected = _remove_stale(deps, target, expected, rejected, served)
+        if not _is_optimised(deps, target.collection):
+            return None
+        try:
+            recall = verify(
+                deps.vectors,
+                target.collection,
+                expected,
+                sample=deps.settings.verify_sample,
+                min_recall=deps.settings.verify_recall,
+            )
+            break
+        except VerificationFailed:
+            # A product that was put or deleted in the meantime changes the count. If there was none, it is a failure.
+            if attempt == _VERIFY_ATTEMPTS or deps.overlay.uploads(target.dataset) == reconciled.uploads:
+                raise
+    deps.vectors.mark_ready(target.metadata, collection=target.collection, expected=len(expected))
+    previous = deps.vectors.switch(target.serving)
+    announce_change(deps.redis, target.dataset)
+    # Again, because a product that was put just before the switch went only into the previous collection.
+    reconcile(deps, target, planned)
+    note_damaged(deps, target.job_id, deps.overlay.uploads(target.dataset))
+    changes = changes_since(deps, target, served)
+    aliased = deps.vectors.aliased()
+    neighbours = _neighbour_collections(deps, aliased | {target.collection})
+    remove_old(deps, target, previous=previous, neighbours=neighbours, aliased=aliased)
+    return {
+        "collection": target.collection,
+        "release_id": target.release_id,
+        "indexed": len(expected),
+        "rejected": len(rejected),
+        **changes.result(),
+        "recall_at_10": round(recall, 4),
+        "previous": previous if previous != target.collection else None,
+        **_speed(deps, target.job_id),
+        "notices": _notices(deps, target.job_id),
+    }
+
+
+def _copy_unplanned(deps: Dependencies, target: IndexTarget, planned: Iterable[PlannedProduct]) -> None:
+    """With a limit and a new generation: copy the products outside the plan from the source collection.
+
+    Their values are converted to the types of the new fields. Copying again changes nothing.
+    """
+    if target.limit is None or target.source is None or not deps.vectors.exists(target.source):
+        return
+    facts = deps.vectors.describe(target.collection)
+    fields = {} if facts is None else facts.fields
+    left = set(deps.vectors.ids(target.source)) - set(deps.vectors.ids(target.collection))
+    left -= {one.product.point_id for one in planned}
+    ids = sorted(left)
+    for start in range(0, len(ids), _POINTS_PER_COPY):
+        points = deps.vectors.points(target.source, ids[start : start + _POINTS_PER_COPY])
+        deps.vectors.upsert(
+            target.collection,
+            [
+                replace(point, payload={**point.payload, **fitted(_attributes(point.payload), fields)[0]})
+                for point in points
+            ],
+        )
+
+
+def _attributes(payload: dict[str, object]) -> dict[str, str | int | float]:
+    return {
+        name: value
+        for name, value in payload.items()
+        if name not in PAYLOAD_NAMES and isinstance(value, str | int | float)
+    }
+
+
+def _expected_points(
+    target: IndexTarget, planned: Sequence[PlannedProduct], rejected: frozenset[str], reconciled: Reconciled
+) -> set[str]:
+    """The point ids that the collection must have: the planned ones that were not rejected, and the uploads since."""
+    in_plan = {one.product.id: one.product for one in planned}
+    uploaded = {one.id for one in reconciled.uploads.products.values() if in_plan.get(one.id) != one}
+    # A planned upload whose record was damaged since then: its batch skipped it.
+    gone = {one.product.id for one in planned if one.origin == "upload"} - reconciled.uploads.products.keys()
+    product_ids = ((in_plan.keys() - rejected - gone) | uploaded) - reconciled.failed - reconciled.uploads.deleted
+    if not product_ids:
+        raise CatalogMalformed("none of the catalogue's pictures could be indexed: see the job's faults")
+    return {point_id(target.dataset, product_id) for product_id in product_ids}
+
+
+def _remove_stale(
+    deps: Dependencies, target: IndexTarget, expected: set[str], rejected: frozenset[str], served: Collection[str]
+) -> set[str]:
+    """Remove the points that are not expected. Returns the expected ones; with a limit that includes all that stay.
+
+    Raises RemovalRefused.
+    """
+    stored = set(deps.vectors.ids(target.collection))
+    stale = stored - expected
+    if target.limit is not None:
+        stale &= {point_id(target.dataset, product_id) for product_id in rejected}
+        expected = expected | (stored - stale)
+    deleted = deps.overlay.tombstones(target.dataset)
+    check_removal(deps, target, [product_id for product_id in served if product_id not in deleted], expected)
+    deps.vectors.delete(target.collection, stale)
+    return expected
+
+
+def _is_optimised(deps: Dependencies, collection: str) -> bool:
+    """Wait for a while until Qdrant has optimised the collection. Returns whether it has."""
+    ends_s = time.monotonic() + _MAX_GREEN_WAIT_S
+    while not deps.vectors.is_green(collection):
+        if time.monotonic() >= ends_s:
+            return False
+        time.sleep(_GREEN_POLL_S)
+    return True
+
+
+def _neighbour_collections(deps: Dependencies, serving: set[str]) -> set[str]:
+    """The plain collections from which the augmented ones among those that serve take neighbours."""
+    found = set()
+    for parsed in filter(None, map(parse_collection_name, serving)):
+        dataset, release_id = parsed
+        try:
+            augmentation = GalleryAugmentation.of(dataset, deps.releases.manifest(release_id), deps.vectors)
+        except (ReleaseNotFound, Conflict):  # the release or its plain collection was removed while this one serves
+            continue
+        if augmentation is not None:
+            found.add(augmentation.collection)
+    return found
+
+
+def _notices(deps: Dependencies, job_id: str) -> list[str]:
+    """The columns whose filters have another name than in the catalogue."""
+    return [f"the column {fault.detail}" for fault in deps.jobs.get(job_id).faults if fault.kind == "renamed_column"]
+
+
+def _speed(deps: Dependencies, job_id: str) -> dict[str, float]:
+    record = deps.jobs.get(job_id)
+    if record.started_at is None:
+        return {}
+    seconds = time.time() - datetime.fromisoformat(record.started_at).timestamp()
+    pictures = record.progress.done + record.progress.failed
+    return {"seconds": round(seconds, 1), "pictures_per_second": round(pictures / max(seconds, 1e-9), 1)}
