@@ -23,9 +23,9 @@ from benchmarks.retrieval import FeatureExtractor
 from benchmarks.tables import head
 from trainer.data.dataset import Dataset, Rows, build_dataset, classes_of
 from trainer.data.extraction import embed_pixels, extraction_batch
-from trainer.evaluation.calibrating import confidence_of, matched_pairs
-from trainer.evaluation.nothing import Chance, Kind, colour, drawn, noise
-from trainer.evaluation.strictness import split_of
+from trainer.evaluation.calibration import collect_matches, confidence_of
+from trainer.evaluation.ood_samples import Kind, color, draw_samples, noise
+from trainer.evaluation.strictness import split_lineage
 from trainer.reports.reliability import write_reliability
 from trainer.settings import Settings
 from vitrine.catalogs import Catalog, read_catalog
@@ -64,7 +64,7 @@ def main() -> int:
     reader = reader_for(arguments.dataset)
     catalog = read_catalog(reader, arguments.root, dataset=arguments.dataset, limit=arguments.limit)
     store = ReleaseStore(arguments.store, cache_dir=Path(".vitrine/cache/releases"))
-    lineage = split_of([named.rpartition("=")[2] for named in arguments.releases], catalog.dataset, store)
+    lineage = split_lineage([named.rpartition("=")[2] for named in arguments.releases], catalog.dataset, store)
     examples = build_dataset(
         catalog.products, DataRecipe(subset=arguments.subset), seed=arguments.seed, lineage=lineage
     )
@@ -90,7 +90,7 @@ def row_of(release_id: str, catalog: Catalog, examples: Dataset, arguments: argp
     vectors, kept = project(arrays, features), examples.keep(rows)
     kinds = classes_of(kept, (manifest.calibration.attribute,)).codes
     every, test = np.arange(len(kept), dtype=np.int64), kept.rows("test")
-    pairs = matched_pairs(vectors, kinds, test, every, most=QUERIES, seed=arguments.seed)
+    pairs = collect_matches(vectors, kinds, test, every, most=QUERIES, seed=arguments.seed)
     confidence = confidence_of(manifest.calibration, pairs, features)
     if arguments.out is not None:
         write_reliability(arguments.out / release_id, confidence, pairs.right)
@@ -122,43 +122,43 @@ def rejected_share(
 
 def unrelated_pictures(count: int, *, seed: int = 0) -> list[Image.Image]:
     """`count` RGB pictures without a garment, 96 to 320 pixels per side, of other kinds than the trainer's."""
-    return drawn(_KINDS, count, seed=seed)
+    return draw_samples(_KINDS, count, seed=seed)
 
 
-def _blotches(chance: Chance, size: tuple[int, int]) -> Image.Image:
-    coarse = chance.integers(0, 256, size=(*chance.integers(3, 12, size=2), 3), dtype=np.uint8)
+def _blotches(random: np.random.Generator, size: tuple[int, int]) -> Image.Image:
+    coarse = random.integers(0, 256, size=(*random.integers(3, 12, size=2), 3), dtype=np.uint8)
     return Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
 
 
-def _stripes(chance: Chance, size: tuple[int, int]) -> Image.Image:
-    picture = Image.new("RGB", size, colour(chance))
-    brush, step, ink = ImageDraw.Draw(picture), int(chance.integers(6, 30)), colour(chance)
-    lean = int(chance.integers(-size[1], size[1]))
+def _stripes(random: np.random.Generator, size: tuple[int, int]) -> Image.Image:
+    picture = Image.new("RGB", size, color(random))
+    brush, step, ink = ImageDraw.Draw(picture), int(random.integers(6, 30)), color(random)
+    lean = int(random.integers(-size[1], size[1]))
     for left in range(-abs(lean), size[0] + abs(lean), 2 * step):
         brush.line((left, 0, left + lean, size[1]), fill=ink, width=step)
     return picture
 
 
-def _shapes(chance: Chance, size: tuple[int, int]) -> Image.Image:
-    picture = Image.new("RGB", size, colour(chance))
+def _shapes(random: np.random.Generator, size: tuple[int, int]) -> Image.Image:
+    picture = Image.new("RGB", size, color(random))
     brush = ImageDraw.Draw(picture)
-    for _ in range(int(chance.integers(3, 14))):
-        (left, right), (top, bottom) = (sorted(chance.integers(0, side, size=2).tolist()) for side in size)
-        draw = brush.ellipse if chance.random() < 0.5 else brush.rectangle
-        draw((left, top, right + 1, bottom + 1), fill=colour(chance))
+    for _ in range(int(random.integers(3, 14))):
+        (left, right), (top, bottom) = (sorted(random.integers(0, side, size=2).tolist()) for side in size)
+        draw = brush.ellipse if random.random() < 0.5 else brush.rectangle
+        draw((left, top, right + 1, bottom + 1), fill=color(random))
     return picture
 
 
-def _rings(chance: Chance, size: tuple[int, int]) -> Image.Image:
+def _rings(random: np.random.Generator, size: tuple[int, int]) -> Image.Image:
     rows, columns = np.mgrid[: size[1], : size[0]]
-    far = np.hypot(rows - chance.random() * size[1], columns - chance.random() * size[0])
-    wave = np.sin(far / chance.uniform(2, 15))[..., None] * 0.5 + 0.5
-    inks = np.array([colour(chance), colour(chance)])
+    far = np.hypot(rows - random.random() * size[1], columns - random.random() * size[0])
+    wave = np.sin(far / random.uniform(2, 15))[..., None] * 0.5 + 0.5
+    inks = np.array([color(random), color(random)])
     return Image.fromarray((wave * inks[0] + (1 - wave) * inks[1]).astype(np.uint8))
 
 
-def _haze(chance: Chance, size: tuple[int, int]) -> Image.Image:
-    return noise(chance, size).filter(ImageFilter.GaussianBlur(float(chance.uniform(1, 6))))
+def _haze(random: np.random.Generator, size: tuple[int, int]) -> Image.Image:
+    return noise(random, size).filter(ImageFilter.GaussianBlur(float(random.uniform(1, 6))))
 
 
 _KINDS: Final[tuple[Kind, ...]] = (_blotches, _stripes, _shapes, _rings, _haze)

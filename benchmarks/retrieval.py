@@ -24,8 +24,8 @@ from benchmarks.tables import head
 from trainer.data.dataset import UNKNOWN, Codes, Dataset, Rows, build_dataset, classes_of, combination
 from trainer.data.extraction import embed_pixels, extraction_batch
 from trainer.data.pixel_cache import cached_pixels
-from trainer.evaluation.pca_search import choose_projection, identity_fit
-from trainer.evaluation.strictness import split_of
+from trainer.evaluation.projection_choice import choose_projection, identity_fit
+from trainer.evaluation.strictness import split_lineage
 from trainer.settings import Settings
 from trainer.training.validation import evaluate
 from vitrine.catalogs import Catalog, read_catalog
@@ -90,7 +90,7 @@ def gather(arguments: argparse.Namespace, attributes: Sequence[str]) -> TestData
     reader = reader_for(arguments.dataset)
     catalog = read_catalog(reader, arguments.root, dataset=arguments.dataset, limit=arguments.limit)
     store = ReleaseStore(arguments.store, cache_dir=Path(".vitrine/cache/releases"))
-    lineage = split_of([named.rpartition("=")[2] for named in arguments.releases], catalog.dataset, store)
+    lineage = split_lineage([named.rpartition("=")[2] for named in arguments.releases], catalog.dataset, store)
     examples = build_dataset(
         catalog.products, DataRecipe(subset=arguments.subset), seed=arguments.seed, lineage=lineage
     )

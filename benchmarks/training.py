@@ -21,7 +21,7 @@ import torch
 
 from benchmarks.tables import head, row
 from trainer.progress import NoProgress
-from trainer.reports.history import EpochRecord
+from trainer.reports.training import EpochRecord
 from trainer.settings import Settings
 from trainer.training.callbacks import TrainingCallbacks
 from trainer.training.checkpoint import CheckpointFolder

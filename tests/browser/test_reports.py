@@ -12,13 +12,14 @@ from playwright.sync_api import Page
 from harness.browser import OpenVisit
 from harness.releases import build_tiny_release, store_of
 from harness.training import Listener, drawn_catalog
-from trainer.evaluation.contest import Contest, make_contest
-from trainer.evaluation.document import document_of
-from trainer.evaluation.features import FeatureStore, Pictures
-from trainer.evaluation.map_page import write_maps
-from trainer.evaluation.measuring import Evaluation
-from trainer.evaluation.pages import write_report
-from trainer.experiments.report import write_experiment
+from trainer.evaluation.document import evaluation_document, write_evaluation
+from trainer.evaluation.features import FeatureCache, Pictures
+from trainer.evaluation.protocol import EvaluationSet, build_evaluation_set
+from trainer.evaluation.runner import EvaluationRunner
+from trainer.jobs.visualize import attribute_values, lay_out
+from trainer.reports.experiment import write_experiment
+from trainer.reports.gallery import data_url
+from trainer.reports.map import write_maps
 from trainer.settings import Settings
 from vitrine.evaluation.plan import EvaluationPlan, parse_plan
 from vitrine.vision.network import choose_device
@@ -44,14 +45,14 @@ def plan(release: str) -> EvaluationPlan:
 
 
 @pytest.fixture(scope="module")
-def contest(plan: EvaluationPlan, folder: Path) -> Contest:
-    return make_contest(plan, drawn_catalog(folder / "shop", count=120))
+def evaluation_set(plan: EvaluationPlan, folder: Path) -> EvaluationSet:
+    return build_evaluation_set(plan, drawn_catalog(folder / "shop", count=120))
 
 
 @pytest.fixture(scope="module")
-def store(folder: Path) -> FeatureStore:
+def store(folder: Path) -> FeatureCache:
     settings = Settings(work_dir=folder / "work", trainer_device="cpu", trainer_precision="float32")
-    return FeatureStore(store_of(folder / "releases"), settings, choose_device("cpu", "float32"), Listener())
+    return FeatureCache(store_of(folder / "releases"), settings, choose_device("cpu", "float32"), Listener())
 
 
 def opened(visit: OpenVisit, page: Path) -> Page:
@@ -60,11 +61,11 @@ def opened(visit: OpenVisit, page: Path) -> Page:
 
 
 def test_an_evaluation_opens_with_its_figures_and_its_pictures(
-    visit: OpenVisit, plan: EvaluationPlan, contest: Contest, store: FeatureStore, folder: Path
+    visit: OpenVisit, plan: EvaluationPlan, evaluation_set: EvaluationSet, store: FeatureCache, folder: Path
 ) -> None:
-    lines = Evaluation(plan, contest, store, Listener()).lines()
-    document = document_of(plan, contest, lines, store.releases, title="Drawn garments")
-    write_report(folder / "evaluation", document, lines, contest)
+    lines = EvaluationRunner(plan, evaluation_set, store, Listener()).run()
+    document = evaluation_document(plan, evaluation_set, lines, store.releases, title="Drawn garments")
+    write_evaluation(folder / "evaluation", document, lines[0], evaluation_set)
     page = opened(visit, folder / "evaluation" / "index.html")
     assert page.title() == "Drawn garments"
     rows = page.locator("#measures tbody tr").all_inner_texts()
@@ -78,16 +79,24 @@ def test_an_evaluation_opens_with_its_figures_and_its_pictures(
 
 
 def test_a_map_shows_a_products_picture_where_the_pointer_is_and_hides_a_value(
-    visit: OpenVisit, contest: Contest, store: FeatureStore, release: str, folder: Path
+    visit: OpenVisit, evaluation_set: EvaluationSet, store: FeatureCache, release: str, folder: Path
 ) -> None:
-    pictures = Pictures(contest.gallery.catalog, contest.gallery.products)
+    pictures = Pictures(evaluation_set.gallery.catalog, evaluation_set.gallery.products)
     features, rows = store.features(release, pictures)
+    products = [pictures.products[row] for row in rows]
     write_maps(
-        folder / "map", pictures, rows.tolist(), features, methods=("tsne",), colour="subCategory", seed=0,
-        title="A map", step=lambda _: None,
-    )  # fmt: skip
+        folder / "map",
+        products,
+        {"tsne": lay_out(features, "tsne", seed=0)},
+        values=attribute_values(products, "subCategory"),
+        color_by="subCategory",
+        dataset=pictures.catalog.dataset,
+        seed=0,
+        title="A map",
+        thumbnail=lambda product: data_url(pictures.catalog.root, product, side_px=72),
+    )
     content = json.loads((folder / "map" / "map.json").read_text())
-    assert content["dataset"] == contest.gallery.catalog.dataset
+    assert content["dataset"] == evaluation_set.gallery.catalog.dataset
     assert len(content["names"]) == len(content["attributes"]["subCategory"]) == len(content["ids"])
     assert "articleType" in content["attributes"], "points can be colored by other attributes too"
     page = opened(visit, folder / "map" / "index.html")

@@ -7,10 +7,9 @@ from typing import Any, Final
 
 from harness.releases import store_of
 from harness.training import Listener
-from trainer.evaluation.contest import Contest
-from trainer.evaluation.features import FeatureStore
-from trainer.evaluation.lines import Line
-from trainer.evaluation.measuring import Evaluation
+from trainer.evaluation.features import FeatureCache
+from trainer.evaluation.protocol import EvaluationSet
+from trainer.evaluation.runner import EvaluationRunner, ResultRow
 from trainer.settings import Settings
 from vitrine.evaluation.plan import EvaluationPlan, parse_plan
 from vitrine.vision.network import choose_device
@@ -19,9 +18,9 @@ COUNT: Final = 150
 DATA: Final = {"label": "subCategory", "relevance": ["subCategory"]}
 
 
-def store(folder: Path, listener: Listener | None = None) -> FeatureStore:
+def store(folder: Path, listener: Listener | None = None) -> FeatureCache:
     settings = Settings(work_dir=folder / "work", trainer_device="cpu", trainer_precision="float32")
-    return FeatureStore(
+    return FeatureCache(
         store_of(folder / "releases"), settings, choose_device("cpu", "float32"), listener or Listener()
     )  # fmt: skip
 
@@ -30,5 +29,5 @@ def plan_of(*releases: str, **changes: Any) -> EvaluationPlan:
     return parse_plan({"releases": list(releases), "data": DATA, "graded": ["subCategory", "gender"], **changes})
 
 
-def measured(folder: Path, plan: EvaluationPlan, contest: Contest) -> list[Line]:
-    return Evaluation(plan, contest, store(folder), Listener()).lines()
+def measured(folder: Path, plan: EvaluationPlan, evaluation_set: EvaluationSet) -> list[ResultRow]:
+    return EvaluationRunner(plan, evaluation_set, store(folder), Listener()).run()

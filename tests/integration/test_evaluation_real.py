@@ -10,8 +10,8 @@ import pytest
 
 from benchmarks.evaluation import evaluate_naively, on_grid
 from harness.training import Listener
-from trainer.evaluation.contest import Contest, make_contest
-from trainer.evaluation.features import FeatureStore
+from trainer.evaluation.features import FeatureCache
+from trainer.evaluation.protocol import EvaluationSet, build_evaluation_set
 from trainer.settings import Settings
 from vitrine.catalogs import read_catalog
 from vitrine.evaluation import equal_labels, measure
@@ -28,30 +28,30 @@ QUERIES = 600
 
 
 @pytest.fixture(scope="module")
-def contest(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Contest:
+def evaluation_set(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> EvaluationSet:
     root = tmp_path_factory.mktemp("fashion-product")
     with zipfile.ZipFile(real_data / "fashion-product-60x80.zip") as archive:
         archive.extractall(root)
     plan = parse_plan({"releases": ["x-0123456789"], "data": {"subset": "fashion-22"}, "queries": QUERIES})
-    return make_contest(plan, read_catalog("fashion-product", root))
+    return build_evaluation_set(plan, read_catalog("fashion-product", root))
 
 
 @pytest.fixture(scope="module")
-def vectors(contest: Contest, tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
+def vectors(evaluation_set: EvaluationSet, tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
     """Those of the bundled release, on a grid, so that no rounding decides which of two products comes first."""
     folder = tmp_path_factory.mktemp("features")
     releases = ReleaseStore(f"file:{BUNDLED}", cache_dir=folder)
     (release_id,) = releases.ids()
     settings = Settings(work_dir=folder / "work", trainer_device="cpu")
-    store = FeatureStore(releases, settings, choose_device("cpu"), Listener())
-    features, rows = store.features(release_id, contest.gallery)
+    store = FeatureCache(releases, settings, choose_device("cpu"), Listener())
+    features, rows = store.features(release_id, evaluation_set.gallery)
     assert len(rows) == PRODUCTS
     arrays = ProjectionArrays.load(BUNDLED / release_id / "projection.safetensors")
     return on_grid(project(arrays, np.asarray(features)))
 
 
-def test_the_measures_are_those_of_a_plain_program(contest: Contest, vectors: np.ndarray) -> None:
-    kinds, asked = contest.labels.relevance[:, 0], contest.asked
+def test_the_measures_are_those_of_a_plain_program(evaluation_set: EvaluationSet, vectors: np.ndarray) -> None:
+    kinds, asked = evaluation_set.labels.relevance[:, 0], evaluation_set.query_rows
     assert len(asked) == QUERIES
     plain = evaluate_naively(vectors[asked], vectors, kinds[asked], kinds, asked)
     relevant = equal_labels(kinds[asked, None], kinds[:, None])

@@ -10,14 +10,14 @@ from harness.releases import store_of
 from harness.training import drawn_catalog, tiny_recipe, training_run
 from trainer.data.dataset import Dataset
 from trainer.data.extraction import raw_features
-from trainer.evaluation.familiarity import (
-    Seen,
-    features_of_changed,
-    features_of_nothing,
-    fit_familiarity,
-    learn_familiarity,
+from trainer.evaluation.ood import (
+    OodFeatures,
+    augmented_features,
+    build_ood_detector,
+    fit_ood_detector,
+    sample_features,
 )
-from trainer.evaluation.nothing import pictures_of_nothing
+from trainer.evaluation.ood_samples import ood_samples
 from trainer.settings import Settings
 from vitrine.evaluation.calibration import Boundary
 from vitrine.images.decode import decode_image
@@ -43,7 +43,7 @@ def test_drawn_pictures_of_nothing_are_told_from_the_catalogues_garments(tmp_pat
     garments = [decode_image(catalog.picture_path(product).read_bytes()) for product in catalog.products]
     shares = [
         boundary.familiar(network.features(np.stack([fit(one) for one in pictures]))).mean()
-        for pictures in (garments, pictures_of_nothing(64, seed=1))
+        for pictures in (garments, ood_samples(64, seed=1))
     ]
     assert shares[0] > 0.9
     assert shares[1] < 0.8, "even a network of a few thousand weights tells some"
@@ -64,14 +64,14 @@ def test_garments_on_other_backgrounds_are_familiar_and_noise_is_not(tmp_path: P
     train, validation, rest = np.arange(0, 120), np.arange(120, 180), np.arange(180, 240)
 
     def changed(rows: Rows, seed: int) -> Vectors:
-        return features_of_changed(network, rules, pixels, rows, choice, settings, seed=seed)
+        return augmented_features(network, rules, pixels, rows, choice, settings, seed=seed)
 
-    seen = Seen(features_of_nothing(network, rules, choice, settings), changed(train, 0))
-    plane = fit_familiarity(features, train, validation, seen, seed=0)
+    ood = OodFeatures(sample_features(network, rules, choice, settings), changed(train, 0))
+    plane = fit_ood_detector(features, train, validation, ood, seed=0)
     boundary = Boundary(np.array(plane.weights), plane.bias)
-    other_noise = np.stack([prepare.fit(one) for one in pictures_of_nothing(80, seed=1)])
+    other_noise = np.stack([prepare.fit(one) for one in ood_samples(80, seed=1)])
     assert boundary.familiar(features[rest]).mean() > 0.9
     assert boundary.familiar(changed(rest, 1)).mean() > 0.7
     assert boundary.familiar(raw_features(network, rules, other_noise, choice, settings)).mean() < 0.2
     few = Dataset(tuple(catalog.products[:25]), ("train",) * 20 + ("validation",) * 5)
-    assert learn_familiarity(network, rules, pixels, features, few, choice, settings, seed=0) is None
+    assert build_ood_detector(network, rules, pixels, features, few, choice, settings, seed=0) is None

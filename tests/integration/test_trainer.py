@@ -16,8 +16,8 @@ from harness.releases import TINY_MODEL, store_of
 from harness.system import System, running_system
 from harness.waiting import wait_until
 from trainer.data.dataset import Dataset
-from trainer.evaluation.contest import make_contest
-from trainer.evaluation.strictness import split_of
+from trainer.evaluation.protocol import build_evaluation_set
+from trainer.evaluation.strictness import split_lineage
 from vitrine.catalogs import read_catalog
 from vitrine.evaluation.plan import parse_plan
 from vitrine.jobs import JobKind, JobState
@@ -205,7 +205,8 @@ def parts_of(system: System, release_id: str, *, seed: int | None = None) -> Dat
     """The parts that an evaluation of a release works with."""
     catalog = read_catalog("synthetic", Path(params(system)["root"]), dataset="drawn")
     plan = parse_plan({**PLAN, "releases": [release_id], "seed": seed})
-    return make_contest(plan, catalog, lineage=split_of(plan.releases, "drawn", store_of(system.releases))).parts
+    lineage = split_lineage(plan.releases, "drawn", store_of(system.releases))
+    return build_evaluation_set(plan, catalog, lineage=lineage).dataset
 
 
 def test_no_product_of_a_test_part_is_in_the_projection_that_is_tested_on_it(system: System) -> None:

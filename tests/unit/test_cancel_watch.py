@@ -17,11 +17,11 @@ from vitrine.jobs import JobKind, JobState, JobStore, keys
 _STUCK = """
 import sys, threading
 from trainer.settings import Settings
-from trainer.tasks import build_parts, run_job
+from trainer.tasks import build_dependencies, run_job
 from vitrine.jobs import open_redis
 from vitrine.jobs.celery import Task
 settings = Settings(redis_url=sys.argv[1])
-parts = build_parts(settings, open_redis(settings.redis_url))
+parts = build_dependencies(settings, open_redis(settings.redis_url))
 run_job(parts, sys.argv[2], Task.PROJECT, lambda *_: threading.Event().wait(600))
 """
 

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from trainer.evaluation.calibrating import Pairs, calibrate, confidence_of, matched_pairs
-from trainer.evaluation.familiarity import Seen, fit_familiarity
-from trainer.evaluation.nothing import pictures_of_nothing
+from trainer.evaluation.calibration import ScoredMatches, calibrate, collect_matches, confidence_of
+from trainer.evaluation.ood import OodFeatures, fit_ood_detector
+from trainer.evaluation.ood_samples import ood_samples
 from vitrine.evaluation.calibration import Curve, calibration_error, reliability
 from vitrine.evaluation.ranking import unit_rows
 from vitrine.releases import Calibration
@@ -62,10 +62,10 @@ def test_the_error_is_the_mean_distance_of_confidence_and_truth_over_the_bins() 
     assert math.isnan(calibration_error(np.empty(0), np.empty(0, dtype=np.bool_)))
 
 
-def matches(count: int, seed: int) -> Pairs:
+def matches(count: int, seed: int) -> ScoredMatches:
     chance = np.random.default_rng(seed)
     scores = chance.beta(8, 2, count)
-    return Pairs(
+    return ScoredMatches(
         scores, chance.random(count) < 1 / (1 + np.exp(-12 * (scores - 0.75))), np.zeros(count, dtype=np.int64)
     )
 
@@ -85,8 +85,8 @@ def test_a_calibration_fitted_on_some_matches_holds_for_others() -> None:
 def test_too_few_matches_or_equal_ones_make_none() -> None:
     assert calibrate(matches(50, seed=0), attribute="kind") is None
     right, queries = np.ones(500, dtype=np.bool_), np.zeros(500, dtype=np.int64)
-    assert calibrate(Pairs(np.full(500, 0.5), right, queries), attribute="kind") is None
-    all_right = calibrate(Pairs(np.linspace(0.5, 0.9, 500), right, queries), attribute="kind")
+    assert calibrate(ScoredMatches(np.full(500, 0.5), right, queries), attribute="kind") is None
+    all_right = calibrate(ScoredMatches(np.linspace(0.5, 0.9, 500), right, queries), attribute="kind")
     assert all_right is not None
     assert all_right.probabilities[-1] == 1.0
 
@@ -96,7 +96,7 @@ def test_matched_pairs_are_the_first_fifteen_of_each_query_but_itself() -> None:
     vectors = unit_rows(chance.normal(size=(60, 6)).astype(np.float32))
     kinds = chance.integers(0, 3, 60)
     queries, gallery = np.arange(50, 60), np.arange(10, 60)
-    pairs = matched_pairs(vectors, kinds, queries, gallery, most=100, seed=0)
+    pairs = collect_matches(vectors, kinds, queries, gallery, most=100, seed=0)
     assert len(pairs.scores) == 10 * 15
     assert pairs.scores.max() < 0.999
     expected = []
@@ -118,7 +118,9 @@ def around(direction: int, count: int, seed: int) -> np.ndarray:
 def test_what_lies_with_pictures_of_nothing_is_not_familiar_and_no_match_of_it_is_right() -> None:
     products = np.concatenate([around(0, 300, seed=0), around(1, 300, seed=1)])
     train, validation = np.arange(0, 600, 2), np.arange(1, 600, 2)
-    plane = fit_familiarity(products, train, validation, Seen(around(2, 100, seed=2), around(3, 50, seed=5)), seed=0)
+    plane = fit_ood_detector(
+        products, train, validation, OodFeatures(around(2, 100, seed=2), around(3, 50, seed=5)), seed=0
+    )
     assert plane.pictures == 100
     curve = Calibration(attribute="kind", scores=(0.0, 1.0), probabilities=(0.2, 1.0), pairs=9, familiarity=plane)
     assert curve.boundary is not None
@@ -128,13 +130,13 @@ def test_what_lies_with_pictures_of_nothing_is_not_familiar_and_no_match_of_it_i
     assert familiar(around(3, 200, seed=6)).mean() > 0.9, "products that were changed are familiar too"
     strange = around(2, 200, seed=4)
     assert familiar(strange).mean() < 0.03
-    pairs = Pairs(np.full(400, 0.9), np.zeros(400, dtype=np.bool_), np.arange(200).repeat(2))
+    pairs = ScoredMatches(np.full(400, 0.9), np.zeros(400, dtype=np.bool_), np.arange(200).repeat(2))
     assert (confidence_of(curve, pairs, strange) == 0).mean() > 0.97
     assert confidence_of(curve.model_copy(update={"familiarity": None}), pairs, strange).min() > 0.9
 
 
 def test_pictures_of_nothing_are_the_same_everywhere_and_each_another() -> None:
-    first, again = pictures_of_nothing(32), pictures_of_nothing(32)
+    first, again = ood_samples(32), ood_samples(32)
     assert [one.tobytes() for one in first] == [one.tobytes() for one in again]
     assert len({one.tobytes() for one in first}) == 32
     assert all(one.mode == "RGB" and min(one.size) >= 96 and max(one.size) < 320 for one in first)

@@ -10,10 +10,10 @@ import redis
 from harness.disks import fill
 from harness.releases import TINY_MODEL, store_of
 from harness.training import OPTIONS, Listener, drawn_catalog, tiny_recipe
-from trainer.full_disk import telling_full_disk
-from trainer.project import ProjectJob
+from trainer.full_disk import reporting_full_disk
+from trainer.jobs.project import ProjectJob
 from trainer.settings import Settings
-from trainer.tasks import build_parts, run_job
+from trainer.tasks import build_dependencies, run_job
 from trainer.training.run import TrainingRun
 from vitrine.errors import StorageFull
 from vitrine.jobs import JobKind, JobState
@@ -48,7 +48,7 @@ def test_the_folder_that_has_no_room_is_named_with_its_setting(
         update={field: f"file:{place}" if field == "releases_url" else place}
     )
     fill(small_disk)
-    with pytest.raises(StorageFull, match=f"{place} is full.*{variable}"), telling_full_disk(settings):
+    with pytest.raises(StorageFull, match=f"{place} is full.*{variable}"), reporting_full_disk(settings):
         (small_disk / "one more").write_bytes(bytes(4096))
 
 
@@ -57,12 +57,12 @@ def test_the_folder_of_temporary_files_is_named_too(
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(small_disk))
     fill(small_disk)
-    with pytest.raises(StorageFull, match="TMPDIR"), telling_full_disk(settings_below(tmp_path)):
+    with pytest.raises(StorageFull, match="TMPDIR"), reporting_full_disk(settings_below(tmp_path)):
         (small_disk / "one more").write_bytes(bytes(4096))
 
 
 def test_another_error_of_the_disk_is_left_as_it_is(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError), telling_full_disk(settings_below(tmp_path)):
+    with pytest.raises(FileNotFoundError), reporting_full_disk(settings_below(tmp_path)):
         (tmp_path / "absent" / "file").write_bytes(b"")
 
 
@@ -76,7 +76,7 @@ def test_a_job_that_finds_the_disk_full_ends_with_storage_full(
         "dataset": "drawn", "reader": "synthetic", "root": str(catalog.root), "model": TINY_MODEL, "weights": "seed:0",
         "options": OPTIONS, "components": 8, "whiten": False, "seed": 0, "limit": None, "sample_max": 1000,
     }  # fmt: skip
-    parts = build_parts(settings, client)
+    parts = build_dependencies(settings, client)
     job, _ = parts.jobs.create(JobKind.PROJECT, params)
     run_job(parts, job.id, Task.PROJECT, lambda *given: ProjectJob(*given).run())
     ended = parts.jobs.get(job.id)
@@ -99,7 +99,7 @@ def test_a_training_whose_disk_is_full_goes_on_from_its_checkpoint_with_another(
         return str(run.run()["release_id"])
 
     fill(small_disk)
-    with pytest.raises(StorageFull, match="VITRINE_RELEASES_URL"), telling_full_disk(settings):
+    with pytest.raises(StorageFull, match="VITRINE_RELEASES_URL"), reporting_full_disk(settings):
         train(small_disk / "releases", Listener())
     listener = Listener()
     release_id = train(tmp_path / "releases", listener)

@@ -16,12 +16,11 @@ from torch import nn
 from harness.memory import peak_memory
 from harness.releases import TINY_MODEL
 from harness.training import OPTIONS, Listener, drawn_catalog, tiny_recipe, training_run
-from trainer.admission import admitted_batch, check_training
-from trainer.memory_limit import free_bytes, memory_limit_bytes
+from trainer.jobs.project import ProjectJob
+from trainer.memory import admitted_batch, check_training, free_bytes, memory_limit_bytes
 from trainer.network_cost import LiveBytes, network_cost
-from trainer.project import ProjectJob
 from trainer.settings import Settings
-from trainer.tasks import build_parts, run_job
+from trainer.tasks import build_dependencies, run_job
 from trainer.training.pretrained import check_memory
 from vitrine.errors import JobTooLarge
 from vitrine.jobs import JobKind, JobState
@@ -36,7 +35,7 @@ RESNET = Architecture(timm_name="resnet18", raw_dim=512)
 CPU = choose_device("cpu", "float32")
 GIB = 2**30
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
-SHARE_OF_FREE = 0.9  # as in trainer.memory_limit
+SHARE_OF_FREE = 0.9  # as in trainer.memory
 
 
 def rules(px: int) -> Preprocessing:
@@ -184,7 +183,7 @@ def test_a_job_with_a_huge_input_is_refused_at_once_and_takes_no_memory(tmp_path
         "weights": "seed:0", "options": {"input_px": 2048}, "components": 8, "whiten": False, "seed": 0, "limit": None,
         "sample_max": 1000,
     }  # fmt: skip
-    parts = build_parts(settings, client)
+    parts = build_dependencies(settings, client)
     job, _ = parts.jobs.create(JobKind.PROJECT, params)
     with peak_memory() as peak:
         run_job(parts, job.id, Task.PROJECT, lambda *given: ProjectJob(*given).run())
@@ -210,7 +209,7 @@ def test_a_gpu_that_is_full_ends_the_job_with_what_to_change(client: redis.Redis
     def work(*_: object) -> NoReturn:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    parts = build_parts(Settings(), client)
+    parts = build_dependencies(Settings(), client)
     job, _ = parts.jobs.create(JobKind.PROJECT, {})
     run_job(parts, job.id, Task.PROJECT, work)
     ended = parts.jobs.get(job.id)

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from harness.training import Listener
-from trainer.evaluation.pca_search import choose_projection
-from trainer.reports.history import EpochRecord
+from trainer.evaluation.projection_choice import choose_projection
+from trainer.reports.training import EpochRecord
 from trainer.training.callbacks import TensorBoardLogger, TrainingCallbacks
 from trainer.training.model import Freezing
 from trainer.training.optim import rate_at

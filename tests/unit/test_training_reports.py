@@ -6,6 +6,7 @@ import json
 import math
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,12 @@ import pytest
 from PIL import Image
 
 from harness.pictures import colour_at, encoded, gradient, near
-from trainer.reports.confusion import confusion_counts, normalised, write_confusion
-from trainer.reports.curves import write_curves
-from trainer.reports.files import write_json
-from trainer.reports.history import EpochRecord
-from trainer.reports.queries import Queries, choose_best_and_worst, write_queries
+from trainer.reports.confusion import confusion_counts, normalized, write_confusion
+from trainer.reports.gallery import ScoredQueries, write_gallery
 from trainer.reports.reliability import write_reliability
-from trainer.reports.report import write_report
-from trainer.reports.style import drawable, fitted, width_in
+from trainer.reports.rendering import drawable, fitted, width_in
+from trainer.reports.training import EpochRecord, write_curves, write_report
+from vitrine.atomic_write import write_json
 from vitrine.images.decode import decode_image
 
 GREEN, RED, GREY = (0x2E, 0x7D, 0x4F), (0xC0, 0x39, 0x2B), (0xE4, 0xE6, 0xEA)
@@ -44,18 +43,26 @@ def record(epoch: int, **changes: Any) -> EpochRecord:
     return replace(plain, **changes)
 
 
-def queries(count: int = 20, **changes: Any) -> Queries:
+def queries(
+    count: int = 20, *, captions: Sequence[str] | None = None, scores: np.ndarray | None = None, **changes: Any
+) -> ScoredQueries:
+    """Each product of a gallery of `count` is a query."""
     random = np.random.default_rng(0)
-    plain = Queries(
-        rows=np.arange(count),
-        scores=random.random(count),
+    captions = captions or [f"Kind {row % 3}" for row in range(count)]
+    products = [(f"p{row}", captions[row]) for row in range(count)]
+    drawn_scores = random.random(count)
+    plain = ScoredQueries(
+        queries=products,
+        scores=drawn_scores if scores is None else scores,
         matches=random.integers(0, count, (count, 8)),
         relevant=random.random((count, 8)) < 0.5,
-        ids=[f"p{row}" for row in range(count)],
-        captions=[f"Kind {row % 3}" for row in range(count)],
-        picture=lambda _: gradient(60, 80),
+        gallery=products,
     )
     return replace(plain, **changes)
+
+
+def picture_of(_: str) -> Image.Image:
+    return gradient(60, 80)
 
 
 def drawn(path: Path) -> Image.Image:
@@ -92,6 +99,7 @@ def test_a_report_writes_all_that_there_is_material_for(tmp_path: Path) -> None:
         predicted=truth[::-1].copy(),
         classes=("Shirts", "Shoes", "Watches"),
         queries=queries(),
+        picture=picture_of,
     )
     assert written == [
         "curves.png", "history.json", "confusion-counts.png", "confusion-normalised.png", "confusion.json",
@@ -119,13 +127,14 @@ def test_the_same_figures_give_the_same_bytes(tmp_path: Path) -> None:
             predicted=np.array([0, 0]),
             classes=("a", "b"),
             queries=queries(),
+            picture=picture_of,
         )
     for path in (tmp_path / "one").iterdir():
         assert path.read_bytes() == (tmp_path / "other" / path.name).read_bytes(), path.name
 
 
 def test_drawing_leaves_pyplot_alone() -> None:
-    code = "import sys, trainer.reports.report; sys.exit('matplotlib.pyplot' in sys.modules)"
+    code = "import sys, trainer.reports.training; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -177,8 +186,8 @@ def test_confusion_counts_what_was_taken_for_what() -> None:
     counts = confusion_counts(truth, predicted, 4)
     assert counts.dtype == np.int64
     assert counts.tolist() == [[2, 0, 1, 0], [0, 1, 0, 0], [1, 0, 1, 0], [0, 0, 0, 0]]
-    np.testing.assert_allclose(normalised(counts)[:3].sum(axis=1), 1)
-    assert np.isnan(normalised(counts)[3]).all()
+    np.testing.assert_allclose(normalized(counts)[:3].sum(axis=1), 1)
+    assert np.isnan(normalized(counts)[3]).all()
 
 
 @pytest.mark.parametrize(("truth", "predicted"), [([0, 3], [0, 0]), ([0, 0], [0, -1]), ([0], [0, 1])])
@@ -240,7 +249,7 @@ def test_a_text_that_is_too_wide_is_shortened() -> None:
 
 def test_the_sheets_show_the_best_and_the_worst_queries(tmp_path: Path) -> None:
     judged = queries(30, captions=[f"Kind {row}" for row in range(30)])
-    write_queries(tmp_path, judged, shown=5, matches=6)
+    write_gallery(tmp_path, judged, picture_of, shown=5, matches=6)
     told = document(tmp_path / "queries.json")
     order = np.argsort(judged.scores)
     assert [one["id"] for one in told["worst"]] == [f"p{row}" for row in order[:5]]
@@ -264,7 +273,7 @@ def test_a_frame_tells_whether_a_match_is_relevant(
     tmp_path: Path, right: bool, frame: tuple[int, int, int], other: tuple[int, int, int]
 ) -> None:
     judged = queries(4, relevant=np.full((4, 8), right))
-    write_queries(tmp_path, judged, shown=2)
+    write_gallery(tmp_path, judged, picture_of, shown=2)
     sheet = np.asarray(drawn(tmp_path / "best-queries.png")).astype(int)
     below_the_head = sheet[62:]
     of_frame, of_other = ((below_the_head == colour).all(axis=2).sum() for colour in (frame, other))
@@ -275,7 +284,7 @@ def test_a_frame_tells_whether_a_match_is_relevant(
 
 def test_a_picture_is_shown_as_it_is(tmp_path: Path) -> None:
     written = encoded(Image.new("RGB", (60, 80), (10, 200, 90)), "PNG")
-    write_queries(tmp_path, queries(3, picture=lambda _: decode_image(written)), shown=1)
+    write_gallery(tmp_path, queries(3), lambda _: decode_image(written), shown=1)
     sheet = drawn(tmp_path / "best-queries.png")
     assert near(colour_at(sheet, 30 + 75, 62 + 75), (10, 200, 90), tolerance=1)
 
@@ -291,8 +300,8 @@ def test_a_picture_that_cannot_be_read_leaves_a_grey_tile(tmp_path: Path) -> Non
             raise RuntimeError("a share that is not mounted")
         return Image.new("RGBA", (80, 20), (10, 20, 30, 0))
 
-    judged = queries(3, matches=np.tile([0, 1, 2], (3, 1)), relevant=np.ones((3, 3), dtype=np.bool_), picture=picture)
-    write_queries(tmp_path, judged)
+    judged = queries(3, matches=np.tile([0, 1, 2], (3, 1)), relevant=np.ones((3, 3), dtype=np.bool_))
+    write_gallery(tmp_path, judged, picture)
     assert document(tmp_path / "queries.json")["unreadable"] == ["p1", "p2"]
     assert has_colour(drawn(tmp_path / "best-queries.png"), GREY)
     assert sorted(asked) == ["p0", "p1", "p2"], "each picture is asked for once"
@@ -301,7 +310,7 @@ def test_a_picture_that_cannot_be_read_leaves_a_grey_tile(tmp_path: Path) -> Non
 def test_a_query_that_was_left_out_is_neither_best_nor_worst(tmp_path: Path) -> None:
     scores = np.array([math.nan, 0.4, math.nan, 0.9])
     judged = queries(4, scores=scores, matches=np.full((4, 8), -1))
-    write_queries(tmp_path, judged)
+    write_gallery(tmp_path, judged, picture_of)
     told = document(tmp_path / "queries.json")
     assert [one["id"] for one in told["best"]] == ["p3", "p1"]
     assert [one["id"] for one in told["worst"]] == ["p1", "p3"]
@@ -311,19 +320,18 @@ def test_a_query_that_was_left_out_is_neither_best_nor_worst(tmp_path: Path) -> 
 
 
 def test_where_no_query_was_scored_there_is_no_sheet(tmp_path: Path) -> None:
-    assert write_queries(tmp_path, queries(4, scores=np.full(4, math.nan))) == ["queries.json"]
+    assert write_gallery(tmp_path, queries(4, scores=np.full(4, math.nan)), picture_of) == ["queries.json"]
     assert document(tmp_path / "queries.json")["best"] == []
 
 
 def test_one_easy_kind_does_not_fill_the_sheet() -> None:
-    judged = queries(
-        8, scores=np.array([1, 1, 1, 1, 0.5, 0.4, 0.3, 0.2]), captions=["Shoes"] * 4 + ["Bags", "Bags", "Bags", "Hats"]
-    )
-    best, worst = choose_best_and_worst(judged, 5, per_caption=2)
+    scores = np.array([1, 1, 1, 1, 0.5, 0.4, 0.3, 0.2])
+    judged = queries(8, scores=scores, captions=["Shoes"] * 4 + ["Bags", "Bags", "Bags", "Hats"])
+    best, worst = judged.best_and_worst(5, per_caption=2)
     assert best == [0, 1, 4, 5, 7]
     assert worst == [7, 6, 5, 0, 1]
-    alike = replace(judged, captions=["Shoes"] * 8)
-    assert choose_best_and_worst(alike, 5, per_caption=2)[0] == [0, 1, 2, 3, 4], "there is nothing else to show"
+    same_kind = queries(8, scores=scores, captions=["Shoes"] * 8)
+    assert same_kind.best_and_worst(5, per_caption=2)[0] == [0, 1, 2, 3, 4], "there is nothing else to show"
 
 
 def test_a_document_that_json_cannot_hold_leaves_what_was_there(tmp_path: Path) -> None:
@@ -343,5 +351,5 @@ def test_a_reliability_drawing_shows_how_many_were_right_for_how_sure_it_was(tmp
     assert [(one["right"], one["count"]) for one in document["bins"]] == [(0.05, 100), (0.5, 100), (0.45, 100)]
     with Image.open(tmp_path / "reliability.png") as drawn:
         assert drawn.width < drawn.height
-    with pytest.raises(ValueError, match="without a match"):
+    with pytest.raises(ValueError, match="no matches"):
         write_reliability(tmp_path, np.empty(0), np.empty(0, dtype=bool))

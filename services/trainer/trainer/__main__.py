@@ -14,7 +14,7 @@ from vitrine.telemetry import configure_logging
 def main() -> int:
     # The process pool's library reads this when it is loaded, which the imports below do.
     os.environ["REMAP_SIGTERM"] = "SIGQUIT"
-    from trainer.tasks import build_parts
+    from trainer.tasks import build_dependencies
     from vitrine.jobs import open_redis
     from vitrine.jobs.celery import TRAIN, celery_app
     from vitrine.jobs.publisher import JobPublisher
@@ -29,7 +29,7 @@ def main() -> int:
             client,
             service="trainer",
             profile=TRAIN,
-            policy=SweepPolicy(cancel=build_parts(settings, client).runner.cancel),
+            policy=SweepPolicy(cancel=build_dependencies(settings, client).runner.cancel),
             publisher=JobPublisher(settings),
         )
         return run_worker(

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from trainer.full_disk import telling_full_disk
+from trainer.full_disk import reporting_full_disk
 from trainer.settings import Settings
 from vitrine.catalogs import read_catalog
 from vitrine.catalogs.registry import reader_for
@@ -76,7 +76,7 @@ def main() -> int:
     parser.add_argument("--run", help="a name for the run, under which it is taken up again (default: the model's)")
     arguments = parser.parse_args()
     try:
-        with telling_full_disk(load_settings(Settings)):
+        with reporting_full_disk(load_settings(Settings)):
             result = _train(arguments)
     except VitrineError as error:
         sys.stderr.write(f"{printable(error.detail)}\n")

@@ -1,4 +1,4 @@
-"""A full disk, told as what it is and where, once for everything that the trainer writes."""
+"""Reports a full disk as StorageFull, with the folder and the setting that names it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from vitrine.releases import ReleaseStore
 
 
 @contextmanager
-def telling_full_disk(settings: Settings) -> Iterator[None]:
-    """Raise StorageFull, naming the folder and its setting, where what runs within finds no room for a file."""
+def reporting_full_disk(settings: Settings) -> Iterator[None]:
+    """Raise StorageFull if the block fails because a disk is full."""
     try:
         yield
     except (OSError, SafetensorError) as error:
         if not _is_full(error):
             raise
-        setting, folder = min(_written(settings).items(), key=lambda named: free_bytes(named[1]))
+        setting, folder = min(_written_folders(settings).items(), key=lambda item: free_bytes(item[1]))
         raise StorageFull(
             f"the disk that holds {folder} is full: make room, or set {setting} to a folder on another; "
             "what was written before is whole, and a training goes on from its last checkpoint"
@@ -31,12 +31,12 @@ def telling_full_disk(settings: Settings) -> Iterator[None]:
 
 
 def _is_full(error: OSError | SafetensorError) -> bool:
-    # safetensors has its own error, of which only the text says why.
+    # SafetensorError has no errno.
     return (isinstance(error, OSError) and is_full(error)) or "No space left" in str(error)
 
 
-def _written(settings: Settings) -> dict[str, Path]:
-    """Every folder that the trainer writes to on this machine, by the variable that names it."""
+def _written_folders(settings: Settings) -> dict[str, Path]:
+    """The folders that the trainer writes to on this machine, by the environment variable that sets them."""
     folders = {
         "VITRINE_WORK_DIR": settings.work_dir,
         "VITRINE_REPORTS_DIR": settings.reports_dir,

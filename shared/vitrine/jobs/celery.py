@@ -30,7 +30,7 @@ class Task(StrEnum):
     INDEX_BATCH = "indexer.batch"
     INDEX_FINISH = "indexer.finish"
     PRODUCT = "indexer.product"
-    PROJECT = "trainer.project"
+    PROJECT = "trainer.jobs.project"
     TRAIN = "trainer.train"
     ADAPT = "trainer.adapt"
     TUNE = "trainer.tune"

@@ -17,10 +17,9 @@ from harness.photographs import photographed
 from harness.pictures import encoded
 from harness.releases import build_tiny_release, store_of
 from harness.training import Listener, drawn_catalog
-from trainer.evaluation.contest import make_contest
-from trainer.evaluation.document import document_of
-from trainer.evaluation.lines import compared
-from trainer.evaluation.pages import write_report
+from trainer.evaluation.document import evaluation_document, write_evaluation
+from trainer.evaluation.protocol import build_evaluation_set
+from trainer.evaluation.runner import compare_rows
 from vitrine.catalogs import Catalog
 from vitrine.errors import EvaluationImpossible, ParameterInvalid
 from vitrine.evaluation.plan import parse_plan
@@ -40,17 +39,19 @@ def test_every_release_gallery_and_way_has_a_line(folder: Path, catalog: Catalog
         {"name": "fused", "fuse": releases[1]},
     ]
     plan = plan_of(*releases, ways=ways)
-    contest = make_contest(plan, catalog)
-    lines = measured(folder, plan, contest)
-    assert [(line.release, line.gallery, line.way) for line in lines] == [
+    evaluation_set = build_evaluation_set(plan, catalog)
+    lines = measured(folder, plan, evaluation_set)
+    assert [(line.release, line.gallery, line.variant) for line in lines] == [
         (release, gallery, way["name"]) for release in releases for gallery in ("all", "unseen") for way in ways
     ]
-    test = len(contest.parts.rows("test"))
+    test = len(evaluation_set.dataset.rows("test"))
     assert {(line.gallery, line.gallery_size) for line in lines} == {("all", COUNT), ("unseen", test)}
     assert all(line.measured.scored + line.measured.left_out == test for line in lines)
     assert all(line.measured.scored == test for line in lines if line.gallery == "all")
-    assert all(line.milliseconds > 0 for line in lines)
-    same = [line.measured.mean("average_precision") for line in lines if line.way == "fused" and line.gallery == "all"]
+    assert all(line.milliseconds_per_query > 0 for line in lines)
+    same = [
+        line.measured.mean("average_precision") for line in lines if line.variant == "fused" and line.gallery == "all"
+    ]
     assert same[0] != same[1], "the second release is fused with itself"
     assert len({round(line.measured.mean("average_precision"), 6) for line in lines[:6]}) == 6
 
@@ -59,11 +60,11 @@ def test_queries_within_a_filter_find_nothing_outside_it(
     folder: Path, catalog: Catalog, releases: tuple[str, str]
 ) -> None:
     plan = plan_of(releases[0], galleries=["all"], within=["gender"], measures=["average_precision"])
-    contest = make_contest(plan, catalog)
-    (line,) = measured(folder, plan, contest)
-    genders = contest.labels.within[:, 0]
+    evaluation_set = build_evaluation_set(plan, catalog)
+    (line,) = measured(folder, plan, evaluation_set)
+    genders = evaluation_set.labels.within[:, 0]
     found = line.matches >= 0
-    assert (genders[line.matches] == genders[contest.asked][:, None])[found].all()
+    assert (genders[line.matches] == genders[evaluation_set.query_rows][:, None])[found].all()
     assert found.any(axis=1).all()
 
 
@@ -74,14 +75,14 @@ def test_photographs_are_asked_with_where_the_catalogue_has_their_kind(
     strange = Product(other.dataset, "strange", other.products[0].picture, {"subCategory": "Spacesuits"})
     photographs = Catalog(other.dataset, other.reader, other.root, (*other.products, strange), (), other.rows + 1)
     plan = plan_of(releases[0], galleries=["all"])
-    contest = make_contest(plan, catalog, photographs)
-    assert contest.outside is not None
-    assert "strange" not in {product.id for product in contest.outside.products}
-    (line,) = measured(folder, plan, contest)
-    assert line.measured.scored == len(contest.outside.products)
+    evaluation_set = build_evaluation_set(plan, catalog, photographs)
+    assert evaluation_set.photographs is not None
+    assert "strange" not in {product.id for product in evaluation_set.photographs.products}
+    (line,) = measured(folder, plan, evaluation_set)
+    assert line.measured.scored == len(evaluation_set.photographs.products)
     nothing = Catalog(other.dataset, other.reader, other.root, (strange,), (), 1)
-    with pytest.raises(EvaluationImpossible, match="nothing to ask"):
-        make_contest(plan, catalog, nothing)
+    with pytest.raises(EvaluationImpossible, match="there are no queries"):
+        build_evaluation_set(plan, catalog, nothing)
 
 
 def test_photographs_whose_garment_is_cut_out_are_measured_as_their_cut_outs_are(
@@ -95,8 +96,8 @@ def test_photographs_whose_garment_is_cut_out_are_measured_as_their_cut_outs_are
         (cut.root / product.picture).write_bytes(encoded(cut_out(photograph), "PNG"))
     ways = [{"name": "plain"}, {"name": "cut out", "cutout": True}, {"name": "both", "cutout": True, "flip": True}]
     plan = plan_of(releases[0], galleries=["all"], ways=ways)
-    plain, found, mirrored = measured(folder, plan, make_contest(plan, catalog, taken))
-    alone = measured(folder, plan, make_contest(plan, catalog, cut))[0]
+    plain, found, mirrored = measured(folder, plan, build_evaluation_set(plan, catalog, taken))
+    alone = measured(folder, plan, build_evaluation_set(plan, catalog, cut))[0]
     assert found.measured.means() == alone.measured.means()
     assert np.array_equal(found.matches, alone.matches)
     assert len({line.measured.mean("average_precision") for line in (plain, found, mirrored)}) == 3
@@ -106,14 +107,14 @@ def test_features_are_computed_once_and_again_for_other_pictures(
     folder: Path, catalog: Catalog, releases: tuple[str, str]
 ) -> None:
     listener = Listener()
-    contest = make_contest(plan_of(releases[0]), catalog)
-    first, _ = store(folder).features(releases[0], contest.gallery)
+    evaluation_set = build_evaluation_set(plan_of(releases[0]), catalog)
+    first, _ = store(folder).features(releases[0], evaluation_set.gallery)
     files = sorted((folder / "work" / "features").glob("*.npy"))
     stamps = [file.stat().st_mtime_ns for file in files]
-    again, _ = store(folder, listener).features(releases[0], contest.gallery)
+    again, _ = store(folder, listener).features(releases[0], evaluation_set.gallery)
     np.testing.assert_array_equal(first, again)
     assert [file.stat().st_mtime_ns for file in files] == stamps
-    mirrored, _ = store(folder).features(releases[0], contest.gallery, view=View(mirrored=True))
+    mirrored, _ = store(folder).features(releases[0], evaluation_set.gallery, view=View(mirrored=True))
     assert not np.array_equal(first, mirrored)
 
 
@@ -121,12 +122,12 @@ def test_the_report_names_what_was_measured_and_is_one_page_with_pictures(
     folder: Path, catalog: Catalog, releases: tuple[str, str], tmp_path: Path
 ) -> None:
     plan = plan_of(*releases, galleries=["all"], ways=[{"name": "plain"}, {"name": "expanded", "expand": 5}])
-    contest = make_contest(plan, catalog)
-    lines = measured(folder, plan, contest)
-    document = document_of(plan, contest, lines, store_of(folder / "releases"), title="Two & more")
-    write_report(tmp_path, document, lines, contest)
+    evaluation_set = build_evaluation_set(plan, catalog)
+    lines = measured(folder, plan, evaluation_set)
+    document = evaluation_document(plan, evaluation_set, lines, store_of(folder / "releases"), title="Two & more")
+    write_evaluation(tmp_path, document, lines[0], evaluation_set)
     stored = json.loads((tmp_path / "report.json").read_text())
-    confusion = stored.pop("confusion")
+    confusion = stored["confusion"]
     assert stored == json.loads(json.dumps(document))
     assert len(confusion["kinds"]) == len(confusion["shares"]) > 1
     assert all(sum(row) == pytest.approx(1) or not any(row) for row in confusion["shares"])
@@ -154,8 +155,8 @@ def test_the_same_release_differs_from_itself_in_nothing(
     folder: Path, catalog: Catalog, releases: tuple[str, str]
 ) -> None:
     plan = plan_of(releases[0], releases[0], galleries=["all"], measures=["average_precision"])
-    first, second = measured(folder, plan, make_contest(plan, catalog))
-    found = compared(first, second, "average_precision")
+    first, second = measured(folder, plan, build_evaluation_set(plan, catalog))
+    found = compare_rows(first, second, "average_precision")
     assert (found.difference, found.p) == (0.0, 1.0)
 
 
@@ -182,7 +183,7 @@ def test_an_attribute_that_no_product_has_is_told(
     changes: dict[str, Any], catalog: Catalog, releases: tuple[str, str]
 ) -> None:
     with pytest.raises(ParameterInvalid, match="mood"):
-        make_contest(plan_of(releases[0], **changes), catalog)
+        build_evaluation_set(plan_of(releases[0], **changes), catalog)
 
 
 def test_a_query_without_anything_relevant_is_left_out_and_told(
@@ -193,8 +194,8 @@ def test_a_query_without_anything_relevant_is_left_out_and_told(
     )
     alone = Catalog(catalog.dataset, catalog.reader, catalog.root, unique, (), catalog.rows)
     plan = plan_of(releases[0], data={"label": "subCategory", "relevance": ["serial"]})
-    with pytest.raises(EvaluationImpossible, match="anything to find"):
-        measured(folder, plan, make_contest(plan, alone))
+    with pytest.raises(EvaluationImpossible, match="no query has a relevant product"):
+        measured(folder, plan, build_evaluation_set(plan, alone))
 
 
 def test_a_release_with_an_augmented_gallery_is_measured_as_it_is_served(
@@ -205,6 +206,6 @@ def test_a_release_with_an_augmented_gallery_is_measured_as_it_is_served(
     )
     way = {"name": "augmented", "augment": 4, "augment_alpha": 1.0}
     plan = plan_of(releases[0], augmented, galleries=["all"], ways=[{"name": "plain"}, way])
-    plain, wanted, served, same = measured(folder, plan, make_contest(plan, catalog))
+    plain, wanted, served, same = measured(folder, plan, build_evaluation_set(plan, catalog))
     assert served.measured.means() == wanted.measured.means() == same.measured.means()
     assert plain.measured.means() != wanted.measured.means()

@@ -10,10 +10,9 @@ import pytest
 
 from harness.evaluating import COUNT, measured, plan_of, store
 from harness.releases import store_of
-from trainer.evaluation.contest import Contest, make_contest
-from trainer.evaluation.document import document_of
-from trainer.evaluation.faults import faults_ladder
-from trainer.evaluation.pages import write_report
+from trainer.evaluation.ablation import protocol_ablation
+from trainer.evaluation.document import evaluation_document, write_evaluation
+from trainer.evaluation.protocol import EvaluationSet, build_evaluation_set
 from vitrine.catalogs import Catalog
 from vitrine.errors import EvaluationImpossible, ParameterInvalid
 from vitrine.vision.pca import ProjectionArrays, fit_projection, project
@@ -23,17 +22,17 @@ def test_the_strict_protocol_is_the_releases_own_vectors_with_the_query_left_out
     folder: Path, catalog: Catalog, releases: tuple[str, str]
 ) -> None:
     plan = plan_of(releases[0], galleries=["all"], measures=["average_precision", "precision@15"])
-    contest = make_contest(plan, catalog)
-    (line,) = measured(folder, plan, contest)
-    features, rows = store(folder).features(releases[0], contest.gallery)
+    evaluation_set = build_evaluation_set(plan, catalog)
+    (line,) = measured(folder, plan, evaluation_set)
+    features, rows = store(folder).features(releases[0], evaluation_set.gallery)
     assert rows.tolist() == list(range(COUNT))
     arrays = ProjectionArrays.load(
         store_of(folder / "releases").local_folder(releases[0]) / "projection.safetensors"
     )  # fmt: skip
-    plain = by_hand(project(arrays, np.asarray(features)), contest, drop_own=True)
+    plain = by_hand(project(arrays, np.asarray(features)), evaluation_set, drop_own=True)
     np.testing.assert_allclose(line.measured.values["average_precision"], plain[0], atol=1e-6)
     np.testing.assert_allclose(line.measured.values["precision@15"], plain[1], atol=1e-6)
-    assert not (line.matches == contest.asked[:, None]).any()
+    assert not (line.matches == evaluation_set.query_rows[:, None]).any()
 
 
 def test_the_reference_protocol_has_the_references_faults(
@@ -41,25 +40,25 @@ def test_the_reference_protocol_has_the_references_faults(
 ) -> None:
     measures = ["average_precision", "precision@15"]
     plan = plan_of(releases[0], protocol="reference", galleries=["all"], measures=measures)
-    contest = make_contest(plan, catalog)
-    (line,) = measured(folder, plan, contest)
-    features, _ = store(folder).features(releases[0], contest.gallery)
+    evaluation_set = build_evaluation_set(plan, catalog)
+    (line,) = measured(folder, plan, evaluation_set)
+    features, _ = store(folder).features(releases[0], evaluation_set.gallery)
     everything = fit_projection(
         np.asarray(features), components=min(128, *features.shape), whiten=True, seed=0
     )  # fmt: skip
     vectors = project(everything.arrays, np.asarray(features))
     np.testing.assert_allclose(
-        line.measured.values["average_precision"], by_hand(vectors, contest, drop_own=False)[0], atol=1e-6
+        line.measured.values["average_precision"], by_hand(vectors, evaluation_set, drop_own=False)[0], atol=1e-6
     )
     np.testing.assert_allclose(
-        line.measured.values["precision@15"], by_hand(vectors, contest, drop_own=True)[1], atol=1e-6
+        line.measured.values["precision@15"], by_hand(vectors, evaluation_set, drop_own=True)[1], atol=1e-6
     )
 
 
-def by_hand(vectors: np.ndarray, contest: Contest, *, drop_own: bool) -> tuple[list[float], list[float]]:
-    labels = contest.labels.relevance[:, 0]
+def by_hand(vectors: np.ndarray, evaluation_set: EvaluationSet, *, drop_own: bool) -> tuple[list[float], list[float]]:
+    labels = evaluation_set.labels.relevance[:, 0]
     average, hits = [], []
-    for query in contest.asked:
+    for query in evaluation_set.query_rows:
         order = [row for row in np.argsort(-(vectors @ vectors[query]), kind="stable") if not drop_own or row != query]
         right = [labels[row] == labels[query] for row in order]
         found = [sum(right[: at + 1]) / (at + 1) for at, hit in enumerate(right) if hit]
@@ -69,14 +68,14 @@ def by_hand(vectors: np.ndarray, contest: Contest, *, drop_own: bool) -> tuple[l
 
 
 def test_the_ladder_of_faults_mends_one_at_a_time(folder: Path, catalog: Catalog, releases: tuple[str, str]) -> None:
-    contest = make_contest(plan_of(releases[0]), catalog)
-    features = np.asarray(store(folder).features(releases[0], contest.gallery)[0])
-    rungs = faults_ladder(
-        features, contest.labels.relevance, train=contest.parts.rows("train"),
-        validation=contest.parts.rows("validation"), queries=contest.asked, grid=(4, 8, 12),
+    evaluation_set = build_evaluation_set(plan_of(releases[0]), catalog)
+    features = np.asarray(store(folder).features(releases[0], evaluation_set.gallery)[0])
+    steps = protocol_ablation(
+        features, evaluation_set.labels.relevance, train=evaluation_set.dataset.rows("train"),
+        validation=evaluation_set.dataset.rows("validation"), queries=evaluation_set.query_rows, sizes=(4, 8, 12),
     )  # fmt: skip
-    assert len(rungs) == 7
-    first, second = rungs[0].measured, rungs[1].measured
+    assert len(steps) == 7
+    first, second = steps[0].measured, steps[1].measured
     assert first.mean("average_precision") > second.mean("average_precision"), "a query that answers itself flatters"
     assert first.mean("precision@15") == second.mean("precision@15"), "the hits were without it already"
 
@@ -86,21 +85,21 @@ def test_an_evaluation_by_the_protocol_of_faults_is_a_report_of_them(
 ) -> None:
     plan = plan_of(releases[0], protocol="faults", graded=["gender"])
     assert (plan.galleries, plan.measures) == (("all",), ("average_precision", "precision@15"))
-    contest = make_contest(plan, catalog)
-    lines = measured(folder, plan, contest)
+    evaluation_set = build_evaluation_set(plan, catalog)
+    lines = measured(folder, plan, evaluation_set)
     assert len(lines) == 7
-    assert lines[0].way.startswith("as the reference measured, ")
+    assert lines[0].variant.startswith("as the reference measured, ")
     strict = plan_of(releases[0], galleries=["all"], measures=["average_precision"])
-    assert [line.measured.scored for line in lines] == [measured(folder, strict, contest)[0].measured.scored] * 7
-    assert not (lines[-1].matches == contest.asked[:, None]).any(), "a query is among what it found"
-    document = document_of(plan, contest, lines, store_of(folder / "releases"), title="Faults")
+    assert [line.measured.scored for line in lines] == [measured(folder, strict, evaluation_set)[0].measured.scored] * 7
+    assert not (lines[-1].matches == evaluation_set.query_rows[:, None]).any(), "a query is among what it found"
+    document = evaluation_document(plan, evaluation_set, lines, store_of(folder / "releases"), title="Faults")
     assert document["releases"][0]["strict"] == "no", "its first steps fit on what is tested"
     assert document["releases"][0]["why"][0].startswith("the protocol faults")
-    written = write_report(folder / "faults", document, lines, contest)
+    written = write_evaluation(folder / "faults", document, lines[0], evaluation_set)
     assert "as the reference measured" in (folder / "faults" / "report.md").read_text()
     assert "index.html" in written
-    with pytest.raises(EvaluationImpossible, match="leave out photographs"):
-        measured(folder, plan, make_contest(plan, catalog, catalog))
+    with pytest.raises(EvaluationImpossible, match="leave out the photographs"):
+        measured(folder, plan, build_evaluation_set(plan, catalog, catalog))
 
 
 @pytest.mark.parametrize(

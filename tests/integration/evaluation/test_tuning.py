@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from harness.evaluating import plan_of, store
-from trainer.evaluation.contest import make_contest
-from trainer.evaluation.map_page import write_maps
-from trainer.evaluation.tuning import tune
+from trainer.evaluation.pca_search import search_pca
+from trainer.evaluation.protocol import build_evaluation_set
+from trainer.jobs.visualize import attribute_values
 from vitrine.catalogs import Catalog
 from vitrine.errors import ParameterInvalid, ProjectionImpossible
 from vitrine.vision.pca import fit_pca, fit_projection, project
@@ -20,14 +20,14 @@ from vitrine.vision.pca import fit_pca, fit_projection, project
 def test_tuning_tries_every_size_and_keeps_the_smallest_that_is_as_good(
     folder: Path, catalog: Catalog, releases: tuple[str, str]
 ) -> None:
-    contest = make_contest(plan_of(releases[0]), catalog)
-    features, _ = store(folder).features(releases[0], contest.gallery)
-    parts, labels = contest.parts, contest.labels
+    evaluation_set = build_evaluation_set(plan_of(releases[0]), catalog)
+    features, _ = store(folder).features(releases[0], evaluation_set.gallery)
+    parts, labels = evaluation_set.dataset, evaluation_set.labels
     options: dict[str, Any] = {
         "train": parts.rows("train"), "validation": parts.rows("validation"), "queries": 600, "seed": 0,
     }  # fmt: skip
     objective = {"average_precision": 1.0, "ndcg@15": 0.5}
-    found = tune(np.asarray(features), labels.relevance, labels.graded, objective=objective, **options)
+    found = search_pca(np.asarray(features), labels.relevance, labels.graded, objective=objective, **options)
     dim = len(found.pca)
     assert [point.components for point in found.points] == [*range(1, dim + 1)] * 2
     assert found.chosen.components <= found.best.components
@@ -37,7 +37,7 @@ def test_tuning_tries_every_size_and_keeps_the_smallest_that_is_as_good(
     share = [point.explained_variance for point in found.points if not point.whiten]
     assert share == sorted(share)
     assert share[-1] == pytest.approx(1.0, abs=1e-6)
-    few = tune(
+    few = search_pca(
         np.asarray(features), labels.relevance, labels.graded, objective=objective, sizes=[4, 8, 4096],
         whiten=(False,), **options,
     )  # fmt: skip
@@ -47,8 +47,8 @@ def test_tuning_tries_every_size_and_keeps_the_smallest_that_is_as_good(
 
 
 def test_a_truncated_pca_equals_scikit_learns(folder: Path, catalog: Catalog, releases: tuple[str, str]) -> None:
-    contest = make_contest(plan_of(releases[0]), catalog)
-    features = np.asarray(store(folder).features(releases[0], contest.gallery)[0])
+    evaluation_set = build_evaluation_set(plan_of(releases[0]), catalog)
+    features = np.asarray(store(folder).features(releases[0], evaluation_set.gallery)[0])
     whole = fit_pca(features)
     for whiten in (False, True):
         ours = project(whole.truncate(6).projection(whiten=whiten).arrays, features)
@@ -60,13 +60,6 @@ def test_a_truncated_pca_equals_scikit_learns(folder: Path, catalog: Catalog, re
         fit_pca(np.full((5, 3), np.nan, dtype=np.float32))
 
 
-def test_a_map_by_an_attribute_that_no_product_has_is_refused(
-    folder: Path, catalog: Catalog, releases: tuple[str, str], tmp_path: Path
-) -> None:
-    pictures = make_contest(plan_of(releases[0]), catalog).gallery
-    features, rows = store(folder).features(releases[0], pictures)
+def test_a_map_by_an_attribute_that_no_product_has_is_refused(catalog: Catalog) -> None:
     with pytest.raises(ParameterInvalid, match="mood"):
-        write_maps(
-            tmp_path, pictures, rows.tolist(), features, methods=("tsne",), colour="mood", seed=0, title="A map",
-            step=lambda _: None,
-        )  # fmt: skip
+        attribute_values(catalog.products, "mood")

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from trainer.augmentation.segmentation import foreground_mask, skinless_mask
 from trainer.data.dataset import Rows
 from trainer.data.pixel_cache import PixelCache, Pixels
-from trainer.whole_files import whole_file
+from vitrine.atomic_write import atomic_open
 
 _CHUNK: Final = 64
 _RULES_VERSION: Final = 2  # of finding them: another number, and those kept are not used
@@ -69,7 +69,7 @@ def _build(pixels: Pixels, rows: Rows, count: int, data: Path, step: Callable[[i
 
     done = 0
     # Written, not mapped: a full disk is an error of a write and the death of a process that wrote to a map.
-    with whole_file(data) as file, ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="cut-out") as pool:
+    with atomic_open(data) as file, ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="cut-out") as pool:
         for found in pool.map(find, np.split(rows, range(_CHUNK, len(rows), _CHUNK))):
             file.write(found.tobytes())
             done += len(found)

@@ -18,7 +18,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from trainer.whole_files import whole_file
+from vitrine.atomic_write import atomic_open
 from vitrine.catalogs.roots import read_picture
 from vitrine.errors import CatalogRootRefused, ImageRejected, PictureNotFound
 from vitrine.images.checks import DEFAULT_LIMITS, ImageLimits
@@ -108,7 +108,7 @@ def _build(
 
     rows: list[int] = []
     unreadable: list[Unreadable] = []
-    with whole_file(data) as file, ThreadPoolExecutor(thread_name_prefix="decode") as pool:
+    with atomic_open(data) as file, ThreadPoolExecutor(thread_name_prefix="decode") as pool:
         done = 0
         for some in _chunks(products, chunk):
             for offset, pixels in enumerate(pool.map(read, some)):
@@ -119,7 +119,7 @@ def _build(
                     rows.append(done + offset)
             done += len(some)
             step(done)
-    with whole_file(index) as file:  # with it the pixels count
+    with atomic_open(index) as file:  # with it the pixels count
         file.write(json.dumps({"rows": rows, "unreadable": [asdict(one) for one in unreadable]}).encode())
 
 

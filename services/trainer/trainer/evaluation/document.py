@@ -1,58 +1,107 @@
-"""The report of an evaluation as plain data: everything its pages and tables are written from, and what another program
-reads. It names the protocol, the split, the seed, the counts and the releases.
-"""
+"""The report of an evaluation as a JSON document, from which its tables and its page are made."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Final
+from pathlib import Path
+from typing import Final
 
-from trainer.evaluation.contest import Contest
-from trainer.evaluation.lines import Line, compared
+import numpy as np
+
+from trainer.evaluation.protocol import EvaluationSet
+from trainer.evaluation.runner import ResultRow, compare_rows
 from trainer.evaluation.strictness import strictness_of
+from trainer.reports.confusion import confusion_counts
+from trainer.reports.evaluation import Document, write_report
+from trainer.reports.gallery import ScoredQueries, data_url
 from vitrine.evaluation.plan import EvaluationPlan
 from vitrine.releases import ReleaseStore
 from vitrine.splits import PARTS
 
 FORMAT_VERSION: Final = 2
-# The measures in which the lines of a gallery are compared with its first.
-_COMPARED: Final = 2
-
-Document = dict[str, Any]
+# The rows of a gallery are compared with its first row in so many of the plan's measures.
+_COMPARED_MEASURES: Final = 2
 
 
-def document_of(
-    plan: EvaluationPlan, contest: Contest, lines: Sequence[Line], releases: ReleaseStore, *, title: str
+def evaluation_document(
+    plan: EvaluationPlan,
+    evaluation_set: EvaluationSet,
+    rows: Sequence[ResultRow],
+    releases: ReleaseStore,
+    *,
+    title: str,
 ) -> Document:
-    """The report of a plan's lines."""
-    named = list(dict.fromkeys([*plan.releases, *(way.fuse for way in plan.ways if way.fuse is not None)]))
+    """The report of the rows, of which there is at least one. Its confusion is that of the first row."""
+    names = dict.fromkeys([*plan.releases, *(variant.fuse for variant in plan.ways if variant.fuse is not None)])
+    photographs = evaluation_set.photographs
     return {
         "version": FORMAT_VERSION,
         "title": title,
         "protocol": plan.protocol,
         "plan": plan.model_dump(mode="json"),
         "catalog": {
-            "dataset": contest.gallery.catalog.dataset,
+            "dataset": evaluation_set.gallery.catalog.dataset,
             "subset": plan.data.subset,
-            "products": len(contest.parts),
-            "parts": {part: len(contest.parts.rows(part)) for part in PARTS},
-            "split": contest.rule.as_json(),
+            "products": len(evaluation_set.dataset),
+            "parts": {part: len(evaluation_set.dataset.rows(part)) for part in PARTS},
+            "split": evaluation_set.split_rule.as_json(),
         },
         "queries": {
-            "from": plan.part if contest.outside is None else contest.outside.catalog.dataset,
-            "count": len(contest.asked) if contest.outside is None else len(contest.outside.products),
+            "from": plan.part if photographs is None else photographs.catalog.dataset,
+            "count": len(evaluation_set.query_pictures.products),
         },
         "releases": [
-            {**_release(release_id, releases), **strictness_of(release_id, plan, contest, releases).as_json()}
-            for release_id in named
+            {
+                **_release_entry(release_id, releases),
+                **strictness_of(release_id, plan, evaluation_set, releases).as_json(),
+            }
+            for release_id in names
         ],
-        "lines": [_line(line, contest) for line in lines],
-        "comparisons": _comparisons(plan, lines),
+        "lines": [_row_entry(row, evaluation_set) for row in rows],
+        "comparisons": _comparisons(plan, rows),
+        "confusion": _confusion(rows[0], evaluation_set),
     }
 
 
-def _release(release_id: str, releases: ReleaseStore) -> Document:
+def write_evaluation(folder: Path, document: Document, row: ResultRow, evaluation_set: EvaluationSet) -> list[str]:
+    """Write the report's files and return their names. The page shows the best and the worst queries of `row`."""
+    queries, gallery = evaluation_set.query_pictures, evaluation_set.gallery
+    query_products = {product.id: product for product in queries.products}
+    gallery_products = {product.id: product for product in gallery.products}
+    return write_report(
+        folder,
+        document,
+        _scored_queries(row, evaluation_set, document["plan"]["measures"][0]),
+        query_url=lambda product_id: data_url(queries.catalog.root, query_products[product_id]),
+        match_url=lambda product_id: data_url(gallery.catalog.root, gallery_products[product_id]),
+    )
+
+
+def _scored_queries(row: ResultRow, evaluation_set: EvaluationSet, measure: str) -> ScoredQueries:
+    queries = evaluation_set.query_pictures.products
+    labels, query_labels = evaluation_set.labels, evaluation_set.query_labels.at(row.query_rows)
+    codes = labels.relevance[row.matches]
+    relevant = ((codes == query_labels.relevance[:, None]) & (codes >= 0)).all(axis=2)
+
+    def caption(kind: int) -> str:
+        return evaluation_set.kinds[kind] if kind >= 0 else ""
+
+    return ScoredQueries(
+        queries=[
+            (queries[query].id, caption(int(kind))) for query, kind in zip(row.query_rows, row.kinds, strict=True)
+        ],
+        scores=row.measured.values[measure],
+        matches=row.matches,
+        relevant=relevant & (row.matches >= 0),
+        gallery=[
+            (product.id, caption(int(kind)))
+            for product, kind in zip(evaluation_set.gallery.products, labels.kind, strict=True)
+        ],
+    )
+
+
+def _release_entry(release_id: str, releases: ReleaseStore) -> Document:
     manifest = releases.manifest(release_id)
     return {
         "id": release_id,
@@ -66,64 +115,61 @@ def _release(release_id: str, releases: ReleaseStore) -> Document:
     }
 
 
-def strict_of(document: Document, line: Document) -> str:
-    """Whether a line may be called strict: `no` if any of its releases is not, `unknown` if of any it is not known."""
-    verdicts = {one["id"]: one["strict"] for one in document["releases"]}
-    ways = {way["name"]: way["fuse"] for way in document["plan"]["ways"]}
-    named = (line["release"], ways.get(line["way"]))
-    found = [verdicts[release_id] for release_id in named if release_id is not None]
-    return next((verdict for verdict in ("no", "unknown") if verdict in found), "yes")
-
-
-def strictness_told(release: Document) -> str:
-    """The verdict on one release as a report shows it: `yes: fitted on 0 and chosen on 0 of 120 tested products`."""
-    counted = f"fitted on {release['fitted_on']:,} and chosen on {release['chosen_on']:,} of {release['tested']:,}"
-    return f"{release['strict']}: {'; '.join((f'{counted} tested products', *release['why']))}"
-
-
-def _line(line: Line, contest: Contest) -> Document:
-    measures = {
-        name: {"mean": line.measured.mean(name), "low": interval.low, "high": interval.high}
-        for name in line.measured.values
-        for interval in (line.measured.interval(name),)
-    }
+def _row_entry(row: ResultRow, evaluation_set: EvaluationSet) -> Document:
+    measures = {}
+    for name in row.measured.values:
+        interval = row.measured.interval(name)
+        values = {"mean": row.measured.mean(name), "low": interval.low, "high": interval.high}
+        measures[name] = {key: _finite_or_none(value) for key, value in values.items()}
     return {
-        "release": line.release,
-        "gallery": line.gallery,
-        "gallery_products": line.gallery_size,
-        "way": line.way,
-        "queries": line.measured.scored,
-        "left_out": line.measured.left_out,
-        "milliseconds_a_query": _number(round(line.milliseconds, 3)),
-        "measures": {name: {key: _number(value) for key, value in told.items()} for name, told in measures.items()},
-        "kinds": line.by_kind(contest.kinds),
+        "release": row.release,
+        "gallery": row.gallery,
+        "gallery_products": row.gallery_size,
+        "way": row.variant,
+        "queries": row.measured.scored,
+        "left_out": row.measured.left_out,
+        "milliseconds_a_query": _finite_or_none(round(row.milliseconds_per_query, 3)),
+        "measures": measures,
+        "kinds": row.by_kind(evaluation_set.kinds),
     }
 
 
-def _comparisons(plan: EvaluationPlan, lines: Sequence[Line]) -> list[Document]:
-    """Each line against the first of its gallery, query by query."""
-    told = []
+def _comparisons(plan: EvaluationPlan, rows: Sequence[ResultRow]) -> list[Document]:
+    """Each row compared with the first of its gallery, query by query."""
+    comparisons = []
     for gallery in plan.galleries:
-        first, *others = [line for line in lines if line.gallery == gallery]
+        first, *others = [row for row in rows if row.gallery == gallery]
         for other in others:
-            for name in plan.measures[:_COMPARED]:
-                found = compared(first, other, name)
-                told.append(
+            for name in plan.measures[:_COMPARED_MEASURES]:
+                found = compare_rows(first, other, name)
+                comparisons.append(
                     {
                         "gallery": gallery,
                         "measure": name,
-                        "first": {"release": first.release, "way": first.way},
-                        "second": {"release": other.release, "way": other.way},
-                        "difference": _number(found.difference),
-                        "low": _number(found.interval.low),
-                        "high": _number(found.interval.high),
-                        "p": _number(found.p),
+                        "first": {"release": first.release, "way": first.variant},
+                        "second": {"release": other.release, "way": other.variant},
+                        "difference": _finite_or_none(found.difference),
+                        "low": _finite_or_none(found.interval.low),
+                        "high": _finite_or_none(found.interval.high),
+                        "p": _finite_or_none(found.p),
                         "queries": found.queries,
                     }
                 )
-    return told
+    return comparisons
 
 
-def _number(value: float) -> float | None:
+def _confusion(row: ResultRow, evaluation_set: EvaluationSet) -> Document:
+    """Among the first matches of each class's queries, the share of each class. Only classes that occur."""
+    found = row.matches >= 0
+    queried = np.broadcast_to(row.kinds[:, None], row.matches.shape)[found]
+    matched = evaluation_set.labels.kind[row.matches[found]]
+    known = (queried >= 0) & (matched >= 0)
+    counts = confusion_counts(queried[known], matched[known], len(evaluation_set.kinds))
+    used = np.flatnonzero(counts.any(axis=0) | counts.any(axis=1))
+    shares = counts[np.ix_(used, used)] / np.maximum(1, counts[used].sum(axis=1, keepdims=True))
+    return {"kinds": [evaluation_set.kinds[code] for code in used], "shares": shares.tolist()}
+
+
+def _finite_or_none(value: float) -> float | None:
     """JSON has no NaN."""
     return value if math.isfinite(value) else None

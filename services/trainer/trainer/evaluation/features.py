@@ -1,21 +1,18 @@
-"""A release's features of a catalogue's pictures, computed once and kept below the work folder, so that a second
-evaluation, or one that goes on after a kill, begins with them.
-"""
+"""Raw features of a release, computed once for each set of pictures and cached in the work folder."""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import numpy as np
 
-from trainer.admission import admitted_batch
 from trainer.data.extraction import decoded_pictures, embed_pixels, extraction_batch
+from trainer.memory import admitted_batch
 from trainer.progress import Progress
 from trainer.settings import Settings
-from trainer.whole_files import whole_file
+from vitrine.atomic_write import atomic_open
 from vitrine.catalogs import Catalog
 from vitrine.evaluation import Rows, Vectors
 from vitrine.images.views import AS_IT_IS, View
@@ -28,31 +25,31 @@ _CHUNK: Final = 2048
 
 @dataclass(frozen=True, slots=True)
 class Pictures:
-    """Products whose pictures are looked at."""
+    """Products of a catalogue whose pictures are embedded."""
 
     catalog: Catalog
     products: tuple[Product, ...]
 
 
-class FeatureStore:
-    """Features by release and pictures. Every call may raise what the follower raises to stop."""
+class FeatureCache:
+    """Features by release and pictures. Every call may raise what `progress` raises to stop."""
 
-    def __init__(self, releases: ReleaseStore, settings: Settings, choice: DeviceChoice, follower: Progress) -> None:
+    def __init__(self, releases: ReleaseStore, settings: Settings, device: DeviceChoice, progress: Progress) -> None:
         self.releases = releases
         self._settings = settings
-        self._choice = choice
-        self._follower = follower
+        self._device = device
+        self._progress = progress
         self._folder = settings.work_dir / "features"
 
     def features(self, release_id: str, pictures: Pictures, *, view: View = AS_IT_IS) -> tuple[Vectors, Rows]:
-        """(N, raw_dim) float32 raw features of the pictures that can be read, in one view, and their places (N,)
-        among the products. The others are told as faults.
+        """Raw features (N, raw_dim) float32 of the pictures that can be read, and their rows (N,) in `pictures`. The
+        others are reported to `progress`.
 
-        Raises ReleaseNotFound, ReleaseCorrupt, and TrainingImpossible where not one picture can be read.
+        Raises ReleaseNotFound, ReleaseCorrupt, and TrainingImpossible if no picture can be read.
         """
         manifest = self.releases.manifest(release_id)
         cache = decoded_pictures(
-            pictures.catalog, pictures.products, manifest.preprocessing, self._settings, self._follower, view=view
+            pictures.catalog, pictures.products, manifest.preprocessing, self._settings, self._progress, view=view
         )
         file = self._folder / f"{_key(manifest, cache.key)}.npy"
         if not file.exists():
@@ -60,28 +57,25 @@ class FeatureStore:
                 manifest.architecture,
                 manifest.preprocessing,
                 self._settings,
-                self._choice,
-                wanted=extraction_batch(self._settings, self._choice),
+                self._device,
+                wanted=extraction_batch(self._settings, self._device),
                 features=len(cache.pixels),
             )
-            network = load_release(self.releases.local_folder(release_id), manifest, self._choice)
+            network = load_release(self.releases.local_folder(release_id), manifest, self._device)
             parts = []
             for start in range(0, len(cache.pixels), _CHUNK):
-                self._follower.progress(start, len(cache.pixels), eta_s=None, phase=f"embedding with {release_id}")
+                self._progress.progress(start, len(cache.pixels), eta_s=None, phase=f"embedding with {release_id}")
                 pixels = cache.pixels[start : start + _CHUNK]
-                every = np.arange(len(pixels), dtype=np.int64)
-                parts.append(embed_pixels(network, pixels, every, raw=True, batch=batch))
-            self._keep(file, np.concatenate(parts))
-        stored: Vectors = np.load(file, mmap_mode="c")
-        return stored, cache.rows
-
-    def _keep(self, file: Path, features: Vectors) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with whole_file(file) as written:
-            np.save(written, features)
+                rows = np.arange(len(pixels), dtype=np.int64)
+                parts.append(embed_pixels(network, pixels, rows, raw=True, batch=batch))
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with atomic_open(file) as stored:
+                np.save(stored, np.concatenate(parts))
+        features: Vectors = np.load(file, mmap_mode="c")
+        return features, cache.rows
 
 
 def _key(manifest: Manifest, pixels: str) -> str:
-    """What features depend on: the network, and the pictures as it sees them."""
-    told = (manifest.weights.sha256, manifest.architecture.model_dump_json(), pixels)
-    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:24]
+    """The hash of everything that features depend on: the network and the decoded pictures."""
+    parts = (manifest.weights.sha256, manifest.architecture.model_dump_json(), pixels)
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]

@@ -1,126 +1,109 @@
-"""The projection of a trained network, chosen on the validation part: every size and whitening a recipe names is fitted
-on the train part, and so is none at all tried, and the one by which validation queries find best is kept.
+"""Search of the best PCA: every number of components, with and without whitening, fitted on the train part and measured
+by validation queries in the train and the validation part. The test part is not used.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.seeds import VALIDATION_QUERIES, generator
-from vitrine.errors import ProjectionImpossible
-from vitrine.evaluation import equal_labels, measure
-from vitrine.recipes import ProjectionRecipe
+from trainer.reports.pca_search import OBJECTIVE, SizePoint
+from trainer.seeds import PCA_SEARCH_QUERIES, generator
+from vitrine.errors import EvaluationImpossible
+from vitrine.evaluation import Measured, bootstrap_interval, equal_labels, shared_labels
+from vitrine.evaluation.pca_sizes import measure_sizes, smallest_good
 from vitrine.types import Codes, Rows, Vectors
-from vitrine.vision.pca import Fit, Pca, ProjectionArrays, fit_pca, project
-
-IDENTITY: Final = "identity"
-_MEAN: Final = "mean_average_precision"
-_HITS: Final = "precision_at_15"
-_DIGITS: Final = 3  # what is nearer is alike, and the smaller projection is taken
+from vitrine.vision.pca import Fit, Pca, fit_pca
 
 
 @dataclass(frozen=True, slots=True)
-class ProjectionTrial:
-    """One projection and how it did on validation queries."""
+class PcaSearch:
+    """The result: every point that was tried, the one with the best objective, and the chosen one, which has the fewest
+    components within one standard error of the best.
+    """
 
-    components: int
-    whiten: bool
-    raw: bool
-    precision_at_15: float
-    mean_average_precision: float
+    pca: Pca
+    points: tuple[SizePoint, ...]
+    best: SizePoint
+    chosen: SizePoint
+    queries: int
 
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-
-@dataclass(frozen=True, slots=True)
-class ProjectionChoice:
-    """The projection kept, and all that were tried."""
-
-    fit: Fit
-    whiten: bool
-    kept: ProjectionTrial
-    tried: tuple[ProjectionTrial, ...]
+    def fit(self) -> Fit:
+        """The chosen projection."""
+        return self.pca.truncate(self.chosen.components).projection(whiten=self.chosen.whiten)
 
 
-def identity_fit(dim: int) -> Fit:
-    """No projection: the feature at length 1, as it is."""
-    arrays = ProjectionArrays(
-        mean=np.zeros(dim, dtype=np.float32),
-        components=np.eye(dim, dtype=np.float32),
-        scale=np.ones(dim, dtype=np.float32),
-    )
-    return Fit(arrays=arrays, solver=IDENTITY, explained_variance=1.0)
-
-
-def choose_projection(
+def search_pca(
     features: Vectors,
     relevance: Codes,
+    graded: Codes,
     *,
     train: Rows,
     validation: Rows,
-    recipe: ProjectionRecipe,
+    objective: Mapping[str, float],
     queries: int,
-    by: str,
     seed: int,
-    step: Callable[[], None],
-) -> ProjectionChoice:
-    """`features` (N, dim) and `relevance` (N, A) are those of all examples. Queries come from `validation`, the gallery
-    is `train` and `validation`, so that the test part has no say. Of those that are as good as the best in `by` but for
-    chance, within one standard error, the one that is best in the other measure is kept: whitening may move P@15 by a
-    hair and lose a third of mAP. Raises ProjectionImpossible where no size can be fitted.
+    sizes: Sequence[int] | None = None,
+    whiten: Sequence[bool] = (False, True),
+    step: Callable[[int, int], None] | None = None,
+) -> PcaSearch:
+    """Try `sizes`, by default all, with each value of `whiten`.
+
+    `features` (N, D), `relevance` (N, A) and `graded` (N, B) are of all products. `objective` are the weights of
+    measures, e.g. {"average_precision": 1.0, "precision@15": 1.0}. `step` is called with the work done and the total,
+    for each value of `whiten` from 0, and may raise to stop.
+
+    Raises ProjectionImpossible, EvaluationImpossible if no validation query has a relevant product, and ValueError if a
+    measure is unknown.
     """
-    dim = features.shape[1]
+    pca = fit_pca(features[train])
+    dim = len(pca)
+    wanted = range(1, dim + 1) if sizes is None else sorted({min(size, dim) for size in sizes})
     gallery = np.sort(np.concatenate([train, validation]))
-    chosen = generator(VALIDATION_QUERIES).permutation(validation)[:queries]
+    chosen = generator(PCA_SEARCH_QUERIES, seed).permutation(validation)[:queries]
     own = np.searchsorted(gallery, chosen)
-    relevant = equal_labels(relevance[chosen], relevance[gallery])
-
-    def judged(fit: Fit, *, whiten: bool, raw: bool) -> _Judged:
-        step()
-        vectors = project(fit.arrays, features)
-        found = measure(vectors[chosen], vectors[gallery], relevant, own=own)
-        components = len(fit.arrays.components)
-        tried = ProjectionTrial(components, whiten, raw, found.mean("precision@15"), found.mean("average_precision"))
-        known = found.known("average_precision" if by == _MEAN else "precision@15")
-        return _Judged(tried, fit, float(known.std()) / max(1, len(known)) ** 0.5)
-
-    sizes = sorted({min(size, dim, len(train)) for size in recipe.components})
-    results = []
-    impossible: ProjectionImpossible | None = None
-    pca: Pca | None = None
-    for size in sizes:
-        for whiten in recipe.whiten:
-            try:
-                pca = pca or fit_pca(features[train], components=sizes[-1], seed=seed)
-                fit = pca.truncate(size).projection(whiten=whiten)
-            except ProjectionImpossible as error:  # of so many components; fewer may do
-                impossible = error
-            else:
-                results.append(judged(fit, whiten=whiten, raw=False))
-    if recipe.raw:
-        results.append(judged(identity_fit(dim), whiten=False, raw=True))
-    if not results and impossible is not None:
-        raise impossible
-    name, other = (_MEAN, _HITS) if by == _MEAN else (_HITS, _MEAN)
-    best = max(results, key=lambda one: one.value(name))
-    alike = [one for one in results if one.value(name) >= best.value(name) - best.error]
-    kept = max(alike, key=lambda one: (round(one.value(other), _DIGITS), -one.tried.components))
-    return ProjectionChoice(kept.fit, kept.tried.whiten, kept.tried, tuple(one.tried for one in results))
+    names = tuple(objective)
+    tried: dict[bool, dict[int, Measured]] = {}
+    for whitened in whiten:
+        projected = pca.transform(features, whiten=whitened)
+        found = measure_sizes(
+            projected[chosen],
+            projected[gallery],
+            wanted,
+            equal_labels(relevance[chosen], relevance[gallery]),
+            names,
+            own=own,
+            grades=shared_labels(graded[chosen], graded[gallery]),
+            step=step,
+        )
+        tried[whitened] = {size: _with_objective(measured, objective) for size, measured in found.items()}
+    try:
+        smallest = {whitened: smallest_good(by_size, OBJECTIVE) for whitened, by_size in tried.items()}
+    except ValueError as error:
+        raise EvaluationImpossible(f"no number of components can be chosen: {error}") from error
+    points = tuple(
+        _point(pca, size, whitened, measured)
+        for whitened, by_size in tried.items()
+        for size, measured in by_size.items()
+    )
+    best = max(points, key=lambda point: (point.means[OBJECTIVE], -point.components))
+    kept = next(point for point in points if point.whiten == best.whiten and point.components == smallest[best.whiten])
+    return PcaSearch(pca, points, best, kept, len(chosen))
 
 
-@dataclass(frozen=True, slots=True)
-class _Judged:
-    """`error` is the standard error of the measure that is chosen by."""
+def _with_objective(measured: Measured, objective: Mapping[str, float]) -> Measured:
+    total = sum(objective.values())
+    weighted = sum(weight * measured.values[name] for name, weight in objective.items()) / total
+    return Measured({**measured.values, OBJECTIVE: np.asarray(weighted, dtype=np.float64)})
 
-    tried: ProjectionTrial
-    fit: Fit
-    error: float
 
-    def value(self, name: str) -> float:
-        value: float = getattr(self.tried, name)
-        return value
+def _point(pca: Pca, size: int, whiten: bool, measured: Measured) -> SizePoint:
+    return SizePoint(
+        components=size,
+        whiten=whiten,
+        explained_variance=float(pca.explained[:size].sum()),
+        means=measured.means(),
+        intervals={name: bootstrap_interval(measured.known(name), samples=400) for name in measured.values},
+    )

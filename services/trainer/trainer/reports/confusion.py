@@ -1,8 +1,7 @@
-"""Which classes are taken for which: the confusion matrix in counts and in shares of each true class."""
+"""Confusion matrix of a classifier: in counts, and in percent of each true class."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -10,75 +9,75 @@ from typing import Any, Final
 import matplotlib
 import numpy as np
 import numpy.typing as npt
-from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize, PowerNorm
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
-from matplotlib.ticker import FuncFormatter
 
-from trainer.reports.files import write_json, write_png
-from trainer.reports.style import (
+from trainer.reports.rendering import (
     BLANK,
     FAINT_INK,
     INK,
     LABEL_PT,
     PAPER,
     POINTS_PER_INCH,
-    RULE,
     TITLE_PT,
     fitted,
     font,
     new_figure,
     width_in,
+    write_png,
 )
+from vitrine.atomic_write import write_json
 
 Counts = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.int64]
 Shares = npt.NDArray[np.float64]
 
 COUNTS_FILE: Final = "confusion-counts.png"
-NORMALISED_FILE: Final = "confusion-normalised.png"
+NORMALIZED_FILE: Final = "confusion-normalised.png"
 CONFUSION_FILE: Final = "confusion.json"
 
-_WIDEST_CELL_IN: Final = 0.42
-_MATRIX_IN: Final = 15.5  # the side of a matrix of many classes, whose cells become smaller instead
-_NARROWEST_MATRIX_IN: Final = 2.6
+_MAX_CELL_IN: Final = 0.42
+_MIN_SIDE_IN: Final = 2.6
+_MAX_SIDE_IN: Final = 15.5  # the cells of a matrix of many classes become smaller
 _NUMBERED_CELL_IN: Final = 0.3
-_NARROWEST_LABEL_IN: Final = 0.1
-_SMALLEST_LABEL_PT: Final = 4.5
-_WIDEST_LABEL_IN: Final = 2.2
-_MARGIN_IN: Final = 0.35
-_HEAD_IN: Final = 0.6
-_BAR_IN: Final = 0.16
-_BAR_SPACE_IN: Final = 1.0
+_MIN_LABEL_PT: Final = 4.5
+_MAX_LABEL_IN: Final = 2.2
+_AXIS_IN: Final = 0.45
+_COLORBAR_IN: Final = 1.0
+_MARGIN_IN: Final = 0.12
 
 
 def confusion_counts(truth: Codes, predicted: Codes, classes: int) -> Counts:
-    """(C, C) int64: how often the class of the row was taken for that of the column.
+    """(C, C) int64: how often the class of the row was predicted as the class of the column.
 
-    `truth` and `predicted` are (N,) from 0 to C - 1. Raises ValueError for any other code.
+    `truth` and `predicted` are (N,) codes in [0, C). Raises ValueError for other codes.
     """
+    from sklearn.metrics import confusion_matrix  # takes seconds to import, and only publishing needs it
+
     if truth.shape != predicted.shape or truth.ndim != 1:
         raise ValueError(f"truth {truth.shape} and predictions {predicted.shape} do not belong together")
     for codes in (truth, predicted):
         if len(codes) and not (codes.min() >= 0 and codes.max() < classes):
             raise ValueError(f"a class code is outside 0 to {classes - 1}")
-    cells = truth.astype(np.int64) * classes + predicted.astype(np.int64)
-    return np.bincount(cells, minlength=classes * classes).reshape(classes, classes).astype(np.int64)
+    if classes == 1:
+        return np.array([[len(truth)]])  # scikit-learn warns
+    counts: Counts = confusion_matrix(truth, predicted, labels=np.arange(classes)).astype(np.int64)
+    return counts
 
 
 def write_confusion(folder: Path, counts: Counts, labels: Sequence[str]) -> list[str]:
-    """Write the two drawings and confusion.json, and return their names."""
+    """Write two matrices as PNG and confusion.json, and return the file names."""
     if counts.shape != (len(labels), len(labels)) or not labels:
         raise ValueError(f"counts of shape {counts.shape} do not belong to {len(labels)} labels")
+    folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / CONFUSION_FILE, confusion_document(counts, labels), indent=None)
     write_png(folder / COUNTS_FILE, draw_counts(counts, labels))
-    write_png(folder / NORMALISED_FILE, draw_normalised(counts, labels))
-    return [COUNTS_FILE, NORMALISED_FILE, CONFUSION_FILE]
+    write_png(folder / NORMALIZED_FILE, draw_normalized(counts, labels))
+    return [COUNTS_FILE, NORMALIZED_FILE, CONFUSION_FILE]
 
 
 def confusion_document(counts: Counts, labels: Sequence[str]) -> dict[str, Any]:
-    """The matrix with each class's precision, recall and support; null where nothing was predicted or true."""
+    """The matrix with the precision, recall and support of each class. A ratio of nothing is None."""
     right, true, predicted = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
     return {
         "labels": list(labels),
@@ -96,121 +95,63 @@ def confusion_document(counts: Counts, labels: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def normalised(counts: Counts) -> Shares:
-    """(C, C) float64 rows that add up to 1; NaN in the row of a class that never occurs."""
+def normalized(counts: Counts) -> Shares:
+    """(C, C) float64 rows that sum to 1, or NaN in the row of a class that never occurs."""
     totals = counts.sum(axis=1, keepdims=True)
     shares: Shares = np.divide(counts, totals, out=np.full(counts.shape, np.nan), where=totals > 0)
     return shares
 
 
 def draw_counts(counts: Counts, labels: Sequence[str]) -> Figure:
-    """Colours on a logarithmic scale, so that a few mistakes show beside thousands of hits; 0 stays white."""
-    most = max(2, int(counts.max()))
-    # Powers of ten, and the largest count where it is clear of the last of them.
-    powers = [10**power for power in range(len(str(most)))]
-    return _draw(
-        np.where(counts > 0, counts.astype(np.float64), np.nan),
-        labels,
-        title="Confusion, in pictures",
-        norm=LogNorm(1, most),
-        blank=PAPER,
-        numbers=np.where(counts > 0, counts.astype(str), ""),
-        ticks=[*powers, most] if most >= 2 * powers[-1] else powers,
-        tick="{:,.0f}",
-    )
+    """Colors on a logarithmic scale, so that a few errors are visible beside thousands of hits; 0 is white."""
+    values = np.where(counts > 0, counts.astype(np.float64), np.nan)
+    norm = LogNorm(1, max(2, int(counts.max())))
+    return _draw(values, labels, "Confusion, in pictures", norm=norm, blank=PAPER, cell="{:.0f}", least=1)
 
 
-def draw_normalised(counts: Counts, labels: Sequence[str]) -> Figure:
-    """Shares of each row in percent, the small ones drawn out; grey is the row of a class that never occurs."""
-    percent = 100 * normalised(counts)
-    numbers = np.where(percent >= 0.5, np.char.mod("%.0f", np.nan_to_num(percent)), "")
-    return _draw(
-        percent,
-        labels,
-        title="Confusion, in percent of the true class",
-        norm=PowerNorm(0.5, 0, 100),
-        blank=BLANK,
-        numbers=numbers,
-        ticks=(0, 1, 5, 20, 50, 100),
-        tick="{:.0f} %",
-    )
+def draw_normalized(counts: Counts, labels: Sequence[str]) -> Figure:
+    """Percent of each row, on a scale that spreads the small values. The row of a class that never occurs is gray."""
+    title, norm = "Confusion, in percent of the true class", PowerNorm(0.5, 0, 100)
+    return _draw(100 * normalized(counts), labels, title, norm=norm, blank=BLANK, cell="{:.0f}", least=0.5)
 
 
 def _draw(
-    values: Shares,
-    labels: Sequence[str],
-    *,
-    title: str,
-    norm: Normalize,
-    blank: str,
-    numbers: npt.NDArray[np.str_],
-    ticks: Sequence[int],
-    tick: str,
+    values: Shares, labels: Sequence[str], title: str, *, norm: Normalize, blank: str, cell: str, least: float
 ) -> Figure:
-    """The matrix at a size that follows from its cells, margins as wide as the labels."""
-    size = len(labels)
-    cell_in = min(_WIDEST_CELL_IN, _MATRIX_IN / size)
-    side_in = max(size * cell_in, _NARROWEST_MATRIX_IN)
-    cell_in = side_in / size
-    label_pt = min(LABEL_PT, max(_SMALLEST_LABEL_PT, 0.62 * cell_in * POINTS_PER_INCH))
-    shown = [fitted(label, label_pt, _WIDEST_LABEL_IN) for label in labels]
-    label_in = max(width_in(label, label_pt) for label in shown) + 0.45
-    width, height = label_in + side_in + _BAR_SPACE_IN, _HEAD_IN + side_in + label_in
-    width = max(width, _MARGIN_IN * 2 + width_in(title, TITLE_PT, bold=True))
-    figure = new_figure(width, height)
-    axes = figure.add_axes((label_in / width, label_in / height, side_in / width, side_in / height))
-    colours = matplotlib.colormaps["Blues"].with_extremes(bad=blank)
-    drawn = axes.imshow(
-        np.ma.masked_invalid(values), cmap=colours, norm=norm, origin="upper", interpolation="nearest", aspect="auto"
+    """scikit-learn's display at a size that follows from the number of classes. Values below `least` have no text."""
+    from sklearn.metrics import ConfusionMatrixDisplay
+
+    side_in = min(max(len(labels) * _MAX_CELL_IN, _MIN_SIDE_IN), _MAX_SIDE_IN)
+    cell_in = side_in / len(labels)
+    label_pt = min(LABEL_PT, max(_MIN_LABEL_PT, 0.62 * cell_in * POINTS_PER_INCH))
+    shown = [fitted(label, label_pt, _MAX_LABEL_IN) for label in labels]
+    label_in = max(width_in(label, label_pt) for label in shown) + _AXIS_IN
+    width_in_ = max(label_in + side_in + _COLORBAR_IN, width_in(title, TITLE_PT, bold=True) + 2 * _MARGIN_IN)
+    figure = new_figure(width_in_, label_in + side_in + _AXIS_IN)
+    figure.set_layout_engine("constrained", w_pad=_MARGIN_IN, h_pad=_MARGIN_IN)
+    axes = figure.add_subplot()
+    numbered = cell_in >= _NUMBERED_CELL_IN
+    colors = matplotlib.colormaps["Blues"].with_extremes(bad=blank)
+    display = ConfusionMatrixDisplay(values, display_labels=shown).plot(
+        ax=axes,
+        include_values=numbered,
+        xticks_rotation="vertical",
+        colorbar=False,
+        im_kw={"cmap": colors, "norm": norm},
     )
-    _label(axes, shown, label_pt, every=math.ceil(_NARROWEST_LABEL_IN / cell_in))
-    if cell_in >= _NUMBERED_CELL_IN:
-        _number(axes, values, numbers, norm)
-    figure.text(
-        *(0.12 / width, 1 - 0.3 / height, title),
-        fontproperties=font(TITLE_PT, bold=True),
-        color=INK,
-        va="center",
-    )
-    bar_in = min(side_in, 4.0)
-    left, bottom = label_in + side_in + 0.18, label_in + side_in - bar_in
-    bar_axes = figure.add_axes((left / width, bottom / height, _BAR_IN / width, bar_in / height))
-    _explain_colours(figure, drawn, bar_axes, ticks, tick)
-    return figure
-
-
-def _explain_colours(figure: Figure, drawn: AxesImage, axes: Axes, ticks: Sequence[int], tick: str) -> None:
-    words = FuncFormatter(lambda value, _: tick.format(value))
-    bar = figure.colorbar(drawn, cax=axes, ticks=list(ticks), format=words)
-    bar.outline.set_visible(False)
-    axes.minorticks_off()
-    axes.tick_params(colors=FAINT_INK, length=2)
-    for text in axes.get_yticklabels():
-        text.set_fontproperties(font(LABEL_PT - 1))
-
-
-def _label(axes: Axes, labels: Sequence[str], size_pt: float, *, every: int) -> None:
-    places = range(0, len(labels), every)
-    words = [labels[place] for place in places]
-    axes.set_xticks(places, words, rotation=90, fontproperties=font(size_pt), color=INK, parse_math=False)
-    axes.set_yticks(places, words, fontproperties=font(size_pt), color=INK, parse_math=False)
-    axes.tick_params(length=0, pad=3)
+    if numbered:
+        longest = len(cell.format(np.nanmax(values, initial=0)))
+        for value, text in zip(values.flat, display.text_.flat, strict=True):
+            text.set_text(cell.format(value) if value >= least else "")
+            text.set(color=PAPER if norm(value) > 0.55 else INK, fontproperties=font(min(8.0, 27.0 / max(3, longest))))
+    for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
+        label.set(fontproperties=font(label_pt), color=INK, parse_math=False)
     axes.set_xlabel("predicted", fontproperties=font(LABEL_PT), color=FAINT_INK)
     axes.set_ylabel("true", fontproperties=font(LABEL_PT), color=FAINT_INK)
-    axes.spines[:].set_color(RULE)
-
-
-def _number(axes: Axes, values: Shares, numbers: npt.NDArray[np.str_], norm: Normalize) -> None:
-    longest = max(len(number) for number in numbers.flat)
-    for row, column in np.argwhere(numbers != ""):
-        dark = float(norm(values[row, column])) > 0.55
-        axes.text(
-            *(column, row, numbers[row, column]),
-            ha="center",
-            va="center",
-            fontproperties=font(min(8.0, 27.0 / max(3, longest))),
-            color=PAPER if dark else INK,
-        )
+    figure.suptitle(title, x=_MARGIN_IN / width_in_, ha="left", fontproperties=font(TITLE_PT, bold=True), color=INK)
+    bar = figure.colorbar(display.im_, ax=axes, shrink=min(1.0, 4.0 / side_in), anchor=(0.0, 1.0))
+    bar.ax.tick_params(colors=FAINT_INK, length=2, labelsize=LABEL_PT - 1)
+    return figure
 
 
 def _ratio(part: np.int64, whole: np.int64) -> float | None:

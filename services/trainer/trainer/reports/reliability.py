@@ -1,4 +1,4 @@
-"""How far a calibration can be believed: among matches of about the same confidence, how many were right."""
+"""Reliability diagram of a calibration: the share of correct matches against the confidence."""
 
 from __future__ import annotations
 
@@ -9,11 +9,21 @@ from typing import Final
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from trainer.reports.files import write_json, write_png
-from trainer.reports.style import FAINT_INK, INK, LABEL_PT, RULE, SERIES, TITLE_PT, font, new_figure, quieten
-from vitrine.evaluation import Flags
+from trainer.reports.rendering import (
+    FAINT_INK,
+    INK,
+    LABEL_PT,
+    RULE,
+    SERIES,
+    TITLE_PT,
+    font,
+    new_figure,
+    style_axes,
+    write_png,
+)
+from vitrine.atomic_write import write_json
 from vitrine.evaluation.calibration import Bin, calibration_error, reliability
-from vitrine.types import Values
+from vitrine.types import Flags, Values
 
 RELIABILITY_FILE: Final = "reliability.png"
 RELIABILITY_JSON_FILE: Final = "reliability.json"
@@ -24,12 +34,14 @@ _BINS: Final = 15
 
 
 def write_reliability(folder: Path, confidence: Values, right: Flags) -> list[str]:
-    """Write reliability.png and reliability.json and return their names. `confidence` (N,) from 0 to 1, and whether
-    each match was right (N,). Raises ValueError where there is no match.
+    """Write reliability.png and reliability.json and return the file names.
+
+    `confidence` (N,) is in [0, 1]; `right` (N,) bool says which matches are correct. Raises ValueError if N is 0.
     """
     found = reliability(confidence, right, bins=_BINS)
     error = calibration_error(confidence, right, bins=_BINS)
     figure = draw_reliability(found, error)
+    folder.mkdir(parents=True, exist_ok=True)
     document = {"expected_calibration_error": round(error, 6), "bins": [asdict(one) for one in found]}
     write_json(folder / RELIABILITY_JSON_FILE, document)
     write_png(folder / RELIABILITY_FILE, figure)
@@ -37,9 +49,9 @@ def write_reliability(folder: Path, confidence: Values, right: Flags) -> list[st
 
 
 def draw_reliability(bins: list[Bin], error: float) -> Figure:
-    """Share right against confidence, the diagonal being what it ought to be, above how many matches there are."""
+    """The share of correct matches against the confidence, with the ideal diagonal, above the number of matches."""
     if not bins:
-        raise ValueError("without a match there is nothing to draw")
+        raise ValueError("there are no matches to draw")
     figure = new_figure(_SIDE_IN, _SIDE_IN + _COUNTS_IN)
     shares, counts = figure.subplots(2, 1, sharex=True, height_ratios=[_SIDE_IN, _COUNTS_IN])
     figure.subplots_adjust(left=0.14, right=0.96, bottom=0.08, top=0.9, hspace=0.1)
@@ -55,7 +67,7 @@ def draw_reliability(bins: list[Bin], error: float) -> Figure:
     for axes in (shares, counts):
         axes.grid(axis="y", color=RULE, linewidth=0.6)
         axes.set_axisbelow(True)
-        quieten(axes)
+        style_axes(axes)
     title = f"Expected calibration error {error:.3f}"
     figure.text(0.14, 0.94, title, color=INK, fontproperties=font(TITLE_PT, bold=True))
     return figure

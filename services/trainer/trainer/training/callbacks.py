@@ -12,7 +12,7 @@ from typing import Final
 from tensorboardX import SummaryWriter
 
 from trainer.progress import Progress
-from trainer.reports.history import EpochRecord
+from trainer.reports.training import EpochRecord
 from trainer.training.validation import ValidationMetrics
 
 # Fields of EpochRecord: the curve's name in the job record, and the TensorBoard tag.

@@ -18,7 +18,7 @@ from trainer.augmentation.tensors import to_device
 from trainer.data.dataset import Rows, TrainingData
 from trainer.data.loader import Batch, BatchLoader
 from trainer.data.sampler import epoch_batches
-from trainer.reports.history import EpochRecord
+from trainer.reports.training import EpochRecord
 from trainer.training.callbacks import TrainingCallbacks
 from trainer.training.checkpoint import (
     CheckpointFolder,

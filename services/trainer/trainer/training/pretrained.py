@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from trainer.admission import check_training
+from trainer.memory import check_training
 from trainer.settings import Settings
 from trainer.training.model import Freezing
 from vitrine.errors import ParameterInvalid, ReleaseCorrupt

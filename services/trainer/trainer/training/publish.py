@@ -19,11 +19,11 @@ from safetensors.torch import save_file
 from torch import nn
 
 from trainer.data.dataset import UNKNOWN, Classes, Codes, Dataset, Rows
-from trainer.evaluation.calibrating import calibrate, confidence_of, matched_pairs
-from trainer.evaluation.pca_search import ProjectionChoice
-from trainer.reports.history import EpochRecord
+from trainer.evaluation.calibration import calibrate, collect_matches, confidence_of
+from trainer.evaluation.projection_choice import ProjectionChoice
+from trainer.reports.gallery import ScoredQueries
 from trainer.reports.reliability import write_reliability
-from trainer.reports.report import Queries, write_report
+from trainer.reports.training import EpochRecord, write_report
 from trainer.training.losses import Classifier, MetricLoss
 from trainer.training.pretrained import InitialModel
 from trainer.training.validation import evaluate
@@ -133,14 +133,13 @@ def _evaluated(trained: TrainingResult, vectors: Vectors, reports: Path) -> dict
     if len(test):
         found = evaluate(vectors, trained.relevance, test, queries=_TEST_QUERIES)
         metrics |= found.metrics
-        queries = Queries(
-            rows=found.queries,
+        gallery = [(product.id, _caption(trained, row)) for row, product in enumerate(examples.products)]
+        queries = ScoredQueries(
+            queries=[gallery[row] for row in found.queries],
             scores=found.average_precision,
             matches=found.matches,
             relevant=found.relevant,
-            ids=[product.id for product in examples.products],
-            captions=[_caption(trained, row) for row in range(len(examples))],
-            picture=partial(_picture, trained.catalog, examples),
+            gallery=gallery,
         )
     if truth is not None and predicted is not None and len(truth):
         metrics["test_accuracy"] = round(float((truth == predicted).mean()), 4)
@@ -152,6 +151,7 @@ def _evaluated(trained: TrainingResult, vectors: Vectors, reports: Path) -> dict
         predicted=predicted,
         classes=trained.classes.names,
         queries=queries,
+        picture=partial(_picture, trained.catalog, examples),
     )
     return metrics
 
@@ -168,14 +168,14 @@ def _calibrated(
         return None
     kinds, seed = trained.classes.codes, recipe.seed
     searched = examples.rows("train", "validation")
-    pairs = matched_pairs(vectors, kinds, validation, searched, most=_CALIBRATION_QUERIES, seed=seed)
+    pairs = collect_matches(vectors, kinds, validation, searched, most=_CALIBRATION_QUERIES, seed=seed)
     calibration = calibrate(pairs, attribute=recipe.data.label)
     if calibration is None:
         return None
     calibration = calibration.model_copy(update={"familiarity": trained.familiarity})
     if len(test):
         every = np.arange(len(examples), dtype=np.int64)
-        held_out = matched_pairs(vectors, kinds, test, every, most=_CALIBRATION_QUERIES, seed=seed)
+        held_out = collect_matches(vectors, kinds, test, every, most=_CALIBRATION_QUERIES, seed=seed)
         confidence = confidence_of(calibration, held_out, trained.features)
         metrics["test_calibration_error"] = round(calibration_error(confidence, held_out.right), 4)
         write_reliability(reports, confidence, held_out.right)

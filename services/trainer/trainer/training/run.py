@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from trainer.data.extraction import raw_features
-from trainer.evaluation.familiarity import learn_familiarity
-from trainer.evaluation.pca_search import ProjectionChoice, choose_projection
+from trainer.evaluation.ood import build_ood_detector
+from trainer.evaluation.projection_choice import ProjectionChoice, choose_projection
 from trainer.progress import Progress
 from trainer.settings import Settings
 from trainer.training.callbacks import TrainingCallbacks, open_tensorboard
@@ -72,7 +72,7 @@ class TrainingRun:
             round_weights(backbone)
         rules, pixels = prepared.start.rules, prepared.cache.pixels
         features = raw_features(backbone, rules, pixels, self._choice, self._settings)
-        familiarity = learn_familiarity(
+        familiarity = build_ood_detector(
             backbone, rules, pixels, features, prepared.examples, self._choice, self._settings, seed=recipe.seed
         )
         choice = self._projection(features, prepared)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from trainer.data.dataset import UNKNOWN
-from trainer.reports.history import EpochRecord
+from trainer.reports.training import EpochRecord
 from trainer.training.validation import ValidationMetrics
 
 

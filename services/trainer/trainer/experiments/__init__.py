@@ -1,1 +1,0 @@
-"""Experiments: releases made one after the other, evaluations of them, and one report."""

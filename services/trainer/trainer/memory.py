@@ -1,0 +1,187 @@
+"""How much memory a job may take: what the machine and the control group have left, or what a setting allows."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from torch import nn
+
+from trainer.network_cost import NetworkCost, network_cost
+from trainer.settings import Settings
+from vitrine.errors import JobTooLarge
+from vitrine.recipes import OptimRecipe
+from vitrine.releases import Architecture, Preprocessing
+from vitrine.telemetry import get_logger
+from vitrine.vision.cpu_graph import can_fuse
+from vitrine.vision.network import DeviceChoice, passes_at_once
+
+# The rest is left to the other processes of the machine.
+_SHARE_OF_FREE: Final = 0.9
+_CGROUP: Final = Path("/sys/fs/cgroup")
+_MEMINFO: Final = Path("/proc/meminfo")
+
+
+def memory_limit_bytes(settings: Settings) -> int:
+    """What one job may take, with what this process holds already."""
+    if settings.trainer_max_memory_gib:
+        return int(settings.trainer_max_memory_gib * 2**30)
+    return int(_SHARE_OF_FREE * free_bytes())
+
+
+def free_bytes(*, meminfo: Path = _MEMINFO, cgroup: Path = _CGROUP) -> int:
+    """Memory that can be had without pushing another process out: of the machine, and of the control group if less."""
+    return min(_free_on_machine(meminfo), _free_in_group(cgroup))
+
+
+def _free_on_machine(meminfo: Path) -> int:
+    try:
+        lines = meminfo.read_text(encoding="ascii").splitlines()
+        return int(next(line for line in lines if line.startswith("MemAvailable:")).split()[1]) * 1024
+    except (OSError, StopIteration, ValueError):
+        # No Linux: half of what is built in.
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+
+
+def _free_in_group(cgroup: Path) -> int:
+    """Of the control group, of either version, that this process sees as its root: a container's."""
+    for limit, used, statistics in (
+        ("memory.max", "memory.current", "memory.stat"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat"),
+    ):
+        try:
+            limit_bytes = int((cgroup / limit).read_text(encoding="ascii"))
+            used_bytes = int((cgroup / used).read_text(encoding="ascii"))
+            fields = dict(line.split() for line in (cgroup / statistics).read_text(encoding="ascii").splitlines())
+        except (OSError, ValueError):  # "max": no limit
+            continue
+        # Cached files go when memory is wanted.
+        cached_bytes = int(fields.get("inactive_file", fields.get("total_inactive_file", 0)))
+        return max(0, limit_bytes - used_bytes + cached_bytes)
+    return 2**63 - 1
+
+
+# The interpreter with torch and the rest, the decoding of large pictures, and what the allocator keeps.
+_BASE_BYTES: Final = 1_200 * 2**20
+# A network while it is prepared for a CPU: itself, its copy for the release, and the folded weights of two graphs.
+_COPIES: Final = 4
+# What kernels take beside the tensors. Preparing a network for a CPU compares it, fused and in two precisions, with it.
+_PASS_FACTOR: Final = 2.5
+_PREPARING_PASSES: Final = 14
+_TRAINING_FACTOR: Final = 1.3
+# Weights, their gradients and the copies that a checkpoint is written from; moments, and their copies, come to it.
+_TRAINING_COPIES: Final = 4
+_COPIES_PER_MOMENT: Final = 2
+_MOMENTS: Final = {"adamw": 2, "sgd": 1}
+_BATCHES_AHEAD: Final = 5
+# uint8, and float32 while it is changed.
+_BYTES_PER_LOADED_VALUE: Final = 5
+# Features as they are gathered, joined, and in float64 for the fit, which copies them once more.
+_BYTES_PER_FEATURE: Final = 4 + 4 + 8 + 8
+_GIB: Final = 2**30
+
+
+@dataclass(frozen=True, slots=True)
+class _Need:
+    """Bytes by what causes them."""
+
+    network: int
+    passes: int
+    features: int = 0
+
+    @property
+    def total(self) -> int:
+        return _BASE_BYTES + self.network + self.passes + self.features
+
+
+def admitted_batch(
+    architecture: Architecture,
+    rules: Preprocessing,
+    settings: Settings,
+    choice: DeviceChoice,
+    *,
+    wanted: int,
+    at_once: int | None = None,
+    features: int = 0,
+) -> int:
+    """How many pictures to put through a network in one pass: `wanted`, or fewer where that is the trainer's choice.
+
+    `at_once` passes run at a time, by default as many as keep the device busy. `features` is the count of pictures
+    whose features are to be held at once. Raises JobTooLarge.
+    """
+    cost = network_cost(architecture, rules)
+    limit = memory_limit_bytes(settings)
+    at_once = at_once or passes_at_once(choice)
+    on_cpu = choice.device.type == "cpu"
+    preparing = _PREPARING_PASSES if on_cpu and can_fuse() else 0
+    batch = wanted
+    while True:
+        need = _Need(
+            network=_COPIES * cost.weights_bytes,
+            passes=int(max(_PASS_FACTOR * at_once * batch, preparing) * cost.pass_bytes) if on_cpu else 0,
+            features=features * (cost.raw_dim or architecture.raw_dim) * _BYTES_PER_FEATURE,
+        )
+        if need.total <= limit:
+            return batch
+        if batch == 1 or settings.trainer_batch or _PASS_FACTOR * at_once * batch <= preparing:
+            raise _too_large(need, limit, _extraction_option(need, limit, rules, settings.trainer_batch))
+        batch //= 2
+        get_logger("trainer").info("batch_lowered", pictures=batch, need_bytes=need.total, limit_bytes=limit)
+
+
+def check_training(
+    architecture: Architecture,
+    rules: Preprocessing,
+    optim: OptimRecipe,
+    settings: Settings,
+    choice: DeviceChoice,
+    *,
+    freeze: Callable[[nn.Module], None],
+) -> None:
+    """Raise JobTooLarge where a training would not fit. `freeze` puts the network into the mode it is trained in."""
+    if choice.device.type != "cpu":
+        return
+    cost = network_cost(architecture, rules, freeze=freeze)
+    limit = memory_limit_bytes(settings)
+    copies = _TRAINING_COPIES + _COPIES_PER_MOMENT * _MOMENTS[optim.optimizer] + (2 if optim.ema is not None else 0)
+    one = _training_pass_bytes(cost, rules)
+    need = _Need(network=copies * cost.weights_bytes, passes=optim.batch * one)
+    if need.total <= limit:
+        return
+    room = limit - _BASE_BYTES - need.network
+    fits = max(0, room) // max(1, one)
+    if room <= 0:
+        option = "take a smaller network (model.model)"
+    elif fits >= 2:
+        option = f"lower optim.batch, which is {optim.batch}, to {fits}, and raise optim.accumulate in its place"
+    else:
+        option = f"lower model.options.input_px, which is {rules.height_px}"
+    raise _too_large(need, limit, option)
+
+
+def _training_pass_bytes(cost: NetworkCost, rules: Preprocessing) -> int:
+    loaded = _BATCHES_AHEAD * _BYTES_PER_LOADED_VALUE * 3 * rules.height_px * rules.width_px
+    return int(_TRAINING_FACTOR * max(cost.training_bytes, cost.pass_bytes)) + loaded
+
+
+def _extraction_option(need: _Need, limit: int, rules: Preprocessing, settings_batch: int) -> str:
+    """Which option to change: that of the largest part."""
+    if need.features >= max(need.network, need.passes):
+        return "lower sample_max, the pictures that the projection is fitted on"
+    if need.network >= need.passes:
+        return "take a smaller network (model)"
+    room = max(0, limit - _BASE_BYTES - need.network - need.features)
+    fitting_px = int((room / need.passes) ** 0.5 * rules.height_px) // 32 * 32
+    if settings_batch > 1:
+        return f"lower VITRINE_TRAINER_BATCH, which is {settings_batch}, or input_px, which is {rules.height_px}"
+    return f"lower input_px, which is {rules.height_px}" + (f", to {fitting_px} or less" if fitting_px >= 32 else "")
+
+
+def _too_large(need: _Need, limit: int, option: str) -> JobTooLarge:
+    return JobTooLarge(
+        f"the job would take about {need.total / _GIB:.1f} GiB of memory and may take {limit / _GIB:.1f} GiB "
+        f"(what is free, or VITRINE_TRAINER_MAX_MEMORY_GIB): {option}"
+    )
