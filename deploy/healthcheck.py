@@ -1,8 +1,9 @@
-"""A container's health check: exits 0 where the service can work, 1 where it answers that it cannot or is not there
-yet, and 2 where it gives no sign of life, with the reason on stderr. `healthcheck.sh` acts on the last.
+"""The health check of a container. `healthcheck.sh` calls it, and acts on status 2. The reason is on standard error.
 
-healthcheck.py http PORT         the service's /readyz answers 200
-healthcheck.py worker SERVICE    the worker of this container has told Redis of late that it lives
+    healthcheck.py http PORT         checks that the service's /readyz answers 200
+    healthcheck.py worker SERVICE    checks that this container's worker has a heartbeat key in Redis
+
+Exit status: 0 healthy; 1 not ready, or not started yet; 2 no sign of life.
 """
 
 from __future__ import annotations
@@ -22,47 +23,47 @@ _TIMEOUT_S: Final = 3.0
 def main(arguments: list[str]) -> int:
     match arguments:
         case ["http", port] if port.isdigit():
-            fault = http_fault(int(port))
+            problem = check_http(int(port))
         case ["worker", service]:
-            fault = worker_fault(service, redis_url=os.environ["VITRINE_REDIS_URL"], host=socket.gethostname())
+            problem = check_worker(service, redis_url=os.environ["VITRINE_REDIS_URL"], host=socket.gethostname())
         case _:
-            fault = Fault("usage: healthcheck.py http PORT | healthcheck.py worker SERVICE")
-    if fault is None:
+            problem = Problem("usage: healthcheck.py http PORT | healthcheck.py worker SERVICE")
+    if problem is None:
         return 0
-    sys.stderr.write(f"unhealthy: {fault.reason}\n")
-    return NO_SIGN_OF_LIFE if fault.silent else UNHEALTHY
+    sys.stderr.write(f"unhealthy: {problem.reason}\n")
+    return NO_SIGN_OF_LIFE if problem.silent else UNHEALTHY
 
 
-class Fault(NamedTuple):
-    """Why a service is not healthy. `silent`: it gives no sign of life."""
+class Problem(NamedTuple):
+    """Why a service is not healthy. `silent`: no sign of life."""
 
     reason: str
     silent: bool = False
 
 
-def http_fault(port: int) -> Fault | None:
-    """Why the service on `port` of this machine is not ready, or None where it is."""
-    # A proxy of the environment is for the outside world.
+def check_http(port: int) -> Problem | None:
+    """Why the service on `port` of this machine is not ready; None if it is ready."""
+    # No proxy for this machine.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(f"http://127.0.0.1:{port}/readyz", timeout=_TIMEOUT_S) as answer:
-            return None if answer.status == 200 else Fault(f"status {answer.status}")
+            return None if answer.status == 200 else Problem(f"status {answer.status}")
     except urllib.error.HTTPError as refusal:
-        return Fault(f"status {refusal.code}")
+        return Problem(f"status {refusal.code}")
     except OSError as error:
         cause = getattr(error, "reason", error)
-        # Nothing listens while it starts; a service that listens and does not answer hangs.
-        return Fault(f"no answer ({type(cause).__name__})", silent=isinstance(cause, TimeoutError))
+        # During a start nothing listens. A service that listens but does not answer has hung.
+        return Problem(f"no answer ({type(cause).__name__})", silent=isinstance(cause, TimeoutError))
 
 
-def worker_fault(service: str, *, redis_url: str, host: str) -> Fault | None:
-    """Why the worker `service` of `host` does not count as alive, or None where it does."""
-    # Here alone, since the embedder's check runs without it.
+def check_worker(service: str, *, redis_url: str, host: str) -> Problem | None:
+    """Why the worker `service` on `host` is not alive; None if it is alive."""
+    # Imported here because the embedder's image does not have it.
     import redis
     from redis.backoff import NoBackoff
     from redis.retry import Retry
 
-    # As vitrine.jobs.worker writes it, whose import would cost a second of a core at every check.
+    # The key that the worker's heartbeat writes. Importing that module would cost a CPU second at every check.
     pattern = f"vitrine:worker:{service}:{host}:*"
     try:
         with redis.Redis.from_url(
@@ -70,8 +71,8 @@ def worker_fault(service: str, *, redis_url: str, host: str) -> Fault | None:
         ) as client:
             found = next(client.scan_iter(match=pattern, count=1000), None)
     except redis.RedisError as error:
-        return Fault(f"Redis cannot be asked ({type(error).__name__})")
-    return None if found is not None else Fault("no sign of life in Redis", silent=True)
+        return Problem(f"Redis cannot be asked ({type(error).__name__})")
+    return None if found is not None else Problem("no sign of life in Redis", silent=True)
 
 
 if __name__ == "__main__":

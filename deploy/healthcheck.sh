@@ -1,13 +1,13 @@
 #!/bin/sh
-# A container's health check that also ends a container which hangs, so that its restart policy starts it again: Docker
-# itself only marks it unhealthy.
+# The health check of a container. It also ends a container that has hung, so that its restart policy starts it again:
+# Docker itself only marks it as unhealthy.
 #
 #   healthcheck.sh CHECK [ARGUMENT...]
 #
-# CHECK exits 0 where the service is healthy, 2 where it gives no sign of life, and anything else where it answers that it
-# is not ready. No answer within HEALTHCHECK_TIMEOUT_S counts as no sign of life. After HEALTHCHECK_LIMIT of those in a
-# row every process of the container is killed. That needs `init: true`, and a service that was healthy once: one that
-# starts slowly is left alone.
+# CHECK exits with 0 if the service is healthy, 2 if it shows no sign of life, and another status if it is not ready. No
+# answer within HEALTHCHECK_TIMEOUT_S counts as no sign of life. After HEALTHCHECK_LIMIT of these in a row every process
+# of the container is killed. This needs `init: true`, and happens only after the service was healthy once, so that a slow
+# start is not interrupted.
 state=${HEALTHCHECK_STATE:-/dev/shm/vitrine-health}
 limit=${HEALTHCHECK_LIMIT:-4}
 
@@ -28,9 +28,9 @@ esac
 silent=$(($(cat "$state") + 1))
 echo "$silent" > "$state"
 echo "no sign of life, $silent of $limit times in a row" >&2
-# Anywhere but in a container with an init of its own this would reach processes of others.
+# Outside a container with its own init this would kill other processes.
 if [ "$silent" -ge "$limit" ] && [ "$(cat /proc/1/comm)" = docker-init ]; then
-  echo "it hangs: ending the container" >&2
+  echo "the service has hung: ending the container" >&2
   kill -KILL -1
 fi
 exit 1

@@ -1,1 +1,1 @@
-"""Programs that keep generated documents current. `make docs` runs them; tests fail when a document is stale."""
+"""Development tools: generated documentation, screenshots, and third-party files. Run with `python -m tools.NAME`."""

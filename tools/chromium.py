@@ -1,5 +1,5 @@
-"""Chromium as the tests, the screenshots and the page's benchmark start it: the one that is installed, without a
-window, and unable to reach any host but this machine.
+"""Headless Chromium for the tests, the screenshots and the page benchmark: the installed one, without network access
+except to this machine.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 Theme = Literal["light", "dark"]
 THEMES: Final[tuple[Theme, ...]] = ("light", "dark")
 MISSING: Final = "Chromium is not installed: apt-get install chromium"
-# Names and addresses elsewhere do not resolve. Playwright's own interception would switch off the HTTP cache, whose
-# work the pages depend on.
+# Other hosts do not resolve. Playwright's request interception would disable the HTTP cache, which the pages need.
 _ARGUMENTS: Final = (
     "--disable-background-networking",
     "--disable-component-update",
@@ -26,7 +25,7 @@ _ARGUMENTS: Final = (
     "--no-first-run",
     "--no-proxy-server",
     "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1 , EXCLUDE localhost",
-    # The same letters on every machine: no hinting and no subpixel colours.
+    # The same text rendering on every machine: no hinting, no subpixel colours.
     "--font-render-hinting=none",
     "--disable-lcd-text",
     "--force-color-profile=srgb",
@@ -50,7 +49,7 @@ _PHONE_PX: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How a page is looked at. Below 500 px it is a phone, with touch and two pixels to each of CSS."""
+    """Theme and width of a page. Below 500 px it is a phone: touch, and two device pixels per CSS pixel."""
 
     theme: Theme = "light"
     width_px: int = 1280
@@ -76,14 +75,14 @@ def find_chromium() -> str | None:
 def open_chromium() -> Iterator[Browser]:
     """A running browser. Raises RuntimeError if Chromium is not installed.
 
-    Playwright's synchronous interface keeps an event loop running in the calling thread until this ends: meanwhile
+    Playwright's synchronous API runs an event loop in the calling thread until this context ends. Until then
     `asyncio.run` fails in that thread.
     """
     program = find_chromium()
     if program is None:
         raise RuntimeError(MISSING)
     with sync_playwright() as playwright:
-        # Chromium refuses its sandbox to root.
+        # Chromium's sandbox does not work for root.
         browser = playwright.chromium.launch(
             executable_path=program, args=_ARGUMENTS, chromium_sandbox=os.geteuid() != 0, handle_sigint=False
         )
@@ -94,9 +93,7 @@ def open_chromium() -> Iterator[Browser]:
 
 
 def new_context(browser: Browser, look: Look) -> BrowserContext:
-    """A context with no cookies, storage or cache of others, in which every run of a page looks the same: motion is
-    reduced, and language and time zone are fixed.
-    """
+    """An isolated context in which a page looks the same in every run: reduced motion, fixed language and time zone."""
     return browser.new_context(
         viewport={"width": look.width_px, "height": look.height_px},
         color_scheme=look.theme,
@@ -110,8 +107,8 @@ def new_context(browser: Browser, look: Look) -> BrowserContext:
 
 
 def wait_settled(page: Page, *, timeout_ms: float) -> None:
-    """Wait until the page is loaded, nothing in it is busy, and its fonts and the pictures in view are there.
+    """Wait until the page, its fonts and its visible pictures are loaded and no element is busy.
 
-    Busy is what has `aria-busy="true"` or waits for htmx. Raises playwright's TimeoutError.
+    An element is busy if it has `aria-busy="true"` or waits for htmx. Raises Playwright's TimeoutError.
     """
     page.wait_for_function(_SETTLED, timeout=timeout_ms)

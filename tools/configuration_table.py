@@ -1,5 +1,6 @@
-"""Write docs/configuration.md from the settings classes: one table of every environment variable, its default, which
-services read it and what it means. `--check` writes nothing and fails when the page is stale.
+"""Writes docs/configuration.md from the settings classes: every environment variable with its default and meaning.
+
+`--check` writes nothing and fails if the page is stale.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ SERVICES: Final = {
 PAGE: Final = DOCS / "configuration.md"
 HEAD: Final = """# Configuration
 
-Every setting comes from the environment. This page is made from the settings classes by `make docs`.
-`vitrine up` sets the addresses and folders itself; what is set in its environment it passes on.
+Every setting comes from the environment. This page is generated from the settings classes by `make docs`.
+`vitrine up` sets the addresses and folders itself, and passes its environment to the services.
 
 """
 
 
 def render() -> str:
-    """The page: the settings all services share, then each service's own."""
+    """The page: first the settings shared by all services, then those of each service."""
     common = CommonSettings.model_fields
     sections = [HEAD, "## Shared by all services\n\n", field_table(common, COLUMNS)]
     for service, module in SERVICES.items():

@@ -1,4 +1,4 @@
-"""Pages of documentation made from the code: tables of fields, and the command that writes a page or checks it."""
+"""Pages of documentation generated from the code: tables of fields, and the command that writes or checks a page."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ DOCS: Final = Path(__file__).resolve().parent.parent / "docs"
 
 
 def field_table(fields: Mapping[str, FieldInfo], columns: Mapping[str, Callable[[str, FieldInfo], str]]) -> str:
-    """A row for each field: what each of `columns` says of it, and its description."""
+    """A table with a row per field: the result of each of `columns`, and the description."""
     heads = [*columns, "meaning"]
     rows = [_row(heads), "|" + "---|" * len(heads) + "\n"]
     for name, field in fields.items():
         meaning = (field.description or "").replace("|", "\\|")
-        rows.append(_row([*(say(name, field) for say in columns.values()), meaning]))
+        rows.append(_row([*(column(name, field) for column in columns.values()), meaning]))
     return "".join(rows)
 
 
@@ -28,9 +28,9 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def write_or_check(page: Path, render: Callable[[], str], *, description: str | None) -> int:
-    """The exit status of a command that writes `page`, or with `--check` says whether it is up to date."""
+    """Write `page`, or with `--check` compare it. Returns the exit status: 1 if the page is stale."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--check", action="store_true", help="fail when the page is stale, write nothing")
+    parser.add_argument("--check", action="store_true", help="fail if the page is stale, write nothing")
     text = render()
     if not parser.parse_args().check:
         page.write_text(text)

@@ -1,5 +1,6 @@
-"""Write docs/recipes.md from the recipe's classes: every field, its default and what it means. `--check` writes nothing
-and fails when the page is stale.
+"""Writes docs/recipes.md from the recipe classes: every field with its default and meaning.
+
+`--check` writes nothing and fails if the page is stale.
 """
 
 from __future__ import annotations
@@ -39,21 +40,22 @@ TABLES: Final[dict[str, type[BaseModel]]] = {
 }
 HEAD: Final = """# Recipes
 
-A recipe is a TOML file that says everything a training does; `vitrine train RECIPE.toml` starts it as a job, and
-`POST /api/jobs/train` takes the same as JSON. Those in [recipes](../recipes) made the releases whose figures the
-documentation gives. This page is made from the recipe's classes by `make docs`.
+A recipe is a TOML file that defines a training completely. `vitrine train RECIPE.toml` starts it as a job, and
+`POST /api/jobs/train` takes the same fields as JSON. The recipes in [recipes](../recipes) made the releases whose
+results the documentation reports. This page is generated from the recipe classes by `make docs`.
 
-A table `[catalog]` (`dataset`, `reader`, `root`, `limit`) may name the catalogue; the command line goes before it.
+A table `[catalog]` (`dataset`, `reader`, `root`, `limit`) may name the catalogue. Options of the command line override
+it.
 
-`after = "OTHER.toml"`, beside the file, names a recipe that is trained first, and whose release this one starts from;
-that one may go on after another. `vitrine train` trains them all, one after the other. Who has the release already
-names it (`--release ID`), and only the last is trained.
+`after = "OTHER.toml"` names a recipe in the same folder that is trained first. This recipe then starts from its
+release. The other recipe may have an `after` of its own: `vitrine train` trains the whole chain in order. With
+`--release ID` it starts from that release and trains only the last recipe.
 
 """
 
 
 def render() -> str:
-    """The page: the fields of the recipe itself, then those of each of its tables."""
+    """The page: first the fields of the recipe itself, then those of each table."""
     own = {name: field for name, field in Recipe.model_fields.items() if not _is_table(field)}
     sections = [HEAD, "## The recipe itself\n\n", field_table(own, COLUMNS)]
     for name, recipe in TABLES.items():

@@ -1,6 +1,6 @@
-"""Fetch the files of other projects that the pages load: what `vendor.toml` lists, from the npm registry, checked
-against its hashes. `--lock` writes the hashes of what was fetched into the table, which is how a version is changed:
-edit the version, run with `--lock`, read the difference. The product itself fetches nothing.
+"""Downloads the third-party files of the web pages that `vendor.toml` lists, from the npm registry, and checks their
+hashes. To change a version, edit it in the table, run with `--lock`, which writes the new hashes, and review the diff.
+The product itself downloads nothing.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ PAGES: Final = DOCS.parent / "services" / "search-api" / "search_api" / "pages"
 TABLE: Final = PAGES / "vendor.toml"
 TARGET: Final = PAGES / "static" / "vendor"
 _HEAD: Final = """\
-# Files of other projects that the pages load, fetched by `make vendor` from the npm registry. `integrity` is npm's hash
-# of the package, `sha256` that of each file; tests/unit/test_vendor.py holds what is committed against them.
+# Third-party files of the web pages, downloaded by `make vendor` from the npm registry. `integrity` is npm's hash of
+# the package, `sha256` the hash of each file. tests/unit/test_vendor.py checks the committed files.
 """
 
 
 class VendorMismatch(Exception):
-    """What was fetched is not what the table says."""
+    """A downloaded file does not match the table."""
 
 
 @dataclass(frozen=True, slots=True)
 class VendoredFile:
-    """One file: its path in the package, its name here, and its hash."""
+    """One file: its path in the package, its local name, and its hash."""
 
     source: str
     name: str
@@ -45,7 +45,7 @@ class VendoredFile:
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """One package at one version, with an SPDX name of its licence."""
+    """One version of a package. `licence` is an SPDX identifier."""
 
     name: str
     version: str
@@ -91,8 +91,9 @@ def _assignments(values: Mapping[str, Any]) -> str:
 
 
 def fetch(package: Package, folder: Path, *, lock: bool = False) -> tuple[Package, dict[str, bytes]]:
-    """The files of a package by their names here, read from npm's archive in `folder`; with `lock` the package with the
-    hashes that these have. Raises VendorMismatch if a hash differs, CalledProcessError if npm fails.
+    """Download a package to `folder`. Returns it with its actual hashes, and its files by local name.
+
+    Raises CalledProcessError if npm fails and, unless `lock` is set, VendorMismatch if a hash differs.
     """
     subprocess.run(
         ["npm", "pack", "--silent", "--pack-destination", str(folder), f"{package.name}@{package.version}"],  # noqa: S607
@@ -120,7 +121,7 @@ def fetch(package: Package, folder: Path, *, lock: bool = False) -> tuple[Packag
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--lock", action="store_true", help="take the hashes from what is fetched")
+    parser.add_argument("--lock", action="store_true", help="write the hashes of the downloaded files")
     lock = parser.parse_args().lock
     fetched = []
     with tempfile.TemporaryDirectory() as folder:

@@ -18,7 +18,7 @@ from harness.pictures import colour_at
 from harness.system import System
 from harness.waiting import HUNG_AFTER_S
 from tools.chromium import Look, new_context
-from tools.pictured_pages import PICTURED, Pictured, Scene
+from tools.screenshots import PAGE_SHOTS, PageShot, Scene
 from tools.screenshots import MAX_BYTES, name_of, small_webp, take
 
 pytestmark = pytest.mark.slow
@@ -31,7 +31,7 @@ def scene(bare: System, tmp_path: Path) -> Scene:
 
 
 def test_a_picture_is_the_same_every_time_and_another_one_in_the_dark(browser: Browser, scene: Scene) -> None:
-    docs = Pictured("docs", "/docs")
+    docs = PageShot("docs", "/docs")
     first, second = (take(browser, scene, docs, Look("light", 360)) for _ in range(2))
     assert first == second
     dark = take(browser, scene, docs, Look("dark", 360))
@@ -44,7 +44,7 @@ def test_a_picture_is_the_same_every_time_and_another_one_in_the_dark(browser: B
 def test_a_picture_waits_for_what_the_page_loads_late(
     browser: Browser, scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    docs, look = Pictured("docs", "/docs"), Look("light", 360)
+    docs, look = PageShot("docs", "/docs"), Look("light", 360)
 
     def late(route: Route) -> None:
         time.sleep(1)
@@ -69,7 +69,7 @@ def test_a_picture_of_a_page_that_cannot_load_its_content_is_taken(
         return context
 
     monkeypatch.setattr("tools.screenshots.new_context", broken_context)
-    assert take(browser, scene, Pictured("docs", "/docs"), Look("light", 360))
+    assert take(browser, scene, PageShot("docs", "/docs"), Look("light", 360))
 
 
 def test_the_steps_are_done_before_the_picture_is_taken(browser: Browser, scene: Scene) -> None:
@@ -77,9 +77,9 @@ def test_the_steps_are_done_before_the_picture_is_taken(browser: Browser, scene:
         page.evaluate("document.body.replaceChildren()")
 
     look = Look("light", 1280)
-    untouched = take(browser, scene, Pictured("docs", "/docs"), look)
-    assert take(browser, scene, Pictured("docs", "/docs", steps=empty), look) != untouched
-    with Image.open(io.BytesIO(take(browser, scene, Pictured("docs", "/docs", full=True), look))) as whole:
+    untouched = take(browser, scene, PageShot("docs", "/docs"), look)
+    assert take(browser, scene, PageShot("docs", "/docs", steps=empty), look) != untouched
+    with Image.open(io.BytesIO(take(browser, scene, PageShot("docs", "/docs", full=True), look))) as whole:
         assert whole.height > look.height_px
 
 
@@ -107,6 +107,6 @@ def test_a_picture_with_much_detail_loses_some_until_it_is_small() -> None:
 
 
 def test_every_pictured_page_has_a_name_of_its_own() -> None:
-    names = [page.name for page in PICTURED]
+    names = [page.name for page in PAGE_SHOTS]
     assert len(set(names)) == len(names)
     assert [name_of(path) for path in ("/", "/products/7?model=a&k=3")] == ["home", "products-7-model-a-k-3"]

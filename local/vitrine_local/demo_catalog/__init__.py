@@ -1,1 +1,1 @@
-"""Drawings of garments: shapes on a canvas, filled with fabric, lit softly, on a light background."""
+"""The demo catalogue: drawings of garments on a light background, with fabric, soft light and shadow."""

@@ -1,4 +1,4 @@
-"""Draws a part of a catalogue in a process of its own; `vitrine_local.demo_catalog.generate` starts it."""
+"""Draws one part of a catalogue in its own process. Started by `vitrine_local.demo_catalog.generate`."""
 
 from __future__ import annotations
 

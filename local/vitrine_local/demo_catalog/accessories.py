@@ -1,4 +1,4 @@
-"""What is worn or carried besides clothes: bags, watches, caps, sunglasses and ties."""
+"""Accessories: bags, watches, caps, sunglasses and ties."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def draw_backpack(canvas: Canvas, style: Style) -> None:
 
 
 def draw_watch(canvas: Canvas, style: Style) -> None:
-    """A wrist watch lying straight, its strap open."""
+    """A wristwatch from above with an open strap."""
     radius = style.between("dial", 15, 18) if style.is_feminine else style.between("dial", 20, 24)
     strap = radius * (0.48 if style.is_feminine else 0.62)
     metal = _GOLD if style.chance("gold", 0.4) else _STEEL
@@ -103,7 +103,7 @@ def draw_watch(canvas: Canvas, style: Style) -> None:
 
 
 def draw_cap(canvas: Canvas, style: Style) -> None:
-    """A baseball cap seen half from the side, its peak to the left."""
+    """A baseball cap, half from the side, with its peak to the left."""
     crown = Path(-25, 80).bend((-27, 38), (6, 36)).bend((37, 37), (38, 82)).bend((8, 74), (-25, 80))
     canvas.fill(crown, style.cloth, roundness=0.42)
     for control, end in (((-9, 42), (-9, 77)), ((20, 40), (22, 77))):

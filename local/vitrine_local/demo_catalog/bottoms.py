@@ -1,4 +1,4 @@
-"""Garments from the waist down: two legs or a skirt, with a waistband."""
+"""Garments for the lower body: trousers and skirts with a waistband."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A canvas that garments are drawn on: outlines in garment units, filled with fabric, with soft light and shadow.
+"""The canvas for garments: outlines in garment units, filled with fabric, with soft light and shadow.
 
-Garment units: x from -50 to 50 around the middle, y from 0 at the top to 133 at the bottom, whatever the picture's
-size. A pose turns, scales and moves them. Everything is drawn at twice the size and reduced at the end.
+Garment units are independent of the picture's size: x from -50 to 50 around the middle, y from 0 at the top to 133 at
+the bottom. A pose rotates, scales and moves them. Everything is drawn at twice the size and reduced at the end.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ _CURVE_STEPS: Final = 10
 
 
 class Path:
-    """An outline of straight and curved pieces."""
+    """An outline of straight lines and curves."""
 
     def __init__(self, x: float, y: float) -> None:
         self.points: list[Point] = [(x, y)]
 
     def to(self, *points: Point) -> Self:
-        """Straight lines through the points."""
+        """Add straight lines through the points."""
         self.points.extend(points)
         return self
 
     def bend(self, control: Point, end: Point) -> Self:
-        """A quadratic curve."""
+        """Add a quadratic Bézier curve."""
         (x0, y0), (x1, y1), (x2, y2) = self.points[-1], control, end
         for step in range(1, _CURVE_STEPS + 1):
             t = step / _CURVE_STEPS
@@ -48,7 +48,7 @@ class Path:
         return self
 
     def mirrored(self) -> Self:
-        """The outline closed by its own mirror image: drawn for the right half, it becomes the whole."""
+        """Close the outline of a right half with its mirror image."""
         self.points.extend((-x, y) for x, y in reversed(self.points) if x != 0)
         return self
 
@@ -60,7 +60,7 @@ def ellipse(x: float, y: float, radius_x: float, radius_y: float) -> Path:
 
 
 def box(x: float, y: float, width: float, height: float, radius: float = 0.0) -> Path:
-    """A rectangle from its top left corner, with rounded corners."""
+    """A rectangle with rounded corners. (x, y) is its top left corner."""
     right, bottom, r = x + width, y + height, radius
     path = Path(x + r, y).to((right - r, y)).bend((right, y), (right, y + r)).to((right, bottom - r))
     path.bend((right, bottom), (right - r, bottom)).to((x + r, bottom)).bend((x, bottom), (x, bottom - r))
@@ -73,7 +73,7 @@ def mirror(points: Iterable[Point]) -> list[Point]:
 
 @dataclass(frozen=True, slots=True)
 class Pose:
-    """How a garment lies in the picture. `turn` is in radians, moves are in garment units."""
+    """Rotation, scale and position of a garment. `turn` is in radians, moves are in garment units."""
 
     turn: float = 0.0
     scale: float = 1.0
@@ -83,7 +83,7 @@ class Pose:
 
 
 class Canvas:
-    """One picture in the making. `size` is (width, height) of the finished picture in pixels."""
+    """One drawing. `size` is (width, height) of the finished picture in pixels."""
 
     def __init__(self, size: tuple[int, int], pose: Pose) -> None:
         self._size = size
@@ -97,7 +97,7 @@ class Canvas:
         self._origin = (width / 2 + pose.move_x * self._unit_px, height / 2 + pose.move_y * self._unit_px)
 
     def garment_units(self) -> tuple[FloatArray, FloatArray]:
-        """The x and y of every pixel of the canvas in garment units, each of shape (height, width)."""
+        """(x, y) of every pixel in garment units, each (height, width) float32."""
         a, b, c, d = self._matrix
         determinant = a * d - b * c
         width, height = self._layer.size
@@ -118,11 +118,11 @@ class Canvas:
     ) -> None:
         """Fill an outline with fabric or one colour.
 
-        `roundness` (0 to 1) darkens it towards its rim, as the light on something soft does; `edge` darkens the rim
-        itself. `holes` stay empty.
+        roundness: darkening towards the rim, 0 to 1, as on something soft. edge: darkening of the rim itself.
+        holes: outlines that stay empty.
         """
         pixels = self._pixels(path.points)
-        # The margin lets the blurs that make the light see what lies outside the outline.
+        # The light comes from blurred masks, which need a margin outside the outline.
         area = self._area(pixels, margin=round(self._unit_px * 4))
         part = Image.new("L", (area[2] - area[0], area[3] - area[1]))
         draw = ImageDraw.Draw(part)
@@ -135,14 +135,14 @@ class Canvas:
         self._alpha.paste(255, area[:2], part)
 
     def stroke(self, points: Sequence[Point], colour: Colour, width: float, *, on_garment: bool = True) -> None:
-        """A line through the points, `width` in garment units, with round ends.
+        """Draw a line through the points, `width` in garment units, with round ends.
 
-        On the garment it does not go over its rim; otherwise it is a part of its own, such as a handle.
+        on_garment: clip it to the garment. False: a separate part, such as a handle.
         """
         self._strokes([points], colour, width, on_garment=on_garment)
 
     def dashes(self, points: Sequence[Point], colour: Colour, width: float, *, every: float = 2.2) -> None:
-        """A seam: short stitches along straight lines."""
+        """Draw a seam: short stitches along straight lines."""
         stitches: list[list[Point]] = []
         for (x0, y0), (x1, y1) in pairwise(points):
             count = max(round(math.hypot(x1 - x0, y1 - y0) / every), 1)
@@ -171,7 +171,7 @@ class Canvas:
         self._layer.paste(colour, area, mask)
 
     def folds(self, lines: Sequence[Sequence[Point]], *, width: float = 2.2, depth: float = 0.35) -> None:
-        """Soft dark creases along the lines; they stay on the garment."""
+        """Draw soft dark creases along the lines, clipped to the garment."""
         crease = Image.new("L", self._layer.size)
         draw = ImageDraw.Draw(crease)
         for line in lines:
@@ -181,9 +181,9 @@ class Canvas:
         self._layer.paste((0, 0, 0), (0, 0), crease)
 
     def finished(self, background: Colour, *, shadow: float, grain: FloatArray | None = None) -> Image.Image:
-        """The picture: background that darkens a little downwards, shadow, garment; reduced to its size, as RGB.
+        """The finished RGB picture: background, slightly darker towards the bottom, shadow and garment.
 
-        `shadow` is 0 to 1. `grain` is added to the finished pixels, of shape (height, width).
+        shadow: strength, 0 to 1. grain: (height, width), added to the pixels.
         """
         width, height = self._layer.size
         shades = np.asarray(background, dtype=np.float32) * np.linspace(1.0, 0.955, height, dtype=np.float32)[:, None]
@@ -200,7 +200,7 @@ class Canvas:
         return Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8))
 
     def _area(self, pixels: Sequence[Point], *, margin: int) -> tuple[int, int, int, int]:
-        """The part of the canvas that holds the points, at least one pixel of it."""
+        """The bounding box of the points on the canvas, at least one pixel."""
         width, height = self._layer.size
         left = min(max(math.floor(min(x for x, _ in pixels)) - margin, 0), width - 1)
         top = min(max(math.floor(min(y for _, y in pixels)) - margin, 0), height - 1)
@@ -216,7 +216,7 @@ class Canvas:
 
 
 def _lit(piece: Image.Image, mask: Image.Image, *, roundness: float, edge: float, unit_px: float) -> Image.Image:
-    """The piece darkened towards the rim of its mask: widely for its roundness, narrowly for its edge."""
+    """The piece, darker towards the rim of its mask: a wide falloff for roundness, a narrow one for the edge."""
     for depth, reach, dark_below, power in ((roundness, 3.2, 90, 1.3), (edge, 0.45, 120, 1.0)):
         if depth:
             shade = mask.filter(ImageFilter.BoxBlur(unit_px * reach)).point(_falloff(depth, dark_below, power))
@@ -226,7 +226,7 @@ def _lit(piece: Image.Image, mask: Image.Image, *, roundness: float, edge: float
 
 @cache
 def _falloff(depth: float, dark_below: int, power: float) -> list[int]:
-    """Darkness, 0 to 255, for each value of a blurred mask: `depth` of it where that is `dark_below` or less."""
+    """A lookup table: darkness, 0 to 255, for each value of a blurred mask; `depth` for `dark_below` and less."""
     span = 255 - dark_below
     return [round(255 * depth * (1 - max(value - dark_below, 0) / span) ** power) for value in range(256)]
 

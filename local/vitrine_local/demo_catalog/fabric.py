@@ -1,6 +1,6 @@
-"""Fabrics: a pattern in two colours over the whole canvas, which the garment's outline then cuts out.
+"""Fabrics: a pattern in two colours over the whole canvas, later clipped to the garment's outline.
 
-Patterns follow the garment's own coordinates, so that stripes turn with the shirt.
+Patterns use the garment's coordinates, so that stripes rotate with the shirt.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from PIL import Image, ImageChops
 from vitrine_local.demo_catalog.canvas import FloatArray
 from vitrine_local.demo_catalog.style import Colour, darker, lighter, luminance
 
-# How much of the second colour each point shows, as true or false, or from 0 to 1.
+# The fraction of the second colour at each pixel: bool, or 0 to 1.
 Share = np.ndarray[tuple[int, ...], np.dtype[Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class _Ground:
-    """Every pixel's place in garment units, and the size of the pattern's repeat in them."""
+    """The position of every pixel, and the size of the pattern's repeat, in garment units."""
 
     x: FloatArray
     y: FloatArray
     repeat: float
 
     def lattice(self, step: float) -> tuple[Share, Share, Share, Share]:
-        """Row, column, and the place relative to the middle of its cell, on a grid whose odd rows are set off."""
+        """(row, column, dx, dy) of each pixel on a grid with shifted odd rows; dx and dy from the cell's middle."""
         row = np.floor(self.y / step)
         shifted = self.x + np.mod(row, 2) * (step / 2)
         return row, np.floor(shifted / step), np.mod(shifted, step) - step / 2, np.mod(self.y, step) - step / 2
@@ -62,7 +62,7 @@ def _gradient(ground: _Ground) -> Share:
 def _floral(ground: _Ground) -> Share:
     step = ground.repeat * 2.1
     row, column, dx, dy = ground.lattice(step)
-    # Each blossom is set off and turned by its place, so that the rows do not show.
+    # Each blossom is shifted and rotated, so that the rows are not visible.
     jitter = np.sin(row * 12.9 + column * 78.2) * step * 0.16
     dx, dy = dx + jitter, dy - jitter * 0.7
     distance, angle = np.hypot(dx, dy), np.arctan2(dy, dx) + row + column
@@ -96,7 +96,7 @@ def fabric(
     second: Colour,
     texture: str = "smooth",
 ) -> Image.Image:
-    """A cloth over the whole canvas, RGB. `size` is the pattern's repeat in garment units."""
+    """An RGB image of the fabric over the whole canvas. `size` is the pattern's repeat in garment units."""
     x, y = units
     cloth = Image.new("RGB", (x.shape[1], x.shape[0]), ground)
     if pattern != "plain":
@@ -106,7 +106,7 @@ def fabric(
 
 
 def _texture(texture: str, x: FloatArray, y: FloatArray) -> Share:
-    """How much of its light the cloth gives back at each point, 0 to 1."""
+    """The brightness of the fabric at each pixel, 0 to 1."""
     light: Share
     if texture == "knit":
         light = 0.88 + 0.12 * np.sin(x * 5.2) * np.sin(y * 4.2 + np.abs(np.sin(x * 2.6)) * 2)
@@ -125,10 +125,10 @@ def _mask(share: Share) -> Image.Image:
 
 
 def trim_of(colour: Colour) -> Colour:
-    """The colour of seams, ribs and cuffs that belong to a cloth: a shade away from it, visible on it."""
+    """The colour of seams, ribs and cuffs: darker than the fabric, or lighter if the fabric is dark."""
     return darker(colour, 0.32) if luminance(colour) > 70 else lighter(colour, 0.28)
 
 
 def repeat_for(design: float) -> float:
-    """The size of a pattern's repeat, 4.5 to 9 garment units, from a number between 0 and 1."""
+    """The size of a pattern's repeat, 4.5 to 9 garment units, for `design` from 0 to 1."""
     return 4.5 * math.pow(2.0, min(max(design, 0.0), 1.0))

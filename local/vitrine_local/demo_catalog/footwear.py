@@ -9,7 +9,7 @@ _GROUND_Y = 88.0
 
 
 def draw_sneaker(canvas: Canvas, style: Style) -> None:
-    """A laced casual shoe with a light sole; high at the ankle or low."""
+    """A laced casual shoe with a light sole, high or low."""
     high = style.chance("high", 0.3)
     top = 44.0 if high else 54.0
     sole_y = _GROUND_Y - style.between("sole", 6, 9)
@@ -65,7 +65,7 @@ def draw_heel(canvas: Canvas, style: Style) -> None:
 
 
 def draw_flip_flops(canvas: Canvas, style: Style) -> None:
-    """A pair from above, each with a strap in the form of a V."""
+    """A pair from above with V-shaped straps."""
     for side in (1, -1):
         x = side * 21.0
         bulge = side * 1.5

@@ -1,8 +1,8 @@
-"""A catalogue of drawn garments, for the demo and for tests: no photograph of anybody's is needed to try a search.
+"""Generates a catalogue of drawn garments, for the demo and for tests.
 
-It lies on disk as the Fashion Product catalogue does. The same count and seed give the same bytes in every file.
-Products come in designs: several pieces of one design, in one colour or two, so that a search has something to find.
-The folder appears complete or not at all.
+It has the file layout of the Fashion Product catalogue. The same count and seed give the same bytes in every file.
+There are several pieces of each design, in one or two colours, so that a search has something to find. The folder
+appears complete or not at all.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MAX_COUNT: Final = 1_000_000
 _FIRST_ID: Final = 10_001
 _PIECES_A_DESIGN: Final = 3
 _JPEG_QUALITY: Final = 90
-# A further process pays for its start from about here on.
+# From about this number on, the start of another process pays off.
 _PICTURES_A_PROCESS: Final = 150
 _MAX_PROCESSES: Final = 8
 _SEASONS: Final = ("Spring", "Summer", "Fall", "Winter")
@@ -84,19 +84,19 @@ class _Item:
 def generate_catalog(
     folder: Path, *, count: int, seed: int, size: tuple[int, int] = DEFAULT_SIZE, processes: int | None = None
 ) -> Catalog:
-    """Draw a catalogue of `count` products into a folder that does not exist or is empty, and read it.
+    """Draw a catalogue of `count` products into a new or empty folder, and read it.
 
-    Pictures are JPEG of `size` (width, height) pixels. `processes` is how many draw at once; by default it follows
-    the count and the machine. Raises ParameterInvalid for a count that cannot be or a folder that is not empty.
+    Pictures are JPEG files of `size` (width, height) pixels. `processes` draw in parallel; the default depends on the
+    count and the number of cores. Raises ParameterInvalid if the count is not 1 to 1,000,000 or the folder not empty.
     """
     if not 1 <= count <= MAX_COUNT:
         raise ParameterInvalid(f"the count is {count}; it must be from 1 to {MAX_COUNT}")
     folder = folder.absolute()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ParameterInvalid(f"{folder} is there already and not an empty folder")
+        raise ParameterInvalid(f"{folder} exists and is not an empty folder")
     unfinished = folder.with_name(f".{folder.name}.unfinished")
     if unfinished.exists():
-        shutil.rmtree(unfinished)  # from a run that was killed
+        shutil.rmtree(unfinished)  # left by a killed run
     (unfinished / PICTURE_FOLDER).mkdir(parents=True)
     items = _items(count, seed)
     with (unfinished / CSV_NAME).open("w", encoding="utf-8", newline="") as file:
@@ -113,7 +113,7 @@ def generate_catalog(
 
 
 def draw_part(folder: Path, *, count: int, seed: int, size: tuple[int, int], part: int, parts: int) -> None:
-    """Draw every `parts`-th picture of a catalogue, starting from number `part`, into its folder of pictures."""
+    """Draw every `parts`-th picture of a catalogue, starting with number `part`."""
     _draw(folder, _items(count, seed)[part::parts], seed, size)
 
 
@@ -122,7 +122,7 @@ def _processes_for(count: int) -> int:
 
 
 def _draw_all(folder: Path, items: Sequence[_Item], seed: int, size: tuple[int, int], processes: int) -> None:
-    # Processes of their own rather than a pool: they do not import the caller's main module, which may be anything.
+    # Not a process pool: its workers would import the caller's main module, which can be any program.
     arguments = [str(folder), str(len(items)), str(seed), str(size[0]), str(size[1])]
     command = [sys.executable, "-m", "vitrine_local.demo_catalog", *arguments]
     helpers = [subprocess.Popen([*command, str(part), str(processes)]) for part in range(1, processes)]
@@ -153,7 +153,7 @@ def _draw(folder: Path, items: Sequence[_Item], seed: int, size: tuple[int, int]
 
 
 def _items(count: int, seed: int) -> list[_Item]:
-    """The products of a catalogue. All kinds come before any comes again; pieces of a design lie far apart."""
+    """The products of a catalogue. Each kind appears once before any repeats; pieces of a design are far apart."""
     designs = max(-(-count // _PIECES_A_DESIGN), min(count, len(KINDS)))
     return [_item(index % designs, index // designs, index, seed) for index in range(count)]
 
@@ -164,7 +164,7 @@ def _item(group: int, piece: int, index: int, seed: int) -> _Item:
 
     rounds, position = divmod(group, len(KINDS))
     kind = tuple(KINDS.values())[position]
-    # Two rounds share a design, so that it comes in two colours.
+    # Two rounds share a design, so that each design has two colours.
     design = rounds // 2
     where = (kind.article_type, design)
     return _Item(

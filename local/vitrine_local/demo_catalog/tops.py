@@ -1,4 +1,4 @@
-"""Garments for the upper body, and dresses: a bodice with a neckline and sleeves, and what is sewn onto it."""
+"""Garments for the upper body, and dresses: a bodice with a neckline, sleeves and details."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _NECK_Y = 22.0
 
 @dataclass(frozen=True, slots=True)
 class _Cut:
-    """The measures of a bodice in garment units, all half widths."""
+    """The half widths of a bodice in garment units."""
 
     neck: float
     neck_depth: float
@@ -35,7 +35,7 @@ class _Cut:
 
 
 def _cut(style: Style, *, sleeve: str, length: float = 108.0) -> _Cut:
-    """The bodice of the wearer: waisted for women, straight and broad for men, short for children."""
+    """The bodice for a wearer: waisted for women, straight and broad for men, short for children."""
     if style.is_child:
         length -= 8.0
     if style.is_feminine:
@@ -164,7 +164,7 @@ def draw_shirt(canvas: Canvas, style: Style) -> None:
 
 
 def draw_top(canvas: Canvas, style: Style) -> None:
-    """A sleeveless top on straps with a flared hem."""
+    """A sleeveless top with straps and a flared hem."""
     hem_y, flare = style.between("length", 84, 98), style.between("flare", 22, 30)
     strap = style.between("strap", 1.6, 4.5)
     outer = 11.5 + strap
@@ -204,7 +204,7 @@ def draw_sweater(canvas: Canvas, style: Style) -> None:
 
 
 def draw_sweatshirt(canvas: Canvas, style: Style) -> None:
-    """A hooded sweatshirt with a pocket in front."""
+    """A hooded sweatshirt with a front pocket."""
     cut = replace(_cut(style, sleeve="long", length=102), neck=10.5, neck_depth=7.5)
     hood = Path(0, 8).bend((15, 7), (16, 20)).bend((16, 28), (10, 34)).bend((5, 37), (0, 37)).mirrored()
     canvas.fill(hood, style.cloth, roundness=0.5)
@@ -249,7 +249,7 @@ def draw_jacket(canvas: Canvas, style: Style) -> None:
 
 
 def draw_dress(canvas: Canvas, style: Style) -> None:
-    """A fitted bodice and a skirt that falls to the knee or below it; on straps or with short sleeves."""
+    """A fitted bodice and a skirt to the knee or below, with straps or short sleeves."""
     length, flare = style.between("length", 104, 126), style.between("flare", 19, 35)
     top, waist_y = (14.0, 54.0) if not style.is_child else (18.0, 50.0)
     waist = style.between("waist", 12.5, 14.5) + (2.5 if style.is_child else 0)
