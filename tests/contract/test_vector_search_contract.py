@@ -1,4 +1,4 @@
-"""What Vitrine asks of Qdrant about filters and searches, asked of the local one and of the real server."""
+"""Filters and searches that Vitrine needs, tested on the local Qdrant and on the real server."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class TestFilters:
             ),
         ],
     )
-    def test_a_filter_selects_what_it_says(
+    def test_a_filter_selects_the_matching_points(
         self, qdrant: QdrantClient, collection: str, condition: models.Filter, expected: list[int]
     ) -> None:
         assert matching(qdrant, collection, condition) == expected
@@ -91,7 +91,7 @@ class TestFilters:
                 call()
             assert refusal.value.status_code == 400
 
-    def test_limits_of_strict_mode_are_kept(self, qdrant: QdrantClient, collection: str) -> None:
+    def test_limits_of_strict_mode_are_enforced(self, qdrant: QdrantClient, collection: str) -> None:
         for call in (
             lambda: qdrant.query_points(collection, query=vector(0), limit=101),
             lambda: qdrant.scroll(collection, limit=101),
@@ -111,9 +111,9 @@ class TestFilters:
 
 
 class TestScrolling:
-    """What a listing of products rests on."""
+    """Requirements of the product list."""
 
-    def test_points_come_in_the_order_of_their_ids_and_each_page_goes_on_after_the_last(
+    def test_a_scroll_returns_points_in_the_order_of_their_ids_page_by_page(
         self, qdrant: QdrantClient, collection: str
     ) -> None:
         found: list[str] = []
@@ -129,7 +129,7 @@ class TestScrolling:
 
     @pytest.mark.parametrize("direction", list(models.Direction))
     @pytest.mark.parametrize("key", ["year", "price"])
-    def test_points_come_in_the_order_of_a_number_which_each_tells(
+    def test_points_come_in_the_order_of_a_number_with_its_value(
         self, qdrant: QdrantClient, collection: str, key: str, direction: models.Direction
     ) -> None:
         order = models.OrderBy(key=key, direction=direction)
@@ -140,7 +140,7 @@ class TestScrolling:
         assert [record.order_value for record in records] == values
         assert following is None
 
-    def test_an_order_can_begin_beyond_a_value_and_within_a_filter(self, qdrant: QdrantClient, collection: str) -> None:
+    def test_an_order_can_start_after_a_value_and_be_filtered(self, qdrant: QdrantClient, collection: str) -> None:
         beyond = models.FieldCondition(key="year", range=models.Range(lt=2004))
         order = models.OrderBy(key="year", direction=models.Direction.DESC)
         records, _ = qdrant.scroll(
@@ -152,7 +152,7 @@ class TestScrolling:
         started, _ = qdrant.scroll(collection, limit=1, order_by=models.OrderBy(key="year", start_from=2007))
         assert started[0].order_value == 2007
 
-    def test_points_without_a_number_are_found_by_the_lack_of_it(self, qdrant: QdrantClient, collection: str) -> None:
+    def test_points_without_a_number_can_be_selected(self, qdrant: QdrantClient, collection: str) -> None:
         qdrant.delete_payload(collection, ["year"], points=[IDS[3]], wait=True)
         qdrant.set_payload(collection, {"year": "unknown"}, points=[IDS[4]], wait=True)
         ordered, _ = qdrant.scroll(collection, limit=100, order_by="year")
@@ -169,14 +169,14 @@ class TestScrolling:
 
 
 class TestSearch:
-    def test_the_nearest_come_first_with_their_cosine(self, qdrant: QdrantClient, collection: str) -> None:
+    def test_the_nearest_points_come_first_with_their_cosine(self, qdrant: QdrantClient, collection: str) -> None:
         answer = qdrant.query_points(collection, query=vector(10.2), limit=3, search_params=EXACT, with_payload=False)
         assert numbers(answer) == [10, 11, 9]
         assert answer.points[0].score == pytest.approx(math.cos(2 * math.pi * 0.2 / POINTS), abs=1e-5)
         assert answer.points[0].payload is None
         assert answer.points[0].vector is None
 
-    def test_payload_and_vectors_are_sent_when_asked_for(self, qdrant: QdrantClient, collection: str) -> None:
+    def test_payload_and_vectors_are_sent_on_request(self, qdrant: QdrantClient, collection: str) -> None:
         best = qdrant.query_points(
             collection, query=vector(4), limit=1, with_payload=["year"], with_vectors=True
         ).points[0]
@@ -217,7 +217,7 @@ class TestSearch:
             qdrant.query_points(collection, query=str(uuid.uuid4()), limit=2)
         assert refusal.value.status_code == 404
 
-    def test_the_average_of_examples_finds_what_lies_between(self, qdrant: QdrantClient, collection: str) -> None:
+    def test_the_average_of_examples_finds_points_between_them(self, qdrant: QdrantClient, collection: str) -> None:
         recommend = models.RecommendInput(positive=[IDS[10], IDS[14]])
         answer = qdrant.query_points(collection, query=models.RecommendQuery(recommend=recommend), limit=3)
         assert numbers(answer)[0] == 12
@@ -245,7 +245,7 @@ class TestSearch:
         assert [numbers(answer) for answer in answers] == [[3], [33]]
         assert answers[1].points[0].payload == {"product_id": "33"}
 
-    def test_groups_hold_the_best_of_each_value(self, qdrant: QdrantClient, collection: str) -> None:
+    def test_groups_contain_the_best_of_each_value(self, qdrant: QdrantClient, collection: str) -> None:
         answer = qdrant.query_points_groups(
             collection, "gender", query=vector(9.1), limit=3, group_size=2, with_payload=["gender"], search_params=EXACT
         )

@@ -1,4 +1,4 @@
-"""What Vitrine asks of Qdrant about collections, points and aliases, asked of the local one and of the real server."""
+"""Collections, points and aliases as Vitrine needs them, tested on the local Qdrant and on the real server."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from vitrine.qdrant.collections import (
 
 
 class TestCollections:
-    def test_the_server_is_of_a_version_that_the_client_supports(self, qdrant: QdrantClient) -> None:
+    def test_the_client_supports_the_servers_version(self, qdrant: QdrantClient) -> None:
         notice = version_notice(qdrant.info().version)
         assert notice is None or "not supported" not in notice
 
-    def test_it_says_that_it_is_ready_and_alive(self, qdrant_backend: QdrantBackend) -> None:
+    def test_it_answers_readiness_and_liveness_checks(self, qdrant_backend: QdrantBackend) -> None:
         for path in ("/readyz", "/livez", "/healthz"):
             assert httpx.get(f"{qdrant_backend.url}{path}").status_code == 200
 
-    def test_a_collection_tells_its_configuration_metadata_and_schema(
+    def test_a_collection_describes_its_configuration_metadata_and_schema(
         self, qdrant: QdrantClient, collection: str
     ) -> None:
         info = qdrant.get_collection(collection)
@@ -68,14 +68,14 @@ class TestCollections:
         assert not qdrant.collection_exists(name)
         assert not qdrant.delete_collection(name)
 
-    def test_a_name_is_given_once(self, qdrant: QdrantClient, empty: str) -> None:
+    def test_a_name_can_be_used_once(self, qdrant: QdrantClient, empty: str) -> None:
         with pytest.raises(UnexpectedResponse, match="already exists") as refusal:
             qdrant.create_collection(
                 empty, vectors_config=models.VectorParams(size=DIM, distance=models.Distance.COSINE)
             )
         assert refusal.value.status_code == 409
 
-    def test_two_that_create_the_same_at_the_same_moment_both_have_it(
+    def test_concurrent_creations_of_one_collection_all_succeed(
         self, qdrant_backend: QdrantBackend, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         wanted = metadata(f"shop{uuid.uuid4().hex[:8]}", "0123456789")
@@ -86,7 +86,7 @@ class TestCollections:
             exists = client.collection_exists
 
             def seen_by_all(name: str) -> bool:
-                """Every one looks before the first one creates."""
+                """All clients check before the first one creates."""
                 found = exists(name)
                 checked.wait(HUNG_AFTER_S)
                 return found
@@ -107,7 +107,7 @@ class TestCollections:
 
     @pytest.mark.parametrize("served", [True, False], ids=["one serves", "none serves"])
     @pytest.mark.parametrize("target", ["the same", "each its own"])
-    def test_two_that_switch_an_alias_at_the_same_moment_both_succeed(
+    def test_concurrent_switches_of_one_alias_both_succeed(
         self, qdrant_backend: QdrantBackend, monkeypatch: pytest.MonkeyPatch, served: bool, target: str
     ) -> None:
         dataset = f"shop{uuid.uuid4().hex[:8]}"
@@ -122,7 +122,7 @@ class TestCollections:
             aliases = client.get_aliases
 
             def seen_by_all() -> models.CollectionsAliasesResponse:
-                """Every one looks before the first one switches."""
+                """Both clients read before the first one switches."""
                 found = aliases()
                 looked.wait(HUNG_AFTER_S)
                 return found
@@ -169,7 +169,7 @@ class TestCollections:
         assert config.strict_mode_config.max_query_limit == 7
         assert config.strict_mode_config.unindexed_filtering_retrieve is False
 
-    def test_a_payload_index_can_be_removed(self, qdrant: QdrantClient, collection: str) -> None:
+    def test_a_payload_index_can_be_deleted(self, qdrant: QdrantClient, collection: str) -> None:
         qdrant.delete_payload_index(collection, "season", wait=True)
         assert "season" not in qdrant.get_collection(collection).payload_schema
 
@@ -182,7 +182,7 @@ class TestPoints:
         assert found[IDS[0]].payload == payload(0)
         assert found[IDS[5]].vector == pytest.approx(unit(5), abs=1e-6)
 
-    def test_only_the_payload_asked_for_is_sent(self, qdrant: QdrantClient, collection: str) -> None:
+    def test_only_the_requested_payload_is_sent(self, qdrant: QdrantClient, collection: str) -> None:
         assert qdrant.retrieve(collection, [IDS[0]], with_payload=["year"])[0].payload == {"year": 2000}
         bare = qdrant.retrieve(collection, [IDS[0]], with_payload=False)[0]
         assert not bare.payload
@@ -233,7 +233,7 @@ class TestPoints:
         qdrant.set_payload(collection, {"year": 1}, points=must(field("gender", "Men")), wait=True)
         assert qdrant.count(collection, must(field("year", 1))).count == POINTS // 3 - (9 % 3 == 0)
 
-    def test_a_scroll_meets_every_point_once(self, qdrant: QdrantClient, collection: str) -> None:
+    def test_a_scroll_returns_every_point_once(self, qdrant: QdrantClient, collection: str) -> None:
         met: list[str] = []
         offset = None
         while True:
@@ -245,7 +245,9 @@ class TestPoints:
 
 
 class TestAliases:
-    def test_an_alias_answers_for_its_collection_and_goes_with_it(self, qdrant: QdrantClient, collection: str) -> None:
+    def test_an_alias_stands_for_its_collection_and_is_deleted_with_it(
+        self, qdrant: QdrantClient, collection: str
+    ) -> None:
         alias = f"alias.{uuid.uuid4().hex}"
         create = models.CreateAlias(collection_name=collection, alias_name=alias)
         qdrant.update_collection_aliases([models.CreateAliasOperation(create_alias=create)])
@@ -261,12 +263,12 @@ class TestAliases:
             qdrant.update_collection_aliases([models.CreateAliasOperation(create_alias=create)])
         assert refusal.value.status_code == 404
 
-    def test_an_alias_may_not_take_a_collections_name(self, qdrant: QdrantClient, empty: str) -> None:
+    def test_an_alias_may_not_have_a_collections_name(self, qdrant: QdrantClient, empty: str) -> None:
         create = models.CreateAlias(collection_name=empty, alias_name=empty)
         with pytest.raises(UnexpectedResponse):
             qdrant.update_collection_aliases([models.CreateAliasOperation(create_alias=create)])
 
-    def test_vitrines_own_way_from_creation_to_serving_and_back(self, qdrant: QdrantClient) -> None:
+    def test_collections_are_created_filled_served_and_switched_back(self, qdrant: QdrantClient) -> None:
         dataset = f"shop{uuid.uuid4().hex[:8]}"
         first, second = (metadata(dataset, digest) for digest in ("0123456789", "abcdef0123"))
         for each in (first, second):

@@ -1,4 +1,4 @@
-"""The system while Qdrant's disk is full: writes are answered 507, searches go on, jobs wait until there is room."""
+"""The system while Qdrant's disk is full: writes get status 507, searches go on, jobs wait until there is space."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def shop(disk: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
         yield shop
 
 
-def test_writes_are_refused_searches_go_on_and_all_goes_on_by_itself_with_room(shop: Shop, disk: Path) -> None:
+def test_on_a_full_disk_writes_are_refused_searches_go_on_and_jobs_resume_with_space(shop: Shop, disk: Path) -> None:
     product = next(iter(shop.rows))
     filling = fill(disk)
 

@@ -1,4 +1,4 @@
-"""Damaged files of the local Qdrant: what is damaged is set aside and named, and the rest is served."""
+"""Damaged files of the local Qdrant are set aside and reported, and the rest is served."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Damaged:
-    """A copy of the storage, and the server that is started on it once something in it is damaged."""
+    """A copy of the storage to damage, and the server to start on it."""
 
     def __init__(self, folder: Path, stored: Path) -> None:
         self.folder = folder
@@ -88,7 +88,7 @@ def issues(client: QdrantClient) -> list[dict[str, Any]]:
 
 
 def scribble(file: Path) -> None:
-    """Random bytes over the beginning of a file."""
+    """Overwrite the beginning of a file with random bytes."""
     with file.open("r+b") as opened:
         opened.write(os.urandom(4096))
 
@@ -107,12 +107,12 @@ def scribble_segment(folder: Path) -> None:
 
 
 def empty_payload(folder: Path) -> None:
-    """The engine opens this one, and fails when a point is read."""
+    """The engine opens the shard, but fails to read a point."""
     next(folder.glob("shards/*/segments/*/payload_storage/page_0.dat")).write_bytes(b"")
 
 
 def empty_status_of_vectors(folder: Path) -> None:
-    """The engine panics when it opens this one."""
+    """The engine panics when it opens the shard."""
     next(folder.glob("shards/*/segments/*/vector_storage/vectors/status.dat")).write_bytes(b"")
 
 
@@ -131,7 +131,7 @@ def remove_shard(folder: Path) -> None:
         remove_shard,
     ],
 )
-def test_a_damaged_collection_is_set_aside_and_the_other_served(
+def test_a_damaged_collection_is_set_aside_and_the_other_is_served(
     damaged: Damaged, damage: Callable[[Path], None]
 ) -> None:
     folder = damaged.hurt
@@ -160,7 +160,7 @@ def test_a_damaged_collection_is_set_aside_and_the_other_served(
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\x00"])
-def test_a_damaged_file_that_is_kept_twice_is_made_again_from_its_copy(damaged: Damaged, content: bytes) -> None:
+def test_a_damaged_file_is_restored_from_its_copy(damaged: Damaged, content: bytes) -> None:
     record, aliases = damaged.hurt / "collection.json", damaged.storage / "aliases.json"
     record.write_bytes(content)
     aliases.write_bytes(content)
@@ -175,7 +175,7 @@ def test_a_damaged_file_that_is_kept_twice_is_made_again_from_its_copy(damaged: 
     client.close()
 
 
-def test_without_any_table_of_aliases_the_collections_are_served_under_their_names(damaged: Damaged) -> None:
+def test_without_the_alias_table_collections_are_served_under_their_own_names(damaged: Damaged) -> None:
     for name in ("aliases.json", "aliases.copy.json"):
         (damaged.storage / name).write_bytes(b"")
     client = damaged.start()
@@ -187,7 +187,7 @@ def test_without_any_table_of_aliases_the_collections_are_served_under_their_nam
     client.close()
 
 
-def test_a_storage_from_before_files_were_kept_twice_gets_its_copies(damaged: Damaged) -> None:
+def test_an_older_storage_without_copies_gets_them(damaged: Damaged) -> None:
     copies = [damaged.hurt / "collection.copy.json", damaged.storage / "aliases.copy.json"]
     for copy in copies:
         copy.unlink()
@@ -196,9 +196,7 @@ def test_a_storage_from_before_files_were_kept_twice_gets_its_copies(damaged: Da
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="what a full disk does to a memory map is Linux's")
-def test_a_shard_whose_opening_ends_the_process_is_found_and_a_full_disk_is_no_damage(
-    tmp_path: Path, stored: Path
-) -> None:
+def test_a_shard_that_kills_the_process_is_found_and_a_full_disk_is_no_damage(tmp_path: Path, stored: Path) -> None:
     whole = list(stored.glob("collections/*/shards/*"))
     with mounted_disk(tmp_path / "disk", size="16m") as disk:
         # The engine's file of vectors is longer than the disk is large, and opening it touches all of it.

@@ -1,4 +1,4 @@
-"""The local Qdrant killed, stopped and doubled: what it acknowledged stays, and it answers all the while."""
+"""Durability of the local Qdrant: acknowledged writes survive kills and restarts, and searches go on meanwhile."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from harness.waiting import HUNG_AFTER_S, wait_until
 DIM = 64
 BULK = 6_000
 BATCH = 500
-# So low that the bulk is worth a search graph; building it takes some seconds.
+# So low that the bulk gets a search graph. Building it takes some seconds.
 INDEXING_THRESHOLD_KB = 500
 
 
@@ -70,7 +70,7 @@ def shard_folders(folder: Path) -> list[Path]:
 
 
 def optimizer_children() -> list[int]:
-    """The processes that run an optimizer, whoever started them."""
+    """The optimizer processes of any server."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -140,7 +140,7 @@ def test_acknowledged_points_survive_kill_9(server: LocalQdrant, client: QdrantC
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the child is tied to its parent's life on Linux alone")
-def test_a_server_killed_while_it_optimizes_loses_nothing_and_finishes_later(
+def test_a_server_killed_during_optimization_loses_nothing_and_finishes_later(
     server: LocalQdrant, client: QdrantClient, tmp_path: Path
 ) -> None:
     create(client, "shop")
@@ -161,7 +161,7 @@ def test_a_server_killed_while_it_optimizes_loses_nothing_and_finishes_later(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the child is looked up in /proc")
-def test_a_child_that_is_killed_does_no_harm(server: LocalQdrant, client: QdrantClient, tmp_path: Path) -> None:
+def test_killing_the_optimizer_process_loses_nothing(server: LocalQdrant, client: QdrantClient, tmp_path: Path) -> None:
     create(client, "shop")
     os.kill(filled_while_it_optimizes(client, server), signal.SIGKILL)
 
@@ -175,7 +175,7 @@ def test_a_child_that_is_killed_does_no_harm(server: LocalQdrant, client: Qdrant
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the child is looked up in /proc")
-def test_writes_made_while_it_optimizes_are_kept_and_searches_go_on(server: LocalQdrant, client: QdrantClient) -> None:
+def test_writes_during_optimization_are_kept_and_searches_go_on(server: LocalQdrant, client: QdrantClient) -> None:
     create(client, "shop")
     child = filled_while_it_optimizes(client, server)
     latencies_s: list[float] = []
@@ -222,7 +222,7 @@ def test_writes_made_while_it_optimizes_are_kept_and_searches_go_on(server: Loca
     )
 
 
-def test_points_written_anew_are_taken_into_the_graph_and_a_restart_rebuilds_nothing(
+def test_rewritten_points_get_into_the_graph_and_a_restart_rebuilds_nothing(
     server: LocalQdrant, client: QdrantClient, tmp_path: Path
 ) -> None:
     create(client, "shop")
@@ -303,7 +303,7 @@ def test_a_second_server_on_the_same_folder_is_refused(server: LocalQdrant) -> N
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the child is looked up in /proc")
-def test_sigterm_ends_it_in_order_even_while_it_optimizes(server: LocalQdrant, client: QdrantClient) -> None:
+def test_sigterm_shuts_down_gracefully_even_during_optimization(server: LocalQdrant, client: QdrantClient) -> None:
     create(client, "shop")
     child = filled_while_it_optimizes(client, server)
     assert server.terminate() == 0

@@ -1,4 +1,4 @@
-"""The local Qdrant on a disk that is full: writes are refused, searches go on, and room is all that it takes."""
+"""The local Qdrant on a full disk: writes are refused, searches go on, and it recovers once there is space."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def upsert(client: QdrantClient, start: int, *, count: int = 200) -> None:
 
 
 def upsert_until_full(client: QdrantClient) -> int:
-    """Returns how many points were stored before one was refused."""
+    """Write points until one is refused. Returns the number of stored points."""
     for start in range(0, 1_000_000, 200):
         try:
             upsert(client, start)
@@ -62,9 +62,7 @@ def upsert_until_full(client: QdrantClient) -> int:
     raise AssertionError("the disk was never full")
 
 
-def test_a_disk_that_fills_up_refuses_writes_and_nothing_is_lost(
-    server: LocalQdrant, client: QdrantClient, disk: Path
-) -> None:
+def test_a_full_disk_refuses_writes_and_loses_nothing(server: LocalQdrant, client: QdrantClient, disk: Path) -> None:
     stored = upsert_until_full(client)
     assert stored >= 1_000
     assert server.running()
@@ -86,9 +84,7 @@ def test_a_disk_that_fills_up_refuses_writes_and_nothing_is_lost(
     assert client.count("shop", exact=True).count == stored - 1
 
 
-def test_a_server_that_is_killed_while_its_disk_is_full_serves_again(
-    server: LocalQdrant, client: QdrantClient, disk: Path
-) -> None:
+def test_a_server_killed_on_a_full_disk_serves_again(server: LocalQdrant, client: QdrantClient, disk: Path) -> None:
     stored = upsert_until_full(client)
     fill(disk)
     server.kill()

@@ -1,8 +1,8 @@
 """A toy service: `toy_service.py NAME PORT FOLDER WORD...`. Standard library only, so that it starts at once.
 
-It answers on its port, starts a child of its own as workers do, and on SIGTERM writes its name to `stopped.txt` and
-ends. What it does beyond that is said by its words: `dies-at-start`, `deaf` (ignores SIGTERM), `slow`, `wordy` (a line
-of output at each request), `hungry` (it needs room on the disk to start).
+It answers on its port, starts a child process like the workers, and on SIGTERM writes its name to `stopped.txt` and
+exits. Options: `dies-at-start`, `deaf` (ignores SIGTERM), `slow`, `wordy` (prints a line per request), `hungry` (needs
+disk space to start).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+        """Print nothing."""
 
 
 class _Server(HTTPServer):
@@ -38,7 +38,7 @@ class _Server(HTTPServer):
 
 
 def serve(name: str, port: int, folder: Path, words: Sequence[str]) -> None:
-    """One toy service, until SIGTERM."""
+    """Run one toy service until SIGTERM."""
     if "dies-at-start" in words:
         sys.stdout.write(f"the last words of {name}\n")
         sys.exit(7)

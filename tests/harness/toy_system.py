@@ -1,7 +1,4 @@
-"""A local system of toy services, to see the supervisor work without the real ones: `python -m harness.toy_system DIR`.
-
-See `harness.toy_service` for what a toy does.
-"""
+"""A local system of toy services, to test the supervisor without the real ones: `python -m harness.toy_system DIR`."""
 
 from __future__ import annotations
 
@@ -46,7 +43,7 @@ def toy(name: str, folder: Path, *words: str, after: tuple[str, ...] = (), stop_
 
 
 def toy_plan(data: DataFolder, *, port: int, environment: Mapping[str, str]) -> Plan:
-    """Two toys, the second after the first. `VITRINE_TEST_TOY` says what is special about the second."""
+    """Two toy services, the second after the first. `VITRINE_TEST_TOY` has the options of the second."""
     words = environment.get("VITRINE_TEST_TOY", "").split()
     first = toy("first", data.root, "slow")
     second = replace(
@@ -58,7 +55,7 @@ def toy_plan(data: DataFolder, *, port: int, environment: Mapping[str, str]) -> 
 
 
 def supervise(folder: Path) -> int:
-    """Run the two toys until a signal, as `vitrine up` runs the real services."""
+    """Run the two toy services until a signal, like `vitrine up`."""
 
     console = SteadyConsole()
 

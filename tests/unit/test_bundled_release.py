@@ -1,4 +1,4 @@
-"""The release that comes with Vitrine: small, whole, without anybody's pictures, and put where it is needed."""
+"""The bundled release: small, complete, without product pictures, and published to the data folder."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def data(tmp_path: Path) -> DataFolder:
     return folder
 
 
-def test_it_is_small_and_holds_no_picture_of_a_product() -> None:
+def test_it_is_small_and_contains_no_product_picture() -> None:
     (folder,) = BUNDLED.iterdir()
     assert (folder / "weights.safetensors").stat().st_size < MOST_BYTES
     assert {path.name for path in (folder / "training").iterdir()} == {
@@ -52,7 +52,7 @@ def test_the_recipe_that_reproduces_it_is_in_the_repository() -> None:
     assert parse_recipe(dict(manifest.recipe or {})) == changed(last, release=manifest.parent)
 
 
-def test_what_it_and_its_parents_were_trained_on_is_known_by_id() -> None:
+def test_the_products_it_and_its_parents_were_trained_on_are_recorded() -> None:
     store = ReleaseStore(f"file:{BUNDLED}", cache_dir=BUNDLED)
     (release_id,) = store.ids()
     parts = json.loads((BUNDLED / release_id / "training" / "parts.json").read_text())["ids"]
@@ -66,7 +66,7 @@ def test_what_it_and_its_parents_were_trained_on_is_known_by_id() -> None:
     assert len(splits) == 1, "each of the parents was trained on the same train part"
 
 
-def test_it_is_put_among_the_releases_of_a_folder_once(data: DataFolder) -> None:
+def test_it_is_published_to_a_folder_once(data: DataFolder) -> None:
     release_id = install_bundled_release(data)
     store = ReleaseStore(f"file:{data.releases}", cache_dir=data.cache)
     assert store.ids() == [release_id]
@@ -78,7 +78,7 @@ def test_it_is_put_among_the_releases_of_a_folder_once(data: DataFolder) -> None
     assert history["epochs"]
 
 
-def test_a_damaged_installation_is_told(data: DataFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_installation_is_reported(data: DataFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     copy = shutil.copytree(BUNDLED, tmp_path / "bundled")
     (folder,) = copy.iterdir()
     (folder / "projection.safetensors").write_bytes(b"")
@@ -88,7 +88,7 @@ def test_a_damaged_installation_is_told(data: DataFolder, tmp_path: Path, monkey
     assert list(data.releases.iterdir()) == []
 
 
-def test_a_folder_that_takes_no_files_is_told(data: DataFolder) -> None:
+def test_a_folder_that_cannot_be_written_is_reported(data: DataFolder) -> None:
     data.releases.rmdir()
     data.releases.write_text("a file where the folder was")
     with pytest.raises(DataFolderUnusable, match="releases"):

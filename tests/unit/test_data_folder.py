@@ -1,4 +1,4 @@
-"""The data folder: its owner's alone, whatever it was before, and readable again after damage."""
+"""The data folder: only for its owner, and usable after damage."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def record() -> RunRecord:
 
 
 @pytest.mark.parametrize("before", [None, 0o755, 0o777])
-def test_the_folder_is_closed_to_others_also_where_it_was_open(tmp_path: Path, before: int | None) -> None:
+def test_only_the_owner_can_access_the_folder_even_if_it_was_open_before(tmp_path: Path, before: int | None) -> None:
     root = tmp_path / "data"
     if before is not None:
         (root / "redis").mkdir(parents=True)
@@ -31,7 +31,7 @@ def test_the_folder_is_closed_to_others_also_where_it_was_open(tmp_path: Path, b
     assert mode(root) == 0o700
 
 
-def test_a_folder_that_others_use_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+def test_a_shared_folder_with_other_files_is_refused_and_left_unchanged(tmp_path: Path) -> None:
     (tmp_path / "somebody's").write_text("")
     tmp_path.chmod(0o1777)
     with pytest.raises(DataFolderUnusable, match="--data"):
@@ -40,7 +40,7 @@ def test_a_folder_that_others_use_is_refused_and_left_as_it_is(tmp_path: Path) -
     assert [path.name for path in tmp_path.iterdir()] == ["somebody's"]
 
 
-def test_the_record_and_the_secrets_are_the_owners_alone(tmp_path: Path) -> None:
+def test_only_the_owner_can_read_the_record_and_the_secrets(tmp_path: Path) -> None:
     data = DataFolder.at(tmp_path / "data")
     data.create()
     data.write_run(record())
@@ -51,7 +51,7 @@ def test_the_record_and_the_secrets_are_the_owners_alone(tmp_path: Path) -> None
     assert mode(data.secrets_file) == 0o600
 
 
-def test_secrets_are_random_and_stay_the_same(tmp_path: Path) -> None:
+def test_secrets_are_random_and_persistent(tmp_path: Path) -> None:
     first, second = load_or_create_secrets(tmp_path / "first.json"), load_or_create_secrets(tmp_path / "second.json")
     values = [getattr(one, name).get_secret_value() for one in (first, second) for name in LocalSecrets.model_fields]
     assert len(set(values)) == len(values) == 6
@@ -61,27 +61,27 @@ def test_secrets_are_random_and_stay_the_same(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", bytes(100), b"{}", b'{"redis_password": "short"}', b"\xff\xfe"])
-def test_damaged_secrets_are_made_anew(tmp_path: Path, content: bytes) -> None:
+def test_damaged_secrets_are_replaced(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "secrets.json"
     file.write_bytes(content)
     made = load_or_create_secrets(file)
     assert json.loads(file.read_text())["redis_password"] == made.redis_password.get_secret_value()
 
 
-def test_secrets_without_room_on_the_disk_are_good_for_one_run(small_disk: Path) -> None:
+def test_on_a_full_disk_secrets_are_valid_for_one_run(small_disk: Path) -> None:
     (small_disk / "filling").write_bytes(bytes(1_000_000 + 48_576))
     assert load_or_create_secrets(small_disk / "secrets.json").redis_password.get_secret_value()
 
 
 @pytest.mark.parametrize("content", [b"", bytes(50), b"\xff\xfe{", b'{"url": 1}'])
-def test_a_damaged_record_counts_for_none(tmp_path: Path, content: bytes) -> None:
+def test_a_damaged_record_counts_as_missing(tmp_path: Path, content: bytes) -> None:
     data = DataFolder.at(tmp_path / "data")
     data.create()
     data.run_file.write_bytes(content)
     assert data.read_run() is None
 
 
-def test_damaged_catalogue_roots_leave_those_that_can_be_read(tmp_path: Path) -> None:
+def test_readable_catalogue_roots_survive_damaged_ones(tmp_path: Path) -> None:
     data = DataFolder.at(tmp_path / "data")
     data.create()
     shop = tmp_path / "shop"

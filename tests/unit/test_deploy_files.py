@@ -1,4 +1,4 @@
-"""The files of the deployment agree with each other, with the settings, and with what a deployment has to be."""
+"""The deployment files are consistent with each other, with the settings, and with the requirements."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_only_the_search_api_is_published_and_by_default_on_the_loopback_address
     assert "network_mode" not in COMPOSE_TEXT
 
 
-def test_only_the_search_api_and_the_trainer_reach_beyond_the_inner_network() -> None:
+def test_only_the_search_api_and_the_trainer_have_an_outer_network() -> None:
     assert COMPOSE["networks"]["inner"] == {"internal": True}
     outward = {name for name, service in SERVICES.items() if "outward" in service["networks"]}
     assert outward == {"search-api", "trainer", "trainer-gpu"}
@@ -71,7 +71,7 @@ def test_every_image_is_pinned(service: str) -> None:
         assert image == f"vitrine/{package_of(service)}:${{IMAGE_TAG:-{version}}}"
 
 
-def test_the_qdrant_deployed_is_the_one_the_tests_know() -> None:
+def test_the_deployed_qdrant_is_the_tested_version() -> None:
     assert SERVICES["qdrant"]["image"].removesuffix("-unprivileged") == QDRANT_IMAGE
 
 
@@ -80,7 +80,7 @@ def test_every_member_is_deployed() -> None:
 
 
 @every_own_service
-def test_a_service_is_given_settings_that_it_reads(service: str) -> None:
+def test_a_service_gets_only_settings_that_it_reads(service: str) -> None:
     settings = documented_settings()
     package = package_of(service)
     assert package is not None
@@ -88,24 +88,24 @@ def test_a_service_is_given_settings_that_it_reads(service: str) -> None:
     assert given <= settings["Shared by all services"] | settings[package]
 
 
-def test_every_setting_named_anywhere_in_the_deployment_exists() -> None:
+def test_every_setting_in_the_deployment_exists() -> None:
     known = set().union(*documented_settings().values())
     text = COMPOSE_TEXT + BALANCER + ENV_EXAMPLE + DOCKERFILE + (DEPLOY / "README.md").read_text()
     of_the_command_line = {"VITRINE_URL", "VITRINE_API_KEY"}
     assert set(re.findall(r"VITRINE_[A-Z_]+", text)) - of_the_command_line <= known
 
 
-def test_whatever_has_to_be_set_stands_empty_in_the_example_but_for_the_profile() -> None:
+def test_required_variables_are_empty_in_the_example_except_the_profile() -> None:
     given = dict(re.findall(r"^(\w+)=(.*)$", ENV_EXAMPLE, re.MULTILINE))
     assert given.keys() == required_variables()
     assert {name: value for name, value in given.items() if value} == {"COMPOSE_PROFILES": "cpu"}
 
 
-def test_whatever_can_be_set_stands_in_the_example_with_its_default() -> None:
+def test_optional_variables_are_in_the_example_with_their_default() -> None:
     assert dict(re.findall(r"^#(\w+)=(.*)$", ENV_EXAMPLE, re.MULTILINE)) == defaulted_variables()
 
 
-def test_no_secret_is_written_down() -> None:
+def test_no_file_contains_a_secret() -> None:
     for service in SERVICES:
         for name, value in environment_of(service).items():
             if re.search(r"PASSWORD|KEY|AUTH|SECRET|TOKEN", name):
@@ -116,7 +116,7 @@ def test_no_secret_is_written_down() -> None:
     assert ".env\n" in (DEPLOY / ".gitignore").read_text()
 
 
-def test_catalogues_and_weights_are_only_read() -> None:
+def test_catalogues_and_weights_are_mounted_read_only() -> None:
     for service in OWN:
         for mount in SERVICES[service]["volumes"]:
             if "/catalogs" in mount or "/data/weights" in mount:
@@ -128,21 +128,21 @@ def test_only_the_trainer_writes_releases() -> None:
     assert writers == {"trainer", "trainer-gpu"}
 
 
-def test_redis_keeps_what_it_acknowledges_and_forgets_nothing() -> None:
+def test_redis_persists_acknowledged_writes_and_evicts_nothing() -> None:
     script = SERVICES["redis"]["entrypoint"][-1]
     for option in ("--appendonly yes", "--appendfsync always", "--maxmemory-policy noeviction"):
         assert option in script
     assert "user default on >$$REDISCLI_AUTH " in script
 
 
-def test_nobody_has_redis_commands_that_are_not_about_data() -> None:
+def test_clients_may_run_only_redis_commands_on_data() -> None:
     rules = re.search(r"user default on .*", SERVICES["redis"]["entrypoint"][-1])
     assert rules is not None
     assert rules[0].endswith(RULES), "as the local Redis"
 
 
 @every_service
-def test_a_container_that_hangs_is_ended_by_its_health_check_and_started_again(service: str) -> None:
+def test_a_hung_container_is_ended_by_its_health_check_and_restarted(service: str) -> None:
     facts = SERVICES[service]
     assert facts["healthcheck"]["test"][:3] in (
         ["CMD", "sh", "/opt/vitrine/healthcheck.sh"], ["CMD", "sh", "/healthcheck.sh"]
@@ -156,18 +156,18 @@ def test_a_container_that_hangs_is_ended_by_its_health_check_and_started_again(s
     assert limit_s < int(facts["healthcheck"]["timeout"].removesuffix("s"))
 
 
-def test_searches_go_first_on_the_processor_then_an_indexing_then_a_training() -> None:
+def test_searches_have_cpu_priority_over_indexing_and_indexing_over_training() -> None:
     shares = {name: SERVICES[name].get("cpu_shares", 1024) for name in SERVICES}
     assert shares["trainer"] < shares["indexer"] < shares["search-api"] == shares["embedder"]
 
 
 @pytest.mark.parametrize("service", ["embedder", "embedder-gpu", "indexer", "search-api"])
-def test_the_embedder_and_its_callers_share_a_key(service: str) -> None:
+def test_the_embedder_and_its_clients_share_a_key(service: str) -> None:
     assert environment_of(service)["VITRINE_EMBEDDER_API_KEY"].startswith("${EMBEDDER_API_KEY:?")
 
 
 @pytest.mark.parametrize("name", ["embedder", "trainer"])
-def test_the_gpu_profile_differs_in_nothing_but_the_card(name: str) -> None:
+def test_the_gpu_profile_differs_only_in_the_gpu(name: str) -> None:
     on_cpu, on_gpu = dict(SERVICES[name]), dict(SERVICES[f"{name}-gpu"])
     assert (on_cpu.pop("profiles"), on_gpu.pop("profiles")) == (["cpu"], ["gpu"])
     assert on_gpu.pop("deploy")["resources"]["reservations"]["devices"][0]["capabilities"] == ["gpu"]
@@ -175,7 +175,7 @@ def test_the_gpu_profile_differs_in_nothing_but_the_card(name: str) -> None:
     assert on_cpu == on_gpu
 
 
-def test_the_balancer_asks_for_the_embedders_by_the_name_and_port_they_have() -> None:
+def test_the_balancer_uses_the_name_and_port_of_the_embedders() -> None:
     assert re.search(r"^ +balance leastconn$", BALANCER, re.MULTILINE)
     port = environment_of("embedder")["VITRINE_EMBEDDER_PORT"]
     assert re.search(rf"^ +server-template \w+ \d+ embedder:{port}$", BALANCER, re.MULTILINE)
@@ -184,13 +184,13 @@ def test_the_balancer_asks_for_the_embedders_by_the_name_and_port_they_have() ->
 
 
 @pytest.mark.parametrize("service", ["indexer", "search-api"])
-def test_the_balancer_listens_where_the_services_look_for_an_embedder(service: str) -> None:
+def test_the_balancer_listens_at_the_services_embedder_url(service: str) -> None:
     host, port = environment_of(service)["VITRINE_EMBEDDER_URL"].removeprefix("http://").split(":")
     assert host in SERVICES
     assert re.search(rf"^ +bind :{port}$", BALANCER, re.MULTILINE)
 
 
-def test_the_balancer_is_checked_on_a_port_that_it_has() -> None:
+def test_the_balancers_health_check_uses_a_port_it_listens_on() -> None:
     test = SERVICES["balancer"]["healthcheck"]["test"][-1]
     assert "/dev/tcp/127.0.0.1/8404" in test
     assert "bind :8404" in BALANCER
@@ -198,7 +198,7 @@ def test_the_balancer_is_checked_on_a_port_that_it_has() -> None:
     assert "monitor-uri /healthy" in BALANCER
 
 
-def test_an_embedder_that_leaves_is_seen_to_leave_before_it_stops_listening() -> None:
+def test_the_balancer_notices_a_stopping_embedder_before_it_stops_listening() -> None:
     found = re.search(r"check inter (\d+)s fastinter (\d+)s fall 2 ", BALANCER)
     assert found is not None
     noticed_s = int(found[1]) + int(found[2])
@@ -206,14 +206,14 @@ def test_an_embedder_that_leaves_is_seen_to_leave_before_it_stops_listening() ->
 
 
 @pytest.mark.parametrize("service", ["embedder", "embedder-gpu", "search-api"])
-def test_docker_waits_longer_than_a_service_takes_to_stop(service: str) -> None:
+def test_docker_waits_longer_than_a_service_needs_to_stop(service: str) -> None:
     environment = environment_of(service)
     longest_s = sum(float(environment.get(f"VITRINE_{name}_S", 0)) for name in ("DRAIN_DELAY", "SHUTDOWN_GRACE"))
     assert longest_s < int(SERVICES[service]["stop_grace_period"].removesuffix("s"))
 
 
 @every_own_service
-def test_a_service_is_checked_for_what_it_is(service: str) -> None:
+def test_each_service_has_the_right_health_check(service: str) -> None:
     kind, about = SERVICES[service]["healthcheck"]["test"][-2:]
     environment = environment_of(service)
     if kind == "http":
@@ -223,11 +223,11 @@ def test_a_service_is_checked_for_what_it_is(service: str) -> None:
 
 
 @every_own_service
-def test_the_account_is_the_one_the_image_has(service: str) -> None:
+def test_the_user_is_the_one_in_the_image(service: str) -> None:
     assert f"USER {SERVICES[service]['user']}" in DOCKERFILE.splitlines()
 
 
-def test_the_images_are_built_from_a_pinned_python_and_the_lock_alone() -> None:
+def test_the_images_use_only_a_pinned_python_and_the_lock_file() -> None:
     assert re.search(r"^ARG BASE_IMAGE=python:3\.12\.\d+-slim-\w+", DOCKERFILE, re.MULTILINE)
     commands = re.split(r"\n|&&|\|\|", DOCKERFILE.replace("\\\n", " "))
     installs = [command for command in commands if "pip install" in command]
@@ -236,12 +236,12 @@ def test_the_images_are_built_from_a_pinned_python_and_the_lock_alone() -> None:
     assert [command for command in installs if "--require-hashes" not in command and "--no-deps" not in command] == []
 
 
-def test_torch_is_in_the_images_of_the_embedder_and_the_trainer_alone() -> None:
+def test_only_the_embedder_and_trainer_images_contain_torch() -> None:
     stages = {member: stage for stage, member in re.findall(r"^FROM (\w+) AS base-([\w-]+)$", DOCKERFILE, re.MULTILINE)}
     assert stages == {"embedder": "vision", "trainer": "vision", "indexer": "runtime", "search-api": "runtime"}
 
 
-def test_the_build_is_sent_what_it_copies() -> None:
+def test_the_build_context_contains_what_is_copied() -> None:
     allowed = {line[1:] for line in (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines() if line[:1] == "!"}
     for member in MEMBERS:
         package = member.replace("-", "_")
@@ -259,6 +259,6 @@ def test_haproxy_accepts_its_configuration() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_stand_ins_replace_nothing_but_what_comes_from_elsewhere() -> None:
+def test_the_stand_ins_replace_only_third_party_images() -> None:
     overlay = yaml.safe_load((REPOSITORY / "tests/docker/docker-compose.standins.yml").read_text())["services"]
     assert overlay.keys() == SERVICES.keys() - set(OWN)

@@ -1,4 +1,4 @@
-"""The health check of the images, run as Docker runs it: a process of its own and its exit status."""
+"""The health check of the images, run as Docker runs it: as a process with an exit status."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
 
 @contextmanager
 def announced(broker: Redis, service: str) -> Iterator[None]:
-    """While a worker of this host tells that it lives."""
+    """Context with the heartbeat of a worker on this host."""
     with redis.Redis.from_url(broker.url) as client:
         announcer = Announcer(client, service=service, queues=("q",))
         announcer.start()
@@ -77,7 +77,7 @@ def test_a_service_that_is_ready_is_healthy() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_service_that_is_alive_but_not_ready_is_not_healthy() -> None:
+def test_a_live_service_that_is_not_ready_is_not_healthy() -> None:
     with http_server({"/readyz": 503, "/livez": 200}) as port:
         done = check("http", str(port))
     assert (done.returncode, done.stderr) == (1, "unhealthy: status 503\n")
@@ -89,7 +89,7 @@ def test_a_service_that_does_not_answer_is_not_healthy() -> None:
     assert "no answer" in done.stderr
 
 
-def test_a_service_that_listens_and_does_not_answer_gives_no_sign_of_life() -> None:
+def test_a_service_that_listens_but_does_not_answer_shows_no_sign_of_life() -> None:
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen()
@@ -97,30 +97,30 @@ def test_a_service_that_listens_and_does_not_answer_gives_no_sign_of_life() -> N
     assert (done.returncode, done.stderr) == (2, "unhealthy: no answer (TimeoutError)\n")
 
 
-def test_a_proxy_of_the_environment_is_not_asked() -> None:
+def test_the_environments_proxy_is_not_used() -> None:
     with http_server({"/readyz": 200}) as port:
         assert check("http", str(port), http_proxy=f"http://127.0.0.1:{free_port()}").returncode == 0
 
 
-def test_a_worker_that_announces_itself_is_healthy_until_it_stops(broker: Redis) -> None:
+def test_a_worker_with_a_heartbeat_is_healthy_until_it_stops(broker: Redis) -> None:
     with announced(broker, "indexer"):
         assert check("worker", "indexer", VITRINE_REDIS_URL=broker.url).returncode == 0
     done = check("worker", "indexer", VITRINE_REDIS_URL=broker.url)
     assert (done.returncode, done.stderr) == (2, "unhealthy: no sign of life in Redis\n")
 
 
-def test_the_sign_of_life_of_another_service_does_not_count(broker: Redis) -> None:
+def test_the_heartbeat_of_another_service_does_not_count(broker: Redis) -> None:
     with announced(broker, "trainer"):
         assert check("worker", "indexer", VITRINE_REDIS_URL=broker.url).returncode == 2
 
 
-def test_a_worker_whose_redis_is_away_is_not_healthy_and_the_address_is_not_shown() -> None:
+def test_a_worker_without_redis_is_not_healthy_and_the_url_is_not_shown() -> None:
     done = check("worker", "indexer", VITRINE_REDIS_URL=f"redis://:hush@127.0.0.1:{free_port()}/0")
     assert (done.returncode, done.stderr) == (1, "unhealthy: Redis cannot be asked (ConnectionError)\n")
 
 
 @pytest.mark.parametrize("arguments", [(), ("http",), ("http", "eight"), ("worker",), ("neither", "1")])
-def test_a_check_that_is_asked_wrongly_says_how_and_fails(arguments: tuple[str, ...]) -> None:
+def test_wrong_arguments_show_the_usage_and_fail(arguments: tuple[str, ...]) -> None:
     done = check(*arguments)
     assert done.returncode == 1
     assert "usage: healthcheck.py" in done.stderr
@@ -144,7 +144,7 @@ echo "the service ended with $?" >> "$SAID"
 
 
 def in_a_container(folder: Path, statuses: str, *, init: str = "docker-init") -> str:
-    """What is said where the checks in a container with this init have these exit statuses, one after the other."""
+    """The output of checks in a row with these exit statuses, in a container with this init."""
     shell = shutil.which("sh")
     unshare = shutil.which("unshare")
     assert shell is not None
@@ -165,7 +165,7 @@ def in_a_container(folder: Path, statuses: str, *, init: str = "docker-init") ->
     return said.read_text()
 
 
-def test_a_service_without_a_sign_of_life_is_ended_after_four_checks_in_a_row(tmp_path: Path) -> None:
+def test_a_service_without_a_sign_of_life_is_ended_after_four_checks(tmp_path: Path) -> None:
     said = in_a_container(tmp_path, "0 2 137 124 2")
     assert "it hangs: ending the container" in said
     assert said.endswith("the service ended with 137\n"), "by SIGKILL, and not by the end of this test"
@@ -180,15 +180,15 @@ def test_a_service_without_a_sign_of_life_is_ended_after_four_checks_in_a_row(tm
         pytest.param("0 1 1 1 1 1 1", id="it is unready for long"),
     ],
 )
-def test_a_service_that_starts_or_answers_is_left_alone(tmp_path: Path, statuses: str) -> None:
+def test_a_service_that_is_starting_or_answers_is_left_alone(tmp_path: Path, statuses: str) -> None:
     assert "still serving" in in_a_container(tmp_path, statuses)
 
 
-def test_outside_of_a_container_nothing_is_ended(tmp_path: Path) -> None:
+def test_outside_a_container_nothing_is_ended(tmp_path: Path) -> None:
     assert "still serving" in in_a_container(tmp_path, "0 2 2 2 2 2 2", init="systemd")
 
 
-def test_a_check_that_hangs_itself_counts(tmp_path: Path) -> None:
+def test_a_check_that_hangs_counts_as_no_sign_of_life(tmp_path: Path) -> None:
     state = tmp_path / "state"
     state.write_text("0\n")
     command = ["sh", str(DEPLOY / "healthcheck.sh"), "sleep", "60"]

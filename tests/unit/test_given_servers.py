@@ -1,4 +1,4 @@
-"""The suites run against real servers that are given by the path of their program or by their address."""
+"""The tests can run against given servers: by the path of the program or by URL."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vitrine.qdrant import open_qdrant
 from vitrine.qdrant.collections import CollectionMetadata, create_collection
 from vitrine_local.redis_server import find_redis_server
 
-# The local Qdrant behind the variables that a real one is configured with.
+# The local Qdrant, configured with the variables of the real one.
 QDRANT_SCRIPT = f"""#!/bin/sh
 exec {sys.executable} -m vitrine_local.qdrant --storage "$QDRANT__STORAGE__STORAGE_PATH" \\
   --host "$QDRANT__SERVICE__HOST" --port "$QDRANT__SERVICE__HTTP_PORT"
@@ -38,7 +38,7 @@ def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[QdrantPro
     server.stop()
 
 
-def test_a_qdrant_program_is_started_killed_and_started_again(given: QdrantProgram) -> None:
+def test_a_qdrant_program_is_started_killed_and_restarted(given: QdrantProgram) -> None:
     client = open_qdrant(given.url)
     name = create_collection(client, SHOP, dim=2, fields={})
     given.kill()
@@ -72,7 +72,7 @@ def test_without_either_the_local_qdrant_is_started(tmp_path: Path, monkeypatch:
     server.stop()
 
 
-def test_a_redis_program_is_started_killed_and_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_redis_program_is_started_killed_and_restarted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started = tmp_path / "started"
     program = script(tmp_path / "redis", f'#!/bin/sh\necho >> {started}\nexec {find_redis_server()} "$@"\n')
     monkeypatch.setenv(REDIS_PROGRAM, program)

@@ -1,4 +1,4 @@
-"""The local Qdrant's edges: the key, bodies, names, what it refuses by name, and what a crash leaves on disk."""
+"""The HTTP interface of the local Qdrant: API key, bodies, names, unsupported calls, and recovery after a crash."""
 
 from __future__ import annotations
 
@@ -58,13 +58,13 @@ def renamed(old: str, new: str) -> dict[str, object]:
 
 
 class TestEdges:
-    def test_an_answer_comes_in_qdrants_envelope(self, http: TestClient) -> None:
+    def test_an_answer_has_qdrants_envelope(self, http: TestClient) -> None:
         answer = http.get("/collections/shop/exists").json()
         assert answer.keys() == {"result", "status", "time"}
         assert (answer["result"], answer["status"]) == ({"exists": True}, "ok")
         assert answer["time"] > 0
 
-    def test_calls_need_the_key_and_health_does_not(self, tmp_path: Path) -> None:
+    def test_calls_need_the_key_but_health_checks_do_not(self, tmp_path: Path) -> None:
         with serving(tmp_path, api_key=KEY) as client:
             assert client.get("/collections").status_code == 401
             assert client.get("/collections", headers={"api-key": "wrong"}).status_code == 401
@@ -73,7 +73,7 @@ class TestEdges:
             assert client.get("/collections", headers={"Authorization": f"Bearer {KEY}"}).status_code == 200
             assert [client.get(path).status_code for path in ("/", "/readyz", "/livez", "/healthz")] == [200] * 4
 
-    def test_another_sites_page_reaches_nothing(self, tmp_path: Path) -> None:
+    def test_requests_of_other_web_sites_are_refused(self, tmp_path: Path) -> None:
         with serving(tmp_path, hosts=frozenset({"qdrant.internal"})) as client:
             for host in ("evil.example", "127.0.0.1.evil.example:6333", "localhost@evil.example", "[::1", ""):
                 refused = client.put("/collections/shop", json={"vectors": VECTORS}, headers={"host": host})
@@ -84,14 +84,14 @@ class TestEdges:
             for host in ("localhost", "localhost:6333", "127.0.0.2:6333", "[::1]:6333", "QDRANT.internal."):
                 assert client.get("/collections", headers={"host": host}).status_code == 200
 
-    def test_a_body_over_the_limit_is_refused_whether_declared_or_not(self, tmp_path: Path) -> None:
+    def test_a_body_over_the_limit_is_refused_with_and_without_a_content_length(self, tmp_path: Path) -> None:
         with serving(tmp_path, max_body_bytes=1_000) as client:
             long = b" " * 1_001
             headers = {"content-type": "application/json"}
             assert client.put("/collections/shop", content=long, headers=headers).status_code == 413
             assert client.put("/collections/shop", content=iter([long]), headers=headers).status_code == 413
 
-    def test_only_json_is_read(self, http: TestClient) -> None:
+    def test_only_json_is_accepted(self, http: TestClient) -> None:
         body = json.dumps({"points": [point(1)]})
         for media_type in ("text/plain", "application/x-www-form-urlencoded"):
             answer = http.put("/collections/shop/points", content=body, headers={"content-type": media_type})
@@ -112,20 +112,20 @@ class TestEdges:
             '{"batch": {"ids": [1, 2], "vectors": [[1, 2]]}}',
         ],
     )
-    def test_points_that_make_no_sense_are_refused_and_nothing_is_written(self, http: TestClient, body: str) -> None:
+    def test_invalid_points_are_refused_and_nothing_is_written(self, http: TestClient, body: str) -> None:
         answer = http.put("/collections/shop/points", content=body, headers={"content-type": "application/json"})
         assert answer.status_code == 400, answer.text
         assert error_of(answer).startswith("Format error in JSON body")
         assert http.post("/collections/shop/points/count", json={}).json()["result"] == {"count": 0}
 
     @pytest.mark.parametrize("name", ["a b", "a%3Cb", "ä", "a" * 256, "%00"])
-    def test_a_name_that_is_not_plain_is_refused(self, http: TestClient, name: str) -> None:
+    def test_a_name_with_other_characters_is_refused(self, http: TestClient, name: str) -> None:
         answer = http.put(f"/collections/{name}", json={"vectors": VECTORS})
         assert answer.status_code == 422
         assert "name" in error_of(answer)
 
     @pytest.mark.parametrize("name", ["%2e%2e", "..%2f..%2fetc", "...", "-", "a.b--c_d"])
-    def test_no_name_reaches_the_file_system(self, http: TestClient, tmp_path: Path, name: str) -> None:
+    def test_collection_names_are_not_used_as_folder_names(self, http: TestClient, tmp_path: Path, name: str) -> None:
         http.put(f"/collections/{name}", json={"vectors": VECTORS})
         folders = list((tmp_path / "collections").iterdir())
         assert all(len(folder.name) == 32 and int(folder.name, 16) for folder in folders)
@@ -149,7 +149,7 @@ class TestRefusals:
             ({"vectors": VECTORS, "optimizers_config": {"flush_interval_sec": 1}}, "optimizers_config"),
         ],
     )
-    def test_a_collection_it_cannot_keep_is_refused_by_name(
+    def test_an_unsupported_collection_is_refused_with_the_options_name(
         self, http: TestClient, body: dict[str, object], named: str
     ) -> None:
         answer = http.put("/collections/other", json=body)
@@ -179,7 +179,7 @@ class TestRefusals:
             ("snapshots", {}, "POST /collections/shop/snapshots"),
         ],
     )
-    def test_a_call_it_does_not_have_is_refused_by_name(
+    def test_an_unsupported_call_is_refused_with_its_name(
         self, http: TestClient, path: str, body: dict[str, object], named: str
     ) -> None:
         answer = http.post(f"/collections/shop/{path}", json=body)
@@ -216,13 +216,13 @@ class TestAliases:
         listed = http.get("/aliases").json()["result"]["aliases"]
         return {item["alias_name"]: item["collection_name"] for item in listed}
 
-    def test_a_request_with_one_bad_change_changes_nothing(self, http: TestClient) -> None:
+    def test_a_request_with_one_invalid_change_changes_nothing(self, http: TestClient) -> None:
         assert self.change(http, made("now", "shop")) == 200
         assert self.change(http, {"delete_alias": {"alias_name": "now"}}, made("now", "nowhere")) == 404
         assert self.change(http, renamed("now", "then"), made("shop", "shop")) == 409
         assert self.aliases(http) == {"now": "shop"}
 
-    def test_aliases_last_and_are_renamed(self, tmp_path: Path) -> None:
+    def test_aliases_survive_a_restart_and_can_be_renamed(self, tmp_path: Path) -> None:
         with serving(tmp_path) as client:
             client.put("/collections/shop", json={"vectors": VECTORS})
             assert self.change(client, made("now", "shop")) == 200
@@ -234,7 +234,7 @@ class TestAliases:
 
 
 class TestDisk:
-    def test_what_a_crash_left_is_cleared_and_the_rest_is_served(self, tmp_path: Path) -> None:
+    def test_leftovers_of_a_crash_are_removed_and_the_rest_is_served(self, tmp_path: Path) -> None:
         with serving(tmp_path) as client:
             client.put("/collections/shop", json={"vectors": VECTORS})
             client.put("/collections/gone", json={"vectors": VECTORS})
@@ -243,11 +243,11 @@ class TestDisk:
         records = {
             json.loads(path.read_bytes())["name"]: path for path in tmp_path.glob("collections/*/collection.json")
         }
-        records["gone"].unlink()  # a deletion that was cut short
-        (tmp_path / "collections" / ("0" * 32) / "shards").mkdir(parents=True)  # a creation that was
+        records["gone"].unlink()  # an interrupted deletion
+        (tmp_path / "collections" / ("0" * 32) / "shards").mkdir(parents=True)  # an interrupted creation
         shop = records["shop"].parent
         shard = next((shop / "shards").iterdir())
-        shutil.copytree(shard, shop / "shards" / ("1" * 32))  # an optimizer that was
+        shutil.copytree(shard, shop / "shards" / ("1" * 32))  # an interrupted optimization
         (shop / ".collection.json.0123abcd.tmp").write_text("{")  # an interrupted write
         with serving(tmp_path) as client:
             assert client.get("/collections").json()["result"]["collections"] == [{"name": "shop"}]
@@ -257,7 +257,7 @@ class TestDisk:
         assert list((shop / "shards").iterdir()) == [shard]
         assert not list(shop.glob("*.tmp"))
 
-    def test_settings_of_a_collection_last(self, tmp_path: Path) -> None:
+    def test_a_collections_settings_survive_a_restart(self, tmp_path: Path) -> None:
         with serving(tmp_path) as client:
             body = {"vectors": VECTORS, "metadata": {"a": 1, "b": 2}, "optimizers_config": {"indexing_threshold": 5}}
             client.put("/collections/shop", json=body)
@@ -269,7 +269,7 @@ class TestDisk:
             assert info["config"]["optimizer_config"]["indexing_threshold"] == 5
             assert info["payload_schema"]["kind"]["data_type"] == "keyword"
 
-    def test_a_storage_folder_has_one_holder(self, tmp_path: Path) -> None:
+    def test_a_storage_folder_can_be_locked_once(self, tmp_path: Path) -> None:
         with storage_lock(tmp_path), pytest.raises(DataFolderInUse), storage_lock(tmp_path):
             pass
         with storage_lock(tmp_path):
@@ -277,14 +277,14 @@ class TestDisk:
 
 
 def memory_bytes(pid: int) -> int:
-    """The memory that a process has resident."""
+    """Resident memory of a process."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * resource.getpagesize()
 
 
 @pytest.fixture
 def guarded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalQdrant]:
-    """A running local Qdrant that asks for a key."""
+    """A running local Qdrant with an API key."""
     monkeypatch.setenv("VITRINE_QDRANT_API_KEY", KEY)
     server = LocalQdrant(tmp_path)
     yield server
@@ -296,7 +296,7 @@ def connected(server: LocalQdrant) -> socket.socket:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the memory of another process is read from /proc")
-def test_endless_headers_without_a_key_are_stopped_and_held_in_little_memory(guarded: LocalQdrant) -> None:
+def test_endless_headers_without_a_key_are_cut_off_and_use_little_memory(guarded: LocalQdrant) -> None:
     before_bytes = memory_bytes(guarded.popen.pid)
     lines = b"X-Header: value\r\n" * 1_000
     with contextlib.ExitStack() as stack:
@@ -313,7 +313,7 @@ def test_endless_headers_without_a_key_are_stopped_and_held_in_little_memory(gua
         assert read_to_end(connection).startswith(b"HTTP/1.1 200 ")
 
 
-def test_a_caller_without_the_key_is_refused_before_its_body_is_there(guarded: LocalQdrant) -> None:
+def test_a_client_without_the_key_is_refused_before_its_body_arrives(guarded: LocalQdrant) -> None:
     for key in (b"", b"api-key: wrong\r\n"):
         head = b"PUT /collections/shop/points HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         with connected(guarded) as connection:
@@ -321,12 +321,12 @@ def test_a_caller_without_the_key_is_refused_before_its_body_is_there(guarded: L
             assert read_to_end(connection).startswith(b"HTTP/1.1 401 ")
 
 
-def test_the_server_ends_well_when_it_is_told_to_stop(guarded: LocalQdrant) -> None:
+def test_sigterm_ends_the_server_with_exit_status_0(guarded: LocalQdrant) -> None:
     with connected(guarded):
         assert guarded.terminate() == 0
 
 
-def test_an_open_address_needs_a_key(tmp_path: Path) -> None:
+def test_a_non_loopback_address_needs_a_key(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "vitrine_local.qdrant", "--storage", str(tmp_path), "--host", "0.0.0.0"]
     refused = subprocess.run(command, capture_output=True, text=True, timeout=HUNG_AFTER_S, check=False)
     assert refused.returncode == 2

@@ -1,4 +1,4 @@
-"""Which filters strict mode lets through, and the names it gives to what it refuses."""
+"""Strict mode: accepted and refused filters, and the error messages."""
 
 from __future__ import annotations
 
@@ -83,14 +83,14 @@ def test_a_filter_without_the_index_is_refused_by_its_key(condition: models.Filt
         assert f'not found for "{key}" of one of the following types: [{types}]' in refusal.value.message
 
 
-def test_a_mode_that_is_off_refuses_nothing() -> None:
+def test_a_disabled_strict_mode_refuses_nothing() -> None:
     off = StrictMode(models.StrictModeConfig(enabled=False, max_query_limit=1, unindexed_filtering_retrieve=False), {})
     off.check_limit(10_000)
     off.check_read(only("secret", match=models.MatchValue(value="x")))
     StrictMode(None, {}).check_limit(10_000)
 
 
-def test_each_limit_is_kept_and_the_limit_itself_is_allowed() -> None:
+def test_each_limit_is_enforced_and_the_limit_itself_is_allowed() -> None:
     mode(max_query_limit=10).check_limit(10)
     mode(search_max_hnsw_ef=64).check_params(models.SearchParams(hnsw_ef=64))
     mode(condition_max_size=2).check_read(only("colour", match=models.MatchAny(any=["a", "b"])))

@@ -1,4 +1,4 @@
-"""The local system's Redis as the supervisor runs it: closed to strangers, bounded, and not stopped by damaged data."""
+"""The local Redis as the supervisor runs it: access control, memory limit, and recovery from damaged data."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def redis_alone(data: DataFolder, *, port: int, environment: Mapping[str, str]) 
 
 
 def with_redis(data: DataFolder, use: Callable[[str], None]) -> str:
-    """Run the local Redis on a data folder while `use` works with its address. Returns what the screen showed."""
+    """Run the local Redis on a data folder while `use` works with its URL. Returns the console output."""
     screen = io.StringIO()
 
     async def on_ready(_url: str) -> None:
@@ -62,7 +62,7 @@ FORBIDDEN = (
 )  # fmt: skip
 
 
-def test_a_stranger_is_refused_and_a_service_may_do_its_work_and_nothing_else(data: DataFolder) -> None:
+def test_clients_without_the_password_are_refused_and_services_may_run_only_data_commands(data: DataFolder) -> None:
     def use(address: str) -> None:
         port = int(address.rpartition(":")[2].removesuffix("/0"))
         for url in (f"redis://127.0.0.1:{port}/0", f"redis://:guess@127.0.0.1:{port}/0"):
@@ -90,7 +90,7 @@ def test_a_stranger_is_refused_and_a_service_may_do_its_work_and_nothing_else(da
     with_redis(data, use)
 
 
-def test_neither_the_password_nor_a_key_is_in_a_command_line_the_record_or_a_log(data: DataFolder) -> None:
+def test_no_secret_is_in_a_command_line_the_record_or_a_log(data: DataFolder) -> None:
     def use(_address: str) -> None:
         secrets, run = data.read_secrets(), data.read_run()
         assert secrets is not None
@@ -108,7 +108,7 @@ def test_neither_the_password_nor_a_key_is_in_a_command_line_the_record_or_a_log
 
 
 def zeros(content: bytes) -> bytes:
-    """A block in the middle that was never written."""
+    """Replace a block in the middle by zeros."""
     middle = content.index(b"middle")
     return content[:middle] + bytes(64) + content[middle + 64 :]
 
@@ -122,7 +122,7 @@ DAMAGE: dict[str, tuple[Callable[[bytes], bytes], bool]] = {
 
 
 @pytest.mark.parametrize("kind", DAMAGE)
-def test_a_damaged_append_only_file_is_set_aside_and_named_and_redis_starts(data: DataFolder, kind: str) -> None:
+def test_a_damaged_append_only_file_is_set_aside_and_reported_and_redis_starts(data: DataFolder, kind: str) -> None:
     damage, keeps_the_first = DAMAGE[kind]
 
     def fill(address: str) -> None:
@@ -153,7 +153,7 @@ def test_a_damaged_append_only_file_is_set_aside_and_named_and_redis_starts(data
     assert "damaged" not in with_redis(data, look_again)
 
 
-def test_a_half_written_last_command_is_cut_off_without_a_word(data: DataFolder) -> None:
+def test_an_incomplete_last_command_is_dropped_silently(data: DataFolder) -> None:
     def fill(address: str) -> None:
         with open_redis(address) as client:
             client.set("first", "x")
@@ -183,7 +183,7 @@ def test_a_redis_that_ends_for_another_reason_keeps_its_file(data: DataFolder) -
     assert [path.name for path in data.redis.iterdir()] == [file.name]
 
 
-def test_a_redis_whose_disk_is_full_is_started_again_until_there_is_room_and_loses_nothing(small_disk: Path) -> None:
+def test_on_a_full_disk_redis_is_restarted_until_there_is_space_and_loses_nothing(small_disk: Path) -> None:
     data = DataFolder.at(small_disk / "data")
     filling = small_disk / "filling"
 
@@ -191,7 +191,7 @@ def test_a_redis_whose_disk_is_full_is_started_again_until_there_is_room_and_los
         with open_redis(address) as client:
             client.set("before", "x")
             filling.write_bytes(bytes(shutil.disk_usage(small_disk).free))
-            with pytest.raises(redis.RedisError):  # it ends rather than answer for what it could not keep
+            with pytest.raises(redis.RedisError):  # it exits instead of acknowledging a write it could not store
                 client.set("lost", "x" * 100_000)
             wait_until(lambda: refused(client), what="the end of the server, twice")
             filling.unlink()

@@ -1,4 +1,4 @@
-"""The supervisor as its user meets it: a process that runs other processes, watched from outside through toys."""
+"""The supervisor as a process, with toy services, observed from outside."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from harness.waiting import HUNG_AFTER_S, wait_until
 from vitrine_local.data_folder import DataFolder, RunRecord
 
 TESTS = Path(__file__).resolve().parent.parent
-NICENESS = 7  # of the second toy, see harness.toy_system
+NICENESS = 7  # of the second toy service, see harness.toy_system
 
 
 class ToySystem(Process):
@@ -47,7 +47,7 @@ class ToySystem(Process):
         return run
 
     def toys(self) -> list[tuple[str, int, int]]:
-        """(name, process, its child) of every toy that started, in order."""
+        """(name, process id, id of its child) of every started toy service, in order."""
         lines = (self.data.root / "started.txt").read_text().splitlines()
         return [(name, int(pid), int(child)) for name, pid, child in (line.split() for line in lines)]
 
@@ -56,7 +56,7 @@ class ToySystem(Process):
 
 
 def gone(pid: int) -> bool:
-    """Neither running nor about to be waited for by a parent that is there."""
+    """Whether a process has ended."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except FileNotFoundError:
@@ -65,14 +65,14 @@ def gone(pid: int) -> bool:
 
 
 def wait_run(condition: Callable[[], RunRecord | None], *, what: str, deadline_s: float = 30.0) -> RunRecord:
-    """run.json as soon as `condition` gives it."""
+    """run.json as soon as `condition` returns it."""
     run = wait_until(condition, deadline_s=deadline_s, what=what)
     assert run is not None
     return run
 
 
 def ready(toys: ToySystem, *, after: RunRecord | None = None) -> RunRecord | None:
-    """run.json while every toy is ready; with `after`, once the second one is another process than there."""
+    """run.json if every toy service is ready; with `after`, if the second one is also a new process since then."""
     assert toys.running(), toys.tail()
     run = toys.data.read_run()
     if run is None or not run.ready or (after is not None and run.pids["second"] == after.pids["second"]):
@@ -81,7 +81,7 @@ def ready(toys: ToySystem, *, after: RunRecord | None = None) -> RunRecord | Non
 
 
 def in_trouble(toys: ToySystem, *, state: str = "restarting", deaths: int = 0) -> RunRecord | None:
-    """run.json while the second toy is in this state, or has died so often already."""
+    """run.json if the second toy service is in this state, or has died that often."""
     run = toys.data.read_run()
     if run is None:
         return None
@@ -114,21 +114,21 @@ def test_services_start_in_order_and_stop_in_reverse(toys: ToySystem, folder: Pa
     assert not toys.data.is_locked()
 
 
-def test_ctrl_c_stops_everything_with_status_0(toys: ToySystem) -> None:
+def test_ctrl_c_stops_everything_with_exit_status_0(toys: ToySystem) -> None:
     toys.wait_ready()
     toys.popen.send_signal(signal.SIGINT)
     assert toys.popen.wait(HUNG_AFTER_S) == 0
     assert all(gone(pid) for pid in toys.every_pid())
 
 
-def test_output_carries_the_service_name_and_is_kept_in_its_own_log(toys: ToySystem, folder: Path) -> None:
+def test_output_is_shown_with_the_service_name_and_kept_in_its_log(toys: ToySystem, folder: Path) -> None:
     toys.wait_ready()
     assert "first   | toy ready  name=first" in toys.tail()
     assert "\x1b" not in toys.tail()
     assert '{"event": "toy ready"' in (folder / "logs" / "first.log").read_text()
 
 
-def test_a_killed_service_is_started_again_on_its_port(toys: ToySystem) -> None:
+def test_a_killed_service_is_restarted_on_its_port(toys: ToySystem) -> None:
     before = toys.wait_ready()
     os.kill(before.pids["second"], signal.SIGKILL)
 
@@ -140,13 +140,13 @@ def test_a_killed_service_is_started_again_on_its_port(toys: ToySystem) -> None:
     assert after is not None
     assert after.ports == before.ports
     assert after.pids["first"] == before.pids["first"]
-    assert gone(toys.toys()[1][2]), "the killed service's child must not live on"
+    assert gone(toys.toys()[1][2]), "the killed service's child must be killed too"
     wait_until(
         lambda: "ready after" in toys.tail().rpartition("killed by SIGKILL")[2], what="readiness after the restart"
     )
 
 
-def test_a_service_that_keeps_dying_is_started_again_with_growing_pauses_while_the_other_serves(
+def test_a_service_that_keeps_dying_is_restarted_with_backoff_while_the_other_serves(
     toys: ToySystem,
 ) -> None:
     before = toys.wait_ready()
@@ -163,7 +163,7 @@ def test_a_service_that_keeps_dying_is_started_again_with_growing_pauses_while_t
     assert "error second: died (killed by SIGKILL), death 4" in own_log
 
 
-def test_a_service_that_hangs_is_killed_and_started_again(toys: ToySystem) -> None:
+def test_a_hung_service_is_killed_and_restarted(toys: ToySystem) -> None:
     before = toys.wait_ready()
     os.kill(before.pids["second"], signal.SIGSTOP)
     wait_until(lambda: "does not answer: " in toys.tail(), what="its silence in the log")
@@ -173,7 +173,7 @@ def test_a_service_that_hangs_is_killed_and_started_again(toys: ToySystem) -> No
     assert gone(before.pids["second"])
 
 
-def test_run_json_tells_of_a_service_that_does_not_answer_until_it_does(folder: Path) -> None:
+def test_run_json_shows_a_silent_service_until_it_answers_again(folder: Path) -> None:
     toys = ToySystem(folder, words="patient")
     try:
         before = toys.wait_ready()
@@ -189,7 +189,7 @@ def test_run_json_tells_of_a_service_that_does_not_answer_until_it_does(folder: 
         toys.kill()
 
 
-def test_a_service_gives_way_on_the_processor_with_its_whole_session(toys: ToySystem) -> None:
+def test_niceness_applies_to_the_whole_session_of_a_service(toys: ToySystem) -> None:
     run = toys.wait_ready()
     own = os.getpriority(os.PRIO_PROCESS, 0)
     wanted = min(19, own + NICENESS)
@@ -200,14 +200,14 @@ def test_a_service_gives_way_on_the_processor_with_its_whole_session(toys: ToySy
         assert grouping.read_text().split()[-1] == str(wanted)
 
 
-def test_a_full_disk_stops_nothing_and_all_goes_on_once_there_is_room(small_disk: Path) -> None:
+def test_a_full_disk_stops_no_other_service_and_all_recovers_with_space(small_disk: Path) -> None:
     toys = ToySystem(small_disk / "data", words="wordy hungry", log_folder=small_disk.parent)
     try:
         before = toys.wait_ready()
         assert f"the disk of {small_disk / 'data'} has" in toys.tail()
         filling = small_disk / "filling"
         filling.write_bytes(bytes(shutil.disk_usage(small_disk).free))
-        os.kill(before.pids["second"], signal.SIGKILL)  # it writes as it starts, and so cannot start now
+        os.kill(before.pids["second"], signal.SIGKILL)  # it writes at its start, so it cannot start now
         wait_until(lambda: toys.tail().count("died (exit status 1)") > 1, what="starts without room")
         wait_until(lambda: "run.json cannot be written: No space left" in toys.tail(), what="the warning")
         assert not gone(before.pids["first"])
@@ -220,7 +220,7 @@ def test_a_full_disk_stops_nothing_and_all_goes_on_once_there_is_room(small_disk
         toys.kill()
 
 
-def test_a_damaged_record_of_an_earlier_run_does_not_stop_the_start(folder: Path) -> None:
+def test_damaged_files_of_an_earlier_run_do_not_prevent_the_start(folder: Path) -> None:
     folder.mkdir(mode=0o755)
     (folder / "run.json").write_bytes(os.urandom(200))
     (folder / "secrets.json").write_bytes(bytes(200))
@@ -235,11 +235,11 @@ def test_a_damaged_record_of_an_earlier_run_does_not_stop_the_start(folder: Path
         system.kill()
 
 
-def test_a_service_that_cannot_start_shows_its_last_words_and_the_status_is_1(folder: Path) -> None:
+def test_a_service_that_cannot_start_shows_its_last_lines_and_the_exit_status_is_1(folder: Path) -> None:
     system = ToySystem(folder, words="dies-at-start")
     assert system.popen.wait(HUNG_AFTER_S) == 1
     assert "the second could not start: exit status 7" in system.tail()
-    assert system.tail().count("the last words of second") == 2  # as it came, and again beside the failure
+    assert system.tail().count("the last words of second") == 2  # when it was written, and again with the failure
     assert all(gone(pid) for pid in system.every_pid())
 
 
@@ -252,7 +252,7 @@ def test_no_process_outlives_a_killed_supervisor(toys: ToySystem) -> None:
     wait_until(lambda: not toys.data.is_locked(), what="the lock's release")
 
 
-def test_a_second_ctrl_c_does_not_wait_for_a_deaf_service(folder: Path) -> None:
+def test_a_second_ctrl_c_does_not_wait_for_a_service_that_ignores_sigterm(folder: Path) -> None:
     system = ToySystem(folder, words="deaf")
     system.wait_ready()
     system.popen.send_signal(signal.SIGINT)
@@ -264,7 +264,7 @@ def test_a_second_ctrl_c_does_not_wait_for_a_deaf_service(folder: Path) -> None:
     assert all(gone(pid) for pid in system.every_pid())
 
 
-def test_two_systems_on_one_folder_refuse(toys: ToySystem, folder: Path) -> None:
+def test_a_second_system_on_the_same_folder_is_refused(toys: ToySystem, folder: Path) -> None:
     run = toys.wait_ready()
     second = ToySystem(folder, log="second.txt")
     assert second.popen.wait(HUNG_AFTER_S) == 1
@@ -272,7 +272,7 @@ def test_two_systems_on_one_folder_refuse(toys: ToySystem, folder: Path) -> None
     assert toys.running()
 
 
-def test_a_system_starts_where_another_was_killed_a_moment_ago(toys: ToySystem, folder: Path) -> None:
+def test_a_system_starts_right_after_another_was_killed(toys: ToySystem, folder: Path) -> None:
     toys.wait_ready()
     os.kill(toys.pid, signal.SIGKILL)
     second = ToySystem(folder, log="second.txt")
@@ -283,7 +283,7 @@ def test_a_system_starts_where_another_was_killed_a_moment_ago(toys: ToySystem, 
         second.kill()
 
 
-def test_a_screen_that_goes_away_does_not_stop_the_system(folder: Path) -> None:
+def test_a_closed_terminal_does_not_stop_the_system(folder: Path) -> None:
     folder.mkdir()
     read_end, write_end = os.pipe()
     process = subprocess.Popen(

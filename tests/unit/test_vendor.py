@@ -1,4 +1,4 @@
-"""The files of other projects: what is committed is what the table says, with its licences, and the wheel has it."""
+"""Third-party files: the committed files match the table, include their licences, and are in the wheel."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tools.vendor import PAGES, TABLE, TARGET, Package, VendoredFile, VendorMism
 PACKAGES = read_table()
 
 
-def test_every_committed_file_is_the_one_of_the_table() -> None:
+def test_every_committed_file_matches_the_table() -> None:
     listed = {f"{package.folder}/{file.name}": file.sha256 for package in PACKAGES for file in package.files}
     committed = {
         path.relative_to(TARGET).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
@@ -37,11 +37,11 @@ def test_every_package_has_a_version_a_hash_and_its_licence() -> None:
         assert "LICENSE.txt" in {file.name for file in package.files}
 
 
-def test_the_table_is_written_as_it_is_read() -> None:
+def test_the_table_is_written_in_the_format_it_is_read() -> None:
     assert table_text(PACKAGES) == TABLE.read_text()
 
 
-def test_every_template_names_only_vendored_files_that_are_there() -> None:
+def test_templates_use_only_vendored_files_that_exist() -> None:
     named = {
         match
         for template in (PAGES / "templates").rglob("*.html")
@@ -51,7 +51,7 @@ def test_every_template_names_only_vendored_files_that_are_there() -> None:
     assert named <= there
 
 
-def test_the_wheel_carries_templates_and_static_files(tmp_path: Path) -> None:
+def test_the_wheel_contains_templates_and_static_files(tmp_path: Path) -> None:
     (built,) = WheelBuilder(str(PAGES.parents[1])).build(directory=str(tmp_path), versions=["standard"])
     names = set(zipfile.ZipFile(built).namelist())
     kept = [
@@ -66,7 +66,7 @@ def test_the_wheel_carries_templates_and_static_files(tmp_path: Path) -> None:
 
 @pytest.fixture
 def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Package:
-    """A package of one file that `npm pack` puts into its folder, without a network."""
+    """A package of one file, with a fake `npm pack` that needs no network."""
     archive = tmp_path / "thing-1.0.0.tgz"
     with tarfile.open(archive, "w:gz") as members:
         member = tarfile.TarInfo("package/dist/thing.js")
@@ -81,7 +81,7 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Package:
     return Package("thing", "1.0.0", "", "MIT", (VendoredFile("dist/thing.js", "thing.js", ""),))
 
 
-def test_what_is_fetched_is_held_against_both_hashes(registry: Package, tmp_path: Path) -> None:
+def test_downloads_are_checked_against_both_hashes(registry: Package, tmp_path: Path) -> None:
     locked, contents = fetch(registry, tmp_path, lock=True)
     assert contents == {"thing.js": b"1;\n"}
     assert fetch(locked, tmp_path) == (locked, contents)

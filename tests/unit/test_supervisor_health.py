@@ -1,4 +1,4 @@
-"""When a service counts as hung, and how long the supervisor waits before it starts one again."""
+"""Detection of hung processes, and the restart backoff."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ QUICK = {"interval_s": 0.05, "ask_timeout_s": 0.2}
 
 
 class Answers:
-    """A probe that gives these answers in turn, the last one for ever."""
+    """A probe with these answers in turn; the last one repeats."""
 
     def __init__(self, *answers: str | None) -> None:
         self.answers = list(answers)
@@ -41,7 +41,7 @@ def sleeper() -> Iterator[int]:
 
 @pytest.fixture
 def worker() -> Iterator[int]:
-    """A process that computes all the time."""
+    """A process that uses the CPU all the time."""
     process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     yield process.pid
     process.kill()
@@ -58,7 +58,7 @@ def watch(liveness: LivenessMonitor) -> tuple[str, list[str]]:
     return asyncio.run(watched()), events
 
 
-def test_a_process_that_stands_still_and_does_not_answer_is_hung(sleeper: int) -> None:
+def test_an_idle_process_that_does_not_answer_has_hung(sleeper: int) -> None:
     reason, events = watch(LivenessMonitor(Answers(None, "gone"), pid=sleeper, hung_after_s=0.5, **QUICK))
     assert "no answer" in reason
     assert reason.endswith("gone")
@@ -73,28 +73,28 @@ def test_a_probe_that_never_returns_counts_as_no_answer(sleeper: int) -> None:
     assert "no answer within 0.2 s" in watch(LivenessMonitor(never, pid=sleeper, hung_after_s=0.5, **QUICK))[0]
 
 
-def test_an_answer_in_between_begins_the_count_anew(sleeper: int) -> None:
+def test_an_answer_resets_the_time_of_silence(sleeper: int) -> None:
     answers = Answers("slow", "slow", "slow", None, "gone")
     _, events = watch(LivenessMonitor(answers, pid=sleeper, hung_after_s=0.5, **QUICK))
     assert events == ["slow", "answers", "gone"]
 
 
-def test_a_process_that_computes_is_given_three_times_as_long() -> None:
+def test_a_busy_process_gets_three_times_as_long() -> None:
     standing = [is_hung(silent_s=silent_s, used_s=0.0, hung_after_s=1.0) for silent_s in (0.9, 1.0)]
     computing = [is_hung(silent_s=silent_s, used_s=silent_s / 2, hung_after_s=1.0) for silent_s in (2.9, 3.0)]
     unknown = [is_hung(silent_s=silent_s, used_s=None, hung_after_s=1.0) for silent_s in (2.9, 3.0)]
     assert standing == computing == unknown == [False, True]
 
 
-def test_the_processor_time_of_a_process_that_computes_grows(worker: int, sleeper: int) -> None:
+def test_the_cpu_time_of_a_busy_process_grows(worker: int, sleeper: int) -> None:
     before_s, idle_s = cpu_s(worker), cpu_s(sleeper)
     assert before_s is not None
     assert wait_until(lambda: (cpu_s(worker) or 0.0) > before_s + 0.1, what="0.1 s of the processor")
     assert cpu_s(sleeper) == idle_s
 
 
-def test_time_in_which_nobody_asked_is_no_silence(sleeper: int) -> None:
-    """A machine that slept, or a supervisor that was stopped, comes back late from its pause."""
+def test_time_without_checks_does_not_count_as_silence(sleeper: int) -> None:
+    """For example after the machine slept, or the supervisor was stopped."""
     answers = Answers("late")
 
     async def late(pid: int | None) -> str | None:
@@ -106,7 +106,7 @@ def test_time_in_which_nobody_asked_is_no_silence(sleeper: int) -> None:
     assert answers.asked > 4, reason
 
 
-def test_pauses_grow_to_half_a_minute_and_shrink_after_a_long_life() -> None:
+def test_the_backoff_grows_to_30_seconds_and_resets_after_a_long_run() -> None:
     policy = RestartBackoff()
     pauses = [policy.next_delay_s(uptime_s=1.0) for _ in range(12)]
     assert pauses[:4] == [0.2, 0.4, 0.8, 1.6]
@@ -115,7 +115,7 @@ def test_pauses_grow_to_half_a_minute_and_shrink_after_a_long_life() -> None:
     assert max(policy.next_delay_s(uptime_s=1.0) for _ in range(10_000)) == 30.0
 
 
-def test_a_process_that_is_gone_uses_no_processor() -> None:
+def test_an_ended_process_counts_as_idle() -> None:
     child = subprocess.Popen([sys.executable, "-c", ""])
     child.wait()
     with pytest.raises(ProcessLookupError):

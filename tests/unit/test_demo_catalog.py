@@ -1,4 +1,4 @@
-"""The drawn catalogue: the same bytes for the same seed, and pictures that differ as their attributes do."""
+"""The demo catalogue: the same bytes for the same seed, and pictures that differ like their attributes."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_picture_does_not_depend_on_what_was_drawn_before() -> None:
     assert draw_garment("Shirts", "Red", "checks", "Men", 3, design=4).tobytes() == expected
 
 
-def test_it_lies_on_disk_as_the_published_catalogue_does(drawn: Catalog) -> None:
+def test_it_has_the_file_layout_of_the_published_catalogue(drawn: Catalog) -> None:
     assert (drawn.dataset, drawn.reader, drawn.rows, drawn.faults) == ("synthetic", "synthetic", 80, ())
     assert read_catalog("fashion-product", drawn.root).faults == ()
     assert set(digests(drawn.root)) == {"styles.csv", *(product.picture for product in drawn.products)}
@@ -73,7 +73,7 @@ def test_it_lies_on_disk_as_the_published_catalogue_does(drawn: Catalog) -> None
     } == (set(product.attributes))
 
 
-def test_it_is_varied(drawn: Catalog) -> None:
+def test_the_attributes_vary(drawn: Catalog) -> None:
     counts = drawn.attribute_counts()
     assert counts["articleType"].keys() == KINDS.keys()
     assert len(KINDS) >= 8
@@ -90,7 +90,7 @@ def test_designs_come_in_several_pieces(drawn: Catalog) -> None:
     assert max(map(names.count, names)) >= 3
 
 
-def test_the_first_products_are_of_all_kinds(tmp_path: Path) -> None:
+def test_the_first_products_include_every_kind(tmp_path: Path) -> None:
     catalog = generate_catalog(tmp_path / "few", count=len(KINDS), seed=0)
     assert len(catalog.attribute_counts()["articleType"]) == len(KINDS)
 
@@ -103,7 +103,7 @@ def test_every_picture_passes_the_decoder_at_its_size(drawn: Catalog) -> None:
 def test_a_thousand_pictures_are_drawn_in_seconds(
     tmp_path: Path, record_property: Callable[[str, object], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The time is told, not held against a limit: the machine may be busy. The count and the content are checked."""
+    """The time is printed but not checked, because the machine may be busy."""
     started = time.perf_counter()
     catalog = generate_catalog(tmp_path / "thousand", count=1000, seed=1, size=(60, 80))
     took_s = time.perf_counter() - started
@@ -115,7 +115,7 @@ def test_a_thousand_pictures_are_drawn_in_seconds(
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.article_type)
-def test_each_kind_stands_on_a_light_ground_whole(kind: object) -> None:
+def test_each_kind_is_drawn_completely_on_a_light_background(kind: object) -> None:
     article_type = next(name for name, value in KINDS.items() if value is kind)
     for gender in KINDS[article_type].genders:
         for design in range(2):
@@ -138,7 +138,7 @@ def test_no_two_kinds_look_alike() -> None:
 
 
 def middle(image: Image.Image) -> FloatArray:
-    """The mean colour of the cloth, in the middle of the picture."""
+    """The mean colour of the fabric, in the middle of the picture."""
     width, height = image.size
     part = np.asarray(image.crop((width // 2 - 12, height // 2 - 12, width // 2 + 12, height // 2 + 12)), dtype=float)
     return np.asarray(part.mean(axis=(0, 1)))
@@ -163,12 +163,12 @@ def test_no_two_patterns_look_alike() -> None:
             assert np.abs(pictures[first] - pictures[second]).mean() > 4, (first, second)
 
 
-def test_each_gender_is_drawn_its_own_way() -> None:
+def test_each_gender_is_drawn_differently() -> None:
     pictures = {draw_garment("Tshirts", "Teal", gender=gender).tobytes() for gender in GENDERS}
     assert len(pictures) == len(GENDERS)
 
 
-def test_pieces_of_a_design_are_nearer_to_each_other_than_to_another_design() -> None:
+def test_pieces_of_a_design_are_more_similar_than_other_designs() -> None:
     def small(design: int, piece: int, colour: str) -> FloatArray:
         image = draw_garment("Dresses", colour, "plain", "Women", piece, design=design)
         return np.asarray(image.resize((30, 40), Image.Resampling.BOX), dtype=float)
@@ -190,20 +190,20 @@ def test_pieces_of_a_design_are_nearer_to_each_other_than_to_another_design() ->
     ],
     ids=lambda wrong: next(iter(wrong)),
 )
-def test_what_cannot_be_drawn_is_refused(wrong: dict[str, object]) -> None:
+def test_unknown_attributes_are_refused(wrong: dict[str, object]) -> None:
     arguments: dict[str, object] = {"article_type": "Shirts", "colour": "Red"} | wrong
     with pytest.raises(ParameterInvalid):
         draw_garment(**arguments)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("count", [0, -1, 1_000_001])
-def test_a_count_that_cannot_be_is_refused(tmp_path: Path, count: int) -> None:
+def test_an_invalid_count_is_refused(tmp_path: Path, count: int) -> None:
     with pytest.raises(ParameterInvalid, match="count"):
         generate_catalog(tmp_path / "new", count=count, seed=0)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path) -> None:
+def test_a_folder_with_other_files_is_left_unchanged(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("dear")
     with pytest.raises(ParameterInvalid, match="empty"):
@@ -211,7 +211,7 @@ def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.rglob("*")] == ["mine", "letter.txt"]
 
 
-def test_an_empty_folder_and_what_a_killed_run_left_do_not_matter(tmp_path: Path) -> None:
+def test_an_empty_folder_and_leftovers_of_a_killed_run_are_accepted(tmp_path: Path) -> None:
     (tmp_path / "new").mkdir()
     leftover = tmp_path / ".new.unfinished" / "images"
     leftover.mkdir(parents=True)
@@ -221,7 +221,7 @@ def test_an_empty_folder_and_what_a_killed_run_left_do_not_matter(tmp_path: Path
     assert len(list((tmp_path / "new" / "images").iterdir())) == 3
 
 
-def test_a_run_that_fails_leaves_nothing(tmp_path: Path) -> None:
+def test_a_failed_run_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(ParameterInvalid):
         generate_catalog(tmp_path / "new", count=3, seed=0, size=(1, 1))
     assert list(tmp_path.iterdir()) == []
