@@ -18,8 +18,7 @@ from harness.pictures import colour_at
 from harness.system import System
 from harness.waiting import HUNG_AFTER_S
 from tools.chromium import Look, new_context
-from tools.screenshots import PAGE_SHOTS, PageShot, Scene
-from tools.screenshots import MAX_BYTES, name_of, small_webp, take
+from tools.screenshots import MAX_BYTES, PAGE_SHOTS, PageShot, Scene, name_of, small_webp, take
 
 pytestmark = pytest.mark.slow
 REPOSITORY = Path(__file__).resolve().parents[2]
