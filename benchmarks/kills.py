@@ -32,7 +32,7 @@ from benchmarks.tables import head, row
 from vitrine.catalogs import read_catalog
 from vitrine.catalogs.registry import READERS
 from vitrine.qdrant import open_qdrant
-from vitrine.qdrant.collections import collection_name
+from vitrine.qdrant.naming import collection_name
 from vitrine_local.data_folder import DataFolder
 
 BASELINE = "kills-baseline"

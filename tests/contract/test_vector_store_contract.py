@@ -15,16 +15,10 @@ from harness.circle import DIM, IDS, POINTS, field, must, payload, points, unit,
 from harness.containers import QdrantBackend
 from harness.waiting import HUNG_AFTER_S
 from vitrine.qdrant import open_qdrant, version_notice
-from vitrine.qdrant.collections import (
-    CollectionMetadata,
-    Serving,
-    collection_name,
-    create_collection,
-    mark_ready,
-    read_metadata,
-    servings,
-    switch_alias,
-)
+from vitrine.qdrant.aliases import servings, switch_alias
+from vitrine.qdrant.client import create_collection, mark_ready, read_metadata
+from vitrine.qdrant.naming import Serving, collection_name
+from vitrine.qdrant.schema import CollectionMetadata
 
 
 class TestCollections:

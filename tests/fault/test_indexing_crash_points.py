@@ -16,7 +16,7 @@ from indexer.dependencies import Dependencies, build_dependencies
 from indexer.settings import Settings
 from indexer.tasks import due_messages, run_step
 from vitrine.jobs import JobKind, JobRecord, JobState
-from vitrine.qdrant.collections import Serving
+from vitrine.qdrant.naming import Serving
 
 COUNT = 12
 BATCH = 6

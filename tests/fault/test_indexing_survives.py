@@ -23,7 +23,7 @@ from harness.waiting import wait_until
 from indexer.crash_search import Group, SearchState, SearchStore
 from vitrine.embedding import EmbedderClient
 from vitrine.qdrant import open_qdrant
-from vitrine.qdrant.collections import alias_name
+from vitrine.qdrant.naming import alias_name
 
 COUNT = 300
 MIDWAY = 65  # batches of the 75

@@ -16,7 +16,7 @@ import pytest
 
 from harness.processes import LocalQdrant, Process, free_port
 from vitrine.qdrant import open_qdrant
-from vitrine.qdrant.collections import parse_collection_name
+from vitrine.qdrant.naming import parse_collection_name
 
 QDRANT_PROGRAM = "VITRINE_TEST_QDRANT_PROGRAM"
 QDRANT_URL = "VITRINE_TEST_QDRANT_URL"

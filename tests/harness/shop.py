@@ -14,7 +14,7 @@ import httpx
 import numpy as np
 
 from harness.system import System, running_system
-from vitrine.qdrant.collections import collection_name
+from vitrine.qdrant.naming import collection_name
 from vitrine_local.bundled import install_bundled_release
 from vitrine_local.data_folder import DataFolder
 

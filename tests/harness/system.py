@@ -19,7 +19,7 @@ from harness.waiting import HUNG_AFTER_S, wait_until
 from vitrine.jobs import JobKind, JobRecord, JobState, JobStore, open_redis
 from vitrine.jobs.publisher import JobPublisher
 from vitrine.qdrant import open_qdrant
-from vitrine.qdrant.collections import alias_name, collection_name
+from vitrine.qdrant.naming import alias_name, collection_name
 from vitrine.settings import CommonSettings
 from vitrine_local.demo_catalog.generate import generate_catalog
 

@@ -11,7 +11,7 @@ from harness.shop import PRODUCTS, Shop
 from vitrine.evaluation.expansion import augment_gallery
 from vitrine.jobs import JobState
 from vitrine.products import point_id
-from vitrine.qdrant.collections import collection_name
+from vitrine.qdrant.naming import collection_name
 from vitrine.releases import Augmentation
 from vitrine.types import Vectors
 

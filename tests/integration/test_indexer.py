@@ -18,7 +18,7 @@ from harness.system import MODEL, System, running_system
 from harness.waiting import wait_until
 from vitrine.jobs import JobKind, JobState
 from vitrine.products import Product, point_id
-from vitrine.qdrant.collections import CollectionMetadata
+from vitrine.qdrant.schema import CollectionMetadata
 from vitrine.uploads.store import Overlay
 
 METRICS_PORT = free_port()

@@ -17,7 +17,7 @@ from harness.releases import picture
 from harness.shop import Shop
 from harness.system import MODEL
 from vitrine.jobs import JobRecord, JobState
-from vitrine.qdrant.collections import collection_name, parse_collection_name
+from vitrine.qdrant.naming import collection_name, parse_collection_name
 from vitrine.uploads.store import Overlay
 
 MONDAY = [["0", "36", "20", "Slim"], ["1", "37", "21", "Loose"], ["2", "38", "22", "Slim"], ["3", "36", "23", "Loose"]]

@@ -6,17 +6,9 @@ import pytest
 from qdrant_client import models
 
 from vitrine.errors import ParameterInvalid
-from vitrine.qdrant.collections import (
-    CollectionMetadata,
-    Serving,
-    alias_name,
-    collection_name,
-    generation_of,
-    parse_collection_name,
-    serving_of,
-    switch_operations,
-)
-from vitrine.qdrant.fields import FieldType, field_types, fitted, widened
+from vitrine.qdrant.aliases import switch_operations
+from vitrine.qdrant.naming import Serving, alias_name, collection_name, generation_of, parse_collection_name, serving_of
+from vitrine.qdrant.schema import CollectionMetadata, FieldType, convert_attributes, field_types, widened
 
 RELEASE = "mobilenetv2_100-0123456789"
 
@@ -89,13 +81,15 @@ def test_attributes_are_indexed_by_the_widest_type_of_their_values() -> None:
 
 def test_values_are_stored_in_the_type_of_their_field() -> None:
     fields: dict[str, FieldType] = {"size": "keyword", "price": "float", "stock": "integer", "note": "keyword"}
-    brought, misfits = fitted({"size": 37, "price": 20, "stock": "3", "note": "new", "name": "Shirt"}, fields)
-    assert brought == {"size": "37", "price": 20.0, "stock": 3, "note": "new", "name": "Shirt"}
-    assert isinstance(brought["price"], float)
+    converted, misfits = convert_attributes(
+        {"size": 37, "price": 20, "stock": "3", "note": "new", "name": "Shirt"}, fields
+    )
+    assert converted == {"size": "37", "price": 20.0, "stock": 3, "note": "new", "name": "Shirt"}
+    assert isinstance(converted["price"], float)
     assert misfits == ()
-    assert fitted({"size": 37.5, "stock": 4.0}, fields) == ({"size": "37.5", "stock": 4}, ())
-    assert fitted({"size": 29.0}, fields)[0] == {"size": "29"}
-    kept, misfits = fitted({"stock": 3.5, "price": "many"}, fields)
+    assert convert_attributes({"size": 37.5, "stock": 4.0}, fields) == ({"size": "37.5", "stock": 4}, ())
+    assert convert_attributes({"size": 29.0}, fields)[0] == {"size": "29"}
+    kept, misfits = convert_attributes({"stock": 3.5, "price": "many"}, fields)
     assert kept == {"stock": 3.5, "price": "many"}
     assert misfits == ("stock", "price")
 

@@ -6,8 +6,8 @@ import pytest
 from qdrant_client import models
 
 from vitrine.errors import FilterInvalid
-from vitrine.qdrant.collections import FieldType
 from vitrine.qdrant.filters import MAX_VALUES_PER_FIELD, parse_filters
+from vitrine.qdrant.schema import FieldType
 
 SCHEMA: dict[str, FieldType] = {
     "gender": "keyword",

@@ -12,7 +12,8 @@ import redis
 from harness.processes import REDIS_PROGRAM, LocalQdrant, Redis
 from harness.servers import QDRANT_PROGRAM, QDRANT_URL, QdrantAtUrl, QdrantProgram, open_test_qdrant
 from vitrine.qdrant import open_qdrant
-from vitrine.qdrant.collections import CollectionMetadata, create_collection
+from vitrine.qdrant.client import create_collection
+from vitrine.qdrant.schema import CollectionMetadata
 from vitrine_local.redis_server import find_redis_server
 
 # The local Qdrant, configured with the variables of the real one.

@@ -10,17 +10,22 @@ import pytest
 from indexer.changes import payload_digest
 from indexer.generations import fits_in_place, newest_ready
 from indexer.plan import IndexTarget
-from indexer.vectors import CollectionFacts
-from vitrine.qdrant.collections import CollectionMetadata, collection_name
-from vitrine.qdrant.fields import FieldType
+from vitrine.qdrant.naming import collection_name
+from vitrine.qdrant.schema import CollectionInfo, CollectionMetadata, FieldType
 
 RELEASE = "net-0123456789"
 FIELDS: dict[str, FieldType] = {"size": "integer", "fit": "keyword"}
 TARGET = IndexTarget("0" * 21, "shop", "folder", Path("/shop"), "net", RELEASE, None)
-READY = CollectionFacts(8, FIELDS, replace(TARGET.metadata, state="ready", published_at="2026-01-01T00:00:00+00:00"))
+READY = CollectionInfo(
+    name="shop--made-0123456789",
+    dim=8,
+    points=0,
+    schema=FIELDS,
+    metadata=replace(TARGET.metadata, state="ready", published_at="2026-01-01T00:00:00+00:00"),
+)
 
 
-def with_metadata(facts: CollectionFacts, **changes: str) -> CollectionFacts:
+def with_metadata(facts: CollectionInfo, **changes: str) -> CollectionInfo:
     return replace(facts, metadata=replace(facts.metadata, **changes))  # type: ignore[arg-type]
 
 
@@ -32,22 +37,22 @@ def test_a_collection_that_was_fits_in_place_is_changed_in_place() -> None:
     "facts",
     [
         replace(READY, dim=16),
-        replace(READY, dim=None),
-        replace(READY, fields={**FIELDS, "size": "float"}),
-        replace(READY, fields={**FIELDS, "fabric": "keyword"}),
-        replace(READY, fields={"fit": "keyword"}),
+        replace(READY, dim=0),
+        replace(READY, schema={**FIELDS, "size": "float"}),
+        replace(READY, schema={**FIELDS, "fabric": "keyword"}),
+        replace(READY, schema={"fit": "keyword"}),
         with_metadata(READY, root="/elsewhere"),
         with_metadata(READY, catalog="fashion-product"),
     ],
 )
-def test_whatever_differs_calls_for_another_generation(facts: CollectionFacts) -> None:
+def test_whatever_differs_calls_for_another_generation(facts: CollectionInfo) -> None:
     assert not fits_in_place(facts, TARGET, dim=8, fields=FIELDS)
 
 
 def test_what_a_crash_left_half_made_is_completed_unless_it_is_wrong() -> None:
-    half = with_metadata(replace(READY, fields={"fit": "keyword"}), state="building")
+    half = with_metadata(replace(READY, schema={"fit": "keyword"}), state="building")
     assert fits_in_place(half, TARGET, dim=8, fields=FIELDS)
-    wrong = replace(half, fields={"size": "keyword"})
+    wrong = replace(half, schema={"size": "keyword"})
     assert not fits_in_place(wrong, TARGET, dim=8, fields=FIELDS)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from vitrine.qdrant.collections import FieldType
 from vitrine.qdrant.filters import FilterSpec, Plan, Planner, parse_filters
+from vitrine.qdrant.schema import FieldType
 
 SCHEMA: dict[str, FieldType] = {"gender": "keyword"}
 WOMEN = parse_filters([("gender", "Women")], SCHEMA)

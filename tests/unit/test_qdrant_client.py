@@ -21,7 +21,7 @@ from vitrine.errors import (
     VectorStoreUnavailable,
     VitrineError,
 )
-from vitrine.qdrant import open_async_qdrant, open_qdrant, qdrant_errors, unless_there, version_notice
+from vitrine.qdrant import open_async_qdrant, open_qdrant, qdrant_errors, unless_exists, version_notice
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SOURCES = ("shared", "services", "local", "benchmarks", "tools")
@@ -133,9 +133,9 @@ def test_a_full_disk_of_qdrants_is_passed_on_with_its_own_words() -> None:
 
 
 def test_what_somebody_else_created_first_is_there() -> None:
-    with unless_there():
+    with unless_exists():
         raise answered(409, "Wrong input: Collection `a` already exists!")
-    with pytest.raises(UnexpectedResponse), unless_there():
+    with pytest.raises(UnexpectedResponse), unless_exists():
         raise answered(400)
 
 
@@ -154,7 +154,7 @@ def test_nobody_at_the_address_is_told_as_unavailable() -> None:
         ("1.21.0-dev", "one minor version apart"),
         ("1.18.0", "not supported"),
         ("2.20.0", "not supported"),
-        ("unknown", "is no version"),
+        ("unknown", "cannot be read"),
     ],
 )
 def test_a_server_of_another_minor_version_is_noticed(server_version: str, said: str | None) -> None:

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from search_api.products.attributes import changed_attributes, typed_attributes
 from search_api.search.options import ListOptions, SearchOptions, split_options
 from vitrine.errors import ParameterInvalid
-from vitrine.qdrant.collections import FieldType
+from vitrine.qdrant.schema import FieldType
 
 SCHEMA: dict[str, FieldType] = {"gender": "keyword", "year": "integer", "price": "float"}
 

@@ -18,10 +18,11 @@ from search_api.context import Context, build_context
 from search_api.search.options import Target
 from search_api.settings import Settings
 from vitrine.errors import FilterInvalid
-from vitrine.qdrant.aliases import announce_change
-from vitrine.qdrant.collections import CollectionMetadata, Serving, collection_name, create_collection, switch_alias
-from vitrine.qdrant.fields import FieldType
+from vitrine.qdrant.aliases import announce_change, switch_alias
+from vitrine.qdrant.client import create_collection
 from vitrine.qdrant.filters import FieldFilter
+from vitrine.qdrant.naming import Serving, collection_name
+from vitrine.qdrant.schema import CollectionMetadata, FieldType
 
 RELEASE = "net-0123456789"
 METADATA = CollectionMetadata("shop", "net", RELEASE, "folder", "/shop", "ready")

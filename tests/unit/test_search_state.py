@@ -6,7 +6,7 @@ from typing import Any
 
 from search_api.pages import search_view as view
 from search_api.pages.search_state import SearchState
-from vitrine.qdrant.fields import FieldType
+from vitrine.qdrant.schema import FieldType
 
 SCHEMA: dict[str, FieldType] = {
     "product_id": "keyword",

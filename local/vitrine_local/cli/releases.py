@@ -10,7 +10,7 @@ import typer
 from vitrine.jobs import JobKind
 from vitrine.jobs.params.catalog import IndexParams
 from vitrine.jobs.params.releases import ProjectParams
-from vitrine.qdrant.collections import RELEASE_ID
+from vitrine.qdrant.naming import RELEASE_ID
 from vitrine_local.cli.api import Api, Json, Target, find_target
 from vitrine_local.cli.following import job_params, run_job
 from vitrine_local.cli.jobs import report_job

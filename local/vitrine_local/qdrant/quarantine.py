@@ -15,7 +15,7 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from vitrine.atomic_write import sync_folder, write_bytes
-from vitrine.qdrant.collections import model_of_release, parse_collection_name
+from vitrine.qdrant.naming import model_of_release, parse_collection_name
 from vitrine.telemetry import get_logger
 
 _FOLDER: Final = "damaged"

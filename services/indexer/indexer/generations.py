@@ -12,11 +12,10 @@ from dataclasses import dataclass
 
 from indexer.dependencies import Dependencies
 from indexer.plan import IndexTarget
-from indexer.vectors import CollectionFacts
 from vitrine.errors import VitrineError
 from vitrine.jobs import JobKind
-from vitrine.qdrant.collections import collection_name, generation_of, parse_collection_name
-from vitrine.qdrant.fields import FieldType, widened
+from vitrine.qdrant.naming import collection_name, generation_of, parse_collection_name
+from vitrine.qdrant.schema import CollectionInfo, FieldType, widened
 from vitrine.telemetry import get_logger
 
 
@@ -50,7 +49,7 @@ def choose_generation(
     return Generation(collection_name(target.dataset, target.release_id, number), fields, source)
 
 
-def fits_in_place(facts: CollectionFacts, target: IndexTarget, *, dim: int, fields: Mapping[str, FieldType]) -> bool:
+def fits_in_place(facts: CollectionInfo, target: IndexTarget, *, dim: int, fields: Mapping[str, FieldType]) -> bool:
     """Whether the target's indexing would create the collection the same, so that it can be changed in place."""
     same = (
         facts.dim == dim
@@ -64,7 +63,7 @@ def fits_in_place(facts: CollectionFacts, target: IndexTarget, *, dim: int, fiel
     return same and facts.fields == fields
 
 
-def newest_ready(collections: Mapping[str, CollectionFacts], dataset: str, release_id: str) -> str | None:
+def newest_ready(collections: Mapping[str, CollectionInfo], dataset: str, release_id: str) -> str | None:
     """The collection of a release that was published last."""
     own = {name: facts for name, facts in collections.items() if parse_collection_name(name) == (dataset, release_id)}
     return _last_published(own)
@@ -114,13 +113,13 @@ def remove_unfinished(deps: Dependencies, target: IndexTarget) -> None:
         get_logger("indexer").warning("clean_up_failure", collection=target.collection, code=error.code)
 
 
-def _newest(deps: Dependencies, own: Mapping[str, CollectionFacts]) -> str | None:
+def _newest(deps: Dependencies, own: Mapping[str, CollectionInfo]) -> str | None:
     """The collection of the release that serves, or else the one that was published last."""
     serving = [serving.collection for serving in deps.vectors.servings() if serving.collection in own]
     return serving[0] if serving else _last_published(own)
 
 
-def _last_published(collections: Mapping[str, CollectionFacts]) -> str | None:
+def _last_published(collections: Mapping[str, CollectionInfo]) -> str | None:
     ready = [name for name, facts in collections.items() if facts.metadata.state == "ready"]
     return max(
         ready,

@@ -34,7 +34,7 @@ from vitrine.jobs import BatchOutcome, JobFault
 from vitrine.jobs.celery import Message, Task
 from vitrine.jobs.runner import EMBEDDER, VECTOR_STORE, Attempt
 from vitrine.products import ADDED_AT_FIELD
-from vitrine.qdrant.fields import fitted
+from vitrine.qdrant.schema import convert_attributes
 from vitrine.telemetry import get_logger
 
 # Well below the embedder's limit of a body, with room for the largest picture.
@@ -220,7 +220,7 @@ class Ingest:
             detail = f"the picture {product.picture[:200]!r} cannot be read ({type(error).__name__})"
             tally.faults.append(_fault(planned, _UNREADABLE, detail))
             return None
-        attributes, _ = fitted(product.attributes, self._fields)
+        attributes, _ = convert_attributes(product.attributes, self._fields)
         payload = {
             **replace(product, attributes=attributes).payload(),
             "origin": planned.origin,

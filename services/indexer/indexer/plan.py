@@ -21,7 +21,8 @@ from vitrine.jobs import JobRecord, keys
 from vitrine.jobs.params.catalog import IndexParams
 from vitrine.jobs.redis import broker_errors
 from vitrine.products import Product
-from vitrine.qdrant.collections import CollectionMetadata, Serving, collection_name
+from vitrine.qdrant.naming import Serving, collection_name
+from vitrine.qdrant.schema import CollectionMetadata
 from vitrine.uploads.store import Origin
 
 _BATCHES_PER_WRITE: Final = 64

@@ -32,8 +32,8 @@ from vitrine.jobs import JobFault, JobKind, JobRecord
 from vitrine.jobs.params.catalog import UpsertParams
 from vitrine.products import Product, point_id
 from vitrine.qdrant.aliases import announce_change
-from vitrine.qdrant.collections import CollectionMetadata, Serving
-from vitrine.qdrant.fields import field_types, fitted
+from vitrine.qdrant.naming import Serving
+from vitrine.qdrant.schema import CollectionMetadata, convert_attributes, field_types
 from vitrine.uploads.store import Origin
 
 
@@ -112,7 +112,7 @@ def _create_fields(deps: Dependencies, serving: Serving, product: Product) -> No
     facts = deps.vectors.describe(serving.collection)
     if before != facts:
         announce_change(deps.redis, serving.dataset)
-    _, misfits = fitted(product.attributes, {} if facts is None else facts.fields)
+    _, misfits = convert_attributes(product.attributes, {} if facts is None else facts.fields)
     if facts is not None and misfits:
         values = ", ".join(
             f"{name} is {facts.fields[name]}, {str(product.attributes[name])[:40]!r}" for name in misfits

@@ -23,8 +23,8 @@ from vitrine.errors import CatalogMalformed, Conflict, ReleaseNotFound, Verifica
 from vitrine.jobs import JobRecord
 from vitrine.products import PAYLOAD_NAMES, point_id
 from vitrine.qdrant.aliases import announce_change
-from vitrine.qdrant.collections import parse_collection_name
-from vitrine.qdrant.fields import fitted
+from vitrine.qdrant.naming import parse_collection_name
+from vitrine.qdrant.schema import convert_attributes
 
 _MAX_GREEN_WAIT_S: Final = 20.0
 _GREEN_POLL_S: Final = 0.25
@@ -103,7 +103,7 @@ def _copy_unplanned(deps: Dependencies, target: IndexTarget, planned: Iterable[P
         deps.vectors.upsert(
             target.collection,
             [
-                replace(point, payload={**point.payload, **fitted(_attributes(point.payload), fields)[0]})
+                replace(point, payload={**point.payload, **convert_attributes(_attributes(point.payload), fields)[0]})
                 for point in points
             ],
         )

@@ -15,7 +15,7 @@ from indexer.plan import IndexTarget, PlannedProduct
 from vitrine.errors import VectorStoreUnavailable
 from vitrine.jobs import JobFault
 from vitrine.products import point_id
-from vitrine.qdrant.fields import field_types
+from vitrine.qdrant.schema import field_types
 from vitrine.uploads.store import Uploads
 
 _BATCH: Final = 64

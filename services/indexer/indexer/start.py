@@ -17,7 +17,7 @@ from vitrine.catalogs.roots import allowed_roots, resolve_catalog_root
 from vitrine.errors import CatalogMalformed
 from vitrine.jobs import JobFault, JobRecord
 from vitrine.jobs.celery import Message, Task
-from vitrine.qdrant.fields import MAX_FIELDS, field_types
+from vitrine.qdrant.schema import MAX_FIELDS, field_types
 from vitrine.uploads.store import merge
 
 _CATALOG_FAULTS: Final = "catalog"

@@ -14,20 +14,10 @@ from qdrant_client import QdrantClient, models
 
 from vitrine.errors import CollectionNotFound, VectorStoreUnavailable
 from vitrine.qdrant import qdrant_errors
-from vitrine.qdrant.collections import (
-    CollectionMetadata,
-    FieldType,
-    Serving,
-    add_fields,
-    attribute_fields,
-    create_collection,
-    mark_ready,
-    parse_collection_name,
-    read_metadata,
-    servings,
-    switch_alias,
-)
-from vitrine.qdrant.filters import schema_of
+from vitrine.qdrant.aliases import servings, switch_alias
+from vitrine.qdrant.client import add_fields, create_collection, mark_ready, payloads_of, read_metadata, vectors_of
+from vitrine.qdrant.naming import Serving, parse_collection_name
+from vitrine.qdrant.schema import CollectionInfo, CollectionMetadata, FieldType
 
 _PAGE: Final = 1_000
 _DELETED_AT_ONCE: Final = 1_000
@@ -40,15 +30,6 @@ class Point:
     id: str
     vector: npt.NDArray[np.float32]
     payload: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class CollectionFacts:
-    """How a collection was made. `dim` is None where it has not one plain vector; `fields` are its attributes'."""
-
-    dim: int | None
-    fields: dict[str, FieldType]
-    metadata: CollectionMetadata
 
 
 class Vectors:
@@ -75,18 +56,12 @@ class Vectors:
         with qdrant_errors(collection):
             add_fields(self._client, collection, fields)
 
-    def describe(self, collection: str) -> CollectionFacts | None:
-        """How a collection was made, or None if Vitrine did not make it. Raises CollectionNotFound."""
+    def describe(self, collection: str) -> CollectionInfo | None:
+        """A collection's description; None if Vitrine did not make it. Raises CollectionNotFound."""
         with qdrant_errors(collection):
-            info = self._client.get_collection(collection)
-        metadata = CollectionMetadata.parse(info.config.metadata)
-        if metadata is None:
-            return None
-        vectors = info.config.params.vectors
-        dim = vectors.size if isinstance(vectors, models.VectorParams) else None
-        return CollectionFacts(dim, attribute_fields(schema_of(info.payload_schema)), metadata)
+            return CollectionInfo.parse(collection, self._client.get_collection(collection))
 
-    def described(self) -> dict[str, CollectionFacts]:
+    def described(self) -> dict[str, CollectionInfo]:
         """Every collection of Vitrine, by name."""
         with qdrant_errors():
             names = [item.name for item in self._client.get_collections().collections]
@@ -154,7 +129,7 @@ class Vectors:
         """The payloads of those points that are there."""
         with qdrant_errors(collection):
             records = self._client.retrieve(collection, ids=list(point_ids), with_payload=True, with_vectors=False)
-        return {str(record.id): record.payload or {} for record in records}
+        return payloads_of(records)
 
     def all_payloads(self, collection: str) -> Iterator[dict[str, Any]]:
         """The payload of every point."""
@@ -202,7 +177,7 @@ class Vectors:
         """The vectors of those points that are there."""
         with qdrant_errors(collection):
             records = self._client.retrieve(collection, ids=list(point_ids), with_payload=False, with_vectors=True)
-        return {str(record.id): record.vector for record in records if isinstance(record.vector, list)}  # type: ignore[misc]
+        return vectors_of(records)
 
     def neighbours(
         self,

@@ -20,7 +20,7 @@ from search_api.cache import ExpiringCache
 from vitrine.errors import ParameterInvalid, ReleaseCorrupt, ReleaseNotFound
 from vitrine.evaluation.calibration import Curve
 from vitrine.products import ANSWER_NAMES, PAYLOAD_NAMES, AttributeValue, public_id
-from vitrine.qdrant.collections import Serving
+from vitrine.qdrant.naming import Serving
 from vitrine.releases import CATALOGUE_PICTURES, ReleaseStore
 
 # The path below which a proxy serves the API, put before every address in answers. Set for each request with one.

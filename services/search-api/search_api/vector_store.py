@@ -20,8 +20,10 @@ from vitrine.errors import CollectionNotFound, VectorStoreRefused
 from vitrine.products import AttributeValue, public_id
 from vitrine.qdrant import VersionLog, qdrant_errors
 from vitrine.qdrant.aliases import AliasDirectory
-from vitrine.qdrant.collections import CollectionMetadata, FieldType, Serving, parse_collection_name
-from vitrine.qdrant.filters import FilterSpec, schema_of
+from vitrine.qdrant.client import payloads_of, vectors_of
+from vitrine.qdrant.filters import FilterSpec
+from vitrine.qdrant.naming import Serving, parse_collection_name
+from vitrine.qdrant.schema import CollectionInfo
 
 T = TypeVar("T")
 Query = list[float] | str | models.RecommendQuery
@@ -31,17 +33,6 @@ _MAX_ISSUES: Final = 20
 _MAX_LIMIT: Final = 1_000  # what a collection's strict mode allows
 _GROWTH: Final = 4  # of the limit, while more have the last one's score
 _TIED: Final = 2  # so many of a group show whether its best is the only best
-
-
-@dataclass(frozen=True, slots=True)
-class CollectionInfo:
-    """What a collection says of itself. `schema` holds the fields that can be filtered on."""
-
-    name: str
-    dim: int
-    points: int
-    schema: Mapping[str, FieldType]
-    metadata: CollectionMetadata
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +256,7 @@ class VectorStore:
         """The payloads of those of the points that exist, by point id."""
         with qdrant_errors(collection):
             records = await self._client.retrieve(collection, ids=list(point_ids), with_payload=True)
-        return {str(record.id): record.payload or {} for record in records}
+        return payloads_of(records)
 
     async def vectors(self, collection: str, point_ids: Sequence[str]) -> dict[str, list[float]]:
         """The vectors of those of the points that exist, by point id."""
@@ -273,7 +264,7 @@ class VectorStore:
             records = await self._client.retrieve(
                 collection, ids=list(point_ids), with_payload=False, with_vectors=True
             )
-        return {str(record.id): record.vector for record in records if isinstance(record.vector, list)}  # type: ignore[misc]
+        return vectors_of(records)
 
     async def facet(
         self, collection: str, field: str, *, condition: models.Filter | None, limit: int
@@ -304,18 +295,10 @@ class VectorStore:
 
     async def _describe(self, name: str) -> CollectionInfo:
         with qdrant_errors(name):
-            info = await self._client.get_collection(name)
-        metadata = CollectionMetadata.parse(info.config.metadata)
-        vectors = info.config.params.vectors
-        if metadata is None or not isinstance(vectors, models.VectorParams):
+            info = CollectionInfo.parse(name, await self._client.get_collection(name))
+        if info is None or not info.dim:
             raise CollectionNotFound(f"the collection {name!r} was not made by Vitrine")
-        return CollectionInfo(
-            name=name,
-            dim=vectors.size,
-            points=info.points_count or 0,
-            schema=schema_of(info.payload_schema),
-            metadata=metadata,
-        )
+        return info
 
 
 def _issue_text(issue: Mapping[str, Any]) -> str:

@@ -1,7 +1,6 @@
-"""How Vitrine speaks to Qdrant: clients, Qdrant's errors as errors of the tree, and the check of a server's version."""
+"""Qdrant: names, schema, filters, aliases, clients, and its errors as Vitrine's."""
 
-from vitrine.qdrant.client import open_async_qdrant, open_qdrant
-from vitrine.qdrant.errors import qdrant_errors, unless_there
-from vitrine.qdrant.version import VersionLog, version_notice
+from vitrine.qdrant.client import VersionLog, open_async_qdrant, open_qdrant, version_notice
+from vitrine.qdrant.errors import qdrant_errors, unless_exists
 
-__all__ = ["VersionLog", "open_async_qdrant", "open_qdrant", "qdrant_errors", "unless_there", "version_notice"]
+__all__ = ["VersionLog", "open_async_qdrant", "open_qdrant", "qdrant_errors", "unless_exists", "version_notice"]

@@ -1,75 +1,76 @@
-"""Which release and collection answer for a model: the alias table, read by the search path.
+"""Aliases: which release and collection serve a dataset and model.
 
-The table is kept for a moment, so that a search costs no extra call. Whoever changes what serves, or what can be
-filtered by, announces it over Redis, and every reader drops what it keeps. A reader that has not heard it yet acts on
-the old table for at most that moment, and that is harmless: the old collection is kept, and its vectors are searched
-with its own release.
+An alias moves in one request, so that a reader sees the old collection or the new one. The search path caches the alias
+table for a moment, so that a search needs no extra call. A program that changes aliases, collections or fields
+announces it over Redis, and every reader clears its cache. A reader that misses the announcement uses the old table for
+at most that moment, which is harmless: the old collection still exists and is searched with its own release.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterable
 from typing import Final
 
 import redis
 import redis.asyncio
-from qdrant_client import AsyncQdrantClient
+from qdrant_client import AsyncQdrantClient, QdrantClient, models
 
 from vitrine.errors import ModelUnknown
 from vitrine.jobs import keys
 from vitrine.jobs.redis import broker_errors
-from vitrine.qdrant.collections import Serving, servings, switch_operations
+from vitrine.qdrant.naming import Serving, alias_name, serving_of
 
 DEFAULT_TTL_S: Final = 1.0
-# Pub/sub: the dataset whose aliases, collections or fields have changed.
+# Pub/sub channel. A message is the dataset whose aliases, collections or fields have changed.
 CHANGES_CHANNEL: Final = f"{keys.PREFIX}serving:changed"
 
 
 def announce_change(client: redis.Redis, dataset: str) -> None:
-    """Tell every search process to forget what it keeps of aliases and collections. Raises BrokerUnavailable."""
+    """Make every search process clear its caches of aliases and collections. Raises BrokerUnavailable."""
     with broker_errors():
         client.publish(CHANGES_CHANNEL, dataset)
 
 
 async def announce_change_async(client: redis.asyncio.Redis, dataset: str) -> None:
-    """`announce_change`, awaited."""
+    """`announce_change` for asyncio."""
     with broker_errors():
         await client.publish(CHANGES_CHANNEL, dataset)
 
 
 class AliasDirectory:
-    """The aliases of a Qdrant, read at most once in `ttl_s` seconds however many ask."""
+    """The alias table of a Qdrant, read at most once in `ttl_s` seconds."""
 
     def __init__(self, client: AsyncQdrantClient, *, ttl_s: float = DEFAULT_TTL_S) -> None:
         self._client = client
         self._ttl_s = ttl_s
         self._table: list[Serving] = []
         self._read_at_s = float("-inf")
-        self._forgotten = 0
+        self._epoch = 0
         self._lock = asyncio.Lock()
 
     async def list(self, *, fresh: bool = False) -> list[Serving]:
-        """Everything that serves, ordered by dataset and model. `fresh` reads the table anew."""
+        """Every serving dataset and model, in that order. `fresh` reads the table again."""
         if not fresh and self._is_current():
             return self._table
         async with self._lock:
             if fresh or not self._is_current():
-                forgotten = self._forgotten
+                epoch = self._epoch
                 self._table = servings((await self._client.get_aliases()).aliases)
-                # What was asked for before the table was to be forgotten may be older than the change.
-                self._read_at_s = time.monotonic() if forgotten == self._forgotten else float("-inf")
+                # A read that began before `forget` may be older than the change.
+                self._read_at_s = time.monotonic() if epoch == self._epoch else float("-inf")
             return self._table
 
     def forget(self) -> None:
-        """Read the table anew when it is next asked for."""
-        self._forgotten += 1
+        """Read the table again on the next call."""
+        self._epoch += 1
         self._read_at_s = float("-inf")
 
     async def resolve(self, dataset: str, model: str | None) -> Serving:
-        """What answers for `model` in `dataset`; without a model, the only one there is.
+        """What serves `model` in `dataset`; without a model, the only one that serves.
 
-        Raises ModelUnknown, naming the choices. A miss is checked against a fresh table before it is told.
+        Raises ModelUnknown, naming the choices. A miss is checked against a fresh table first.
         """
         for fresh in (False, True):
             choices = [serving for serving in await self.list(fresh=fresh) if serving.dataset == dataset]
@@ -79,7 +80,7 @@ class AliasDirectory:
         raise ModelUnknown(_unknown_model(dataset, model, [serving.model for serving in choices]))
 
     async def activate(self, serving: Serving) -> str | None:
-        """Make `serving` serve, in one request. Returns the collection that served before."""
+        """`switch_alias`, and read the table again."""
         operations, previous = switch_operations((await self._client.get_aliases()).aliases, serving)
         if previous != serving.collection:
             await self._client.update_collection_aliases(change_aliases_operations=operations)
@@ -88,6 +89,34 @@ class AliasDirectory:
 
     def _is_current(self) -> bool:
         return time.monotonic() - self._read_at_s < self._ttl_s
+
+
+def servings(aliases: Iterable[models.AliasDescription]) -> list[Serving]:
+    """Every serving dataset and model, in that order."""
+    found = (serving_of(alias.alias_name, alias.collection_name) for alias in aliases)
+    return sorted((serving for serving in found if serving), key=lambda serving: (serving.dataset, serving.model))
+
+
+def switch_operations(
+    aliases: Iterable[models.AliasDescription], serving: Serving
+) -> tuple[list[models.CreateAliasOperation | models.DeleteAliasOperation], str | None]:
+    """The operations, for one request, that make `serving` serve; and the collection that serves now, if any."""
+    alias = alias_name(serving.dataset, serving.model)
+    previous = next((known.collection_name for known in aliases if known.alias_name == alias), None)
+    operations: list[models.CreateAliasOperation | models.DeleteAliasOperation] = []
+    if previous is not None:
+        operations.append(models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=alias)))
+    create = models.CreateAlias(collection_name=serving.collection, alias_name=alias)
+    operations.append(models.CreateAliasOperation(create_alias=create))
+    return operations, previous
+
+
+def switch_alias(client: QdrantClient, serving: Serving) -> str | None:
+    """Make `serving` serve, in one request. Returns the collection that served before, which is kept for rollback."""
+    operations, previous = switch_operations(client.get_aliases().aliases, serving)
+    if previous != serving.collection:
+        client.update_collection_aliases(change_aliases_operations=operations)
+    return previous
 
 
 def _unknown_model(dataset: str, model: str | None, choices: list[str]) -> str:

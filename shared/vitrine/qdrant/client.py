@@ -1,32 +1,47 @@
-"""The one place where clients of Qdrant are made, so that all of them connect in the same way.
+"""Qdrant clients, collections, and the check of the server's version.
 
-An answer is asked for uncompressed. A server sends a compressed one in pieces, and over a connection that is kept the
-last piece waits some 40 ms for the client's delayed acknowledgement.
+All clients are made here, so that they connect in the same way. They ask for uncompressed answers: a server sends a
+compressed one in pieces, and over a kept connection the last piece waits about 40 ms for a delayed acknowledgement.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from importlib.metadata import version
 from typing import Any, Final
 
 import httpx
 from pydantic import SecretStr
-from qdrant_client import AsyncQdrantClient, QdrantClient
+from qdrant_client import AsyncQdrantClient, QdrantClient, models
+
+from vitrine.qdrant.errors import unless_exists
+from vitrine.qdrant.naming import collection_name
+from vitrine.qdrant.schema import SYSTEM_FIELDS, CollectionMetadata, FieldType
+from vitrine.telemetry import get_logger
 
 DEFAULT_TIMEOUT_S: Final = 30
 _CONNECTIONS: Final = 128
+_CLIENT: Final = version("qdrant-client")
+_SCHEMA_TYPES: Final[Mapping[FieldType, models.PayloadSchemaType]] = {
+    "keyword": models.PayloadSchemaType.KEYWORD,
+    "integer": models.PayloadSchemaType.INTEGER,
+    "float": models.PayloadSchemaType.FLOAT,
+}
 
 
 def open_qdrant(
     url: str, *, api_key: SecretStr | str | None = None, timeout_s: int = DEFAULT_TIMEOUT_S
 ) -> QdrantClient:
-    """A client that connects when it is first used. Close it after use."""
+    """A client that connects on first use. Close it after use."""
     return QdrantClient(**_options(url, api_key, timeout_s))
 
 
 def open_async_qdrant(
     url: str, *, api_key: SecretStr | str | None = None, timeout_s: int = DEFAULT_TIMEOUT_S
 ) -> AsyncQdrantClient:
-    """The same for asyncio."""
+    """`open_qdrant` for asyncio."""
     return AsyncQdrantClient(**_options(url, api_key, timeout_s))
 
 
@@ -34,14 +49,116 @@ def _options(url: str, api_key: SecretStr | str | None, timeout_s: int) -> dict[
     headers = {"Accept-Encoding": "identity"}
     key = api_key.get_secret_value() if isinstance(api_key, SecretStr) else api_key
     if key:
-        # As a header: the client warns of a key over plain HTTP each time, also on loopback.
+        # As a header: given as `api_key`, the client warns about plain HTTP every time, even on loopback.
         headers["api-key"] = key
     return {
         "url": url,
         "timeout": timeout_s,
         "headers": headers,
-        # The client would warn at each start; `vitrine.qdrant.version` does so once, in the log.
+        # The client would warn at each start; `VersionLog` does so once, in the log.
         "check_compatibility": False,
-        # Named, because the client's own choice for a local address is a new connection for each call.
+        # The client's default for a local address is a new connection for each call.
         "limits": httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS),
     }
+
+
+def create_collection(
+    client: QdrantClient,
+    metadata: CollectionMetadata,
+    *,
+    dim: int,
+    fields: Mapping[str, FieldType],
+    collection: str | None = None,
+) -> str:
+    """Create a collection with its payload indexes, or complete one that a crash left incomplete. Returns its name.
+
+    The default name is the first generation of `metadata`. Indexes are created before the first point, because Qdrant
+    then adds extra links to the search graph for each indexed value. An existing collection keeps its points and its
+    metadata.
+    """
+    name = collection or collection_name(metadata.dataset, metadata.release_id)
+    if not client.collection_exists(name):
+        with unless_exists():  # another job may create it at the same moment
+            client.create_collection(
+                name,
+                vectors_config=models.VectorParams(size=dim, distance=models.Distance.COSINE),
+                strict_mode_config=models.StrictModeConfig(
+                    enabled=True, max_query_limit=1000, unindexed_filtering_retrieve=False, filter_max_conditions=200
+                ),
+                metadata=metadata.as_dict(),
+            )
+    add_fields(client, name, fields)
+    return name
+
+
+def add_fields(client: QdrantClient, collection: str, fields: Mapping[str, FieldType]) -> None:
+    """Create the missing payload indexes of `fields` and of the system fields. Existing ones keep their type."""
+    indexed = client.get_collection(collection).payload_schema
+    for field, field_type in {**SYSTEM_FIELDS, **fields}.items():
+        if field not in indexed:
+            with unless_exists():
+                client.create_payload_index(collection, field, field_schema=_SCHEMA_TYPES[field_type], wait=True)
+
+
+def read_metadata(client: QdrantClient, collection: str) -> CollectionMetadata | None:
+    """The metadata of a collection; None if Vitrine did not make it."""
+    return CollectionMetadata.parse(client.get_collection(collection).config.metadata)
+
+
+def mark_ready(
+    client: QdrantClient, metadata: CollectionMetadata, *, expected: int, collection: str | None = None
+) -> None:
+    """Record that a collection passed verification, and how many points it had."""
+    published_at = datetime.now(UTC).isoformat(timespec="seconds")
+    ready = replace(metadata, state="ready", expected=expected, published_at=published_at)
+    name = collection or collection_name(metadata.dataset, metadata.release_id)
+    client.update_collection(name, metadata=ready.as_dict())
+
+
+def payloads_of(records: Iterable[models.Record]) -> dict[str, dict[str, Any]]:
+    """The payloads of points, by point id."""
+    return {str(record.id): record.payload or {} for record in records}
+
+
+def vectors_of(records: Iterable[models.Record]) -> dict[str, list[float]]:
+    """The vectors of points, by point id. Points without one plain vector are left out."""
+    return {str(record.id): record.vector for record in records if isinstance(record.vector, list)}  # type: ignore[misc]
+
+
+class VersionLog:
+    """Logs the notice about the server's version once, and again only if the version changes."""
+
+    def __init__(self) -> None:
+        self._logged: str | None = None
+
+    def note(self, server: str) -> str | None:
+        """The notice about the server's version; None if it matches the client's."""
+        notice = version_notice(server)
+        if notice is not None and server != self._logged:
+            self._logged = server
+            get_logger("qdrant").warning("qdrant_version", detail=notice)
+        return notice
+
+
+def version_notice(server: str, *, client: str = _CLIENT) -> str | None:
+    """A notice about a server of this version; None if its minor version is the client's."""
+    ours, theirs = _minor(client), _minor(server)
+    if theirs is None or ours is None:
+        return f"Qdrant reports the version {server[:40]!r}, which cannot be read; the client is {client}"
+    if ours == theirs:
+        return None
+    apart = abs(ours[1] - theirs[1])
+    if ours[0] == theirs[0] and apart == 1:
+        return f"Qdrant is {server} and its client is {client}: one minor version apart, which is supported"
+    return (
+        f"Qdrant is {server} and its client is {client}: more than one minor version apart, which is not supported; "
+        f"run Qdrant {ours[0]}.{ours[1]}"
+    )
+
+
+def _minor(text: str) -> tuple[int, int] | None:
+    """(major, minor)."""
+    parts = text.split(".")
+    if len(parts) < 2 or not all(part.isascii() and part.isdigit() for part in parts[:2]):
+        return None
+    return int(parts[0]), int(parts[1])

@@ -1,4 +1,4 @@
-"""Qdrant's errors as errors of the tree, for every service alike."""
+"""Qdrant's errors, mapped to Vitrine's."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from vitrine.telemetry import get_logger
 
 _RETRY_AFTER_S: Final = 1.0
 _MAX_REASON_CHARS: Final = 500
-# What Qdrant says, with status 500, when its disk is full.
+# In Qdrant's answer of status 500 when its disk is full.
 _FULL: Final = "No space left on device"
 
 
 @contextmanager
 def qdrant_errors(collection: str | None = None, *, filtered: bool = False) -> Iterator[None]:
-    """Turn what a Qdrant client raises into errors of the tree.
+    """Map what a Qdrant client raises to Vitrine's errors.
 
-    Raises CollectionNotFound for a 404 where `collection` is given, FilterInvalid for a refused request where
-    `filtered`, VectorStoreFull, VectorStoreRefused for every other request that Qdrant does not take, and
-    VectorStoreUnavailable where it gives no answer, or one that asks to try again.
+    Raises CollectionNotFound for a 404 if `collection` is given, FilterInvalid for a refused request if `filtered`,
+    VectorStoreFull, VectorStoreRefused for every other refusal, and VectorStoreUnavailable if Qdrant does not answer or
+    asks to try again.
     """
     try:
         yield
@@ -38,7 +38,7 @@ def qdrant_errors(collection: str | None = None, *, filtered: bool = False) -> I
         wait_s = max(_RETRY_AFTER_S, float(error.retry_after_s))
         raise VectorStoreUnavailable("Qdrant is over its rate limit", retry_after_s=wait_s) from error
     except UnexpectedResponse as error:
-        raise _of_answer(error, collection, filtered=filtered) from error
+        raise _refusal(error, collection, filtered=filtered) from error
     except (ResponseHandlingException, ApiException) as error:
         cause = type(getattr(error, "source", error)).__name__
         get_logger("qdrant").error("qdrant_failure", kind=cause, collection=collection)
@@ -46,8 +46,8 @@ def qdrant_errors(collection: str | None = None, *, filtered: bool = False) -> I
 
 
 @contextmanager
-def unless_there() -> Iterator[None]:
-    """Create something in Qdrant. If another process created it first, that counts as success."""
+def unless_exists() -> Iterator[None]:
+    """Wrap a creation in Qdrant. If another process has created it first, that counts as success."""
     try:
         yield
     except UnexpectedResponse as error:
@@ -55,7 +55,7 @@ def unless_there() -> Iterator[None]:
             raise
 
 
-def _of_answer(
+def _refusal(
     error: UnexpectedResponse, collection: str | None, *, filtered: bool
 ) -> CollectionNotFound | FilterInvalid | VectorStoreFull | VectorStoreRefused | VectorStoreUnavailable:
     status, reason = error.status_code, error.content.decode(errors="replace")[:_MAX_REASON_CHARS]
@@ -69,5 +69,5 @@ def _of_answer(
     if status is None or status >= 500 or status == 429:
         return VectorStoreUnavailable(f"Qdrant answered {status}", retry_after_s=_RETRY_AFTER_S)
     if filtered and status in (400, 422):
-        return FilterInvalid("Qdrant does not take this filter: a value is out of range")
+        return FilterInvalid("Qdrant does not accept this filter: a value is out of range")
     return VectorStoreRefused(f"Qdrant refused a request: {status} {reason}")

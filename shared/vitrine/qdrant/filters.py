@@ -1,15 +1,15 @@
-"""Filters as users write them (`gender=Women`, `yearMin=2012`), checked against the fields a collection has indexed and
-compiled into Qdrant's. Nothing a user writes is passed through as it is.
+"""Filters (`gender=Women`, `yearMin=2012`): parsing, compilation for Qdrant, and the plan of a filtered search.
 
-    field=value           the field equals the value; repeated: any of them
+Filters are checked against the indexed fields of the collection. No text of the user is passed through unchecked.
+
+    field=value           the field equals the value; repeated: any of the values
     fieldMin=n fieldMax=n numeric fields: at least, at most
-    !field=value          the field is none of these
+    !field=value          the field equals none of the values
 
-And how to run a filtered search so that it finds what an exact one would. Qdrant walks a graph of neighbours. A filter
-that the graph has no links for cuts it into pieces, and recall falls (to 0.14 for the conjunction of a common and a
-mid-sized value, on 200,000 vectors; to 0.87 even where half of the products match, if what matches lies together). The
-remedies are an exact scan of the matches, cheap while they are few, and ACORN with a wide beam, which also walks
-through neighbours of neighbours that do not match.
+Qdrant searches a graph of neighbours. A filter without links of its own in the graph splits it, and recall falls: to
+0.14 for the conjunction of a common and a mid-sized value, on 200,000 vectors; to 0.87 even if half of the products
+match, when they are close together. The remedies are an exact scan, which is cheap for few matches, and ACORN with a
+wide beam, which also visits neighbours of neighbours that do not match.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from qdrant_client import models
 
 from vitrine.errors import FilterInvalid
 from vitrine.products import COMPOSITE_FIELD, HIDDEN_FIELDS, composite_value
-from vitrine.qdrant.fields import FieldType
+from vitrine.qdrant.schema import FieldType
 
 MAX_CONDITIONS: Final = 32
 MAX_VALUES_PER_FIELD: Final = 64
 MAX_VALUE_CHARS: Final = 200
-MAX_INTEGER: Final = 2**63 - 1  # what Qdrant's integers hold
+MAX_INTEGER: Final = 2**63 - 1  # of Qdrant's integers
 
-# Scoring this many 128-d vectors takes about five milliseconds on one core: up to here ACORN saves little.
+# Scoring this many 128-d vectors takes about five milliseconds on one core; below it ACORN saves little.
 DEFAULT_EXACT_MAX_MATCHES: Final = 50_000
 DEFAULT_EF: Final = 128
 DEFAULT_ACORN_EF: Final = 256
-# Without a filter the graph finds nearly all, so that it pays from the size at which Qdrant builds one.
+# Without a filter the graph finds nearly everything, so it is used from the size at which Qdrant builds one.
 _UNFILTERED_EXACT_MAX_POINTS: Final = 20_000
 
 FilterValue = str | int | float
@@ -53,7 +53,7 @@ class FieldFilter:
 
 @dataclass(frozen=True, slots=True)
 class FilterSpec:
-    """A checked filter: field name to conditions, all of which must hold."""
+    """A checked filter: conditions by field name, all of which must hold."""
 
     fields: Mapping[str, FieldFilter] = field(default_factory=dict)
 
@@ -62,7 +62,7 @@ class FilterSpec:
 
     @property
     def key(self) -> str:
-        """The same for filters that say the same, in whatever order they were written."""
+        """A cache key: equal filters have the same key, in whatever order they were written."""
         return repr(sorted((name, conditions) for name, conditions in self.fields.items()))
 
     def conditions(self) -> int:
@@ -70,10 +70,10 @@ class FilterSpec:
         return len(self.fields)
 
     def compile(self) -> models.Filter | None:
-        """The filter as Qdrant takes it, or None where there is none.
+        """Qdrant's filter, or None if there are no conditions.
 
-        One gender together with one article type becomes the composite field as well: Qdrant gives an indexed value
-        links of its own in the graph, and gives a conjunction none.
+        One gender together with one article type also uses the composite field: an indexed value has links of its own
+        in the graph, a conjunction has none.
         """
         if not self.fields:
             return None
@@ -102,9 +102,9 @@ class FilterSpec:
 
 
 def parse_filters(pairs: Iterable[tuple[str, str]], schema: Mapping[str, FieldType]) -> FilterSpec:
-    """Check `name=value` pairs against the indexed fields of a collection.
+    """Parse `name=value` pairs, for the indexed fields of a collection.
 
-    Raises FilterInvalid naming the field, what is wrong, and the fields there are.
+    Raises FilterInvalid, naming the field, the reason, and the known fields.
     """
     found: dict[str, FieldFilter] = {}
     offered = {name: kind for name, kind in schema.items() if name not in HIDDEN_FIELDS}
@@ -117,20 +117,6 @@ def parse_filters(pairs: Iterable[tuple[str, str]], schema: Mapping[str, FieldTy
     if len(found) > MAX_CONDITIONS:
         raise FilterInvalid(f"too many filters: at most {MAX_CONDITIONS} fields")
     return FilterSpec(found)
-
-
-def schema_of(payload_schema: Mapping[str, models.PayloadIndexInfo]) -> dict[str, FieldType]:
-    """The filterable fields of a collection, from its payload indexes."""
-    types: dict[str, FieldType] = {}
-    for name, info in payload_schema.items():
-        kind = info.data_type.value
-        if kind == "keyword":
-            types[name] = "keyword"
-        elif kind == "integer":
-            types[name] = "integer"
-        elif kind == "float":
-            types[name] = "float"
-    return types
 
 
 def _add(found: dict[str, FieldFilter], name: str, value: str, schema: Mapping[str, FieldType]) -> None:
@@ -199,7 +185,7 @@ def _number(name: str, value: str) -> float:
 
 
 def _equals(name: str, values: tuple[FilterValue, ...]) -> models.Condition:
-    """The condition that a field has one of the values. Qdrant compares decimal numbers by range alone."""
+    """The condition that a field equals one of the values. Qdrant matches decimal numbers only by range."""
     numbers = [value for value in values if isinstance(value, float)]
     if not numbers:
         return models.FieldCondition(key=name, match=_match(values))
@@ -217,7 +203,7 @@ def _match(values: tuple[FilterValue, ...]) -> models.MatchValue | models.MatchA
 
 
 class Plan(StrEnum):
-    """The three ways to run a search."""
+    """How a search runs in Qdrant."""
 
     EXACT = "exact"
     ACORN = "acorn"
@@ -226,24 +212,24 @@ class Plan(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Planner:
-    """Chooses a plan from the expected number of matches. Immutable, shared by all requests."""
+    """Chooses a plan by the expected number of matches."""
 
     exact_max_matches: int = DEFAULT_EXACT_MAX_MATCHES
     hnsw_ef: int = DEFAULT_EF
     acorn_ef: int = DEFAULT_ACORN_EF
 
     def choose(self, spec: FilterSpec, *, expected_matches: int, points: int) -> Plan:
-        """The plan for `spec` in a collection of `points`, of which about `expected_matches` match."""
+        """The plan for `spec` in a collection of `points` points, about `expected_matches` of which match."""
         if not spec:
             return Plan.EXACT if points <= _UNFILTERED_EXACT_MAX_POINTS else Plan.GRAPH
         return Plan.EXACT if expected_matches <= self.exact_max_matches else Plan.ACORN
 
     def params(self, plan: Plan, *, top_k: int) -> models.SearchParams:
-        """Qdrant's search parameters for a plan. The beam is never narrower than twice the answer."""
+        """Qdrant's search parameters for a plan. The beam is at least twice as wide as the answer."""
         if plan is Plan.EXACT:
             return models.SearchParams(exact=True)
         if plan is Plan.ACORN:
-            # A selectivity of 1 leaves the choice to us: it was made above.
+            # 1 makes Qdrant always use ACORN: `choose` has decided already.
             acorn = models.AcornSearchParams(enable=True, max_selectivity=1.0)
             return models.SearchParams(hnsw_ef=max(self.acorn_ef, 2 * top_k), acorn=acorn)
         return models.SearchParams(hnsw_ef=max(self.hnsw_ef, 2 * top_k))

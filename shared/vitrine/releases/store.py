@@ -17,7 +17,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from vitrine.errors import ReleaseCorrupt, ReleaseNotFound
-from vitrine.qdrant.collections import RELEASE_ID, model_of_release
+from vitrine.qdrant.naming import RELEASE_ID, model_of_release
 from vitrine.releases.files import file_bytes, file_sha256, read_file
 from vitrine.releases.manifest import MAX_MANIFEST_BYTES, MAX_WEIGHTS_BYTES, Manifest
 

@@ -12,11 +12,11 @@ from search_api.answers import JsonAnswer
 from search_api.context import Context, Ctx
 from search_api.datasets.schemas import DatasetDroppedAnswer, DatasetsAnswer, DeletedProductsAnswer
 from search_api.openapi import COMMON_ERRORS
-from search_api.vector_store import CollectionInfo
 from vitrine.errors import BrokerUnavailable, Conflict, DatasetNotFound, VectorStoreUnavailable
 from vitrine.jobs import JobKind, JobState
 from vitrine.products import check_dataset_name, public_id
-from vitrine.qdrant.collections import Serving, parse_collection_name
+from vitrine.qdrant.naming import Serving, parse_collection_name
+from vitrine.qdrant.schema import CollectionInfo
 from vitrine.web import problem_responses, requires
 
 router = APIRouter(tags=["datasets"])

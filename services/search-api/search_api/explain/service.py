@@ -11,7 +11,7 @@ from search_api.search.retrieval import Retrieval
 from search_api.search.service import Asked
 from vitrine.embedding import AsyncEmbedderClient
 from vitrine.products import public_id
-from vitrine.qdrant.collections import Serving
+from vitrine.qdrant.naming import Serving
 
 _DIGITS: Final = 6
 

@@ -17,7 +17,7 @@ from vitrine.jobs import JobKind, JobRecord
 from vitrine.jobs.params.catalog import CatalogParams, IndexParams, JobParams
 from vitrine.jobs.params.evaluation import EvaluateParams, ExperimentParams, VisualizeParams
 from vitrine.jobs.params.releases import AdaptParams, ProjectParams, TrainParams, TuneParams
-from vitrine.qdrant.collections import model_of_release
+from vitrine.qdrant.naming import model_of_release
 from vitrine.releases import ReleaseStore
 
 P = TypeVar("P", bound=JobParams)

@@ -30,7 +30,7 @@ from vitrine.errors import (
     VectorStoreUnavailable,
 )
 from vitrine.products import HIDDEN_FIELDS, check_dataset_name
-from vitrine.qdrant.collections import Serving
+from vitrine.qdrant.naming import Serving
 from vitrine.web import JsonRoute, problem_responses, requires
 
 router = APIRouter(tags=["models"], route_class=JsonRoute)

@@ -8,10 +8,10 @@ import asyncio
 from dataclasses import dataclass
 
 from search_api.context import Context
-from search_api.vector_store import CollectionInfo
 from vitrine.errors import CollectionIncomplete, ParameterInvalid, ReleaseCorrupt, ReleaseNotFound
 from vitrine.products import check_dataset_name
-from vitrine.qdrant.collections import Serving, generation_of, model_of_release, parse_collection_name
+from vitrine.qdrant.naming import Serving, generation_of, model_of_release, parse_collection_name
+from vitrine.qdrant.schema import CollectionInfo
 from vitrine.releases import Manifest
 
 

@@ -20,9 +20,9 @@ from search_api.products.listing import sortable_fields
 from search_api.search.retrieval import Prepared
 from vitrine.errors import DatasetNotFound
 from vitrine.products import ADDED_AT_FIELD, PAYLOAD_NAMES, STANDARD_ATTRIBUTES, AttributeValue
-from vitrine.qdrant.collections import Serving
-from vitrine.qdrant.fields import FieldType
 from vitrine.qdrant.filters import FilterSpec
+from vitrine.qdrant.naming import Serving
+from vitrine.qdrant.schema import FieldType
 
 PAGE_SIZE: Final = 40
 _MOST_VALUES: Final = 60

@@ -25,7 +25,7 @@ from vitrine.errors import (
 from vitrine.jobs import JobKind
 from vitrine.jobs.params.catalog import JobParams
 from vitrine.parsing import without_catalog
-from vitrine.qdrant.collections import model_of_release
+from vitrine.qdrant.naming import model_of_release
 from vitrine.recipes import parse_recipe
 
 WHOLE_FORM: Final = ""

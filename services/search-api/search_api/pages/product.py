@@ -22,7 +22,7 @@ from search_api.products.service import StoredProduct
 from search_api.search.options import MAX_REACH, MatchOptions
 from vitrine.errors import ParameterInvalid, ProductNotFound, VitrineError
 from vitrine.products import STANDARD_ATTRIBUTES, AttributeValue
-from vitrine.qdrant.collections import Serving
+from vitrine.qdrant.naming import Serving
 from vitrine.web import requires
 
 router = APIRouter(include_in_schema=False)

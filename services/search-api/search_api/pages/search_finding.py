@@ -21,10 +21,10 @@ from search_api.pages.search_view import facet_fields
 from search_api.search.examples import Examples
 from search_api.search.options import ListOptions, SearchOptions, parameter_invalid
 from search_api.search.service import Asked
-from search_api.vector_store import CollectionInfo
 from vitrine.errors import CollectionNotFound, DatasetNotFound, ModelUnknown
-from vitrine.qdrant.collections import Serving
 from vitrine.qdrant.filters import FilterSpec, Planner
+from vitrine.qdrant.naming import Serving
+from vitrine.qdrant.schema import CollectionInfo
 
 PAGE_SIZE: Final = 20
 MOST_FOUND: Final = 1_000  # what a collection lets one search reach

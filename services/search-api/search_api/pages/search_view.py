@@ -13,7 +13,7 @@ from urllib.parse import quote
 from search_api.pages.search_state import SearchState
 from search_api.search.options import MAX_FACETS
 from vitrine.products import PAYLOAD_NAMES, STANDARD_ATTRIBUTES
-from vitrine.qdrant.fields import FieldType
+from vitrine.qdrant.schema import FieldType
 
 _LABELS: Final = {
     "articleType": "Kind",

@@ -24,7 +24,7 @@ from search_api.pages.templating import Pages, is_fragment_request, render
 from search_api.status.service import WORKERS, SystemFacts, system_facts
 from vitrine.errors import BrokerUnavailable
 from vitrine.jobs import JobState
-from vitrine.qdrant.collections import parse_collection_name
+from vitrine.qdrant.naming import parse_collection_name
 from vitrine.web import requires_any_key
 
 router = APIRouter(include_in_schema=False)

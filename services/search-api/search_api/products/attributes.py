@@ -19,7 +19,7 @@ from vitrine.products import (
     stored_name,
     why_renamed,
 )
-from vitrine.qdrant.fields import MAX_FIELDS, FieldType
+from vitrine.qdrant.schema import MAX_FIELDS, FieldType
 from vitrine.web.problems import MAX_FAULT_CHARS
 
 MAX_ATTRIBUTES: Final = 64

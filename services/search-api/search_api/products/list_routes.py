@@ -22,7 +22,7 @@ from search_api.products.schemas import ProductsAnswer
 from search_api.search.options import Pairs, Target, split_options
 from search_api.streams import StreamAnswer
 from vitrine.errors import Draining, ParameterInvalid
-from vitrine.qdrant.collections import Serving
+from vitrine.qdrant.naming import Serving
 from vitrine.web import asks_for, problem_responses, requires
 
 router = APIRouter(tags=["products"])

@@ -20,8 +20,8 @@ from qdrant_client import models
 from search_api.vector_store import VectorStore
 from vitrine.errors import ParameterInvalid
 from vitrine.products import ADDED_AT_FIELD, HIDDEN_FIELDS
-from vitrine.qdrant.fields import FieldType
 from vitrine.qdrant.filters import FilterSpec
+from vitrine.qdrant.schema import FieldType
 
 Payload = dict[str, Any]
 Part = Literal["ordered", "rest"]

@@ -7,10 +7,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from search_api.vector_store import CollectionInfo, VectorStore
+from search_api.vector_store import VectorStore
 from vitrine.errors import CollectionNotFound, DatasetNotFound, ProductNotFound
 from vitrine.products import check_product_id, point_id
-from vitrine.qdrant.collections import Serving
+from vitrine.qdrant.naming import Serving
+from vitrine.qdrant.schema import CollectionInfo
 
 
 @dataclass(frozen=True, slots=True)

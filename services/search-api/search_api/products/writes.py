@@ -18,7 +18,7 @@ from vitrine.errors import DatasetNotFound, ImageRejected, ProductNotFound
 from vitrine.jobs import JobKind, JobRecord
 from vitrine.jobs.params.catalog import DeleteParams, UpsertParams
 from vitrine.products import AttributeValue, Product, check_product_id
-from vitrine.qdrant.fields import FieldType, narrower
+from vitrine.qdrant.schema import FieldType, narrower
 from vitrine.uploads.store import Overlay
 
 

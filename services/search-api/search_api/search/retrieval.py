@@ -15,7 +15,7 @@ from qdrant_client import models
 
 from search_api.search.options import ListOptions, Pairs, Target
 from search_api.search.rerank import PLAIN, Refinement, expanded, reranked
-from search_api.vector_store import CollectionInfo, Query, VectorStore
+from search_api.vector_store import Query, VectorStore
 from vitrine.errors import (
     CollectionNotFound,
     DatasetNotFound,
@@ -25,8 +25,9 @@ from vitrine.errors import (
     ReleaseNotFound,
 )
 from vitrine.products import HIDDEN_FIELDS, check_dataset_name
-from vitrine.qdrant.collections import Serving
 from vitrine.qdrant.filters import FilterSpec, Plan, Planner, parse_filters
+from vitrine.qdrant.naming import Serving
+from vitrine.qdrant.schema import CollectionInfo
 
 T = TypeVar("T")
 # How often a refused filter may have the fields read anew.

@@ -23,7 +23,7 @@ from search_api.search.retrieval import Prepared, Retrieval, Wanted, check_field
 from search_api.vector_store import Query
 from vitrine.embedding import AsyncEmbedderClient, Embedding
 from vitrine.errors import VitrineError
-from vitrine.qdrant.collections import Serving
+from vitrine.qdrant.naming import Serving
 
 _PREDICTIONS: Final = 5
 _MOST_SEEN: Final = 512

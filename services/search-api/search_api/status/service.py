@@ -12,10 +12,10 @@ import httpx
 import redis.asyncio
 
 from search_api.context import Context
-from search_api.vector_store import CollectionInfo
 from vitrine.errors import VitrineError
 from vitrine.jobs.celery import PROFILES
-from vitrine.qdrant.collections import Serving
+from vitrine.qdrant.naming import Serving
+from vitrine.qdrant.schema import CollectionInfo
 
 _WORKER_KEYS: Final = "vitrine:worker:*"
 _TIMEOUT_S: Final = 2.0
