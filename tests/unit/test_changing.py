@@ -16,10 +16,10 @@ from trainer.augmentation.cpu import augment_pictures
 from trainer.augmentation.device import augment_batch
 from trainer.augmentation.plan import draw_plan
 from trainer.data.mask_cache import compute_masks
-from trainer.data.pixel_cache import Pixels
 from trainer.seeds import generator
 from vitrine.images.decode import decode_image
 from vitrine.recipes import AugmentRecipe
+from vitrine.types import Pixels
 from vitrine.vision.models import model_entry, resolve_options
 from vitrine.vision.preprocess import Preprocessor
 

@@ -15,7 +15,7 @@ from trainer.augmentation.background import Backgrounds
 from trainer.augmentation.corruption import BLUR_REACH_PX, Corruption
 from trainer.augmentation.geometry import FRAME_MARGIN, Warps
 from trainer.augmentation.plan import AugmentationPlan, Matrices
-from trainer.data.pixel_cache import Pixels
+from vitrine.types import Pixels
 
 _WHITE: Final = 255
 _KERNEL_PX: Final = (2 * BLUR_REACH_PX + 1, 2 * BLUR_REACH_PX + 1)

@@ -13,8 +13,8 @@ from trainer.augmentation.background import Backgrounds
 from trainer.augmentation.cpu import augment_pictures
 from trainer.augmentation.device import augment_batch
 from trainer.augmentation.plan import draw_plan
-from trainer.data.pixel_cache import Pixels
 from vitrine.recipes import AugmentRecipe
+from vitrine.types import Pixels
 
 _CPU = torch.device("cpu")
 

@@ -11,7 +11,7 @@ import numpy as np
 from torch import nn
 
 from trainer.data.dataset import Rows
-from trainer.data.pixel_cache import PixelCache, Pixels, cached_pixels, trim_cache
+from trainer.data.pixel_cache import PixelCache, cached_pixels, trim_cache
 from trainer.progress import Progress
 from trainer.settings import Settings
 from vitrine.catalogs import Catalog
@@ -20,6 +20,7 @@ from vitrine.images.views import AS_IT_IS, View
 from vitrine.jobs import JobFault
 from vitrine.products import Product
 from vitrine.releases import Preprocessing
+from vitrine.types import Pixels
 from vitrine.vision.network import DeviceChoice, ReleaseNetwork, Vectors
 
 _BATCH_CPU: Final = 4

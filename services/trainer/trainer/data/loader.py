@@ -20,8 +20,8 @@ from trainer.augmentation.pipeline import Augmenter
 from trainer.augmentation.tensors import to_device
 from trainer.data.dataset import Rows
 from trainer.data.mask_cache import Masks, compute_masks
-from trainer.data.pixel_cache import Pixels
 from trainer.seeds import generator
+from vitrine.types import Pixels
 
 _AHEAD: Final = 4
 

@@ -17,8 +17,9 @@ import numpy.typing as npt
 
 from trainer.augmentation.segmentation import foreground_mask, skinless_mask
 from trainer.data.dataset import Rows
-from trainer.data.pixel_cache import PixelCache, Pixels
+from trainer.data.pixel_cache import PixelCache
 from vitrine.atomic_write import atomic_open
+from vitrine.types import Pixels
 
 _CHUNK: Final = 64
 _RULES_VERSION: Final = 2  # of finding them: another number, and those kept are not used

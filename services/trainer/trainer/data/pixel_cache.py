@@ -25,9 +25,9 @@ from vitrine.images.checks import DEFAULT_LIMITS, ImageLimits
 from vitrine.images.views import AS_IT_IS, VIEW_RULES_VERSION, View
 from vitrine.products import Product
 from vitrine.releases import Preprocessing
+from vitrine.types import Pixels
 from vitrine.vision.preprocess import Preprocessor
 
-Pixels = npt.NDArray[np.uint8]
 # Pictures that are decoded and not yet written, and the bytes they may take.
 _CHUNK: Final = 512
 _CHUNK_BYTES: Final = 64 * 2**20

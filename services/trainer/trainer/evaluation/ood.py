@@ -17,14 +17,13 @@ from trainer.augmentation.pipeline import Augmenter
 from trainer.data.dataset import Dataset
 from trainer.data.extraction import raw_features
 from trainer.data.loader import BatchLoader
-from trainer.data.pixel_cache import Pixels
 from trainer.evaluation.ood_samples import ood_samples
 from trainer.seeds import OOD_SAMPLES, generator
 from trainer.settings import Settings
 from vitrine.evaluation.ranking import unit_rows
 from vitrine.recipes import AugmentRecipe
 from vitrine.releases import Familiarity, Preprocessing
-from vitrine.types import Rows, Vectors
+from vitrine.types import Pixels, Rows, Vectors
 from vitrine.vision.network import DeviceChoice
 from vitrine.vision.preprocess import Preprocessor
 

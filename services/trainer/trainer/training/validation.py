@@ -13,12 +13,12 @@ import numpy.typing as npt
 import torch
 
 from trainer.data.dataset import UNKNOWN, Codes, Rows
-from trainer.data.pixel_cache import Pixels
 from trainer.seeds import EVALUATION_QUERIES, VALIDATION_QUERIES, generator
 from trainer.training.model import TrainingModel
 from vitrine.evaluation import Measured, Vectors, equal_labels, measure, top_k
 from vitrine.evaluation.ranking import unit_rows
 from vitrine.recipes import BestBy
+from vitrine.types import Pixels
 
 
 @dataclass(frozen=True, slots=True)
