@@ -1,22 +1,34 @@
-"""What every test stands on: a clean environment, and the real catalogue where it is at hand."""
+"""For all tests: a clean environment, a share of the cores, the order of the run, and the real catalogue."""
 
 from __future__ import annotations
 
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from harness.scheduling import SystemScheduling, rank_of, share_cores
 from vitrine.vision.process import configure_process
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 configure_process()  # tests run networks, as the embedder and the trainer do
+share_cores()
 
 # A shell that runs the tests in the background has them and their processes ignore Ctrl-C, which some tests send.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SystemScheduling | None:
+    return SystemScheduling(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: rank_of(item.nodeid))
 
 
 @pytest.fixture(autouse=True)

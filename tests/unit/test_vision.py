@@ -20,7 +20,6 @@ from harness.releases import TINY_MODEL, build_tiny_release, picture, store_of
 from vitrine.errors import ImageRejected, ModelUnknown, ParameterInvalid, ProjectionImpossible, WeightsUnusable
 from vitrine.vision import cpu_graph
 from vitrine.vision.backbones import extended, load_backbone, restore_backbone, save_weights
-from vitrine.vision.cpu_graph import CORES
 from vitrine.vision.extract import extract
 from vitrine.vision.models import model_entry, model_table, resolve_options
 from vitrine.vision.network import ReleaseNetwork, choose_device, load_release
@@ -224,8 +223,8 @@ def test_passes_in_several_threads_give_what_one_gives() -> None:
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.skipif(CORES == 1, reason="one core has nothing to divide")
 def test_a_lone_picture_divided_among_the_cores_has_the_same_features(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu_graph, "CORES", 2)
     monkeypatch.setattr(cpu_graph, "_WORTH_DIVIDING_S", 0.0)
     times_s = iter([2.0, 1.0])
     monkeypatch.setattr(cpu_graph, "_took_s", lambda *_: next(times_s))
@@ -308,12 +307,14 @@ def test_preprocessing_cuts_the_middle_square_of_any_picture(size: tuple[int, in
     assert (pixels == (10, 20, 30)).all()
 
 
-def test_extraction_keeps_the_order_and_tells_what_it_refused() -> None:
+@pytest.mark.parametrize("passes", [1, 2])
+def test_extraction_keeps_the_order_and_reports_what_it_refused(passes: int) -> None:
     entry = model_entry(TINY_MODEL)
     rules = resolve_options(entry, {"input_px": 64}).preprocessing
     network = ReleaseNetwork(
         load_backbone(entry, weights="seed:0", options={}).network, rules, projection=None, choice=CPU
     )
+    network.passes_at_once = passes
     files = {str(number): picture(number) for number in range(20)} | {"7": b"no picture", "13": picture(13)[:300]}
     pictures = ((key, partial(files.__getitem__, key)) for key in files)
     batches = list(extract(pictures, network, Preprocessor(rules), batch=6))

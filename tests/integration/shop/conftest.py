@@ -1,4 +1,4 @@
-"""One running system with an indexed catalogue for all the tests of the search API: starting it is the dear part."""
+"""One running system with an indexed catalogue for all tests of this folder: starting it takes longest."""
 
 from __future__ import annotations
 
