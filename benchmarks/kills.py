@@ -54,7 +54,7 @@ class Kill:
 
 
 @dataclass(slots=True)
-class Seen:
+class SearchOutcomes:
     """The results of the searches, shared by the clients' threads."""
 
     right: int = 0
@@ -129,7 +129,7 @@ def children_of(pid: int) -> list[int]:
 
 
 def search_on(
-    system: System, expected: list[tuple[bytes, Any]], seen: Seen, stop: threading.Event, started_s: float
+    system: System, expected: list[tuple[bytes, Any]], outcomes: SearchOutcomes, stop: threading.Event, started_s: float
 ) -> None:
     """One client: searches until `stop` is set, and compares each answer with the one from before the kills."""
     rng = random.Random(threading.get_ident())
@@ -140,22 +140,24 @@ def search_on(
             answer = system.search(picture)
             body = answer.json()
         except (httpx.TransportError, ValueError) as error:
-            with seen.lock:
-                seen.refused[type(error).__name__] += 1
+            with outcomes.lock:
+                outcomes.refused[type(error).__name__] += 1
             continue
         now_s = time.monotonic()
-        with seen.lock:
+        with outcomes.lock:
             if answer.status_code == 200 and body["ranking"] == right:
-                seen.right += 1
-                seen.last_right_s = now_s - started_s
-                seen.took_ms.append((now_s - asked_s) * 1000)
+                outcomes.right += 1
+                outcomes.last_right_s = now_s - started_s
+                outcomes.took_ms.append((now_s - asked_s) * 1000)
             elif answer.status_code in (503, 504):
-                seen.refused[str(body["code"])] += 1
+                outcomes.refused[str(body["code"])] += 1
             else:
-                seen.wrong.append(f"{answer.status_code} {answer.text[:200]}")
+                outcomes.wrong.append(f"{answer.status_code} {answer.text[:200]}")
 
 
-def kill_on(system: System, kills: list[Kill], seen: Seen, arguments: argparse.Namespace, started_s: float) -> None:
+def kill_on(
+    system: System, kills: list[Kill], outcomes: SearchOutcomes, arguments: argparse.Namespace, started_s: float
+) -> None:
     """Kill at random times. After each kill, wait for the next correct answer or the time of the next kill."""
     rng = random.Random(arguments.seed)
     times_s = sorted(rng.uniform(0, arguments.seconds) for _ in range(arguments.kills))
@@ -172,8 +174,8 @@ def kill_on(system: System, kills: list[Kill], seen: Seen, arguments: argparse.N
         until_s = times_s[number + 1] if number + 1 < len(times_s) else arguments.seconds + 60
         while time.monotonic() - started_s < until_s:
             # An answer that was already on its way at the kill does not count.
-            if seen.last_right_s > kill.at_s + 0.05:
-                kill.back_s = seen.last_right_s - kill.at_s
+            if outcomes.last_right_s > kill.at_s + 0.05:
+                kill.back_s = outcomes.last_right_s - kill.at_s
                 break
             time.sleep(0.01)
 
@@ -212,12 +214,12 @@ def main() -> int:
     chosen = random.Random(arguments.seed).sample(catalog.products, min(QUERIES, len(catalog.products)))
     pictures = [(catalog.root / product.picture).read_bytes() for product in chosen]
     expected = [(picture, system.search(picture).json()["ranking"]) for picture in pictures]
-    seen, kills, stop, started_s = Seen(), list[Kill](), threading.Event(), time.monotonic()
+    outcomes, kills, stop, started_s = SearchOutcomes(), list[Kill](), threading.Event(), time.monotonic()
     clients = [
-        threading.Thread(target=search_on, args=(system, expected, seen, stop, started_s), daemon=True)
+        threading.Thread(target=search_on, args=(system, expected, outcomes, stop, started_s), daemon=True)
         for _ in range(CLIENTS)
     ]
-    killer = threading.Thread(target=kill_on, args=(system, kills, seen, arguments, started_s), daemon=True)
+    killer = threading.Thread(target=kill_on, args=(system, kills, outcomes, arguments, started_s), daemon=True)
     for thread in (*clients, killer):
         thread.start()
     jobs: dict[str, dict[str, Any]] = {}
@@ -225,17 +227,23 @@ def main() -> int:
         dataset = f"kills-{len(jobs) + 1}"
         jobs[dataset] = system.finished(system.index(dataset, arguments))
     killer.join()
-    answered = seen.right
-    while seen.right == answered:  # at the end searches must be answered again
+    answered = outcomes.right
+    while outcomes.right == answered:  # at the end searches must be answered again
         time.sleep(0.05)
     stop.set()
     for client in clients:
         client.join()
-    return report(system, data, jobs, kills, seen, expected=before["result"]["indexed"])
+    return report(system, data, jobs, kills, outcomes, expected=before["result"]["indexed"])
 
 
 def report(
-    system: System, data: DataFolder, jobs: dict[str, dict[str, Any]], kills: list[Kill], seen: Seen, *, expected: int
+    system: System,
+    data: DataFolder,
+    jobs: dict[str, dict[str, Any]],
+    kills: list[Kill],
+    outcomes: SearchOutcomes,
+    *,
+    expected: int,
 ) -> int:
     """Print the tables. Returns 1 if anything is lost or wrong."""
     print(head("at s", "killed", "next correct answer after s", text_columns=2))
@@ -254,7 +262,7 @@ def report(
         found = vectors_of(store, str(job["result"]["collection"]))
         lost += len(known.keys() ^ found.keys())
         wrong_vectors += sum(float(known[one] @ found[one]) < 1 - TOLERANCE for one in known.keys() & found.keys())
-    took_ms = np.array(seen.took_ms)
+    took_ms = np.array(outcomes.took_ms)
     print("\n" + head("what", "count"))
     for what, count in (
         ("kills", f"{len(kills)}"),
@@ -263,18 +271,18 @@ def report(
         ("products lost or unexpected", f"{lost:,}"),
         ("vectors that differ from the undisturbed ones", f"{wrong_vectors:,}"),
         ("pictures left out", f"{sum(job['progress']['failed'] for job in jobs.values()):,}"),
-        ("searches answered as before the kills", f"{seen.right:,}"),
-        ("searches answered differently", f"{len(seen.wrong):,}"),
-        *((f"searches refused: {code}", f"{count:,}") for code, count in seen.refused.most_common()),
+        ("searches answered as before the kills", f"{outcomes.right:,}"),
+        ("searches answered differently", f"{len(outcomes.wrong):,}"),
+        *((f"searches refused: {code}", f"{count:,}") for code, count in outcomes.refused.most_common()),
         (
             "milliseconds of a correct answer, p50 / p99",
             " / ".join(f"{one:.0f}" for one in np.percentile(took_ms, (50, 99))),
         ),
     ):
         print(row(what, count))
-    for line in (*failed, *seen.wrong[:5]):
+    for line in (*failed, *outcomes.wrong[:5]):
         print(line)
-    return 1 if failed or lost or wrong_vectors or seen.wrong or len(known) != expected else 0
+    return 1 if failed or lost or wrong_vectors or outcomes.wrong or len(known) != expected else 0
 
 
 def jobs_release(jobs: dict[str, dict[str, Any]]) -> str:

@@ -72,7 +72,7 @@ class Style:
         return self.gender in {"Boys", "Girls"}
 
     def between(self, name: str, low: float, high: float) -> float:
-        """A measure of the design, uniform between `low` and `high`."""
+        """A measure of the design, from `low` to `high`; pieces differ by up to 20 % of the range."""
         chosen = number(self.design, name) + 0.2 * (number(self.piece, name) - 0.5)
         return low + (high - low) * min(max(chosen, 0.0), 1.0)
 

@@ -246,10 +246,8 @@ def _make_durable(shard: Path) -> None:
     allocate(shard)
     folder = shard / _LOG_FOLDER
     for segment in folder.iterdir():
-        with (
-            contextlib.suppress(FileNotFoundError),
-            segment.open("rb") as file,
-        ):  # renamed once it is full
+        # A segment is renamed once it is full.
+        with contextlib.suppress(FileNotFoundError), segment.open("rb") as file:
             os.fsync(file.fileno())
     sync_folder(folder)
 

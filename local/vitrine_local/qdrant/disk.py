@@ -69,7 +69,7 @@ class Space:
 
     def has(self, needed_bytes: int = 0) -> bool:
         """Whether that many bytes can be written."""
-        return free_bytes(self._folder) >= needed_bytes + self._reserve_bytes - self._held_bytes()
+        return free_bytes(self._folder) >= needed_bytes + self._reserve_bytes - self._ballast_file_bytes()
 
     def require(self, needed_bytes: int = 0) -> None:
         """Raises DiskFull if that many bytes cannot be written."""
@@ -92,9 +92,9 @@ class Space:
     def flushed(self) -> None:
         self._unflushed_bytes = 0
 
-    def hold_ballast(self) -> None:
+    def create_ballast(self) -> None:
         """Create the ballast file if there is space for it."""
-        if self._held_bytes() == self._ballast_bytes or free_bytes(self._folder) < 2 * self._ballast_bytes:
+        if self._ballast_file_bytes() == self._ballast_bytes or free_bytes(self._folder) < 2 * self._ballast_bytes:
             return
         with contextlib.suppress(OSError), self._ballast.open("wb") as file:
             if hasattr(os, "posix_fallocate"):
@@ -107,7 +107,7 @@ class Space:
         if free_bytes(self._folder) < self._ballast_bytes:
             self._ballast.unlink(missing_ok=True)
 
-    def _held_bytes(self) -> int:
+    def _ballast_file_bytes(self) -> int:
         try:
             return self._ballast.stat().st_size
         except FileNotFoundError:

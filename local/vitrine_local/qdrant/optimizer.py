@@ -55,7 +55,7 @@ class Optimizer:
                     await self._optimize(collection)
                 elif collection.unflushed and _idle_s(collection) >= _FLUSH_AFTER_S:
                     self._flush(collection)
-            space.hold_ballast()
+            space.create_ballast()
             await asyncio.sleep(_INTERVAL_S)
 
     def _flush(self, collection: Collection) -> None:

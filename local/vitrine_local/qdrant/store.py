@@ -80,7 +80,7 @@ class Store:
                         raise
                     reason = str(error)
             elif reason.startswith(BUS_ERROR) and not self.space.has(NEW_COLLECTION_BYTES):
-                raise StorageUnusable(f"the disk has no room to open the collection {record.name!r}: make room")
+                raise StorageUnusable(f"the disk has no space to open the collection {record.name!r}: make room")
             self._set_aside_collection(folder, record.name, reason)
         self._open_aliases()
 
@@ -95,12 +95,11 @@ class Store:
                 shutil.rmtree(folder, ignore_errors=True)
                 continue
             try:
-                yield (
-                    folder,
-                    self._read_with_copy(file, CollectionRecord.model_validate_json, what="a collection's record"),
-                )
+                record = self._read_with_copy(file, CollectionRecord.model_validate_json, what="a collection's record")
             except ValueError as error:
                 self._set_aside_collection(folder, None, f"{RECORD_FILE} cannot be read: {error}")
+            else:
+                yield folder, record
 
     def _open_aliases(self) -> None:
         """Read the aliases. Those of collections that are not served are dropped at the next change."""

@@ -29,7 +29,7 @@ SUPERVISOR: Final = "vitrine"
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "warn": 30, "error": 40, "critical": 50, "exception": 40}
 _LEVEL_STYLES: Final = {10: "dim", 20: "green", 30: "yellow", 40: "bold red", 50: "bold red"}
 _SERVICE_STYLES: Final = ("cyan", "magenta", "blue", "yellow", "green", "bright_cyan", "bright_magenta")
-# Shown in another place of the line, or of no use to a person.
+# Shown elsewhere in the line, or of no use to a person.
 _HIDDEN_FIELDS: Final = frozenset({"event", "level", "timestamp", "service", "logger", "exception", "stack"})
 _CONTROLS: Final = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f]")
 
@@ -103,7 +103,7 @@ class LogFile(RotatingFileHandler):
         return not self._failed
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802 - logging's signature
-        """Close the file, so that what its buffer still holds is not written later. The next line opens it again."""
+        """Close the file, so that the rest of its buffer is not written later. The next line opens it again."""
         self._failed = True
         with contextlib.suppress(OSError):
             self.close()

@@ -80,16 +80,7 @@ def make_plan(data: DataFolder, *, port: int, environment: Mapping[str, str]) ->
         embedder_url = f"http://{LOOPBACK}:{embedder.port}"
         api_url = f"http://{LOOPBACK}:{api.port}"
         key = environment.get(_EMBEDDER_KEY) or secrets.embedder_api_key.get_secret_value()
-        common = {
-            **_inherited(environment),
-            "VITRINE_RELEASES_URL": f"file:{data.releases}",
-            "VITRINE_RELEASES_CACHE_DIR": str(data.cache / "releases"),
-            "VITRINE_THUMBNAILS_DIR": str(data.cache / "thumbnails"),
-            "VITRINE_UPLOADS_DIR": str(data.uploads),
-            "VITRINE_WORK_DIR": str(data.work),
-            "VITRINE_REPORTS_DIR": str(data.reports),
-            "VITRINE_CATALOG_ROOTS_FILE": str(data.catalog_roots_file),
-        }
+        common = _common_settings(data, environment)
         to_embedder = {"VITRINE_EMBEDDER_URL": embedder_url, _EMBEDDER_KEY: key}
         one_thread, all_threads = _with_threads(common, 1), _with_threads(common, os.cpu_count() or 1)
         services = (
@@ -98,8 +89,8 @@ def make_plan(data: DataFolder, *, port: int, environment: Mapping[str, str]) ->
                 command=redis.command,
                 environment=_inherited(environment),
                 stdin=redis.stdin,
-                probe=RedisProbe(redis.address),
-                liveness=RedisLiveness(redis.address),
+                probe=RedisProbe(redis.url),
+                liveness=RedisLiveness(redis.url),
                 hung_after_s=_STORE_HUNG_AFTER_S,
                 repair=redis.repair,
                 reservation=redis.reservation,
@@ -108,8 +99,8 @@ def make_plan(data: DataFolder, *, port: int, environment: Mapping[str, str]) ->
                 name=QDRANT,
                 command=qdrant.command,
                 environment=_inherited(environment) | qdrant.settings,
-                probe=HttpProbe(f"{qdrant.address}/readyz", api_key=_given(qdrant.settings, _QDRANT_KEY_VARIABLES)),
-                liveness=HttpProbe(f"{qdrant.address}/livez"),
+                probe=HttpProbe(f"{qdrant.url}/readyz", api_key=_given(qdrant.settings, _QDRANT_KEY_VARIABLES)),
+                liveness=HttpProbe(f"{qdrant.url}/livez"),
                 hung_after_s=_STORE_HUNG_AFTER_S,
                 reservation=qdrant.reservation,
                 stop_grace_s=_SERVICE_STOP_GRACE_S,
@@ -124,27 +115,15 @@ def make_plan(data: DataFolder, *, port: int, environment: Mapping[str, str]) ->
                 reservation=embedder,
                 stop_grace_s=_SERVICE_STOP_GRACE_S,
             ),
-            ServiceSpec(
-                name=INDEXER,
-                command=(*_PYTHON, "indexer"),
-                environment=one_thread | redis.settings | qdrant.settings | to_embedder,
+            _worker(
+                INDEXER,
+                one_thread | redis.settings | qdrant.settings | to_embedder,
+                redis_url=redis.url,
                 after=(REDIS, QDRANT),
-                probe=WorkerProbe(redis.address, INDEXER),
-                liveness=WorkerLiveness(redis.address, INDEXER),
-                hung_after_s=_WORKER_HUNG_AFTER_S,
                 niceness=_INDEXER_NICENESS,
-                stop_grace_s=_SERVICE_STOP_GRACE_S,
             ),
-            ServiceSpec(
-                name=TRAINER,
-                command=(*_PYTHON, "trainer"),
-                environment=all_threads | redis.settings,
-                after=(REDIS,),
-                probe=WorkerProbe(redis.address, TRAINER),
-                liveness=WorkerLiveness(redis.address, TRAINER),
-                hung_after_s=_WORKER_HUNG_AFTER_S,
-                niceness=_TRAINER_NICENESS,
-                stop_grace_s=_SERVICE_STOP_GRACE_S,
+            _worker(
+                TRAINER, all_threads | redis.settings, redis_url=redis.url, after=(REDIS,), niceness=_TRAINER_NICENESS
             ),
             ServiceSpec(
                 name=SEARCH_API,
@@ -167,6 +146,35 @@ def make_plan(data: DataFolder, *, port: int, environment: Mapping[str, str]) ->
         return Plan(url=api_url, services=services)
 
 
+def _worker(
+    name: str, environment: Mapping[str, str], *, redis_url: str, after: tuple[str, ...], niceness: int
+) -> ServiceSpec:
+    return ServiceSpec(
+        name=name,
+        command=(*_PYTHON, name),
+        environment=environment,
+        after=after,
+        probe=WorkerProbe(redis_url, name),
+        liveness=WorkerLiveness(redis_url, name),
+        hung_after_s=_WORKER_HUNG_AFTER_S,
+        niceness=niceness,
+        stop_grace_s=_SERVICE_STOP_GRACE_S,
+    )
+
+
+def _common_settings(data: DataFolder, environment: Mapping[str, str]) -> dict[str, str]:
+    return {
+        **_inherited(environment),
+        "VITRINE_RELEASES_URL": f"file:{data.releases}",
+        "VITRINE_RELEASES_CACHE_DIR": str(data.cache / "releases"),
+        "VITRINE_THUMBNAILS_DIR": str(data.cache / "thumbnails"),
+        "VITRINE_UPLOADS_DIR": str(data.uploads),
+        "VITRINE_WORK_DIR": str(data.work),
+        "VITRINE_REPORTS_DIR": str(data.reports),
+        "VITRINE_CATALOG_ROOTS_FILE": str(data.catalog_roots_file),
+    }
+
+
 def _recipes(environment: Mapping[str, str]) -> dict[str, str]:
     """The recipe folder of this checkout, unless the user sets another one."""
     folder = Path(__file__).parents[3] / "recipes"
@@ -175,11 +183,9 @@ def _recipes(environment: Mapping[str, str]) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class _Store:
-    """Redis or Qdrant: its address, the settings of its clients, and how to start it. `command` is None if it runs
-    elsewhere.
-    """
+    """Redis or Qdrant: its URL, the settings of its clients, and how to start it. No `command`: it runs elsewhere."""
 
-    address: str
+    url: str
     settings: dict[str, str] = field(repr=False)
     command: tuple[str, ...] | None = None
     stdin: bytes = field(default=b"", repr=False)
@@ -197,14 +203,14 @@ def _redis(
     password = secrets.redis_password.get_secret_value()
     stdin = redis_configuration(binary, password=password)
     reservation = undo.enter_context(PortReservation())
-    address = f"redis://:{password}@{LOOPBACK}:{reservation.port}/0"
+    url = f"redis://:{password}@{LOOPBACK}:{reservation.port}/0"
     return _Store(
-        address,
-        {"VITRINE_REDIS_URL": address},
-        redis_command(binary, folder=data.redis, host=LOOPBACK, port=reservation.port),
-        stdin,
-        reservation,
-        partial(repair_append_only_file, binary, data.redis),
+        url,
+        {"VITRINE_REDIS_URL": url},
+        command=redis_command(binary, folder=data.redis, host=LOOPBACK, port=reservation.port),
+        stdin=stdin,
+        reservation=reservation,
+        repair=partial(repair_append_only_file, binary, data.redis),
     )
 
 
@@ -213,17 +219,15 @@ def _qdrant(
 ) -> _Store:
     given, given_key = _given(environment, _QDRANT_VARIABLES), _given(environment, _QDRANT_KEY_VARIABLES)
     if given is not None:
-        address = given.rstrip("/")
-        return _Store(address, {"VITRINE_QDRANT_URL": address} | ({_QDRANT_KEY: given_key} if given_key else {}))
+        url = given.rstrip("/")
+        return _Store(url, {"VITRINE_QDRANT_URL": url} | ({_QDRANT_KEY: given_key} if given_key else {}))
     reservation = undo.enter_context(PortReservation())
-    port = reservation.port
-    options = ("--storage", str(data.qdrant), "--host", LOOPBACK, "--port", str(port))
-    key = given_key or secrets.qdrant_api_key.get_secret_value()
-    address = f"http://{LOOPBACK}:{port}"
+    options = ("--storage", str(data.qdrant), "--host", LOOPBACK, "--port", str(reservation.port))
+    url = f"http://{LOOPBACK}:{reservation.port}"
     return _Store(
-        address,
-        {"VITRINE_QDRANT_URL": address, _QDRANT_KEY: key},
-        (*_PYTHON, "vitrine_local.qdrant", *options),
+        url,
+        {"VITRINE_QDRANT_URL": url, _QDRANT_KEY: given_key or secrets.qdrant_api_key.get_secret_value()},
+        command=(*_PYTHON, "vitrine_local.qdrant", *options),
         reservation=reservation,
     )
 
@@ -245,4 +249,5 @@ def _with_threads(environment: Mapping[str, str], threads: int) -> dict[str, str
 
 
 def _given(environment: Mapping[str, str], names: tuple[str, ...]) -> str | None:
+    """The first of these variables that is set and not empty."""
     return next((environment[name] for name in names if environment.get(name)), None)

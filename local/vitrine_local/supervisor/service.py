@@ -85,7 +85,7 @@ class Service:
         self._repairs = 0
         self._last_lines: deque[str] = deque(maxlen=_LAST_LINES)
         self._stopping = asyncio.Event()
-        self._starting = asyncio.Lock()  # a stop cannot come between the check of `_stopping` and the started process
+        self._starting = asyncio.Lock()  # no stop between the check of `_stopping` and the started process
         self._reaper = reaper
         self._note = note
         self._on_line = on_line
