@@ -167,7 +167,7 @@ def in_a_container(folder: Path, statuses: str, *, init: str = "docker-init") ->
 
 def test_a_service_without_a_sign_of_life_is_ended_after_four_checks(tmp_path: Path) -> None:
     said = in_a_container(tmp_path, "0 2 137 124 2")
-    assert "it hangs: ending the container" in said
+    assert "the service has hung: ending the container" in said
     assert said.endswith("the service ended with 137\n"), "by SIGKILL, and not by the end of this test"
 
 
