@@ -1,8 +1,8 @@
-"""Ends this process where a cancelled job does not stop by itself in time. A run looks between its steps whether it may
-go on; reading a long catalogue, loading a large network or a single call into a library has no steps.
+"""Ends the process of a cancelled job that does not stop in time.
 
-The process runs nothing but this job, and whatever it leaves half done is what `kill -9` leaves: files appear whole or
-not at all, and the worker's parent starts another process.
+A job checks between its steps whether it was cancelled. Reading a long catalogue, loading a large network or a single
+call of a library has no steps. The process runs only this job, and files appear whole or not at all, so the effect is
+that of `kill -9`; the worker's parent starts another process.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _EXIT_STATUS: Final = 1
 
 
 class CancelWatch:
-    """Watches one job while the block runs. `cancel` writes down that the job has ended."""
+    """Watches a job while the block runs. `cancel` writes to the record that the job has ended."""
 
     def __init__(
         self, jobs: JobStore, job_id: str, *, cancel: Callable[[JobRecord], None], grace_s: float = GRACE_S
@@ -46,19 +46,19 @@ class CancelWatch:
         self._thread.join()
 
     def _run(self) -> None:
-        record = self._asked_to_stop()
+        record = self._wait_for_cancellation()
         if record is None or self._done.wait(self._grace_s):
             return
         get_logger("trainer").warning("job_ended_by_force", job_id=self._job_id, phase=record.phase)
         try:
             self._cancel(record)
         except (BrokerUnavailable, JobFinished, JobNotFound):
-            pass  # the sweeper cancels a job that nobody works on
+            pass  # the sweeper cancels a job that no worker holds
         finally:
             os._exit(_EXIT_STATUS)
 
-    def _asked_to_stop(self) -> JobRecord | None:
-        """The record once it asks for the end; None where the work has ended before."""
+    def _wait_for_cancellation(self) -> JobRecord | None:
+        """The record once the job is to end, or None if the block ends before."""
         while not self._done.wait(_POLL_S):
             try:
                 record = self._jobs.get(self._job_id)

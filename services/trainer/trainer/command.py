@@ -1,5 +1,7 @@
-"""Train without a queue: `python -m trainer.command RECIPE.toml`. The same run as a `train` job, followed on the
-console, for a machine that has only the trainer. A run that was stopped goes on where it was when it is started again.
+"""Train without a queue: `python -m trainer.command RECIPE.toml`. For a machine that has only the trainer.
+
+The run is the same as that of a `train` job, with its progress on standard error. A stopped run continues from its last
+checkpoint when it is started again.
 """
 
 from __future__ import annotations
@@ -8,10 +10,10 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
 from trainer.full_disk import reporting_full_disk
+from trainer.progress import NoProgress
 from trainer.settings import Settings
 from vitrine.catalogs import read_catalog
 from vitrine.catalogs.registry import reader_for
@@ -27,22 +29,22 @@ from vitrine.vision.process import configure_process
 _SHOWN_EVERY_S = 10.0
 
 
-class Console:
-    """Follows a run by lines on standard error."""
+class Console(NoProgress):
+    """Writes the progress of a run to standard error. An interrupt stops the run."""
 
     def __init__(self) -> None:
-        self._began_s = time.monotonic()
+        self._started_s = time.monotonic()
         self._shown_s = 0.0
 
     def phase(self, phase: str) -> None:
-        self._say(phase)
+        self._write(phase)
 
     def note(self, text: str) -> None:
-        self._say(text)
+        self._write(text)
 
     def faults(self, source: str, faults: list[JobFault]) -> None:
         for fault in faults:
-            self._say(f"{source}: {fault.product_id}: {fault.kind}: {fault.detail}")
+            self._write(f"{source}: {fault.product_id}: {fault.kind}: {fault.detail}")
 
     def progress(self, done: int, total: int, *, eta_s: float | None, phase: str | None = None) -> None:
         now = time.monotonic()
@@ -50,19 +52,10 @@ class Console:
             return
         self._shown_s = now
         left = "" if eta_s is None else f", {eta_s:.0f} s left"
-        self._say(f"{phase or 'working'}: {done:,} of {total:,}{left}")
+        self._write(f"{phase or 'working'}: {done:,} of {total:,}{left}")
 
-    def measures(self, x: float, values: Mapping[str, float]) -> None:
-        """The notes tell the same figures."""
-
-    def saved(self) -> None:
-        """Nothing to tell."""
-
-    def check(self) -> None:
-        """Nobody can cancel but by an interrupt, which comes by itself."""
-
-    def _say(self, text: str) -> None:
-        sys.stderr.write(f"{time.monotonic() - self._began_s:7.1f} s  {printable(text)}\n")
+    def _write(self, text: str) -> None:
+        sys.stderr.write(f"{time.monotonic() - self._started_s:7.1f} s  {printable(text)}\n")
 
 
 def main() -> int:
@@ -71,9 +64,9 @@ def main() -> int:
     parser.add_argument("recipe", type=Path, help="the recipe, TOML")
     parser.add_argument("--root", type=Path, help="the catalogue's folder (default: the recipe's catalog.root)")
     parser.add_argument("--weights", help="instead of the recipe's model.weights")
-    parser.add_argument("--release", help="instead of the recipe's model.release, or of what it goes on after")
+    parser.add_argument("--release", help="instead of the recipe's model.release or of the recipe that it continues")
     parser.add_argument("--unlabelled", type=Path, help="a folder catalogue of pictures to learn from without labels")
-    parser.add_argument("--run", help="a name for the run, under which it is taken up again (default: the model's)")
+    parser.add_argument("--run", help="the name by which the run continues (default: the model's)")
     arguments = parser.parse_args()
     try:
         with reporting_full_disk(load_settings(Settings)):
@@ -86,7 +79,7 @@ def main() -> int:
 
 
 def _train(arguments: argparse.Namespace) -> dict[str, object]:
-    """Train the recipe, and before it those that it goes on from, unless a release to start from is named."""
+    """Train the recipe and, without `--release`, the recipes that it continues before it."""
     chain, release = read_chain(arguments.recipe), arguments.release
     if release is not None:
         chain = chain[-1:]
@@ -107,7 +100,7 @@ def _train_one(file: RecipeFile, arguments: argparse.Namespace) -> dict[str, obj
     if root is None or "dataset" not in catalog:
         raise ParameterInvalid("name the catalogue: catalog.dataset in the recipe, and --root or catalog.root")
     settings = load_settings(Settings)
-    # Whoever runs this command may read what it names: the roots are for what comes over the network.
+    # The allowed roots limit requests from the network. The user of this command may read any folder.
     settings = settings.model_copy(update={"catalog_roots": (*settings.catalog_roots, Path("/"))})
     reader = catalog.get("reader", reader_for(catalog["dataset"]))
     read = read_catalog(reader, root, dataset=catalog["dataset"], limit=catalog.get("limit"))

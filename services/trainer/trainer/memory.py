@@ -1,4 +1,8 @@
-"""How much memory a job may take: what the machine and the control group have left, or what a setting allows."""
+"""Checks before a job starts that it fits into memory: the need of its network, passes and features against the limit.
+
+A job that does not fit is refused, and the error names the option to change. If the trainer chooses the batch, it tries
+smaller ones first. GPU memory is not estimated: a full GPU raises an error of its own and ends no other process.
+"""
 
 from __future__ import annotations
 
@@ -23,17 +27,36 @@ from vitrine.vision.network import DeviceChoice, passes_at_once
 _SHARE_OF_FREE: Final = 0.9
 _CGROUP: Final = Path("/sys/fs/cgroup")
 _MEMINFO: Final = Path("/proc/meminfo")
+# The interpreter with torch and other libraries, the decoding of large pictures, and what the allocator keeps.
+_BASE_BYTES: Final = 1_200 * 2**20
+# Copies of a network that is prepared for a CPU: itself, that of the release, and the fused weights of two graphs.
+_COPIES: Final = 4
+# Temporary memory of kernels, relative to the tensors.
+_PASS_FACTOR: Final = 2.5
+_TRAINING_FACTOR: Final = 1.3
+# A network that is prepared for a CPU is run fused, unfused and in two precisions, to compare the results.
+_PREPARING_PASSES: Final = 14
+# Weights, gradients, and the copies that a checkpoint is written from; then the moments of the optimizer with theirs.
+_TRAINING_COPIES: Final = 4
+_COPIES_PER_MOMENT: Final = 2
+_MOMENTS: Final = {"adamw": 2, "sgd": 1}
+_BATCHES_AHEAD: Final = 5
+# uint8, and float32 while it is augmented.
+_BYTES_PER_LOADED_VALUE: Final = 5
+# Features as they are collected and joined, and in float64 for the fit, which copies them again.
+_BYTES_PER_FEATURE: Final = 4 + 4 + 8 + 8
+_GIB: Final = 2**30
 
 
 def memory_limit_bytes(settings: Settings) -> int:
-    """What one job may take, with what this process holds already."""
+    """The memory that one job may use, including what this process holds already."""
     if settings.trainer_max_memory_gib:
         return int(settings.trainer_max_memory_gib * 2**30)
     return int(_SHARE_OF_FREE * free_bytes())
 
 
 def free_bytes(*, meminfo: Path = _MEMINFO, cgroup: Path = _CGROUP) -> int:
-    """Memory that can be had without pushing another process out: of the machine, and of the control group if less."""
+    """Available memory of the machine, or of the control group if that is less."""
     return min(_free_on_machine(meminfo), _free_in_group(cgroup))
 
 
@@ -42,12 +65,12 @@ def _free_on_machine(meminfo: Path) -> int:
         lines = meminfo.read_text(encoding="ascii").splitlines()
         return int(next(line for line in lines if line.startswith("MemAvailable:")).split()[1]) * 1024
     except (OSError, StopIteration, ValueError):
-        # No Linux: half of what is built in.
+        # Not Linux: half of the physical memory.
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
 
 
 def _free_in_group(cgroup: Path) -> int:
-    """Of the control group, of either version, that this process sees as its root: a container's."""
+    """Of the root control group that this process sees, version 2 or 1: that of its container."""
     for limit, used, statistics in (
         ("memory.max", "memory.current", "memory.stat"),
         ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat"),
@@ -58,35 +81,15 @@ def _free_in_group(cgroup: Path) -> int:
             fields = dict(line.split() for line in (cgroup / statistics).read_text(encoding="ascii").splitlines())
         except (OSError, ValueError):  # "max": no limit
             continue
-        # Cached files go when memory is wanted.
+        # The page cache is released when memory is needed.
         cached_bytes = int(fields.get("inactive_file", fields.get("total_inactive_file", 0)))
         return max(0, limit_bytes - used_bytes + cached_bytes)
     return 2**63 - 1
 
 
-# The interpreter with torch and the rest, the decoding of large pictures, and what the allocator keeps.
-_BASE_BYTES: Final = 1_200 * 2**20
-# A network while it is prepared for a CPU: itself, its copy for the release, and the folded weights of two graphs.
-_COPIES: Final = 4
-# What kernels take beside the tensors. Preparing a network for a CPU compares it, fused and in two precisions, with it.
-_PASS_FACTOR: Final = 2.5
-_PREPARING_PASSES: Final = 14
-_TRAINING_FACTOR: Final = 1.3
-# Weights, their gradients and the copies that a checkpoint is written from; moments, and their copies, come to it.
-_TRAINING_COPIES: Final = 4
-_COPIES_PER_MOMENT: Final = 2
-_MOMENTS: Final = {"adamw": 2, "sgd": 1}
-_BATCHES_AHEAD: Final = 5
-# uint8, and float32 while it is changed.
-_BYTES_PER_LOADED_VALUE: Final = 5
-# Features as they are gathered, joined, and in float64 for the fit, which copies them once more.
-_BYTES_PER_FEATURE: Final = 4 + 4 + 8 + 8
-_GIB: Final = 2**30
-
-
 @dataclass(frozen=True, slots=True)
 class _Need:
-    """Bytes by what causes them."""
+    """Bytes of a job by cause."""
 
     network: int
     passes: int
@@ -107,10 +110,10 @@ def admitted_batch(
     at_once: int | None = None,
     features: int = 0,
 ) -> int:
-    """How many pictures to put through a network in one pass: `wanted`, or fewer where that is the trainer's choice.
+    """The number of pictures in one pass: `wanted`, or fewer if VITRINE_TRAINER_BATCH is not set.
 
-    `at_once` passes run at a time, by default as many as keep the device busy. `features` is the count of pictures
-    whose features are to be held at once. Raises JobTooLarge.
+    `at_once` passes run in parallel, by default as many as keep the device busy. `features` is the number of pictures
+    whose features are in memory together. Raises JobTooLarge.
     """
     cost = network_cost(architecture, rules)
     limit = memory_limit_bytes(settings)
@@ -141,7 +144,7 @@ def check_training(
     *,
     freeze: Callable[[nn.Module], None],
 ) -> None:
-    """Raise JobTooLarge where a training would not fit. `freeze` puts the network into the mode it is trained in."""
+    """Raise JobTooLarge if a training does not fit. `freeze` puts the network into training mode."""
     if choice.device.type != "cpu":
         return
     cost = network_cost(architecture, rules, freeze=freeze)
@@ -154,7 +157,7 @@ def check_training(
     room = limit - _BASE_BYTES - need.network
     fits = max(0, room) // max(1, one)
     if room <= 0:
-        option = "take a smaller network (model.model)"
+        option = "choose a smaller network (model.model)"
     elif fits >= 2:
         option = f"lower optim.batch, which is {optim.batch}, to {fits}, and raise optim.accumulate in its place"
     else:
@@ -168,11 +171,11 @@ def _training_pass_bytes(cost: NetworkCost, rules: Preprocessing) -> int:
 
 
 def _extraction_option(need: _Need, limit: int, rules: Preprocessing, settings_batch: int) -> str:
-    """Which option to change: that of the largest part."""
+    """The option to change: that of the largest part."""
     if need.features >= max(need.network, need.passes):
         return "lower sample_max, the pictures that the projection is fitted on"
     if need.network >= need.passes:
-        return "take a smaller network (model)"
+        return "choose a smaller network (model)"
     room = max(0, limit - _BASE_BYTES - need.network - need.features)
     fitting_px = int((room / need.passes) ** 0.5 * rules.height_px) // 32 * 32
     if settings_batch > 1:
@@ -182,6 +185,6 @@ def _extraction_option(need: _Need, limit: int, rules: Preprocessing, settings_b
 
 def _too_large(need: _Need, limit: int, option: str) -> JobTooLarge:
     return JobTooLarge(
-        f"the job would take about {need.total / _GIB:.1f} GiB of memory and may take {limit / _GIB:.1f} GiB "
+        f"the job would need about {need.total / _GIB:.1f} GiB of memory and may use {limit / _GIB:.1f} GiB "
         f"(what is free, or VITRINE_TRAINER_MAX_MEMORY_GIB): {option}"
     )

@@ -1,5 +1,5 @@
-"""How much memory a network takes, found before it is made: it is built and run on torch's meta device, which computes
-shapes and no numbers, in a second or two and with no memory of its own.
+"""The memory that a network needs, measured before it is built: the network runs on torch's meta device, which computes
+only shapes. This takes a second or two and no memory.
 """
 
 from __future__ import annotations
@@ -20,17 +20,18 @@ from vitrine.releases import Architecture, Preprocessing
 from vitrine.telemetry import get_logger
 from vitrine.vision.backbones import build_architecture
 
-# Batch normalisation in training mode refuses a single picture's single value.
+# In training mode batch normalization needs more than one value per channel.
 _TRAINED_PICTURES: Final = 2
-# Of a network that cannot be run without numbers: above what the networks of the model table take, in float32.
+# Assumed for a network that cannot run on the meta device. More than any network of the model table needs, in float32.
 _ASSUMED_PASS_BYTES_PER_PIXEL: Final = 400
 _ASSUMED_TRAINING_BYTES_PER_PIXEL: Final = 3_000
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkCost:
-    """Bytes in float32. `pass_bytes` is the most that one picture's pass holds at a time, `training_bytes` what one
-    picture adds to a pass whose gradients are wanted. `raw_dim` is None where it could not be found.
+    """Bytes in float32: the weights, the peak of a pass of one picture, and what each picture adds to a training pass.
+
+    `raw_dim` is None if the network could not run.
     """
 
     weights_bytes: int
@@ -44,8 +45,8 @@ def network_cost(
 ) -> NetworkCost:
     """The cost of a network at the input size of `rules`.
 
-    `freeze` puts a network into the mode it is trained in, with gradients for what is trained; without it training
-    costs nothing. Raises ParameterInvalid where timm cannot build the network.
+    `freeze` puts a network into training mode and switches gradients off for frozen weights. Without it the training
+    bytes are 0. Raises ParameterInvalid if timm cannot build the network.
     """
     if freeze is None:
         return _pass_cost(architecture.model_dump_json(), rules.height_px, rules.width_px)
@@ -79,14 +80,14 @@ def _cost(
             training_bytes = max(0, trained.peak - gradients) // _TRAINED_PICTURES
     except VitrineError:
         raise
-    except Exception as error:  # whatever a network does that needs numbers
+    except Exception as error:  # anything that a network does with values
         get_logger("trainer").info("cost_assumed", network=architecture.timm_name, reason=f"{error}"[:200])
         return _assumed(weights_bytes, height * width, freeze is not None)
     return NetworkCost(weights_bytes, live.peak, training_bytes, raw_dim)
 
 
 class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own subclassing hook
-    """Counts the bytes of the tensors that are alive and made within it: `peak` is the most there were at a time."""
+    """Counts the bytes of live tensors that are created in the block. `peak` is their maximum."""
 
     def __init__(self, known: Iterable[torch.Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

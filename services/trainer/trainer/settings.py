@@ -1,4 +1,4 @@
-"""What the trainer reads from its environment, beyond the settings every service shares."""
+"""The trainer's settings."""
 
 from __future__ import annotations
 
@@ -11,36 +11,30 @@ from vitrine.settings import WorkerSettings
 
 
 class Settings(WorkerSettings):
-    """The trainer's settings. A 0 means: what suits the device."""
+    """Read from the environment. A 0 stands for a value that suits the device."""
 
-    work_dir: Path = Field(
-        default=Path(".vitrine/trainer"), description="Where a job keeps what a restart would otherwise do again"
-    )
-    reports_dir: Path = Field(default=Path(".vitrine/reports"), description="Where the reports of evaluations are kept")
+    work_dir: Path = Field(default=Path(".vitrine/trainer"), description="Folder of checkpoints and caches")
+    reports_dir: Path = Field(default=Path(".vitrine/reports"), description="Folder of the reports of evaluations")
     weights_dir: Path | None = Field(
-        default=None, description="A folder of weights files that jobs may name, beside the catalogue roots"
+        default=None, description="Folder of weights files that jobs may use, besides the catalogue roots"
     )
     trainer_device: str = Field(
         default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N"
     )
-    trainer_devices: int = Field(
-        default=1, ge=1, le=64, description="Devices that one training shares its batches among, a process each"
-    )
+    trainer_devices: int = Field(default=1, ge=1, le=64, description="Devices of one training, with a process for each")
     trainer_precision: Literal["auto", "float32", "bfloat16"] = Field(
-        default="auto", description="Precision of feature extraction; auto: bfloat16 where the hardware multiplies it"
+        default="auto", description="Precision of feature extraction; auto: bfloat16 if the hardware supports it"
     )
     trainer_batch: int = Field(
         default=0, ge=0, le=1024, description="Pictures in one pass of the device; 0: 4 on a CPU, 64 on a GPU"
     )
-    trainer_chunk: int = Field(
-        default=256, ge=1, description="Pictures between two checkpoints, which a restart does not do again"
-    )
+    trainer_chunk: int = Field(default=256, ge=1, description="Pictures between two checkpoints of a project job")
     trainer_max_memory_gib: float = Field(
-        default=0.0, ge=0, description="Memory that one job may take, in GiB; 0: nine tenths of what is free"
+        default=0.0, ge=0, description="Memory that one job may use, in GiB; 0: nine tenths of what is free"
     )
     trainer_checkpoint_s: float = Field(
-        default=120.0, gt=0, description="Seconds of training within an epoch after which its state is kept"
+        default=120.0, gt=0, description="Seconds between two checkpoints within an epoch"
     )
     trainer_pixels_gib: float = Field(
-        default=20.0, gt=0, description="Decoded pictures kept between trainings, in GiB below the work folder"
+        default=20.0, gt=0, description="Size of the cache of decoded pictures in the work folder, in GiB"
     )

@@ -1,4 +1,4 @@
-"""Which weights a job may use: timm's, random ones, or a file below an allowed folder."""
+"""Checks which weights a job may use: timm's, random ones, or a file below an allowed folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SEED_PREFIX = "seed:"
 
 
 def checked_weights(weights: str, settings: Settings) -> str:
-    """Return what `load_backbone` takes, a path resolved with its links. Raises WeightsUnusable."""
+    """Return the argument of `load_backbone`; a path is resolved. Raises WeightsUnusable."""
     if weights == PRETRAINED or weights.startswith(_SEED_PREFIX):
         return weights
     path = Path(weights).resolve()
@@ -22,6 +22,6 @@ def checked_weights(weights: str, settings: Settings) -> str:
         allowed.append(settings.weights_dir.resolve())
     if not any(path.is_relative_to(folder) for folder in allowed):
         raise WeightsUnusable(
-            f"the weights file {path.name!r} lies outside VITRINE_WEIGHTS_DIR and the catalogue roots: move it there"
+            f"the weights file {path.name!r} is outside VITRINE_WEIGHTS_DIR and the catalogue roots: move it there"
         )
     return str(path)

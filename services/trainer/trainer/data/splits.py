@@ -1,5 +1,6 @@
-"""Which split a job works with: that of the release it goes on from, where it has one of the same catalogue, else a new
-one. So what a release learned from is never tested on by what is made from it, nor by an evaluation.
+"""The split that a job uses: that of the release it starts from, if it has one of the same catalogue, else a new one.
+
+So no release made from another one, and no evaluation, tests on products that the other was trained on.
 """
 
 from __future__ import annotations
@@ -17,15 +18,16 @@ from vitrine.splits import Part, SplitRule, split
 
 
 def split_rule(dataset: str, data: DataRecipe, *, seed: int, lineage: Lineage) -> SplitRule:
-    """The rule of the split: the lineage's, if it keeps the same things together, else that of `data` and `seed`."""
+    """The rule in the lineage, if it has the same kind and group, else that of `data` and `seed`."""
     wanted = SplitRule(attribute=data.label, seed=seed, group=data.group, kind=data.split)
     known = lineage.rules.get(dataset)
     return known if known is not None and (known.kind, known.group) == (wanted.kind, wanted.group) else wanted
 
 
 def split_products(products: Sequence[Product], rule: SplitRule, lineage: Lineage) -> dict[str, Part]:
-    """The part of each product by its id: as the lineage has it, where it was split by this rule, and by the rule for
-    all others. Raises ParameterInvalid as `vitrine.splits.split` does.
+    """The part of each product by its id: that in the lineage, if it was split by the same rule, else a new one.
+
+    Raises ParameterInvalid as `vitrine.splits.split` does.
     """
     if not products:
         return {}
@@ -36,7 +38,7 @@ def split_products(products: Sequence[Product], rule: SplitRule, lineage: Lineag
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The products to fit on, in the catalogue's order, and the lineage with the split whose train part they are."""
+    """Products of the train part, in the catalogue's order, and the lineage with their split."""
 
     products: list[Product]
     lineage: Lineage
@@ -45,9 +47,10 @@ class Sample:
 def fitting_sample(
     products: Sequence[Product], data: DataRecipe, *, lineage: Lineage, seed: int, sample_max: int, components: int
 ) -> Sample:
-    """The train part of a catalogue, or as much of it as `sample_max` allows. Products without the label are split too.
+    """The products to fit a projection on: the train part, or `sample_max` of it chosen by a hash of id and seed. They
+    need no label.
 
-    Raises ProjectionImpossible where it has fewer products than `components`, and as `split_products` does.
+    Raises ProjectionImpossible if there are fewer than `components`, and as `split_products` does.
     """
     chosen = list(products) if data.subset is None else select(products, data.subset)
     dataset = chosen[0].dataset if chosen else ""

@@ -1,5 +1,5 @@
-"""The projection of a trained network, chosen on the validation part: every size and whitening a recipe names is fitted
-on the train part, and so is none at all tried, and the one by which validation queries find best is kept.
+"""Chooses the projection of a trained network: each size and whitening of the recipe is fitted on the train part and
+measured by validation queries, and so are the raw features.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from vitrine.vision.pca import Fit, Pca, ProjectionArrays, fit_pca, project
 IDENTITY: Final = "identity"
 _MEAN: Final = "mean_average_precision"
 _HITS: Final = "precision_at_15"
-_DIGITS: Final = 3  # what is nearer is alike, and the smaller projection is taken
+_DIGITS: Final = 3  # values that are equal in so many digits count as equal, and the smaller projection wins
 
 
 @dataclass(frozen=True, slots=True)
 class ProjectionTrial:
-    """One projection and how it did on validation queries."""
+    """A projection and its measures on validation queries. `raw` is without a projection."""
 
     components: int
     whiten: bool
@@ -39,7 +39,7 @@ class ProjectionTrial:
 
 @dataclass(frozen=True, slots=True)
 class ProjectionChoice:
-    """The projection kept, and all that were tried."""
+    """The chosen projection, and all that were tried."""
 
     fit: Fit
     whiten: bool
@@ -48,7 +48,7 @@ class ProjectionChoice:
 
 
 def identity_fit(dim: int) -> Fit:
-    """No projection: the feature at length 1, as it is."""
+    """The projection that only scales the feature to length 1."""
     arrays = ProjectionArrays(
         mean=np.zeros(dim, dtype=np.float32),
         components=np.eye(dim, dtype=np.float32),
@@ -69,10 +69,12 @@ def choose_projection(
     seed: int,
     step: Callable[[], None],
 ) -> ProjectionChoice:
-    """`features` (N, dim) and `relevance` (N, A) are those of all examples. Queries come from `validation`, the gallery
-    is `train` and `validation`, so that the test part has no say. Of those that are as good as the best in `by` but for
-    chance, within one standard error, the one that is best in the other measure is kept: whitening may move P@15 by a
-    hair and lose a third of mAP. Raises ProjectionImpossible where no size can be fitted.
+    """Choose among the projections of `recipe`.
+
+    `features` (N, dim) and `relevance` (N, A) are of all products. Queries come from `validation` and search in `train`
+    and `validation`; the test part is not used. Among the projections within one standard error of the best in `by`, the
+    best in the other measure is chosen: whitening may gain a little precision at 15 and lose a third of the mAP. `step`
+    is called before each trial and may raise to stop. Raises ProjectionImpossible if no size can be fitted.
     """
     dim = features.shape[1]
     gallery = np.sort(np.concatenate([train, validation]))
@@ -80,14 +82,14 @@ def choose_projection(
     own = np.searchsorted(gallery, chosen)
     relevant = equal_labels(relevance[chosen], relevance[gallery])
 
-    def judged(fit: Fit, *, whiten: bool, raw: bool) -> _Judged:
+    def measured(fit: Fit, *, whiten: bool, raw: bool) -> _Measured:
         step()
         vectors = project(fit.arrays, features)
         found = measure(vectors[chosen], vectors[gallery], relevant, own=own)
         components = len(fit.arrays.components)
         tried = ProjectionTrial(components, whiten, raw, found.mean("precision@15"), found.mean("average_precision"))
         known = found.known("average_precision" if by == _MEAN else "precision@15")
-        return _Judged(tried, fit, float(known.std()) / max(1, len(known)) ** 0.5)
+        return _Measured(tried, fit, float(known.std()) / max(1, len(known)) ** 0.5)
 
     sizes = sorted({min(size, dim, len(train)) for size in recipe.components})
     results = []
@@ -98,24 +100,24 @@ def choose_projection(
             try:
                 pca = pca or fit_pca(features[train], components=sizes[-1], seed=seed)
                 fit = pca.truncate(size).projection(whiten=whiten)
-            except ProjectionImpossible as error:  # of so many components; fewer may do
+            except ProjectionImpossible as error:  # fewer components may be possible
                 impossible = error
             else:
-                results.append(judged(fit, whiten=whiten, raw=False))
+                results.append(measured(fit, whiten=whiten, raw=False))
     if recipe.raw:
-        results.append(judged(identity_fit(dim), whiten=False, raw=True))
+        results.append(measured(identity_fit(dim), whiten=False, raw=True))
     if not results and impossible is not None:
         raise impossible
     name, other = (_MEAN, _HITS) if by == _MEAN else (_HITS, _MEAN)
     best = max(results, key=lambda one: one.value(name))
-    alike = [one for one in results if one.value(name) >= best.value(name) - best.error]
-    kept = max(alike, key=lambda one: (round(one.value(other), _DIGITS), -one.tried.components))
+    close = [one for one in results if one.value(name) >= best.value(name) - best.error]
+    kept = max(close, key=lambda one: (round(one.value(other), _DIGITS), -one.tried.components))
     return ProjectionChoice(kept.fit, kept.tried.whiten, kept.tried, tuple(one.tried for one in results))
 
 
 @dataclass(frozen=True, slots=True)
-class _Judged:
-    """`error` is the standard error of the measure that is chosen by."""
+class _Measured:
+    """A measured trial. `error` is the standard error of the measure `by`."""
 
     tried: ProjectionTrial
     fit: Fit
