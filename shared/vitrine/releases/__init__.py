@@ -1,6 +1,5 @@
-"""Releases: what makes vectors, frozen. This package reads and writes them and needs no torch to do so."""
+"""Releases: everything that turns a picture into a vector, frozen. This package does not need torch."""
 
-from vitrine.releases.files import file_sha256
 from vitrine.releases.manifest import (
     CATALOGUE_PICTURES,
     Architecture,
@@ -21,6 +20,7 @@ from vitrine.releases.store import (
     TRAINING_FOLDER,
     WEIGHTS_FILE,
     ReleaseStore,
+    file_sha256,
 )
 
 __all__ = [

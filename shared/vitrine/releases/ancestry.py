@@ -1,5 +1,5 @@
-"""The lineage of a stored release. Releases that were made before lineages were kept have none: of those it is put
-together from what their manifests and their trainings wrote down, and the rest is unknown.
+"""The lineage of a stored release. For releases older than stored lineages, it is reconstructed from the manifest and
+the files of the training; whatever they do not record is unknown.
 """
 
 from __future__ import annotations
@@ -20,29 +20,31 @@ from vitrine.releases.store import SPLIT_FILE, ReleaseStore
 from vitrine.splits import PARTS, Part, SplitRule
 
 PARTS_FILE: Final = "parts.json"
-# Beside a release whose parents are not: what each of them was fitted on, by its id.
+# In the training folder of a release without its parents: what each parent was fitted on, by its id.
 PARENTS_FILE: Final = "parents.json"
 _RELEASE: Final = "release:"
 _FILE: Final = "file:"
 
 
 def lineage_of(store: ReleaseStore, release_id: str) -> Lineage:
-    """What a release and everything it was made from was fitted and chosen on.
+    """What a release and its ancestors were fitted and selected on.
 
     Raises ReleaseNotFound, ReleaseCorrupt.
     """
     manifest = store.manifest(release_id)
     if manifest.split_sha256 is not None:
         return Lineage.parse((store.local_folder(release_id) / SPLIT_FILE).read_bytes(), release_id=release_id)
-    found = _of_its_training(store, manifest)
+    found = _from_training(store, manifest)
     for parent in _parents(manifest):
-        found |= _of_parent(store, manifest, parent)
+        found |= _from_parent(store, manifest, parent)
     return found | weights_lineage(store, manifest.weights.source, manifest.weights.source_sha256)
 
 
 def weights_lineage(store: ReleaseStore, source: str, sha256: str | None, *, stated: str | None = None) -> Lineage:
-    """What weights were trained on: nothing where they are random or published, what their release was fitted on where
-    they are those of one in the store that was trained, else what is `stated`, or unknown.
+    """What weights were trained on.
+
+    Nothing if they are random or published. The lineage of the release if they belong to a trained one in the store.
+    Otherwise `stated`, a sentence of the release's maker, or unknown.
     """
     if not source.startswith(_FILE):
         return Lineage()
@@ -51,14 +53,14 @@ def weights_lineage(store: ReleaseStore, source: str, sha256: str | None, *, sta
     if trained:
         return reduce(or_, (lineage_of(store, one.release_id) for one in trained))
     if any(not one.weights.source.startswith(_FILE) for one in found):
-        return Lineage()  # a projection alone was fitted for that release
+        return Lineage()  # only a projection was fitted for that release
     if stated is not None:
         return Lineage(stated=(f"the weights of {source} were trained on: {stated}",))
     return Lineage(unknown=(f"what the weights of {source} were trained on",))
 
 
 def parent_lineage(store: ReleaseStore, release_id: str) -> Lineage:
-    """The lineage of a release that another is made from; unknown where it cannot be had any more."""
+    """The lineage of a parent release; unknown if the parent is missing or damaged."""
     try:
         return lineage_of(store, release_id)
     except (ReleaseNotFound, ReleaseCorrupt):
@@ -76,15 +78,15 @@ def _manifests(store: ReleaseStore) -> list[Manifest]:
 
 
 def _parents(manifest: Manifest) -> list[str]:
-    """The releases that its weights or its training came from."""
+    """The releases that the weights or the training came from."""
     source = manifest.weights.source
     named = [manifest.parent, source.removeprefix(_RELEASE) if source.startswith(_RELEASE) else None]
     teacher = (manifest.recipe or {}).get("teacher")
     return list(dict.fromkeys(str(one) for one in (*named, teacher) if one is not None))
 
 
-def _of_parent(store: ReleaseStore, manifest: Manifest, parent: str) -> Lineage:
-    """Of a parent that is not in the store a file of the training may say that it was fitted on the same products."""
+def _from_parent(store: ReleaseStore, manifest: Manifest, parent: str) -> Lineage:
+    """The lineage of a parent. If it is not in the store, a training file may record the same fitted products."""
     if parent in store.ids():
         return parent_lineage(store, parent)
     own = manifest.projection.fitted_on
@@ -98,8 +100,8 @@ def _of_parent(store: ReleaseStore, manifest: Manifest, parent: str) -> Lineage:
     return parent_lineage(store, parent)
 
 
-def _of_its_training(store: ReleaseStore, manifest: Manifest) -> Lineage:
-    """By the parts that the training wrote beside the release, if the manifest's hash is that of their train part."""
+def _from_training(store: ReleaseStore, manifest: Manifest) -> Lineage:
+    """From the split that the training stored with the release, if its train part has the hash in the manifest."""
     fitted = manifest.projection.fitted_on
     recipe = manifest.recipe or {}
     found = Lineage()

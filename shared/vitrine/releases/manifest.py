@@ -1,5 +1,6 @@
-"""The manifest of a release: everything that decides what vector a picture gets, and the hash that names it. It holds
-no time and no path, so the same inputs make the same release wherever and whenever it is made.
+"""The manifest of a release: everything that determines the vector of a picture. Its hash is part of the release id.
+
+It contains no time and no path, so the same inputs always give the same release.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ from vitrine.products import check_model_name
 SCHEMA_VERSION: Final = 1
 ID_DIGITS: Final = 10
 MAX_MANIFEST_BYTES: Final = 16_000_000
-# The weights of the largest networks of timm's list, as float32, and some room.
+# More than the float32 weights of timm's largest networks.
 MAX_WEIGHTS_BYTES: Final = 8_000_000_000
 MAX_COMPONENTS: Final = 65_536
 
-# What calibrations are measured on: validation queries, pictures of the catalogue itself.
+# The queries that calibrations are measured on by default: validation queries, which are pictures of the catalogue.
 CATALOGUE_PICTURES: Final = "catalogue pictures"
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -40,8 +41,9 @@ Triple = tuple[float, float, float]
 
 
 class _Frozen(BaseModel):
-    """`GROWN` names what was added since the first releases were made: left out of the JSON, and so of the release's
-    id, where a release does without it.
+    """`GROWN` names fields that are newer than the first releases.
+
+    If such a field is None, it is left out of the JSON, so that the ids of older releases do not change.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -54,7 +56,7 @@ class _Frozen(BaseModel):
 
 
 class Architecture(_Frozen):
-    """The network: timm's name, the options it is built with, where its feature is taken, and what follows it."""
+    """The network: timm's name and options, the layer that its feature comes from, and what follows it."""
 
     GROWN = frozenset({"pooling", "embedding"})
 
@@ -64,21 +66,21 @@ class Architecture(_Frozen):
     raw_dim: int = Field(
         ge=1,
         le=MAX_COMPONENTS,
-        description="Components of what the network gives: of the embedding, where it has one",
+        description="Components of the network's output: of the embedding, if it has one",
     )
-    pooling: Literal["gem"] | None = Field(default=None, description="What pools the last map; the mean, where absent")
+    pooling: Literal["gem"] | None = Field(default=None, description="Pooling of the last map; the mean, if absent")
     embedding: int | None = Field(
-        default=None, ge=1, le=16_384, description="Components of a trained embedding, where it has one"
+        default=None, ge=1, le=16_384, description="Components of a trained embedding, if there is one"
     )
 
     @field_validator("timm_name")
     @classmethod
-    def _of_timms_list(cls, name: str) -> str:
+    def _known_to_timm(cls, name: str) -> str:
         return check_timm_name(name)
 
 
 class WeightsOrigin(_Frozen):
-    """Where the weights came from, and the hash of what the release holds of them."""
+    """The source of the weights, and the hash of the release's copy."""
 
     source: str = Field(description="pretrained:NAME, seed:N or file:NAME")
     source_sha256: Sha256 | None = Field(default=None, description="Of the file they were read from")
@@ -87,25 +89,26 @@ class WeightsOrigin(_Frozen):
 
 
 class Preprocessing(_Frozen):
-    """From a picture file to the network's input of `height_px` by `width_px` pixels.
+    """How a picture becomes the network's input of `height_px` by `width_px` pixels.
 
-    To crop, the picture is resized until it covers a box of `resize_px` height and the input's form, and the middle is
-    cut from it; for a square input `resize_px` is then the short side.
+    By default the picture is resized to cover a box of the input's aspect ratio and height `resize_px`, and its center
+    is cropped. For a square input `resize_px` is the short side.
     """
 
     GROWN = frozenset({"input_width_px", "fit", "detail_px"})
 
-    input_px: int = Field(ge=16, le=2048, description="Height of the network's input; its width too, if not given")
-    input_width_px: int | None = Field(default=None, ge=16, le=2048, description="Width, where the input is no square")
+    input_px: int = Field(ge=16, le=2048, description="Height of the network's input; also its width by default")
+    input_width_px: int | None = Field(default=None, ge=16, le=2048, description="Width, if the input is not square")
     resize_px: int = Field(ge=16, le=4096)
     fit: Literal["pad", "stretch"] | None = Field(
-        default=None, description="Keep the whole picture, on white or out of proportion; the middle is cut, if absent"
+        default=None,
+        description="Keep the whole picture: padded with white, or stretched; the center is cropped, if absent",
     )
     detail_px: int | None = Field(
         default=None,
         ge=8,
         le=2048,
-        description="Height to which the picture is shrunk on the way, so that a sharp one is no sharper than the rest",
+        description="Height to which the picture is reduced first, so that all pictures are equally sharp",
     )
     interpolation: Literal["bilinear", "bicubic"]
     mean: Triple
@@ -128,7 +131,7 @@ class Preprocessing(_Frozen):
 
 
 class FittedOn(_Frozen):
-    """The pictures a projection was fitted on. `ids_sha256` is over the sorted product ids, one a line."""
+    """The products a projection was fitted on. `ids_sha256` is the hash of the sorted product ids, one a line."""
 
     dataset: str
     part: Literal["train", "all"]
@@ -138,7 +141,7 @@ class FittedOn(_Frozen):
 
 
 class ProjectionSpec(_Frozen):
-    """How raw features become vectors: L2, PCA with or without whitening, L2 (Jegou and Chum, ECCV 2012)."""
+    """How features become vectors: L2, PCA with or without whitening, L2 (Jegou and Chum, ECCV 2012)."""
 
     components: int = Field(ge=1, le=MAX_COMPONENTS)
     whiten: bool
@@ -150,36 +153,40 @@ class ProjectionSpec(_Frozen):
 
 
 class Familiarity(_Frozen):
-    """Whether a query shows something of the catalogue's kind: `weights` by its feature, brought to length 1, plus
-    `bias` is 0 or more. The feature and not the vector: projected to a few components, noise looks like a garment.
+    """A linear out-of-distribution detector: a query is in distribution if `weights` x feature + `bias` >= 0.
+
+    The feature is L2-normalised and not projected: in a few components, noise looks like a garment.
     """
 
     weights: tuple[float, ...] = Field(min_length=1, description="One for each component of the raw feature")
     bias: float
-    pictures: int = Field(ge=1, description="Drawn pictures that show nothing, which it parts from the catalogue's")
+    pictures: int = Field(ge=1, description="Generated out-of-distribution pictures that it was fitted on")
 
 
 class Calibration(_Frozen):
-    """How likely a match of a score is right: a rising curve through knots, straight between them; and nothing is right
-    for a query that is not familiar.
+    """The probability that a match of a score is right: a rising, piecewise linear curve through knots.
+
+    No match is right for a query that is out of distribution.
     """
 
     GROWN = frozenset({"familiarity", "calibrated_for"})
 
-    attribute: str = Field(description="What makes a match right: that it equals the query in this")
+    attribute: str = Field(description="A match is right if it equals the query in this attribute")
     scores: tuple[float, ...] = Field(min_length=2, description="Cosines, ascending")
-    probabilities: tuple[float, ...] = Field(min_length=2, description="How likely a match of that cosine is right")
+    probabilities: tuple[float, ...] = Field(
+        min_length=2, description="Probability that a match of that cosine is right"
+    )
     pairs: int = Field(ge=1, description="Matches of validation queries that it was fitted on")
-    familiarity: Familiarity | None = Field(default=None, description="What tells a query that shows nothing")
+    familiarity: Familiarity | None = Field(default=None, description="The out-of-distribution detector")
     calibrated_for: str | None = Field(
         default=None,
         pattern=r"^[\x20-\x7e]{1,80}$",
-        description="The queries it was measured on, and so holds for; pictures of the catalogue, where absent",
+        description="The kind of queries it was measured on; pictures of the catalogue, if absent",
     )
 
     @property
     def boundary(self) -> Boundary | None:
-        """What tells a query that shows nothing, ready to be asked."""
+        """The out-of-distribution detector, ready to use."""
         plane = self.familiarity
         return None if plane is None else Boundary(np.array(plane.weights), plane.bias)
 
@@ -190,14 +197,16 @@ class Calibration(_Frozen):
 
 
 class Augmentation(_Frozen):
-    """How the vectors of a gallery are drawn to their neighbours when they are indexed; queries stay as they are."""
+    """Database-side augmentation: each indexed vector is averaged with its neighbours. Queries are not changed."""
 
-    neighbours: int = Field(ge=1, le=200, description="Nearest other products whose vectors are added")
-    alpha: float = Field(ge=0, le=20, allow_inf_nan=False, description="Power of a neighbour's score that weighs it")
+    neighbours: int = Field(ge=1, le=200, description="Number of nearest other products that are added")
+    alpha: float = Field(
+        ge=0, le=20, allow_inf_nan=False, description="A neighbour's weight is its score to this power"
+    )
 
 
 class Manifest(_Frozen):
-    """Everything about a release. Its canonical JSON is hashed into the release's id."""
+    """Everything about a release. The hash of its canonical JSON is part of the release id."""
 
     GROWN = frozenset({"classifier_sha256", "calibration", "augmentation", "split_sha256"})
 
@@ -207,18 +216,16 @@ class Manifest(_Frozen):
     weights: WeightsOrigin
     preprocessing: Preprocessing
     projection: ProjectionSpec
-    labels: tuple[str, ...] | None = Field(default=None, description="Class names in order, where it classifies")
-    classifier_sha256: Sha256 | None = Field(
-        default=None, description="Of its classifier.safetensors, where it has one"
-    )
+    labels: tuple[str, ...] | None = Field(default=None, description="Class names in order, if it has a classifier")
+    classifier_sha256: Sha256 | None = Field(default=None, description="Of its classifier.safetensors, if there is one")
     split_sha256: Sha256 | None = Field(
-        default=None, description="Of its split.safetensors: the split it was made with, and all it was fitted on"
+        default=None, description="Of its split.safetensors: its split, and every product that it was fitted on"
     )
-    calibration: Calibration | None = Field(default=None, description="What its scores say, where that was measured")
+    calibration: Calibration | None = Field(default=None, description="The meaning of its scores, if it was measured")
     augmentation: Augmentation | None = Field(
-        default=None, description="How its gallery is augmented, by the vectors of its parent, where it is"
+        default=None, description="How its gallery is augmented, by neighbours in the parent's vectors"
     )
-    recipe: dict[str, Any] | None = Field(default=None, description="How it was trained, where it was")
+    recipe: dict[str, Any] | None = Field(default=None, description="The recipe that it was trained by, if any")
     metrics: dict[str, float] = {}
     parent: str | None = Field(default=None, description="The release it was trained from")
 
@@ -231,17 +238,17 @@ class Manifest(_Frozen):
         if familiarity is not None and len(familiarity.weights) != self.architecture.raw_dim:
             raise ValueError("familiarity needs one weight for each component of the feature")
         if self.augmentation is not None and self.parent is None:
-            raise ValueError("an augmented gallery needs a parent, whose vectors its neighbours are found by")
+            raise ValueError("an augmented gallery needs a parent: neighbours are found by the parent's vectors")
         return self
 
     @property
     def dim(self) -> int:
-        """Components of a projected vector."""
+        """Components of a vector."""
         return self.projection.components
 
     @property
     def label(self) -> str | None:
-        """The attribute whose values its classifier predicts, where it has one and its recipe names it."""
+        """The attribute whose values the classifier predicts; None if it has none or its recipe does not name it."""
         data = (self.recipe or {}).get("data")
         found = data.get("label") if isinstance(data, dict) and self.labels is not None else None
         return found if isinstance(found, str) else None
@@ -252,14 +259,14 @@ class Manifest(_Frozen):
         return f"{self.model}-{hashlib.sha256(self.canonical_json()).hexdigest()[:ID_DIGITS]}"
 
     def canonical_json(self) -> bytes:
-        """The manifest as JSON with sorted keys and no spaces: the bytes that are hashed and stored."""
+        """JSON with sorted keys and no spaces: the bytes that are hashed and stored."""
         return json.dumps(
             self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
         ).encode()
 
     @classmethod
     def parse(cls, data: bytes, *, release_id: str) -> Manifest:
-        """Read a stored manifest and hold it against the id it is stored under. Raises ReleaseCorrupt."""
+        """Parse a stored manifest. Raises ReleaseCorrupt if it is not valid or does not have the id `release_id`."""
         try:
             manifest = cls.model_validate_json(data)
         except ValidationError as error:
@@ -269,7 +276,7 @@ class Manifest(_Frozen):
             raise ReleaseCorrupt(f"the manifest of release {release_id!r} is not valid: {error.detail}") from error
         if manifest.release_id != release_id:
             raise ReleaseCorrupt(
-                f"the manifest stored as release {release_id!r} is that of {manifest.release_id!r}; "
-                "restore the release or make it anew"
+                f"the manifest stored as release {release_id!r} belongs to {manifest.release_id!r}; "
+                "restore the release or make it again"
             )
         return manifest

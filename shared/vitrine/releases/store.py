@@ -1,40 +1,44 @@
-"""Where releases live: one immutable folder each, on disk or on any storage fsspec knows. A release appears whole or
-not at all: on disk its folder is written aside, fsynced and renamed; on object storage, which has no rename, its
-manifest is written last and a folder without one is no release. Files are held against their hashes before use.
+"""The storage of releases: one immutable folder for each release, on disk or on any storage that fsspec supports.
+
+A release appears whole or not at all. On disk its folder is written under a temporary name, flushed and renamed. Object
+storage has no rename: there the manifest is written last, and a folder without one is not a release. The hash of each
+file is checked before use.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from vitrine.atomic_write import atomic_folder
+from vitrine.catalogs.opening import open_regular
 from vitrine.errors import ReleaseCorrupt, ReleaseNotFound
 from vitrine.qdrant.naming import RELEASE_ID, model_of_release
-from vitrine.releases.files import file_bytes, file_sha256, read_file
 from vitrine.releases.manifest import MAX_MANIFEST_BYTES, MAX_WEIGHTS_BYTES, Manifest
 
 MANIFEST_FILE: Final = "manifest.json"
 WEIGHTS_FILE: Final = "weights.safetensors"
 PROJECTION_FILE: Final = "projection.safetensors"
 CLASSIFIER_FILE: Final = "classifier.safetensors"
-# The splits that it was made with, and what it was fitted on (`vitrine.releases.lineage`). Older releases have none.
+# The lineage (`vitrine.releases.lineage`). Older releases have none.
 SPLIT_FILE: Final = "split.safetensors"
-# How the release came about: its recipe, parts, curves and tables, for people to look at. Nothing computes with them.
+# Files of the training for people to read: the recipe, the split, curves and tables.
 TRAINING_FOLDER: Final = "training"
-_ASIDE: Final = ".tmp-"  # the beginning of a folder that is being filled or removed
+_CHUNK_BYTES: Final = 1 << 20
 _MAX_TRAINING_FILE_BYTES: Final = 64_000_000
 
 
 class ReleaseStore:
-    """Releases under one fsspec URL. `cache_dir` keeps local copies of those that are not on this machine's disk."""
+    """The releases under an fsspec URL. `cache_dir` holds local copies of releases on remote storage."""
 
     def __init__(self, url: str, *, cache_dir: Path) -> None:
         self._fs: Any
@@ -45,11 +49,11 @@ class ReleaseStore:
 
     @property
     def folder(self) -> Path | None:
-        """What holds them, where that is on this machine's disk."""
+        """The folder of the releases; None on remote storage."""
         return Path(self._root) if self._on_disk else None
 
     def ids(self) -> list[str]:
-        """The ids of every whole release, sorted."""
+        """The ids of all releases, sorted."""
         self._fs.invalidate_cache()
         try:
             names = [PurePosixPath(name).name for name in self._fs.ls(str(self._root), detail=False)]
@@ -72,12 +76,12 @@ class ReleaseStore:
         return Manifest.parse(data, release_id=release_id)
 
     def newest(self, model: str) -> str | None:
-        """The release of `model` that was stored last, or None."""
+        """The release of `model` that was stored last; None if there is none."""
         own = [release_id for release_id in self.ids() if model_of_release(release_id) == model]
         return max(own, key=lambda release_id: (self._stored_at(release_id), release_id), default=None)
 
     def local_folder(self, release_id: str) -> Path:
-        """The release as a folder on this disk, fetched where it lies elsewhere, each file's hash checked.
+        """A local folder with the release, downloaded if necessary, with the hash of each file checked.
 
         Raises ReleaseNotFound, ReleaseCorrupt.
         """
@@ -90,11 +94,11 @@ class ReleaseStore:
                 self._place(folder, lambda aside: self._fetch(release_id, aside))
         for name, expected in _hashes(manifest).items():
             try:
-                # The size first: hashing an endless file would never end.
-                fits = file_bytes(folder / name) <= _most_bytes(manifest, name)
+                # The size is checked first: hashing an endless file would never end.
+                fits = file_bytes(folder / name) <= _max_bytes(manifest, name)
                 found = file_sha256(folder / name) if fits else None
             except FileNotFoundError as error:
-                raise ReleaseCorrupt(f"release {release_id!r} lacks its {name}; restore it or make it anew") from error
+                raise ReleaseCorrupt(f"release {release_id!r} lacks its {name}; restore it or make it again") from error
             except OSError as error:
                 raise ReleaseCorrupt(_not_regular(release_id, name, error)) from error
             if found != expected:
@@ -102,12 +106,12 @@ class ReleaseStore:
                     _discard(folder)
                 raise ReleaseCorrupt(
                     f"the {name} of release {release_id!r} does not have the hash of its manifest; "
-                    "restore it or make the release anew"
+                    "restore it or make the release again"
                 )
         return folder
 
     def training_file(self, release_id: str, name: str) -> bytes | None:
-        """One of the files that say how a release came about, or None where it has none of that name."""
+        """A file of the release's training; None if there is no file of that name."""
         try:
             return self._read(self._path(release_id, f"{TRAINING_FOLDER}/{name}"), max_bytes=_MAX_TRAINING_FILE_BYTES)
         except (FileNotFoundError, NotADirectoryError):
@@ -123,10 +127,9 @@ class ReleaseStore:
         split: Path | None = None,
         training: Path | None = None,
     ) -> str:
-        """Store a release and return its id. Storing what is stored already changes nothing.
+        """Store a release and return its id. Storing a stored release again changes nothing.
 
-        `classifier` and `split` are files whose hashes the manifest holds; `training` a folder of files to keep beside
-        the release.
+        The manifest holds the hashes of the files. `training` is a folder of files to store with the release.
         """
         release_id = manifest.release_id
         if release_id in self.ids():
@@ -155,7 +158,7 @@ class ReleaseStore:
         return release_id
 
     def _read(self, path: str, *, max_bytes: int) -> bytes:
-        """A small file of a release. Raises ReleaseCorrupt if it is irregular or too large, FileNotFoundError."""
+        """A small file of a release. Raises FileNotFoundError, and ReleaseCorrupt if it is irregular or too large."""
         file = PurePosixPath(path)
         try:
             if self._on_disk:
@@ -186,39 +189,30 @@ class ReleaseStore:
         manifest = self.manifest(release_id)
         for name in (*_hashes(manifest), MANIFEST_FILE):
             size_bytes = self._fs.size(self._path(release_id, name))
-            if size_bytes is not None and size_bytes > _most_bytes(manifest, name):
+            if size_bytes is not None and size_bytes > _max_bytes(manifest, name):
                 raise ReleaseCorrupt(f"the {name} of release {release_id!r} is larger than its manifest says")
             self._fs.get_file(self._path(release_id, name), str(aside / name))
 
     @staticmethod
     def _place(folder: Path, fill: Callable[[Path], None]) -> None:
-        """Make `folder` appear with everything `fill` writes, after it is safe on the disk. The first one wins."""
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        aside = folder.parent / f"{_ASIDE}{uuid.uuid4().hex}"
-        aside.mkdir()
+        """Create `folder` with what `fill` writes, atomically. If another process is first, its folder stays."""
         try:
-            fill(aside)
-            for path in (*aside.rglob("*"), aside):
-                _fsync(path)
-            try:
-                aside.rename(folder)
-            except OSError:
-                if not (folder / MANIFEST_FILE).exists():
-                    raise
-            _fsync(folder.parent)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
+            with atomic_folder(folder) as aside:
+                fill(aside)
+        except OSError:
+            if not (folder / MANIFEST_FILE).exists():
+                raise
 
 
 def _discard(folder: Path) -> None:
-    """Remove a copy. Under its name it goes at once: another process, or one after a kill, fetches it anew."""
-    aside = folder.parent / f"{_ASIDE}{uuid.uuid4().hex}"
+    """Remove a local copy. It is renamed first, so that no process, also after a kill, finds a part of it."""
+    aside = folder.parent / f".{folder.name}.{uuid.uuid4().hex}.tmp"
     with suppress(FileNotFoundError):  # another process was first
         folder.rename(aside)
     shutil.rmtree(aside, ignore_errors=True)
 
 
-def _most_bytes(manifest: Manifest, name: str) -> int:
+def _max_bytes(manifest: Manifest, name: str) -> int:
     return manifest.weights.size_bytes if name == WEIGHTS_FILE else MAX_WEIGHTS_BYTES
 
 
@@ -230,7 +224,7 @@ def _not_regular(release_id: str, name: str, error: OSError) -> str:
 
 
 def _hashes(manifest: Manifest) -> dict[str, str]:
-    """The files that a release is made of, and the hash of each."""
+    """The files of a release and their hashes."""
     hashes = {
         WEIGHTS_FILE: manifest.weights.sha256,
         PROJECTION_FILE: manifest.projection.sha256,
@@ -240,9 +234,34 @@ def _hashes(manifest: Manifest) -> dict[str, str]:
     return {name: expected for name, expected in hashes.items() if expected is not None}
 
 
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+# Files of a release and weights files come from outside. A pipe would block the reader for ever, a device never ends,
+# and a link can lead out of the folder.
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Open a regular file for reading. Raises FileNotFoundError, and OSError for a link, pipe, device or folder."""
+    return os.fdopen(open_regular(path.parent.resolve() / path.name), "rb")
+
+
+def file_bytes(path: Path) -> int:
+    """The size of a regular file. Raises as `open_file` does."""
+    with open_file(path) as file:
+        return os.fstat(file.fileno()).st_size
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, as hex. Raises as `open_file` does."""
+    digest = hashlib.sha256()
+    with open_file(path) as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def read_file(path: Path, *, max_bytes: int) -> bytes:
+    """The content of a file. Raises as `open_file` does, and ValueError if it is larger than `max_bytes`."""
+    with open_file(path) as file:
+        data = file.read(max_bytes + 1)
+    if len(data) > max_bytes:
+        raise ValueError(f"{path.name} is larger than {max_bytes} bytes")
+    return data

@@ -17,7 +17,7 @@ from safetensors.numpy import load_file
 from vitrine.errors import ReleaseCorrupt
 from vitrine.evaluation.ranking import unit_rows
 from vitrine.releases import CLASSIFIER_FILE, Manifest
-from vitrine.releases.files import file_bytes
+from vitrine.releases.store import file_bytes
 from vitrine.types import Values, Vectors
 
 # The scale of the margin losses where a recipe gives none.
