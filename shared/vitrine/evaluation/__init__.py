@@ -1,9 +1,6 @@
-"""How well vectors find what is like them: exact rankings, the field's measures, and how sure they are.
+"""Evaluation of retrieval on arrays: exact rankings of a gallery, metrics, and their confidence intervals."""
 
-Arrays in, arrays out: queries are ranked against a gallery, whose rows may be ignored query by query.
-"""
-
-from vitrine.evaluation.evaluate import Judge, Measured, Metric, measure
+from vitrine.evaluation.evaluate import Evaluator, Measured, Metric, measure
 from vitrine.evaluation.metrics import Grades, equal_labels, shared_labels, unequal_labels
 from vitrine.evaluation.ranking import Pairs, Ranking, rankings, top_k
 from vitrine.evaluation.statistics import Comparison, Interval, bootstrap_interval, compare
@@ -14,7 +11,7 @@ __all__ = [
     "Flags",
     "Grades",
     "Interval",
-    "Judge",
+    "Evaluator",
     "Measured",
     "Metric",
     "Pairs",

@@ -1,6 +1,5 @@
-"""From a score to how likely its match is right. A release's calibration is a curve through knots, rising, and straight
-between them, and a plane that parts the features of its kind of pictures from those of anything; this is the part that
-reads one and tells how good it is.
+"""Applying and measuring a release's calibration: the probability that a match is right, by its score, and the
+out-of-distribution detector.
 """
 
 from __future__ import annotations
@@ -16,30 +15,30 @@ from vitrine.types import Flags, Values, Vectors
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Knots of a calibration: `scores` ascending, `probabilities` not falling, both (N,)."""
+    """A piecewise linear calibration: knots with `scores` ascending and `probabilities` not falling, both (N,)."""
 
     scores: Values
     probabilities: Values
 
     @classmethod
     def of(cls, scores: Sequence[float], probabilities: Sequence[float]) -> Curve:
-        """Raises ValueError where they are no rising curve of two knots or more."""
+        """Raises ValueError unless they are a rising curve of two knots or more."""
         curve = cls(np.asarray(scores, dtype=np.float64), np.asarray(probabilities, dtype=np.float64))
         if len(curve.scores) < 2 or curve.scores.shape != curve.probabilities.shape:
             raise ValueError("a calibration needs two knots or more, each with a score and a probability")
         if (np.diff(curve.scores) <= 0).any() or (np.diff(curve.probabilities) < 0).any():
             raise ValueError("the knots of a calibration must rise")
         if curve.probabilities[0] < 0 or curve.probabilities[-1] > 1:
-            raise ValueError("the probabilities of a calibration lie between 0 and 1")
+            raise ValueError("the probabilities of a calibration must be between 0 and 1")
         return curve
 
     def confidence(self, scores: npt.ArrayLike) -> Values:
-        """How likely matches of these scores are right; beyond the knots as at the nearest."""
+        """The probability that matches of these scores are right. Beyond the knots it is constant."""
         found: Values = np.interp(np.asarray(scores, dtype=np.float64), self.scores, self.probabilities)
         return found
 
     def least_score(self, confidence: float) -> float | None:
-        """The lowest score from which on a match is as likely right as that; None where none is, -1 where all are."""
+        """The lowest score whose matches have this confidence; -1 if all matches have it, None if none has."""
         if confidence <= self.probabilities[0]:
             return -1.0
         if confidence > self.probabilities[-1]:
@@ -52,13 +51,13 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Boundary:
-    """A plane through the space of a release's features of length 1: `weights` (D,) and `bias`."""
+    """The out-of-distribution detector: a plane in the space of L2-normalised features, `weights` (D,) and `bias`."""
 
     weights: Values
     bias: float
 
     def familiar(self, features: Vectors) -> Flags:
-        """Which (N,) of the features (N, D), of any length, lie on the side of pictures such as the catalogue's."""
+        """Whether each of the features (N, D), of any length, is in distribution: (N,)."""
         lengths = np.linalg.norm(features, axis=1)
         inside: Flags = features @ self.weights + self.bias * lengths >= 0
         return inside
@@ -66,7 +65,7 @@ class Boundary:
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """Matches of about the same confidence: how sure they were, how many were right, and how many there are."""
+    """Matches of similar confidence: their mean confidence, the share that is right, and their number."""
 
     confidence: float
     right: float
@@ -74,8 +73,9 @@ class Bin:
 
 
 def reliability(confidence: Values, right: Flags, *, bins: int = 15) -> list[Bin]:
-    """The bins of equal width that have any, of (N,) confidences and whether each match was right (Niculescu-Mizil and
-    Caruana, "Predicting Good Probabilities with Supervised Learning", ICML 2005).
+    """A reliability diagram: the bins of equal width that are not empty, of (N,) confidences and (N,) `right`.
+
+    Niculescu-Mizil and Caruana, "Predicting Good Probabilities with Supervised Learning", ICML 2005.
     """
     place = np.minimum((confidence * bins).astype(np.int64), bins - 1)
     return [
@@ -86,8 +86,9 @@ def reliability(confidence: Values, right: Flags, *, bins: int = 15) -> list[Bin
 
 
 def calibration_error(confidence: Values, right: Flags, *, bins: int = 15) -> float:
-    """The expected calibration error: the mean distance of confidence and share right over the bins, by their size
-    (Guo et al., "On Calibration of Modern Neural Networks", ICML 2017). NaN where there is no match.
+    """The expected calibration error, from 0 to 1; NaN if there are no matches.
+
+    Guo et al., "On Calibration of Modern Neural Networks", ICML 2017.
     """
     if not len(confidence):
         return float("nan")

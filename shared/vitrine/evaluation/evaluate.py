@@ -1,4 +1,4 @@
-"""A set of queries against a gallery, judged by any number of measures in one pass over its rankings."""
+"""Evaluation of queries against a gallery: any number of metrics in one pass over the rankings."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from vitrine.evaluation.ranking import Pairs, Ranking, blocks, check_vectors, ig
 from vitrine.evaluation.statistics import Interval, bootstrap_interval
 from vitrine.types import Flags, Rows, Values, Vectors
 
-# "order": equal scores are ranked in the gallery's order; "together": they share what they are worth, as scikit-learn
-# has it for average precision and nDCG, the two measures that look at every rank's gain.
+# "order": equal scores are ranked in the order of the gallery. "together": they share their gain, as in scikit-learn;
+# this affects average precision and nDCG only.
 Ties = Literal["order", "together"]
 
 _WITHOUT_K: Final = ("reciprocal_rank", "r_precision")
@@ -27,7 +27,7 @@ _NAME: Final = re.compile(rf"({'|'.join(_KINDS)})(?:@(\d+))?")
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A measure by its name: `average_precision`, `average_precision@100`, `precision@15`, `recall@1`,
+    """A metric by its name: `average_precision`, `average_precision@100`, `precision@15`, `recall@1`,
     `share_found@100`, `reciprocal_rank`, `r_precision`, `ndcg@15`.
     """
 
@@ -36,17 +36,17 @@ class Metric:
 
     @classmethod
     def named(cls, name: str) -> Self:
-        """Raises ValueError for a name that is none."""
+        """Raises ValueError if the name is unknown."""
         found = _NAME.fullmatch(name)
         k = int(found[2]) if found and found[2] else None
         if found is None or (found[1] in _NEEDS_K) > (k is not None) or (found[1] in _WITHOUT_K and k is not None):
             raise ValueError(f"there is no measure {name!r}: try average_precision, precision@15, recall@1 or ndcg@15")
         if k == 0:
-            raise ValueError(f"{name!r} looks at nothing: k must be at least 1")
+            raise ValueError(f"{name!r} cannot be computed: k must be at least 1")
         return cls(found[1], k)
 
     def of(self, ranked: Flags, tie_ends: Rows | None) -> Values:
-        """(B,) for every measure but ndcg, which needs grades."""
+        """(B,) values of a metric other than ndcg, which needs grades."""
         match self.kind, self.k:
             case "average_precision", k:
                 return metrics.average_precision(ranked, k=k, tie_ends=tie_ends)
@@ -64,20 +64,21 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What each query's ranking is worth, (Q,) float64 by the measure's name. A query that nothing in the gallery
-    answers has no ranking to judge: its entries are NaN, and all means leave it out.
+    """The values of each query, (Q,) float64 by metric name.
+
+    A query without a relevant gallery row has NaN, and is left out of all means.
     """
 
     values: Mapping[str, Values]
 
     def known(self, name: str) -> Values:
-        """The values of the queries that have one."""
+        """The values that are not NaN."""
         values = self.values[name]
         return values[~np.isnan(values)]
 
     @property
     def scored(self) -> int:
-        """How many queries the gallery has an answer to."""
+        """The number of queries that have a relevant gallery row."""
         return len(self.known(next(iter(self.values))))
 
     @property
@@ -85,7 +86,7 @@ class Measured:
         return len(next(iter(self.values.values()))) - self.scored
 
     def mean(self, name: str) -> float:
-        """The mean over the scored queries; NaN where there are none."""
+        """The mean over the scored queries; NaN if there are none."""
         known = self.known(name)
         return float(known.mean()) if len(known) else float("nan")
 
@@ -97,16 +98,16 @@ class Measured:
         return bootstrap_interval(self.known(name))
 
     def of_queries(self, chosen: Rows | Flags) -> Measured:
-        """The same of some queries alone."""
+        """The values of the chosen queries."""
         return Measured({name: values[chosen] for name, values in self.values.items()})
 
     def as_json(self) -> dict[str, Any]:
-        """Means with their intervals, and how many queries they are of."""
-        told: dict[str, Any] = {"queries": self.scored, "left_out": self.left_out}
+        """Means with their intervals, and the number of queries."""
+        document: dict[str, Any] = {"queries": self.scored, "left_out": self.left_out}
         for name in self.values:
             interval = self.interval(name)
-            told[name] = {"mean": self.mean(name), "low": interval.low, "high": interval.high}
-        return told
+            document[name] = {"mean": self.mean(name), "low": interval.low, "high": interval.high}
+        return document
 
 
 def measure(
@@ -121,22 +122,22 @@ def measure(
     ties: Ties = "order",
     chunk: int | None = None,
 ) -> Measured:
-    """Rank `gallery` (G, D) for every row of `queries` (Q, D), both float32, and judge the rankings.
+    """Rank `gallery` (G, D) for every row of `queries` (Q, D), both float32, and compute the metrics `names`.
 
-    `own` (Q,) names the gallery row that is the query itself, or -1, and `ignore` any others that are to be left out;
-    `grades` are needed for ndcg. Raises ValueError where the arrays do not go together, hold what is no finite number,
-    or a measure is none.
+    `own` (Q,) is the gallery row that is the query itself, or -1; `ignore` are further rows to leave out. ndcg needs
+    `grades`. Raises ValueError for shapes that do not match, numbers that are not finite, or an unknown metric.
     """
     check_vectors(queries, gallery, own)
-    judge = Judge(names, len(queries), len(gallery), relevant, own=own, ignore=ignore, grades=grades, ties=ties)
+    evaluator = Evaluator(names, len(queries), len(gallery), relevant, own=own, ignore=ignore, grades=grades, ties=ties)
     for block in blocks(len(queries), len(gallery), chunk):
-        judge.add(block, products(queries[block], gallery))
-    return judge.measured()
+        evaluator.add(block, products(queries[block], gallery))
+    return evaluator.measured()
 
 
-class Judge:
-    """Judges rankings as their scores come, block by block, in any order. Arguments as of `measure`; of each ranking
-    the `shown` first gallery rows are kept in `first` (Q, shown), -1 where there are no more.
+class Evaluator:
+    """Computes metrics from scores, block by block, in any order. Arguments as in `measure`.
+
+    The first `shown` gallery rows of each ranking are stored in `first` (Q, shown), padded with -1.
     """
 
     def __init__(
@@ -165,15 +166,15 @@ class Judge:
         self._ties = ties
 
     def add(self, block: slice, scores: Vectors) -> None:
-        """Judge the queries of `block` by their scores (B, G) float32, which are overwritten."""
+        """Evaluate the queries of `block` by their scores (B, G) float32, which are overwritten."""
         self.add_known(block, scores, *self.known_of(block))
 
     def known_of(self, block: slice) -> tuple[Flags, Flags | None]:
-        """What is relevant to the queries of a block and what they ignore: the same for all scores of theirs."""
+        """(relevant, ignored) rows of a block of queries, (B, G) each, which do not depend on the scores."""
         return self._relevant(block), ignored_in(block, self._gallery, self._own, self._ignore)
 
     def add_known(self, block: slice, scores: Vectors, relevant: Flags, ignored: Flags | None) -> None:
-        """As `add`, with what `known_of` gives. Several threads may add different blocks."""
+        """`add`, with the result of `known_of`. Several threads may add different blocks."""
         ranking = rank(scores, relevant, ignored)
         ranked = ranking.relevant
         self.first[block] = ranking.rows(self.first.shape[1])

@@ -1,5 +1,7 @@
-"""What a ranking is worth, by the field's measures. Each takes the relevance of a block of rankings, (B, G) in ranking
-order, and gives (B,) float64 from 0 to 1, NaN for a query that nothing in the gallery answers.
+"""Retrieval metrics, and relevance by labels.
+
+A metric takes the relevance of a block of rankings, (B, G) in ranking order, and returns (B,) float64 from 0 to 1, NaN
+for a query without a relevant gallery row.
 """
 
 from __future__ import annotations
@@ -14,10 +16,11 @@ from vitrine.types import Flags, Rows, Values
 
 
 def average_precision(ranked: Flags, *, k: int | None = None, tie_ends: Rows | None = None) -> Values:
-    """The mean, over the relevant rows, of the precision at each one's rank (Manning, Raghavan and Schuetze,
-    "Introduction to Information Retrieval", 2008, section 8.4). With `k` only ranks up to it count, and the mean is
-    over as many rows as could stand there. With `tie_ends` (B, G) rows of equal score share the precision at the last
-    of them, as scikit-learn's average_precision_score has it.
+    """The mean of the precision at the rank of each relevant row (Manning, Raghavan and Schuetze, "Introduction to
+    Information Retrieval", 2008, section 8.4).
+
+    With `k` only the first `k` ranks count, and the sum is divided by min(k, number of relevant rows). With `tie_ends`
+    (B, G) rows of equal score share the precision at the last of them, like scikit-learn's average_precision_score.
     """
     total = ranked.sum(axis=1)
     looked = ranked if k is None else ranked[:, :k]
@@ -34,43 +37,45 @@ def average_precision(ranked: Flags, *, k: int | None = None, tie_ends: Rows | N
 
 
 def precision(ranked: Flags, k: int) -> Values:
-    """The share of relevant rows among the first `k`, also where the gallery is smaller than `k`."""
+    """The number of relevant rows among the first `k`, divided by `k`, also if the gallery is smaller."""
     return _where_answered(ranked[:, :k].sum(axis=1), k, ranked.sum(axis=1))
 
 
 def recall(ranked: Flags, k: int) -> Values:
-    """1 where a relevant row is among the first `k`, as metric learning counts it (Jegou, Douze and Schmid, "Product
-    Quantization for Nearest Neighbor Search", TPAMI 2011; DeepFashion's In-shop benchmark).
+    """Recall@k of metric learning (hit@k): 1 if a relevant row is among the first `k`.
+
+    Jegou, Douze and Schmid, "Product Quantization for Nearest Neighbor Search", TPAMI 2011; DeepFashion's In-shop
+    benchmark.
     """
     return _where_answered(ranked[:, :k].sum(axis=1) > 0, 1, ranked.sum(axis=1))
 
 
 def share_found(ranked: Flags, k: int) -> Values:
-    """The share of all relevant rows that the first `k` hold: recall as information retrieval has it."""
+    """Recall@k of information retrieval: the share of all relevant rows that are among the first `k`."""
     total = ranked.sum(axis=1)
     return _where_answered(ranked[:, :k].sum(axis=1), total, total)
 
 
 def reciprocal_rank(ranked: Flags) -> Values:
-    """1 / the rank of the first relevant row; its mean is MRR."""
+    """1 / rank of the first relevant row. The mean over queries is MRR."""
     return _where_answered(1.0, ranked.argmax(axis=1) + 1, ranked.sum(axis=1))
 
 
 def r_precision(ranked: Flags) -> Values:
-    """The precision at R, the number of relevant rows."""
+    """The precision at R, where R is the number of relevant rows."""
     total = ranked.sum(axis=1)
     within = np.arange(ranked.shape[1])[None, :] < total[:, None]
     return _where_answered((ranked & within).sum(axis=1), total, total)
 
 
 def ndcg(grades: npt.NDArray[np.uint8], histogram: Rows, k: int, *, tie_ends: Rows | None = None) -> Values:
-    """Discounted cumulative gain of the first `k`, over the best possible (Jarvelin and Kekalainen, "Cumulated
-    Gain-Based Evaluation of IR Techniques", TOIS 2002), the gain being the grade and the discount log2(1 + rank).
+    """Normalised discounted cumulative gain of the first `k` (Jarvelin and Kekalainen, "Cumulated Gain-Based Evaluation
+    of IR Techniques", TOIS 2002). The gain is the grade, the discount is log2(1 + rank).
 
-    `grades` (B, at least k or all of G) are those of the ranking; `histogram` (B, M + 1) how many rows of the gallery
-    have each grade from 0 to M. With `tie_ends` (B, G), and all grades, rows of equal score share their mean gain
+    `grades` are those of the ranking, (B, k) or more columns; `histogram` (B, M + 1) counts the gallery rows of each
+    grade from 0 to M. With `tie_ends` (B, G), which needs all G grades, rows of equal score share their mean gain
     (McSherry and Najork, "Computing Information Retrieval Performance Measures Efficiently in the Presence of Tied
-    Scores", ECIR 2008), as scikit-learn's ndcg_score has it.
+    Scores", ECIR 2008), like scikit-learn's ndcg_score.
     """
     gains = grades.astype(np.float64) if tie_ends is None else _mean_gains(grades, tie_ends)
     found = (gains[:, :k] * _discounts(min(k, gains.shape[1]))).sum(axis=1)
@@ -79,12 +84,12 @@ def ndcg(grades: npt.NDArray[np.uint8], histogram: Rows, k: int, *, tie_ends: Ro
 
 
 def grade_histogram(grades: npt.NDArray[np.uint8], highest: int) -> Rows:
-    """(B, highest + 1) how often each grade comes in (B, G)."""
+    """(B, highest + 1): the count of each grade in (B, G)."""
     return np.stack([(grades == grade).sum(axis=1) for grade in range(highest + 1)], axis=1)
 
 
 def _best_gains(histogram: Rows, k: int) -> Values:
-    """(B,) the gain of a ranking by falling grade: each grade fills the ranks between those above it and itself."""
+    """(B,) the best possible gain: the gain of a ranking by falling grade."""
     sums = np.concatenate([[0.0], np.cumsum(_discounts(k))])
     best = np.zeros(len(histogram))
     filled = np.zeros(len(histogram), dtype=np.int64)
@@ -96,7 +101,7 @@ def _best_gains(histogram: Rows, k: int) -> Values:
 
 
 def _mean_gains(grades: npt.NDArray[np.uint8], tie_ends: Rows) -> Values:
-    """(B, G) with each tie's gains replaced by their mean."""
+    """(B, G) with the gains of each tie replaced by their mean."""
     count, width = grades.shape
     before = np.concatenate([np.zeros((count, 1)), np.cumsum(grades, axis=1, dtype=np.float64)], axis=1)
     starts = np.zeros_like(tie_ends)
@@ -122,16 +127,16 @@ def _where_answered(
     return quotients
 
 
-# How far gallery rows answer a block of queries: a slice of query rows in, (rows of the slice, G) uint8 out, 0: not.
+# Grades of relevance: a slice of query rows in, (rows of the slice, G) uint8 out; 0: not relevant.
 Grades = Callable[[slice], npt.NDArray[np.uint8]]
 
 UNKNOWN = -1
 
 
 def equal_labels(query_labels: Rows, gallery_labels: Rows) -> Pairs:
-    """Relevance as the equality of labels, (Q, A) and (G, A) int64: all A attributes must be equal.
+    """Relevance by equality of labels, (Q, A) and (G, A) int64: all A attributes must be equal.
 
-    A label of -1 is unknown and equals nothing, itself included. Raises ValueError where the shapes do not go together.
+    A label of -1 is unknown and equals nothing, not even itself. Raises ValueError if the shapes do not match.
     """
     query_codes, gallery_codes = _codes(query_labels, gallery_labels)
 
@@ -143,7 +148,7 @@ def equal_labels(query_labels: Rows, gallery_labels: Rows) -> Pairs:
 
 
 def unequal_labels(query_labels: Rows, gallery_labels: Rows) -> Pairs:
-    """The rows that a filter by the query's own labels leaves out: what `equal_labels` does not say is equal."""
+    """The opposite of `equal_labels`: the rows that a filter by the query's labels excludes."""
     equal = equal_labels(query_labels, gallery_labels)
 
     def other(block: slice) -> Flags:
@@ -154,8 +159,9 @@ def unequal_labels(query_labels: Rows, gallery_labels: Rows) -> Pairs:
 
 
 def shared_labels(query_labels: Rows, gallery_labels: Rows) -> Grades:
-    """Graded relevance, from 0 to A: how many labels are shared, counted only as far as the first, the kind of thing,
-    is: a blue shoe answers a blue shirt in nothing.
+    """Graded relevance from 0 to A: the number of equal labels, or 0 if the first label, the type, differs.
+
+    A blue shoe is not relevant to a blue shirt.
     """
     _check(query_labels, gallery_labels)
 
@@ -173,7 +179,7 @@ def shared_labels(query_labels: Rows, gallery_labels: Rows) -> Grades:
 
 
 def _codes(query_labels: Rows, gallery_labels: Rows) -> tuple[Rows, Rows]:
-    """One number for each combination of labels; unknown ones are equal to nothing on the other side."""
+    """One number for each combination of labels. Combinations with an unknown label equal nothing on the other side."""
     _check(query_labels, gallery_labels)
     both = np.concatenate([query_labels, gallery_labels])
     codes = np.unique(both, axis=0, return_inverse=True)[1].reshape(-1)

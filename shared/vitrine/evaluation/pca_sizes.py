@@ -1,5 +1,7 @@
-"""All sizes of one projection at once. The components of a PCA are nested: its first n are those of the PCA of n, so
-that one decomposition serves every size, and the products of n components are those of n - 1 and one more.
+"""Evaluation of every number of PCA components at once.
+
+The components of a PCA are nested (`Pca.truncate`), so one transform serves every size. This module needs no PCA: it
+takes vectors that are already transformed, and adds to the inner products of n components those of the next ones.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from threading import Lock
 
 import numpy as np
 
-from vitrine.evaluation.evaluate import Judge, Measured
+from vitrine.evaluation.evaluate import Evaluator, Measured
 from vitrine.evaluation.metrics import Grades
 from vitrine.evaluation.ranking import Pairs, blocks, check_vectors
 from vitrine.types import Rows, Vectors
@@ -31,11 +33,11 @@ def measure_sizes(
     chunk: int | None = None,
     step: Callable[[int, int], None] | None = None,
 ) -> dict[int, Measured]:
-    """Judge the first n components of `queries` (Q, D) and `gallery` (G, D), by their cosine, for each n of `sizes`.
+    """Evaluate the first n components of `queries` (Q, D) and `gallery` (G, D), by cosine, for each n of `sizes`.
 
-    Both are float32 and projected on all D components, in the order of their variance, whitened or not, not brought to
-    length 1. `step` is told how many rankings of a block are done, and of how many; it may raise to stop. Raises
-    ValueError as `measure` does, and for a size that is not in 1 to D.
+    Both are float32, from `Pca.transform`: all D components in the order of their variance, not normalised. `step` is
+    called with (rankings done, rankings in all) and may raise to stop. Raises ValueError as `measure` does, and for a
+    size outside of 1 to D.
     """
     check_vectors(queries, gallery, own)
     dim = queries.shape[1]
@@ -43,39 +45,39 @@ def measure_sizes(
     if not wanted or wanted[0] < 1 or wanted[-1] > dim:
         raise ValueError(f"of {dim} components there are no sizes {[size for size in wanted if not 1 <= size <= dim]}")
     counts = (len(queries), len(gallery))
-    judges = {size: Judge(names, *counts, relevant, own=own, ignore=ignore, grades=grades) for size in wanted}
+    evaluators = {size: Evaluator(names, *counts, relevant, own=own, ignore=ignore, grades=grades) for size in wanted}
     lengths = _lengths(gallery, wanted)
     parts = list(blocks(*counts, chunk))
     done, lock = itertools.count(1), Lock()
 
-    def tell() -> None:
+    def report() -> None:
         if step is not None:
             with lock:
                 step(next(done), len(parts) * len(wanted))
 
-    def judge(block: slice) -> None:
-        known = judges[wanted[0]].known_of(block)
+    def evaluate(block: slice) -> None:
+        known = evaluators[wanted[0]].known_of(block)
         products = np.zeros((block.stop - block.start, len(gallery)), dtype=np.float32)
         before = 0
         for size in wanted:
             products += queries[block, before:size] @ gallery[:, before:size].T
             before = size
-            # A query's own length moves all its scores alike.
-            judges[size].add_known(block, np.divide(products, lengths[size], dtype=np.float32), *known)
-            tell()
+            # The query's length does not change its ranking.
+            evaluators[size].add_known(block, np.divide(products, lengths[size], dtype=np.float32), *known)
+            report()
 
-    # Sorting leaves Python's lock alone, so that each core has a block of its own.
-    with ThreadPoolExecutor(thread_name_prefix="judge", max_workers=os.cpu_count() or 1) as pool:
-        for _ in pool.map(judge, parts):
+    # Sorting releases Python's lock, so each core can work on a block of its own.
+    with ThreadPoolExecutor(thread_name_prefix="evaluate", max_workers=os.cpu_count() or 1) as pool:
+        for _ in pool.map(evaluate, parts):
             pass
-    return {size: judge.measured() for size, judge in judges.items()}
+    return {size: evaluator.measured() for size, evaluator in evaluators.items()}
 
 
 def smallest_good(sizes: dict[int, Measured], name: str) -> int:
-    """The smallest size whose mean is within one standard error of the best one's (Breiman, Friedman, Olshen and Stone,
-    "Classification and Regression Trees", 1984, section 3.4.3): what is better beyond it may well be chance.
+    """The smallest size whose mean is within one standard error of the best mean: the one-standard-error rule (Breiman,
+    Friedman, Olshen and Stone, "Classification and Regression Trees", 1984, section 3.4.3).
 
-    Raises ValueError where no query has an answer.
+    Raises ValueError if no query has a relevant gallery row.
     """
     means = {size: measured.mean(name) for size, measured in sizes.items()}
     scored = {size: mean for size, mean in means.items() if np.isfinite(mean)}
@@ -88,7 +90,7 @@ def smallest_good(sizes: dict[int, Measured], name: str) -> int:
 
 
 def _lengths(gallery: Vectors, sizes: Sequence[int]) -> dict[int, Vectors]:
-    """(G,) the lengths of the first n components, for each n; 1 in the place of 0."""
+    """(G,) lengths of the first n components, for each n; 1 instead of 0."""
     lengths = {}
     squares = np.zeros(len(gallery))
     before = 0

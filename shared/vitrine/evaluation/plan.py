@@ -1,4 +1,4 @@
-"""What an evaluation is to measure, as data: written as TOML, sent as JSON, told in full by the report it leads to."""
+"""Evaluation plans: what to measure, of which releases, by which protocol. Written as TOML or JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vitrine.types import Name
 
 Gallery = Literal["all", "unseen"]
 Protocol = Literal["strict", "reference", "faults"]
-# What the ladder of faults measures, and where: the original system knew no more.
+# The metrics and the gallery of the protocol `faults`: the original system had no others.
 _FAULTS: Final[dict[str, tuple[str, ...]]] = {
     "galleries": ("all",),
     "measures": ("average_precision", "precision@15"),
@@ -29,7 +29,7 @@ class _Part(BaseModel):
 
 
 class Way(_Part):
-    """A way of searching that is measured: the plain one, or with any of these on top."""
+    """A search variant to measure: the plain search, with any of these options."""
 
     name: str = Field(min_length=1, max_length=60, description="What the report calls it")
     flip: bool = Field(default=False, description="The query's vector is the mean of the picture's and its mirror's")
@@ -51,7 +51,7 @@ class Way(_Part):
 
     @property
     def views(self) -> tuple[View, ...]:
-        """How the query's picture is looked at."""
+        """The views of the query's picture that are embedded."""
         return views(flip=self.flip, crops=self.crops, garment_alone=self.cutout)
 
 
@@ -59,11 +59,11 @@ PLAIN = Way(name="plain")
 
 
 class EvaluationPlan(_Part):
-    """What is measured, of which releases, on which part of a catalogue, by which protocol.
+    """What to measure, of which releases, on which part of a catalogue, by which protocol.
 
-    `strict`: the query is never in its gallery, the projection is the release's own, and nothing was chosen on the part
-    that is reported. `reference`: as the original system measured, its faults included, so that its table and ours can
-    be laid side by side. `faults`: from `reference` to `strict` in steps, each of which mends one fault.
+    `strict`: the query is never in its gallery, the projection is the release's own, and nothing was selected on the
+    reported part. `reference`: as the original system measured, with its faults, so that the results can be compared.
+    `faults`: an ablation from `reference` to `strict`, which corrects one fault in each step.
     """
 
     releases: tuple[ReleaseId, ...] = Field(min_length=1, max_length=20, description="The releases, in order")
@@ -124,7 +124,7 @@ class EvaluationPlan(_Part):
 
     @property
     def drawn_by(self) -> int:
-        """The seed of what is drawn."""
+        """The seed of the queries."""
         return self.seed or 0
 
     @field_validator("measures")
@@ -141,7 +141,7 @@ class EvaluationPlan(_Part):
 
     @field_validator("ways")
     @classmethod
-    def _told_apart(cls, ways: tuple[Way, ...]) -> tuple[Way, ...]:
+    def _unique_names(cls, ways: tuple[Way, ...]) -> tuple[Way, ...]:
         names = [way.name for way in ways]
         if len(set(names)) < len(names):
             raise ValueError("two ways have the same name")
@@ -149,12 +149,13 @@ class EvaluationPlan(_Part):
 
 
 def read_plan_file(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A plan file: the plan's content, not yet checked, and its `catalog` table (dataset, reader, root, limit), empty
-    where it has none. Raises ParameterInvalid where the file is not there or is no TOML.
+    """Read a plan file: (the plan, not yet validated; its `catalog` table, empty if it has none).
+
+    Raises ParameterInvalid if the file does not exist or is not TOML.
     """
     return without_catalog(read_toml(path, what="plan"), path, what="plan")
 
 
 def parse_plan(content: object) -> EvaluationPlan:
-    """A plan out of parsed TOML or JSON. Raises ParameterInvalid, naming each field that is wrong."""
+    """A plan from parsed TOML or JSON. Raises ParameterInvalid, naming each invalid field."""
     return parse_as(EvaluationPlan, content, what="plan")

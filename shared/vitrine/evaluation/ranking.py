@@ -1,7 +1,7 @@
-"""The gallery in the order of its likeness to each query, exactly: every row is looked at.
+"""Exact rankings of a gallery by inner product.
 
-Equal scores are ranked in the gallery's order, so that a result never depends on how a sort was done. The work goes in
-blocks of queries, smaller ones for a larger gallery: a few hundred megabytes are enough for any number of queries.
+Equal scores are ranked in the order of the gallery, so the result does not depend on the sorting algorithm. Queries are
+ranked in blocks, which are smaller for a larger gallery: a few hundred megabytes are enough for any number of queries.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import numpy.typing as npt
 
 from vitrine.types import Flags, Rows, Vectors
 
-# What is true of a block of queries and each gallery row: a slice of query rows in, (rows of the slice, G) bool out.
+# A relation of queries and gallery rows: a slice of query rows in, (rows of the slice, G) bool out.
 Pairs = Callable[[slice], Flags]
 
-# A cell is one query against one gallery row. At the worst, all of them relevant, one takes about 50 bytes.
+# A cell is one query and one gallery row. In the worst case, if all are relevant, it takes about 50 bytes.
 _BLOCK_CELLS: Final = 4_000_000
 _MIN_NORM: Final = 1e-12
 _SCORE_SHIFT: Final = np.int64(32)
@@ -28,7 +28,7 @@ _ROW_MASK: Final = np.int64((1 << 31) - 1)
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """The rankings of a block of B queries. What a query ignores comes after all else and is not relevant."""
+    """The rankings of a block of B queries. Ignored rows come last and are not relevant."""
 
     keys: Rows  # (B, G) ascending: 32 bits of score, 31 of gallery row, one of relevance
 
@@ -39,17 +39,17 @@ class Ranking:
         return flags
 
     def rows(self, k: int) -> Rows:
-        """(B, k) the first `k` gallery rows; -1 where there are no more but ignored ones."""
+        """(B, k) the first `k` gallery rows; -1 for ignored ones."""
         first = self.keys[:, :k]
         rows: Rows = np.where(np.isneginf(_scores_of(first)), -1, (first >> 1) & _ROW_MASK)
         return rows
 
     def scores(self, k: int) -> Vectors:
-        """(B, k) their scores; -inf for what is ignored."""
+        """(B, k) the scores of `rows`; -inf for ignored ones."""
         return _scores_of(self.keys[:, :k])
 
     def tie_ends(self) -> Rows:
-        """(B, G) for each rank, from 0, the last rank that has the same score."""
+        """(B, G) for each rank, from 0, the last rank with the same score."""
         scores = self.keys >> _SCORE_SHIFT
         ends = np.ones(scores.shape, dtype=np.bool_)
         ends[:, :-1] = scores[:, 1:] != scores[:, :-1]
@@ -69,8 +69,8 @@ def rankings(
 ) -> Iterator[tuple[slice, Ranking]]:
     """Rank `gallery` (G, D) by inner product for every row of `queries` (Q, D), both float32, in blocks of `chunk`.
 
-    What is to be left out of a query's ranking is its `own` gallery row, (Q,) int64 with -1 for none, and whatever
-    `ignore` names. Raises ValueError where the arrays do not go together or hold what is no finite number.
+    A query's ranking leaves out its `own` gallery row, (Q,) int64 with -1 for none, and the rows of `ignore`. Raises
+    ValueError for shapes that do not match or numbers that are not finite.
     """
     check_vectors(queries, gallery, own)
     for block in blocks(len(queries), len(gallery), chunk):
@@ -79,13 +79,13 @@ def rankings(
 
 
 def rank(scores: Vectors, relevant: Flags, ignored: Flags | None = None) -> Ranking:
-    """(B, G) float32 finite scores and flags in gallery order. The scores are overwritten where `ignored`."""
+    """Rank finite scores (B, G) float32, in gallery order. The scores of `ignored` rows are overwritten."""
     if ignored is not None:
         scores[ignored] = -np.inf
         relevant = relevant & ~ignored
     keys = _keys_of(scores)
     keys |= relevant
-    # Sorting whole keys is several times faster than sorting row numbers by score, and settles ties besides.
+    # Sorting whole keys is several times faster than sorting row numbers by score, and also orders ties.
     sort_rows(keys)
     return Ranking(keys)
 
@@ -101,7 +101,7 @@ def top_k(
 ) -> tuple[Rows, Vectors]:
     """The first `k` gallery rows of every query, best first: indices (Q, k) int64 and scores (Q, k) float32.
 
-    Arguments as in `rankings`. Where the gallery has fewer rows to give, the index is -1 and the score -inf.
+    Arguments as in `rankings`. If the gallery has fewer rows, the index is -1 and the score -inf.
     """
     check_vectors(queries, gallery, own)
     if k < 1:
@@ -131,7 +131,7 @@ def unit_rows(vectors: Vectors) -> Vectors:
 
 
 def ignored_in(block: slice, gallery: int, own: Rows | None, ignore: Pairs | None) -> Flags | None:
-    """(B, G) what a block of queries leaves out, None for nothing."""
+    """(B, G) the rows that a block of queries leaves out; None if there are none."""
     flags = None if ignore is None else ignore(block).copy()
     if own is None:
         return flags
@@ -143,13 +143,13 @@ def ignored_in(block: slice, gallery: int, own: Rows | None, ignore: Pairs | Non
 
 
 def blocks(queries: int, gallery: int, chunk: int | None = None) -> Iterator[slice]:
-    """Slices of queries small enough to be ranked at once."""
+    """Slices of queries that are small enough to rank at once."""
     size = chunk or max(1, _BLOCK_CELLS // max(1, gallery))
     return (slice(start, min(start + size, queries)) for start in range(0, queries, size))
 
 
 def check_vectors(queries: Vectors, gallery: Vectors, own: Rows | None) -> None:
-    """Raises ValueError where a ranking is impossible."""
+    """Raises ValueError if the vectors cannot be ranked."""
     if queries.ndim != 2 or gallery.ndim != 2 or queries.shape[1] != gallery.shape[1] or not len(gallery):
         raise ValueError(f"queries {queries.shape} cannot be ranked against a gallery {gallery.shape}")
     if len(gallery) > int(_ROW_MASK):
@@ -159,14 +159,14 @@ def check_vectors(queries: Vectors, gallery: Vectors, own: Rows | None) -> None:
     for name, vectors in (("queries", queries), ("gallery", gallery)):
         broken = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
         if len(broken):
-            told = ", ".join(map(str, broken[:5]))
-            raise ValueError(f"{len(broken)} rows of the {name} hold what is no finite number, the first: {told}")
+            first = ", ".join(map(str, broken[:5]))
+            raise ValueError(f"{len(broken)} rows of the {name} are not finite, the first: {first}")
     if own is not None and own.shape != (len(queries),):
         raise ValueError(f"there are own rows of shape {own.shape} for {len(queries)} queries")
 
 
 def _keys_of(scores: Vectors) -> Rows:
-    """(B, G) int64 whose ascending order is the ranking, the lowest bit to spare."""
+    """(B, G) int64 whose ascending order is the ranking. The lowest bit is free."""
     keys = (~_ordered(scores.view(np.int32))).astype(np.int64)
     keys <<= _SCORE_SHIFT
     keys |= np.arange(scores.shape[1], dtype=np.int64) << 1
@@ -174,7 +174,7 @@ def _keys_of(scores: Vectors) -> Rows:
 
 
 def _ordered(bits: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-    """The bits of float32 numbers as integers in the numbers' order, and back again: it is its own inverse."""
+    """Map the bits of float32 numbers to integers in the same order. It is its own inverse."""
     ordered: npt.NDArray[np.int32] = bits ^ ((bits >> 31) & np.int32(0x7FFFFFFF))
     return ordered
 
@@ -183,25 +183,25 @@ def _scores_of(keys: Rows) -> Vectors:
     return _ordered(~(keys >> _SCORE_SHIFT).astype(np.int32)).view(np.float32)
 
 
-# The two operations that a ranking spends its time in run on a GPU where this process has loaded torch with one. Torch
-# is not loaded for it: the search API has none.
+# The two expensive operations run on a GPU if this process has loaded torch and has one. Torch is not imported for it,
+# because the search API does not have it.
 
 
 def products(queries: Vectors, gallery: Vectors) -> Vectors:
-    """(Q, G) inner products of (Q, D) and (G, D), in single precision on either device."""
+    """(Q, G) inner products of (Q, D) and (G, D), in float32 on either device."""
     torch = _torch()
     if torch is None:
         found: Vectors = queries @ gallery.T
     else:
         first, second = (torch.from_numpy(np.ascontiguousarray(one)).to(_device()) for one in (queries, gallery))
         found = (first @ second.T).cpu().numpy()
-    # Noughts are added for the sake of -0.0, which equals 0.0 and has other bits.
+    # Adding 0 turns -0.0 into 0.0, which is equal but has other bits.
     found += np.float32(0)
     return found
 
 
 def sort_rows(keys: Rows) -> None:
-    """Sort each row of (N, M) in its place, ascending."""
+    """Sort each row of (N, M) in place, ascending."""
     torch = _torch()
     if torch is None:
         keys.sort(axis=1)
@@ -211,7 +211,7 @@ def sort_rows(keys: Rows) -> None:
 
 
 def _torch() -> Any | None:
-    """Torch, where this process has loaded it and it sees a GPU."""
+    """The torch module, if this process has imported it and it has a GPU."""
     torch = sys.modules.get("torch")
     return torch if torch is not None and torch.cuda.is_available() else None
 

@@ -16,7 +16,7 @@ from trainer.progress import Progress
 from vitrine.errors import EvaluationImpossible
 from vitrine.evaluation import (
     Comparison,
-    Judge,
+    Evaluator,
     Measured,
     Rows,
     compare,
@@ -120,7 +120,7 @@ class EvaluationRunner:
         without_query = [name for name in plan.measures if name not in with_query]
         counts = len(first.queries), len(first.gallery)
         judges = [
-            Judge(names, *counts, relevant, own=own, ignore=ignore, grades=grades, shown=_SHOWN)
+            Evaluator(names, *counts, relevant, own=own, ignore=ignore, grades=grades, shown=_SHOWN)
             for names, own in ((with_query, None), (without_query, first.own))
             if names
         ]
