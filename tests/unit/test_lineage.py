@@ -64,7 +64,7 @@ def test_of_two_splits_of_a_dataset_the_first_holds() -> None:
         ({"about": None}, "about"),
         ({"0.flags": np.zeros(1, dtype=np.uint8)}, "do not match"),
         ({"0.hashes": np.array([3, 2, 1, 0], dtype=np.uint64)}, "order"),
-        ({"about": np.frombuffer(b'{"version": 99}', dtype=np.uint8)}, "newer"),
+        ({"about": np.frombuffer(b'{"version": 99}', dtype=np.uint8)}, "update Vitrine"),
     ],
 )
 def test_a_damaged_file_is_told(changes: dict[str, Any], told: str) -> None:

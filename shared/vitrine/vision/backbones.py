@@ -1,5 +1,5 @@
-"""Backbones: timm's networks with the classifier cut off, and the three places their weights come from. A weights file
-is safetensors, which holds numbers and nothing that runs.
+"""Backbones: timm's networks without their classifier, and their weights. Weights files are safetensors, which hold
+numbers and no code.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from vitrine.vision.heads import Pooling, extend
 from vitrine.vision.models import Cut, ModelEntry
 
 PRETRAINED: Final = "pretrained"
-# As float32, 6 GB: the largest networks of timm's list that one machine serves.
+# 6 GB as float32.
 MAX_PARAMETERS: Final = 1_500_000_000
 _COUNTER: Final = "num_batches_tracked"  # of batch normalisation; files may lack it
 _SEED: Final = re.compile(r"seed:(?P<seed>[0-9]{1,9})")
@@ -34,7 +34,7 @@ _SEED: Final = re.compile(r"seed:(?P<seed>[0-9]{1,9})")
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A backbone in eval mode with its weights, and what the manifest says of the two."""
+    """A backbone in eval mode, its architecture, and the source of its weights."""
 
     network: nn.Module
     architecture: Architecture
@@ -43,7 +43,7 @@ class Loaded:
 
 
 class ConvolutionsMean(nn.Module):
-    """The mean over the map of a network's convolution stack: (N, 3, H, W) in, (N, channels) out."""
+    """The mean over the feature map of the convolutions: (N, 3, H, W) in, (N, channels) out."""
 
     def __init__(self, features: nn.Module) -> None:
         super().__init__()
@@ -55,10 +55,10 @@ class ConvolutionsMean(nn.Module):
 
 
 def load_backbone(entry: ModelEntry, *, weights: str, options: Mapping[str, OptionValue]) -> Loaded:
-    """Build a model's backbone with `weights`: `pretrained` (timm's, fetched from its hub), `seed:N` (random, the same
-    for the same N) or the path of a safetensors file. A classifier in the file is left out.
+    """Build a model's backbone with `weights`.
 
-    Raises ParameterInvalid for options timm does not take, WeightsUnusable.
+    `weights` is `pretrained` (timm's, downloaded), `seed:N` (random, reproducible) or the path of a safetensors file.
+    A classifier in the file is ignored. Raises ParameterInvalid for options that timm does not accept, WeightsUnusable.
     """
     seeded = _SEED.fullmatch(weights)
     source_sha256 = None
@@ -88,8 +88,9 @@ def load_backbone(entry: ModelEntry, *, weights: str, options: Mapping[str, Opti
 
 
 def restore_backbone(architecture: Architecture, weights: Path) -> nn.Module:
-    """The backbone of a release, in eval mode, from its own weights file. A release is data from outside, so what its
-    manifest says is checked again. Raises ReleaseCorrupt, WeightsUnusable.
+    """The backbone of a release, in eval mode, with its weights. Raises ReleaseCorrupt, WeightsUnusable.
+
+    A release may come from outside, so its manifest is validated again.
     """
     try:
         check_timm_name(architecture.timm_name)
@@ -103,7 +104,7 @@ def restore_backbone(architecture: Architecture, weights: Path) -> nn.Module:
 
 
 def build_architecture(architecture: Architecture) -> nn.Module:
-    """A release's network with torch's start values. Raises ParameterInvalid where timm knows it no more."""
+    """A release's network with torch's initial weights. Raises ParameterInvalid if timm no longer has it."""
     network = _build(architecture.timm_name, architecture.options, architecture.cut)
     raw_dim = architecture.raw_dim
     if architecture.embedding is not None:
@@ -112,10 +113,7 @@ def build_architecture(architecture: Architecture) -> nn.Module:
 
 
 def extended(loaded: Loaded, *, pooling: Pooling | None, embedding: int | None, seed: int) -> Loaded:
-    """A loaded backbone with another pooling or an embedding, whose start values follow from `seed`.
-
-    Raises ParameterInvalid.
-    """
+    """Give a backbone another pooling or an embedding, initialised by `seed`. Raises ParameterInvalid."""
     if pooling is None and embedding is None:
         return loaded
     raw_dim = loaded.architecture.raw_dim
@@ -127,9 +125,8 @@ def extended(loaded: Loaded, *, pooling: Pooling | None, embedding: int | None, 
 
 
 def save_weights(network: nn.Module, path: Path, *, half: bool = False) -> None:
-    """Write a network's weights and statistics as safetensors, with `half` its weights in half precision, which takes
-    half the room. Tensors are copied, since some share memory.
-    """
+    """Write a network's weights and statistics as safetensors, with `half` the weights in half precision."""
+    # Copied, because some tensors share memory, which safetensors refuses.
     state = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in network.state_dict().items()}
     if half:
         state = {name: tensor.half() if _is_weight(tensor) else tensor for name, tensor in state.items()}
@@ -137,7 +134,7 @@ def save_weights(network: nn.Module, path: Path, *, half: bool = False) -> None:
 
 
 def round_weights(network: nn.Module) -> None:
-    """Round the weights in place to what `save_weights` keeps of them with `half`."""
+    """Round the weights in place to what `save_weights` stores with `half`."""
     with torch.no_grad():
         for parameter in network.parameters():
             if _is_weight(parameter):
@@ -145,13 +142,14 @@ def round_weights(network: nn.Module) -> None:
 
 
 def _is_weight(tensor: torch.Tensor) -> bool:
-    """Whether it is of a convolution or a matrix: the few numbers of normalisation stay as they are."""
+    """Whether it is the weight of a convolution or a linear layer, and not of a normalisation."""
     return tensor.dim() > 1 and tensor.is_floating_point()
 
 
 def _check_size(timm_name: str, options: Mapping[str, OptionValue], *, stored_in: Path | None) -> None:
-    """Raise WeightsUnusable if the network has more numbers than its weights file holds, or than any network may have,
-    before any memory is taken for them.
+    """Raise WeightsUnusable if the network has more parameters than its weights file, or than the maximum.
+
+    Checked on torch's meta device, before any memory is allocated.
     """
     most = MAX_PARAMETERS if stored_in is None else _stored_numbers(stored_in)
     with torch.device("meta"):
@@ -168,7 +166,7 @@ def _check_size(timm_name: str, options: Mapping[str, OptionValue], *, stored_in
 
 
 def _stored_numbers(path: Path) -> int:
-    """How many numbers a weights file holds, by its header. Raises WeightsUnusable."""
+    """The number of elements in a weights file, by its header. Raises WeightsUnusable."""
     with _reading(path), safe_open(path.resolve(), framework="pt") as stored:
         count: int = sum(math.prod(stored.get_slice(name).get_shape()) for name in stored.keys())  # noqa: SIM118 - no mapping
     if count > MAX_PARAMETERS:
@@ -178,7 +176,7 @@ def _stored_numbers(path: Path) -> int:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """Check that `path` is a regular file, and turn what goes wrong with reading it into WeightsUnusable."""
+    """Check that `path` is a regular file, and turn errors of reading it into WeightsUnusable."""
     try:
         file_bytes(path.resolve())
         yield
@@ -193,10 +191,10 @@ def _pretrained(entry: ModelEntry, options: Mapping[str, OptionValue]) -> nn.Mod
         return _build(entry.timm, options, entry.cut, pretrained=True)
     except ParameterInvalid:
         raise
-    except Exception as error:  # the hub's client, the network below it and timm each raise their own
+    except Exception as error:  # the hub's client, the network and timm raise errors of their own
         raise WeightsUnusable(
-            f"the pretrained weights of {entry.timm} cannot be fetched ({type(error).__name__}): "
-            "give this machine a way to the hub, or a weights file"
+            f"the pretrained weights of {entry.timm} cannot be downloaded ({type(error).__name__}): "
+            "give this machine access to the hub, or a weights file"
         ) from error
 
 
@@ -240,9 +238,9 @@ def _load_file(network: nn.Module, path: Path) -> None:
 
 
 def _raw_dim(network: nn.Module, timm_name: str) -> int:
-    """Components of the feature, found by running a small picture through: timm's own count does not know our cuts."""
+    """Components of the feature, by a forward pass of a small picture: timm's own number does not know `cut`."""
     side = 96
-    network.eval()  # batch normalisation of one picture's one value has nothing to go by
+    network.eval()  # in training mode, batch normalisation fails for a single value
     with torch.inference_mode():
         try:
             features = network(torch.zeros(1, 3, side, side))

@@ -1,6 +1,7 @@
-"""A release's own classifier: how likely each of its labels is for a raw feature, as the validation of its training
-scores it. A classifier trained by cross-entropy is linear in the feature. One trained by a margin loss has a direction
-for each label, and its scores are the cosines to them, times the scale of the loss, which the recipe knows.
+"""The classifier of a release: the probability of each label for a raw feature.
+
+A classifier trained by cross-entropy is linear in the feature. One trained by a margin loss has a direction for each
+label; its logits are the cosines to them, times the scale of the loss, which is in the recipe.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from vitrine.releases import CLASSIFIER_FILE, Manifest
 from vitrine.releases.store import file_bytes
 from vitrine.types import Values, Vectors
 
-# The scale of the margin losses where a recipe gives none.
+# The default scale of margin losses.
 MARGIN_SCALE: Final = 24.0
 
 
 @dataclass(frozen=True, slots=True)
 class LabelClassifier:
-    """`weight` (labels, raw_dim) and `bias` (labels,) float32. Without a bias the scores are `scale` times cosines."""
+    """`weight` (labels, raw_dim) and `bias` (labels,) float32. Without a bias the logits are `scale` times cosines."""
 
     labels: tuple[str, ...]
     weight: Vectors
@@ -35,16 +36,15 @@ class LabelClassifier:
 
     @classmethod
     def load(cls, folder: Path, manifest: Manifest) -> LabelClassifier | None:
-        """The classifier of a release whose files lie in `folder` and have the hashes of its manifest.
+        """The classifier of a release whose files are in `folder` and have been checked.
 
-        None if the release has none, or none whose scale is known. Raises ReleaseCorrupt if the file holds something
-        else.
+        None if the release has none, or if its scale is unknown. Raises ReleaseCorrupt if the file is not valid.
         """
         if manifest.classifier_sha256 is None or not manifest.labels:
             return None
         path = folder / CLASSIFIER_FILE
         try:
-            file_bytes(path)  # a regular file, or it is not opened
+            file_bytes(path)  # refuses a file that is not regular, before it is opened
             stored = load_file(path)
         except Exception as error:
             raise ReleaseCorrupt(f"{path.name} cannot be read as a classifier: {error}") from error
@@ -60,7 +60,7 @@ class LabelClassifier:
         return None if scale is None else cls(manifest.labels, unit_rows(weight.astype(np.float32)), None, scale)
 
     def probabilities(self, feature: Vectors) -> Values:
-        """The probability of each label, (labels,) with the sum 1, for a raw feature (raw_dim,) of any length."""
+        """The probability of each label, (labels,), sum 1, for a raw feature (raw_dim,) of any length."""
         if self.bias is None:
             scores = self.scale * (self.weight @ unit_rows(feature[None])[0]).astype(np.float64)
         else:
@@ -70,9 +70,9 @@ class LabelClassifier:
         return found
 
     def likeliest(self, feature: Vectors, count: int) -> list[tuple[str, float]]:
-        """The `count` likeliest labels with their probabilities, the likeliest first; equals keep their order.
+        """The `count` most likely labels with their probabilities, most likely first; ties keep their order.
 
-        Probabilities are rounded down to six decimals, so that their sum is at most 1.
+        Probabilities are rounded down to six decimals, so their sum is at most 1.
         """
         probabilities = self.probabilities(feature)
         order = np.argsort(-probabilities, kind="stable")[:count]
@@ -80,14 +80,14 @@ class LabelClassifier:
 
 
 def _scale(manifest: Manifest) -> float | None:
-    """The scale of the loss that the directions of a release belong to, by its recipe: the first one of the label."""
+    """The scale of the first loss on the release's label that has directions, by the recipe."""
     recipe = manifest.recipe
     while recipe is not None and "trained_by" in recipe:  # adapted or tuned since
         recipe = recipe["trained_by"]
     data = (recipe or {}).get("data") or {}
     for term in (recipe or {}).get("terms") or ():
         of_label = tuple(term.get("on") or (data.get("label"),)) == (data.get("label"),)
-        # A release with an embedding is scored by that, and what looks at the feature before it is not kept.
+        # A release with an embedding has the classifier of the embedding; one on the feature before it is not stored.
         kept = manifest.architecture.embedding is None or term.get("of") != "feature"
         scale = _scale_of(term) if of_label and kept else None
         if scale is not None:
@@ -96,9 +96,9 @@ def _scale(manifest: Manifest) -> float | None:
 
 
 def _scale_of(term: Mapping[str, Any]) -> float | None:
-    """None for a loss that has no directions."""
+    """None for a loss without directions."""
     if term.get("kind") in ("arcface", "cosface"):
         scale = float((term.get("options") or {}).get("scale", MARGIN_SCALE))
         return scale if math.isfinite(scale) else None
-    # Validation scores proxies by their plain cosines.
+    # Proxies are scored by their plain cosines, as in validation.
     return 1.0 if term.get("kind") == "proxy_anchor" else None

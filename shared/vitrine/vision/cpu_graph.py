@@ -1,8 +1,8 @@
-"""A network prepared for a CPU: in half precision where it is asked for, traced, fused by oneDNN's graph compiler.
+"""Preparation of a network for a CPU: traced, fused by oneDNN's graph compiler, and optionally in half precision.
 
-Half precision is autocast: weights stay float32 and batch normalisation is folded into them before they are rounded,
-which leaves half the error of a network whose parameters are all rounded first. What cannot be traced, or comes out
-different, runs as it is (docs/decisions/0007-cpu-graph.md).
+Half precision is autocast: weights stay float32, and batch normalisation is folded into them before they are rounded,
+which halves the error compared to rounding all parameters first. A network that cannot be traced, or whose graph gives
+other results, runs unfused (docs/decisions/0007-cpu-graph.md).
 """
 
 from __future__ import annotations
@@ -20,30 +20,30 @@ from torch import nn
 
 from vitrine.telemetry import get_logger
 
-# Cosine distance that fusing may add to float32, and how much further from it than the plain network's own half
-# precision the fused one may be.
+# The cosine distance that fusing may add in float32; and the factor by which it may exceed that of the plain network's
+# own half precision.
 _TOLERANCE: Final = 1e-3
 _HALF_PRECISION_SLACK: Final = 2.0
 _TRACED_BATCH: Final = 2
 _BATCH_SIZES_FUSED: Final = 64
 _COMPILING_PASSES: Final = 2
-# A pass that takes a core less than this is not worth dividing among all of them.
+# A pass that takes one core less than this is not divided among all cores.
 _WORTH_DIVIDING_S: Final = 0.010
 _TIMED_PASSES: Final = 3
-# Before anything below limits it: every core that this process may use.
+# Every core that this process may use, read before `on_cores` limits it.
 CORES: Final = torch.get_num_threads()
 _PROBE_BATCHES: Final = (_TRACED_BATCH, 1, 3)
-# oneDNN's graph compiler, which fuses, is part of PyTorch's builds for these processors alone.
+# Only PyTorch's builds for these processors have oneDNN's graph compiler.
 _FUSING_MACHINES: Final = frozenset({"x86_64", "amd64"})
 
 
 class Compiled(nn.Module):
-    """A graph that several threads may run, a pass of it on `cores` cores.
+    """A graph that several threads may run. Each pass uses `cores` cores.
 
-    The first passes of a batch size, which compile it for so many threads, run one at a time.
+    The first passes of a batch size compile the graph and run one at a time.
     """
 
-    # The compiler fails now and then where two threads use it at once, be it for different networks.
+    # The compiler sometimes fails if two threads use it at once, even for different networks.
     _compiling: Final = threading.Lock()
 
     def __init__(self, graph: nn.Module, *, cores: int) -> None:
@@ -64,7 +64,7 @@ class Compiled(nn.Module):
 
 
 class Autocast(nn.Module):
-    """A network whose convolutions and matrix products are computed in a smaller precision, on a CPU."""
+    """A network whose convolutions and matrix products run in lower precision on a CPU."""
 
     def __init__(self, network: nn.Module, dtype: torch.dtype) -> None:
         super().__init__()
@@ -73,21 +73,21 @@ class Autocast(nn.Module):
 
     def forward(self, batch: torch.Tensor) -> torch.Tensor:
         """(N, 3, H, W) float32 in, (N, raw_dim) in either precision out."""
-        # Nothing is cached: a trace must see each weight being rounded, so that freezing can do it once.
+        # Without the cache a trace records the rounding of each weight, so that freezing can do it once.
         with torch.autocast("cpu", self._dtype, cache_enabled=False):
             features: torch.Tensor = self.network(batch)
             return features
 
 
 class FullPrecision(nn.Module):
-    """A layer that is left out of the smaller precision around it."""
+    """A layer that runs in float32 inside a network in lower precision."""
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
         self.layer = layer
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        """What the layer gives, in float32."""
+        """The layer's output in float32."""
         with torch.autocast("cpu", enabled=False):
             given: torch.Tensor = self.layer(maps.float())
             return given
@@ -97,12 +97,11 @@ Noise = Callable[[int], torch.Tensor]
 
 
 def prepare_for_cpu(network: nn.Module, dtype: torch.dtype, noise: Noise) -> nn.Module:
-    """The fused graph of `network` for one core, or the network itself where it cannot be traced or the two differ.
+    """The fused graph of `network` for one core, or the network itself if it cannot be traced or the graph differs.
 
-    Two passes on a core each do more than one on both, and stand a neighbour better: nothing waits for the slower half.
-    `network` is in evaluation mode and float32; `noise` makes a normalised (n, 3, H, W) float32 batch. The first pass
-    of each new batch size takes longer, because the compiler works for a shape. On a processor other than x86-64 the
-    plain network is used.
+    Two passes on one core each are faster than one pass on both, and suffer less from other processes. `network` is in
+    evaluation mode and float32; `noise(n)` returns a normalised (n, 3, H, W) float32 batch. The first pass of each
+    batch size takes longer, because it compiles. Processors other than x86-64 use the plain network.
     """
     if not can_fuse():
         return _plain(network, dtype)
@@ -110,9 +109,9 @@ def prepare_for_cpu(network: nn.Module, dtype: torch.dtype, noise: Noise) -> nn.
 
 
 def prepare_for_all_cores(network: nn.Module, on_one: nn.Module, dtype: torch.dtype, noise: Noise) -> nn.Module | None:
-    """The same for a lone picture, whose pass all cores share; None where that is no faster.
+    """The graph for a single picture, whose pass all cores share; None if that is not faster.
 
-    `on_one` is what `prepare_for_cpu` made of `network`.
+    `on_one` is the result of `prepare_for_cpu` for `network`.
     """
     if CORES == 1 or not isinstance(on_one, Compiled):
         return None
@@ -130,7 +129,7 @@ def can_fuse() -> bool:
 
 
 def unprepared(network: nn.Module, dtype: torch.dtype, _noise: Noise) -> nn.Module:
-    """The network as it is, in the precision asked for."""
+    """The unfused network in the given precision."""
     return _plain(network, dtype)
 
 
@@ -139,9 +138,10 @@ def _plain(network: nn.Module, dtype: torch.dtype) -> nn.Module:
 
 
 def _best_fused(network: nn.Module, dtype: torch.dtype, noise: Noise, *, cores: int) -> nn.Module | None:
-    """The fastest graph that can be had: in the precision asked for; with the last convolution left out of it, since
-    the compiler cannot place one behind the pooling (MobileNetV4's head); in float32, which fused is twice as fast as
-    half precision unfused.
+    """The fastest graph that works, or None.
+
+    Tried in order: the given precision; with the last convolution in float32, because the compiler fails on one after
+    the pooling (MobileNetV4's head); float32, which fused is twice as fast as half precision unfused.
     """
     fused = _fused(network, dtype, noise, cores=cores)
     if fused is None and dtype != torch.float32:
@@ -170,13 +170,13 @@ def _last_convolution_in_full(network: nn.Module) -> Iterator[None]:
 
 
 def _fused(network: nn.Module, dtype: torch.dtype, noise: Noise, *, cores: int) -> nn.Module | None:
-    """The graph, where it can be made and gives what the network gives."""
+    """The graph; None if it cannot be made or its results differ from the network's."""
     plain = _plain(network, dtype)
     allowed = _TOLERANCE
     try:
         fused = _fuse(plain, noise(_TRACED_BATCH), cores=cores)
         distance = max(_distance(network, fused, noise(count)) for count in _PROBE_BATCHES)
-    except Exception as error:  # whatever the tracer trips over, the plain network still works
+    except Exception as error:  # the tracer raises anything; the plain network still works
         get_logger("vision").info("graph_refusal", reason=f"{type(error).__name__}: {error}"[:300])
         return None
     if plain is not network:
@@ -191,7 +191,7 @@ def _fused(network: nn.Module, dtype: torch.dtype, noise: Noise, *, cores: int) 
 
 @contextmanager
 def on_cores(count: int) -> Iterator[None]:
-    """What is compiled within runs in so many threads, whichever thread calls it later."""
+    """Graphs that are compiled in this block run on `count` threads, whichever thread calls them later."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -201,7 +201,7 @@ def on_cores(count: int) -> Iterator[None]:
 
 
 def _took_s(network: nn.Module, batch: torch.Tensor) -> float:
-    """The shortest of a few passes, after those in which the compiler works."""
+    """The shortest of a few passes, after one that compiles."""
     took_s = []
     with torch.inference_mode():
         network(batch)
@@ -214,17 +214,17 @@ def _took_s(network: nn.Module, batch: torch.Tensor) -> float:
 
 def _fuse(network: nn.Module, example: torch.Tensor, *, cores: int) -> nn.Module:
     with warnings.catch_warnings(), torch.no_grad():
-        # The tracer is deprecated in favour of a compiler that needs a C++ toolchain, which users lack.
+        # The tracer is deprecated, but its successor needs a C++ toolchain, which users do not have.
         warnings.simplefilter("ignore")
         torch.jit.enable_onednn_fusion(True)
-        # By default the executor gives up fusing after a dozen batch sizes, and the next ones run at half the speed.
+        # By default the executor stops fusing after a dozen batch sizes, and further ones run at half the speed.
         torch.jit.set_fusion_strategy([("DYNAMIC", _BATCH_SIZES_FUSED)])
         traced = torch.jit.trace(network, example, check_trace=False)  # type: ignore[no-untyped-call]
         return Compiled(torch.jit.freeze(traced.eval()), cores=cores)
 
 
 def _distance(expected: nn.Module, found: nn.Module, batch: torch.Tensor) -> float:
-    """The worst cosine distance between the features of two networks; NaN where either is not finite."""
+    """The largest cosine distance between the features of two networks; NaN if a feature is not finite."""
     with torch.inference_mode():
         cosine = nn.functional.cosine_similarity(expected(batch).float(), found(batch).float(), dim=1)
     return float(1.0 - cosine.min())

@@ -1,6 +1,7 @@
-"""The offline loop: many pictures through one network, without a service. On a GPU pictures are read and decoded in
-threads while the device computes; on a CPU each core takes whole batches, from the files to the rows. Either way a
-bounded number is ahead, so memory does not grow with the catalogue.
+"""Feature extraction of many pictures without a service.
+
+On a GPU, threads read and decode while the device computes; on a CPU, each core processes whole batches. The number of
+batches ahead is bounded, so memory does not grow with the catalogue.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from vitrine.types import Pixels, Vectors
 from vitrine.vision.network import ReleaseNetwork
 from vitrine.vision.preprocess import Preprocessor
 
-# Reads a picture's bytes when a thread gets to it; raises ImageRejected where there is none to read.
+# Reads a picture's bytes, in a worker thread; raises ImageRejected if it cannot be read.
 Read = Callable[[], bytes]
 Space = Literal["raw", "projected"]
 T = TypeVar("T")
@@ -30,7 +31,7 @@ _BATCHES_AHEAD = 3
 
 @dataclass(frozen=True, slots=True)
 class Extracted:
-    """One batch: the ids of the pictures that were embedded, a row for each, and what the others were refused for."""
+    """One batch: the ids of the embedded pictures, a row for each, and the errors of the others by id."""
 
     ids: list[str]
     rows: Vectors
@@ -45,7 +46,7 @@ def extract(
     batch: int,
     space: Space = "raw",
 ) -> Iterator[Extracted]:
-    """Embed (id, read) pairs in their order, a batch at a time. Rows are (N, raw_dim) or (N, dim) float32."""
+    """Embed (id, read) pairs in order, `batch` at a time. Rows are (N, raw_dim) or (N, dim) float32."""
 
     def prepare(read: Read) -> Pixels | ImageRejected:
         try:
@@ -72,7 +73,7 @@ def extract(
 
 
 def _started_ahead(chunks: Iterator[_Chunk], start: Callable[[_Chunk], T], *, count: int) -> Iterator[T]:
-    """What `start` gives for each chunk, in order, with `count` of them started and not yet taken."""
+    """The results of `start` for each chunk, in order, with `count` of them started ahead."""
     started = deque(start(chunk) for chunk in islice(chunks, count))
     while started:
         yield started.popleft()

@@ -1,4 +1,4 @@
-"""What training may put behind a backbone: another pooling of its last map, and a learned embedding."""
+"""Optional heads of a backbone: GeM pooling and a learned embedding."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ _LEAST = 1e-6
 
 
 class GeM(nn.Module):
-    """Generalised mean over the last map, with a learned exponent: 1 is the mean, infinity the maximum (Radenovic et
-    al., "Fine-tuning CNN Image Retrieval with No Human Annotation", TPAMI 2018). (N, C, H, W) in, (N, C) out.
+    """Generalised mean pooling with a learned exponent: (N, C, H, W) in, (N, C) out.
+
+    Exponent 1 is the mean, infinity the maximum. Radenovic et al., "Fine-tuning CNN Image Retrieval with No Human
+    Annotation", TPAMI 2018.
     """
 
     def __init__(self, exponent: float = 3.0) -> None:
@@ -29,7 +31,7 @@ class GeM(nn.Module):
 
 
 class Embedded(nn.Module):
-    """A backbone and a linear embedding of its feature: (N, 3, H, W) in, (N, embedding) out, of any length."""
+    """A backbone and a linear embedding of its feature: (N, 3, H, W) in, (N, embedding) out, not normalised."""
 
     def __init__(self, backbone: nn.Module, raw_dim: int, embedding: int) -> None:
         super().__init__()
@@ -40,17 +42,16 @@ class Embedded(nn.Module):
         return self.embed(self.backbone(pixels))
 
     def embed(self, feature: torch.Tensor) -> torch.Tensor:
-        """(N, raw_dim) in, (N, embedding) float32 out. Summed in full precision: a thousand products of which half
-        cancel out lose too much in half.
-        """
+        """(N, raw_dim) in, (N, embedding) float32 out."""
+        # In full precision: a sum of a thousand products, half of which cancel out, loses too much in half precision.
         with torch.autocast(feature.device.type, enabled=False):
             return functional.linear(feature.float(), self.embedding.weight.float())
 
 
 def extend(network: nn.Module, *, raw_dim: int, pooling: Pooling | None, embedding: int | None) -> nn.Module:
-    """Give a backbone of `raw_dim` components its pooling and its embedding, where asked for.
+    """Add a pooling and an embedding, with torch's initial weights, to a backbone of `raw_dim` components.
 
-    Their weights are torch's own start values. Raises ParameterInvalid where the network's pooling cannot be replaced.
+    Raises ParameterInvalid if the network's pooling cannot be replaced.
     """
     if pooling == "gem":
         if not isinstance(getattr(network, "global_pool", None), nn.Module):

@@ -1,6 +1,7 @@
-"""A release on a device: pixels in, features and vectors out. The forward pass is prepared for the device once, when
-the release is loaded: half precision where the hardware has it, channels-last memory, and on a CPU the traced graph
-with its convolutions, normalisations and activations fused (docs/decisions/0007-cpu-graph.md).
+"""A release on a device: pixels in, features and vectors out.
+
+When a release is loaded, its forward pass is prepared for the device: half precision if the hardware supports it,
+channels-last memory, and on a CPU a fused graph (docs/decisions/0007-cpu-graph.md).
 """
 
 from __future__ import annotations
@@ -27,14 +28,14 @@ Precision = Literal["auto", "float32", "bfloat16"]
 
 @dataclass(frozen=True, slots=True)
 class DeviceChoice:
-    """The device that computes and the precision it computes convolutions in."""
+    """The device and the precision of its convolutions."""
 
     device: torch.device
     dtype: torch.dtype
 
 
 def choose_device(device: str = "auto", precision: Precision = "auto") -> DeviceChoice:
-    """CUDA where there is one, unless named otherwise; bfloat16 where the hardware multiplies it, float32 elsewhere."""
+    """`auto`: CUDA if there is a device, else the CPU; bfloat16 if the hardware multiplies it, else float32."""
     name = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     chosen = torch.device(name)
     if precision != "auto":
@@ -47,14 +48,14 @@ def choose_device(device: str = "auto", precision: Precision = "auto") -> Device
 
 
 def passes_at_once(choice: DeviceChoice) -> int:
-    """How many passes keep the device busy: one on a GPU, one for each core of a CPU."""
+    """The number of concurrent passes that use the device fully: one on a GPU, one for each core of a CPU."""
     return CORES if choice.device.type == "cpu" else 1
 
 
 class ReleaseNetwork:
-    """Normalisation, backbone and, where given, projection, on one device. `passes_at_once` threads may run it.
+    """Normalisation, backbone and optional projection on one device. `passes_at_once` threads may run it.
 
-    Without `fused` a CPU runs the plain network: for few pictures, which the preparing would take longer than.
+    Without `fused` a CPU runs the plain network, which is faster for few pictures: fusing takes time.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class ReleaseNetwork:
         self.choice = choice
         self.passes_at_once = passes_at_once(choice)
         self._rules = rules
-        # A CPU rounds inside its graph, a GPU is given a network that is rounded already.
+        # The CPU's graph rounds inside; a GPU gets a network whose weights are rounded.
         on_cpu = choice.device.type == "cpu"
         dtype = torch.float32 if on_cpu else choice.dtype
         self._normalise = Normalise(rules, dtype=dtype).to(choice.device)
@@ -80,7 +81,7 @@ class ReleaseNetwork:
         self.dim = raw_dim if projection is None else projection.components.shape[0]
         if projection is not None and projection.components.shape[1] != raw_dim:
             raise WeightsUnusable(
-                f"the projection is of {projection.components.shape[1]} raw components, the network gives {raw_dim}"
+                f"the projection has {projection.components.shape[1]} raw components, the network has {raw_dim}"
             )
         self._projection = None if projection is None else Projection(projection).to(choice.device)
         self._forward = plain
@@ -92,9 +93,10 @@ class ReleaseNetwork:
         self.size_bytes = sum(tensor.numel() * tensor.element_size() for tensor in parameters)
 
     def submit(self, pixels: Pixels, *, alone: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
-        """Start a batch: (N, H, W, 3) uint8 in, (features (N, raw_dim), vectors (N, dim)) float32 tensors out, which on
-        a GPU are not computed yet; moving them to the CPU waits for them. Without a projection both are the features.
-        `alone` tells that nothing else runs, so that a single picture may have all cores.
+        """Start a batch: (N, H, W, 3) uint8 in, (features (N, raw_dim), vectors (N, dim)) float32 tensors out.
+
+        On a GPU they are not computed yet; moving them to the CPU waits. Without a projection the vectors are the
+        features. `alone`: nothing else runs, so a single picture may use all cores.
         """
         forward = self._divided if alone and self._divided is not None and len(pixels) == 1 else self._forward
         with torch.inference_mode():
@@ -113,7 +115,7 @@ class ReleaseNetwork:
         return np.asarray(self.submit(pixels)[1].cpu().numpy(), dtype=np.float32)
 
     def warm_up(self, largest_batch: int) -> None:
-        """Run every batch size up to this once, where the first pass of a size takes longer than the next: on a CPU."""
+        """On a CPU, run every batch size up to `largest_batch` once: the first pass of a size compiles."""
         if self.choice.device.type != "cpu":
             return
         for count in range(1, largest_batch + 1):
@@ -133,7 +135,7 @@ class ReleaseNetwork:
 
 
 def load_release(folder: Path, manifest: Manifest, choice: DeviceChoice) -> ReleaseNetwork:
-    """A stored release, ready to compute. Raises WeightsUnusable, ReleaseCorrupt."""
+    """Load a stored release. Raises WeightsUnusable, ReleaseCorrupt."""
     return ReleaseNetwork(
         restore_backbone(manifest.architecture, folder / WEIGHTS_FILE),
         manifest.preprocessing,

@@ -1,5 +1,7 @@
-"""From a picture file to the network's input, by the rules a release's manifest records. Pixels stay 8-bit until they
-are on the device, where `Normalise` scales them: a quarter of the bytes to move, and the same in every service.
+"""From a picture file to the network's input, by the rules in a release's manifest.
+
+Pixels stay 8-bit until they are on the device, where `Normalise` scales them. That is a quarter of the bytes to move,
+and the same in every service.
 """
 
 from __future__ import annotations
@@ -24,19 +26,19 @@ _INTERPOLATIONS: Final = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Imag
 
 
 class Preprocessor:
-    """Picture bytes in, the network's pixels out. Any number of threads may share it."""
+    """Turns picture bytes into the network's pixels. Thread-safe."""
 
     def __init__(self, rules: Preprocessing, *, limits: ImageLimits = DEFAULT_LIMITS) -> None:
         self.limits = limits
         if rules.decode_rules_version not in SERVED_RULES_VERSIONS:
             raise ReleaseCorrupt(
-                f"the release was made with decode rules {rules.decode_rules_version}, this Vitrine has "
-                f"{DECODE_RULES_VERSION}: its vectors would not fit; make the release anew"
+                f"the release was made with decode rules {rules.decode_rules_version}, but this Vitrine has "
+                f"{DECODE_RULES_VERSION}: its vectors would not match; make the release again"
             )
         self._rules = rules
         self._size = (rules.width_px, rules.height_px)
         self._interpolation = _INTERPOLATIONS[rules.interpolation]
-        # The short side from which the input is resized: a JPEG is decoded no smaller than that.
+        # JPEGs are not decoded smaller than this short side, from which the input is resized.
         self.decode_px = max(rules.resize_px, rules.width_px, rules.height_px)
         if rules.detail_px is not None:
             self._detail = (max(1, round(rules.detail_px * rules.width_px / rules.height_px)), rules.detail_px)
@@ -46,22 +48,22 @@ class Preprocessor:
         return self.fit(decode_image(data, target_px=self.decode_px, limits=self.limits))
 
     def decode_px_for(self, views: Sequence[View]) -> int:
-        """What `decode_image` is given as the target for these views."""
+        """The `target_px` of `decode_image` for these views."""
         return self.decode_px if tuple(views) == (AS_IT_IS,) else max(self.decode_px, VIEWED_SHORT_SIDE_PX)
 
     def in_views(self, data: bytes, views: Sequence[View]) -> list[Pixels]:
-        """The picture in each of the views, from one decoding. Raises ImageRejected."""
+        """Decode the picture once and fit each view of it. Raises ImageRejected."""
         image = decode_image(data, target_px=self.decode_px_for(views), limits=self.limits)
         return self.fit_views(image, views)
 
     def fit_views(self, image: Image.Image, views: Sequence[View]) -> list[Pixels]:
-        """The same from a decoded RGB picture."""
+        """`in_views` for a decoded RGB picture."""
         return [self.fit(seen) for seen in in_views(image, views, short_side_px=self.decode_px_for(views))]
 
     def fit(self, image: Image.Image) -> Pixels:
-        """The same from a decoded RGB picture.
+        """Fit a decoded RGB picture: (height_px, width_px, 3) uint8.
 
-        Resizing and cropping are one step: only the part of the picture that survives the crop is resampled.
+        Resizing and cropping are one step: only the cropped part of the picture is resampled.
         """
         if self._rules.detail_px is None:
             return np.asarray(self._fitted(image, self._size))
@@ -75,7 +77,7 @@ class Preprocessor:
             return ImageOps.pad(image, size, self._interpolation, color=_WHITE)
         width, height = image.size
         across, down = self._size
-        # The share of the covering box that the cut keeps; rounding must not push the cut over an edge.
+        # The share of the covering box that the crop keeps. `min`: rounding must not push the crop over an edge.
         share = self._rules.input_px / self._rules.resize_px
         cover = min(width / across, height / down)
         cut_width, cut_height = min(across * cover * share, width), min(down * cover * share, height)
@@ -84,7 +86,7 @@ class Preprocessor:
 
 
 class Normalise(nn.Module):
-    """8-bit pixels as the network wants them: scaled to 0..1, less the mean, over the deviation."""
+    """Scales 8-bit pixels to 0..1, subtracts the mean and divides by the standard deviation."""
 
     def __init__(self, rules: Preprocessing, *, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
@@ -95,7 +97,7 @@ class Normalise(nn.Module):
         self.dtype = dtype
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """(N, H, W, 3) uint8 in, (N, 3, H, W) in channels-last memory out: the permutation moves no byte."""
+        """(N, H, W, 3) uint8 in, (N, 3, H, W) in channels-last memory out. The permutation copies nothing."""
         planes = pixels.permute(0, 3, 1, 2)
         scale: torch.Tensor = self.scale  # type: ignore[assignment]
         shift: torch.Tensor = self.shift  # type: ignore[assignment]

@@ -1,4 +1,4 @@
-"""Making a release out of a backbone and a fitted projection: its files are written aside, hashed, and stored whole."""
+"""Creation of a release from a backbone and a fitted projection: its files are written, hashed and stored together."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from vitrine.vision.pca import Fit
 
 
 def fitted_on(dataset: str, ids: Iterable[str], *, part: Literal["train", "all"], seed: int) -> FittedOn:
-    """The record of what a projection was fitted on."""
+    """The manifest's record of the products that a projection was fitted on."""
     ordered = sorted(ids)
     digest = hashlib.sha256("\n".join(ordered).encode()).hexdigest()
     return FittedOn(dataset=dataset, part=part, seed=seed, count=len(ordered), ids_sha256=digest)
@@ -37,9 +37,10 @@ def fitted_on(dataset: str, ids: Iterable[str], *, part: Literal["train", "all"]
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """What a trained release has beyond one that is only projected: `classifier` is the weights file of its label's
-    classifier, `folder` holds the files that tell how it came about, and with `half` its weights, rounded already, are
-    stored in half precision.
+    """What a trained release has in addition to a projected one.
+
+    `classifier` is the weights file of the label's classifier, `folder` holds the files of the training. With `half`
+    the weights, which are rounded already, are stored in half precision.
     """
 
     recipe: dict[str, Any]
@@ -66,8 +67,9 @@ def make_release(
     lineage: Lineage | None = None,
     training: Training | None = None,
 ) -> str:
-    """Store a release and return its id. The same inputs give the same id, and a second call changes nothing. Of a
-    release without a `lineage` evaluations say that nothing is known.
+    """Store a release and return its id. The same inputs give the same id, and a second call changes nothing.
+
+    Without `lineage` an evaluation cannot tell what the release was fitted on.
     """
     with tempfile.TemporaryDirectory(prefix="vitrine-release-") as folder:
         weights, projection = Path(folder, WEIGHTS_FILE), Path(folder, PROJECTION_FILE)
