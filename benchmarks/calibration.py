@@ -21,7 +21,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from benchmarks.retrieval import FeatureExtractor
 from benchmarks.tables import head
-from trainer.data.dataset import Dataset, Rows, build_dataset, classes_of
+from trainer.data.dataset import Dataset, build_dataset, classes_of
 from trainer.data.extraction import embed_pixels, extraction_batch
 from trainer.evaluation.calibration import collect_matches, confidence_of
 from trainer.evaluation.ood_samples import Kind, color, draw_samples, noise
@@ -35,7 +35,7 @@ from vitrine.evaluation.calibration import Curve, calibration_error
 from vitrine.recipes import DataRecipe
 from vitrine.releases import PROJECTION_FILE, Calibration, ReleaseStore
 from vitrine.settings import load_settings
-from vitrine.types import Vectors
+from vitrine.types import Rows, Vectors
 from vitrine.vision.network import choose_device, load_release
 from vitrine.vision.pca import ProjectionArrays, project
 from vitrine.vision.preprocess import Preprocessor

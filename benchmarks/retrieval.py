@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.tables import head
-from trainer.data.dataset import UNKNOWN, Codes, Dataset, Rows, build_dataset, classes_of, combination
+from trainer.data.dataset import UNKNOWN, Dataset, build_dataset, classes_of, combination
 from trainer.data.extraction import embed_pixels, extraction_batch
 from trainer.data.pixel_cache import cached_pixels
 from trainer.evaluation.projection_choice import choose_projection, identity_fit
@@ -35,7 +35,7 @@ from vitrine.products import Product
 from vitrine.recipes import DataRecipe, ProjectionRecipe
 from vitrine.releases import Preprocessing, ReleaseStore
 from vitrine.settings import load_settings
-from vitrine.types import Vectors
+from vitrine.types import Codes, Rows, Vectors
 from vitrine.vision.network import ReleaseNetwork, choose_device, load_release
 from vitrine.vision.pca import project
 

@@ -1,6 +1,7 @@
-"""Cut-outs: a catalogue picture's white background told from its garment, and the garment from the person who wears it.
-People's own photographs have beds, floors and walls where the catalogue has white, and nobody in the garment; a network
-that never saw any takes the one for part of the garment and misses the other.
+"""Segmentation of catalog images: the foreground from a white background, and the garment from the skin of its wearer.
+
+A network that has seen white backgrounds only takes the beds, floors and walls of customers' photos for part of the
+garment. These masks are used to replace the background and to remove the wearer.
 """
 
 from __future__ import annotations
@@ -9,73 +10,75 @@ from typing import Final
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-Mask = npt.NDArray[np.uint8]
+from vitrine.types import Flags, Pixels
+
 _WHITE_FROM: Final = 240
-_WHITE_SPREAD: Final = 10  # between the channels: what has a colour is no background
-_SEAM_PX: Final = 2  # how far into the garment white may be mixed, by sampling and by JPEG
-# Of what is not background: less than this is a seam or a label, more a garment of skin's colour.
+_MOST_WHITE_SPREAD: Final = 10  # between the channels: a colored pixel is not background
+_SEAM_PX: Final = 2  # width of the edge where sampling and JPEG mix the garment with white
+# Share of the foreground. Below it is a seam or a label, above it a garment with the color of skin.
 _SKIN_SHARE: Final = (0.03, 0.5)
 _CROSS: Final = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 _SQUARE: Final = np.ones((2 * _SEAM_PX + 1, 2 * _SEAM_PX + 1), dtype=np.uint8)
-_LEAST_PIECE: Final = 0.25  # of the largest: what is smaller hung on the skin, such as hair and shoes
+_LEAST_COMPONENT: Final = 0.25  # of the largest: smaller ones were connected by skin, such as hair and shoes
 
 
-def foreground_mask(pixels: npt.NDArray[np.uint8]) -> Mask:
-    """(H, W, 3) uint8 in, (H, W) uint8 out: 255 on the garment, 0 on the white that reaches the border.
+def foreground_mask(pixels: Pixels) -> Pixels:
+    """The foreground of an image (H, W, 3) uint8: (H, W) uint8, 255 on the garment, 0 on white connected to the border.
 
-    Along the seam it is how much of the pixel is garment: how far it is from white, beside the farthest near it. Where
-    this share is left out, no white rim gives the cut-out away. White inside the garment stays garment; a white garment
-    that melts into the border loses its edge.
+    On the edge it is the share of the garment in the pixel: its distance from white, relative to the largest distance
+    nearby. So no white rim remains on another background. White inside the garment stays foreground. A white garment
+    that touches the border loses its edge.
     """
     red, green, blue = cv2.split(pixels)
     darkest, lightest = cv2.min(cv2.min(red, green), blue), cv2.max(cv2.max(red, green), blue)
-    white = (darkest >= _WHITE_FROM) & (lightest - darkest <= _WHITE_SPREAD)
+    white = (darkest >= _WHITE_FROM) & (lightest - darkest <= _MOST_WHITE_SPREAD)
     count, regions = cv2.connectedComponents(white.astype(np.uint8), connectivity=4)
-    edge = np.concatenate([regions[0], regions[-1], regions[:, 0], regions[:, -1]])
-    reaching = np.zeros(count, dtype=bool)
-    reaching[edge] = True
-    reaching[0] = False
-    outside = reaching[regions]
-    colour = 255 - darkest
-    fullest = cv2.dilate(colour, _SQUARE)
-    share = np.rint(255.0 * colour / np.maximum(fullest, 1)).astype(np.uint8)
-    seam = cv2.dilate(outside.astype(np.uint8), _CROSS, iterations=_SEAM_PX).astype(bool)
-    garment: Mask = np.where(outside, np.uint8(0), np.where(seam, share, np.uint8(255)))
-    return garment
+    border = np.concatenate([regions[0], regions[-1], regions[:, 0], regions[:, -1]])
+    reaches_border = np.zeros(count, dtype=bool)
+    reaches_border[border] = True
+    reaches_border[0] = False
+    background = reaches_border[regions]
+    distance = 255 - darkest
+    largest = cv2.dilate(distance, _SQUARE)
+    share = np.rint(255.0 * distance / np.maximum(largest, 1)).astype(np.uint8)
+    edge = cv2.dilate(background.astype(np.uint8), _CROSS, iterations=_SEAM_PX).astype(bool)
+    foreground: Pixels = np.where(background, np.uint8(0), np.where(edge, share, np.uint8(255)))
+    return foreground
 
 
-def skinless_mask(pixels: npt.NDArray[np.uint8], garment: Mask) -> Mask:
-    """(H, W, 3) uint8 and its `foreground_mask` in, the mask without skin and what hung on it out.
+def skinless_mask(pixels: Pixels, foreground: Pixels) -> Pixels:
+    """The mask (H, W) uint8 of the garment: `foreground` without skin and without what only skin connects to it.
 
-    Where nothing looks like skin, or too much does for a garment to be left, it is the mask as it was. Skin is told by
-    its chrominance, after Chai and Ngan, "Face Segmentation Using Skin-Color Map in Videophone Applications", IEEE
-    Transactions on Circuits and Systems for Video Technology, 1999.
+    Returns `foreground` if there is no skin, or too much of it to leave a garment. Skin is detected by its chrominance
+    (Chai and Ngan, "Face Segmentation Using Skin-Color Map in Videophone Applications", IEEE Transactions on Circuits
+    and Systems for Video Technology, 1999).
     """
-    inside = garment > 127
-    coloured = (_skin_coloured(pixels) & inside).astype(np.uint8)
-    # What lies beyond the picture counts as no skin.
-    skin = cv2.morphologyEx(coloured, cv2.MORPH_OPEN, _CROSS, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    inside = foreground > 127
+    skin_colored = (_has_skin_color(pixels) & inside).astype(np.uint8)
+    # Outside of the image there is no skin.
+    skin = cv2.morphologyEx(skin_colored, cv2.MORPH_OPEN, _CROSS, borderType=cv2.BORDER_CONSTANT, borderValue=0)
     share = int(skin.sum()) / max(1, int(inside.sum()))
     if not _SKIN_SHARE[0] <= share <= _SKIN_SHARE[1]:
-        return garment
+        return foreground
     left = inside & (cv2.dilate(skin, _CROSS) == 0)
-    count, pieces, measures, _ = cv2.connectedComponentsWithStats(left.astype(np.uint8), connectivity=4)
+    count, components, statistics, _ = cv2.connectedComponentsWithStats(left.astype(np.uint8), connectivity=4)
     if count < 2:
-        return garment
-    sizes = measures[:, cv2.CC_STAT_AREA].copy()
+        return foreground
+    sizes = statistics[:, cv2.CC_STAT_AREA].copy()
     sizes[0] = 0
-    kept = (sizes >= _LEAST_PIECE * sizes.max())[pieces] & left
-    bare: Mask = np.asarray(cv2.blur(np.where(kept, np.uint8(255), np.uint8(0)), (3, 3), borderType=cv2.BORDER_REFLECT))
-    return np.minimum(bare, garment)
+    kept = (sizes >= _LEAST_COMPONENT * sizes.max())[components] & left
+    garment: Pixels = np.asarray(
+        cv2.blur(np.where(kept, np.uint8(255), np.uint8(0)), (3, 3), borderType=cv2.BORDER_REFLECT)
+    )
+    return np.minimum(garment, foreground)
 
 
-def _skin_coloured(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
-    """(H, W): where the two colour differences of BT.601, Cb and Cr, lie within those of skin."""
+def _has_skin_color(pixels: Pixels) -> Flags:
+    """(H, W): whether the chrominance of BT.601, Cb and Cr, is in the range of skin."""
     red, green, blue = cv2.split(pixels.astype(np.float32))
-    blueness = 128 - 0.168736 * red - 0.331264 * green + 0.5 * blue
-    redness = 128 + 0.5 * red - 0.418688 * green - 0.081312 * blue
-    warm = (red > 60) & (red > green) & (green > 0.9 * blue)
-    coloured: npt.NDArray[np.bool_] = (blueness > 85) & (blueness < 126) & (redness > 137) & (redness < 172) & warm
-    return coloured
+    cb = 128 - 0.168736 * red - 0.331264 * green + 0.5 * blue
+    cr = 128 + 0.5 * red - 0.418688 * green - 0.081312 * blue
+    is_warm = (red > 60) & (red > green) & (green > 0.9 * blue)
+    colored: Flags = (cb > 85) & (cb < 126) & (cr > 137) & (cr < 172) & is_warm
+    return colored

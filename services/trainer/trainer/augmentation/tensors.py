@@ -1,4 +1,4 @@
-"""Numbers drawn on the host, where they are needed."""
+"""Transfer of NumPy arrays to a device."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import torch
 
 
 def to_device(values: npt.NDArray[Any], device: torch.device) -> torch.Tensor:
-    """A tensor of `values` on `device`. The host does not wait for a GPU to take them: CUDA stages what is not pinned
-    before the call returns, so that they may be changed at once.
+    """Copy `values` to `device` without waiting for the GPU.
+
+    CUDA stages memory that is not pinned before the call returns, so the caller may change `values` at once.
     """
     return torch.from_numpy(np.ascontiguousarray(values)).to(device, non_blocking=True)

@@ -1,7 +1,4 @@
-"""What is trained on: the products of a catalogue that have what a recipe asks for, the part each is in, and the
-classes that its attributes make. Classes come from the train part, in the order of a release's label map where there is
-one.
-"""
+"""The dataset of a training run: labelled products, their split, and the classes that their attributes form."""
 
 from __future__ import annotations
 
@@ -11,7 +8,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from trainer.data.splits import split_products, split_rule
 from vitrine.catalogs.registry import select
@@ -20,19 +16,17 @@ from vitrine.products import Product
 from vitrine.recipes import DataRecipe
 from vitrine.releases.lineage import Lineage
 from vitrine.splits import Part
-from vitrine.types import Vectors
+from vitrine.types import Codes, Rows, Vectors
 
-Codes = npt.NDArray[np.int64]
-Rows = npt.NDArray[np.int64]
 UNKNOWN: Final = -1
 NO_LINEAGE: Final = Lineage()
-_JOINED: Final = "|"
-_SHOWN: Final = 5
+_SEPARATOR: Final = "|"
+_MOST_LISTED: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Products in the catalogue's order, and each one's part."""
+    """Products in the order of the catalogue, and the part of each."""
 
     products: tuple[Product, ...]
     parts: tuple[Part, ...]
@@ -42,30 +36,30 @@ class Dataset:
 
     @property
     def part_of(self) -> dict[str, Part]:
-        """Each product's part by its id."""
+        """The part of each product by its id."""
         return {product.id: part for product, part in zip(self.products, self.parts, strict=True)}
 
     def ids(self, *parts: Part) -> list[str]:
-        """The ids of the products in these parts."""
         return [product.id for product, part in zip(self.products, self.parts, strict=True) if part in parts]
 
     def rows(self, *parts: Part) -> Rows:
-        """The positions of the products in these parts, ascending."""
+        """The row numbers of the products in these parts, ascending."""
         return np.array([row for row, part in enumerate(self.parts) if part in parts], dtype=np.int64)
 
     def values(self, attributes: Sequence[str]) -> list[str | None]:
-        """Each product's combination of these attributes, None where one is unknown."""
+        """The `combination` of these attributes for each product."""
         return [combination(product, attributes) for product in self.products]
 
     def keep(self, rows: Rows) -> Dataset:
-        """Only these products."""
+        """Only the products at `rows`."""
         return Dataset(tuple(self.products[row] for row in rows), tuple(self.parts[row] for row in rows))
 
 
 @dataclass(frozen=True, slots=True)
 class Classes:
-    """The values of one attribute or combination: `names` by code, and `codes` (N,) int64 of the examples, -1 where the
-    value is unknown or no class.
+    """The classes of one attribute or combination: `names` by code, and the `codes` (N,) of the dataset.
+
+    A code is -1 if the value is unknown or not one of the classes.
     """
 
     names: tuple[str, ...]
@@ -74,8 +68,11 @@ class Classes:
 
 @dataclass(frozen=True, slots=True)
 class TrainingData:
-    """What is trained and judged on. `codes` (N, columns) are the classes of the terms, the label's first; `relevance`
-    (N, A) those of retrieval; `teacher` (N, D), if any, the embeddings to be learned.
+    """What the training loop needs of a dataset of N products.
+
+    `codes` (N, columns) are the classes that the losses use, the label's in column 0. `relevance` (N, A) are the
+    classes that decide whether a result is relevant. `train` and `validation` are rows. `teacher` (N, D) are the
+    embeddings to distill.
     """
 
     codes: Codes
@@ -86,19 +83,17 @@ class TrainingData:
 
 
 def combination(product: Product, attributes: Sequence[str]) -> str | None:
-    """The attributes' values joined by `|`, or None where one is unknown."""
+    """The values of the attributes joined by `|`, or None if one is unknown."""
     values = [product.attributes.get(name) for name in attributes]
-    return None if None in values else _JOINED.join(map(str, values))
+    return None if None in values else _SEPARATOR.join(map(str, values))
 
 
 def build_dataset(
     products: Sequence[Product], recipe: DataRecipe, *, seed: int, lineage: Lineage = NO_LINEAGE
 ) -> Dataset:
-    """The products a recipe means, with their parts: those that the lineage knows, and others by the seed and the
-    products alone.
+    """The products that a recipe selects, with their split. Products of the lineage keep their part.
 
-    Raises ParameterInvalid for an unknown subset or an attribute no product has, and TrainingImpossible where nothing
-    is left to train or validate on.
+    Raises ParameterInvalid if the subset or an attribute is unknown, TrainingImpossible if no product has the label.
     """
     chosen = list(products) if recipe.subset is None else list(select(products, recipe.subset))
     counts = Counter(product.attributes.get(recipe.label) for product in chosen)
@@ -109,7 +104,7 @@ def build_dataset(
     ]
     if not chosen:
         raise TrainingImpossible(
-            f"no product has the attribute {recipe.label!r} with {recipe.least_pictures} pictures of its value: "
+            f"no value of the attribute {recipe.label!r} has {recipe.least_pictures} pictures or more: "
             "set data.label to an attribute of the catalogue"
         )
     parts = split_products(chosen, split_rule(chosen[0].dataset, recipe, seed=seed, lineage=lineage), lineage)
@@ -118,14 +113,16 @@ def build_dataset(
 
 
 def classes_of(
-    examples: Dataset, attributes: Sequence[str], *, known: Sequence[str] = (), rows: Rows | None = None
+    dataset: Dataset, attributes: Sequence[str], *, known: Sequence[str] = (), rows: Rows | None = None
 ) -> Classes:
-    """The classes that `attributes` make among the examples, or those at `rows`: those of `known`, a label map, keep
-    their numbers, and those it lacks follow in alphabetical order. A value beyond `rows` is no class.
+    """The classes that `attributes` form.
+
+    The names of `known`, the label map of a release, keep their codes; new names follow in alphabetical order. With
+    `rows`, values that appear only outside of `rows` are not classes.
     """
-    values = examples.values(attributes)
-    among = values if rows is None else [values[row] for row in rows]
-    new = sorted({value for value in among if value is not None} - set(known))
+    values = dataset.values(attributes)
+    included = values if rows is None else [values[row] for row in rows]
+    new = sorted({value for value in included if value is not None} - set(known))
     names = (*known, *new)
     code_of = {name: code for code, name in enumerate(names)}
     codes = np.array([UNKNOWN if value is None else code_of.get(value, UNKNOWN) for value in values], dtype=np.int64)
@@ -133,18 +130,18 @@ def classes_of(
 
 
 def check_trainable(label: Classes, train: Rows, validation: Rows) -> None:
-    """Raise TrainingImpossible where a run on these parts could not end well, saying why."""
+    """Raise TrainingImpossible if these parts cannot be trained or validated on."""
     if len(train) == 0:
-        raise TrainingImpossible("the train part has no pictures: see the job's faults, or give a larger catalogue")
+        raise TrainingImpossible("the train part has no pictures: see the job's faults, or use a larger catalogue")
     if len(validation) == 0:
-        raise TrainingImpossible("the validation part has no pictures, so no epoch could be judged")
+        raise TrainingImpossible("the validation part has no pictures: use a larger catalogue")
     trained = set(label.codes[train].tolist()) - {UNKNOWN}
     if len(trained) < 2:
         only = label.names[next(iter(trained))] if trained else "none"
-        raise TrainingImpossible(f"the train part has one class only ({only}): there is nothing to tell apart")
+        raise TrainingImpossible(f"the train part has one class only ({only}): training needs two or more")
     empty = sorted(set(label.codes.tolist()) - {UNKNOWN} - trained)
     if empty:
-        told = ", ".join(label.names[code] for code in empty[:_SHOWN])
+        listed = ", ".join(label.names[code] for code in empty[:_MOST_LISTED])
         raise TrainingImpossible(
-            f"{len(empty)} of the classes have no picture in the train part ({told}): raise data.least_pictures"
+            f"{len(empty)} of the classes have no picture in the train part ({listed}): raise data.least_pictures"
         )

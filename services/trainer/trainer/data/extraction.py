@@ -1,4 +1,4 @@
-"""Pictures of a catalogue through a network as it is: decoded once, then embedded on every core or the device."""
+"""Features and embeddings of a catalogue's images: decode once, then run a network without training it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Final
 import numpy as np
 from torch import nn
 
-from trainer.data.dataset import Rows
 from trainer.data.pixel_cache import PixelCache, cached_pixels, trim_cache
 from trainer.progress import Progress
 from trainer.settings import Settings
@@ -20,13 +19,13 @@ from vitrine.images.views import AS_IT_IS, View
 from vitrine.jobs import JobFault
 from vitrine.products import Product
 from vitrine.releases import Preprocessing
-from vitrine.types import Pixels
-from vitrine.vision.network import DeviceChoice, ReleaseNetwork, Vectors
+from vitrine.types import Pixels, Rows, Vectors
+from vitrine.vision.network import DeviceChoice, ReleaseNetwork
 
 _BATCH_CPU: Final = 4
 _BATCH_GPU: Final = 128
-# Pictures from which on a network is prepared for the CPU before they go through it: that takes up to a minute.
-_WORTH_FUSING: Final = 2_000
+# Optimizing a network for the CPU takes up to a minute, so it pays off from this many images.
+_LEAST_TO_FUSE: Final = 2_000
 
 
 def decoded_pictures(
@@ -38,9 +37,9 @@ def decoded_pictures(
     *,
     view: View = AS_IT_IS,
 ) -> PixelCache:
-    """The pictures of the products that can be read, in one view; the others are told as faults.
+    """The images of the products in one view. Unreadable ones are left out and reported as faults.
 
-    Raises TrainingImpossible where not one can, and what the progress raises.
+    Raises TrainingImpossible if no image can be read, and what `progress` raises.
     """
     folder, total = settings.work_dir / "pixels", len(products)
     cache = cached_pixels(
@@ -64,16 +63,16 @@ def decoded_pictures(
 def raw_features(
     backbone: nn.Module, rules: Preprocessing, pixels: Pixels, choice: DeviceChoice, settings: Settings
 ) -> Vectors:
-    """The features of all of `pixels`, (N, raw_dim) float32. `backbone` stays as it is."""
+    """The features (N, raw_dim) of `pixels` (N, H, W, 3). `backbone` is copied, not changed."""
     network = ReleaseNetwork(
-        copy.deepcopy(backbone), rules, projection=None, choice=choice, fused=len(pixels) >= _WORTH_FUSING
+        copy.deepcopy(backbone), rules, projection=None, choice=choice, fused=len(pixels) >= _LEAST_TO_FUSE
     )
-    every = np.arange(len(pixels), dtype=np.int64)
-    return embed_pixels(network, pixels, every, raw=True, batch=extraction_batch(settings, choice))
+    rows = np.arange(len(pixels), dtype=np.int64)
+    return embed_pixels(network, pixels, rows, raw=True, batch=extraction_batch(settings, choice))
 
 
 def embed_pixels(network: ReleaseNetwork, pixels: Pixels, rows: Rows, *, raw: bool, batch: int) -> Vectors:
-    """The rows of a cache of pixels through a release's network, (N, raw_dim) or (N, dim) float32, on every core."""
+    """The features (N, raw_dim) with `raw`, else the embeddings (N, dim), of `rows`. Uses every core."""
 
     def run(start: int) -> Vectors:
         part = np.ascontiguousarray(pixels[rows[start : start + batch]])
@@ -87,5 +86,5 @@ def embed_pixels(network: ReleaseNetwork, pixels: Pixels, rows: Rows, *, raw: bo
 
 
 def extraction_batch(settings: Settings, choice: DeviceChoice) -> int:
-    """Pictures in one pass where nothing is trained."""
+    """Images per forward pass without gradients."""
     return settings.trainer_batch or (_BATCH_CPU if choice.device.type == "cpu" else _BATCH_GPU)

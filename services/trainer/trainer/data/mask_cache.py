@@ -1,6 +1,4 @@
-"""The cut-outs of decoded pictures, kept beside them: each is found once, over all cores, and mapped into memory from
-then on, so that the first epoch goes as fast as every other.
-"""
+"""Segmentation masks of the pixel cache, computed once on all cores and then memory-mapped from a file next to it."""
 
 from __future__ import annotations
 
@@ -13,49 +11,47 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from trainer.augmentation.segmentation import foreground_mask, skinless_mask
-from trainer.data.dataset import Rows
 from trainer.data.pixel_cache import PixelCache
 from vitrine.atomic_write import atomic_open
-from vitrine.types import Pixels
+from vitrine.types import Pixels, Rows
 
 _CHUNK: Final = 64
-_RULES_VERSION: Final = 2  # of finding them: another number, and those kept are not used
+_RULES_VERSION: Final = 2  # part of the cache key: raise it when segmentation changes
 
 
 @dataclass(frozen=True, slots=True)
 class Masks:
-    """`found` (M, count, H, W) uint8, and for each of N pictures its `places` (N,) among them, -1 where it has none."""
+    """Masks of some of N images: `found` (M, count, H, W), and for each image its index in `found` or -1, (N,)."""
 
-    found: npt.NDArray[np.uint8]
+    found: Pixels
     places: Rows
 
-    def of(self, rows: Rows) -> npt.NDArray[np.uint8]:
-        """Those of the pictures at `rows`, which all have one."""
+    def of(self, rows: Rows) -> Pixels:
+        """(len(rows), count, H, W). Every image of `rows` must have masks."""
         return self.found[self.places[rows]]
 
 
 def compute_masks(pixels: Pixels, count: int) -> Masks:
-    """Of all pictures (N, H, W, 3) uint8: the garment with whoever wears it and, for a `count` of 2, without."""
+    """Masks of all images (N, H, W, 3): the foreground, and with a `count` of 2 also the garment without skin."""
     found = np.empty((len(pixels), count, *pixels.shape[1:3]), dtype=np.uint8)
-    for picture, masks in zip(pixels, found, strict=True):
-        masks[0] = garment = foreground_mask(picture)
+    for image, masks in zip(pixels, found, strict=True):
+        masks[0] = foreground = foreground_mask(image)
         if count > 1:
-            masks[1] = skinless_mask(picture, garment)
+            masks[1] = skinless_mask(image, foreground)
     return Masks(found, np.arange(len(pixels), dtype=np.int64))
 
 
 def cached_masks(cache: PixelCache, rows: Rows, count: int, *, step: Callable[[int, int], None]) -> Masks:
-    """The masks of the pictures at `rows` of `cache`, read from their file next to the pixels if there is one.
+    """The result of `compute_masks` for `rows` of `cache`, read from its file if it exists.
 
-    `step` is told how many are done, of how many, and may raise to stop; what was found until then is dropped. Raises
-    OSError where the disk is full.
+    `step` is called with the images done and their total, and may raise to stop; nothing is kept then. Raises OSError
+    if the disk is full.
     """
     rows = np.unique(rows)
-    wanted = hashlib.sha256(f"{_RULES_VERSION} {count}\n".encode() + rows.tobytes()).hexdigest()[:12]
-    data = cache.folder / f"{cache.key}-{wanted}.masks"
+    key = hashlib.sha256(f"{_RULES_VERSION} {count}\n".encode() + rows.tobytes()).hexdigest()[:12]
+    data = cache.folder / f"{cache.key}-{key}.masks"
     if not data.exists():
         _build(cache.pixels, rows, count, data, step)
     shape = (len(rows), count, *cache.pixels.shape[1:3])
@@ -65,13 +61,13 @@ def cached_masks(cache: PixelCache, rows: Rows, count: int, *, step: Callable[[i
 
 
 def _build(pixels: Pixels, rows: Rows, count: int, data: Path, step: Callable[[int, int], None]) -> None:
-    def find(part: Rows) -> npt.NDArray[np.uint8]:
+    def compute(part: Rows) -> Pixels:
         return compute_masks(pixels[part], count).found
 
     done = 0
-    # Written, not mapped: a full disk is an error of a write and the death of a process that wrote to a map.
+    # Written with write(), not through a memory map: there a full disk would kill the process instead of raising.
     with atomic_open(data) as file, ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="cut-out") as pool:
-        for found in pool.map(find, np.split(rows, range(_CHUNK, len(rows), _CHUNK))):
+        for found in pool.map(compute, np.split(rows, range(_CHUNK, len(rows), _CHUNK))):
             file.write(found.tobytes())
             done += len(found)
             step(done, len(rows))

@@ -1,6 +1,4 @@
-"""Decoded pictures, kept: each is read and fitted once, and lies from then on in one file of uint8 at the training
-size, mapped into memory. An epoch reads from it what it would otherwise decode anew.
-"""
+"""Cache of decoded images: each image is decoded and resized once and then read from a memory-mapped uint8 file."""
 
 from __future__ import annotations
 
@@ -16,7 +14,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from vitrine.atomic_write import atomic_open
 from vitrine.catalogs.roots import read_picture
@@ -25,17 +22,17 @@ from vitrine.images.checks import DEFAULT_LIMITS, ImageLimits
 from vitrine.images.views import AS_IT_IS, VIEW_RULES_VERSION, View
 from vitrine.products import Product
 from vitrine.releases import Preprocessing
-from vitrine.types import Pixels
+from vitrine.types import Pixels, Rows
 from vitrine.vision.preprocess import Preprocessor
 
-# Pictures that are decoded and not yet written, and the bytes they may take.
+# Most images decoded and not yet written, and most bytes of them.
 _CHUNK: Final = 512
 _CHUNK_BYTES: Final = 64 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A product whose picture could not be used."""
+    """A product whose image could not be decoded. `kind` is a stable error code."""
 
     product_id: str
     kind: str
@@ -44,15 +41,15 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class PixelCache:
-    """`pixels` (N, H, W, 3) uint8, a row for each product that could be read, at `rows` (N,) of the products given.
-    `key` names these pixels, which lie in `folder`: it is another where a picture, its fit or the choice of products
-    is.
+    """`pixels` (N, H, W, 3): the readable products, at `rows` (N,) of the products given.
+
+    `key` identifies the pixels: it changes with the images, the preprocessing and the choice of products.
     """
 
     key: str
     folder: Path
     pixels: Pixels
-    rows: npt.NDArray[np.int64]
+    rows: Rows
     unreadable: tuple[Unreadable, ...]
 
 
@@ -66,10 +63,10 @@ def cached_pixels(
     view: View = AS_IT_IS,
     limits: ImageLimits = DEFAULT_LIMITS,
 ) -> PixelCache:
-    """The pictures of `products` in one view as `rules` fit them, from the file below `folder` where there is one.
+    """The images of `products` in one view, resized as `rules` say, read from the cache in `folder` if possible.
 
-    The file belongs to these products, rules, view, limits, and sizes and times of the picture files. `step` is called
-    with how many are done, and may raise to stop; what was decoded until then is dropped.
+    The cache key covers the products, rules, view, limits, and the sizes and modification times of the image files.
+    `step` is called with the products done, and may raise to stop; nothing is kept then.
     """
     name = _key(products, root, rules, view, limits)
     data, index = folder / f"{name}.pixels", folder / f"{name}.json"
@@ -78,20 +75,20 @@ def cached_pixels(
         folder.mkdir(parents=True, exist_ok=True)
         chunk = max(1, min(_CHUNK, _CHUNK_BYTES // math.prod(shape)))
         preprocessor = Preprocessor(rules, limits=limits)
-        _build(products, root, partial(_fitted, preprocessor, view), data, index, step, chunk=chunk)
-    kept: dict[str, Any] = json.loads(index.read_text(encoding="utf-8"))
-    rows = np.array(kept["rows"], dtype=np.int64)
-    unreadable = tuple(Unreadable(**one) for one in kept["unreadable"])
+        _build(products, root, partial(_decode, preprocessor, view), data, index, step, chunk=chunk)
+    entry: dict[str, Any] = json.loads(index.read_text(encoding="utf-8"))
+    rows = np.array(entry["rows"], dtype=np.int64)
+    unreadable = tuple(Unreadable(**one) for one in entry["unreadable"])
     if not len(rows):
         return PixelCache(name, folder, np.empty((0, *shape), dtype=np.uint8), rows, unreadable)
-    mapped = np.memmap(data, dtype=np.uint8, mode="r", shape=(len(rows), *shape))
-    return PixelCache(name, folder, mapped, rows, unreadable)
+    pixels = np.memmap(data, dtype=np.uint8, mode="r", shape=(len(rows), *shape))
+    return PixelCache(name, folder, pixels, rows, unreadable)
 
 
 def _build(
     products: Sequence[Product],
     root: Path,
-    fitted: Callable[[bytes], Pixels],
+    decode: Callable[[bytes], Pixels],
     data: Path,
     index: Path,
     step: Callable[[int], None],
@@ -100,7 +97,7 @@ def _build(
 ) -> None:
     def read(product: Product) -> Pixels | Unreadable:
         try:
-            return fitted(read_picture(root, product.picture))
+            return decode(read_picture(root, product.picture))
         except ImageRejected as rejected:
             return Unreadable(product.id, rejected.code, rejected.detail)
         except (PictureNotFound, CatalogRootRefused) as missing:
@@ -110,20 +107,20 @@ def _build(
     unreadable: list[Unreadable] = []
     with atomic_open(data) as file, ThreadPoolExecutor(thread_name_prefix="decode") as pool:
         done = 0
-        for some in _chunks(products, chunk):
-            for offset, pixels in enumerate(pool.map(read, some)):
+        for part in _chunks(products, chunk):
+            for offset, pixels in enumerate(pool.map(read, part)):
                 if isinstance(pixels, Unreadable):
                     unreadable.append(pixels)
                 else:
                     file.write(pixels.tobytes())
                     rows.append(done + offset)
-            done += len(some)
+            done += len(part)
             step(done)
-    with atomic_open(index) as file:  # with it the pixels count
+    with atomic_open(index) as file:  # written last: it marks the cache as complete
         file.write(json.dumps({"rows": rows, "unreadable": [asdict(one) for one in unreadable]}).encode())
 
 
-def _fitted(preprocessor: Preprocessor, view: View, data: bytes) -> Pixels:
+def _decode(preprocessor: Preprocessor, view: View, data: bytes) -> Pixels:
     return preprocessor.in_views(data, (view,))[0]
 
 
@@ -145,18 +142,18 @@ def _key(products: Sequence[Product], root: Path, rules: Preprocessing, view: Vi
 
 def _stamp(path: Path) -> str:
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return "-"
-    return f"{found.st_size} {found.st_mtime_ns}"
+    return f"{status.st_size} {status.st_mtime_ns}"
 
 
 def trim_cache(folder: Path, *, keep_bytes: int) -> None:
-    """Remove the caches used longest ago until the rest fits. The newest always stays."""
+    """Remove the least recently used caches until the rest fits in `keep_bytes`. The newest is never removed."""
     caches = [*folder.glob("*.pixels"), *folder.glob("*.masks")]
-    found = sorted(caches, key=lambda path: path.stat().st_atime, reverse=True)
+    by_age = sorted(caches, key=lambda path: path.stat().st_atime, reverse=True)
     total = 0
-    for number, data in enumerate(found):
+    for number, data in enumerate(by_age):
         total += data.stat().st_size
         if number and total > keep_bytes:
             data.with_suffix(".json").unlink(missing_ok=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.data.dataset import NO_LINEAGE, UNKNOWN, Codes, Dataset, build_dataset, classes_of, combination
+from trainer.data.dataset import NO_LINEAGE, UNKNOWN, Dataset, build_dataset, classes_of, combination
 from trainer.data.splits import split_rule
 from trainer.evaluation.features import Pictures
 from trainer.seeds import EVALUATION_QUERIES, generator
@@ -18,6 +18,7 @@ from vitrine.evaluation.plan import EvaluationPlan, Gallery
 from vitrine.products import Product
 from vitrine.releases.lineage import Lineage
 from vitrine.splits import SplitRule
+from vitrine.types import Codes
 
 
 @dataclass(frozen=True, slots=True)

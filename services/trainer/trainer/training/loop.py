@@ -15,7 +15,7 @@ import torch
 from lightning_fabric import Fabric
 
 from trainer.augmentation.tensors import to_device
-from trainer.data.dataset import Rows, TrainingData
+from trainer.data.dataset import TrainingData
 from trainer.data.loader import Batch, BatchLoader
 from trainer.data.sampler import epoch_batches
 from trainer.reports.training import EpochRecord
@@ -35,6 +35,7 @@ from trainer.training.state import RunningMetrics, TrainState
 from trainer.training.validation import ValidationMetrics, validate
 from vitrine.errors import TrainingDiverged
 from vitrine.recipes import Recipe
+from vitrine.types import Rows
 
 _GPU_CHECK_EVERY: Final = 20  # asking a GPU for a number makes it wait
 

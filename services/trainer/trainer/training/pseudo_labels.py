@@ -13,13 +13,14 @@ from typing import Final
 import numpy as np
 import torch
 
-from trainer.data.dataset import UNKNOWN, Rows
+from trainer.data.dataset import UNKNOWN
 from trainer.data.loader import Batch, BatchLoader
 from trainer.seeds import generator
 from trainer.training.checkpoint import Tensors
 from trainer.training.model import TrainingModel
 from vitrine.errors import ParameterInvalid
 from vitrine.recipes import UnlabelledRecipe
+from vitrine.types import Rows
 
 _REMEMBERED: Final = 0.99
 _LEAST_SHARE: Final = 1e-3

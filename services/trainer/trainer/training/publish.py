@@ -18,7 +18,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
-from trainer.data.dataset import UNKNOWN, Classes, Codes, Dataset, Rows
+from trainer.data.dataset import UNKNOWN, Classes, Dataset
 from trainer.evaluation.calibration import calibrate, collect_matches, confidence_of
 from trainer.evaluation.projection_choice import ProjectionChoice
 from trainer.reports.gallery import ScoredQueries
@@ -35,6 +35,7 @@ from vitrine.images.decode import decode_image
 from vitrine.recipes import Recipe
 from vitrine.releases import CLASSIFIER_FILE, Calibration, Familiarity, ReleaseStore
 from vitrine.releases.lineage import Lineage
+from vitrine.types import Codes, Rows
 from vitrine.vision.pca import project
 from vitrine.vision.release_builder import Training, fitted_on, make_release
 

@@ -12,7 +12,7 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from trainer.augmentation.pipeline import Augmenter, masks_needed
-from trainer.data.dataset import Classes, Codes, Dataset, Rows, TrainingData, build_dataset, check_trainable, classes_of
+from trainer.data.dataset import Classes, Dataset, TrainingData, build_dataset, check_trainable, classes_of
 from trainer.data.extraction import decoded_pictures, embed_pixels, extraction_batch
 from trainer.data.loader import BatchLoader
 from trainer.data.mask_cache import Masks, cached_masks
@@ -35,6 +35,7 @@ from vitrine.recipes import AugmentRecipe, Recipe, TermRecipe
 from vitrine.releases import Preprocessing, ReleaseStore
 from vitrine.releases.ancestry import parent_lineage, weights_lineage
 from vitrine.releases.lineage import Lineage
+from vitrine.types import Codes, Rows
 from vitrine.vision.heads import Embedded
 from vitrine.vision.network import DeviceChoice, Vectors, load_release
 

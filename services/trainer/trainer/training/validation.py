@@ -12,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from trainer.data.dataset import UNKNOWN, Codes, Rows
+from trainer.data.dataset import UNKNOWN
 from trainer.seeds import EVALUATION_QUERIES, VALIDATION_QUERIES, generator
 from trainer.training.model import TrainingModel
 from vitrine.evaluation import Measured, Vectors, equal_labels, measure, top_k
 from vitrine.evaluation.ranking import unit_rows
 from vitrine.recipes import BestBy
-from vitrine.types import Pixels
+from vitrine.types import Codes, Pixels, Rows
 
 
 @dataclass(frozen=True, slots=True)
