@@ -1,4 +1,4 @@
-"""The reports as a reader sees them: opened from disk in a real browser, with their pictures, and without an error."""
+"""The report pages, opened from disk in a browser: pictures load and no error is logged."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def opened(visit: OpenVisit, page: Path) -> Page:
     return visit("file://").open(str(page))
 
 
-def test_an_evaluation_opens_with_its_figures_and_its_pictures(
+def test_the_evaluation_page_shows_figures_and_pictures(
     visit: OpenVisit, plan: EvaluationPlan, evaluation_set: EvaluationSet, store: FeatureCache, folder: Path
 ) -> None:
     lines = EvaluationRunner(plan, evaluation_set, store, Listener()).run()
@@ -78,7 +78,7 @@ def test_an_evaluation_opens_with_its_figures_and_its_pictures(
     assert all(width > 0 for width in widths), "a picture that could not be decoded has no width"
 
 
-def test_a_map_shows_a_products_picture_where_the_pointer_is_and_hides_a_value(
+def test_the_map_shows_the_picture_under_the_pointer_and_hides_a_value(
     visit: OpenVisit, evaluation_set: EvaluationSet, store: FeatureCache, release: str, folder: Path
 ) -> None:
     pictures = Pictures(evaluation_set.gallery.catalog, evaluation_set.gallery.products)
@@ -112,7 +112,7 @@ def test_a_map_shows_a_products_picture_where_the_pointer_is_and_hides_a_value(
     assert page.evaluate("map.toDataURL()") != before
 
 
-def test_an_experiment_opens_with_ours_beside_the_published_and_leads_to_its_evaluations(
+def test_the_experiment_page_compares_with_published_figures_and_links_its_evaluations(
     visit: OpenVisit, folder: Path
 ) -> None:
     figure = {"mean": 0.5, "low": 0.4, "high": 0.6}

@@ -1,5 +1,5 @@
-"""An experiment from its file to its report, as a user runs it: a second time it makes nothing anew, and what cannot be
-made is named.
+"""An experiment from its file to its report, as a user runs it. A second run makes nothing again, and steps that cannot
+run are named.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def arguments(system: System, file: Path, *more: str) -> list[str]:
     ]  # fmt: skip
 
 
-def test_an_experiment_is_made_measured_and_reported_and_the_second_time_nothing_is_made_anew(
+def test_an_experiment_is_reported_and_a_second_run_makes_nothing_again(
     system: System, file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     photographs = ["--deepfashion-dataset", "other", "--deepfashion-reader", "synthetic", "--deepfashion-root"]
@@ -140,9 +140,7 @@ def test_an_experiment_is_made_measured_and_reported_and_the_second_time_nothing
     assert [note["text"] for note in again["notes"] if "made before" in note["text"]]
 
 
-def test_without_photographs_what_needs_them_is_named(
-    system: System, file: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_steps_that_lack_photographs_are_named(system: System, file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments(system, file, "--json")) == 0
     result: dict[str, Any] = json.loads(capsys.readouterr().out)["result"]
     assert "deepfashion" in result["missing"]["adapted"]
@@ -158,7 +156,7 @@ def test_without_photographs_what_needs_them_is_named(
         ("{file}", "resnet50", "MODEL=FILE"),
     ],
 )
-def test_a_wrong_command_line_is_told(
+def test_an_invalid_command_line_is_refused_with_the_reason(
     system: System, file: Path, named: str, weights: str, told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = arguments(system, file)

@@ -57,7 +57,7 @@ def params(system: System, **changes: Any) -> dict[str, Any]:
     }
 
 
-def test_a_release_is_fitted_on_the_train_part_alone(system: System) -> None:
+def test_a_release_is_fitted_only_on_the_train_part(system: System) -> None:
     record = system.succeeded(system.enqueue(JobKind.PROJECT, params(system)))
     assert record.result is not None
     manifest = store_of(system.releases).manifest(record.result["release_id"])
@@ -96,7 +96,7 @@ def test_weights_come_from_a_file_below_an_allowed_root(system: System) -> None:
         ({"root": "/etc"}, "catalog_root_refused", "VITRINE_CATALOG_ROOTS"),
     ],
 )
-def test_a_job_that_cannot_be_done_says_why(system: System, changes: dict[str, Any], code: str, told: str) -> None:
+def test_an_impossible_job_fails_with_the_reason(system: System, changes: dict[str, Any], code: str, told: str) -> None:
     record = system.finished(system.enqueue(JobKind.PROJECT, params(system, **changes)))
     assert record.state is JobState.FAILED
     assert record.error is not None
@@ -104,7 +104,7 @@ def test_a_job_that_cannot_be_done_says_why(system: System, changes: dict[str, A
     assert told in record.error.detail
 
 
-def test_unreadable_pictures_are_told_by_id_and_left_out(system: System) -> None:
+def test_unreadable_pictures_are_reported_by_id_and_left_out(system: System) -> None:
     root = system.catalog("apply_corruption", count=60, seed=4)
     victims = sorted((root / "images").iterdir())[:6]
     for victim in victims:
@@ -138,7 +138,7 @@ def test_a_cancelled_job_ends_and_leaves_no_release(system: System) -> None:
     assert store_of(system.releases).ids() == before
 
 
-def test_a_killed_job_goes_on_where_it_was(system: System) -> None:
+def test_a_killed_job_continues_after_its_last_chunk(system: System) -> None:
     job_id = underway(system, seed=6)
     system.services["trainer"].kill()
     assert system.jobs.get(job_id).state is JobState.RUNNING
@@ -149,7 +149,7 @@ def test_a_killed_job_goes_on_where_it_was(system: System) -> None:
     assert record.result["fitted_on"] == record.progress.done == record.progress.total
 
 
-def test_the_process_of_a_job_ends_with_it_and_an_idle_trainer_is_small(system: System) -> None:
+def test_the_process_of_a_job_ends_with_it_and_an_idle_trainer_uses_little_memory(system: System) -> None:
     trainer = system.services["trainer"].pid
 
     def is_small() -> bool:
@@ -209,7 +209,7 @@ def parts_of(system: System, release_id: str, *, seed: int | None = None) -> Dat
     return build_evaluation_set(plan, catalog, lineage=lineage).dataset
 
 
-def test_no_product_of_a_test_part_is_in_the_projection_that_is_tested_on_it(system: System) -> None:
+def test_no_tested_product_was_used_to_fit_the_projection(system: System) -> None:
     release_id = projected(system, seed=3)
     manifest, parts = store_of(system.releases).manifest(release_id), parts_of(system, release_id)
     train, test = parts.ids("train"), parts.ids("test")
@@ -221,7 +221,7 @@ def test_no_product_of_a_test_part_is_in_the_projection_that_is_tested_on_it(sys
     assert told["catalog"]["split"]["seed"] == 3, "the split is the one that the release was made by"
 
 
-def test_a_projection_that_was_fitted_on_test_products_is_refused_the_word_strict(system: System) -> None:
+def test_a_projection_fitted_on_test_products_is_not_strict(system: System) -> None:
     release_id = projected(system)
     fitted = set(parts_of(system, release_id).ids("train"))
     tested = set(parts_of(system, release_id, seed=5).ids("test"))
@@ -230,7 +230,7 @@ def test_a_projection_that_was_fitted_on_test_products_is_refused_the_word_stric
     assert (told["strict"], told["tested"], told["fitted_on"]) == ("no", len(tested), len(fitted & tested))
 
 
-def test_what_a_release_was_fitted_on_goes_with_it_through_adaptation_tuning_and_new_projection(system: System) -> None:
+def test_adapted_tuned_and_projected_releases_inherit_what_their_parent_was_fitted_on(system: System) -> None:
     first = projected(system, seed=3)
     fitted, tested = set(parts_of(system, first).ids("train")), set(parts_of(system, first, seed=5).ids("test"))
     street = {"dataset": "street", "reader": "synthetic", "root": str(system.catalog("street", count=40, seed=9))}
@@ -261,7 +261,7 @@ def test_what_a_release_was_fitted_on_goes_with_it_through_adaptation_tuning_and
     assert evaluated(system, tuned["release_id"], part="validation")["strict"] == "no", "its size was chosen there"
 
 
-def test_of_weights_that_nothing_is_recorded_of_an_evaluation_says_so(system: System) -> None:
+def test_an_evaluation_reports_that_the_origin_of_weights_is_unknown(system: System) -> None:
     backbone = load_backbone(model_entry(TINY_MODEL), weights="seed:21", options={})
     weights = system.catalogs / "foreign.safetensors"
     save_weights(backbone.network, weights)

@@ -1,4 +1,4 @@
-"""A cancelled job ends within seconds whatever it does: a call that looks at nothing is ended with its process."""
+"""A cancelled job ends within seconds: a call that cannot be interrupted is ended with its process."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ run_job(parts, sys.argv[2], Task.PROJECT, lambda *_: threading.Event().wait(600)
 """
 
 
-def test_a_job_that_sits_in_one_call_is_cancelled_with_its_process(server: Redis, client: redis.Redis) -> None:
+def test_a_cancelled_job_in_a_long_call_is_ended_with_its_process(server: Redis, client: redis.Redis) -> None:
     jobs = JobStore(client)
     job_id = jobs.create(JobKind.PROJECT, {})[0].id
     process = subprocess.Popen([sys.executable, "-c", _STUCK, server.url, job_id])
@@ -41,7 +41,7 @@ def test_a_job_that_sits_in_one_call_is_cancelled_with_its_process(server: Redis
     assert not client.hexists(keys.part(job_id, "crashes"), "project"), "nothing is kept that counts as a crash"
 
 
-def test_a_job_that_stops_by_itself_keeps_its_process(client: redis.Redis) -> None:
+def test_a_job_that_stops_in_time_keeps_its_process(client: redis.Redis) -> None:
     jobs = JobStore(client)
     job_id = jobs.create(JobKind.PROJECT, {})[0].id
     jobs.update(job_id, lambda record: record.started(phase="loading"))

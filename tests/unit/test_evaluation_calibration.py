@@ -1,6 +1,4 @@
-"""Calibration: the curve, its inverse, how good it is, its fitting on matches whose truth is known, and what tells a
-query that shows nothing.
-"""
+"""Calibration: the curve, its inverse, its error, its fit on matches whose truth is known; and the OOD detector."""
 
 from __future__ import annotations
 
@@ -23,20 +21,20 @@ CURVE = Curve.of([0.0, 0.5, 0.8, 1.0], [0.0, 0.1, 0.1, 0.9])
 
 
 @given(st.floats(-1, 1), st.floats(-1, 1))
-def test_a_higher_score_is_never_less_likely_right(one: float, other: float) -> None:
+def test_the_probability_never_falls_with_the_score(one: float, other: float) -> None:
     low, high = CURVE.confidence([min(one, other), max(one, other)])
     assert 0 <= low <= high <= 1
 
 
 @given(st.floats(0.001, 0.9))
-def test_the_least_score_is_where_the_confidence_is_reached(confidence: float) -> None:
+def test_the_inverse_is_the_lowest_score_that_reaches_a_confidence(confidence: float) -> None:
     least = CURVE.least_score(confidence)
     assert least is not None
     assert CURVE.confidence(least) == pytest.approx(confidence, abs=1e-9) or CURVE.confidence(least) >= confidence
     assert CURVE.confidence(least - 1e-3) < confidence
 
 
-def test_a_confidence_that_no_score_or_every_score_has_is_told_apart() -> None:
+def test_a_confidence_that_no_score_or_every_score_reaches_is_reported_as_such() -> None:
     assert CURVE.least_score(0.95) is None
     assert CURVE.least_score(0.0) == -1.0
 
@@ -45,14 +43,14 @@ def test_a_confidence_that_no_score_or_every_score_has_is_told_apart() -> None:
     ("scores", "probabilities"),
     [([0.0], [0.0]), ([0.0, 0.0], [0.0, 1.0]), ([0.0, 1.0], [0.5, 0.4]), ([0.0, 1.0], [0.0, 1.1]), ([0, 1], [0.1])],
 )
-def test_knots_that_do_not_rise_are_no_calibration(scores: list[float], probabilities: list[float]) -> None:
+def test_knots_that_do_not_increase_are_refused(scores: list[float], probabilities: list[float]) -> None:
     with pytest.raises(ValueError, match="calibration"):
         Curve.of(scores, probabilities)
     with pytest.raises(ValidationError):
         Calibration(attribute="kind", scores=tuple(scores), probabilities=tuple(probabilities), pairs=9)
 
 
-def test_the_error_is_the_mean_distance_of_confidence_and_truth_over_the_bins() -> None:
+def test_the_calibration_error_is_the_mean_gap_of_the_bins() -> None:
     confidence = np.array([0.05, 0.05, 0.55, 0.55, 0.55, 0.55])
     right = np.array([False, False, True, True, True, False])
     found = reliability(confidence, right, bins=10)
@@ -70,7 +68,7 @@ def matches(count: int, seed: int) -> ScoredMatches:
     )
 
 
-def test_a_calibration_fitted_on_some_matches_holds_for_others() -> None:
+def test_a_calibration_holds_for_held_out_matches() -> None:
     calibration = calibrate(matches(30_000, seed=0), attribute="articleType")
     assert calibration is not None
     assert len(calibration.scores) <= 50
@@ -82,7 +80,7 @@ def test_a_calibration_fitted_on_some_matches_holds_for_others() -> None:
     assert curve.confidence(0.0) == 0.0, "what is less like than anything seen is less likely right"
 
 
-def test_too_few_matches_or_equal_ones_make_none() -> None:
+def test_too_few_or_equal_matches_give_no_calibration() -> None:
     assert calibrate(matches(50, seed=0), attribute="kind") is None
     right, queries = np.ones(500, dtype=np.bool_), np.zeros(500, dtype=np.int64)
     assert calibrate(ScoredMatches(np.full(500, 0.5), right, queries), attribute="kind") is None
@@ -91,7 +89,7 @@ def test_too_few_matches_or_equal_ones_make_none() -> None:
     assert all_right.probabilities[-1] == 1.0
 
 
-def test_matched_pairs_are_the_first_fifteen_of_each_query_but_itself() -> None:
+def test_the_matches_are_the_first_fifteen_of_each_query_without_itself() -> None:
     chance = np.random.default_rng(3)
     vectors = unit_rows(chance.normal(size=(60, 6)).astype(np.float32))
     kinds = chance.integers(0, 3, 60)
@@ -115,7 +113,7 @@ def around(direction: int, count: int, seed: int) -> np.ndarray:
     return unit_rows(vectors)
 
 
-def test_what_lies_with_pictures_of_nothing_is_not_familiar_and_no_match_of_it_is_right() -> None:
+def test_queries_near_ood_samples_are_rejected_with_confidence_zero() -> None:
     products = np.concatenate([around(0, 300, seed=0), around(1, 300, seed=1)])
     train, validation = np.arange(0, 600, 2), np.arange(1, 600, 2)
     plane = fit_ood_detector(
@@ -135,7 +133,7 @@ def test_what_lies_with_pictures_of_nothing_is_not_familiar_and_no_match_of_it_i
     assert confidence_of(curve.model_copy(update={"familiarity": None}), pairs, strange).min() > 0.9
 
 
-def test_pictures_of_nothing_are_the_same_everywhere_and_each_another() -> None:
+def test_ood_samples_are_reproducible_and_all_different() -> None:
     first, again = ood_samples(32), ood_samples(32)
     assert [one.tobytes() for one in first] == [one.tobytes() for one in again]
     assert len({one.tobytes() for one in first}) == 32

@@ -1,4 +1,4 @@
-"""Experiments as data: the six of the repository, and what is refused."""
+"""Experiment files: the six of the repository, and invalid ones."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ LEAST: dict[str, Any] = {
 TRAINED = {"name": "two", "make": "train", "start": "one", "recipe": {"kind": "retrain"}}
 
 
-def test_there_are_six_in_order() -> None:
+def test_the_six_experiments_are_numbered_in_order() -> None:
     assert [read_experiment(path).number for path in FILES] == [1, 2, 3, 4, 5, 6]
     assert all(path.name.startswith(f"{number}-") for number, path in enumerate(FILES, start=1))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_every_experiment_has_a_stand_in_and_figures_to_be_held_against(path: Path) -> None:
+def test_every_experiment_has_a_small_network_and_published_figures(path: Path) -> None:
     experiment = read_experiment(path)
     assert any(step.model == "mobilenetv2_100" for step in experiment.releases)
     assert experiment.published
@@ -35,7 +35,7 @@ def test_every_experiment_has_a_stand_in_and_figures_to_be_held_against(path: Pa
         assert 0 < one.mean_average_precision < one.precision_at_15 < 1
 
 
-def test_a_recipe_that_is_named_is_put_in_its_place() -> None:
+def test_a_named_recipe_is_inserted_into_its_release() -> None:
     content = {**LEAST, "recipes": {"again": TRAINED["recipe"]}, "releases": [*LEAST["releases"], TRAINED]}
     named = {**content, "releases": [*LEAST["releases"], {**TRAINED, "recipe": "again"}]}
     assert parse_experiment(named) == parse_experiment({**content, "recipes": {}})
@@ -61,7 +61,7 @@ def test_a_recipe_that_is_named_is_put_in_its_place() -> None:
         ({"surprise": 1}, "surprise"),
     ],
 )
-def test_an_experiment_that_cannot_be_run_is_refused_with_what_is_wrong(changes: dict[str, Any], told: str) -> None:
+def test_an_invalid_experiment_is_refused_with_the_reason(changes: dict[str, Any], told: str) -> None:
     with pytest.raises(ParameterInvalid, match=told):
         parse_experiment({**LEAST, **changes})
 
@@ -70,7 +70,7 @@ def test_an_experiment_that_cannot_be_run_is_refused_with_what_is_wrong(changes:
     ("content", "told"),
     [(None, "toml cannot be read: No such file or directory$"), (b"= nothing", "not TOML"), (b"\xff", "read")],
 )
-def test_a_file_that_is_no_experiment_is_told_by_its_name(content: bytes | None, told: str, tmp_path: Path) -> None:
+def test_an_invalid_experiment_file_is_named(content: bytes | None, told: str, tmp_path: Path) -> None:
     path = tmp_path / "experiment.toml"
     if content is not None:
         path.write_bytes(content)

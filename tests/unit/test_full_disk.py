@@ -1,4 +1,4 @@
-"""A disk that is full, told with the folder and the setting, whichever of the trainer's folders lies on it."""
+"""A full disk is reported with the folder and its setting, for each folder of the trainer."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def settings_below(folder: Path) -> Settings:
         ("releases_url", "VITRINE_RELEASES_URL"),
     ],
 )
-def test_the_folder_that_has_no_room_is_named_with_its_setting(
+def test_the_error_names_the_full_folder_and_its_setting(
     tmp_path: Path, small_disk: Path, field: str, variable: str
 ) -> None:
     place = small_disk / "not made yet"
@@ -52,7 +52,7 @@ def test_the_folder_that_has_no_room_is_named_with_its_setting(
         (small_disk / "one more").write_bytes(bytes(4096))
 
 
-def test_the_folder_of_temporary_files_is_named_too(
+def test_the_error_may_name_the_folder_of_temporary_files(
     tmp_path: Path, small_disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(small_disk))
@@ -61,14 +61,12 @@ def test_the_folder_of_temporary_files_is_named_too(
         (small_disk / "one more").write_bytes(bytes(4096))
 
 
-def test_another_error_of_the_disk_is_left_as_it_is(tmp_path: Path) -> None:
+def test_other_disk_errors_pass_through(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), reporting_full_disk(settings_below(tmp_path)):
         (tmp_path / "absent" / "file").write_bytes(b"")
 
 
-def test_a_job_that_finds_the_disk_full_ends_with_storage_full(
-    tmp_path: Path, small_disk: Path, client: redis.Redis
-) -> None:
+def test_a_job_on_a_full_disk_ends_with_storage_full(tmp_path: Path, small_disk: Path, client: redis.Redis) -> None:
     catalog = drawn_catalog(tmp_path / "shop", count=40)
     settings = settings_below(tmp_path).model_copy(update={"releases_url": f"file:{small_disk / 'releases'}"})
     fill(small_disk)
@@ -87,9 +85,7 @@ def test_a_job_that_finds_the_disk_full_ends_with_storage_full(
     assert not (small_disk / "releases").exists() or not list((small_disk / "releases").iterdir())
 
 
-def test_a_training_whose_disk_is_full_goes_on_from_its_checkpoint_with_another(
-    tmp_path: Path, small_disk: Path
-) -> None:
+def test_a_training_stopped_by_a_full_disk_continues_from_its_checkpoint(tmp_path: Path, small_disk: Path) -> None:
     catalog = drawn_catalog(tmp_path / "shop")
     settings = settings_below(tmp_path).model_copy(update={"releases_url": f"file:{small_disk / 'releases'}"})
 

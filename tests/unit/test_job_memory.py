@@ -1,4 +1,4 @@
-"""What a job will take is known before it begins: a job that does not fit is refused with the option to change."""
+"""The memory of a job is estimated before it starts: a job that does not fit is refused with the option to change."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def limited(gib: float, **settings: int) -> Settings:
     return Settings.model_validate({"trainer_max_memory_gib": gib, **settings})
 
 
-def test_the_most_bytes_that_are_alive_at_a_time_are_counted() -> None:
+def test_the_peak_of_live_bytes_is_counted() -> None:
     with LiveBytes([]) as live:
         for _ in range(3):
             first = torch.empty(1000, device="meta")
@@ -61,7 +61,7 @@ def test_the_most_bytes_that_are_alive_at_a_time_are_counted() -> None:
     assert live.peak == 8000
 
 
-def test_a_networks_cost_is_that_of_its_weights_and_of_its_pictures_area() -> None:
+def test_the_cost_grows_with_the_weights_and_the_area_of_the_pictures() -> None:
     small, large = (network_cost(RESNET, rules(px), freeze=train_all) for px in (128, 256))
     assert small.weights_bytes == large.weights_bytes == pytest.approx(44.7e6, rel=0.02)
     assert small.raw_dim == 512
@@ -70,7 +70,7 @@ def test_a_networks_cost_is_that_of_its_weights_and_of_its_pictures_area() -> No
     assert large.training_bytes > 2 * large.pass_bytes
 
 
-def test_what_is_frozen_keeps_nothing_for_its_gradients() -> None:
+def test_frozen_layers_need_no_memory_for_gradients() -> None:
     def train_the_end(network: nn.Module) -> None:
         network.requires_grad_(False)
         network.get_submodule("layer4").requires_grad_(True)
@@ -79,7 +79,7 @@ def test_what_is_frozen_keeps_nothing_for_its_gradients() -> None:
     assert end.training_bytes < whole.training_bytes / 3
 
 
-def test_a_smaller_batch_is_taken_before_a_job_is_refused() -> None:
+def test_a_smaller_batch_is_tried_before_a_job_is_refused() -> None:
     size = rules(1024)
     one_gib = network_cost(RESNET, size).pass_bytes / GIB
     assert admitted_batch(RESNET, size, limited(64), CPU, wanted=4, at_once=2) == 4
@@ -98,7 +98,7 @@ def test_the_option_that_makes_a_job_too_large_is_named() -> None:
         admitted_batch(giant, rules(224), limited(6), CPU, wanted=4)
 
 
-def test_a_batch_of_a_training_that_would_fit_is_told() -> None:
+def test_the_error_names_a_batch_that_fits() -> None:
     optim = OptimRecipe(batch=512)
     with pytest.raises(JobTooLarge, match=r"lower optim\.batch, which is 512") as refused:
         check_training(RESNET, rules(224), optim, limited(4), CPU, freeze=train_all)
@@ -128,7 +128,7 @@ def reckoned_bytes(batch: int) -> float:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
-def test_what_a_training_takes_is_of_the_size_that_was_reckoned() -> None:
+def test_a_training_uses_about_the_estimated_memory() -> None:
     _, small, _, large = map(int, subprocess.check_output([sys.executable, "-c", _TRAINED]).split())
     # Thirty pictures more, so that what torch itself holds, which differs by its build, is not in it.
     assert 1 / 3 < (large - small) / (reckoned_bytes(32) - reckoned_bytes(2)) < 3
@@ -151,7 +151,7 @@ def test_each_recipe_fits_where_16_gib_are_free(file: Path, tmp_path: Path) -> N
         check_memory(recipe.model_copy(update={"model": huge}), store, limited(SHARE_OF_FREE * 16), CPU)
 
 
-def test_free_memory_is_the_machines_or_the_control_groups_if_that_is_less(tmp_path: Path) -> None:
+def test_free_memory_is_that_of_the_machine_or_the_control_group(tmp_path: Path) -> None:
     meminfo = tmp_path / "meminfo"
     meminfo.write_text("MemTotal: 9000000 kB\nMemAvailable:    4000000 kB\n")
     assert free_bytes(meminfo=meminfo, cgroup=tmp_path) == 4_000_000 * 1024
@@ -195,7 +195,7 @@ def test_a_job_with_a_huge_input_is_refused_at_once_and_takes_no_memory(tmp_path
     assert peak.grown_bytes < 300_000_000
 
 
-def test_a_training_that_does_not_fit_is_refused_before_its_network_is_made(tmp_path: Path) -> None:
+def test_a_training_that_does_not_fit_is_refused_before_its_network_is_built(tmp_path: Path) -> None:
     catalog = drawn_catalog(tmp_path / "shop")
     recipe = tiny_recipe(model={"model": TINY_MODEL, "weights": "seed:0", "options": {**OPTIONS, "input_px": 1024,
                                 "resize_px": 1024}}, optim={"epochs": 1, "batch": 256})  # fmt: skip
@@ -205,7 +205,7 @@ def test_a_training_that_does_not_fit_is_refused_before_its_network_is_made(tmp_
     assert not (tmp_path / "work" / "pixels").exists()
 
 
-def test_a_gpu_that_is_full_ends_the_job_with_what_to_change(client: redis.Redis) -> None:
+def test_a_full_gpu_ends_the_job_with_the_options_to_change(client: redis.Redis) -> None:
     def work(*_: object) -> NoReturn:
         raise torch.OutOfMemoryError("CUDA out of memory")
 

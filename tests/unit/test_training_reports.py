@@ -1,4 +1,4 @@
-"""The report of a training run: its drawings are looked at again as pictures, its figures as JSON."""
+"""The report of a training run: PNG files are checked as pictures, figures as JSON."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def has_colour(picture: Image.Image, colour: tuple[int, int, int]) -> bool:
     return bool((np.asarray(picture) == colour).all(axis=2).any())
 
 
-def test_a_report_writes_all_that_there_is_material_for(tmp_path: Path) -> None:
+def test_a_report_has_every_part_for_which_there_is_data(tmp_path: Path) -> None:
     truth = np.array([0, 1, 2, 2, 1])
     written = write_report(
         tmp_path / "made" / "training",
@@ -111,7 +111,7 @@ def test_a_report_writes_all_that_there_is_material_for(tmp_path: Path) -> None:
             drawn(tmp_path / "made" / "training" / name)
 
 
-def test_a_report_of_nothing_writes_nothing(tmp_path: Path) -> None:
+def test_a_report_without_data_writes_no_file(tmp_path: Path) -> None:
     nothing = np.empty(0, dtype=np.int64)
     assert write_report(tmp_path) == []
     assert write_report(tmp_path, truth=nothing, predicted=nothing, classes=["a"]) == []
@@ -133,7 +133,7 @@ def test_the_same_figures_give_the_same_bytes(tmp_path: Path) -> None:
         assert path.read_bytes() == (tmp_path / "other" / path.name).read_bytes(), path.name
 
 
-def test_drawing_leaves_pyplot_alone() -> None:
+def test_importing_the_reports_does_not_import_pyplot() -> None:
     code = "import sys, trainer.reports.training; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
@@ -145,7 +145,7 @@ def test_the_history_holds_the_numbers_of_the_run(tmp_path: Path) -> None:
     assert drawn(tmp_path / "curves.png").size == (2025, 660)
 
 
-def test_what_was_not_measured_stays_a_gap(tmp_path: Path) -> None:
+def test_values_that_were_not_measured_are_gaps(tmp_path: Path) -> None:
     gaps: dict[str, Any] = dict.fromkeys(
         ("validation_loss", "validation_accuracy", "precision_at_15", "mean_average_precision")
     )
@@ -180,7 +180,7 @@ def test_a_run_without_an_epoch_has_no_curves(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_confusion_counts_what_was_taken_for_what() -> None:
+def test_confusion_counts_true_and_predicted_classes() -> None:
     truth = np.array([0, 0, 0, 1, 2, 2])
     predicted = np.array([0, 0, 2, 1, 0, 2])
     counts = confusion_counts(truth, predicted, 4)
@@ -191,12 +191,12 @@ def test_confusion_counts_what_was_taken_for_what() -> None:
 
 
 @pytest.mark.parametrize(("truth", "predicted"), [([0, 3], [0, 0]), ([0, 0], [0, -1]), ([0], [0, 1])])
-def test_codes_that_are_no_classes_are_told(truth: list[int], predicted: list[int]) -> None:
+def test_codes_outside_the_classes_are_refused(truth: list[int], predicted: list[int]) -> None:
     with pytest.raises(ValueError, match=r"class code|belong together"):
         confusion_counts(np.array(truth), np.array(predicted), 3)
 
 
-def test_the_confusion_document_holds_the_counts_and_each_classs_figures(tmp_path: Path) -> None:
+def test_the_confusion_document_has_counts_precision_recall_and_support(tmp_path: Path) -> None:
     counts = np.array([[8, 2, 0], [1, 3, 0], [0, 0, 0]])
     write_confusion(tmp_path, counts, ["Shirts", "Shoes", "Socks"])
     assert document(tmp_path / "confusion.json") == {
@@ -227,12 +227,12 @@ def test_any_number_of_classes_has_a_matrix(tmp_path: Path, classes: int) -> Non
         assert all((edge == 255).all() for edge in edges)
 
 
-def test_a_matrix_without_a_picture_can_be_drawn(tmp_path: Path) -> None:
+def test_an_empty_confusion_matrix_can_be_drawn(tmp_path: Path) -> None:
     write_confusion(tmp_path, np.zeros((3, 3), dtype=np.int64), ["a", "", "c"])
     assert document(tmp_path / "confusion.json")["accuracy"] is None
 
 
-def test_names_of_classes_are_no_formulas_and_need_no_glyphs(tmp_path: Path) -> None:
+def test_class_names_may_contain_dollar_signs_and_missing_glyphs(tmp_path: Path) -> None:
     write_confusion(tmp_path, np.eye(3, dtype=np.int64), ["$5 \\frac$ or less", "\u9774\u4e0b\n\t\x00", "Schuhe für $"])
     drawn(tmp_path / "confusion-counts.png")
     labels = document(tmp_path / "confusion.json")["labels"]
@@ -269,7 +269,7 @@ def test_the_sheets_show_the_best_and_the_worst_queries(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("right", "frame", "other"), [(True, GREEN, RED), (False, RED, GREEN)])
-def test_a_frame_tells_whether_a_match_is_relevant(
+def test_the_color_of_a_frame_shows_whether_a_match_is_relevant(
     tmp_path: Path, right: bool, frame: tuple[int, int, int], other: tuple[int, int, int]
 ) -> None:
     judged = queries(4, relevant=np.full((4, 8), right))
@@ -282,14 +282,14 @@ def test_a_frame_tells_whether_a_match_is_relevant(
     assert of_other == 0
 
 
-def test_a_picture_is_shown_as_it_is(tmp_path: Path) -> None:
+def test_a_picture_keeps_its_colors(tmp_path: Path) -> None:
     written = encoded(Image.new("RGB", (60, 80), (10, 200, 90)), "PNG")
     write_gallery(tmp_path, queries(3), lambda _: decode_image(written), shown=1)
     sheet = drawn(tmp_path / "best-queries.png")
     assert near(colour_at(sheet, 30 + 75, 62 + 75), (10, 200, 90), tolerance=1)
 
 
-def test_a_picture_that_cannot_be_read_leaves_a_grey_tile(tmp_path: Path) -> None:
+def test_an_unreadable_picture_is_a_gray_tile(tmp_path: Path) -> None:
     asked: list[str] = []
 
     def picture(product_id: str) -> Image.Image:
@@ -319,12 +319,12 @@ def test_a_query_that_was_left_out_is_neither_best_nor_worst(tmp_path: Path) -> 
     drawn(tmp_path / "best-queries.png")
 
 
-def test_where_no_query_was_scored_there_is_no_sheet(tmp_path: Path) -> None:
+def test_without_a_scored_query_there_is_no_sheet(tmp_path: Path) -> None:
     assert write_gallery(tmp_path, queries(4, scores=np.full(4, math.nan)), picture_of) == ["queries.json"]
     assert document(tmp_path / "queries.json")["best"] == []
 
 
-def test_one_easy_kind_does_not_fill_the_sheet() -> None:
+def test_one_easy_class_does_not_fill_the_sheet() -> None:
     scores = np.array([1, 1, 1, 1, 0.5, 0.4, 0.3, 0.2])
     judged = queries(8, scores=scores, captions=["Shoes"] * 4 + ["Bags", "Bags", "Bags", "Hats"])
     best, worst = judged.best_and_worst(5, per_caption=2)
@@ -334,7 +334,7 @@ def test_one_easy_kind_does_not_fill_the_sheet() -> None:
     assert same_kind.best_and_worst(5, per_caption=2)[0] == [0, 1, 2, 3, 4], "there is nothing else to show"
 
 
-def test_a_document_that_json_cannot_hold_leaves_what_was_there(tmp_path: Path) -> None:
+def test_a_document_with_nan_leaves_the_old_file(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", {"x": 1.5})
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "a.json", {"x": math.nan})
@@ -342,7 +342,7 @@ def test_a_document_that_json_cannot_hold_leaves_what_was_there(tmp_path: Path) 
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
 
 
-def test_a_reliability_drawing_shows_how_many_were_right_for_how_sure_it_was(tmp_path: Path) -> None:
+def test_the_reliability_diagram_bins_correct_matches_by_confidence(tmp_path: Path) -> None:
     confidence = np.repeat([0.05, 0.5, 0.95], 100)
     right = np.arange(300) % 100 < np.repeat([5, 50, 45], 100)
     assert write_reliability(tmp_path, confidence, right) == ["reliability.png", "reliability.json"]

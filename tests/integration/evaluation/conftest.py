@@ -1,4 +1,4 @@
-"""A drawn catalogue and two very small releases, which the evaluations of a module share."""
+"""A drawn catalogue and two very small releases, shared by the tests of a module."""
 
 from __future__ import annotations
 

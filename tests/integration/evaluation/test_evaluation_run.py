@@ -1,4 +1,4 @@
-"""What an evaluation measures, by release, gallery and way of searching, and the report of it."""
+"""Result rows of an evaluation by release, gallery and search variant, and their report."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ from vitrine.products import Product
 from vitrine.releases import Augmentation
 
 
-def test_every_release_gallery_and_way_has_a_line(folder: Path, catalog: Catalog, releases: tuple[str, str]) -> None:
+def test_every_release_gallery_and_variant_has_a_result_row(
+    folder: Path, catalog: Catalog, releases: tuple[str, str]
+) -> None:
     ways: list[dict[str, Any]] = [
         {"name": "plain"},
         {"name": "flip", "flip": True, "crops": 2},
@@ -56,7 +58,7 @@ def test_every_release_gallery_and_way_has_a_line(folder: Path, catalog: Catalog
     assert len({round(line.measured.mean("average_precision"), 6) for line in lines[:6]}) == 6
 
 
-def test_queries_within_a_filter_find_nothing_outside_it(
+def test_filtered_queries_find_nothing_outside_their_filter(
     folder: Path, catalog: Catalog, releases: tuple[str, str]
 ) -> None:
     plan = plan_of(releases[0], galleries=["all"], within=["gender"], measures=["average_precision"])
@@ -68,7 +70,7 @@ def test_queries_within_a_filter_find_nothing_outside_it(
     assert found.any(axis=1).all()
 
 
-def test_photographs_are_asked_with_where_the_catalogue_has_their_kind(
+def test_photographs_are_queries_if_the_catalogue_has_their_class(
     folder: Path, catalog: Catalog, releases: tuple[str, str], tmp_path: Path
 ) -> None:
     other = drawn_catalog(tmp_path / "other", count=40, seed=9)
@@ -85,7 +87,7 @@ def test_photographs_are_asked_with_where_the_catalogue_has_their_kind(
         build_evaluation_set(plan, catalog, nothing)
 
 
-def test_photographs_whose_garment_is_cut_out_are_measured_as_their_cut_outs_are(
+def test_cut_out_queries_give_the_results_of_cut_out_photographs(
     folder: Path, catalog: Catalog, releases: tuple[str, str], tmp_path: Path
 ) -> None:
     taken, cut = (drawn_catalog(tmp_path / name, count=40, seed=9) for name in ("taken", "cut"))
@@ -103,7 +105,7 @@ def test_photographs_whose_garment_is_cut_out_are_measured_as_their_cut_outs_are
     assert len({line.measured.mean("average_precision") for line in (plain, found, mirrored)}) == 3
 
 
-def test_features_are_computed_once_and_again_for_other_pictures(
+def test_features_are_cached_by_release_pictures_and_view(
     folder: Path, catalog: Catalog, releases: tuple[str, str]
 ) -> None:
     listener = Listener()
@@ -118,7 +120,7 @@ def test_features_are_computed_once_and_again_for_other_pictures(
     assert not np.array_equal(first, mirrored)
 
 
-def test_the_report_names_what_was_measured_and_is_one_page_with_pictures(
+def test_the_report_describes_the_measurement_and_is_a_self_contained_page(
     folder: Path, catalog: Catalog, releases: tuple[str, str], tmp_path: Path
 ) -> None:
     plan = plan_of(*releases, galleries=["all"], ways=[{"name": "plain"}, {"name": "expanded", "expand": 5}])
@@ -151,9 +153,7 @@ def test_the_report_names_what_was_measured_and_is_one_page_with_pictures(
     assert "http" not in page.replace("http-equiv", ""), "the page needs nothing from elsewhere"
 
 
-def test_the_same_release_differs_from_itself_in_nothing(
-    folder: Path, catalog: Catalog, releases: tuple[str, str]
-) -> None:
+def test_a_release_does_not_differ_from_itself(folder: Path, catalog: Catalog, releases: tuple[str, str]) -> None:
     plan = plan_of(releases[0], releases[0], galleries=["all"], measures=["average_precision"])
     first, second = measured(folder, plan, build_evaluation_set(plan, catalog))
     found = compare_rows(first, second, "average_precision")
@@ -173,20 +173,20 @@ def test_the_same_release_differs_from_itself_in_nothing(
         ({"surprise": 1}, "surprise"),
     ],
 )
-def test_a_plan_that_cannot_be_followed_is_refused_by_the_name_of_the_field(changes: dict[str, Any], told: str) -> None:
+def test_an_invalid_plan_is_refused_with_the_name_of_the_field(changes: dict[str, Any], told: str) -> None:
     with pytest.raises(ParameterInvalid, match=told):
         parse_plan({"releases": ["x-0123456789"], **changes})
 
 
 @pytest.mark.parametrize("changes", [{"within": ["mood"]}, {"data": {**DATA, "relevance": ["subCategory", "mood"]}}])
-def test_an_attribute_that_no_product_has_is_told(
+def test_an_attribute_that_no_product_has_is_refused(
     changes: dict[str, Any], catalog: Catalog, releases: tuple[str, str]
 ) -> None:
     with pytest.raises(ParameterInvalid, match="mood"):
         build_evaluation_set(plan_of(releases[0], **changes), catalog)
 
 
-def test_a_query_without_anything_relevant_is_left_out_and_told(
+def test_an_evaluation_without_any_relevant_product_is_refused(
     folder: Path, catalog: Catalog, releases: tuple[str, str]
 ) -> None:
     unique = tuple(
@@ -198,7 +198,7 @@ def test_a_query_without_anything_relevant_is_left_out_and_told(
         measured(folder, plan, build_evaluation_set(plan, alone))
 
 
-def test_a_release_with_an_augmented_gallery_is_measured_as_it_is_served(
+def test_a_release_is_measured_with_its_augmented_gallery(
     folder: Path, catalog: Catalog, releases: tuple[str, str]
 ) -> None:
     augmented = build_tiny_release(

@@ -1,4 +1,4 @@
-"""The protocols: strict, as the reference measured, and the ladder of faults between them."""
+"""The protocols: strict, reference, and the ablation between them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vitrine.errors import EvaluationImpossible, ParameterInvalid
 from vitrine.vision.pca import ProjectionArrays, fit_projection, project
 
 
-def test_the_strict_protocol_is_the_releases_own_vectors_with_the_query_left_out(
+def test_the_strict_protocol_uses_the_releases_vectors_without_the_query(
     folder: Path, catalog: Catalog, releases: tuple[str, str]
 ) -> None:
     plan = plan_of(releases[0], galleries=["all"], measures=["average_precision", "precision@15"])
@@ -35,7 +35,7 @@ def test_the_strict_protocol_is_the_releases_own_vectors_with_the_query_left_out
     assert not (line.matches == evaluation_set.query_rows[:, None]).any()
 
 
-def test_the_reference_protocol_has_the_references_faults(
+def test_the_reference_protocol_repeats_the_faults_of_the_original(
     folder: Path, catalog: Catalog, releases: tuple[str, str]
 ) -> None:
     measures = ["average_precision", "precision@15"]
@@ -67,7 +67,7 @@ def by_hand(vectors: np.ndarray, evaluation_set: EvaluationSet, *, drop_own: boo
     return average, hits
 
 
-def test_the_ladder_of_faults_mends_one_at_a_time(folder: Path, catalog: Catalog, releases: tuple[str, str]) -> None:
+def test_the_ablation_corrects_one_fault_at_a_time(folder: Path, catalog: Catalog, releases: tuple[str, str]) -> None:
     evaluation_set = build_evaluation_set(plan_of(releases[0]), catalog)
     features = np.asarray(store(folder).features(releases[0], evaluation_set.gallery)[0])
     steps = protocol_ablation(
@@ -80,7 +80,7 @@ def test_the_ladder_of_faults_mends_one_at_a_time(folder: Path, catalog: Catalog
     assert first.mean("precision@15") == second.mean("precision@15"), "the hits were without it already"
 
 
-def test_an_evaluation_by_the_protocol_of_faults_is_a_report_of_them(
+def test_the_protocol_faults_reports_each_step_of_the_ablation(
     folder: Path, catalog: Catalog, releases: tuple[str, str]
 ) -> None:
     plan = plan_of(releases[0], protocol="faults", graded=["gender"])
@@ -111,6 +111,6 @@ def test_an_evaluation_by_the_protocol_of_faults_is_a_report_of_them(
         ({"within": ["gender"]}, "within"),
     ],
 )
-def test_what_the_protocol_of_faults_fixes_cannot_be_chosen(changes: dict[str, Any], named: str) -> None:
+def test_fixed_fields_of_the_protocol_faults_cannot_be_set(changes: dict[str, Any], named: str) -> None:
     with pytest.raises(ParameterInvalid, match=named):
         plan_of("model-0000000000", protocol="faults", **changes)

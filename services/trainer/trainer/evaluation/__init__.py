@@ -1,1 +1,1 @@
-"""Evaluation of releases on a catalogue: what is asked, what is searched, how, and what came of it."""
+"""Evaluation of releases on a catalogue, and what a release learns from it: calibration, OOD detector, projection."""

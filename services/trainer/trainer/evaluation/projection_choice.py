@@ -72,9 +72,9 @@ def choose_projection(
     """Choose among the projections of `recipe`.
 
     `features` (N, dim) and `relevance` (N, A) are of all products. Queries come from `validation` and search in `train`
-    and `validation`; the test part is not used. Among the projections within one standard error of the best in `by`, the
-    best in the other measure is chosen: whitening may gain a little precision at 15 and lose a third of the mAP. `step`
-    is called before each trial and may raise to stop. Raises ProjectionImpossible if no size can be fitted.
+    and `validation`; the test part is not used. Among the projections within one standard error of the best in `by`,
+    the best in the other measure is chosen: whitening may gain a little precision at 15 and lose a third of the mAP.
+    `step` is called before each trial and may raise to stop. Raises ProjectionImpossible if no size can be fitted.
     """
     dim = features.shape[1]
     gallery = np.sort(np.concatenate([train, validation]))

@@ -1,0 +1,1 @@
+"""The trainer's jobs, a module for each kind."""

@@ -1,4 +1,4 @@
-"""PCA tuning of a release's features, and maps of them."""
+"""The search of the best PCA for a release's features, and the values of a map."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vitrine.errors import ParameterInvalid, ProjectionImpossible
 from vitrine.vision.pca import fit_pca, fit_projection, project
 
 
-def test_tuning_tries_every_size_and_keeps_the_smallest_that_is_as_good(
+def test_the_search_tries_every_size_and_chooses_the_smallest_good_one(
     folder: Path, catalog: Catalog, releases: tuple[str, str]
 ) -> None:
     evaluation_set = build_evaluation_set(plan_of(releases[0]), catalog)

@@ -1,4 +1,4 @@
-"""A release that was trained tells pictures that show nothing from those of its catalogue."""
+"""The OOD detector of a release, on drawn samples and garments."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from vitrine.vision.preprocess import Preprocessor
 from vitrine_local.bundled import BUNDLED
 
 
-def test_drawn_pictures_of_nothing_are_told_from_the_catalogues_garments(tmp_path: Path) -> None:
+def test_the_detector_separates_ood_samples_from_the_catalogues_garments(tmp_path: Path) -> None:
     catalog = drawn_catalog(tmp_path / "shop", count=160)
     recipe = tiny_recipe(optim={"epochs": 2}, projection={"components": [4], "whiten": [False]})
     release_id = training_run(recipe, catalog, tmp_path).run()["release_id"]
@@ -49,7 +49,7 @@ def test_drawn_pictures_of_nothing_are_told_from_the_catalogues_garments(tmp_pat
     assert shares[1] < 0.8, "even a network of a few thousand weights tells some"
 
 
-def test_garments_on_other_backgrounds_are_familiar_and_noise_is_not(tmp_path: Path) -> None:
+def test_garments_on_other_backgrounds_are_in_distribution_and_noise_is_not(tmp_path: Path) -> None:
     """By the network that comes with Vitrine, which knows garments."""
     catalog = drawn_catalog(tmp_path / "shop", count=240)
     store = ReleaseStore(f"file:{BUNDLED}", cache_dir=tmp_path / "cache")
