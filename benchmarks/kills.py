@@ -31,7 +31,7 @@ from qdrant_client import QdrantClient
 from benchmarks.tables import head, row
 from vitrine.catalogs import read_catalog
 from vitrine.catalogs.registry import READERS
-from vitrine.qdrant import open_qdrant
+from vitrine.qdrant.client import open_qdrant
 from vitrine.qdrant.naming import collection_name
 from vitrine_local.data_folder import DataFolder
 

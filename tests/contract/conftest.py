@@ -12,7 +12,7 @@ from harness.circle import DIM, points
 from harness.containers import QDRANT_IMAGE, QdrantBackend, require_image
 from harness.processes import LocalQdrant
 from harness.servers import given_qdrant
-from vitrine.qdrant import open_qdrant
+from vitrine.qdrant.client import open_qdrant
 
 
 @pytest.fixture(scope="session", params=["local", "server"])

@@ -13,7 +13,7 @@ from qdrant_client.http.exceptions import UnexpectedResponse
 
 from harness.circle import IDS, POINTS, field, must, number_of, payload, unit, vector
 from harness.containers import QdrantBackend
-from vitrine.qdrant import open_async_qdrant
+from vitrine.qdrant.client import open_async_qdrant
 
 EXACT = models.SearchParams(exact=True)
 

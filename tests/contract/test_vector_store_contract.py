@@ -14,9 +14,8 @@ from qdrant_client.http.exceptions import UnexpectedResponse
 from harness.circle import DIM, IDS, POINTS, field, must, payload, points, unit, vector
 from harness.containers import QdrantBackend
 from harness.waiting import HUNG_AFTER_S
-from vitrine.qdrant import open_qdrant, version_notice
 from vitrine.qdrant.aliases import servings, switch_alias
-from vitrine.qdrant.client import create_collection, mark_ready, read_metadata
+from vitrine.qdrant.client import create_collection, mark_ready, open_qdrant, read_metadata, version_notice
 from vitrine.qdrant.naming import Serving, collection_name
 from vitrine.qdrant.schema import CollectionMetadata
 

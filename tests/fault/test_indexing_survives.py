@@ -22,7 +22,7 @@ from harness.system import System, running_system
 from harness.waiting import wait_until
 from indexer.crash_search import Group, SearchState, SearchStore
 from vitrine.embedding import EmbedderClient
-from vitrine.qdrant import open_qdrant
+from vitrine.qdrant.client import open_qdrant
 from vitrine.qdrant.naming import alias_name
 
 COUNT = 300

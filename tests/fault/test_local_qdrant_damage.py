@@ -16,7 +16,7 @@ from qdrant_client import QdrantClient, models
 
 from harness.disks import fill, mounted_disk
 from harness.processes import LocalQdrant
-from vitrine.qdrant import open_qdrant
+from vitrine.qdrant.client import open_qdrant
 from vitrine_local.errors import StorageUnusable
 from vitrine_local.qdrant.engine import engine_config
 from vitrine_local.qdrant.record import new_record

@@ -12,7 +12,8 @@ from qdrant_client import QdrantClient, models
 from harness.disks import fill, mounted_disk
 from harness.processes import LocalQdrant
 from vitrine.errors import VectorStoreFull
-from vitrine.qdrant import open_qdrant, qdrant_errors
+from vitrine.qdrant.client import open_qdrant
+from vitrine.qdrant.errors import qdrant_errors
 
 DIM = 64
 RESERVE_MB = 16

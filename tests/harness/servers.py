@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from harness.processes import LocalQdrant, Process, free_port
-from vitrine.qdrant import open_qdrant
+from vitrine.qdrant.client import open_qdrant
 from vitrine.qdrant.naming import parse_collection_name
 
 QDRANT_PROGRAM = "VITRINE_TEST_QDRANT_PROGRAM"

@@ -18,7 +18,7 @@ from harness.servers import open_test_qdrant
 from harness.waiting import HUNG_AFTER_S, wait_until
 from vitrine.jobs import JobKind, JobRecord, JobState, JobStore, open_redis
 from vitrine.jobs.publisher import JobPublisher
-from vitrine.qdrant import open_qdrant
+from vitrine.qdrant.client import open_qdrant
 from vitrine.qdrant.naming import alias_name, collection_name
 from vitrine.settings import CommonSettings
 from vitrine_local.demo_catalog.generate import generate_catalog

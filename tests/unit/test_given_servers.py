@@ -11,8 +11,7 @@ import redis
 
 from harness.processes import REDIS_PROGRAM, LocalQdrant, Redis
 from harness.servers import QDRANT_PROGRAM, QDRANT_URL, QdrantAtUrl, QdrantProgram, open_test_qdrant
-from vitrine.qdrant import open_qdrant
-from vitrine.qdrant.client import create_collection
+from vitrine.qdrant.client import create_collection, open_qdrant
 from vitrine.qdrant.schema import CollectionMetadata
 from vitrine_local.redis_server import find_redis_server
 

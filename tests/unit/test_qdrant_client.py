@@ -21,7 +21,8 @@ from vitrine.errors import (
     VectorStoreUnavailable,
     VitrineError,
 )
-from vitrine.qdrant import open_async_qdrant, open_qdrant, qdrant_errors, unless_exists, version_notice
+from vitrine.qdrant.client import open_async_qdrant, open_qdrant, version_notice
+from vitrine.qdrant.errors import qdrant_errors, unless_exists
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SOURCES = ("shared", "services", "local", "benchmarks", "tools")

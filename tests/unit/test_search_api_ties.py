@@ -14,8 +14,7 @@ from search_api.search.rerank import PLAIN, Refinement, fused
 from search_api.search.retrieval import Prepared, Retrieval, Wanted
 from search_api.vector_store import Query, VectorStore, with_ties
 from vitrine.products import Product
-from vitrine.qdrant import open_async_qdrant, open_qdrant
-from vitrine.qdrant.client import create_collection
+from vitrine.qdrant.client import create_collection, open_async_qdrant, open_qdrant
 from vitrine.qdrant.filters import FilterSpec, Plan, Planner
 from vitrine.qdrant.naming import Serving
 from vitrine.qdrant.schema import CollectionMetadata

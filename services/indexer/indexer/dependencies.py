@@ -15,7 +15,7 @@ from vitrine.embedding import EmbedderClient
 from vitrine.jobs import JobStore, StepStore, open_redis
 from vitrine.jobs.metrics import Counts
 from vitrine.jobs.publisher import JobPublisher
-from vitrine.qdrant import open_qdrant
+from vitrine.qdrant.client import open_qdrant
 from vitrine.releases import ReleaseStore
 from vitrine.telemetry import configure_logging
 from vitrine.uploads.store import Overlay

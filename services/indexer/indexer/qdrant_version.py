@@ -7,7 +7,7 @@ from typing import Final
 
 from indexer.vectors import Vectors
 from vitrine.errors import VectorStoreRefused, VectorStoreUnavailable
-from vitrine.qdrant import VersionLog
+from vitrine.qdrant.client import VersionLog
 
 _RETRY_S: Final = 15.0
 _STOP_S: Final = 1.0

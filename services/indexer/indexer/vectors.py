@@ -13,9 +13,9 @@ import numpy.typing as npt
 from qdrant_client import QdrantClient, models
 
 from vitrine.errors import CollectionNotFound, VectorStoreUnavailable
-from vitrine.qdrant import qdrant_errors
 from vitrine.qdrant.aliases import servings, switch_alias
 from vitrine.qdrant.client import add_fields, create_collection, mark_ready, payloads_of, read_metadata, vectors_of
+from vitrine.qdrant.errors import qdrant_errors
 from vitrine.qdrant.naming import Serving, parse_collection_name
 from vitrine.qdrant.schema import CollectionInfo, CollectionMetadata, FieldType
 

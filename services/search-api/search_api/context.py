@@ -31,8 +31,8 @@ from vitrine.disk_space import MIB
 from vitrine.embedding import AsyncEmbedderClient
 from vitrine.errors import BrokerUnavailable
 from vitrine.jobs import AsyncJobStore, open_async_redis
-from vitrine.qdrant import open_async_qdrant
 from vitrine.qdrant.aliases import CHANGES_CHANNEL, announce_change_async
+from vitrine.qdrant.client import open_async_qdrant
 from vitrine.qdrant.filters import Planner
 from vitrine.releases import ReleaseStore
 from vitrine.telemetry import get_logger

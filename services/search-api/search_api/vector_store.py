@@ -18,9 +18,9 @@ from qdrant_client import AsyncQdrantClient, models
 from search_api.cache import ExpiringCache
 from vitrine.errors import CollectionNotFound, VectorStoreRefused
 from vitrine.products import AttributeValue, public_id
-from vitrine.qdrant import VersionLog, qdrant_errors
 from vitrine.qdrant.aliases import AliasDirectory
-from vitrine.qdrant.client import payloads_of, vectors_of
+from vitrine.qdrant.client import VersionLog, payloads_of, vectors_of
+from vitrine.qdrant.errors import qdrant_errors
 from vitrine.qdrant.filters import FilterSpec
 from vitrine.qdrant.naming import Serving, parse_collection_name
 from vitrine.qdrant.schema import CollectionInfo

@@ -1,6 +1,4 @@
-"""Qdrant: names, schema, filters, aliases, clients, and its errors as Vitrine's."""
+"""Qdrant: names, schema, filters, aliases, clients, and its errors as Vitrine's.
 
-from vitrine.qdrant.client import VersionLog, open_async_qdrant, open_qdrant, version_notice
-from vitrine.qdrant.errors import qdrant_errors, unless_exists
-
-__all__ = ["VersionLog", "open_async_qdrant", "open_qdrant", "qdrant_errors", "unless_exists", "version_notice"]
+Nothing is imported here: programs that only need names, such as the embedder, start without Qdrant's client.
+"""
