@@ -30,11 +30,11 @@ _COUNT: Final = 12
 _JOB_ID: Final = re.compile(r"[0-9a-f]{21}")
 _JOB_ATTRIBUTES: Final = ("id", "job_id", "_job_id", "record", "message")
 _CARRIERS: Final = frozenset(
-    {"Product", "ndarray", "Tensor", "Image", "JpegImageFile", "Upload", "DecodeTask", "Item", "Call", "Body"}
+    {"Product", "ndarray", "Tensor", "Image", "JpegImageFile", "Upload", "DecodeTask", "BatchItem", "Call", "Body"}
 )
 _LEAST_PICTURE_BYTES: Final = 400
 # Dataclasses that outlive a picture, and hold arrays of their own.
-_LASTING: Final = frozenset({"Resident", "LoadedRelease", "Context", "Dependencies", "Manifest", "Boundary"})
+_LASTING: Final = frozenset({"LoadedRelease", "Context", "Dependencies", "Manifest", "Boundary"})
 
 Wanted = Callable[[Any], bool]
 

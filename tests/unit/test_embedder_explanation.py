@@ -7,7 +7,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from embedder.explanation import COLUMNS, ROWS, cover, drawn, heat_of
+from embedder.explanation import COLUMNS, ROWS, cover, draw, heat_map
 
 
 def checked_corner() -> np.ndarray:
@@ -28,12 +28,12 @@ def test_the_heat_is_where_the_network_looks() -> None:
     whole = Image.fromarray(checked_corner())
     parts = cover(whole)
     assert len(parts.copies) == ROWS * COLUMNS
-    heat = heat_of(interest(whole), np.array([interest(copy) for copy in parts.copies]))
+    heat = heat_map(interest(whole), np.array([interest(copy) for copy in parts.copies]))
     row, column = np.unravel_index(heat.argmax(), heat.shape)
     assert row in (5, 6)
     assert column in (0, 1, 2)
     assert heat[:3].max() < 0.05 * heat.max(), "covering plain white changes nothing"
-    shown = np.asarray(Image.open(io.BytesIO(drawn([(parts.picture, heat)]))), dtype=np.float64)
+    shown = np.asarray(Image.open(io.BytesIO(draw([(parts.picture, heat)]))), dtype=np.float64)
     redness = shown[..., 0] - shown[..., 1]
     assert redness[345:435, 30:120].mean() > redness[:200].mean() + 20
 
@@ -43,4 +43,4 @@ def test_large_pictures_are_shrunk_and_narrow_ones_are_stood() -> None:
     assert min(large.picture.size) == 192
     narrow = cover(Image.fromarray(np.zeros((8, 100, 3), dtype=np.uint8)))
     assert {copy.size for copy in narrow.copies} == {(100, 8)}
-    drawn([(narrow.picture, np.zeros((ROWS, COLUMNS)))])
+    draw([(narrow.picture, np.zeros((ROWS, COLUMNS)))])

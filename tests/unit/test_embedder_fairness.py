@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from embedder.call import Call, Item, Sender, Task, Upload, Work
+from embedder.admission import AdmissionControl, CallCost
+from embedder.batcher import INTERACTIVE_IN_A_ROW, Batcher
+from embedder.call import BatchItem, Call, Caller, DecodeTask, Priority, Upload
 from embedder.decode_pool import DecodePool
-from embedder.ledger import Ledger, Weight
-from embedder.queue import INTERACTIVE_IN_A_ROW, BatchQueue
 from harness.waiting import HUNG_AFTER_S, wait_until
 from vitrine.errors import EmbedderBusyWithHeavyWork, EmbedderOverloaded, WorkTooLarge
 from vitrine.fair_queue import FairQueue
@@ -32,12 +32,14 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
     loop.close()
 
 
-def call_of(loop: asyncio.AbstractEventLoop, name: str = "", work: Work = "interactive", *, count: int = 1) -> Call:
-    sender = Sender(name, work)
-    return Call(count=count, space="projected", deadline_s=time.monotonic() + HUNG_AFTER_S, loop=loop, sender=sender)
+def call_of(
+    loop: asyncio.AbstractEventLoop, name: str = "", priority: Priority = "interactive", *, count: int = 1
+) -> Call:
+    caller = Caller(name, priority)
+    return Call(count=count, space="projected", deadline_s=time.monotonic() + HUNG_AFTER_S, loop=loop, caller=caller)
 
 
-def ledger_of(**changed: Any) -> Ledger:
+def admission_of(**changed: Any) -> AdmissionControl:
     options: dict[str, Any] = {
         "cores": 2,
         "pictures": lambda: 0,
@@ -46,7 +48,7 @@ def ledger_of(**changed: Any) -> Ledger:
         "max_heavy": 4,
         "max_decode_s": 0.8,
     }
-    return Ledger(**{**options, **changed})
+    return AdmissionControl(**{**options, **changed})
 
 
 def test_the_lanes_of_a_queue_take_turns() -> None:
@@ -63,52 +65,52 @@ def test_the_lanes_of_a_queue_take_turns() -> None:
 def test_a_caller_with_one_picture_shares_the_next_batch_with_one_who_sent_hundreds(
     loop: asyncio.AbstractEventLoop,
 ) -> None:
-    queue = BatchQueue(max_wait_s=0.0)
+    queue = Batcher(max_wait_s=0.0)
     greedy, modest = call_of(loop, "greedy", count=100), call_of(loop, "modest")
     queue.announce(101)
-    queue.put([Item(greedy, place, ONE) for place in range(100)])
-    queue.put([Item(modest, 0, ONE)])
+    queue.put([BatchItem(greedy, place, ONE) for place in range(100)])
+    queue.put([BatchItem(modest, 0, ONE)])
     assert [item.call for item in queue.take(4)] == [greedy, modest, greedy, greedy]
 
 
 def test_a_batch_is_of_one_release_whatever_a_caller_mixes(loop: asyncio.AbstractEventLoop) -> None:
-    queue = BatchQueue(max_wait_s=0.0)
+    queue = Batcher(max_wait_s=0.0)
     call = call_of(loop, count=6)
     queue.announce(6)
-    queue.put([Item(call, place, (ONE, OTHER)[place % 2]) for place in range(6)])
-    assert [[item.resident for item in queue.take(4)] for _ in range(2)] == [[ONE] * 3, [OTHER] * 3]
+    queue.put([BatchItem(call, place, (ONE, OTHER)[place % 2]) for place in range(6)])
+    assert [[item.release for item in queue.take(4)] for _ in range(2)] == [[ONE] * 3, [OTHER] * 3]
 
 
 def test_searches_go_first_and_a_share_is_left_to_a_catalogue(loop: asyncio.AbstractEventLoop) -> None:
-    queue = BatchQueue(max_wait_s=0.0)
+    queue = Batcher(max_wait_s=0.0)
     searches = call_of(loop, "shop", count=40)
     catalogue = call_of(loop, "job", "batch", count=8)
     queue.announce(8, "batch")
-    queue.put([Item(catalogue, place, ONE) for place in range(8)])
+    queue.put([BatchItem(catalogue, place, ONE) for place in range(8)])
     queue.announce(40)
-    queue.put([Item(searches, place, ONE) for place in range(40)])
+    queue.put([BatchItem(searches, place, ONE) for place in range(40)])
     order = []
     for _ in range(2 * (INTERACTIVE_IN_A_ROW + 1)):
         (item,) = queue.take(1)
-        order.append(item.call.work)
-        queue.passed(item.call.work)
+        order.append(item.call.priority)
+        queue.passed(item.call.priority)
     assert order == 2 * (["interactive"] * INTERACTIVE_IN_A_ROW + ["batch"])
 
 
 def test_a_search_that_comes_late_finds_no_more_than_the_allowed_passes_of_a_catalogue_before_it(
     loop: asyncio.AbstractEventLoop,
 ) -> None:
-    queue = BatchQueue(max_wait_s=0.0, most_batch_passes=2, short_batch=2)
+    queue = Batcher(max_wait_s=0.0, max_batch_passes=2, short_batch=2)
     catalogue, search = call_of(loop, "job", "batch", count=20), call_of(loop, "shop")
     queue.announce(20, "batch")
-    queue.put([Item(catalogue, place, ONE) for place in range(20)])
+    queue.put([BatchItem(catalogue, place, ONE) for place in range(20)])
     assert [len(queue.take(4)), len(queue.take(4))] == [4, 4]
-    third: list[list[Item]] = []
+    third: list[list[BatchItem]] = []
     taker = threading.Thread(target=lambda: third.append(queue.take(4)), daemon=True)
     taker.start()
     wait_until(lambda: queue._takers == 1, what="a thread asks for work and gets none")
     queue.announce(1)
-    queue.put([Item(search, 0, ONE)])
+    queue.put([BatchItem(search, 0, ONE)])
     taker.join(HUNG_AFTER_S)
     assert [item.call for item in third[0]] == [search]
     queue.passed("batch")
@@ -121,7 +123,7 @@ def test_large_pictures_wait_for_memory_and_small_ones_pass_them_by(loop: asynci
     most = [0]
     done: list[int] = []
 
-    def decode(task: Task) -> None:
+    def decode(task: DecodeTask) -> None:
         size = task.upload.cost.memory_bytes
         with lock:
             running.append(size)
@@ -136,7 +138,7 @@ def test_large_pictures_wait_for_memory_and_small_ones_pass_them_by(loop: asynci
     pool.start()
     call = call_of(loop, count=32)
     for size in [*[120_000_000] * 12, *[1000] * 8]:
-        pool.submit(Task(call, 0, Upload((), list, DecodeCost(0.1, size))))
+        pool.submit(DecodeTask(call, 0, Upload((), list, DecodeCost(0.1, size))))
     wait_until(lambda: done.count(1000) == 8, what="the small ones are decoded while the large ones wait")
     assert most[0] <= 250_000_000
     go.set()
@@ -149,7 +151,7 @@ def test_one_large_picture_at_a_time_leaves_a_thread_to_the_small_ones(loop: asy
     go = threading.Event()
     small = threading.Event()
 
-    def decode(task: Task) -> None:
+    def decode(task: DecodeTask) -> None:
         if task.upload.cost.memory_bytes > 1000:
             go.wait(HUNG_AFTER_S)
         else:
@@ -159,111 +161,111 @@ def test_one_large_picture_at_a_time_leaves_a_thread_to_the_small_ones(loop: asy
     pool.start()
     call = call_of(loop, count=8)
     for size in (50_000_000, 50_000_000, 50_000_000, 1000):
-        pool.submit(Task(call, 0, Upload((), list, DecodeCost(0.1, size))))
+        pool.submit(DecodeTask(call, 0, Upload((), list, DecodeCost(0.1, size))))
     assert small.wait(10)
     go.set()
     pool.close()
 
 
-def let_in(ledger: Ledger, senders: Iterator[Sender], weight: Weight) -> tuple[int, EmbedderOverloaded]:
+def let_in(admission: AdmissionControl, callers: Iterator[Caller], cost: CallCost) -> tuple[int, EmbedderOverloaded]:
     """How many calls are let in, and the refusal of the next."""
-    for count, sender in enumerate(senders):
+    for count, caller in enumerate(callers):
         try:
-            ledger.enter(sender, weight)
+            admission.enter(caller, cost)
         except EmbedderOverloaded as refused:
             return count, refused
     raise AssertionError("nobody was refused")
 
 
 def test_a_call_whose_turn_would_come_too_late_is_refused_and_another_caller_is_let_in() -> None:
-    ledger = ledger_of()
-    count, refused = let_in(ledger, itertools.repeat(Sender("greedy"), 1000), Weight(0.0, 0.01, 1))
+    admission = admission_of()
+    count, refused = let_in(admission, itertools.repeat(Caller("greedy"), 1000), CallCost(0.0, 0.01, 1))
     assert 250 <= count <= 400, "one caller alone has most of two seconds of two cores, 10 ms each"
     assert refused.retry_after_s is not None
     assert refused.retry_after_s >= 1
     with pytest.raises(EmbedderOverloaded):
-        ledger.check(Sender("greedy"))
-    ledger.check(Sender("modest"))
-    ledger.enter(Sender("modest"), Weight(0.0, 0.01, 1))
+        admission.check(Caller("greedy"))
+    admission.check(Caller("modest"))
+    admission.enter(Caller("modest"), CallCost(0.0, 0.01, 1))
 
 
 def test_many_callers_together_wait_no_longer_than_the_delay() -> None:
-    callers = (Sender(f"caller {number}") for number in range(1000))
-    count, _ = let_in(ledger_of(), callers, Weight(0.0, 0.05, 1))
+    callers = (Caller(f"caller {number}") for number in range(1000))
+    count, _ = let_in(admission_of(), callers, CallCost(0.0, 0.05, 1))
     assert 70 <= count <= 90, "two seconds of two cores, 50 ms each"
 
 
 def test_a_catalogue_is_not_limited_by_delay_but_by_pictures() -> None:
     at_work = [0]
-    ledger = ledger_of(pictures=lambda: at_work[0])
+    admission = admission_of(pictures=lambda: at_work[0])
     for _ in range(7):
-        ledger.enter(Sender("job", "batch"), Weight(3.0, 3.0, 64))
+        admission.enter(Caller("job", "batch"), CallCost(3.0, 3.0, 64))
         at_work[0] += 64
     with pytest.raises(EmbedderOverloaded):
-        ledger.enter(Sender("job", "batch"), Weight(3.0, 3.0, 128))
-    ledger.enter(Sender("shop"), Weight(0.0, 0.01, 1))
+        admission.enter(Caller("job", "batch"), CallCost(3.0, 3.0, 128))
+    admission.enter(Caller("shop"), CallCost(0.0, 0.01, 1))
 
 
 def test_what_callers_who_left_had_asked_for_makes_room_again() -> None:
-    ledger = ledger_of()
-    tickets = [ledger.enter(Sender("greedy"), Weight(0.0, 0.01, 1)) for _ in range(250)]
-    for ticket in tickets:
-        ledger.leave(ticket, answered=False)
+    admission = admission_of()
+    admitted = [admission.enter(Caller("greedy"), CallCost(0.0, 0.01, 1)) for _ in range(250)]
+    for one in admitted:
+        admission.leave(one, answered=False)
     for _ in range(250):
-        ledger.enter(Sender("greedy"), Weight(0.0, 0.01, 1))
+        admission.enter(Caller("greedy"), CallCost(0.0, 0.01, 1))
 
 
 def test_heavy_calls_have_a_small_pool_of_which_one_caller_has_half() -> None:
-    ledger = ledger_of()
-    heavy = Weight(0.1, 0.1, 12, heavy=True)
-    first = [ledger.enter(Sender("greedy"), heavy) for _ in range(2)]
+    admission = admission_of()
+    heavy = CallCost(0.1, 0.1, 12, heavy=True)
+    first = [admission.enter(Caller("greedy"), heavy) for _ in range(2)]
     with pytest.raises(EmbedderBusyWithHeavyWork):
-        ledger.enter(Sender("greedy"), heavy)
+        admission.enter(Caller("greedy"), heavy)
     for name in ("modest", "humble"):
-        ledger.enter(Sender(name), heavy)
+        admission.enter(Caller(name), heavy)
     with pytest.raises(EmbedderBusyWithHeavyWork):
-        ledger.enter(Sender("late"), heavy)
-    ledger.enter(Sender("late"), Weight(0.0, 0.01, 1))
-    ledger.leave(first[0], answered=True)
-    ledger.enter(Sender("late"), heavy)
+        admission.enter(Caller("late"), heavy)
+    admission.enter(Caller("late"), CallCost(0.0, 0.01, 1))
+    admission.leave(first[0], answered=True)
+    admission.enter(Caller("late"), heavy)
 
 
 def test_pictures_that_take_too_long_together_are_refused_in_a_search_and_not_in_a_catalogue() -> None:
-    ledger = ledger_of()
+    admission = admission_of()
     with pytest.raises(WorkTooLarge):
-        ledger.enter(Sender("shop"), Weight(1.0, 0.1, 16, heavy=True))
-    ledger.enter(Sender("job", "batch"), Weight(1.0, 0.1, 16, heavy=True))
+        admission.enter(Caller("shop"), CallCost(1.0, 0.1, 16, heavy=True))
+    admission.enter(Caller("job", "batch"), CallCost(1.0, 0.1, 16, heavy=True))
 
 
-def test_the_ledger_learns_how_long_its_seconds_really_take(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_admission_control_learns_how_long_its_seconds_really_take(monkeypatch: pytest.MonkeyPatch) -> None:
     now_s = [0.0]
-    monkeypatch.setattr("embedder.ledger.time.monotonic", lambda: now_s[0])
-    ledger = ledger_of()
+    monkeypatch.setattr("embedder.admission.time.monotonic", lambda: now_s[0])
+    admission = admission_of()
 
     def fill_and_empty() -> int:
-        tickets = []
+        admitted = []
         try:
             while True:
-                tickets.append(ledger.enter(Sender("shop"), Weight(0.0, 0.01, 1)))
+                admitted.append(admission.enter(Caller("shop"), CallCost(0.0, 0.01, 1)))
         except EmbedderOverloaded:
-            count = len(tickets)
-        for ticket in tickets:
+            count = len(admitted)
+        for one in admitted:
             now_s[0] += 0.02  # four times what two cores should take
-            ledger.leave(ticket, answered=True)
+            admission.leave(one, answered=True)
         return count
 
     before = fill_and_empty()
     counts = [fill_and_empty() for _ in range(6)]
     assert counts[-1] < before / 2
-    assert np.isfinite(ledger._slowness)
+    assert np.isfinite(admission._slowness)
 
 
 def test_an_indexing_does_not_fill_the_room_of_interactive_calls() -> None:
     pictures = 0
-    ledger = ledger_of(pictures=lambda: pictures)
+    admission = admission_of(pictures=lambda: pictures)
     for _ in range(7):
-        ledger.enter(Sender("job", "batch"), Weight(0.1, 0.1, 64))
+        admission.enter(Caller("job", "batch"), CallCost(0.1, 0.1, 64))
         pictures += 64
     with pytest.raises(EmbedderOverloaded, match="448 pictures"):
-        ledger.enter(Sender("job", "batch"), Weight(0.1, 0.1, 64))
-    ledger.enter(Sender("shop"), Weight(0.01, 0.01, 64))
+        admission.enter(Caller("job", "batch"), CallCost(0.1, 0.1, 64))
+    admission.enter(Caller("shop"), CallCost(0.01, 0.01, 64))

@@ -13,11 +13,11 @@ import pytest
 import torch
 from prometheus_client import CollectorRegistry
 
-from embedder.call import Call, Item, Result
+from embedder.batcher import Batcher
+from embedder.call import BatchItem, Call, Result
 from embedder.metrics import Metrics
+from embedder.model_cache import LoadedRelease
 from embedder.pipeline import Pipeline
-from embedder.queue import BatchQueue
-from embedder.residency import Resident
 from harness.releases import build_tiny_release, picture, store_of
 from harness.waiting import HUNG_AFTER_S, wait_until
 from vitrine.errors import (
@@ -72,9 +72,9 @@ def network(release: tuple[Path, str]) -> Fragile:
 
 
 @pytest.fixture
-def resident(release: tuple[Path, str], network: Fragile) -> Resident:
+def loaded(release: tuple[Path, str], network: Fragile) -> LoadedRelease:
     manifest = store_of(release[0]).manifest(release[1])
-    return Resident(release[1], manifest, network, Preprocessor(manifest.preprocessing))  # type: ignore[arg-type]
+    return LoadedRelease(release[1], manifest, network, Preprocessor(manifest.preprocessing))  # type: ignore[arg-type]
 
 
 def started_pipeline(*, passes_at_once: int = 1, max_pictures: int = 16) -> Pipeline:
@@ -107,27 +107,29 @@ def wide_pipeline(network: Fragile) -> Iterator[Pipeline]:
     pipeline.close()
 
 
-async def ask(pipeline: Pipeline, resident: Resident, *pictures: bytes, within_s: float = HUNG_AFTER_S) -> list[Result]:
-    answer = await pipeline.embed(resident, pictures, space="projected", deadline_s=time.monotonic() + within_s)
+async def ask(
+    pipeline: Pipeline, loaded: LoadedRelease, *pictures: bytes, within_s: float = HUNG_AFTER_S
+) -> list[Result]:
+    answer = await pipeline.embed(loaded, pictures, space="projected", deadline_s=time.monotonic() + within_s)
     return answer.results
 
 
-def test_every_picture_gets_its_own_vector_in_order(pipeline: Pipeline, resident: Resident) -> None:
+def test_every_picture_gets_its_own_vector_in_order(pipeline: Pipeline, loaded: LoadedRelease) -> None:
     async def scenario() -> None:
-        together = await ask(pipeline, resident, *(picture(number) for number in range(11)))
+        together = await ask(pipeline, loaded, *(picture(number) for number in range(11)))
         for number in (0, 5, 10):
-            (alone,) = await ask(pipeline, resident, picture(number))
+            (alone,) = await ask(pipeline, loaded, picture(number))
             np.testing.assert_allclose(np.asarray(together[number]), np.asarray(alone), atol=1e-4)
 
     asyncio.run(scenario())
 
 
 def test_pictures_that_come_while_the_device_works_share_the_next_batch(
-    pipeline: Pipeline, resident: Resident, network: Fragile
+    pipeline: Pipeline, loaded: LoadedRelease, network: Fragile
 ) -> None:
     async def scenario() -> None:
         network.go.clear()
-        calls = [asyncio.create_task(ask(pipeline, resident, picture(number))) for number in range(9)]
+        calls = [asyncio.create_task(ask(pipeline, loaded, picture(number))) for number in range(9)]
         await asyncio.to_thread(wait_until, lambda: len(pipeline._queue) >= 8 - 3, what="the pictures are decoded")
         network.go.set()
         assert all(len(results) == 1 for results in await asyncio.gather(*calls))
@@ -139,20 +141,20 @@ def test_pictures_that_come_while_the_device_works_share_the_next_batch(
 
 
 def test_passes_side_by_side_give_every_picture_its_own_vector(
-    wide_pipeline: Pipeline, resident: Resident, network: Fragile
+    wide_pipeline: Pipeline, loaded: LoadedRelease, network: Fragile
 ) -> None:
     async def scenario() -> None:
-        alone = [(await ask(wide_pipeline, resident, picture(number)))[0] for number in range(12)]
+        alone = [(await ask(wide_pipeline, loaded, picture(number)))[0] for number in range(12)]
         for _ in range(3):
-            together = await ask(wide_pipeline, resident, *(picture(number) for number in range(12)))
+            together = await ask(wide_pipeline, loaded, *(picture(number) for number in range(12)))
             np.testing.assert_allclose(np.asarray(together), np.asarray(alone), atol=1e-4)
 
     asyncio.run(scenario())
     assert sum(network.batches) == 12 + 3 * 12
 
 
-def test_a_taker_that_leaves_a_picture_wakes_the_next(resident: Resident) -> None:
-    queue = BatchQueue(max_wait_s=60.0)
+def test_a_taker_that_leaves_a_picture_wakes_the_next(loaded: LoadedRelease) -> None:
+    queue = Batcher(max_wait_s=60.0)
     taken: list[int] = []
     takers = [threading.Thread(target=lambda: taken.append(len(queue.take(4))), daemon=True) for _ in range(2)]
     for taker in takers:
@@ -162,9 +164,9 @@ def test_a_taker_that_leaves_a_picture_wakes_the_next(resident: Resident) -> Non
     loop = asyncio.new_event_loop()
     call = Call(count=2, space="projected", deadline_s=time.monotonic() + HUNG_AFTER_S, loop=loop)
     queue.announce(2)
-    queue.put([Item(call, 0, resident)])
+    queue.put([BatchItem(call, 0, loaded)])
     wait_until(lambda: len(asleep) == 2, what="the first has woken and waits for the second picture")
-    queue.put([Item(call, 1, resident)])
+    queue.put([BatchItem(call, 1, loaded)])
     for taker in takers:
         taker.join(HUNG_AFTER_S)
     loop.close()
@@ -172,12 +174,12 @@ def test_a_taker_that_leaves_a_picture_wakes_the_next(resident: Resident) -> Non
 
 
 def test_a_lone_picture_is_told_from_one_with_company(
-    wide_pipeline: Pipeline, resident: Resident, network: Fragile
+    wide_pipeline: Pipeline, loaded: LoadedRelease, network: Fragile
 ) -> None:
     async def scenario() -> None:
-        await ask(wide_pipeline, resident, picture(0))
+        await ask(wide_pipeline, loaded, picture(0))
         network.go.clear()
-        calls = [asyncio.create_task(ask(wide_pipeline, resident, picture(number))) for number in (1, 2)]
+        calls = [asyncio.create_task(ask(wide_pipeline, loaded, picture(number))) for number in (1, 2)]
         await asyncio.to_thread(wait_until, lambda: len(network.alone) == 3, what="both passes run")
         network.go.set()
         await asyncio.gather(*calls)
@@ -188,16 +190,16 @@ def test_a_lone_picture_is_told_from_one_with_company(
 
 
 def test_a_picture_that_breaks_a_pass_leaves_the_pass_beside_it_alone(
-    wide_pipeline: Pipeline, resident: Resident, network: Fragile
+    wide_pipeline: Pipeline, loaded: LoadedRelease, network: Fragile
 ) -> None:
-    network.guilty = [resident.preprocessor(picture(6))]
-    results = asyncio.run(ask(wide_pipeline, resident, *(picture(number) for number in range(12))))
+    network.guilty = [loaded.preprocessor(picture(6))]
+    results = asyncio.run(ask(wide_pipeline, loaded, *(picture(number) for number in range(12))))
     assert [number for number, result in enumerate(results) if isinstance(result, EmbeddingFailed)] == [6]
     assert wide_pipeline.state()["alive"]
 
 
-def test_a_bad_picture_costs_only_its_own_result(pipeline: Pipeline, resident: Resident) -> None:
-    results = asyncio.run(ask(pipeline, resident, picture(0), b"not a picture", picture(1), picture(2)[:400]))
+def test_a_bad_picture_costs_only_its_own_result(pipeline: Pipeline, loaded: LoadedRelease) -> None:
+    results = asyncio.run(ask(pipeline, loaded, picture(0), b"not a picture", picture(1), picture(2)[:400]))
     assert isinstance(results[1], ImageRejected)
     assert isinstance(results[3], ImageRejected)
     assert results[3].reason == "truncated"
@@ -206,45 +208,47 @@ def test_a_bad_picture_costs_only_its_own_result(pipeline: Pipeline, resident: R
 
 
 def test_a_picture_that_breaks_the_network_fails_alone(
-    pipeline: Pipeline, resident: Resident, network: Fragile
+    pipeline: Pipeline, loaded: LoadedRelease, network: Fragile
 ) -> None:
-    network.guilty = [resident.preprocessor(picture(6))]
-    results = asyncio.run(ask(pipeline, resident, *(picture(number) for number in range(12))))
+    network.guilty = [loaded.preprocessor(picture(6))]
+    results = asyncio.run(ask(pipeline, loaded, *(picture(number) for number in range(12))))
     assert [number for number, result in enumerate(results) if isinstance(result, EmbeddingFailed)] == [6]
     assert pipeline.state()["alive"]
     wait_until(lambda: pipeline.state()["in_flight"] == 0, what="every picture is accounted for")
 
 
-def test_a_full_embedder_refuses_at_once_and_recovers(pipeline: Pipeline, resident: Resident, network: Fragile) -> None:
+def test_a_full_embedder_refuses_at_once_and_recovers(
+    pipeline: Pipeline, loaded: LoadedRelease, network: Fragile
+) -> None:
     async def scenario() -> None:
         network.go.clear()
-        waiting = asyncio.create_task(ask(pipeline, resident, *(picture(number) for number in range(16))))
+        waiting = asyncio.create_task(ask(pipeline, loaded, *(picture(number) for number in range(16))))
         await asyncio.sleep(0)
         with pytest.raises(EmbedderOverloaded) as told:
-            await ask(pipeline, resident, picture(0))
+            await ask(pipeline, loaded, picture(0))
         assert told.value.retry_after_s is not None
         assert told.value.retry_after_s >= 1
         assert pipeline.state()["full"]
         network.go.set()
         assert len(await waiting) == 16
-        assert len(await ask(pipeline, resident, picture(0))) == 1
+        assert len(await ask(pipeline, loaded, picture(0))) == 1
 
     asyncio.run(scenario())
 
 
-def test_a_call_larger_than_the_bound_is_served_when_nothing_else_is(pipeline: Pipeline, resident: Resident) -> None:
-    assert len(asyncio.run(ask(pipeline, resident, *(picture(number) for number in range(40))))) == 40
+def test_a_call_larger_than_the_bound_is_served_when_nothing_else_is(pipeline: Pipeline, loaded: LoadedRelease) -> None:
+    assert len(asyncio.run(ask(pipeline, loaded, *(picture(number) for number in range(40))))) == 40
 
 
 def test_a_picture_whose_deadline_passed_never_reaches_the_device(
-    pipeline: Pipeline, resident: Resident, network: Fragile
+    pipeline: Pipeline, loaded: LoadedRelease, network: Fragile
 ) -> None:
     async def scenario() -> None:
         network.go.clear()
-        held = asyncio.create_task(ask(pipeline, resident, picture(0)))
+        held = asyncio.create_task(ask(pipeline, loaded, picture(0)))
         await asyncio.to_thread(wait_until, lambda: pipeline.state()["in_flight"] == 1, what="the first is accepted")
         with pytest.raises(DeadlineExpired):
-            await ask(pipeline, resident, picture(1), picture(2), within_s=0.05)
+            await ask(pipeline, loaded, picture(1), picture(2), within_s=0.05)
         network.go.set()
         await held
         await asyncio.to_thread(wait_until, lambda: pipeline.state()["in_flight"] == 0, what="the expired are dropped")
@@ -254,17 +258,17 @@ def test_a_picture_whose_deadline_passed_never_reaches_the_device(
 
 
 def test_a_dead_device_fails_every_call_and_readiness(
-    pipeline: Pipeline, resident: Resident, network: Fragile, caplog: pytest.LogCaptureFixture
+    pipeline: Pipeline, loaded: LoadedRelease, network: Fragile, caplog: pytest.LogCaptureFixture
 ) -> None:
     told = threading.Event()
     pipeline.when_dead(told.set)
 
     async def scenario() -> None:
         network.fatal = True
-        results = await ask(pipeline, resident, *(picture(number) for number in range(7)))
+        results = await ask(pipeline, loaded, *(picture(number) for number in range(7)))
         assert all(isinstance(result, EmbedderUnavailable) for result in results)
         with pytest.raises(EmbedderUnavailable):
-            await ask(pipeline, resident, picture(0))
+            await ask(pipeline, loaded, picture(0))
 
     asyncio.run(scenario())
     assert not pipeline.state()["alive"]
@@ -274,19 +278,19 @@ def test_a_dead_device_fails_every_call_and_readiness(
 
 
 def test_a_closed_pipeline_finishes_what_it_accepted(
-    release: tuple[Path, str], resident: Resident, network: Fragile
+    release: tuple[Path, str], loaded: LoadedRelease, network: Fragile
 ) -> None:
     pipeline = started_pipeline(max_pictures=64)
 
     async def scenario() -> None:
         network.go.clear()
-        accepted = asyncio.create_task(ask(pipeline, resident, *(picture(number) for number in range(20))))
+        accepted = asyncio.create_task(ask(pipeline, loaded, *(picture(number) for number in range(20))))
         await asyncio.to_thread(wait_until, lambda: pipeline.state()["in_flight"] == 20, what="all are accepted")
         closing = asyncio.create_task(asyncio.to_thread(pipeline.close))
         network.go.set()
         assert all(isinstance(result, np.ndarray) for result in await accepted)
         await closing
         with pytest.raises(Draining):
-            await ask(pipeline, resident, picture(0))
+            await ask(pipeline, loaded, picture(0))
 
     asyncio.run(scenario())

@@ -17,7 +17,7 @@ def main() -> int:
     configure_process()
     # These import torch.
     from embedder.app import create_app
-    from embedder.context import Context
+    from embedder.dependencies import Context
     from embedder.settings import Settings
 
     try:
@@ -32,9 +32,9 @@ def main() -> int:
     def drain() -> None:
         context.readiness.draining = True
 
-    # A device that has died is not mended in place: the process ends, and whoever watches over it starts a new one.
+    # A dead device is not repaired in place: the process ends, and its supervisor starts a new one.
     context.pipeline.when_dead(lambda: os.kill(os.getpid(), signal.SIGTERM))
-    choice = context.residency.choice
+    choice = context.models.choice
     log.info("start", host=settings.embedder_host, port=settings.embedder_port, device=str(choice.device))
     build_server(
         app,

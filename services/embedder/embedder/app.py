@@ -1,4 +1,4 @@
-"""The embedder as an ASGI application: its parts, their start and end, and the middleware around its routes."""
+"""The embedder as an ASGI application: its components, their lifespan, routes and middleware."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from prometheus_client import CollectorRegistry
 from starlette.middleware import Middleware
 
 from embedder import picture_routes, routes
-from embedder.context import Context
+from embedder.admission import EarlyAdmission
+from embedder.dependencies import Context
 from embedder.metrics import Metrics
+from embedder.model_cache import ModelCache
 from embedder.pipeline import Pipeline
 from embedder.readiness import Readiness
-from embedder.residency import Residency
-from embedder.room import Room
 from embedder.settings import Settings
 from vitrine.errors import VitrineError
 from vitrine.releases import ReleaseStore
@@ -41,20 +41,20 @@ _DESCRIPTION: Final = (
 )
 _BATCH_ON_CPU: Final = 4
 _BATCH_ON_GPU: Final = 64
-# Of the batch class, while searches come: what a search waits for at most.
+# For the batch class while searches arrive: a search waits at most for one such pass.
 _SHORT_BATCH_ON_CPU: Final = 2
-# A request that takes longer than its deadline was lost somewhere; the middleware then answers for it.
+# The middleware answers a request that takes longer than its deadline plus this margin.
 _ANSWER_MARGIN_S: Final = 5.0
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """Build the application. Threads start with its lifespan; releases are loaded when they are first asked for."""
+    """Build the application. Its threads start with the lifespan; releases are loaded at their first use."""
     registry = CollectorRegistry()
     metrics = Metrics(registry)
     choice = choose_device(settings.device, settings.precision)
     store = ReleaseStore(settings.releases_url, cache_dir=settings.releases_cache_dir)
     max_batch = settings.max_batch or (_BATCH_ON_CPU if choice.device.type == "cpu" else _BATCH_ON_GPU)
-    residency = Residency(
+    models = ModelCache(
         store,
         choice,
         max_bytes=settings.releases_max_bytes,
@@ -74,8 +74,8 @@ def create_app(settings: Settings) -> FastAPI:
         decode_bytes=settings.decode_bytes,
         short_batch=_SHORT_BATCH_ON_CPU if choice.device.type == "cpu" else None,
     )
-    readiness = Readiness(pipeline, residency, interval_s=settings.self_check_interval_s)
-    context = Context(settings, store, residency, pipeline, readiness)
+    readiness = Readiness(pipeline, models, interval_s=settings.self_check_interval_s)
+    context = Context(settings, store, models, pipeline, readiness)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -89,7 +89,7 @@ def create_app(settings: Settings) -> FastAPI:
             with contextlib.suppress(asyncio.CancelledError):
                 await checking
             await asyncio.to_thread(pipeline.close)
-            residency.close()
+            models.close()
 
     app = FastAPI(
         title="Vitrine embedder",
@@ -124,15 +124,15 @@ def create_app(settings: Settings) -> FastAPI:
             "write": None,
             "unbounded": None,
         },
-        before_body=[Middleware(Room, wanted=declared.is_query, check=pipeline.check_room)],
+        before_body=[Middleware(EarlyAdmission, wanted=declared.is_query, check=pipeline.check_capacity)],
     )
     return app
 
 
 async def _preload(context: Context) -> None:
-    """Load what the settings name. A release that cannot be loaded is logged: the others still serve."""
+    """Load the releases of the setting. One that cannot be loaded is logged, and the others still serve."""
     for release_id in filter(None, (part.strip() for part in context.settings.preload.split(","))):
         try:
-            context.residency.release(await context.residency.acquire(release_id))
+            context.models.release(await context.models.acquire(release_id))
         except VitrineError as error:
             get_logger("embedder").error("preload_failure", release=release_id, code=error.code, detail=error.detail)

@@ -1,4 +1,4 @@
-"""A call's pictures on their way through the pipeline, and the one future that its request waits for."""
+"""A call in the pipeline: its uploads, what is decoded from them, and the future that its request awaits."""
 
 from __future__ import annotations
 
@@ -9,50 +9,103 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from embedder.residency import Resident
-from vitrine.errors import VitrineError
-from vitrine.images.checks import DecodeCost
+from PIL import Image
+
+from embedder.model_cache import LoadedRelease
+from vitrine.errors import ImageRejected, VitrineError
+from vitrine.images.checks import DecodeCost, check_image, decode_cost
+from vitrine.images.decode import decode_image
+from vitrine.images.regions import check_region, region_decode_px
+from vitrine.images.views import Region, View
 from vitrine.types import Pixels, Vectors
 
 Space = Literal["projected", "raw"]
-# Interactive work goes first: a caller waits for its answer.
-Work = Literal["interactive", "batch"]
+# Interactive work goes first, because a user waits for it.
+Priority = Literal["interactive", "batch"]
 Result = Vectors | VitrineError
+
+# CPU seconds of the cutout and of each further view, beside the decoding.
+_CUTOUT_S: Final = 0.06
+_VIEW_S: Final = 0.005
+_NO_COST: Final = DecodeCost(0.0, 0)
 
 
 @dataclass(frozen=True, slots=True)
-class Sender:
-    """For whom a call is made: an opaque name, among which the queues are fair, and its class of work."""
+class Caller:
+    """An opaque name and a priority. The queues are fair among the names."""
 
     name: str = ""
-    work: Work = "interactive"
+    priority: Priority = "interactive"
 
 
-ANYBODY: Final = Sender()
+ANY_CALLER: Final = Caller()
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A picture file and what is made of it. `prepare` decodes it and returns the pixels of one vector for each of
-    `residents`, in order; it raises ImageRejected. `cost` is estimated from the header. One without
-    residents is decoded alone, and has one result, an empty vector.
+    """A picture file and its processing.
+
+    `prepare` decodes it and returns the pixels for each of `releases`, in order; it raises ImageRejected. `cost` is
+    estimated from the header. An upload without releases is only decoded, and its one result is an empty vector.
     """
 
-    residents: Sequence[Resident]
+    releases: Sequence[LoadedRelease]
     prepare: Callable[[], list[Pixels]]
     cost: DecodeCost
 
     @property
     def count(self) -> int:
-        """How many results it has."""
-        return max(1, len(self.residents))
+        """The number of results."""
+        return max(1, len(self.releases))
+
+
+def whole_picture(release: LoadedRelease, data: bytes) -> Upload:
+    """One vector of the picture. A file that cannot be used costs nothing, and is rejected when it is decoded."""
+    try:
+        cost = decode_cost(check_image(data, limits=release.preprocessor.limits), len(data))
+    except ImageRejected:
+        cost = _NO_COST
+    return Upload((release,), lambda: [release.preprocessor(data)], cost)
+
+
+def picture_views(
+    releases: Sequence[LoadedRelease], data: bytes, views: Sequence[View], *, region: Region | None = None
+) -> Upload:
+    """One vector for each view of the picture or of its `region`, release by release, from one decoding.
+
+    Raises ImageRejected if the header shows that the picture or the region cannot be used.
+    """
+    limits = releases[0].preprocessor.limits  # the same for every release
+    header = check_image(data, limits=limits)
+    targets_px = [release.preprocessor.decode_px_for(views) for release in releases]
+    cost = decode_cost(header, len(data))
+    if region is not None:
+        check_region(header, region, limits=limits)
+        short_px = region_decode_px(header, len(data), region, target_px=max(targets_px), limits=limits)
+        cost = decode_cost(header, len(data), short_side_px=short_px)
+    extra_s = _VIEW_S * (len(views) - 1) + (_CUTOUT_S if any(view.garment_alone for view in views) else 0.0)
+
+    def prepare() -> list[Pixels]:
+        decoded: dict[int, Image.Image] = {}
+        pixels: list[Pixels] = []
+        for release, target_px in zip(releases, targets_px, strict=True):
+            # Only a JPEG is decoded at a scale that depends on the target size.
+            key = target_px if header.format == "JPEG" else 0
+            if key not in decoded:
+                decoded[key] = decode_image(data, target_px=target_px, limits=limits, region=region)
+            pixels += release.preprocessor.fit_views(decoded[key], views)
+        return pixels
+
+    per_vector = tuple(release for release in releases for _ in views)
+    return Upload(per_vector, prepare, DecodeCost(cost.cpu_s + extra_s, cost.memory_bytes))
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a call has to tell, its vectors in order: their results, whether each picture shows something of the
-    release's kind (None where that is not known), the longest milliseconds that any spent in each stage, and the raw
-    features (raw_dim,) where the call keeps them, None where there is no result.
+    """What a call returns, by vector: the results; whether the picture is in the release's domain (None: unknown); and
+    the raw features (raw_dim,) if the call keeps them, None without a result.
+
+    `timings_ms` has the longest time that a picture spent in each stage.
     """
 
     results: list[Result]
@@ -62,10 +115,10 @@ class Answer:
 
 
 class Call:
-    """The vectors of one request. Every one gets exactly one result; the last one wakes the request. With
-    `keep_features` it keeps the raw features beside them.
+    """The vectors of one request. Each gets exactly one result, and the last one wakes the request.
 
-    `lane` names the queue its pictures stand in: those of one sender, expensive ones apart from the others.
+    `lane` names the queue of its pictures: one per caller, with a separate one for expensive calls. With
+    `keep_features` it keeps the raw features too.
     """
 
     def __init__(
@@ -75,18 +128,18 @@ class Call:
         space: Space,
         deadline_s: float,
         loop: asyncio.AbstractEventLoop,
-        sender: Sender = ANYBODY,
+        caller: Caller = ANY_CALLER,
         heavy: bool = False,
         keep_features: bool = False,
     ) -> None:
         self.space = space
         self.deadline_s = deadline_s
         self.count = count
-        self.work: Work = sender.work
-        self.lane = (sender.name, heavy)
+        self.priority: Priority = caller.priority
+        self.lane = (caller.name, heavy)
         self.done: asyncio.Future[None] = loop.create_future()
         self.timings_ms: dict[str, float] = {"decode": 0.0, "queue": 0.0, "device": 0.0}
-        # Whether each picture shows something of the release's kind; None where the release cannot tell.
+        # Whether each picture is in the release's domain. None if the release cannot tell.
         self.familiar: list[bool | None] = [None] * count
         self.keep_features = keep_features
         self.features: list[Vectors | None] = [None] * count if keep_features else []
@@ -101,11 +154,11 @@ class Call:
         return time.monotonic() >= self.deadline_s or self.done.done()
 
     def note(self, stage: str, took_s: float) -> None:
-        """Keep the longest time any of the pictures spent in a stage."""
+        """Keep the longest time that a picture spent in a stage."""
         self.timings_ms[stage] = max(self.timings_ms[stage], took_s * 1e3)
 
     def resolve(self, position: int, result: Result) -> bool:
-        """Give a picture its result. The first one counts: returns whether this was it."""
+        """Set a vector's result. Only the first one counts: returns whether this was it."""
         with self._lock:
             if self._results[position] is not None:
                 return False
@@ -117,7 +170,7 @@ class Call:
         return True
 
     def answer(self) -> Answer:
-        """What the call has to tell, once `done`."""
+        """The answer, once `done`."""
         results = [result for result in self._results if result is not None]
         return Answer(results, self.familiar, self.timings_ms, self.features)
 
@@ -127,20 +180,20 @@ class Call:
 
 
 @dataclass(slots=True)
-class Item:
-    """The pixels of one vector of a call, for one release."""
-
-    call: Call
-    position: int
-    resident: Resident | None = None
-    pixels: Pixels | None = None
-    decoded_s: float = field(default=0.0)
-
-
-@dataclass(slots=True)
-class Task:
-    """An upload of a call that waits to be decoded. Its vectors are those from `first` on."""
+class DecodeTask:
+    """An upload of a call, waiting to be decoded. Its vectors are those from position `first` on."""
 
     call: Call
     first: int
     upload: Upload
+
+
+@dataclass(slots=True)
+class BatchItem:
+    """The pixels for one vector of a call, for one release."""
+
+    call: Call
+    position: int
+    release: LoadedRelease | None = None
+    pixels: Pixels | None = None
+    decoded_s: float = field(default=0.0)

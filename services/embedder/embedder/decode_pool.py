@@ -1,5 +1,7 @@
-"""The threads that decode. They take from the callers' lanes in turn, interactive work first, and a large
-picture only while there is memory for it: small ones overtake it.
+"""The threads that decode pictures.
+
+They take tasks from the callers' lanes in turn, interactive ones first. A large picture starts only when there is
+memory for it, and small ones overtake it.
 """
 
 from __future__ import annotations
@@ -8,25 +10,27 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
-from embedder.call import Task, Work
-from embedder.queue import INTERACTIVE_IN_A_ROW
-from vitrine.fair_queue import FairQueue, Turns
+from embedder.batcher import INTERACTIVE_IN_A_ROW
+from embedder.call import DecodeTask, Priority
+from vitrine.fair_queue import FairQueue, PriorityTurns
 
-# A picture that needs less is not counted: there are never more of them than threads.
+# Smaller pictures are not counted, because there are never more of them than threads.
 _LARGE_BYTES: Final = 32_000_000
 
 
 class DecodePool:
-    """Runs `decode` with each task. Of the large pictures so many are decoded at once as fit into `memory_bytes`, and
-    never on the last thread: it is left to the small ones. One that is larger than all of it is decoded alone.
+    """Calls `decode` with each task. Thread-safe.
+
+    Large pictures are decoded at the same time only if they fit into `memory_bytes`, and never on the last free thread,
+    which is kept for small ones. One that is larger than `memory_bytes` is decoded while no other large one is.
     """
 
-    def __init__(self, threads: int, *, memory_bytes: int, decode: Callable[[Task], None]) -> None:
+    def __init__(self, threads: int, *, memory_bytes: int, decode: Callable[[DecodeTask], None]) -> None:
         self._memory_bytes = memory_bytes
-        self._most_large = max(1, threads - 1)
+        self._max_large = max(1, threads - 1)
         self._decode = decode
-        self._waiting: dict[Work, FairQueue[Task]] = {"interactive": FairQueue(), "batch": FairQueue()}
-        self._turns = Turns(INTERACTIVE_IN_A_ROW)
+        self._waiting: dict[Priority, FairQueue[DecodeTask]] = {"interactive": FairQueue(), "batch": FairQueue()}
+        self._turns = PriorityTurns(INTERACTIVE_IN_A_ROW)
         self._large_bytes = 0
         self._large = 0
         self._closed = False
@@ -39,10 +43,10 @@ class DecodePool:
         for thread in self._threads:
             thread.start()
 
-    def submit(self, task: Task) -> None:
+    def submit(self, task: DecodeTask) -> None:
         with self._changed:
-            # Large pictures have a lane of their own, so that small ones do not wait behind them for memory.
-            self._waiting[task.call.work].put((task.call.lane, _is_large(task)), task)
+            # Large pictures have their own lane, so that small ones do not wait behind them for memory.
+            self._waiting[task.call.priority].put((task.call.lane, _is_large(task)), task)
             self._changed.notify()
 
     def close(self) -> None:
@@ -68,7 +72,7 @@ class DecodePool:
                         self._large -= 1
                         self._changed.notify_all()
 
-    def _take(self) -> Task | None:
+    def _take(self) -> DecodeTask | None:
         with self._changed:
             while True:
                 task = self._next()
@@ -81,22 +85,23 @@ class DecodePool:
                     return None
                 self._changed.wait()
 
-    def _next(self) -> Task | None:
-        order: tuple[Work, ...] = ("batch", "interactive") if self._turns.other_is_due() else ("interactive", "batch")
-        for work in order:
-            task = self._waiting[work].take(self._has_room)
+    def _next(self) -> DecodeTask | None:
+        interactive_first: tuple[Priority, ...] = ("interactive", "batch")
+        order = interactive_first[::-1] if self._turns.other_is_due() else interactive_first
+        for priority in order:
+            task = self._waiting[priority].take(self._fits)
             if task is not None:
-                self._turns.took(first=work == "interactive", other_waits=bool(len(self._waiting["batch"])))
+                self._turns.took(first=priority == "interactive", other_waits=bool(len(self._waiting["batch"])))
                 return task
         return None
 
-    def _has_room(self, task: Task) -> bool:
-        # An expired one is only dropped.
+    def _fits(self, task: DecodeTask) -> bool:
+        # An expired task is only dropped.
         if not _is_large(task) or not self._large or task.call.expired:
             return True
-        room = self._large_bytes + task.upload.cost.memory_bytes <= self._memory_bytes
-        return room and self._large < self._most_large
+        fits = self._large_bytes + task.upload.cost.memory_bytes <= self._memory_bytes
+        return fits and self._large < self._max_large
 
 
-def _is_large(task: Task) -> bool:
+def _is_large(task: DecodeTask) -> bool:
     return task.upload.cost.memory_bytes >= _LARGE_BYTES

@@ -1,6 +1,8 @@
-"""The device's threads. Some form batches and start them: one for a GPU, one for each core of a CPU. Another waits for
-their vectors and gives them out, so that a GPU computes one batch while the last one is answered. A batch that fails is
-halved until the picture at fault stands alone; its neighbours get their vectors.
+"""The threads that run batches on the device.
+
+One thread for a GPU, or one per core of a CPU, takes batches and starts them. Another waits for the vectors and
+delivers them, so that a GPU computes one batch while the previous one is answered. A failed batch is bisected until the
+picture that causes the failure is alone; the others get their vectors.
 """
 
 from __future__ import annotations
@@ -16,34 +18,34 @@ from typing import Final
 import numpy as np
 import torch
 
-from embedder.call import Item, Result
+from embedder.batcher import Batcher
+from embedder.call import BatchItem, Result
 from embedder.metrics import Metrics
-from embedder.queue import BatchQueue
-from embedder.residency import Resident
+from embedder.model_cache import LoadedRelease
 from vitrine.errors import DeadlineExpired, EmbeddingFailed
 from vitrine.telemetry import get_logger
 
 _STARTED_AHEAD: Final = 2
-_OVER: Final = None
+_END: Final = None
 
-# Gives a picture its result.
-Finish = Callable[[Item, Result], None]
+# Delivers the result of a vector.
+Finish = Callable[[BatchItem, Result], None]
 
 
 @dataclass(slots=True)
 class _Started:
-    items: list[Item]
+    items: list[BatchItem]
     features: torch.Tensor
     vectors: torch.Tensor
     started_s: float
 
 
 class Device:
-    """Runs batches until closed. `on_death` is told of an error that ended one of the threads."""
+    """Runs batches until the queue is closed. `on_death` is called with an error that ended one of the threads."""
 
     def __init__(
         self,
-        queue: BatchQueue,
+        queue: Batcher,
         *,
         max_batch: int,
         passes_at_once: int,
@@ -59,7 +61,7 @@ class Device:
         self._metrics = metrics
         self._started: Queue[_Started | None] = Queue(_STARTED_AHEAD * passes_at_once)
         self._passes_at_once = passes_at_once
-        # A failed batch is run again in halves by whichever thread saw it fail.
+        # The thread that sees a batch fail runs its halves.
         self._passes = threading.BoundedSemaphore(passes_at_once)
         self._running = 0
         self._lock = threading.Lock()
@@ -81,7 +83,7 @@ class Device:
         return all(thread.is_alive() for thread in self._threads)
 
     def join(self, timeout_s: float) -> None:
-        """Wait for the threads to end after the queue was closed."""
+        """Wait until the threads end. Close the queue first."""
         for thread in self._threads:
             thread.join(timeout_s)
 
@@ -96,16 +98,16 @@ class Device:
         try:
             while batch := self._queue.take(self.max_batch):
                 self._metrics.queue_depth.set(len(self._queue))
-                work = batch[0].call.work
+                priority = batch[0].call.priority
                 batch = self._still_wanted(batch)
                 if batch:
                     self._start(batch)
                 else:
-                    self._queue.passed(work)
+                    self._queue.passed(priority)
         finally:
-            self._started.put(_OVER)
+            self._started.put(_END)
 
-    def _start(self, batch: list[Item]) -> None:
+    def _start(self, batch: list[BatchItem]) -> None:
         now_s = time.monotonic()
         for item in batch:
             item.call.note("queue", now_s - item.decoded_s)
@@ -113,48 +115,48 @@ class Device:
         self._metrics.batch_size.observe(len(batch))
         try:
             started = self._submit(batch)
-        except Exception as error:  # whatever the network trips over is told of the picture that made it
-            self._split_taken(batch, error)
+        except Exception as error:  # the picture that causes it gets the error
+            self._bisect_taken(batch, error)
             return
         if started.vectors.device.type != "cpu":
             self._started.put(started)
             return
-        # A CPU has computed it already, and another thread would only have to be woken.
+        # A CPU has computed it already, so waking the other thread would only cost time.
         self._deliver_taken(started)
 
     def _deliver_taken(self, started: _Started) -> None:
-        """Give out the vectors of a batch that was taken from the queue."""
+        """Deliver a batch that was taken from the queue."""
         try:
             self._deliver(started)
         except Exception as error:  # a GPU reports a failed kernel only when its result is fetched
-            self._split_taken(started.items, error)
+            self._bisect_taken(started.items, error)
         else:
-            self._queue.passed(started.items[0].call.work)
+            self._queue.passed(started.items[0].call.priority)
 
-    def _split_taken(self, batch: list[Item], error: Exception) -> None:
-        self._split(batch, error)
-        self._queue.passed(batch[0].call.work)
+    def _bisect_taken(self, batch: list[BatchItem], error: Exception) -> None:
+        self._bisect(batch, error)
+        self._queue.passed(batch[0].call.priority)
 
-    def _submit(self, items: list[Item]) -> _Started:
+    def _submit(self, items: list[BatchItem]) -> _Started:
         started_s = time.monotonic()
         pixels = np.stack([item.pixels for item in items if item.pixels is not None])
         with self._passes, self._counted() as running:
-            alone = running == 1 and self._queue.quiet
-            features, vectors = _resident(items).network.submit(pixels, alone=alone)
+            alone = running == 1 and self._queue.idle
+            features, vectors = _release(items).network.submit(pixels, alone=alone)
         return _Started(items, features, vectors, started_s)
 
     def _reply(self) -> None:
         running = self._passes_at_once
         while running:
             started = self._started.get()
-            if started is _OVER:
+            if started is _END:
                 running -= 1
                 continue
             self._deliver_taken(started)
 
     @contextmanager
     def _counted(self) -> Iterator[int]:
-        """How many passes run, this one among them."""
+        """The number of running passes, including this one."""
         with self._lock:
             self._running += 1
             running = self._running
@@ -165,18 +167,18 @@ class Device:
                 self._running -= 1
 
     def _deliver(self, started: _Started) -> None:
-        """Wait for a batch's vectors and give them out. Raises what the device raises, before any is given out."""
+        """Wait for a batch's vectors and deliver them. An error of the device is raised before any is delivered."""
         features, vectors = started.features.cpu().numpy(), started.vectors.cpu().numpy()
         device_s = time.monotonic() - started.started_s
         self._metrics.stage_s.labels("device").observe(device_s)
-        good = np.isfinite(vectors).all(axis=1)
-        resident = _resident(started.items)
-        resident.note_pass(len(started.items), device_s)
-        boundary = resident.boundary
+        finite = np.isfinite(vectors).all(axis=1)
+        release = _release(started.items)
+        release.note_pass(len(started.items), device_s)
+        boundary = release.boundary
         familiar = None if boundary is None else boundary.familiar(features)
         for row, item in enumerate(started.items):
             item.call.note("device", device_s)
-            if good[row]:
+            if finite[row]:
                 if familiar is not None:
                     item.call.familiar[item.position] = bool(familiar[row])
                 if item.call.keep_features:
@@ -184,11 +186,11 @@ class Device:
                 self._finish(item, (vectors if item.call.space == "projected" else features)[row])
             else:
                 self._finish(item, EmbeddingFailed("the network gave no finite vector for the picture"))
-        if good.any():
+        if finite.any():
             self.last_good_s = time.monotonic()
 
-    def _split(self, batch: list[Item], error: Exception) -> None:
-        """Run the halves of a failed batch one after the other; a single picture that fails is told so."""
+    def _bisect(self, batch: list[BatchItem], error: Exception) -> None:
+        """Run the halves of a failed batch one after the other. A single picture that fails gets the error."""
         if isinstance(error, torch.OutOfMemoryError) and self.max_batch > 1:
             self.max_batch = max(1, len(batch) // 2)
             torch.cuda.empty_cache()
@@ -202,10 +204,10 @@ class Device:
         for half in (batch[:middle], batch[middle:]):
             try:
                 self._deliver(self._submit(half))
-            except Exception as again:  # as above
-                self._split(half, again)
+            except Exception as again:  # the same
+                self._bisect(half, again)
 
-    def _still_wanted(self, batch: list[Item]) -> list[Item]:
+    def _still_wanted(self, batch: list[BatchItem]) -> list[BatchItem]:
         wanted = []
         for item in batch:
             if item.call.expired:
@@ -215,7 +217,7 @@ class Device:
         return wanted
 
 
-def _resident(items: list[Item]) -> Resident:
-    resident = items[0].resident
-    assert resident is not None, "what was decoded is for a release"
-    return resident
+def _release(items: list[BatchItem]) -> LoadedRelease:
+    release = items[0].release
+    assert release is not None, "decoded pixels have a release"
+    return release

@@ -1,6 +1,6 @@
-"""Why did it match? Parts of a picture are covered, one after the other, and where the likeness falls most, there it
-was seen (occlusion: Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014). It asks
-nothing of a network but vectors, so it works for every release.
+"""Why did it match? Occlusion maps: parts of a picture are covered one after the other, and the similarity falls most
+at the parts that matter (Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014). Needs
+only vectors of the network, so it works for every release.
 """
 
 from __future__ import annotations
@@ -14,38 +14,38 @@ import numpy.typing as npt
 from PIL import Image, ImageFilter
 
 from embedder.call import Upload
-from embedder.residency import Resident
+from embedder.model_cache import LoadedRelease
 from vitrine.images.checks import DecodeCost, check_image, decode_cost
 from vitrine.images.decode import decode_image
 from vitrine.types import Pixels, Values, Vectors
 
 ROWS: Final = 8
 COLUMNS: Final = 6
-# A cover is a little wider than two cells, so that what lies on the border of two is covered whole by one.
+# A cover is a little wider than two cells, so that a detail on the border of two cells is fully covered by one cover.
 _COVER_CELLS: Final = 2.2
 _SHORT_SIDE_PX: Final = 192
 _SHOWN_HEIGHT_PX: Final = 480
 _GAP_PX: Final = 16
 _GLOW: Final = np.array([255.0, 64.0, 32.0])
-_MOST_GLOW: Final = 0.65
-_COVERING_S: Final = 0.1  # of a core, beside the decoding
+_MAX_GLOW: Final = 0.65
+_COVERING_S: Final = 0.1  # CPU seconds, beside the decoding
 
 
-class Explained:
-    """A picture on its way to its heat: `upload` gives its vector and that of each copy with one part covered."""
+class OccludedPicture:
+    """`upload` gives the picture's vector, and one for each copy with a covered part."""
 
-    def __init__(self, resident: Resident, data: bytes) -> None:
+    def __init__(self, release: LoadedRelease, data: bytes) -> None:
         """Raises ImageRejected if the header shows that the picture cannot be used."""
-        cost = decode_cost(check_image(data, limits=resident.preprocessor.limits), len(data))
+        cost = decode_cost(check_image(data, limits=release.preprocessor.limits), len(data))
         self.picture = Image.new("RGB", (1, 1))
         self.upload = Upload(
-            (resident,) * (1 + ROWS * COLUMNS),
-            lambda: self._prepare(resident, data),
+            (release,) * (1 + ROWS * COLUMNS),
+            lambda: self._prepare(release, data),
             DecodeCost(cost.cpu_s + _COVERING_S, cost.memory_bytes),
         )
 
-    def _prepare(self, resident: Resident, data: bytes) -> list[Pixels]:
-        preprocessor = resident.preprocessor
+    def _prepare(self, release: LoadedRelease, data: bytes) -> list[Pixels]:
+        preprocessor = release.preprocessor
         fit = preprocessor.fit
         target_px = max(_SHORT_SIDE_PX, preprocessor.decode_px)
         whole = decode_image(data, target_px=target_px, limits=preprocessor.limits)
@@ -56,14 +56,14 @@ class Explained:
 
 @dataclass(frozen=True, slots=True)
 class Covered:
-    """A small picture, and its copies that each have one part covered, row by row."""
+    """A small picture, and copies of it with one part covered each, row by row."""
 
     picture: Image.Image
     copies: list[Image.Image]
 
 
 def cover(picture: Image.Image) -> Covered:
-    """Cover the picture part by part with a blur of itself, which has its colours and none of its shapes."""
+    """Cover the picture part by part with a blurred copy, which has its colours but not its shapes."""
     short = min(picture.size)
     if short > _SHORT_SIDE_PX:
         scale = _SHORT_SIDE_PX / short
@@ -74,31 +74,31 @@ def cover(picture: Image.Image) -> Covered:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """The likeness of two pictures, how much of it falls with each part of either, and a PNG that shows both."""
+    """The cosine similarity of two pictures, by how much it falls per covered part of each, and a PNG of both."""
 
     score: float
     heats: tuple[Values, Values]
     png: bytes
 
 
-def explanation_of(first: Explained, second: Explained, vectors: Vectors) -> Explanation:
-    """`vectors` (2 * (1 + ROWS * COLUMNS), dim) are those of both uploads, one after the other."""
+def explanation_of(first: OccludedPicture, second: OccludedPicture, vectors: Vectors) -> Explanation:
+    """`vectors` (2 * (1 + ROWS * COLUMNS), dim) are those of the first upload, then those of the second."""
     one, other = vectors[: len(vectors) // 2], vectors[len(vectors) // 2 :]
     score = float(one[0] @ other[0])
     heats = (
-        heat_of(score, (one[1:] @ other[0]).astype(np.float64)),
-        heat_of(score, (other[1:] @ one[0]).astype(np.float64)),
+        heat_map(score, (one[1:] @ other[0]).astype(np.float64)),
+        heat_map(score, (other[1:] @ one[0]).astype(np.float64)),
     )
-    return Explanation(score, heats, drawn([(first.picture, heats[0]), (second.picture, heats[1])]))
+    return Explanation(score, heats, draw([(first.picture, heats[0]), (second.picture, heats[1])]))
 
 
-def heat_of(whole: float, covered: npt.NDArray[np.float64]) -> Values:
-    """(ROWS, COLUMNS) how much the likeness falls: `whole` less (ROWS * COLUMNS,) `covered`, 0 where it rises."""
+def heat_map(whole: float, covered: npt.NDArray[np.float64]) -> Values:
+    """(ROWS, COLUMNS) the fall of the similarity: `whole` minus (ROWS * COLUMNS,) `covered`, 0 where it rises."""
     return np.maximum(0.0, whole - covered).reshape(ROWS, COLUMNS)
 
 
-def drawn(pairs: list[tuple[Image.Image, Values]]) -> bytes:
-    """The pictures side by side, each glowing where its heat is, as a PNG. Each is scaled by its own greatest heat."""
+def draw(pairs: list[tuple[Image.Image, Values]]) -> bytes:
+    """A PNG of the pictures side by side, each with its heat as a glow. Each is scaled by its own maximum."""
     panels = [_glowing(picture, heat) for picture, heat in pairs]
     width = sum(panel.width for panel in panels) + _GAP_PX * (len(panels) - 1)
     sheet = Image.new("RGB", (width, _SHOWN_HEIGHT_PX), "white")
@@ -106,7 +106,7 @@ def drawn(pairs: list[tuple[Image.Image, Values]]) -> bytes:
     for panel in panels:
         sheet.paste(panel, (left, 0))
         left += panel.width + _GAP_PX
-    return _file(sheet)
+    return _png(sheet)
 
 
 def _boxes(width: int, height: int) -> list[tuple[int, int, int, int]]:
@@ -131,16 +131,16 @@ def _with_cover(picture: Image.Image, blurred: Image.Image, box: tuple[int, int,
 def _glowing(picture: Image.Image, heat: Values) -> Image.Image:
     width = max(1, round(picture.width * _SHOWN_HEIGHT_PX / picture.height))
     shown = np.asarray(picture.resize((width, _SHOWN_HEIGHT_PX), Image.Resampling.BICUBIC), dtype=np.float64)
-    greatest = float(heat.max())
-    levels = (heat / greatest if greatest > 0 else heat).astype(np.float32)
+    maximum = float(heat.max())
+    levels = (heat / maximum if maximum > 0 else heat).astype(np.float32)
     smooth = Image.fromarray(levels).resize((width, _SHOWN_HEIGHT_PX), Image.Resampling.BICUBIC)
-    share = np.clip(np.asarray(smooth, dtype=np.float64), 0, 1)[..., None] * _MOST_GLOW
-    grey = shown.mean(axis=2, keepdims=True)  # the glow is easier seen on paler colours
+    share = np.clip(np.asarray(smooth, dtype=np.float64), 0, 1)[..., None] * _MAX_GLOW
+    grey = shown.mean(axis=2, keepdims=True)  # the glow is easier to see on paler colours
     mixed = (0.5 * shown + 0.5 * grey) * (1 - share) + _GLOW * share
     return Image.fromarray(mixed.round().clip(0, 255).astype(np.uint8))
 
 
-def _file(picture: Image.Image) -> bytes:
+def _png(picture: Image.Image) -> bytes:
     written = io.BytesIO()
     picture.save(written, "PNG", compress_level=1)
     return written.getvalue()

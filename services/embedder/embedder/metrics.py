@@ -1,4 +1,4 @@
-"""What the embedder counts: queue depth, batch sizes, the time of each stage, what was rejected and why."""
+"""The embedder's Prometheus metrics: queue depth, batch sizes, stage times, rejected pictures and refused calls."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from vitrine.telemetry import LATENCY_BUCKETS_S
 
 
 class Metrics:
-    """The embedder's metrics, in a registry of its own."""
-
     def __init__(self, registry: CollectorRegistry) -> None:
         self.in_flight = Gauge(
             "vitrine_embedder_pictures_in_flight", "Pictures accepted and not yet answered", registry=registry

@@ -1,4 +1,4 @@
-"""Calls about pictures beside their vectors: why two are alike, whether one can be decoded, and a small copy of one."""
+"""The routes for pictures that return no vectors: explanation of a match, check of a file, and thumbnail."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse, Response
 
 from embedder.call import Upload
-from embedder.context import Ctx, DeadlineS, ReleaseId, SentBy
-from embedder.explanation import Explained, explanation_of
+from embedder.dependencies import CallerOf, Ctx, DeadlineS, ReleaseId
+from embedder.explanation import OccludedPicture, explanation_of
 from embedder.routes import FAILURES, PART_NAME, PICTURE_BODY, all_of, form_of_pictures, picture_of
 from vitrine.embedding.wire import MAX_BATCH, server_timing
 from vitrine.errors import ParameterInvalid
@@ -54,16 +54,16 @@ class ExplainResponse(BaseModel):
 )
 @requires("embed", work="query")
 async def explain(
-    request: Request, context: Ctx, sender: SentBy, deadline_s: DeadlineS, release: ReleaseId
+    request: Request, context: Ctx, caller: CallerOf, deadline_s: DeadlineS, release: ReleaseId
 ) -> Response:
     """Two parts named `image`. Parts of each picture are covered in turn; it takes about a hundred vectors."""
     pictures = (await read_form(request)).all_pictures(PART_NAME, most=MAX_BATCH)
     if len(pictures) != _PICTURES:
         raise ParameterInvalid(f"send two pictures, not {len(pictures)}")
-    async with context.residents([release], deadline_s=deadline_s) as (resident,):
-        query, product = (Explained(resident, data) for data in pictures)
+    async with context.loaded([release], deadline_s=deadline_s) as (loaded,):
+        query, product = (OccludedPicture(loaded, data) for data in pictures)
         answer = await context.pipeline.run(
-            [query.upload, product.upload], space="projected", deadline_s=deadline_s, sender=sender
+            [query.upload, product.upload], space="projected", deadline_s=deadline_s, caller=caller
         )
     found = await asyncio.to_thread(explanation_of, query, product, np.stack(all_of(answer.results)))
     explained = {
@@ -84,7 +84,7 @@ async def explain(
     openapi_extra=PICTURE_BODY,
 )
 @requires("embed", work="query")
-async def check(request: Request, context: Ctx, sender: SentBy, deadline_s: DeadlineS) -> Response:
+async def check(request: Request, context: Ctx, caller: CallerOf, deadline_s: DeadlineS) -> Response:
     """The body is the picture file. It is decoded as it would be to embed it, so what passes here can be embedded."""
     data = await picture_of(request)
     limits = context.settings.image_limits
@@ -94,7 +94,7 @@ async def check(request: Request, context: Ctx, sender: SentBy, deadline_s: Dead
         return []
 
     upload = Upload((), prepare, decode_cost(check_image(data, limits=limits), len(data)))
-    answer = await context.pipeline.run([upload], space="projected", deadline_s=deadline_s, sender=sender)
+    answer = await context.pipeline.run([upload], space="projected", deadline_s=deadline_s, caller=caller)
     all_of(answer.results)
     return Response(status_code=204)
 
@@ -114,7 +114,7 @@ async def check(request: Request, context: Ctx, sender: SentBy, deadline_s: Dead
 async def thumbnail(
     request: Request,
     context: Ctx,
-    sender: SentBy,
+    caller: CallerOf,
     deadline_s: DeadlineS,
     width: Annotated[
         int,
@@ -135,7 +135,7 @@ async def thumbnail(
         return []
 
     upload = Upload((), prepare, thumbnail_cost(check_image(data, limits=limits), len(data), width))
-    answer = await context.pipeline.run([upload], space="projected", deadline_s=deadline_s, sender=sender)
+    answer = await context.pipeline.run([upload], space="projected", deadline_s=deadline_s, caller=caller)
     all_of(answer.results)
     timing = {"Server-Timing": server_timing(answer.timings_ms)}
     return Response(made[0], media_type=THUMBNAIL_MEDIA_TYPE, headers=timing)

@@ -1,6 +1,7 @@
-"""A picture's path through the embedder: decode pool, queue, device, reply. What is at work is weighed and bounded,
-so a flood is refused with a time to come back, not queued. Every accepted picture gets exactly one result, whatever
-happens on the way.
+"""A picture's way through the embedder: admission, decode pool, batcher, device, answer.
+
+The amount of work is limited, so excess calls are refused with a time to try again, not queued. Every admitted picture
+gets exactly one result, whatever happens.
 """
 
 from __future__ import annotations
@@ -14,14 +15,13 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 
-from embedder.call import ANYBODY, Answer, Call, Item, Result, Sender, Space, Task, Upload
+from embedder.admission import AdmissionControl, CallCost
+from embedder.batcher import Batcher
+from embedder.call import ANY_CALLER, Answer, BatchItem, Call, Caller, DecodeTask, Result, Space, Upload, whole_picture
 from embedder.decode_pool import DecodePool
 from embedder.device import Device
-from embedder.ledger import Ledger, Weight
 from embedder.metrics import Metrics
-from embedder.queue import BatchQueue
-from embedder.residency import Resident
-from embedder.uploads import plain
+from embedder.model_cache import LoadedRelease
 from vitrine.errors import (
     DeadlineExpired,
     Draining,
@@ -38,14 +38,14 @@ HIGH_WATER: Final = 0.9
 DEFAULT_DECODE_BYTES: Final = 268_000_000
 _LEAST_RETRY_AFTER_S: Final = 1.0
 _JOIN_S: Final = 10.0
-# A call whose pictures take longer to decode is a heavy one, as one with more vectors is.
+# A call is heavy if its pictures take longer to decode, or if it has more vectors.
 _HEAVY_DECODE_S: Final = 0.1
 _HEAVY_PICTURES: Final = 2
-_NOTHING: Final = np.empty(0, dtype=np.float32)
+_EMPTY: Final = np.empty(0, dtype=np.float32)
 
 
 class Pipeline:
-    """Pictures in, results out. `run` is called in the event loop, the rest happens in threads of its own."""
+    """Pictures in, results out. `run` is called in the event loop; the work is done in threads."""
 
     def __init__(
         self,
@@ -64,9 +64,7 @@ class Pipeline:
         self._metrics = metrics
         self._max_pictures = max_pictures
         threads = decode_threads or os.cpu_count() or 1
-        self._queue = BatchQueue(
-            max_wait_s=max_wait_s, most_batch_passes=max(2, passes_at_once), short_batch=short_batch
-        )
+        self._queue = Batcher(max_wait_s=max_wait_s, max_batch_passes=max(2, passes_at_once), short_batch=short_batch)
         self._pool = DecodePool(threads, memory_bytes=decode_bytes, decode=self._decode)
         self._device = Device(
             self._queue,
@@ -76,7 +74,7 @@ class Pipeline:
             on_death=self._on_death,
             metrics=metrics,
         )
-        self._ledger = Ledger(
+        self._admission = AdmissionControl(
             cores=threads,
             pictures=lambda: self._in_flight,
             max_pictures=max_pictures,
@@ -98,30 +96,30 @@ class Pipeline:
 
     @property
     def dead(self) -> bool:
-        """Whether a thread of the device has ended by an error, after which nothing is served."""
+        """Whether an error has ended a thread of the device. Then nothing is served any more."""
         return self._dead is not None
 
     def when_dead(self, call: Callable[[], None]) -> None:
-        """What to call, in a thread, when the device has died and every waiting call has been refused."""
+        """Set a function to call, in a thread, after the device has died and every waiting call was refused."""
         self._when_dead = call
 
-    def check_room(self, sender: Sender) -> None:
-        """Refuse a call that would be refused anyway, before its body is read. Raises as `run` does."""
+    def check_capacity(self, caller: Caller) -> None:
+        """Check if a call would be refused, before its body is read. Raises as `run` does."""
         self._check_alive()
-        self._counted(lambda: self._ledger.check(sender))
+        self._count_refusal(lambda: self._admission.check(caller))
 
     async def embed(
         self,
-        resident: Resident,
+        release: LoadedRelease,
         pictures: Sequence[bytes],
         *,
         space: Space,
         deadline_s: float,
-        sender: Sender = ANYBODY,
+        caller: Caller = ANY_CALLER,
     ) -> Answer:
-        """A result for each picture as it is, in order. Raises as `run` does."""
-        uploads = [plain(resident, data) for data in pictures]
-        return await self.run(uploads, space=space, deadline_s=deadline_s, sender=sender)
+        """One result for each whole picture, in order. Raises as `run` does."""
+        uploads = [whole_picture(release, data) for data in pictures]
+        return await self.run(uploads, space=space, deadline_s=deadline_s, caller=caller)
 
     async def run(
         self,
@@ -129,37 +127,37 @@ class Pipeline:
         *,
         space: Space,
         deadline_s: float,
-        sender: Sender = ANYBODY,
+        caller: Caller = ANY_CALLER,
         keep_features: bool = False,
     ) -> Answer:
-        """A result for each vector of each upload, in order, and with `keep_features` the raw features too.
+        """One result for each vector of each upload, in order, and with `keep_features` the raw features too.
 
-        `deadline_s` is on the monotonic clock. Cancelled, it drops what has not been done yet. Raises
-        EmbedderOverloaded, EmbedderBusyWithHeavyWork, WorkTooLarge, Draining, EmbedderUnavailable, DeadlineExpired
-        where the call as a whole has no result.
+        `deadline_s` is on the monotonic clock. If it is cancelled, the remaining work is dropped. Errors of the whole
+        call: EmbedderOverloaded, EmbedderBusyWithHeavyWork, WorkTooLarge, Draining, EmbedderUnavailable,
+        DeadlineExpired.
         """
         self._check_alive()
-        weight = _weight_of(uploads)
-        ticket = self._counted(lambda: self._ledger.enter(sender, weight))
+        cost = _cost_of(uploads)
+        admitted = self._count_refusal(lambda: self._admission.enter(caller, cost))
         answered = False
         call = Call(
-            count=weight.pictures,
+            count=cost.pictures,
             space=space,
             deadline_s=deadline_s,
             loop=asyncio.get_running_loop(),
-            sender=sender,
-            heavy=weight.heavy,
+            caller=caller,
+            heavy=cost.heavy,
             keep_features=keep_features,
         )
         self._calls.add(call)
         with self._lock:
-            self._in_flight += weight.pictures
+            self._in_flight += cost.pictures
             self._metrics.in_flight.set(self._in_flight)
         try:
-            self._queue.announce(weight.pictures, call.work)
+            self._queue.announce(cost.pictures, call.priority)
             first = 0
             for upload in uploads:
-                self._pool.submit(Task(call, first, upload))
+                self._pool.submit(DecodeTask(call, first, upload))
                 first += upload.count
             if self._dead is not None:
                 self._refuse(call)
@@ -170,11 +168,11 @@ class Pipeline:
             raise DeadlineExpired("the deadline passed before the pictures were embedded") from error
         finally:
             self._calls.discard(call)
-            self._ledger.leave(ticket, answered=answered)
+            self._admission.leave(admitted, answered=answered)
         return call.answer()
 
     def state(self) -> dict[str, Any]:
-        """What readiness looks at."""
+        """The facts for readiness."""
         return {
             "alive": self._dead is None and self._device.alive,
             "in_flight": self._in_flight,
@@ -183,7 +181,7 @@ class Pipeline:
         }
 
     def close(self) -> None:
-        """Finish what was accepted and end the threads."""
+        """Finish the admitted work and end the threads."""
         self._closed = True
         self._pool.close()
         self._queue.close()
@@ -195,14 +193,14 @@ class Pipeline:
         if self._closed:
             raise Draining("this embedder is stopping: another one answers", retry_after_s=_LEAST_RETRY_AFTER_S)
 
-    def _counted(self, admit: Callable[[], T]) -> T:
+    def _count_refusal(self, admit: Callable[[], T]) -> T:
         try:
             return admit()
         except VitrineError as refused:
             self._metrics.refused.labels(refused.code).inc()
             raise
 
-    def _decode(self, task: Task) -> None:
+    def _decode(self, task: DecodeTask) -> None:
         """Runs in the decode pool."""
         call = task.call
         started_s = time.monotonic()
@@ -211,33 +209,33 @@ class Pipeline:
                 raise DeadlineExpired("the deadline passed before the picture's turn came")
             pixels = task.upload.prepare()
         except VitrineError as error:
-            self._give_up(task, error)
+            self._fail(task, error)
             return
         except BaseException as error:
             self._log.error("decode_defect", exc_info=error)
-            self._give_up(task, EmbeddingFailed("the picture could not be prepared"))
+            self._fail(task, EmbeddingFailed("the picture could not be prepared"))
             return
         decoded_s = time.monotonic()
         call.note("decode", decoded_s - started_s)
         self._metrics.stage_s.labels("decode").observe(decoded_s - started_s)
-        seats = zip(task.upload.residents, pixels, strict=True)
-        items = [Item(call, task.first + place, *seat, decoded_s) for place, seat in enumerate(seats)]
+        decoded = enumerate(zip(task.upload.releases, pixels, strict=True), start=task.first)
+        items = [BatchItem(call, position, release, fitted, decoded_s) for position, (release, fitted) in decoded]
         if items:
             self._queue.put(items)
         else:
-            self._queue.withdraw(1, call.work)
-            self._finish(Item(call, task.first), _NOTHING)
+            self._queue.withdraw(1, call.priority)
+            self._finish(BatchItem(call, task.first), _EMPTY)
         if self._dead is not None:
             self._refuse(call)
 
-    def _give_up(self, task: Task, error: VitrineError) -> None:
+    def _fail(self, task: DecodeTask, error: VitrineError) -> None:
         count = task.upload.count
-        self._queue.withdraw(count, task.call.work)
-        for place in range(count):
-            self._finish(Item(task.call, task.first + place), error)
+        self._queue.withdraw(count, task.call.priority)
+        for position in range(task.first, task.first + count):
+            self._finish(BatchItem(task.call, position), error)
 
-    def _finish(self, item: Item, result: Result) -> None:
-        """Give a picture its result. Runs in any of the threads. A second result is ignored."""
+    def _finish(self, item: BatchItem, result: Result) -> None:
+        """Deliver a result, from any thread. A second result for the same vector is ignored."""
         if not item.call.resolve(item.position, result):
             return
         item.pixels = None
@@ -248,7 +246,7 @@ class Pipeline:
             self._metrics.rejected.labels(result.code).inc()
 
     def _on_death(self, error: BaseException) -> None:
-        """A thread of the device has ended: nothing that waits for it will be served."""
+        """A thread of the device has ended: everything that waits for it is refused."""
         self._dead = error
         self._queue.drain()
         for call in list(self._calls):
@@ -258,12 +256,12 @@ class Pipeline:
     def _refuse(self, call: Call) -> None:
         failure = EmbedderUnavailable("the embedder has failed and is being restarted", retry_after_s=2.0)
         for position in range(call.count):
-            self._finish(Item(call, position), failure)
+            self._finish(BatchItem(call, position), failure)
 
 
-def _weight_of(uploads: Sequence[Upload]) -> Weight:
+def _cost_of(uploads: Sequence[Upload]) -> CallCost:
     decode_s = sum(upload.cost.cpu_s for upload in uploads)
-    networks_s = sum(resident.picture_s for upload in uploads for resident in upload.residents)
+    networks_s = sum(release.picture_s for upload in uploads for release in upload.releases)
     pictures = sum(upload.count for upload in uploads)
     heavy = decode_s > _HEAVY_DECODE_S or pictures > _HEAVY_PICTURES
-    return Weight(decode_s, networks_s, pictures, heavy)
+    return CallCost(decode_s, networks_s, pictures, heavy)

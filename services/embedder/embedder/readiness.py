@@ -1,5 +1,6 @@
-"""Whether the embedder can work, by facts of its own: the threads live, the queue has room, and the last inference was
-good. When none has run for a while, one is run on a grey picture, so a device that has gone away is noticed.
+"""Readiness: the threads are alive, the queue has capacity, and the last inference succeeded.
+
+If there was no inference for a while, one is run on a grey picture, so that a lost device is noticed.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from typing import Any, Final
 
 from PIL import Image
 
+from embedder.model_cache import ModelCache
 from embedder.pipeline import Pipeline
-from embedder.residency import Residency
 from vitrine.errors import VitrineError
 from vitrine.telemetry import get_logger
 
@@ -22,19 +23,19 @@ _CHECK_SIDE_PX: Final = 64
 
 
 class Readiness:
-    """Keeps checking in the background; `facts` tells what is known now."""
+    """Checks in the background. `facts` returns the current state."""
 
-    def __init__(self, pipeline: Pipeline, residency: Residency, *, interval_s: float) -> None:
+    def __init__(self, pipeline: Pipeline, models: ModelCache, *, interval_s: float) -> None:
         self.draining = False
         self._pipeline = pipeline
-        self._residency = residency
+        self._models = models
         self._interval_s = interval_s
         self._failure: str | None = None
         self._picture = _grey_picture()
         self._log = get_logger("readiness")
 
     def facts(self) -> tuple[bool, Mapping[str, Any]]:
-        """(ready, what it is based on)."""
+        """(whether it is ready, the reasons)."""
         state = self._pipeline.state()
         ready = state["alive"] and not state["full"] and not self.draining and self._failure is None
         return ready, {
@@ -43,20 +44,20 @@ class Readiness:
             "pictures_in_flight": state["in_flight"],
             "queue_full": state["full"],
             "last_failure": self._failure,
-            "device": str(self._residency.choice.device),
-            "precision": str(self._residency.choice.dtype).removeprefix("torch."),
-            "releases": [resident.release_id for resident in self._residency.loaded()],
+            "device": str(self._models.choice.device),
+            "precision": str(self._models.choice.dtype).removeprefix("torch."),
+            "releases": [release.release_id for release in self._models.loaded()],
         }
 
     async def keep_checking(self) -> None:
-        """Run for ever."""
+        """Check until cancelled."""
         while True:
             await self.check()
             await asyncio.sleep(self._interval_s)
 
     async def check(self) -> None:
-        """Run an inference where none was good of late. Nothing loaded: nothing to run, and nothing wrong."""
-        loaded = self._residency.loaded()
+        """Run an inference if none succeeded recently. If no release is loaded, do nothing."""
+        loaded = self._models.loaded()
         last_good_s = self._pipeline.state()["last_good_s"]
         if not loaded:
             return
@@ -64,16 +65,16 @@ class Readiness:
             self._failure = None
             return
         try:
-            resident = await self._residency.acquire(loaded[0].release_id)
+            release = await self._models.acquire(loaded[0].release_id)
             try:
                 answer = await self._pipeline.embed(
-                    resident, [self._picture], space="projected", deadline_s=time.monotonic() + _CHECK_TIMEOUT_S
+                    release, [self._picture], space="projected", deadline_s=time.monotonic() + _CHECK_TIMEOUT_S
                 )
             finally:
-                self._residency.release(resident)
+                self._models.release(release)
             failure = answer.results[0] if isinstance(answer.results[0], VitrineError) else None
         except VitrineError as error:
-            # A queue that is full is told as such, and is no sign of a broken device.
+            # A full queue is reported separately, and does not mean that the device is broken.
             failure = None if error.code in ("embedder_overloaded", "draining") else error
         if failure is not None:
             self._log.error("self_check_failure", code=failure.code, detail=failure.detail)

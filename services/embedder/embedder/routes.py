@@ -1,4 +1,4 @@
-"""The embedder's calls: one picture, a batch, and what is there."""
+"""The routes that embed one picture or a batch, and the list of releases."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ import numpy as np
 from fastapi import APIRouter, Query, Request
 from starlette.responses import JSONResponse, Response
 
-from embedder.call import Result
-from embedder.context import Ctx, DeadlineS, ReleaseId, SentBy, SpaceName, wants_bytes
+from embedder.call import Result, picture_views
+from embedder.dependencies import CallerOf, Ctx, DeadlineS, ReleaseId, SpaceName, wants_bytes
 from embedder.schemas import BatchResponse, EmbedResponse, ReleaseInfo, ReleasesResponse
-from embedder.uploads import viewed
 from vitrine.embedding.wire import (
     FAMILIAR_HEADER,
     MAX_BATCH,
@@ -81,7 +80,7 @@ PICTURE_BODY: Final = {"requestBody": {"required": True, "content": {"image/*": 
 
 
 def form_of_pictures(least: int, most: int) -> dict[str, Any]:
-    """What OpenAPI says of a form with `least` to `most` picture files."""
+    """The OpenAPI description of a form with `least` to `most` picture files."""
     files = {"type": "array", "minItems": least, "maxItems": most, "items": _BINARY["schema"]}
     form = {"type": "object", "required": [PART_NAME], "properties": {PART_NAME: files}}
     return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}}}
@@ -108,7 +107,7 @@ def form_of_pictures(least: int, most: int) -> dict[str, Any]:
 async def embed(
     request: Request,
     context: Ctx,
-    sender: SentBy,
+    caller: CallerOf,
     deadline_s: DeadlineS,
     release: ReleaseId,
     space: SpaceName = "projected",
@@ -149,19 +148,19 @@ async def embed(
     part = parse_region(region) if region else None
     data = await picture_of(request)
     releases = [release] if also is None else [release, also]
-    async with context.residents(releases, deadline_s=deadline_s) as residents:
-        upload = viewed(residents, data, seen, region=part)
-        classifier = residents[0].classifier if predict is not None else None
+    async with context.loaded(releases, deadline_s=deadline_s) as loaded:
+        upload = picture_views(loaded, data, seen, region=part)
+        classifier = loaded[0].classifier if predict is not None else None
         answer = await context.pipeline.run(
             [upload],
             space=space,
             deadline_s=deadline_s,
-            sender=sender,
+            caller=caller,
             keep_features=classifier is not None,
         )
     vectors = all_of(answer.results)
     blocks = [np.stack(vectors[start : start + len(seen)]) for start in range(0, len(vectors), len(seen))]
-    # The first view decides whether the picture shows something of the release's kind.
+    # The first view decides whether the picture is in the release's domain.
     familiar = answer.familiar[:: len(seen)]
     body, shapes = encode_views(blocks)
     headers = {
@@ -212,18 +211,18 @@ async def embed(
 async def embed_batch(
     request: Request,
     context: Ctx,
-    sender: SentBy,
+    caller: CallerOf,
     deadline_s: DeadlineS,
     release: ReleaseId,
     space: SpaceName = "projected",
 ) -> Response:
     """Each part named `image` is a picture file. A picture that cannot be used costs its own result only."""
     pictures = (await read_form(request)).all_pictures(PART_NAME, most=MAX_BATCH)
-    async with context.residents([release], deadline_s=deadline_s) as (resident,):
-        embedded = await context.pipeline.embed(resident, pictures, space=space, deadline_s=deadline_s, sender=sender)
-    dim = resident.network.dim if space == "projected" else resident.network.raw_dim
+    async with context.loaded([release], deadline_s=deadline_s) as (loaded,):
+        embedded = await context.pipeline.embed(loaded, pictures, space=space, deadline_s=deadline_s, caller=caller)
+    dim = loaded.network.dim if space == "projected" else loaded.network.raw_dim
     for result in embedded.results:
-        # An error that is not the picture's own is the call's: nobody should take half an answer for a whole one.
+        # Any other error is the whole call's, so that nobody mistakes a partial answer for a complete one.
         if isinstance(result, VitrineError) and not isinstance(result, ImageRejected | EmbeddingFailed):
             raise result
     headers = {"Server-Timing": server_timing(embedded.timings_ms)}
@@ -239,7 +238,7 @@ async def embed_batch(
 @requires("embed")
 async def releases(context: Ctx) -> ReleasesResponse:
     """Which releases can be asked for, and which of them are in memory."""
-    sizes = {resident.release_id: resident.network.size_bytes for resident in context.residency.loaded()}
+    sizes = {one.release_id: one.network.size_bytes for one in context.models.loaded()}
     ids = await asyncio.to_thread(context.store.ids)
     return ReleasesResponse(
         releases=[ReleaseInfo(release=one, loaded=one in sizes, bytes=sizes.get(one)) for one in ids]
@@ -247,7 +246,7 @@ async def releases(context: Ctx) -> ReleasesResponse:
 
 
 async def picture_of(request: Request) -> bytes:
-    """The body, a picture file. Raises MediaTypeUnsupported and ImageMissing."""
+    """The body, a picture file. Raises MediaTypeUnsupported, ImageMissing."""
     kind = request.headers.get("content-type", VECTOR_MEDIA_TYPE).lower()
     if not kind.startswith(_PICTURE_TYPES):
         raise MediaTypeUnsupported("send the picture itself as the body, with its media type, e.g. image/jpeg")
@@ -258,7 +257,7 @@ async def picture_of(request: Request) -> bytes:
 
 
 def all_of(results: list[Result]) -> list[Vectors]:
-    """The vectors, where all of them are there. Raises the first error."""
+    """The vectors. Raises the first error, if there is one."""
     vectors: list[Vectors] = []
     for result in results:
         if isinstance(result, VitrineError):
@@ -268,7 +267,7 @@ def all_of(results: list[Result]) -> list[Vectors]:
 
 
 def _predicted(classifier: LabelClassifier, features: Sequence[Vectors | None], count: int) -> list[Prediction]:
-    """The likeliest labels of one picture by the mean of the raw features of its views, each (raw_dim,)."""
+    """The likeliest labels of one picture, from the mean of its views' raw features, each (raw_dim,)."""
     mean: Vectors = np.stack([feature for feature in features if feature is not None]).mean(axis=0)
     return [Prediction(*one) for one in classifier.likeliest(mean, count)]
 

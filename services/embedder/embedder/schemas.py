@@ -1,4 +1,4 @@
-"""What the embedder answers as JSON."""
+"""The embedder's JSON answers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class PredictedLabel(BaseModel):
 
 
 class EmbedResponse(BaseModel):
-    """One picture's vector: where several views are asked for, their mean."""
+    """One picture's vector: the mean of several views, if requested."""
 
     release: str
     dim: int

@@ -1,4 +1,4 @@
-"""What the embedder reads from its environment, beyond the settings every service shares."""
+"""The embedder's settings, in addition to those of every HTTP service."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from vitrine.settings import HttpSettings
 
 
 class Settings(HttpSettings):
-    """The embedder's settings. A 0 means: what suits the device."""
+    """Where the description says so, 0 means a value that fits the device."""
 
     embedder_host: str = Field(default="127.0.0.1", description="Address the embedder listens on")
     embedder_port: int = Field(default=8001, ge=0, le=65535, description="Port the embedder listens on; 0: a free one")
@@ -26,7 +26,7 @@ class Settings(HttpSettings):
     )
     decode_threads: int = Field(default=0, ge=0, le=256, description="Decoding threads; 0: one a core")
     queue_max_pictures: int = Field(
-        default=512, ge=1, description="Pictures accepted and not yet answered; more are answered 503 with Retry-After"
+        default=512, ge=1, description="Pictures admitted and not yet answered; more are answered 503 with Retry-After"
     )
     queue_max_delay_s: float = Field(
         default=2.0,
@@ -37,20 +37,22 @@ class Settings(HttpSettings):
         default=4,
         ge=1,
         description=(
-            "Calls at work at once that ask for several views or an explanation or bring a very large picture; one "
-            "caller may have half of them"
+            "Concurrent calls with several views, an explanation or a very large picture; one caller may have half "
+            "of them"
         ),
     )
     decode_bytes: int = Field(
-        default=268_000_000, ge=1, description="Memory for decoding large pictures at once; others wait their turn"
+        default=268_000_000, ge=1, description="Memory for decoding large pictures at the same time; others wait"
     )
     releases_max_bytes: int = Field(
-        default=4_000_000_000, ge=1, description="Memory for loaded releases; the least recently used make room"
+        default=4_000_000_000, ge=1, description="Memory for loaded releases; the least recently used are unloaded"
     )
     preload: str = Field(default="", description="Releases to load at start, separated by commas")
     max_request_bytes: int = Field(default=128_000_000, ge=1, description="Largest request body, a whole batch")
-    max_requests: int = Field(default=1024, ge=1, description="Requests at work at once")
-    embed_timeout_s: float = Field(default=120.0, gt=0, description="Seconds a request may take, loading included")
+    max_requests: int = Field(default=1024, ge=1, description="Concurrent requests")
+    embed_timeout_s: float = Field(
+        default=120.0, gt=0, description="Seconds a request may take, with the loading of its release"
+    )
     self_check_interval_s: float = Field(
-        default=5.0, gt=0, description="Seconds without a good inference after which readiness tries one of its own"
+        default=5.0, gt=0, description="Seconds without a successful inference after which readiness runs one"
     )

@@ -14,7 +14,7 @@ from typing import Any, Final, Self
 import httpx
 from pydantic import SecretStr
 
-from vitrine.embedding.connection import AbandoningTransport, Turns
+from vitrine.embedding.connection import AbandoningTransport, FairLimiter
 from vitrine.embedding.failures import error_without_answer, wait_before_retry_s
 from vitrine.embedding.wire import (
     REJECTED_HEADER,
@@ -130,7 +130,7 @@ class AsyncEmbedderClient:
         silent: asyncio.Event | None = None,
         max_calls: int = 64,
     ) -> None:
-        self._turns = Turns(max_calls)
+        self._limiter = FairLimiter(max_calls)
         limits = httpx.Limits(max_connections=max_calls, max_keepalive_connections=max_calls)
         self._transport = AbandoningTransport(httpx.AsyncHTTPTransport(limits=limits, trust_env=False), silent)
         self.answered_within = self._transport.answered_within
@@ -243,7 +243,7 @@ class AsyncEmbedderClient:
         self, path: str, parameters: dict[str, str], caller: str, ends_s: float, body: dict[str, Any]
     ) -> httpx.Response:
         try:
-            async with self._turns.turn(caller):
+            async with self._limiter.slot(caller):
                 headers = request_headers(ends_s - time.monotonic(), caller)
                 answer = await self._http.post(path, params=parameters, headers=headers, **body)
         except httpx.HTTPError as error:

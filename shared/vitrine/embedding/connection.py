@@ -1,7 +1,8 @@
-"""How calls reach an embedder. In turn: so many calls are under way at once, and those that wait for a place come from
-their callers in turn. A pool of connections would be a queue too, but one in which the caller that sends most is served
-most, and which is slow when it is long. And not at all while the embedder is known to be silent: waiting for a read
-timeout instead would hold each caller for half a minute.
+"""How the search API's calls reach an embedder: limited in number and fair among callers, and not at all while the
+embedder is known to be silent.
+
+A connection pool would also be a queue, but it would serve the caller that sends most, and a long one would be slow.
+Waiting for the read timeout of a silent embedder would hold each caller for half a minute.
 """
 
 from __future__ import annotations
@@ -16,34 +17,36 @@ from typing import Final
 import httpx
 
 from vitrine.errors import EmbedderOverloaded, EmbedderSilent
-from vitrine.fair_queue import FairQueue
+from vitrine.fair_queue import FairQueue, fair_backlog
 
-_LEARNING: Final = 0.1
-_LONGEST_PACE_S: Final = 5.0
+_SMOOTHING: Final = 0.1
+_MAX_PACE_S: Final = 5.0
 _RETRY_AFTER_S: Final = 1.0
 _SILENT_RETRY_AFTER_S: Final = 5.0
 
 
-class Turns:
-    """`places` calls at once. One whose turn would come after `max_delay_s`, at the pace of the last ones, is refused.
+class FairLimiter:
+    """Allows `max_calls` at once; others wait, fair among callers. For use in one event loop.
 
-    Used from one event loop.
+    A call is refused if it would wait for more than `max_delay_s`, at the pace of the last calls.
     """
 
-    def __init__(self, places: int, *, max_delay_s: float = 1.5, clock: Callable[[], float] = time.monotonic) -> None:
-        self._free = places
+    def __init__(
+        self, max_calls: int, *, max_delay_s: float = 1.5, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._free = max_calls
         self._max_delay_s = max_delay_s
         self._clock = clock
         self._queue: FairQueue[asyncio.Future[None]] = FairQueue()
-        self._queued = 0  # of these, some may have given up
+        self._queued = 0  # including those that have given up
         self._waiting: Counter[str] = Counter()
-        # From one call's end to the next one's, while others wait. A first guess that errs lets too many in.
+        # Seconds between the ends of calls while others wait. The first guess is low, so it admits too many.
         self._pace_s = 0.03
         self._ended_s: float | None = None
 
     @asynccontextmanager
-    async def turn(self, caller: str) -> AsyncIterator[None]:
-        """Wait for a place and hold it. Raises EmbedderOverloaded."""
+    async def slot(self, caller: str) -> AsyncIterator[None]:
+        """Wait for a slot and hold it. Raises EmbedderOverloaded."""
         if self._free and not self._queued:
             self._free -= 1
         else:
@@ -54,24 +57,22 @@ class Turns:
             self._end()
 
     async def _wait(self, caller: str) -> None:
-        own = self._waiting[caller] + 1
-        before = sum(min(count, own) for name, count in self._waiting.items() if name != caller)
-        delay_s = (own + before) * self._pace_s
-        # One call may always wait: the pace is measured only while one does, and would stay as slow as it once was.
+        delay_s = (1 + fair_backlog(self._waiting, caller, 1)) * self._pace_s
+        # One call may always wait: the pace is measured only while one does, and would otherwise stay slow forever.
         if self._waiting and delay_s > self._max_delay_s:
             raise EmbedderOverloaded(
                 f"this call's turn would come in about {delay_s:.1f} s: try again in a moment",
                 retry_after_s=_RETRY_AFTER_S,
             )
-        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        slot: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting[caller] += 1
-        self._queue.put(caller, place)
+        self._queue.put(caller, slot)
         self._queued += 1
         try:
-            await place
+            await slot
         except asyncio.CancelledError:
-            if place.done() and not place.cancelled():
-                self._end()  # the place came at the moment in which the caller went
+            if slot.done() and not slot.cancelled():
+                self._end()  # the slot came at the moment when the caller left
             raise
         finally:
             self._waiting[caller] -= 1
@@ -79,22 +80,22 @@ class Turns:
                 del self._waiting[caller]
 
     def _end(self) -> None:
-        """Pass a place on to the next who still waits."""
+        """Pass the slot to the next call that still waits."""
         now_s = self._clock()
         if self._queued and self._ended_s is not None:
-            took_s = min(now_s - self._ended_s, _LONGEST_PACE_S)
-            self._pace_s += _LEARNING * (took_s - self._pace_s)
+            took_s = min(now_s - self._ended_s, _MAX_PACE_S)
+            self._pace_s += _SMOOTHING * (took_s - self._pace_s)
         self._ended_s = now_s if self._queued else None
-        while self._queued and (place := self._queue.take(lambda _: True)) is not None:
+        while self._queued and (slot := self._queue.take(lambda _: True)) is not None:
             self._queued -= 1
-            if not place.done():
-                place.set_result(None)
+            if not slot.done():
+                slot.set_result(None)
                 return
         self._free += 1
 
 
 class AbandoningTransport(httpx.AsyncBaseTransport):
-    """Passes requests to `inner`. Raises EmbedderSilent while `silent` is set; without it, never."""
+    """Passes requests to `inner`. While `silent` is set, requests end at once with EmbedderSilent."""
 
     def __init__(self, inner: httpx.AsyncBaseTransport, silent: asyncio.Event | None) -> None:
         self._inner = inner
@@ -102,21 +103,21 @@ class AbandoningTransport(httpx.AsyncBaseTransport):
         self._answered_at_s = float("-inf")
 
     def answered_within(self, seconds: float) -> bool:
-        """Did any request get an answer in the last `seconds`? A server that is busy may be late with one and alive."""
+        """Whether any request was answered in the last `seconds`. A busy server can be slow and still alive."""
         return time.monotonic() - self._answered_at_s <= seconds
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         if self._silent is None:
             return await self._send(request)
         if self._silent.is_set():
-            raise _silence()
+            raise _silent_error()
         sending = asyncio.ensure_future(self._send(request))
         silence = asyncio.ensure_future(self._silent.wait())
         try:
             await asyncio.wait({sending, silence}, return_when=asyncio.FIRST_COMPLETED)
             if sending.done():
                 return sending.result()
-            raise _silence()
+            raise _silent_error()
         finally:
             silence.cancel()
             sending.cancel()
@@ -130,5 +131,5 @@ class AbandoningTransport(httpx.AsyncBaseTransport):
         await self._inner.aclose()
 
 
-def _silence() -> EmbedderSilent:
+def _silent_error() -> EmbedderSilent:
     return EmbedderSilent("the embedder does not answer: try again in a moment", retry_after_s=_SILENT_RETRY_AFTER_S)

@@ -1,5 +1,5 @@
-"""The releases in memory. One is loaded when it is first asked for, and the least recently used make room, but never
-one that pictures are on their way through. A release never changes, so what is loaded stays right.
+"""The cache of loaded releases. A release is loaded at its first use, and the least recently used ones are unloaded,
+but never one that is in use. A release never changes, so a loaded one stays valid.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ from vitrine.vision.network import DeviceChoice, ReleaseNetwork, load_release
 from vitrine.vision.preprocess import Preprocessor
 
 _RETRY_AFTER_S = 2.0
-_LEARNING = 0.1
+_SMOOTHING = 0.1
 
 
 @dataclass(slots=True, eq=False)
-class Resident:
-    """A loaded release. `in_use` counts the calls on their way through it; `picture_s` is what one picture takes on the
-    device, measured all the time. Not every release has a `boundary` or a `classifier`.
+class LoadedRelease:
+    """`in_use` counts the calls that use it. `picture_s` is the measured device time of one picture, in seconds.
+
+    `boundary` and `classifier` are None if the release has none.
     """
 
     release_id: str
@@ -40,12 +41,12 @@ class Resident:
     picture_s: float = 0.01
 
     def note_pass(self, pictures: int, took_s: float) -> None:
-        """Keep a running mean of the time of a picture."""
-        self.picture_s += _LEARNING * (took_s / pictures - self.picture_s)
+        """Update the running mean of the time of a picture."""
+        self.picture_s += _SMOOTHING * (took_s / pictures - self.picture_s)
 
 
-class Residency:
-    """Loaded releases within a bound of memory. Used from the event loop only; loading itself is in a thread."""
+class ModelCache:
+    """Loaded releases within `max_bytes` of memory. Used from the event loop only; a thread does the loading."""
 
     def __init__(
         self,
@@ -63,56 +64,56 @@ class Residency:
         self._largest_batch = largest_batch
         self._metrics = metrics
         self._limits = limits
-        self._loaded: dict[str, Resident] = {}
-        self._loading: dict[str, asyncio.Task[Resident]] = {}
-        # One at a time: two large releases loading side by side could each fit and together not.
-        self._one_at_a_time = asyncio.Lock()
+        self._loaded: dict[str, LoadedRelease] = {}
+        self._loading: dict[str, asyncio.Task[LoadedRelease]] = {}
+        # Two large releases that load at the same time could each fit, but not together.
+        self._load_lock = asyncio.Lock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="load")
-        self._log = get_logger("residency")
+        self._log = get_logger("model_cache")
 
-    def loaded(self) -> list[Resident]:
-        """What is in memory, the most recently used first."""
-        return sorted(self._loaded.values(), key=lambda resident: -resident.used_at_s)
+    def loaded(self) -> list[LoadedRelease]:
+        """The releases in memory, the most recently used first."""
+        return sorted(self._loaded.values(), key=lambda release: -release.used_at_s)
 
-    async def acquire(self, release_id: str) -> Resident:
-        """The release, loaded, and held in memory until `release` is called.
+    async def acquire(self, release_id: str) -> LoadedRelease:
+        """Load the release if needed, and keep it in memory until `release` is called.
 
-        Raises ReleaseNotFound, ReleaseCorrupt, ReleaseError where it can never fit, EmbedderOverloaded where it does
-        not fit beside those in use.
+        Raises ReleaseNotFound, ReleaseCorrupt, ReleaseError if it can never fit, EmbedderOverloaded if it does not fit
+        beside those in use.
         """
-        while (resident := self._loaded.get(release_id)) is None:
+        while (loaded := self._loaded.get(release_id)) is None:
             task = self._loading.get(release_id)
             if task is None:
                 task = asyncio.create_task(self._load(release_id))
                 self._loading[release_id] = task
                 task.add_done_callback(lambda _done: self._loading.pop(release_id, None))
-            # Shielded: one caller who goes away does not stop the loading that others wait for.
+            # Shielded, because a caller that leaves must not stop the loading for the others.
             await asyncio.shield(task)
-        resident.in_use += 1
-        resident.used_at_s = time.monotonic()
-        return resident
+        loaded.in_use += 1
+        loaded.used_at_s = time.monotonic()
+        return loaded
 
-    def release(self, resident: Resident) -> None:
-        resident.in_use -= 1
+    def release(self, loaded: LoadedRelease) -> None:
+        loaded.in_use -= 1
 
     def close(self) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    async def _load(self, release_id: str) -> Resident:
+    async def _load(self, release_id: str) -> LoadedRelease:
         loop = asyncio.get_running_loop()
-        async with self._one_at_a_time:
+        async with self._load_lock:
             manifest = await loop.run_in_executor(self._thread, self._store.manifest, release_id)
             self._make_room(manifest)
             started_s = time.monotonic()
-            resident = await loop.run_in_executor(self._thread, self._read, manifest)
-            self._loaded[release_id] = resident
+            loaded = await loop.run_in_executor(self._thread, self._read, manifest)
+            self._loaded[release_id] = loaded
             self._metrics.loads.inc()
             self._metrics.loaded_bytes.set(self._used_bytes())
             took_s = round(time.monotonic() - started_s, 2)
-            self._log.info("release_load", release=release_id, bytes=resident.network.size_bytes, took_s=took_s)
-            return resident
+            self._log.info("release_load", release=release_id, bytes=loaded.network.size_bytes, took_s=took_s)
+            return loaded
 
-    def _read(self, manifest: Manifest) -> Resident:
+    def _read(self, manifest: Manifest) -> LoadedRelease:
         folder = self._store.local_folder(manifest.release_id)
         try:
             network = load_release(folder, manifest, self.choice)
@@ -121,15 +122,15 @@ class Residency:
         except VitrineError:
             raise
         except Exception as error:
-            # Whoever waits would ask for it again and again: it will not load the next time either.
+            # Not retryable, because it will not load the next time either.
             self._log.error("release_defect", release=manifest.release_id, exc_info=error)
             raise ReleaseCorrupt(
                 f"release {manifest.release_id!r} cannot be loaded: its network fails with {type(error).__name__}; "
-                "make the release anew"
+                "create the release again"
             ) from error
         boundary = None if manifest.calibration is None else manifest.calibration.boundary
         preprocessor = Preprocessor(manifest.preprocessing, limits=self._limits)
-        return Resident(manifest.release_id, manifest, network, preprocessor, boundary, classifier)
+        return LoadedRelease(manifest.release_id, manifest, network, preprocessor, boundary, classifier)
 
     def _make_room(self, manifest: Manifest) -> None:
         needed = manifest.weights.size_bytes
@@ -150,4 +151,4 @@ class Residency:
             self._log.info("release_unload", release=gone.release_id)
 
     def _used_bytes(self) -> int:
-        return sum(resident.network.size_bytes for resident in self._loaded.values())
+        return sum(loaded.network.size_bytes for loaded in self._loaded.values())

@@ -1,4 +1,4 @@
-"""Turns at an embedder: callers that wait, are refused, or have gone."""
+"""The fair limiter of calls to an embedder: callers that wait, are refused, or have left."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import contextlib
 
 import pytest
 
-from vitrine.embedding.connection import Turns
+from vitrine.embedding.connection import FairLimiter
 from vitrine.errors import EmbedderOverloaded
 
 
@@ -18,10 +18,10 @@ async def settle() -> None:
 
 def test_callers_take_turns_and_one_who_has_gone_is_passed_by() -> None:
     async def scenario() -> None:
-        turns, order, go = Turns(1, clock=lambda: 0.0), [], asyncio.Event()
+        limiter, order, go = FairLimiter(1, clock=lambda: 0.0), [], asyncio.Event()
 
         async def call(name: str) -> None:
-            async with turns.turn(name):
+            async with limiter.slot(name):
                 order.append(name)
                 await go.wait()
 
@@ -33,7 +33,7 @@ def test_callers_take_turns_and_one_who_has_gone_is_passed_by() -> None:
         go.set()
         await asyncio.gather(*calls[:-1])
         assert order == ["greedy", "greedy", "modest", "greedy", "greedy", "greedy"]
-        async with asyncio.timeout(10), turns.turn("late"):
+        async with asyncio.timeout(10), limiter.slot("late"):
             pass
 
     asyncio.run(scenario())
@@ -41,10 +41,10 @@ def test_callers_take_turns_and_one_who_has_gone_is_passed_by() -> None:
 
 def test_a_call_whose_turn_would_come_too_late_is_refused_and_another_callers_waits() -> None:
     async def scenario() -> None:
-        turns, go = Turns(1, max_delay_s=0.165), asyncio.Event()
+        limiter, go = FairLimiter(1, max_delay_s=0.165), asyncio.Event()
 
         async def call(name: str) -> None:
-            async with turns.turn(name):
+            async with limiter.slot(name):
                 await go.wait()
 
         calls = [asyncio.create_task(call("greedy")) for _ in range(6)]
@@ -64,10 +64,10 @@ def test_a_call_whose_turn_would_come_too_late_is_refused_and_another_callers_wa
 def test_a_slow_pace_refuses_sooner() -> None:
     async def scenario() -> None:
         now_s = [0.0]
-        turns = Turns(1, clock=lambda: now_s[0])
+        limiter = FairLimiter(1, clock=lambda: now_s[0])
 
         async def call() -> None:
-            async with turns.turn("shop"):
+            async with limiter.slot("shop"):
                 now_s[0] += 1.0
                 await settle()
 
@@ -82,10 +82,10 @@ def test_a_slow_pace_refuses_sooner() -> None:
 def test_a_pace_that_was_slow_once_is_measured_again() -> None:
     async def scenario() -> None:
         now_s = [0.0]
-        turns = Turns(1, clock=lambda: now_s[0])
+        limiter = FairLimiter(1, clock=lambda: now_s[0])
 
         async def call(took_s: float) -> None:
-            async with turns.turn("shop"):
+            async with limiter.slot("shop"):
                 now_s[0] += took_s
                 await settle()
 

@@ -11,10 +11,10 @@ from typing import Annotated
 
 from fastapi import Depends, Header, Query, Request
 
-from embedder.call import Sender, Space, Work
+from embedder.call import Caller, Priority, Space
+from embedder.model_cache import LoadedRelease, ModelCache
 from embedder.pipeline import Pipeline
 from embedder.readiness import Readiness
-from embedder.residency import Residency, Resident
 from embedder.settings import Settings
 from vitrine.embedding.wire import (
     CALLER_HEADER,
@@ -30,25 +30,23 @@ from vitrine.releases import ReleaseStore
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The embedder's parts."""
-
     settings: Settings
     store: ReleaseStore
-    residency: Residency
+    models: ModelCache
     pipeline: Pipeline
     readiness: Readiness
 
     @asynccontextmanager
-    async def residents(self, release_ids: Sequence[str], *, deadline_s: float) -> AsyncIterator[list[Resident]]:
-        """The releases, loaded and held in memory within. Raises DeadlineExpired, and what loading raises."""
+    async def loaded(self, release_ids: Sequence[str], *, deadline_s: float) -> AsyncIterator[list[LoadedRelease]]:
+        """Load the releases, and keep them in memory inside the block. Raises DeadlineExpired and loading errors."""
         async with AsyncExitStack() as held:
-            found: list[Resident] = []
+            found: list[LoadedRelease] = []
             try:
                 async with asyncio.timeout(max(0.0, deadline_s - time.monotonic())):
                     for release_id in release_ids:
-                        resident = await self.residency.acquire(release_id)
-                        held.callback(self.residency.release, resident)
-                        found.append(resident)
+                        release = await self.models.acquire(release_id)
+                        held.callback(self.models.release, release)
+                        found.append(release)
             except TimeoutError as error:
                 raise DeadlineExpired("the deadline passed while the release was being loaded") from error
             yield found
@@ -59,22 +57,21 @@ def _context_of(request: Request) -> Context:
     return context
 
 
-def _sender_of(
+def _caller_of(
     caller: Annotated[
         str,
         Header(
             alias=CALLER_HEADER,
             max_length=MAX_CALLER_CHARS,
-            description="An opaque name of the caller that it is made for; the queues are fair among these",
+            description="An opaque name of the caller; the queues are fair among these names",
         ),
     ] = "",
-    work: Annotated[
-        Work,
+    priority: Annotated[
+        Priority,
         Header(alias=WORK_HEADER, description="`batch` if no user waits for the answer: interactive calls go first"),
     ] = "interactive",
-) -> Sender:
-    """For whom the call is made."""
-    return Sender(caller, work)
+) -> Caller:
+    return Caller(caller, priority)
 
 
 def _deadline_of(
@@ -84,13 +81,13 @@ def _deadline_of(
         Header(alias=DEADLINE_HEADER, ge=1, le=MAX_DEADLINE_MS, description="Milliseconds the caller still waits"),
     ] = None,
 ) -> float:
-    """When the caller stops waiting, on the monotonic clock."""
+    """The time at which the caller stops waiting, on the monotonic clock."""
     longest_s = _context_of(request).settings.embed_timeout_s
     return time.monotonic() + (longest_s if deadline_ms is None else min(longest_s, deadline_ms / 1000))
 
 
 Ctx = Annotated[Context, Depends(_context_of)]
-SentBy = Annotated[Sender, Depends(_sender_of)]
+CallerOf = Annotated[Caller, Depends(_caller_of)]
 DeadlineS = Annotated[float, Depends(_deadline_of)]
 ReleaseId = Annotated[str, Query(alias="release", min_length=1, max_length=140, description="The release's id")]
 SpaceName = Annotated[Space, Query(description="The projected vector, or the network's raw feature")]

@@ -9,7 +9,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from embedder.metrics import Metrics
-from embedder.residency import Residency
+from embedder.model_cache import ModelCache
 from harness.releases import build_tiny_release, store_of
 from vitrine.errors import (
     EmbedderOverloaded,
@@ -27,24 +27,24 @@ def test_releases_make_room_for_each_other_but_not_while_in_use(tmp_path: Path) 
     second = build_tiny_release(tmp_path / "releases", weights="seed:2")
     store = store_of(tmp_path / "releases")
     one_size = store.manifest(first).weights.size_bytes
-    residency = Residency(
+    models = ModelCache(
         store, CPU, max_bytes=int(1.5 * one_size), largest_batch=2, metrics=Metrics(CollectorRegistry())
     )
 
     async def scenario() -> None:
-        held = await residency.acquire(first)
+        held = await models.acquire(first)
         with pytest.raises(EmbedderOverloaded):
-            await residency.acquire(second)
-        residency.release(held)
-        residency.release(await residency.acquire(second))
-        assert [resident.release_id for resident in residency.loaded()] == [second]
-        together = await asyncio.gather(*(residency.acquire(second) for _ in range(5)))
+            await models.acquire(second)
+        models.release(held)
+        models.release(await models.acquire(second))
+        assert [loaded.release_id for loaded in models.loaded()] == [second]
+        together = await asyncio.gather(*(models.acquire(second) for _ in range(5)))
         assert len(set(map(id, together))) == 1, "a release is loaded once, however many ask for it"
         with pytest.raises(ReleaseNotFound):
-            await residency.acquire("test_efficientnet-0000000000")
+            await models.acquire("test_efficientnet-0000000000")
 
     asyncio.run(scenario())
-    residency.close()
+    models.close()
 
 
 def test_a_release_whose_network_fails_is_told_as_such_and_is_no_reason_to_ask_again(tmp_path: Path) -> None:
@@ -57,23 +57,23 @@ def test_a_release_whose_network_fails_is_told_as_such_and_is_no_reason_to_ask_a
         manifest.model_copy(update={"preprocessing": other}),
         weights=folder / "weights.safetensors", projection=folder / "projection.safetensors",
     )  # fmt: skip
-    residency = Residency(store, CPU, max_bytes=10**9, largest_batch=2, metrics=Metrics(CollectorRegistry()))
+    models = ModelCache(store, CPU, max_bytes=10**9, largest_batch=2, metrics=Metrics(CollectorRegistry()))
 
     async def scenario() -> None:
         with pytest.raises(ReleaseCorrupt, match="cannot be loaded") as refused:
-            await residency.acquire(broken)
+            await models.acquire(broken)
         assert not refused.value.retryable
-        residency.release(await residency.acquire(whole))
+        models.release(await models.acquire(whole))
 
     asyncio.run(scenario())
-    residency.close()
+    models.close()
 
 
 def test_a_release_that_can_never_fit_is_told_with_the_setting(tmp_path: Path) -> None:
     release_id = build_tiny_release(tmp_path / "releases")
-    residency = Residency(
+    models = ModelCache(
         store_of(tmp_path / "releases"), CPU, max_bytes=1000, largest_batch=2, metrics=Metrics(CollectorRegistry())
     )
     with pytest.raises(ReleaseError, match="VITRINE_RELEASES_MAX_BYTES"):
-        asyncio.run(residency.acquire(release_id))
-    residency.close()
+        asyncio.run(models.acquire(release_id))
+    models.close()
