@@ -1,5 +1,5 @@
-"""The commands that start and follow jobs, against the real search API, Redis and local Qdrant. The test is the worker:
-it moves the job's record along, so that every moment can be looked at.
+"""The commands that start and follow jobs, against the real search API, Redis and local Qdrant. The test is the worker
+and changes the records of the jobs, so that every state can be checked.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ COUNT = 20
 
 @dataclass
 class System:
-    """A search API on a data folder, with nobody who works its jobs off. `known` are the jobs of earlier tests."""
+    """A search API on a data folder, without workers. `known` are the jobs of earlier tests."""
 
     data: DataFolder
     api: Service
@@ -47,7 +47,7 @@ class System:
         return ["release", "create", "--model", "timm:resnet18", "--dataset", "shop", "--reader", "synthetic", *more]
 
     def new_job(self) -> JobRecord:
-        """The job that the test's command makes."""
+        """The job that the command has started."""
         job = wait_until(
             lambda: next((job for job in self.store.list() if job.id not in self.known), None), what="a job"
         )
@@ -130,7 +130,7 @@ def test_the_search_api_may_be_restarted_while_a_job_is_followed(system: System)
         command.kill()
 
 
-def test_ctrl_c_leaves_the_job_running_and_says_how_to_go_on(system: System) -> None:
+def test_ctrl_c_leaves_the_job_running_and_names_the_commands_to_continue(system: System) -> None:
     command = system.command(*system.create_release("--root", str(system.catalog)))
     try:
         job = system.new_job()

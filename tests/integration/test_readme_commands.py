@@ -1,4 +1,4 @@
-"""README's commands, run as they stand: from a folder of their own, one after the other, on the system they start."""
+"""The commands of README, run unchanged in a folder of their own, one after the other, on the system they start."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PORT_OF_README = "8000"
 
 
 def commands() -> Iterator[str]:
-    """Every command of every shell block, without its remark and with its continued lines joined."""
+    """Every command of every shell block, without comments and with continued lines joined."""
     for block in BLOCK.findall(README):
         for line in block.replace("\\\n", " ").splitlines():
             command = re.sub(r"\s+# .*", "", line).strip()
@@ -41,7 +41,7 @@ LIVE = [command for command in COMMANDS if command not in {*TARGETS, *BENCHMARKS
 
 @dataclass
 class Reader:
-    """Somebody who follows README in `folder`, with a free port in place of README's."""
+    """Runs the commands of README in `folder`, with a free port in place of the one in README."""
 
     folder: Path
     port: int = field(default_factory=free_port)
@@ -53,7 +53,7 @@ class Reader:
         return {**os.environ, "PATH": path, "COLUMNS": "120"}
 
     def start(self, command: str) -> None:
-        """Start the system, as in a terminal of its own, and wait for the line that says it is ready."""
+        """Start the system, as in its own terminal, and wait for the line that it is ready."""
         self.up = up = Process(
             ["bash", "-c", f"cd {self.folder} && exec {self.on_port(command)}"],
             log=self.folder / "up.txt",
@@ -68,7 +68,7 @@ class Reader:
         wait_until(says_so, what=ready)
 
     def run(self, command: str) -> str:
-        """What the command prints. It must succeed."""
+        """Run a command, which must succeed, and return its output."""
         ended = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", self.on_port(command)],
             cwd=self.folder, env=self.env, capture_output=True, text=True, timeout=HUNG_AFTER_S, check=False,
@@ -80,14 +80,14 @@ class Reader:
         return command.replace(PORT_OF_README, str(self.port))
 
 
-def test_the_readme_shows_commands_of_every_sort() -> None:
+def test_the_readme_has_commands_of_every_kind() -> None:
     assert {"make demo", "make test"} <= set(TARGETS)
     assert any(command.startswith("vitrine up") for command in LIVE)
     assert any(command.startswith("curl") for command in LIVE)
 
 
 @pytest.mark.parametrize("command", TARGETS)
-def test_every_target_of_make_that_it_names_exists(command: str) -> None:
+def test_every_make_target_in_it_exists(command: str) -> None:
     """The demonstration itself is run by test_demo, and `make test` is this run."""
     planned = subprocess.run(
         ["bash", "-c", command.replace("make ", "make --dry-run ")],
@@ -97,8 +97,8 @@ def test_every_target_of_make_that_it_names_exists(command: str) -> None:
 
 
 @pytest.mark.parametrize("command", BENCHMARKS)
-def test_every_benchmark_that_it_names_knows_the_options_given(command: str) -> None:
-    """The benchmarks are run in small by tests of their own: the figures of README need the real catalogue."""
+def test_every_benchmark_in_it_knows_its_options(command: str) -> None:
+    """Other tests run the benchmarks on little data; the figures of README need the real catalogue."""
     script = re.search(r"benchmarks/\w+\.py", command)
     assert script is not None
     helped = subprocess.run(

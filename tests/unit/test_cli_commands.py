@@ -1,4 +1,4 @@
-"""The command line as its user meets it: what is understood, what is refused, and with which exit code."""
+"""The command line: which commands are accepted, which are refused, and with which exit code."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def run_record(url: str) -> RunRecord:
         "jobs 0123456789abc01234567 --follow --json",
     ],
 )
-def test_the_documented_command_lines_are_understood(line: str) -> None:
+def test_the_documented_command_lines_are_accepted(line: str) -> None:
     command: Any = get_command(app)
     context = command.make_context("vitrine", line.split())
     name, arguments = "vitrine", line.split()
@@ -96,14 +96,14 @@ def test_the_documented_command_lines_are_understood(line: str) -> None:
         "search --mod resnet50 picture.jpg",
     ],
 )
-def test_a_wrong_command_line_ends_with_2_and_says_why(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_command_line_exits_with_2_and_gives_the_reason(line: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(line.split()) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "error: " in captured.err
 
 
-def test_help_and_version_end_with_0(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_and_version_exit_with_0(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     assert "release" in capsys.readouterr().out
     assert main(["--version"]) == 0
@@ -134,7 +134,7 @@ def test_a_value_outside_the_bounds_of_the_job_names_the_field(
 
 
 @pytest.mark.parametrize("line", ["status", "jobs", "release list", "release show x", "jobs 0123456789abc01234567"])
-def test_without_a_server_one_line_says_what_to_do(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_server_the_error_is_one_line_with_a_remedy(line: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*line.split(), "--url", NOWHERE]) == 1
     captured = capsys.readouterr()
     assert captured.out == ""
@@ -151,7 +151,7 @@ def test_the_address_may_come_from_the_environment(
     assert NOWHERE in capsys.readouterr().err
 
 
-def test_a_picture_that_is_not_there_is_a_wrong_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_picture_is_a_wrong_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["search", "no-such.jpg", "--model", "m", "--url", NOWHERE]) == 2
     assert "no-such.jpg cannot be read" in capsys.readouterr().err
 
@@ -162,20 +162,20 @@ def test_inspect_counts_attributes_and_lists_faults_by_id(catalog: Path, capsys:
         assert main(["catalog", "inspect", "--dataset", "synthetic", str(catalog)]) == 0
         text = capsys.readouterr().out
         assert main(["catalog", "inspect", "--dataset", "synthetic", str(catalog), "--json"]) == 0
-        told = json.loads(capsys.readouterr().out)
+        answer = json.loads(capsys.readouterr().out)
     finally:
         (catalog / "images" / "10003.away").rename(catalog / "images" / "10003.jpg")
     assert "24 products in 25 rows" in text
     assert "missing_picture: 1 (there is no such picture; left out)" in text
     assert "  10003  line 4  " in text
-    assert told["products"] == 24
-    assert told["rows"] == 25
-    assert sum(told["attributes"]["gender"].values()) == 24
-    assert told["fault_counts"] == {"missing_picture": 1}
-    assert [(fault["product_id"], fault["kept"]) for fault in told["faults"]] == [("10003", False)]
+    assert answer["products"] == 24
+    assert answer["rows"] == 25
+    assert sum(answer["attributes"]["gender"].values()) == 24
+    assert answer["fault_counts"] == {"missing_picture": 1}
+    assert [(fault["product_id"], fault["kept"]) for fault in answer["faults"]] == [("10003", False)]
 
 
-def test_inspect_says_which_columns_go_by_another_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_inspect_lists_the_renamed_columns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "1.jpg").touch()
     (tmp_path / "products.csv").write_text("id,cutout,price,priceMin\n1,Yes,20,10\n")
     assert main(["catalog", "inspect", "--dataset", "shop", str(tmp_path)]) == 0
@@ -184,7 +184,7 @@ def test_inspect_says_which_columns_go_by_another_name(tmp_path: Path, capsys: p
     assert "priceMin -> priceMin_ ('priceMin' means a range filter)" in printed
 
 
-def test_inspect_can_look_into_every_picture(catalog: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_inspect_can_decode_every_picture(catalog: Path, capsys: pytest.CaptureFixture[str]) -> None:
     spoiled = catalog / "images" / "10002.jpg"
     kept = spoiled.read_bytes()
     spoiled.write_bytes(kept[: len(kept) // 2])
@@ -197,7 +197,7 @@ def test_inspect_can_look_into_every_picture(catalog: Path, capsys: pytest.Captu
     assert "cannot be used: 1\n  10002  truncated" in out
 
 
-def test_a_folder_that_is_no_catalogue_is_one_clear_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_folder_is_one_clear_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["catalog", "inspect", "--dataset", "fashion-product", str(tmp_path / "nowhere")]) == 1
     assert f"there is no catalogue folder {tmp_path / 'nowhere'}" in capsys.readouterr().err
 
@@ -210,7 +210,9 @@ def test_generate_draws_the_same_catalogue_for_the_same_seed(
     assert capsys.readouterr().out == f"25 products in {again}\n"
     assert (again / "styles.csv").read_bytes() == (catalog / "styles.csv").read_bytes()
     assert (again / "images" / "10007.jpg").read_bytes() == (catalog / "images" / "10007.jpg").read_bytes()
-    assert main(["catalog", "generate", str(again), "--count", "25"]) == 2, "a folder that is not empty stays as it is"
+    assert main(["catalog", "generate", str(again), "--count", "25"]) == 2, (
+        "a folder that is not empty is left unchanged"
+    )
 
 
 def test_a_root_given_to_the_local_system_is_allowed_once(data: DataFolder, catalog: Path) -> None:
@@ -220,26 +222,26 @@ def test_a_root_given_to_the_local_system_is_allowed_once(data: DataFolder, cata
     assert data.catalog_roots_file.read_text().splitlines() == [str(catalog)]
 
 
-def test_a_root_behind_a_link_is_allowed_where_it_really_is(data: DataFolder, catalog: Path, tmp_path: Path) -> None:
+def test_a_root_behind_a_link_is_allowed_by_its_real_path(data: DataFolder, catalog: Path, tmp_path: Path) -> None:
     link = tmp_path / "link"
     link.symlink_to(catalog)
     assert catalog_root(Target("http://127.0.0.1:8000", local=data), link) == str(catalog)
 
 
-def test_a_root_for_a_system_elsewhere_is_sent_as_it_is(catalog: Path) -> None:
+def test_a_root_for_a_remote_system_is_sent_unchanged(catalog: Path) -> None:
     elsewhere = Target("https://vitrine.example")
     assert catalog_root(elsewhere, Path("/srv/catalog")) == "/srv/catalog"
     with pytest.raises(UsageInvalid, match="absolute path"):
         catalog_root(elsewhere, Path("catalog"))
 
 
-def test_a_root_that_is_no_folder_is_refused_and_not_noted(data: DataFolder, tmp_path: Path) -> None:
+def test_a_root_that_is_not_a_folder_is_refused_and_not_allowed(data: DataFolder, tmp_path: Path) -> None:
     with pytest.raises(UsageInvalid, match="not a folder"):
         catalog_root(Target("http://127.0.0.1:8000", local=data), tmp_path / "nowhere")
     assert data.allowed_roots() == ()
 
 
-def test_weights_are_a_word_or_a_file_that_is_there(data: DataFolder, tmp_path: Path) -> None:
+def test_weights_are_a_keyword_or_an_existing_file(data: DataFolder, tmp_path: Path) -> None:
     target = Target("http://127.0.0.1:8000", local=data)
     assert weights_path(target, "pretrained") == "pretrained"
     assert weights_path(target, "seed:7") == "seed:7"
@@ -248,7 +250,7 @@ def test_weights_are_a_word_or_a_file_that_is_there(data: DataFolder, tmp_path: 
     file.parent.mkdir()
     file.write_bytes(b"x")
     assert weights_path(target, str(file)) == str(file)
-    assert data.allowed_roots() == (file,), "the file alone is allowed, not its neighbours"
+    assert data.allowed_roots() == (file,), "only the file is allowed, not its folder"
     with pytest.raises(UsageInvalid, match="there is no file"):
         weights_path(target, "pretraned")
     with pytest.raises(UsageInvalid, match="absolute path"):
@@ -264,9 +266,7 @@ def test_the_running_system_on_the_data_folder_is_found(data: DataFolder) -> Non
         assert find_target("https://vitrine.example", data.root).local is None
 
 
-def test_status_names_the_service_in_trouble_and_since_when(
-    data: DataFolder, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_status_names_the_failing_service_and_since_when(data: DataFolder, capsys: pytest.CaptureFixture[str]) -> None:
     since = "2026-11-30T10:00:00+00:00"
     record = run_record("http://127.0.0.1:9").model_copy(
         update={
@@ -281,15 +281,15 @@ def test_status_names_the_service_in_trouble_and_since_when(
         assert main(["status", "--data", str(data.root)]) == 1
         shown = capsys.readouterr()
         assert main(["status", "--json", "--data", str(data.root)]) == 1
-        told = json.loads(capsys.readouterr().out)["supervisor"]
+        supervisor = json.loads(capsys.readouterr().out)["supervisor"]
     assert f"trainer     DOWN   restarting since {since} (killed by SIGKILL, died 3 times)" in shown.out
     assert "search-api  DOWN   does not answer" in shown.out
     assert "redis       up" in shown.out
     assert "not every service is up: search-api, trainer" in shown.err
-    assert told["trainer"] == {"state": "restarting", "since": since, "deaths": 3, "reason": "killed by SIGKILL"}
+    assert supervisor["trainer"] == {"state": "restarting", "since": since, "deaths": 3, "reason": "killed by SIGKILL"}
 
 
-def test_what_a_dead_system_left_behind_is_not_believed(data: DataFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_run_record_of_a_dead_system_is_ignored(data: DataFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     data.write_run(run_record("http://127.0.0.1:4321"))
     with pytest.raises(ServerUnreachable, match="no Vitrine runs on"):
         find_target(None, data.root)
@@ -297,7 +297,7 @@ def test_what_a_dead_system_left_behind_is_not_believed(data: DataFolder, monkey
     assert find_target(None, None) == Target("http://127.0.0.1:8000")
 
 
-def test_filters_are_form_fields_and_a_repeated_one_stays_repeated() -> None:
+def test_filters_are_form_fields_and_may_be_repeated() -> None:
     pairs = assignments("--filter", ["gender=Women", "gender=Girls", "name=a=b"])
     assert search_fields(pairs, model="m", topK=5, dataset=None) == {
         "model": ["m"],
@@ -315,19 +315,19 @@ def test_filters_are_form_fields_and_a_repeated_one_stays_repeated() -> None:
                 assignments("--filter", [wrong])
 
 
-def test_the_table_shows_the_usual_attributes_or_else_the_first_ones() -> None:
+def test_the_table_shows_the_usual_attributes_or_the_first_ones() -> None:
     usual = [{"id": 1, "score": 0.5, "dataset": "d", "image": "/i", "usage": "Casual", "gender": "Men", "name": "A"}]
     assert shown_attributes(usual) == ["gender"]
     other: list[dict[str, object]] = [{"id": 1, "score": 0.5, "image": "/i", "a": 1}, {"id": 2, "b": 1, "c": 2}]
     assert shown_attributes(other) == ["a", "b", "c"]
 
 
-def test_a_model_of_timm_is_searched_by_its_own_name() -> None:
+def test_a_model_of_timm_is_searched_without_the_prefix() -> None:
     assert model_name("timm:resnet10t") == "resnet10t"
     assert model_name("mobilenetv2_100") == "mobilenetv2_100"
 
 
-def test_the_command_line_goes_before_a_files_catalogue() -> None:
+def test_the_command_line_overrides_the_catalogue_of_a_file() -> None:
     elsewhere = Target("http://127.0.0.1:8000")
     table = {"dataset": "fashion-product", "root": "/srv/fashion", "limit": 9}
 
@@ -344,7 +344,7 @@ def test_the_command_line_goes_before_a_files_catalogue() -> None:
         found({"dataset": "shop"}, dataset=None, limit=None)
 
 
-def test_a_second_catalogue_is_named_whole_or_not_at_all() -> None:
+def test_a_second_catalogue_needs_both_name_and_folder() -> None:
     elsewhere = Target("http://127.0.0.1:8000")
     street = Path("/srv/street")
     assert second_catalog(elsewhere, "street", dataset=None, reader="folder", root=None) is None

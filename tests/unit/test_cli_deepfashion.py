@@ -25,12 +25,12 @@ def test_inspect_counts_categories_and_lists_faults(tmp_path: Path, capsys: pyte
     assert "missing_picture: 1 (there is no such picture; left out)" in text
     assert "2 pictures: JPEG 2; usual size 24x32" in text
     assert main([*line, "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["attributes"]["articleType"] == {"Tshirts": 1}
-    assert told["attributes"]["partition"] == {"train": 1, "val": 1}
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["attributes"]["articleType"] == {"Tshirts": 1}
+    assert answer["attributes"]["partition"] == {"train": 1, "val": 1}
 
 
-def test_the_reader_may_be_named_apart_from_the_dataset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_reader_may_differ_from_the_dataset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     inshop_benchmark(with_pictures(tmp_path, FRONT), f"{FRONT} id_00000002 query")
     line = ["catalog", "inspect", str(tmp_path), "--dataset", "my-shop", "--reader", "deepfashion-inshop"]
     assert main(line) == 0

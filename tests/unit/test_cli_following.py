@@ -1,4 +1,4 @@
-"""Following a job and telling how far it is, with a search API that does not always answer."""
+"""Following a job and showing its progress, with a search API that does not always answer."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def problem(status: int, code: str) -> httpx.Response:
 
 @dataclass
 class Scene:
-    """A search API that gives the listed answers in turn (an exception is raised), and a clock that pauses move."""
+    """A search API that returns the answers in order (an exception is raised), and a clock that pauses advance."""
 
     answers: list[httpx.Response | Exception]
     seen: list[JobRecord] = field(default_factory=list)
@@ -74,13 +74,13 @@ def versions(records: list[JobRecord]) -> list[int]:
     return [seen.version for seen in records]
 
 
-def test_the_events_are_told_in_turn_until_the_finished_one() -> None:
+def test_events_are_shown_in_order_until_the_finished_one() -> None:
     scene = Scene([stream(event(record(1)), ": alive\n\n", event(record(2)), event(record(3, JobState.SUCCEEDED)))])
     assert scene.follow().state is JobState.SUCCEEDED
     assert versions(scene.seen) == [1, 2, 3]
 
 
-def test_a_stream_that_breaks_off_is_taken_up_where_it_ended() -> None:
+def test_a_broken_stream_is_resumed_where_it_ended() -> None:
     scene = Scene(
         [stream(event(record(4))), answer(record(4)), stream(event(record(5, JobState.FAILED)))],
     )
@@ -89,7 +89,7 @@ def test_a_stream_that_breaks_off_is_taken_up_where_it_ended() -> None:
     assert scene.asked[2] == (f"/api/jobs/{JOB}/events", "4")
 
 
-def test_where_events_do_not_come_through_the_job_is_asked_for() -> None:
+def test_the_job_is_polled_if_events_do_not_arrive() -> None:
     scene = Scene(
         [
             httpx.Response(502, text="<html>a proxy</html>"),
@@ -102,7 +102,7 @@ def test_where_events_do_not_come_through_the_job_is_asked_for() -> None:
     assert versions(scene.seen) == [1, 7]
 
 
-def test_a_search_api_that_is_being_restarted_is_waited_for() -> None:
+def test_a_restart_of_the_search_api_is_waited_for() -> None:
     refused = httpx.ConnectError("refused")
     scene = Scene(
         [
@@ -117,7 +117,7 @@ def test_a_search_api_that_is_being_restarted_is_waited_for() -> None:
     assert scene.follow().version == 2
 
 
-def test_a_search_api_that_stays_away_ends_the_patience() -> None:
+def test_a_search_api_that_stays_away_is_given_up() -> None:
     scene = Scene([stream(event(record(1))), httpx.ConnectError("refused")])
     with pytest.raises(ServerUnreachable, match="no search API answers"):
         scene.follow(patience_s=10.0)
@@ -131,7 +131,7 @@ def test_an_unknown_job_is_an_error_at_once() -> None:
     assert scene.now_s == 0.0
 
 
-def test_a_job_in_a_shape_of_another_version_is_told_and_not_a_traceback() -> None:
+def test_a_job_of_another_version_is_one_clear_error() -> None:
     scene = Scene([stream('data: {"id": "x"}\n\n')])
     with pytest.raises(CommandFailed, match="same version"):
         scene.follow()
@@ -144,7 +144,7 @@ def screen() -> tuple[Screen, Callable[[], str], Callable[[], str]]:
     return made, out.getvalue, notes.getvalue
 
 
-def test_off_a_terminal_progress_is_a_line_a_phase_and_one_every_few_seconds(
+def test_without_a_terminal_progress_is_a_line_for_each_phase_and_every_few_seconds(
     screen: tuple[Screen, Callable[[], str], Callable[[], str]],
 ) -> None:
     made, _, notes = screen
@@ -164,7 +164,7 @@ def test_off_a_terminal_progress_is_a_line_a_phase_and_one_every_few_seconds(
     assert "\x1b" not in notes()
 
 
-def test_on_a_terminal_progress_is_a_bar_that_goes_away() -> None:
+def test_on_a_terminal_progress_is_a_bar_that_is_cleared() -> None:
     file = io.StringIO()
     screen = Screen(out=Console(file=io.StringIO()), notes=Console(file=file, force_terminal=True, width=120))
     with ProgressDisplay(screen, "indexing") as progress:
@@ -200,7 +200,7 @@ def test_the_report_has_counts_rate_and_every_fault_by_id(
     ]
 
 
-def test_a_job_that_waits_shows_its_last_failure(
+def test_a_waiting_job_shows_its_last_failure(
     screen: tuple[Screen, Callable[[], str], Callable[[], str]],
 ) -> None:
     made, out, _ = screen
@@ -218,7 +218,7 @@ def test_a_job_that_waits_shows_its_last_failure(
     ) in lines
 
 
-def test_only_a_job_that_succeeded_counts_as_done() -> None:
+def test_only_a_job_that_succeeded_is_a_success() -> None:
     succeeded = record(1, JobState.SUCCEEDED)
     assert must_have_succeeded(succeeded, "indexing") is succeeded
     with pytest.raises(CommandFailed, match="indexing was cancelled"):
@@ -228,11 +228,11 @@ def test_only_a_job_that_succeeded_counts_as_done() -> None:
         must_have_succeeded(failed, "indexing")
 
 
-def test_durations_read_well() -> None:
+def test_durations_are_readable() -> None:
     assert [duration(seconds) for seconds in (4.24, 200.0, 7500.0)] == ["4.2 s", "3 min 20 s", "2 h 5 min"]
 
 
-def test_a_body_that_is_json_but_no_object_is_no_vitrine() -> None:
+def test_a_body_that_is_not_a_json_object_is_not_vitrine() -> None:
     transport = httpx.MockTransport(lambda _request: httpx.Response(200, content=json.dumps([1, 2])))
     with (
         Api(Target("http://127.0.0.1:1"), transport=transport) as api,
@@ -241,7 +241,7 @@ def test_a_body_that_is_json_but_no_object_is_no_vitrine() -> None:
         api.get("/api/status")
 
 
-def test_an_indexing_says_what_it_added_changed_and_removed_or_would_have(
+def test_the_report_of_an_indexing_lists_what_it_changed_or_would_remove(
     screen: tuple[Screen, Callable[[], str], Callable[[], str]],
 ) -> None:
     made, out, _ = screen

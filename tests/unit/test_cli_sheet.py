@@ -43,7 +43,7 @@ def test_rank_score_and_name_are_written_below_a_result() -> None:
     assert cell_left <= box[0] < box[2] <= cell_left + cell_width, "the name stays inside its cell"
 
 
-def test_a_picture_that_cannot_be_decoded_leaves_the_rest_of_the_sheet() -> None:
+def test_a_picture_that_cannot_be_decoded_does_not_affect_the_others() -> None:
     sheet = draw_sheet(
         picture("red"), [SheetResult(b"no picture", 0.5, "broken"), SheetResult(picture("blue"), 0.4, "B")]
     )

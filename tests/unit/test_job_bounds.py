@@ -1,4 +1,4 @@
-"""Nothing of a job is without a bound: its request, recursively, its record, and what of it is logged."""
+"""Everything in a job is bounded: its parameters, recursively, and what is logged of it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MODELS: Final[tuple[type[JobParams], ...]] = (*PARAMS.values(), UpsertParams, De
 def unbounded(
     schema: Any, definitions: dict[str, Any], where: str, seen: frozenset[str] = frozenset()
 ) -> Iterator[str]:
-    """Where a JSON schema lets through a text, a list, an object or a whole number of any size."""
+    """The places where a JSON schema allows a text, a list, an object or an integer of any size."""
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
         if name not in seen:
@@ -50,7 +50,7 @@ def unbounded(
     if kind == "object":
         for name, member in schema.get("properties", {}).items():
             yield from unbounded(member, definitions, f"{where}.{name}", seen)
-        # An object of named members ignores every other.
+        # An object with named members ignores all others.
         extra = schema.get("additionalProperties", "properties" not in schema)
         if extra is not False:
             if "maxProperties" not in schema:
@@ -62,7 +62,7 @@ def unbounded(
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
-def test_every_value_of_a_job_request_is_bounded(model: type[JobParams]) -> None:
+def test_every_parameter_of_a_job_is_bounded(model: type[JobParams]) -> None:
     schema = model.model_json_schema()
     assert list(unbounded(schema, schema.get("$defs", {}), "body")) == []
 
@@ -84,7 +84,7 @@ def test_every_value_of_a_job_request_is_bounded(model: type[JobParams]) -> None
         "x" * 65,
     ],
 )
-def test_an_option_that_timm_keeps_to_itself_is_refused_by_name(name: str) -> None:
+def test_an_internal_option_of_timm_is_refused_by_name(name: str) -> None:
     with pytest.raises((ParameterInvalid, ValidationError), match=r"option|too_long"):
         ProjectParams.model_validate({"dataset": "d", "root": "/d", "model": "resnet18", "options": {name: True}})
 
@@ -101,12 +101,12 @@ def test_an_option_that_timm_keeps_to_itself_is_refused_by_name(name: str) -> No
         {f"option{number}": 1 for number in range(33)},
     ],
 )
-def test_an_option_is_small_and_no_path(options: dict[str, Any]) -> None:
+def test_an_option_is_small_and_not_a_path(options: dict[str, Any]) -> None:
     with pytest.raises((ParameterInvalid, ValidationError)):
         TypeAdapter(Options).validate_python(options)
 
 
-def test_the_options_that_are_used_pass() -> None:
+def test_the_options_in_use_are_accepted() -> None:
     used = {"pad_type": "same", "input_px": 224, "mean": "0.5,0.5,0.5", "drop_path_rate": 0.1, "aux": True}
     assert TypeAdapter(Options).validate_python(used) == used
 
@@ -130,7 +130,7 @@ def test_a_long_value_is_cut_before_it_is_logged(capsys: pytest.CaptureFixture[s
         structlog.reset_defaults()
 
 
-def test_the_walk_finds_what_has_no_bound() -> None:
+def test_the_search_finds_unbounded_values() -> None:
     class Inner(BaseModel):
         text: str
         names: list[int]

@@ -1,4 +1,4 @@
-"""The forms that start jobs: their defaults make a body, and what is wrong with a value is said at its field."""
+"""The forms that start jobs: their defaults are valid parameters, and an error is shown at its field."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RECIPE = 'kind = "metric"\nname = "mine"\n[catalog]\ndataset = "x"\n[model]\nmod
 
 
 def values_of(kind: JobKind, **changes: Any) -> dict[str, Any]:
-    """A form as it opens, with what has to be filled in."""
+    """The defaults of a form, with the required fields filled in."""
     filled = {
         "dataset": "shop", "root": "/data/shop", "release_id": RELEASE, "releases": (RELEASE,), "name": "better",
         "model": "mobilenetv2_100", "recipe": RECIPE,
@@ -38,26 +38,26 @@ def faults_of(kind: JobKind, **changes: Any) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("kind", FORMS)
-def test_a_form_as_it_opens_makes_a_body_once_what_is_needed_is_filled_in(kind: JobKind) -> None:
+def test_the_defaults_of_a_form_are_valid_once_the_required_fields_are_filled_in(kind: JobKind) -> None:
     body = body_of(FORMS[kind], values_of(kind))
     assert body.model_dump()["dataset"] == "shop"
 
 
 @pytest.mark.parametrize("kind", FORMS)
-def test_an_empty_form_says_at_each_field_what_is_needed(kind: JobKind) -> None:
+def test_an_empty_form_marks_each_required_field(kind: JobKind) -> None:
     form = FORMS[kind]
     with pytest.raises(FormInvalid) as invalid:
         body_of(form, {field.name: () if field.control == "checks" else "" for field in form.fields})
     assert set(invalid.value.faults) == {field.name for field in form.fields if field.required}
 
 
-def test_a_wrong_number_is_said_at_its_field_in_plain_words() -> None:
+def test_a_wrong_number_is_explained_at_its_field() -> None:
     assert faults_of(JobKind.VISUALIZE, count="many") == {"count": "A whole number is needed."}
     assert faults_of(JobKind.VISUALIZE, count="1") == {"count": "At least 8."}
     assert faults_of(JobKind.EVALUATE, queries="0") == {"queries": "At least 1."}
 
 
-def test_a_recipe_goes_as_it_is_typed_and_its_faults_stay_with_it() -> None:
+def test_a_recipe_is_parsed_as_typed_and_its_errors_are_at_its_field() -> None:
     body = body_of(FORMS[JobKind.TRAIN], values_of(JobKind.TRAIN))
     assert isinstance(body, TrainParams)
     assert body.recipe.name == "mine"
@@ -65,7 +65,7 @@ def test_a_recipe_goes_as_it_is_typed_and_its_faults_stay_with_it() -> None:
     assert "name" in faults_of(JobKind.TRAIN, recipe='kind = "metric"')["recipe"]
 
 
-def test_a_recipe_that_goes_on_after_another_needs_the_release_that_one_made() -> None:
+def test_a_recipe_that_continues_another_needs_the_release_of_that_one() -> None:
     further = 'after = "first.toml"\nkind = "retrain"\nname = "mine"\n'
     assert "first.toml" in faults_of(JobKind.TRAIN, recipe=further)["release"]
     body = body_of(FORMS[JobKind.TRAIN], values_of(JobKind.TRAIN, recipe=further, release=RELEASE))
@@ -73,7 +73,7 @@ def test_a_recipe_that_goes_on_after_another_needs_the_release_that_one_made() -
     assert body.recipe.model.release == RELEASE
 
 
-def test_lists_and_plans_come_together_from_several_fields() -> None:
+def test_lists_and_plans_are_built_from_several_fields() -> None:
     tune = body_of(FORMS[JobKind.TUNE], values_of(JobKind.TUNE, sizes="32, 64 128"))
     assert isinstance(tune, TuneParams)
     assert tune.sizes == [32, 64, 128]
@@ -83,7 +83,7 @@ def test_lists_and_plans_come_together_from_several_fields() -> None:
     assert "target_root" in faults_of(JobKind.ADAPT, target_dataset="other")
 
 
-def test_what_the_service_refuses_is_said_at_the_field_it_is_about() -> None:
+def test_an_error_of_the_service_is_shown_at_its_field() -> None:
     form = FORMS[JobKind.INDEX]
     assert fault_of(form, CatalogRootRefused("it lies outside")) == {"root": "It lies outside."}
     assert fault_of(form, ParameterInvalid("dataset name 'a b' is not allowed")) == {
@@ -92,7 +92,7 @@ def test_what_the_service_refuses_is_said_at_the_field_it_is_about() -> None:
     assert fault_of(form, ParameterInvalid("something else")) == {"": "Something else."}
 
 
-def test_catalogue_folders_and_recipe_files_are_offered_and_nothing_outside(tmp_path: Path) -> None:
+def test_only_catalogue_folders_and_recipe_files_are_offered(tmp_path: Path) -> None:
     (tmp_path / "catalogs" / "shop").mkdir(parents=True)
     (tmp_path / "catalogs" / ".hidden").mkdir()
     (tmp_path / "single").mkdir()

@@ -1,4 +1,4 @@
-"""Jobs followed by many over one subscription to a real Redis."""
+"""Many followers of jobs over one subscription to a real Redis."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FOLLOWERS = 150
 async def feeds(url: str) -> AsyncIterator[tuple[RedisFeed, JobFeed]]:
     connection = open_async_redis(url)
     redis_feed = RedisFeed(url)
-    # Only a published change can wake the readers in time.
+    # Polls are too rare to help: only published changes wake the readers.
     job_feed = JobFeed(redis_feed, AsyncJobStore(connection), poll_s=600.0)
     try:
         yield redis_feed, job_feed
@@ -50,9 +50,7 @@ def subscriptions(client: redis.Redis) -> int:
     return sum(1 for one in client.client_list() if int(one["sub"]) + int(one["psub"]) > 0)
 
 
-def test_each_channel_has_its_callbacks_and_they_learn_that_messages_may_be_missing(
-    server: Redis, client: redis.Redis
-) -> None:
+def test_each_channel_has_its_callbacks_which_are_told_of_possible_gaps(server: Redis, client: redis.Redis) -> None:
     async def scenario() -> tuple[list[bytes | None], list[bytes | None]]:
         mine: list[bytes | None] = []
         other: list[bytes | None] = []
@@ -109,7 +107,7 @@ def test_many_followers_share_one_subscription_and_all_see_the_end(server: Redis
     assert {tuple(sorted(set(one))) == tuple(one) and one[-1] for one in seen} == {3}
 
 
-def test_one_that_comes_later_sees_the_present_version_first(server: Redis, client: redis.Redis) -> None:
+def test_a_late_follower_gets_the_present_version_first(server: Redis, client: redis.Redis) -> None:
     store = JobStore(client)
 
     async def scenario() -> list[int | None]:
@@ -124,7 +122,7 @@ def test_one_that_comes_later_sees_the_present_version_first(server: Redis, clie
     assert asyncio.run(scenario()) == [1]
 
 
-def test_a_reader_that_falls_behind_is_dropped_and_the_others_go_on(server: Redis, client: redis.Redis) -> None:
+def test_a_slow_reader_is_dropped_and_the_others_continue(server: Redis, client: redis.Redis) -> None:
     store = JobStore(client)
 
     async def scenario() -> tuple[str | None, JobRecord | None, list[int]]:
@@ -145,7 +143,7 @@ def test_a_reader_that_falls_behind_is_dropped_and_the_others_go_on(server: Redi
     assert seen[-1] == 4
 
 
-def test_followers_outlast_a_restart_of_redis(tmp_path: Path) -> None:
+def test_followers_survive_a_restart_of_redis(tmp_path: Path) -> None:
     server = Redis(tmp_path / "redis")
 
     async def scenario() -> tuple[JobRecord, list[bytes | None]]:
@@ -173,7 +171,7 @@ def test_followers_outlast_a_restart_of_redis(tmp_path: Path) -> None:
     assert noted[:2] == [None, None]  # once for each connection
 
 
-def test_a_job_that_is_deleted_ends_its_followers(server: Redis, client: redis.Redis) -> None:
+def test_deleting_a_job_ends_its_followers(server: Redis, client: redis.Redis) -> None:
     store = JobStore(client)
 
     async def scenario() -> str | None:

@@ -1,4 +1,4 @@
-"""Nothing from outside reaches a terminal as a character that it obeys: tested through what the commands write with."""
+"""No control character from outside reaches a terminal, through any of the classes that print."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SENT_BY_RICH: Final = re.compile(r"\x1b\[[0-9;]*m")  # colours of our own
 
 
 def commands_in(text: str) -> list[str]:
-    """What a terminal would obey in `text`, but for line ends and colours."""
+    """The control characters in `text`, apart from line ends and colours."""
     plain = SENT_BY_RICH.sub("", text)
     return [character for character in plain if character != "\n" and printable(character) != character]
 
@@ -75,7 +75,7 @@ def test_every_line_of_the_screen_is_printable() -> None:
     assert len(written.getvalue().splitlines()) == 7
 
 
-def test_json_for_programs_is_printable_and_still_the_same_value() -> None:
+def test_json_output_is_printable_and_keeps_its_value() -> None:
     screen, written = terminal()
     value = {"name": HOSTILE, HOSTILE: ["über", "👩\u200d🎤", 1.5]}
     screen.json(value)
@@ -94,7 +94,7 @@ def test_a_jobs_record_is_shown_printable() -> None:
     assert commands_in(moves.sub("", written.getvalue())) == []
 
 
-def test_the_title_of_a_bar_is_no_markup() -> None:
+def test_the_title_of_a_bar_is_not_parsed_as_markup() -> None:
     screen, written = terminal()
     with ProgressDisplay(screen, "indexing") as display:
         display.show(1, 2, phase="[link=https://evil.example]done[/link]")
@@ -110,7 +110,7 @@ def test_an_error_is_printable(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("as_json", [False, True])
-def test_what_a_catalogue_holds_is_printable(tmp_path: Path, as_json: bool) -> None:
+def test_the_values_of_a_catalogue_are_printable(tmp_path: Path, as_json: bool) -> None:
     (tmp_path / "images").mkdir()
     text = HOSTILE.replace("\ud800", "").replace("\x00", "").replace("\r\n", "")
     (tmp_path / "images" / "1.jpg").write_bytes(picture(1))
@@ -136,7 +136,7 @@ def test_a_services_log_is_shown_printable(tmp_path: Path) -> None:
     assert "owned" in written.getvalue()
 
 
-def test_a_service_that_logs_for_people_logs_printable_lines(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_console_log_of_a_service_is_printable(capsys: pytest.CaptureFixture[str]) -> None:
     handlers, level = logging.getLogger().handlers[:], logging.getLogger().level
     try:
         log = configure_logging("indexer", log_format="console")
@@ -154,7 +154,7 @@ def test_a_service_that_logs_for_people_logs_printable_lines(capsys: pytest.Capt
     assert "owned" in told
 
 
-def test_ordinary_text_stays_as_it_is() -> None:
+def test_ordinary_text_is_unchanged() -> None:
     for text in ("Crème brûlée", "日本語", "العربية", "👩\u200d🎤", "na\u200cme", "50 % — 1,5 m²"):
         assert printable(text) == text
     assert printable("a\nb\tc", lines=True) == "a\nb\\tc"
