@@ -1,4 +1,4 @@
-"""A job as pages show it: what it works on in words, how far it is, how fast, and where its result is."""
+"""A job as the pages show it: its subject, progress, rate and result."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _RATE_AFTER_S: Final = 2.0
 
 @dataclass(frozen=True, slots=True)
 class FaultGroup:
-    """The faults of one kind: `count` of all, `listed` those that were kept."""
+    """The faults of one kind: `count` of all, `listed` those in the record."""
 
     kind: str
     count: int
@@ -50,7 +50,7 @@ class FaultGroup:
 
 @dataclass(frozen=True, slots=True)
 class JobView:
-    """`done` and `total` count `unit`; `fraction` is None while nobody knows how much there is to do."""
+    """`done` and `total` count `unit`; `fraction` is None while the total is unknown."""
 
     record: JobRecord
     title: str
@@ -74,13 +74,13 @@ class JobView:
 
     @property
     def release(self) -> str | None:
-        """The release that the job made or worked with."""
+        """The release that the job made or used."""
         made = (self.record.result or {}).get("release_id") or (self.record.result or {}).get("release")
         return made if isinstance(made, str) else None
 
     @property
     def report(self) -> str | None:
-        """`report` or `map` where the job wrote one."""
+        """`report` or `map` if the job wrote one."""
         if self.record.state is not JobState.SUCCEEDED or "report" not in (self.record.result or {}):
             return None
         if self.record.kind is JobKind.VISUALIZE:
@@ -89,7 +89,7 @@ class JobView:
 
     @property
     def results(self) -> tuple[tuple[str, str], ...]:
-        """Names and values of the result that are one number or a short text."""
+        """The members of the result that are a number or a short text."""
         found = []
         for name, value in (self.record.result or {}).items():
             if name in _RESULT_SHOWN or isinstance(value, dict | list) or value is None:
@@ -99,12 +99,12 @@ class JobView:
 
     @property
     def curves(self) -> tuple[str, ...]:
-        """The titles of the curves that there are."""
+        """The titles of the curves."""
         return curve_titles(self.record.series)
 
     @property
     def has_curves(self) -> bool:
-        """Whether there are curves, or will be."""
+        """Whether the job has curves or will have some."""
         is_coming = self.record.kind is JobKind.TRAIN and not self.record.state.finished
         return is_coming or bool(self.record.series)
 
@@ -115,7 +115,7 @@ class JobView:
 
     @property
     def params(self) -> tuple[tuple[str, str], ...]:
-        """Names and values of the parameters, long ones cut."""
+        """The parameters by name; long values are cut."""
         return tuple(
             (name.replace("_", " "), str(value)[:_MAX_TEXT])
             for name, value in self.record.params.items()
@@ -133,7 +133,7 @@ class JobView:
 
 
 def job_view(record: JobRecord, visitor: Visitor) -> JobView:
-    """A record for a visitor."""
+    """The view of a record for a visitor."""
     params, progress = record.params, record.progress
     counted = progress.done + progress.failed + progress.skipped
     done = progress.course if progress.course is not None else counted
@@ -164,7 +164,7 @@ def job_view(record: JobRecord, visitor: Visitor) -> JobView:
 
 
 def _subject(record: JobRecord) -> str:
-    """What a job works on: a model, releases, a dataset or a product."""
+    """The subject of a job: a model, releases, a dataset or a product."""
     params = record.params
     dataset = str(params.get("dataset") or "")
     match record.kind:
