@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import sys
 import tempfile
 import time
@@ -24,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import average_precision_score
 
-from benchmarks.processes import run_module
+from benchmarks.processes import own_peak_mb, run_module
 from benchmarks.tables import head, row
 from vitrine.evaluation import Pairs, equal_labels, measure
 from vitrine.evaluation.pca_sizes import measure_sizes
@@ -191,9 +190,8 @@ def naive(order: Order) -> dict[str, float]:
 
 def timing(began_s: float, mean: dict[str, float] | None = None) -> dict[str, float]:
     seconds = time.perf_counter() - began_s
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     figures = {} if mean is None else {"mAP": float(mean[NAMES[0]]), "P@15": float(mean[NAMES[1]])}
-    return {"seconds": seconds, "peak_mb": peak_mb, **figures}
+    return {"seconds": seconds, "peak_mb": own_peak_mb(), **figures}
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,14 @@ def own_cpu_s() -> float:
     return used.ru_utime + used.ru_stime
 
 
+def own_peak_mb() -> float:
+    """Peak resident memory of this process, in MB.
+
+    From /proc, because the peak that getrusage reports includes the parent's memory at the start of the process.
+    """
+    return _memory_mb(os.getpid(), "VmHWM")
+
+
 def session_cpu_s(session: int) -> float | None:
     """CPU seconds of a session's running processes; None if the system does not report them as Linux does."""
     ticks, known = 0, False
