@@ -12,7 +12,7 @@ from vitrine.telemetry import configure_logging
 
 
 def main() -> int:
-    # The process pool's library reads this when it is loaded, which the imports below do.
+    # Billiard, which the imports below load, reads this when it is imported.
     os.environ["REMAP_SIGTERM"] = "SIGQUIT"
     from trainer.tasks import build_dependencies
     from vitrine.jobs import open_redis

@@ -14,10 +14,10 @@ from trainer.progress import Progress
 from trainer.settings import Settings
 from vitrine.atomic_write import atomic_open
 from vitrine.catalogs import Catalog
-from vitrine.evaluation import Rows, Vectors
 from vitrine.images.views import AS_IT_IS, View
 from vitrine.products import Product
 from vitrine.releases import Manifest, ReleaseStore
+from vitrine.types import Rows, Vectors
 from vitrine.vision.network import DeviceChoice, load_release
 
 _CHUNK: Final = 2048

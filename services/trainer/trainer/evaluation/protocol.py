@@ -13,12 +13,11 @@ from trainer.evaluation.features import Pictures
 from trainer.seeds import EVALUATION_QUERIES, generator
 from vitrine.catalogs import Catalog
 from vitrine.errors import EvaluationImpossible, ParameterInvalid
-from vitrine.evaluation import Rows
 from vitrine.evaluation.plan import EvaluationPlan, Gallery
 from vitrine.products import Product
 from vitrine.releases.lineage import Lineage
 from vitrine.splits import SplitRule
-from vitrine.types import Codes
+from vitrine.types import Codes, Rows
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,12 +14,13 @@ import numpy as np
 from trainer.evaluation.features import FeatureCache
 from trainer.evaluation.protocol import EvaluationSet
 from vitrine.errors import EvaluationImpossible
-from vitrine.evaluation import Pairs, Rows, Vectors
+from vitrine.evaluation import Pairs
 from vitrine.evaluation.expansion import augment_gallery, expand_queries
 from vitrine.evaluation.plan import Way
 from vitrine.evaluation.ranking import unit_rows
 from vitrine.evaluation.rerank import Scores, fused, inner_products, reranked
 from vitrine.images.views import AS_IT_IS, View
+from vitrine.types import Rows, Vectors
 
 # Maps raw features (N, raw_dim) to unit vectors (N, dim).
 Projector = Callable[[Vectors], Vectors]

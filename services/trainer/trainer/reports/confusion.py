@@ -27,10 +27,9 @@ from trainer.reports.rendering import (
     write_png,
 )
 from vitrine.atomic_write import write_json
+from vitrine.types import Codes, Values
 
 Counts = npt.NDArray[np.int64]
-Codes = npt.NDArray[np.int64]
-Shares = npt.NDArray[np.float64]
 
 COUNTS_FILE: Final = "confusion-counts.png"
 NORMALIZED_FILE: Final = "confusion-normalised.png"
@@ -95,11 +94,11 @@ def confusion_document(counts: Counts, labels: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def normalized(counts: Counts) -> Shares:
+def normalized(counts: Counts) -> Values:
     """(C, C) float64 rows that sum to 1, or NaN in the row of a class that never occurs."""
     totals = counts.sum(axis=1, keepdims=True)
-    shares: Shares = np.divide(counts, totals, out=np.full(counts.shape, np.nan), where=totals > 0)
-    return shares
+    ratios: Values = np.divide(counts, totals, out=np.full(counts.shape, np.nan), where=totals > 0)
+    return ratios
 
 
 def draw_counts(counts: Counts, labels: Sequence[str]) -> Figure:
@@ -116,7 +115,7 @@ def draw_normalized(counts: Counts, labels: Sequence[str]) -> Figure:
 
 
 def _draw(
-    values: Shares, labels: Sequence[str], title: str, *, norm: Normalize, blank: str, cell: str, least: float
+    values: Values, labels: Sequence[str], title: str, *, norm: Normalize, blank: str, cell: str, least: float
 ) -> Figure:
     """scikit-learn's display at a size that follows from the number of classes. Values below `least` have no text."""
     from sklearn.metrics import ConfusionMatrixDisplay
@@ -126,8 +125,8 @@ def _draw(
     label_pt = min(LABEL_PT, max(_MIN_LABEL_PT, 0.62 * cell_in * POINTS_PER_INCH))
     shown = [fitted(label, label_pt, _MAX_LABEL_IN) for label in labels]
     label_in = max(width_in(label, label_pt) for label in shown) + _AXIS_IN
-    width_in_ = max(label_in + side_in + _COLORBAR_IN, width_in(title, TITLE_PT, bold=True) + 2 * _MARGIN_IN)
-    figure = new_figure(width_in_, label_in + side_in + _AXIS_IN)
+    total_in = max(label_in + side_in + _COLORBAR_IN, width_in(title, TITLE_PT, bold=True) + 2 * _MARGIN_IN)
+    figure = new_figure(total_in, label_in + side_in + _AXIS_IN)
     figure.set_layout_engine("constrained", w_pad=_MARGIN_IN, h_pad=_MARGIN_IN)
     axes = figure.add_subplot()
     numbered = cell_in >= _NUMBERED_CELL_IN
@@ -148,9 +147,11 @@ def _draw(
         label.set(fontproperties=font(label_pt), color=INK, parse_math=False)
     axes.set_xlabel("predicted", fontproperties=font(LABEL_PT), color=FAINT_INK)
     axes.set_ylabel("true", fontproperties=font(LABEL_PT), color=FAINT_INK)
-    figure.suptitle(title, x=_MARGIN_IN / width_in_, ha="left", fontproperties=font(TITLE_PT, bold=True), color=INK)
+    figure.suptitle(title, x=_MARGIN_IN / total_in, ha="left", fontproperties=font(TITLE_PT, bold=True), color=INK)
     bar = figure.colorbar(display.im_, ax=axes, shrink=min(1.0, 4.0 / side_in), anchor=(0.0, 1.0))
-    bar.ax.tick_params(colors=FAINT_INK, length=2, labelsize=LABEL_PT - 1)
+    bar.ax.tick_params(colors=FAINT_INK, length=2)
+    for label in bar.ax.get_yticklabels():
+        label.set_fontproperties(font(LABEL_PT - 1))
     return figure
 
 

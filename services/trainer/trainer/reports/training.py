@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 from PIL import Image
 
-from trainer.reports.confusion import Codes, confusion_counts, write_confusion
+from trainer.reports.confusion import confusion_counts, write_confusion
 from trainer.reports.gallery import ScoredQueries, write_gallery
 from trainer.reports.rendering import (
     FAINT_INK,
@@ -30,6 +30,7 @@ from trainer.reports.rendering import (
     write_png,
 )
 from vitrine.atomic_write import write_json
+from vitrine.types import Codes
 
 CURVES_FILE: Final = "curves.png"
 HISTORY_FILE: Final = "history.json"
