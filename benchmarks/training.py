@@ -1,7 +1,7 @@
 """Throughput of training, relative to the network's own speed.
 
 For each recipe: the whole training loop as a job runs it (cached pixels, augmentation, optimizer), and the bare forward
-and backward pass of the same network and loss on one prepared batch. The two alternate several times, so that both see
+and backward pass of the same network and loss on one setup batch. The two alternate several times, so that both see
 the same load of the machine.
 
     python -m benchmarks.training --root PATH RECIPE.toml [...] [--weights FILE] [--seconds 20] [--rounds 3]
@@ -112,13 +112,13 @@ def measure(path: Path, arguments: argparse.Namespace) -> tuple[str, ...]:
             reader_for(described["dataset"]), arguments.root, dataset=described["dataset"], limit=arguments.limit
         )
         store = ReleaseStore(settings.releases_url, cache_dir=settings.releases_cache_dir)
-        prepared = SetupBuilder(recipe, catalog, store, settings, choice, NoProgress()).prepare()
+        setup = SetupBuilder(recipe, catalog, store, settings, choice, NoProgress()).prepare()
         loops, bares = [], []
         for _ in range(arguments.rounds):
             stopwatch = Stopwatch(arguments.seconds, choice.device)
-            loop = build_loop(prepared, recipe, settings, choice, CheckpointFolder(Path(folder, "run")), stopwatch)
+            loop = build_loop(setup, recipe, settings, choice, CheckpointFolder(Path(folder, "run")), stopwatch)
             loops.append(_loop_rate(loop, stopwatch))
-            bares.append(_bare_rate(loop, prepared, recipe, choice, seconds=arguments.seconds))
+            bares.append(_bare_rate(loop, setup, recipe, choice, seconds=arguments.seconds))
     name = choice.device.type + (", bfloat16" if choice.dtype == torch.bfloat16 else ", float32")
     return path.stem, name, *figures(loops, bares), "≥ 0.90"
 
@@ -141,13 +141,13 @@ def _loop_rate(loop: TrainingLoop, stopwatch: Stopwatch) -> float:
 
 
 def _bare_rate(
-    loop: TrainingLoop, prepared: TrainingSetup, recipe: Recipe, choice: DeviceChoice, *, seconds: float
+    loop: TrainingLoop, setup: TrainingSetup, recipe: Recipe, choice: DeviceChoice, *, seconds: float
 ) -> float:
     """Pictures/s of the forward and backward pass alone, in training mode."""
-    rows = prepared.material.train[: recipe.optim.batch]
-    pixels = torch.from_numpy(prepared.cache.pixels[rows]).to(choice.device)
-    codes = torch.from_numpy(prepared.material.codes[rows]).to(choice.device)
-    teacher = prepared.material.teacher
+    rows = setup.data.train[: recipe.optim.batch]
+    pixels = torch.from_numpy(setup.cache.pixels[rows]).to(choice.device)
+    codes = torch.from_numpy(setup.data.codes[rows]).to(choice.device)
+    teacher = setup.data.teacher
     wanted = None if teacher is None else torch.from_numpy(teacher[rows]).to(choice.device)
     steps, began_s = 0, 0.0
     while True:

@@ -121,7 +121,7 @@ def test_a_training_that_was_stopped_on_a_gpu_goes_on(catalog: Catalog, tmp_path
         training_run(recipe, catalog, tmp_path, Listener(stop_when=stop), trainer_checkpoint_s=1e-9, **GPU).run()
     last = Listener()
     result = training_run(recipe, catalog, tmp_path, last, trainer_checkpoint_s=1e-9, **GPU).run()
-    assert any("taken up from its checkpoint" in note for note in last.notes)
+    assert any("resumed from the checkpoint" in note for note in last.notes)
     assert result["epochs"] == 3
 
 

@@ -74,7 +74,7 @@ def test_a_run_killed_three_times_at_random_ends_as_one_that_was_not(system: Sys
     assert record.attempt == KILLS + 1
     told = [note.text for note in record.notes]
     assert [text for text in told if "begins" in text] == [f"attempt {number} begins" for number in range(1, KILLS + 2)]
-    assert sum("taken up from its checkpoint" in text for text in told) == KILLS
+    assert sum("resumed from the checkpoint" in text for text in told) == KILLS
     figures = [name for name in undisturbed.result if name.startswith(("test_", "unseen_", "validation_"))]
     assert {name: record.result[name] for name in figures} == {name: undisturbed.result[name] for name in figures}
     one, two = (

@@ -227,7 +227,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(catalog: Catalog, tmp_path: P
             training_run(recipe, catalog, tmp_path / "cut", stop_at(steps), trainer_checkpoint_s=1e-9).run()
     last = Listener()
     cut = training_run(recipe, catalog, tmp_path / "cut", last, trainer_checkpoint_s=1e-9).run()
-    assert any("taken up from its checkpoint" in note for note in last.notes)
+    assert any("resumed from the checkpoint" in note for note in last.notes)
     assert cut["epochs"] == whole["epochs"] == 3
     one, two = (
         load_file(store_of(tmp_path / name / "releases").local_folder(result["release_id"]) / "weights.safetensors")

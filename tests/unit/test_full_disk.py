@@ -99,5 +99,5 @@ def test_a_training_stopped_by_a_full_disk_continues_from_its_checkpoint(tmp_pat
         train(small_disk / "releases", Listener())
     listener = Listener()
     release_id = train(tmp_path / "releases", listener)
-    assert any("taken up from its checkpoint" in note for note in listener.notes)
+    assert any("resumed from the checkpoint" in note for note in listener.notes)
     assert store_of(tmp_path / "releases").ids() == [release_id]

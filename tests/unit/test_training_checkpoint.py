@@ -1,4 +1,4 @@
-"""Checkpoints: whole or not there, and an optimiser that comes back as it was."""
+"""Checkpoints are stored whole or not at all, and an optimizer is restored exactly."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from safetensors import SafetensorError
 from torch import nn
 
 from trainer.training.checkpoint import CheckpointFolder, flat_optimizer, restore_optimizer
+from vitrine.errors import TrainingImpossible
 
 
-def test_the_newest_checkpoint_is_loaded_and_older_ones_are_gone(tmp_path: Path) -> None:
+def test_the_newest_checkpoint_is_loaded_and_older_ones_are_removed(tmp_path: Path) -> None:
     folder = CheckpointFolder(tmp_path / "run")
     assert folder.load() is None
     for number in (1, 2, 10):
@@ -25,7 +26,7 @@ def test_the_newest_checkpoint_is_loaded_and_older_ones_are_gone(tmp_path: Path)
     assert len(list((tmp_path / "run").iterdir())) == 1
 
 
-def test_a_checkpoint_that_was_cut_off_does_not_count(tmp_path: Path) -> None:
+def test_an_incomplete_checkpoint_is_ignored(tmp_path: Path) -> None:
     folder = CheckpointFolder(tmp_path)
     folder.save(1, {"x": torch.ones(1)}, {"number": 1})
     broken = tmp_path / "checkpoint-000000000002"
@@ -45,7 +46,7 @@ def sgd(network: nn.Module) -> torch.optim.Optimizer:
 
 
 @pytest.mark.parametrize("make", [adamw, sgd])
-def test_an_optimiser_goes_on_as_if_it_had_not_been_stored(
+def test_a_restored_optimizer_continues_exactly(
     make: Callable[[nn.Module], torch.optim.Optimizer],
 ) -> None:
     def steps(network: nn.Module, optimizer: torch.optim.Optimizer, count: int) -> None:
@@ -68,7 +69,7 @@ def test_an_optimiser_goes_on_as_if_it_had_not_been_stored(
     assert torch.equal(network.weight, copied.weight)
 
 
-def test_a_fused_optimiser_goes_on_the_same_with_weights_that_lie_otherwise_in_memory() -> None:
+def test_a_restored_fused_optimizer_continues_exactly_with_another_memory_format() -> None:
     torch.manual_seed(0)
     network = nn.Conv2d(8, 16, 3).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(network.parameters(), lr=0.1, fused=True)
@@ -91,7 +92,7 @@ def test_a_fused_optimiser_goes_on_the_same_with_weights_that_lie_otherwise_in_m
     assert torch.equal(network.weight, copied.weight)
 
 
-def test_a_full_disk_leaves_the_checkpoint_before(small_disk: Path) -> None:
+def test_a_full_disk_leaves_the_previous_checkpoint(small_disk: Path) -> None:
     folder = CheckpointFolder(small_disk / "run")
     folder.save(1, {"x": torch.ones(10_000)}, {"number": 1})
     with pytest.raises(SafetensorError, match="No space left"):
@@ -102,3 +103,30 @@ def test_a_full_disk_leaves_the_checkpoint_before(small_disk: Path) -> None:
     assert loaded is not None
     assert loaded[1] == {"number": 1}
     assert [path.name for path in (small_disk / "run").iterdir()] == ["checkpoint-000000000001"]
+
+
+def test_tensors_of_version_1_get_their_new_names(tmp_path: Path) -> None:
+    folder = CheckpointFolder(tmp_path)
+    names = ("subject/backbone.terms.x", "subject/terms.0.W", "average/backbone.x", "average/terms.0.W",
+             "optimizer/0.step", "unlabelled/said", "rng")  # fmt: skip
+    folder.save(1, {name: torch.ones(1) for name in names}, {})
+    (state,) = tmp_path.glob("checkpoint-*/state.json")
+    state.write_text('{"number": 1}')
+    loaded = folder.load()
+    assert loaded is not None
+    assert loaded[1] == {"number": 1}
+    assert set(loaded[0]) == {
+        "model/backbone.terms.x", "model/losses.0.W", "ema/backbone.x", "ema/losses.0.W", "optimizer/0.step",
+        "unlabelled/mean", "rng",
+    }  # fmt: skip
+    folder.save_best({"terms.0.W": torch.ones(1), "backbone.x": torch.ones(1)})
+    assert set(folder.load_best()) == {"losses.0.W", "backbone.x"}
+
+
+def test_a_checkpoint_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    folder = CheckpointFolder(tmp_path)
+    folder.save(1, {"x": torch.ones(1)}, {})
+    (state,) = tmp_path.glob("checkpoint-*/state.json")
+    state.write_text('{"version": 99}')
+    with pytest.raises(TrainingImpossible, match="version 99"):
+        folder.load()

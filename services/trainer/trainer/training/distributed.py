@@ -1,5 +1,6 @@
-"""Several devices: rank 0 is the process that runs the job, the others are started by it, each for one device. All read
-the same recipe, pixels and checkpoint; rank 0 alone writes, tells and publishes.
+"""Training on several devices. Rank 0 runs in the job's process and starts one process for each other device.
+
+All ranks read the same recipe, pixels and checkpoint. Only rank 0 writes, reports progress and publishes.
 """
 
 from __future__ import annotations
@@ -33,22 +34,22 @@ from vitrine.vision.process import configure_process
 _HOST: Final = "127.0.0.1"
 _RANK: Final = "LOCAL_RANK"
 _TAIL_BYTES: Final = 2_000
-_LAST_WORDS_S: Final = 10.0
-_PARENT_LOOK_S: Final = 1.0
+_EXIT_TIMEOUT_S: Final = 10.0
+_PARENT_POLL_S: Final = 1.0
 
 
 @contextmanager
 def spawned_ranks(
     recipe: Recipe, catalog: Catalog, unlabelled: Catalog | None, settings: Settings, folder: Path
 ) -> Iterator[None]:
-    """Start the other ranks, if there are to be any, and see to their end.
+    """Start the other ranks, if there are several devices, and end them with the block.
 
-    Raises ReleaseError where one of them ended before its time, since the work at hand cannot go on without it.
+    Raises ReleaseError if one of them failed and so the block could not finish.
     """
     if settings.trainer_devices == 1:
         yield
         return
-    meeting = {"MASTER_ADDR": _HOST, "MASTER_PORT": str(_free_port()), "NODE_RANK": "0"}
+    rendezvous = {"MASTER_ADDR": _HOST, "MASTER_PORT": str(_free_port()), "NODE_RANK": "0"}
     task = {
         "recipe": recipe.as_json(),
         "catalog": _described(catalog),
@@ -56,7 +57,7 @@ def spawned_ranks(
         "settings": settings.model_dump(mode="json", exclude={"qdrant_api_key", "redis_url", "embedder_api_key"}),
         "folder": str(folder),
     }
-    before = {name: os.environ.get(name) for name in (*meeting, _RANK)}
+    before = {name: os.environ.get(name) for name in (*rendezvous, _RANK)}
     with tempfile.TemporaryDirectory(prefix="vitrine-ranks-") as made:
         path = Path(made, "task.json")
         path.write_text(json.dumps(task), encoding="utf-8")
@@ -67,21 +68,21 @@ def spawned_ranks(
                     processes.append(
                         subprocess.Popen(
                             [sys.executable, "-m", "trainer.training.distributed", str(path)],
-                            env={**os.environ, **meeting, _RANK: str(rank)},
+                            env={**os.environ, **rendezvous, _RANK: str(rank)},
                             stdout=log,
                             stderr=log,
                         )
                     )
-            os.environ.update(meeting | {_RANK: "0"})
+            os.environ.update(rendezvous | {_RANK: "0"})
             yield
         except (RuntimeError, ConnectionError) as error:
             for rank, process in enumerate(processes, 1):
                 with suppress(subprocess.TimeoutExpired):
-                    process.wait(_LAST_WORDS_S)
+                    process.wait(_EXIT_TIMEOUT_S)
                 if process.returncode:
-                    told = Path(made, f"{rank}.log").read_bytes()[-_TAIL_BYTES:].decode(errors="replace")
+                    output = Path(made, f"{rank}.log").read_bytes()[-_TAIL_BYTES:].decode(errors="replace")
                     raise ReleaseError(
-                        f"rank {rank} of the training ended with {process.returncode}: {told}"
+                        f"rank {rank} of the training ended with {process.returncode}: {output}"
                     ) from error
             raise
         finally:
@@ -100,7 +101,7 @@ def main() -> int:
     from trainer.training.checkpoint import CheckpointFolder
     from trainer.training.setup import SetupBuilder, build_loop
 
-    threading.Thread(target=_end_with, args=(os.getppid(),), name="parent-watch", daemon=True).start()
+    threading.Thread(target=_exit_with, args=(os.getppid(),), name="parent-watch", daemon=True).start()
     task = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     try:
         settings = Settings.model_validate(task["settings"])
@@ -109,10 +110,10 @@ def main() -> int:
         unlabelled = None if task["unlabelled"] is None else _read(task["unlabelled"])
         choice = choose_device(settings.trainer_device, settings.trainer_precision)
         store = ReleaseStore(settings.releases_url, cache_dir=settings.releases_cache_dir)
-        silent = NoProgress()
-        prepared = SetupBuilder(recipe, catalog, store, settings, choice, silent, unlabelled).prepare()
+        progress = NoProgress()
+        setup = SetupBuilder(recipe, catalog, store, settings, choice, progress, unlabelled).prepare()
         loop = build_loop(
-            prepared, recipe, settings, choice, CheckpointFolder(Path(task["folder"])), TrainingCallbacks(silent)
+            setup, recipe, settings, choice, CheckpointFolder(Path(task["folder"])), TrainingCallbacks(progress)
         )
         loop.restore()
         loop.run()
@@ -122,15 +123,15 @@ def main() -> int:
     return 0
 
 
-def _end_with(parent: int) -> None:
-    """End this process once rank 0 is gone, killed or not: the others would wait for it."""
+def _exit_with(parent: int) -> None:
+    """Exit when rank 0 has ended, even if it was killed. The other ranks would wait for it forever."""
     while os.getppid() == parent:
-        time.sleep(_PARENT_LOOK_S)
+        time.sleep(_PARENT_POLL_S)
     os._exit(1)
 
 
 def _described(catalog: Catalog) -> dict[str, Any]:
-    """Enough to read the same products again."""
+    """What another process needs to read the same products."""
     return {
         "reader": catalog.reader,
         "root": str(catalog.root),

@@ -1,6 +1,7 @@
-"""The one training loop, on Lightning Fabric: device, precision and the number of devices are Fabric's business. After
-every epoch, and now and then within one, the whole state is kept, so that a run that was killed goes on as if it had
-not been: the order of the pictures and their changes follow from the seed, the epoch and the batch.
+"""The training loop, on Lightning Fabric, which handles the device, the precision and several devices.
+
+The full state is saved after each epoch and at intervals within one. The order and augmentation of images depend on the
+seed, the epoch and the batch only, so a resumed run gives the same result as one that was not interrupted.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from timm.utils.model_ema import ModelEmaV3
 
 from trainer.augmentation.tensors import to_device
 from trainer.data.dataset import TrainingData
@@ -28,8 +30,8 @@ from trainer.training.checkpoint import (
     restore_optimizer,
     unprefixed,
 )
-from trainer.training.model import Freezing, Loss, TrainingModel
-from trainer.training.optim import ExponentialAverage, make_optimizer, make_schedule
+from trainer.training.model import Freezing, LossOutput, TrainingModel
+from trainer.training.optim import make_optimizer, make_schedule
 from trainer.training.pseudo_labels import PseudoLabels
 from trainer.training.state import RunningMetrics, TrainState
 from trainer.training.validation import ValidationMetrics, validate
@@ -37,18 +39,18 @@ from vitrine.errors import TrainingDiverged
 from vitrine.recipes import Recipe
 from vitrine.types import Rows
 
-_GPU_CHECK_EVERY: Final = 20  # asking a GPU for a number makes it wait
+_GPU_FLUSH_EVERY: Final = 20  # batches; reading a number from a GPU waits for it
 
 
 class TrainingLoop:
-    """One run of one recipe. Make it, then `run`. `pictures` are as many as it sees if it is not stopped early."""
+    """Trains one recipe. `images` is the number trained on in all epochs, if it does not stop early."""
 
     def __init__(
         self,
         fabric: Fabric,
-        subject: TrainingModel,
+        model: TrainingModel,
         freezing: Freezing,
-        material: TrainingData,
+        data: TrainingData,
         loader: BatchLoader,
         recipe: Recipe,
         folder: CheckpointFolder,
@@ -61,27 +63,27 @@ class TrainingLoop:
         self._unlabelled = unlabelled
         self._recipe = recipe
         self._freezing = freezing
-        self._material = material
+        self._data = data
         self._loader = loader
         self._folder = folder
         self._callbacks = callbacks
         self._checkpoint_every_s = checkpoint_every_s
-        # How well it does on pictures it was trained on says nothing: then the newest epoch is kept.
-        self._knows_validation = bool(np.isin(material.validation, material.train).any())
-        subject.backbone.to(memory_format=torch.channels_last)
-        self.subject = subject
-        self._optimizer = make_optimizer(subject, recipe.optim)
+        # If the validation images are trained on, their metrics mean nothing, and the newest epoch is the best.
+        self._trains_on_validation = bool(np.isin(data.validation, data.train).any())
+        model.backbone.to(memory_format=torch.channels_last)
+        self.model = model
+        self._optimizer = make_optimizer(model, recipe.optim)
         batches = self._batches(0)
-        self.pictures = sum(len(rows) for rows in batches) * recipe.optim.epochs
+        self.images = sum(len(rows) for rows in batches) * recipe.optim.epochs
         steps_per_epoch = math.ceil(len(batches) / recipe.optim.accumulate)
         self._schedule = make_schedule(self._optimizer, recipe.optim, steps_per_epoch * recipe.optim.epochs)
-        self._wrapped, self._wrapped_optimizer = fabric.setup(subject, self._optimizer)
-        self._average = None if recipe.optim.ema is None else ExponentialAverage(subject, recipe.optim.ema)
-        self._tally = RunningMetrics()
-        self.standing = TrainState()
+        self._wrapped, self._wrapped_optimizer = fabric.setup(model, self._optimizer)
+        self._ema = None if recipe.optim.ema is None else ModelEmaV3(model, decay=recipe.optim.ema)
+        self._metrics = RunningMetrics()
+        self.state = TrainState()
 
     def restore(self) -> bool:
-        """Take up the newest checkpoint. Returns whether there was one; that of another recipe is thrown away."""
+        """Restore the newest checkpoint. Returns whether there was one. A checkpoint of another recipe is removed."""
         found = self._folder.load()
         if found is None:
             return False
@@ -90,9 +92,9 @@ class TrainingLoop:
             if self._fabric.is_global_zero:
                 self._folder.remove()
             return False
-        self.subject.load_state_dict(unprefixed("subject", tensors))
-        if self._average is not None:
-            self._average.load_state_dict(unprefixed("average", tensors))
+        self.model.load_state_dict(unprefixed("model", tensors))
+        if self._ema is not None:
+            self._ema.module.load_state_dict(unprefixed("ema", tensors))
         restore_optimizer(self._optimizer, unprefixed("optimizer", tensors), state["optimizer"])
         self._schedule.load_state_dict(state["schedule"])
         torch.set_rng_state(tensors["rng"])
@@ -100,30 +102,30 @@ class TrainingLoop:
             torch.cuda.set_rng_state(tensors["device_rng"], self._fabric.device)
         if self._unlabelled is not None:
             self._unlabelled.restore(unprefixed("unlabelled", tensors), self._fabric.device)
-        self.standing = TrainState.from_json(state["standing"])
+        self.state = TrainState.from_json(state["train"] if "train" in state else state["standing"])
         return True
 
     def run(self) -> TrainState:
-        """Train to the end, or until validation gains nothing any more.
+        """Train to the last epoch, or stop early without a gain in validation.
 
-        Raises TrainingDiverged, and whatever the reporter raises.
+        Raises TrainingDiverged, and what the callbacks raise.
         """
-        recipe, standing = self._recipe, self.standing
-        while standing.epoch < recipe.optim.epochs and not self._stopped_early():
+        recipe, state = self._recipe, self.state
+        while state.epoch < recipe.optim.epochs and not self._stopped_early():
             self._train_epoch()
             self._finish_epoch()
             self._save()
-        return standing
+        return state
 
     def _stopped_early(self) -> bool:
         patience = self._recipe.validation.patience
-        return patience is not None and self.standing.stale >= patience
+        return patience is not None and self.state.epochs_without_gain >= patience
 
     def _batches(self, epoch: int) -> list[Rows]:
         recipe = self._recipe
         return epoch_batches(
-            self._material.train,
-            self._material.codes[:, 0],
+            self._data.train,
+            self._data.codes[:, 0],
             recipe.sampler,
             batch=recipe.optim.batch,
             seed=recipe.seed,
@@ -131,62 +133,62 @@ class TrainingLoop:
         )
 
     def _train_epoch(self) -> None:
-        standing, accumulate = self.standing, self._recipe.optim.accumulate
+        state, accumulate = self.state, self._recipe.optim.accumulate
         world, rank = self._fabric.world_size, self._fabric.global_rank
-        batches = [rows[rank::world] for rows in self._batches(standing.epoch)]
-        self.subject.train()
+        batches = [rows[rank::world] for rows in self._batches(state.epoch)]
+        self.model.train()
         self._freezing.train_mode()
-        clock = time.monotonic()
-        saved = clock
-        loaded = self._loader.epoch(batches, standing.epoch, first=standing.batch)
-        more = self._more(len(batches))
+        last_s = time.monotonic()
+        saved_s = last_s
+        loaded = self._loader.epoch(batches, state.epoch, first=state.batch)
+        unlabelled_batches = self._unlabelled_batches(len(batches))
         try:
-            for batch, unlabelled in zip(loaded, more, strict=True):
+            for batch, unlabelled in zip(loaded, unlabelled_batches, strict=True):
                 is_step = (batch.number + 1) % accumulate == 0 or batch.number + 1 == len(batches)
                 self._train_batch(batch, unlabelled, is_step=is_step)
-                standing.batch = batch.number + 1
-                standing.pictures += len(batch.rows) * world
-                now = time.monotonic()
-                standing.epoch_s += now - clock
-                clock = now
-                self._callbacks.step(standing.pictures)
-                if is_step and now - saved > self._checkpoint_every_s:
-                    self._take_tally()
+                state.batch = batch.number + 1
+                state.images += len(batch.rows) * world
+                now_s = time.monotonic()
+                state.epoch_s += now_s - last_s
+                last_s = now_s
+                self._callbacks.step(state.images)
+                if is_step and now_s - saved_s > self._checkpoint_every_s:
+                    self._flush_metrics()
                     self._save()
-                    saved = time.monotonic()
+                    saved_s = time.monotonic()
         finally:
             loaded.close()
-            more.close()
-        self._take_tally()
+            unlabelled_batches.close()
+        self._flush_metrics()
 
-    def _more(self, batches: int) -> Generator[Batch | None, None, None]:
-        """What comes with each batch without labels, if anything."""
-        first = self.standing.batch
+    def _unlabelled_batches(self, batches: int) -> Generator[Batch | None, None, None]:
+        """The unlabelled batch that goes with each labelled one, or None."""
+        first = self.state.batch
         if self._unlabelled is None:
             return (None for _ in range(first, batches))
-        return self._unlabelled.epoch(batches, self.standing.epoch, first=first)
+        return self._unlabelled.epoch(batches, self.state.epoch, first=first)
 
     def _train_batch(self, batch: Batch, unlabelled: Batch | None, *, is_step: bool) -> None:
-        recipe, material, device = self._recipe, self._material, self._fabric.device
+        recipe, data, device = self._recipe, self._data, self._fabric.device
         pixels, labelled = batch.pixels, len(batch.rows)
-        codes = to_device(material.codes[batch.rows], device)
-        teacher = None if material.teacher is None else to_device(material.teacher[batch.rows], device)
+        codes = to_device(data.codes[batch.rows], device)
+        teacher = None if data.teacher is None else to_device(data.teacher[batch.rows], device)
         if unlabelled is not None and self._unlabelled is not None:
-            thought = self._unlabelled.codes(
-                self._judged(),
+            pseudo_codes = self._unlabelled.codes(
+                self._averaged_model(),
                 unlabelled.rows,
                 device=device,
                 columns=codes.shape[1],
                 precision=self._fabric.autocast(),
             )
             self._freezing.train_mode()
-            pixels, codes = torch.cat([pixels, unlabelled.pixels]), torch.cat([codes, thought])
+            pixels, codes = torch.cat([pixels, unlabelled.pixels]), torch.cat([codes, pseudo_codes])
         with self._fabric.no_backward_sync(self._wrapped, enabled=not is_step):
             loss = self.forward_backward(pixels, codes, teacher)
         scores = None if loss.scores is None else loss.scores[:labelled]
-        self._tally.add(loss.total.detach(), scores, codes[:labelled, 0])
-        if device.type == "cpu" or batch.number % _GPU_CHECK_EVERY == 0:
-            self._take_tally()
+        self._metrics.update(loss.total.detach(), scores, codes[:labelled, 0])
+        if device.type == "cpu" or batch.number % _GPU_FLUSH_EVERY == 0:
+            self._flush_metrics()
         if not is_step:
             return
         if recipe.optim.clip_norm is not None:
@@ -196,71 +198,75 @@ class TrainingLoop:
         self._wrapped_optimizer.step()
         self._wrapped_optimizer.zero_grad()
         self._schedule.step()
-        if self._average is not None:
-            self._average.update()
+        if self._ema is not None:
+            self._ema.update(self.model)
 
-    def forward_backward(self, pixels: torch.Tensor, codes: torch.Tensor, teacher: torch.Tensor | None) -> Loss:
-        """One pass and its gradients: (N, H, W, 3) uint8 and (N, columns) int64 in."""
-        loss: Loss = self._wrapped(pixels, codes, teacher)
+    def forward_backward(self, pixels: torch.Tensor, codes: torch.Tensor, teacher: torch.Tensor | None) -> LossOutput:
+        """A forward and a backward pass. (N, H, W, 3) uint8 and (N, columns) int64 in."""
+        loss: LossOutput = self._wrapped(pixels, codes, teacher)
         self._fabric.backward(loss.total / self._recipe.optim.accumulate)
         return loss
 
-    def _take_tally(self) -> None:
-        """Raises TrainingDiverged where the loss of a batch since the last time was no number."""
-        standing = self.standing
-        loss = self._tally.take(standing)
+    def _flush_metrics(self) -> None:
+        """Raises TrainingDiverged if the loss of a batch since the last flush is not finite."""
+        state = self.state
+        loss = self._metrics.flush(state)
         if not math.isfinite(loss):
             raise TrainingDiverged(
-                f"the loss is {loss} in epoch {standing.epoch + 1}: lower optim.learning_rate, set optim.clip_norm, "
+                f"the loss is {loss} in epoch {state.epoch + 1}: lower optim.learning_rate, set optim.clip_norm, "
                 "or train in float32 (VITRINE_TRAINER_PRECISION)"
             )
 
     def _finish_epoch(self) -> None:
-        recipe, standing = self._recipe, self.standing
-        is_last = standing.epoch + 1 == recipe.optim.epochs
-        judgement = None
-        if is_last or (standing.epoch + 1) % recipe.validation.every == 0:
-            judgement = self._judge()
-            if self._knows_validation or judgement.better_than(standing.best, recipe.validation.best_by):
-                standing.best, standing.best_epoch, standing.stale = judgement, standing.epoch + 1, 0
+        recipe, state = self._recipe, self.state
+        is_last = state.epoch + 1 == recipe.optim.epochs
+        metrics = None
+        if is_last or (state.epoch + 1) % recipe.validation.every == 0:
+            metrics = self._validate()
+            if self._trains_on_validation or metrics.better_than(state.best, recipe.validation.best_by):
+                state.best, state.best_epoch, state.epochs_without_gain = metrics, state.epoch + 1, 0
                 if self._fabric.is_global_zero:
-                    self._folder.save_best(self._judged().state_dict())
+                    self._folder.save_best(self._averaged_model().state_dict())
             else:
-                standing.stale += 1
+                state.epochs_without_gain += 1
         record = EpochRecord(
-            epoch=standing.epoch + 1,
-            train_loss=standing.loss_sum / max(1, standing.seen),
-            validation_loss=judgement.loss if judgement else None,
-            train_accuracy=standing.right / standing.scored if standing.scored else None,
-            validation_accuracy=judgement.accuracy if judgement else None,
+            epoch=state.epoch + 1,
+            train_loss=state.loss_sum / max(1, state.counted),
+            validation_loss=metrics.loss if metrics else None,
+            train_accuracy=state.correct / state.scored if state.scored else None,
+            validation_accuracy=metrics.accuracy if metrics else None,
             learning_rate=max(float(rate) for rate in self._schedule.get_last_lr()),
-            precision_at_15=judgement.precision_at_15 if judgement else None,
-            mean_average_precision=judgement.mean_average_precision if judgement else None,
-            pictures_per_second=len(self._material.train) / max(standing.epoch_s, 1e-9),
-            seconds=standing.epoch_s,
+            precision_at_15=metrics.precision_at_15 if metrics else None,
+            mean_average_precision=metrics.mean_average_precision if metrics else None,
+            pictures_per_second=len(self._data.train) / max(state.epoch_s, 1e-9),
+            seconds=state.epoch_s,
         )
-        standing.history.append(record)
-        standing.epoch += 1
-        standing.batch = standing.right = standing.scored = standing.seen = 0
-        standing.loss_sum = standing.epoch_s = 0.0
-        self._callbacks.epoch(record, judgement)
+        state.history.append(record)
+        state.epoch += 1
+        state.batch = state.correct = state.scored = state.counted = 0
+        state.loss_sum = state.epoch_s = 0.0
+        self._callbacks.epoch(record, metrics)
 
-    def _judged(self) -> TrainingModel:
-        """What is judged and kept: the average of the weights where one is kept, else the weights."""
-        return self.subject if self._average is None else self._average.subject
+    def _averaged_model(self) -> TrainingModel:
+        """The model to validate and publish: the moving average, if the recipe has one."""
+        if self._ema is None:
+            return self.model
+        averaged = self._ema.module
+        assert isinstance(averaged, TrainingModel)
+        return averaged
 
-    def _judge(self) -> ValidationMetrics:
+    def _validate(self) -> ValidationMetrics:
         return validate(
-            self._judged(),
+            self._averaged_model(),
             self._loader.pixels,
-            self._material.validation,
-            self._material.codes,
-            self._material.relevance,
+            self._data.validation,
+            self._data.codes,
+            self._data.relevance,
             device=self._fabric.device,
             batch=self._recipe.optim.batch,
             queries=self._recipe.validation.queries,
             precision=self._fabric.autocast,
-            step=lambda: self._callbacks.step(self.standing.pictures),
+            step=lambda: self._callbacks.step(self.state.images),
         )
 
     def _save(self) -> None:
@@ -268,27 +274,27 @@ class TrainingLoop:
             return
         moments, optimizer = flat_optimizer(self._optimizer)
         tensors: Tensors = {
-            **prefixed("subject", self.subject.state_dict()),
+            **prefixed("model", self.model.state_dict()),
             **prefixed("optimizer", moments),
             "rng": torch.get_rng_state(),
         }
         if self._fabric.device.type == "cuda":
             tensors["device_rng"] = torch.cuda.get_rng_state(self._fabric.device)
-        if self._average is not None:
-            tensors |= prefixed("average", self._average.state_dict())
+        if self._ema is not None:
+            tensors |= prefixed("ema", self._ema.module.state_dict())
         if self._unlabelled is not None:
             tensors |= prefixed("unlabelled", self._unlabelled.state())
         state = {
             "recipe": self._recipe.as_json(),
-            "standing": self.standing.as_json(),
+            "train": self.state.as_json(),
             "optimizer": optimizer,
-            "schedule": _plain(self._schedule),
+            "schedule": _schedule_state(self._schedule),
         }
-        self._folder.save(self.standing.epoch * 1_000_000 + self.standing.batch, tensors, state)
+        self._folder.save(self.state.epoch * 1_000_000 + self.state.batch, tensors, state)
         self._callbacks.saved()
 
 
-def _plain(schedule: torch.optim.lr_scheduler.LambdaLR) -> dict[str, Any]:
-    """A schedule's state without its function, which follows from the recipe."""
+def _schedule_state(schedule: torch.optim.lr_scheduler.LambdaLR) -> dict[str, Any]:
+    """The state of a schedule without its function, which the recipe determines."""
     state = {name: value for name, value in schedule.state_dict().items() if name != "lr_lambdas"}
     return {**state, "lr_lambdas": [None] * len(schedule.lr_lambdas)}

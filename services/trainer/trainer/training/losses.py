@@ -1,11 +1,13 @@
-"""The terms of the loss. Each is a small module that looks at what the network saw of a batch and at the classes of its
-pictures; the metric ones are pytorch-metric-learning's. A picture whose class is unknown takes no part.
+"""The losses of a recipe: classification, metric learning with pytorch-metric-learning, and distillation.
+
+Each is a module that takes features (N, D) and class codes (N,) and returns a scalar. Images with an unknown class are
+ignored.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import torch
 from pytorch_metric_learning import losses, miners
@@ -17,17 +19,9 @@ from vitrine.errors import ParameterInvalid
 from vitrine.recipes import TermRecipe
 from vitrine.vision.classifier import MARGIN_SCALE
 
-Options = Mapping[str, str | int | float | bool]
-
-
-class Term(Protocol):
-    """(N, D) features in any precision and (N,) int64 codes in, a scalar out."""
-
-    def __call__(self, features: torch.Tensor, codes: torch.Tensor) -> torch.Tensor: ...
-
 
 class Classifier(nn.Module):
-    """A linear classifier and its cross-entropy, with label smoothing (Szegedy et al., CVPR 2016)."""
+    """A linear classifier with cross-entropy and label smoothing (Szegedy et al., CVPR 2016)."""
 
     def __init__(self, dim: int, classes: int, *, smoothing: float) -> None:
         super().__init__()
@@ -38,11 +32,11 @@ class Classifier(nn.Module):
         return functional.linear(features.float(), self.linear.weight, self.linear.bias)
 
     def stored(self) -> dict[str, torch.Tensor]:
-        """What a release keeps of it: `weight` (classes, dim) and `bias` (classes,)."""
+        """The tensors that a release stores: `weight` (classes, dim) and `bias` (classes,)."""
         return {"weight": self.linear.weight.detach(), "bias": self.linear.bias.detach()}
 
     def initialize_from(self, stored: Mapping[str, torch.Tensor]) -> None:
-        """Start from the weights of a classifier whose classes are the first of this one's, where the sizes fit."""
+        """Copy the tensors of a release's classifier into the first classes. Does nothing if the sizes do not match."""
         count, dim = stored["weight"].shape
         if dim != self.linear.in_features or "bias" not in stored:
             return
@@ -57,7 +51,7 @@ class Classifier(nn.Module):
 
 
 class MetricLoss(nn.Module):
-    """A loss of pytorch-metric-learning, with a miner where it needs one. Features are brought to length 1 by it."""
+    """A loss of pytorch-metric-learning, which normalizes the features, with an optional miner."""
 
     def __init__(self, loss: nn.Module, miner: nn.Module | None = None) -> None:
         super().__init__()
@@ -74,44 +68,60 @@ class MetricLoss(nn.Module):
         return value
 
     def logits(self, features: torch.Tensor) -> torch.Tensor | None:
-        """Where the loss has a direction for each class: the scaled cosines to them, (N, classes)."""
+        """Scaled cosines to the class weights, (N, classes), or None if the loss has no weights per class."""
         score: Callable[[torch.Tensor], torch.Tensor] | None = getattr(self.loss, "get_logits", None)
         return None if score is None else score(features.float())
 
     def stored(self) -> dict[str, torch.Tensor]:
-        """What a release keeps of it: `weight` (classes, dim), the directions, where it has them."""
-        directions = self._directions()
-        return {} if directions is None else {"weight": directions.detach()}
+        """The tensors that a release stores: `weight` (classes, dim), if the loss has weights per class."""
+        weights = self._class_weights()
+        return {} if weights is None else {"weight": weights.detach()}
 
     def initialize_from(self, stored: Mapping[str, torch.Tensor]) -> None:
-        """Start from the directions of classes that are the first of its own, where the sizes fit."""
-        directions = self._directions()
+        """Copy the class weights of a release into the first classes. Does nothing if the sizes do not match."""
+        weights = self._class_weights()
         count, dim = stored["weight"].shape
-        if directions is None or dim != directions.shape[1] or "bias" in stored:
+        if weights is None or dim != weights.shape[1] or "bias" in stored:
             return
         with torch.no_grad():
-            directions[:count] = stored["weight"]
+            weights[:count] = stored["weight"]
 
-    def _directions(self) -> torch.Tensor | None:
-        """(classes, dim), a view of the loss's own."""
+    def _class_weights(self) -> torch.Tensor | None:
+        """(classes, dim), a view of the loss's parameter."""
         weight: torch.Tensor | None = getattr(self.loss, "W", None)
         proxies: torch.Tensor | None = getattr(self.loss, "proxies", None)
         return proxies if weight is None else weight.t()
 
 
+class DistillationLoss(nn.Module):
+    """1 - cosine similarity between the teacher's embedding and a linear map of the student's features.
+
+    The map is not stored in the release.
+    """
+
+    def __init__(self, dim: int, teacher_dim: int) -> None:
+        super().__init__()
+        self.map = nn.Linear(dim, teacher_dim, bias=False)
+
+    def forward(self, features: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+        """(N, dim) and (N, teacher_dim) in, a scalar in 0..2 out."""
+        mapped = functional.linear(features.float(), self.map.weight)
+        return (1.0 - functional.cosine_similarity(mapped, teacher.float(), dim=1)).mean()
+
+
 def make_loss(recipe: TermRecipe, *, dim: int, classes: int) -> nn.Module:
-    """The module of a term other than `distill`. Raises ParameterInvalid for an option its loss does not take."""
+    """The module of a loss, except `distill`. Raises ParameterInvalid if the loss does not have an option."""
     if recipe.kind == "cross_entropy":
         if recipe.options:
             raise ParameterInvalid(f"cross_entropy takes no options, not {sorted(recipe.options)}")
         return Classifier(dim, classes, smoothing=recipe.label_smoothing)
-    make = _METRIC.get(recipe.kind)
+    make = _METRIC_LOSSES.get(recipe.kind)
     if make is None:
-        raise ParameterInvalid(f"there is no term {recipe.kind!r}")
+        raise ParameterInvalid(f"the loss {recipe.kind!r} is unknown")
     try:
         return make(dim, classes, dict(recipe.options))
     except TypeError as error:
-        raise ParameterInvalid(f"the term {recipe.kind!r} does not take these options: {error}") from error
+        raise ParameterInvalid(f"the loss {recipe.kind!r} does not take these options: {error}") from error
 
 
 def _supervised_contrastive(_dim: int, _classes: int, options: dict[str, Any]) -> nn.Module:
@@ -144,11 +154,11 @@ def _cosface(dim: int, classes: int, options: dict[str, Any]) -> nn.Module:
 
 
 def _triplet(_dim: int, _classes: int, options: dict[str, Any]) -> nn.Module:
-    """Hermans et al., "In Defense of the Triplet Loss for Person Re-Identification", 2017: the hardest in the batch."""
+    """Hermans et al., "In Defense of the Triplet Loss for Person Re-Identification", 2017, with batch-hard mining."""
     return MetricLoss(losses.TripletMarginLoss(**{"margin": 0.2, **options}), miners.BatchHardMiner())
 
 
-_METRIC: Final[dict[str, Callable[[int, int, dict[str, Any]], nn.Module]]] = {
+_METRIC_LOSSES: Final[dict[str, Callable[[int, int, dict[str, Any]], nn.Module]]] = {
     "supervised_contrastive": _supervised_contrastive,
     "multi_similarity": _multi_similarity,
     "proxy_anchor": _proxy_anchor,
@@ -156,18 +166,3 @@ _METRIC: Final[dict[str, Callable[[int, int, dict[str, Any]], nn.Module]]] = {
     "cosface": _cosface,
     "triplet": _triplet,
 }
-
-
-class DistillationLoss(nn.Module):
-    """One less the cosine between what the student sees, mapped linearly to the teacher's components, and the teacher's
-    embedding. The map is the student's only help and is not kept.
-    """
-
-    def __init__(self, dim: int, teacher_dim: int) -> None:
-        super().__init__()
-        self.map = nn.Linear(dim, teacher_dim, bias=False)
-
-    def forward(self, features: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-        """(N, dim) and (N, teacher_dim) in, a scalar of 0..2 out."""
-        mapped = functional.linear(features.float(), self.map.weight)
-        return (1.0 - functional.cosine_similarity(mapped, teacher.float(), dim=1)).mean()

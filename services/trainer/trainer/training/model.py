@@ -1,6 +1,4 @@
-"""What is trained: a backbone with its embedding, and the terms of the loss with whatever weights of their own they
-have. Its forward pass goes from pixels to the loss, so that it can be wrapped for several devices as one module.
-"""
+"""The module that is trained: backbone, embedding and losses, from pixels to the loss. And what of it is frozen."""
 
 from __future__ import annotations
 
@@ -23,106 +21,27 @@ from vitrine.vision.heads import Embedded
 from vitrine.vision.preprocess import Normalise
 
 
-class Loss(NamedTuple):
-    """The weighted sum, each term's own value, and (N, classes) scores of the label where a term gives them."""
+class LossOutput(NamedTuple):
+    """The weighted sum of the losses, a scalar, and the class scores of the label (N, classes) if a loss has them."""
 
     total: torch.Tensor
-    terms: torch.Tensor
     scores: torch.Tensor | None
 
 
 @dataclass(frozen=True, slots=True)
 class WeightedLoss:
-    """A term's recipe and the number of its column of codes."""
+    """The recipe of a loss, and the column of class codes that it uses."""
 
     recipe: TermRecipe
     column: int
 
 
-class TrainingModel(nn.Module):
-    """`backbone` maps (N, 3, H, W) to (N, dim). `terms` and `modules` belong together, one of each."""
-
-    def __init__(
-        self,
-        backbone: nn.Module,
-        rules: Preprocessing,
-        terms: Sequence[WeightedLoss],
-        modules: Sequence[nn.Module],
-        *,
-        auxiliary: AuxiliaryClassifier | None = None,
-    ) -> None:
-        super().__init__()
-        self.backbone = backbone
-        self.normalise = Normalise(rules)
-        self.terms = nn.ModuleList(modules)
-        self.auxiliary = auxiliary
-        self._weighted = tuple(terms)
-
-    def forward(self, pixels: torch.Tensor, codes: torch.Tensor, teacher: torch.Tensor | None = None) -> Loss:
-        """(N, H, W, 3) uint8 and (N, columns) int64 in; `teacher` (N, D) are the embeddings to be learned, if any."""
-        feature, embedding = (seen.float() for seen in self.see(pixels))
-        # The loss is computed in full precision: its exponentials and small differences do not survive half.
-        with torch.autocast(pixels.device.type, enabled=False):
-            return self._loss(feature, embedding, codes, teacher)
-
-    def _loss(
-        self, feature: torch.Tensor, embedding: torch.Tensor, codes: torch.Tensor, teacher: torch.Tensor | None
-    ) -> Loss:
-        values = [
-            module(self._seen(weighted, feature, embedding), self._target(weighted, codes, teacher))
-            for weighted, module in zip(self._weighted, self.terms, strict=True)
-        ]
-        total = torch.stack(
-            [one.recipe.weight * value for one, value in zip(self._weighted, values, strict=True)]
-        ).sum()
-        if self.auxiliary is not None and self.training:
-            total = total + self.auxiliary.loss(codes[:, 0])
-        return Loss(total, torch.stack([value.detach().float() for value in values]), self.scores(feature, embedding))
-
-    def scores(self, feature: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor | None:
-        """(N, classes) scores of the label by the first term that gives them."""
-        for weighted, module in self._of_label():
-            found = module.logits(self._seen(weighted, feature, embedding))
-            if found is not None:
-                return found
-        return None
-
-    def classifier(self) -> Classifier | MetricLoss | None:
-        """The term that scores the label by what the backbone gives, if there is one."""
-        has_embedding = isinstance(self.backbone, Embedded)
-        for weighted, module in self._of_label():
-            if module.stored() and not (has_embedding and weighted.recipe.of == "feature"):
-                return module
-        return None
-
-    def _of_label(self) -> Iterator[tuple[WeightedLoss, Classifier | MetricLoss]]:
-        for weighted, module in zip(self._weighted, self.terms, strict=True):
-            if weighted.column == 0 and isinstance(module, Classifier | MetricLoss):
-                yield weighted, module
-
-    @staticmethod
-    def _seen(weighted: WeightedLoss, feature: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:
-        return feature if weighted.recipe.of == "feature" else embedding
-
-    @staticmethod
-    def _target(weighted: WeightedLoss, codes: torch.Tensor, teacher: torch.Tensor | None) -> torch.Tensor:
-        if weighted.recipe.kind != "distill":
-            return codes[:, weighted.column]
-        assert teacher is not None
-        return teacher
-
-    def see(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The feature and the embedding of a batch; without an embedding they are the same."""
-        batch = self.normalise(pixels)
-        if isinstance(self.backbone, Embedded):
-            feature = self.backbone.backbone(batch)
-            return feature, self.backbone.embed(feature)
-        feature = self.backbone(batch)
-        return feature, feature
-
-
 class AuxiliaryClassifier(nn.Module):
-    """A classifier on the output of the module `at` of `backbone`, whose loss counts `weight`."""
+    """A second classifier on the output of the module `at` of `backbone`, used in training only.
+
+    Its loss, multiplied by `weight`, gives the early layers a shorter path for gradients (Szegedy et al., "Rethinking
+    the Inception Architecture for Computer Vision", CVPR 2016).
+    """
 
     def __init__(self, backbone: nn.Module, *, at: str, channels: int, classes: int, weight: float) -> None:
         super().__init__()
@@ -132,7 +51,7 @@ class AuxiliaryClassifier(nn.Module):
         backbone.get_submodule(at).register_forward_hook(self._keep)
 
     def loss(self, codes: torch.Tensor) -> torch.Tensor:
-        """The weighted cross-entropy of the batch that went through the backbone last."""
+        """The weighted cross-entropy of the last batch of the backbone."""
         assert self._map is not None
         logits = self.head(self._map.float())
         self._map = None
@@ -143,11 +62,93 @@ class AuxiliaryClassifier(nn.Module):
             self._map = output
 
 
-class Freezing:
-    """The rule for one backbone: with `trainable` given all else is frozen, and `frozen` is so in any case.
+class TrainingModel(nn.Module):
+    """A backbone from (N, 3, H, W) to (N, dim), with a module in `losses` for each of `weighted`."""
 
-    Names are those of the backbone's modules, e.g. `layer4` or `blocks.5`. Raises ParameterInvalid for a name that is
-    none.
+    def __init__(
+        self,
+        backbone: nn.Module,
+        rules: Preprocessing,
+        weighted: Sequence[WeightedLoss],
+        losses: Sequence[nn.Module],
+        *,
+        auxiliary: AuxiliaryClassifier | None = None,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.normalise = Normalise(rules)
+        self.losses = nn.ModuleList(losses)
+        self.auxiliary = auxiliary
+        self._weighted = tuple(weighted)
+
+    def forward(self, pixels: torch.Tensor, codes: torch.Tensor, teacher: torch.Tensor | None = None) -> LossOutput:
+        """(N, H, W, 3) uint8 and (N, columns) int64; `teacher` (N, D) are the embeddings to distill."""
+        feature, embedding = (output.float() for output in self.embed(pixels))
+        # Losses need full precision: their exponentials and small differences get lost in bfloat16.
+        with torch.autocast(pixels.device.type, enabled=False):
+            return self._loss(feature, embedding, codes, teacher)
+
+    def embed(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The feature and the embedding of a batch. They are the same if the model has no embedding layer."""
+        batch = self.normalise(pixels)
+        if isinstance(self.backbone, Embedded):
+            feature = self.backbone.backbone(batch)
+            return feature, self.backbone.embed(feature)
+        feature = self.backbone(batch)
+        return feature, feature
+
+    def scores(self, feature: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor | None:
+        """Class scores of the label (N, classes), from the first loss that has them."""
+        for weighted, module in self._label_losses():
+            scores = module.logits(self._input(weighted, feature, embedding))
+            if scores is not None:
+                return scores
+        return None
+
+    def classifier(self) -> Classifier | MetricLoss | None:
+        """The first loss whose classifier of the label uses the output of the backbone."""
+        has_embedding = isinstance(self.backbone, Embedded)
+        for weighted, module in self._label_losses():
+            if module.stored() and not (has_embedding and weighted.recipe.of == "feature"):
+                return module
+        return None
+
+    def _loss(
+        self, feature: torch.Tensor, embedding: torch.Tensor, codes: torch.Tensor, teacher: torch.Tensor | None
+    ) -> LossOutput:
+        values = [
+            module(self._input(weighted, feature, embedding), self._target(weighted, codes, teacher))
+            for weighted, module in zip(self._weighted, self.losses, strict=True)
+        ]
+        total = torch.stack(
+            [weighted.recipe.weight * value for weighted, value in zip(self._weighted, values, strict=True)]
+        ).sum()
+        if self.auxiliary is not None and self.training:
+            total = total + self.auxiliary.loss(codes[:, 0])
+        return LossOutput(total, self.scores(feature, embedding))
+
+    def _label_losses(self) -> Iterator[tuple[WeightedLoss, Classifier | MetricLoss]]:
+        for weighted, module in zip(self._weighted, self.losses, strict=True):
+            if weighted.column == 0 and isinstance(module, Classifier | MetricLoss):
+                yield weighted, module
+
+    @staticmethod
+    def _input(weighted: WeightedLoss, feature: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:
+        return feature if weighted.recipe.of == "feature" else embedding
+
+    @staticmethod
+    def _target(weighted: WeightedLoss, codes: torch.Tensor, teacher: torch.Tensor | None) -> torch.Tensor:
+        if weighted.recipe.kind != "distill":
+            return codes[:, weighted.column]
+        assert teacher is not None
+        return teacher
+
+
+class Freezing:
+    """Freezes the modules `frozen` of a backbone and, if `trainable` is given, all modules but those.
+
+    Names are those of the backbone's modules, such as `layer4` or `blocks.5`. A frozen module is in evaluation mode, so
+    its batch normalization statistics stay the same too. Raises ParameterInvalid if a name is unknown.
     """
 
     def __init__(
@@ -169,7 +170,7 @@ class Freezing:
             module.requires_grad_(False)
 
     def train_mode(self) -> None:
-        """Put what is trained into training mode and what is frozen into evaluation mode."""
+        """Put trained modules in training mode and frozen ones in evaluation mode."""
         if self._trained is None:
             self._backbone.train()
         else:

@@ -1,4 +1,4 @@
-"""Where a training starts: a model's weights or a release, and what a release brings with it."""
+"""The initial network of a training run: weights of the model table, or a release."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from vitrine.vision.network import DeviceChoice
 
 @dataclass(frozen=True, slots=True)
 class InitialModel:
-    """The network before the first step. `labels` and `classifier` are those of the release it came from, if any.
+    """The network before training. `parent`, `labels` and `classifier` are those of the release it is loaded from.
 
-    `trainable` are the names that the recipe's "table" stands for.
+    `trainable` are the modules that a recipe trains if it says "table".
     """
 
     loaded: Loaded
@@ -43,7 +43,7 @@ class InitialModel:
 def load_initial_model(
     recipe: ModelRecipe, *, seed: int, store: ReleaseStore, checked_weights: Callable[[str], str]
 ) -> InitialModel:
-    """Build the network. Raises ModelUnknown, ParameterInvalid, WeightsUnusable, ReleaseNotFound, ReleaseCorrupt."""
+    """Load the network. Raises ModelUnknown, ParameterInvalid, WeightsUnusable, ReleaseNotFound, ReleaseCorrupt."""
     if recipe.release is not None:
         return _from_release(recipe, recipe.release, seed, store)
     assert recipe.model is not None
@@ -55,9 +55,9 @@ def load_initial_model(
 
 
 def check_memory(recipe: Recipe, store: ReleaseStore, settings: Settings, choice: DeviceChoice) -> None:
-    """Ask, before a network is made, whether training it fits into memory.
+    """Raise JobTooLarge if training needs more memory than there is, before any weights are loaded.
 
-    Raises JobTooLarge, and what `load_initial_model` raises.
+    Raises what `load_initial_model` raises too.
     """
     model = recipe.model
     if model.release is not None:
@@ -100,12 +100,12 @@ def _from_release(recipe: ModelRecipe, release_id: str, seed: int, store: Releas
         loaded = extended(loaded, pooling=recipe.pooling, embedding=recipe.embedding, seed=seed)
     elif recipe.embedding not in (None, architecture.embedding) or recipe.pooling not in (None, architecture.pooling):
         raise ParameterInvalid(
-            f"the release {release_id!r} has an embedding of {architecture.embedding} components, which training from "
-            "it keeps: leave 'embedding' and 'pooling' out of the recipe"
+            f"the release {release_id!r} has an embedding of {architecture.embedding} components, which training "
+            "keeps: leave 'embedding' and 'pooling' out of the recipe"
         )
     other = sorted(set(recipe.options) - set(PREPROCESSING_OPTIONS))
     if other:
-        raise ParameterInvalid(f"the option {other[0]!r} belongs to the architecture, which the release has already")
+        raise ParameterInvalid(f"the option {other[0]!r} belongs to the architecture, which the release determines")
     rules = manifest.preprocessing
     if recipe.options:
         rules = Preprocessing.model_validate({**rules.model_dump(), **recipe.options})
@@ -123,7 +123,7 @@ def _from_release(recipe: ModelRecipe, release_id: str, seed: int, store: Releas
 
 def _classifier(path: Path, release_id: str) -> dict[str, torch.Tensor] | None:
     try:
-        file_bytes(path)  # a regular file, or it is not opened
+        file_bytes(path)  # refuses anything but a regular file
         stored: dict[str, torch.Tensor] = load_file(str(path))
     except FileNotFoundError:
         return None

@@ -1,7 +1,8 @@
-"""Learning from pictures nobody has labelled: the network's own averaged weights say what a picture shows, and where
-they are sure enough the picture, strongly changed, is trained on as if that were its label (Sohn et al., "FixMatch",
-NeurIPS 2020). What they say too often counts less (distribution alignment, Berthelot et al., "ReMixMatch", ICLR 2020),
-or the commonest classes of the catalogue would swallow the rest. No label of these pictures is ever read.
+"""Semi-supervised training on unlabelled images with pseudo-labels.
+
+The model, or its moving average, predicts a label; if it is confident, the strongly augmented image is trained on with
+that label (Sohn et al., "FixMatch", NeurIPS 2020). Distribution alignment (Berthelot et al., "ReMixMatch", ICLR 2020)
+lowers the weight of classes that are predicted too often.
 """
 
 from __future__ import annotations
@@ -22,70 +23,66 @@ from vitrine.errors import ParameterInvalid
 from vitrine.recipes import UnlabelledRecipe
 from vitrine.types import Rows
 
-_REMEMBERED: Final = 0.99
-_LEAST_SHARE: Final = 1e-3
-_OWN_CHANCE: Final = 5_000_003  # keeps the draws of these pictures apart from those of the labelled
+_MOMENTUM: Final = 0.99
+_LEAST_PROBABILITY: Final = 1e-3
+_SEED_OFFSET: Final = 5_000_003  # keeps these random numbers apart from those of the labelled images
 
 
 class PseudoLabels:
-    """The pictures and what is thought of them. `loader` has the pixels of all and changes them strongly."""
+    """Batches of unlabelled images and their pseudo-labels. `loader` augments the images strongly."""
 
     def __init__(self, loader: BatchLoader, recipe: UnlabelledRecipe, *, batch: int, seed: int) -> None:
         self._loader = loader
         self._recipe = recipe
         self._count = max(1, round(recipe.share * batch))
         self._seed = seed
-        self._said: torch.Tensor | None = None
-        self.accepted = 0
-        self.asked = 0
+        self._mean: torch.Tensor | None = None
 
     def epoch(self, batches: int, epoch: int, *, first: int) -> Generator[Batch | None, None, None]:
-        """For each batch of the labelled pictures one of these, or None before their first epoch."""
+        """A batch for each labelled batch from `first` on, or None before the epoch `from_epoch` of the recipe."""
         if epoch + 1 < self._recipe.from_epoch:
             for _ in range(first, batches):
                 yield None
             return
-        chance = generator(self._seed + _OWN_CHANCE, epoch)
-        rows = [chance.integers(len(self._loader.pixels), size=self._count) for _ in range(batches)]
-        yield from self._loader.epoch(rows, epoch + _OWN_CHANCE, first=first)
+        random = generator(self._seed + _SEED_OFFSET, epoch)
+        rows = [random.integers(len(self._loader.pixels), size=self._count) for _ in range(batches)]
+        yield from self._loader.epoch(rows, epoch + _SEED_OFFSET, first=first)
 
     def codes(
         self,
-        validate: TrainingModel,
+        model: TrainingModel,
         rows: Rows,
         *,
         device: torch.device,
         columns: int,
         precision: AbstractContextManager[object],
     ) -> torch.Tensor:
-        """(N, columns) int64: the label in the first column where `validate` is sure of it, else unknown.
+        """(N, columns) int64: the predicted label in column 0 if `model` is confident, and unknown elsewhere.
 
-        Raises ParameterInvalid where no term scores the label.
+        Raises ParameterInvalid if no loss scores the label.
         """
         pixels = torch.from_numpy(np.ascontiguousarray(self._loader.pixels[rows])).to(device)
-        was_training = validate.training
-        validate.eval()
+        was_training = model.training
+        model.eval()
         with torch.inference_mode(), precision:
-            feature, embedding = (seen.float() for seen in validate.see(pixels))
-            scores = validate.scores(feature, embedding)
-        validate.train(was_training)
+            feature, embedding = (output.float() for output in model.embed(pixels))
+            scores = model.scores(feature, embedding)
+        model.train(was_training)
         if scores is None:
-            raise ParameterInvalid("unlabelled pictures need a term that scores the label, e.g. cosface")
-        said = torch.softmax(scores.float(), dim=1).clone()
-        mean = said.mean(dim=0)
-        self._said = mean if self._said is None else self._said.lerp(mean, 1 - _REMEMBERED)
-        aligned = said / self._said.clamp(min=_LEAST_SHARE) ** self._recipe.balance
-        sureness, label = (aligned / aligned.sum(dim=1, keepdim=True)).max(dim=1)
-        sure = sureness >= self._recipe.threshold
-        self.asked += len(sure)
-        self.accepted += int(sure.sum())
+            raise ParameterInvalid("unlabelled pictures need a loss that scores the label, e.g. cosface")
+        probabilities = torch.softmax(scores.float(), dim=1).clone()
+        mean = probabilities.mean(dim=0)
+        self._mean = mean if self._mean is None else self._mean.lerp(mean, 1 - _MOMENTUM)
+        aligned = probabilities / self._mean.clamp(min=_LEAST_PROBABILITY) ** self._recipe.balance
+        confidence, label = (aligned / aligned.sum(dim=1, keepdim=True)).max(dim=1)
+        confident = confidence >= self._recipe.threshold
         codes = torch.full((len(rows), columns), UNKNOWN, dtype=torch.int64, device=device)
-        codes[sure, 0] = label[sure]
+        codes[confident, 0] = label[confident]
         return codes
 
     def state(self) -> Tensors:
-        """What a checkpoint keeps."""
-        return {} if self._said is None else {"said": self._said}
+        """The tensors for a checkpoint."""
+        return {} if self._mean is None else {"mean": self._mean}
 
     def restore(self, tensors: Tensors, device: torch.device) -> None:
-        self._said = tensors["said"].to(device) if "said" in tensors else None
+        self._mean = tensors["mean"].to(device) if "mean" in tensors else None

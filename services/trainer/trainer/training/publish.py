@@ -1,6 +1,4 @@
-"""From a trained network to a stored release: its figures on the test part, the files that tell how it came about, and
-the release itself.
-"""
+"""Publishing of a trained network: test metrics, calibration, the report files, and the release itself."""
 
 from __future__ import annotations
 
@@ -45,13 +43,13 @@ _CALIBRATION_QUERIES = 2000
 
 @dataclass(frozen=True, slots=True)
 class TrainingResult:
-    """A network at its best, and everything about how it got there. `features` (N, dim) are of all examples."""
+    """A network at its best, and everything about how it got there. `features` (N, dim) are of all dataset."""
 
     recipe: Recipe
     catalog: Catalog
-    start: InitialModel
+    initial: InitialModel
     backbone: nn.Module
-    examples: Dataset
+    dataset: Dataset
     classes: Classes
     relevance: Codes
     choice: ProjectionChoice
@@ -64,37 +62,37 @@ class TrainingResult:
 
     @property
     def test(self) -> Rows:
-        """The test part, without the products that something this network comes from was fitted on."""
-        rows = self.examples.rows("test")
-        unseen: Rows = rows[~self.lineage.seen(self.catalog.dataset, self.examples.ids("test"))]
+        """Rows of the test part, without products that an ancestor of the network was trained on."""
+        rows = self.dataset.rows("test")
+        unseen: Rows = rows[~self.lineage.seen(self.catalog.dataset, self.dataset.ids("test"))]
         return unseen
 
 
 def publish_release(trained: TrainingResult, store: ReleaseStore) -> tuple[str, dict[str, float]]:
-    """Evaluate, write the reports and store the release. Returns its id and its figures on the test part."""
-    recipe, choice, examples = trained.recipe, trained.choice, trained.examples
-    train = examples.rows("train")
+    """Evaluate, write the reports and store the release. Returns its id and its metrics."""
+    recipe, choice, dataset = trained.recipe, trained.choice, trained.dataset
+    train = dataset.rows("train")
     with tempfile.TemporaryDirectory(prefix="vitrine-training-") as made:
         reports = Path(made, "training")
         reports.mkdir()
         vectors = project(choice.fit.arrays, trained.features)
-        metrics = _evaluated(trained, vectors, reports)
-        calibration = _calibrated(trained, vectors, metrics, reports)
+        metrics = _evaluate(trained, vectors, reports)
+        calibration = _calibrate(trained, vectors, metrics, reports)
         _write_json(reports / "recipe.json", recipe.as_json())
-        _write_json(reports / "parts.json", _parts(examples), indent=None)
+        _write_json(reports / "parts.json", _parts(dataset), indent=None)
         _write_json(reports / "projections.json", [tried.as_json() for tried in choice.tried])
         classifier = None
         if trained.classifier is not None:
             classifier = Path(made, CLASSIFIER_FILE)
             stored = trained.classifier.stored()
             save_file({name: tensor.cpu().contiguous().clone() for name, tensor in stored.items()}, classifier)
-        ids = [examples.products[row].id for row in train]
+        ids = [dataset.products[row].id for row in train]
         release_id = make_release(
             store,
             recipe.name,
-            replace(trained.start.loaded, network=trained.backbone),
+            replace(trained.initial.loaded, network=trained.backbone),
             choice.fit,
-            rules=trained.start.rules,
+            rules=trained.initial.rules,
             trained_on=fitted_on(
                 trained.catalog.dataset, ids, part="train", seed=trained.lineage.rules[trained.catalog.dataset].seed
             ),
@@ -102,14 +100,14 @@ def publish_release(trained: TrainingResult, store: ReleaseStore) -> tuple[str, 
             random_state=recipe.seed,
             lineage=trained.lineage.with_products(
                 trained.catalog.dataset,
-                fitted=examples.ids("train", *recipe.data.train_on),
-                chosen=examples.ids("validation"),
+                fitted=dataset.ids("train", *recipe.data.train_on),
+                chosen=dataset.ids("validation"),
             ),
             training=Training(
                 recipe=recipe.as_json(),
                 labels=trained.classes.names,
                 metrics=metrics,
-                parent=trained.start.parent,
+                parent=trained.initial.parent,
                 classifier=classifier,
                 folder=reports,
                 half=recipe.model.half,
@@ -119,14 +117,14 @@ def publish_release(trained: TrainingResult, store: ReleaseStore) -> tuple[str, 
     return release_id, metrics
 
 
-def _evaluated(trained: TrainingResult, vectors: Vectors, reports: Path) -> dict[str, float]:
-    examples, choice = trained.examples, trained.choice
+def _evaluate(trained: TrainingResult, vectors: Vectors, reports: Path) -> dict[str, float]:
+    dataset, choice = trained.dataset, trained.choice
     metrics = {
         "validation_precision_at_15": round(choice.kept.precision_at_15, 4),
         "validation_mean_average_precision": round(choice.kept.mean_average_precision, 4),
     }
     test = trained.test
-    left_out = len(examples.rows("test")) - len(test)
+    left_out = len(dataset.rows("test")) - len(test)
     if left_out:
         metrics["test_products_left_out"] = float(left_out)
     truth, predicted = _predictions(trained, test)
@@ -134,7 +132,7 @@ def _evaluated(trained: TrainingResult, vectors: Vectors, reports: Path) -> dict
     if len(test):
         found = evaluate(vectors, trained.relevance, test, queries=_TEST_QUERIES)
         metrics |= found.metrics
-        gallery = [(product.id, _caption(trained, row)) for row, product in enumerate(examples.products)]
+        gallery = [(product.id, _caption(trained, row)) for row, product in enumerate(dataset.products)]
         queries = ScoredQueries(
             queries=[gallery[row] for row in found.queries],
             scores=found.average_precision,
@@ -152,31 +150,33 @@ def _evaluated(trained: TrainingResult, vectors: Vectors, reports: Path) -> dict
         predicted=predicted,
         classes=trained.classes.names,
         queries=queries,
-        picture=partial(_picture, trained.catalog, examples),
+        picture=partial(_picture, trained.catalog, dataset),
     )
     return metrics
 
 
-def _calibrated(
+def _calibrate(
     trained: TrainingResult, vectors: Vectors, metrics: dict[str, float], reports: Path
 ) -> Calibration | None:
-    """How likely a match is of its query's class, by what validation queries find, and in `metrics` and a drawing how
-    far that is off on test queries. A validation part that was trained on says nothing.
+    """Calibrate the probability that a match has its query's class, on validation queries.
+
+    The calibration error on test queries is added to `metrics` and plotted. Returns None if the validation part was
+    trained on or is too small.
     """
-    recipe, examples = trained.recipe, trained.examples
-    validation, test = examples.rows("validation"), trained.test
+    recipe, dataset = trained.recipe, trained.dataset
+    validation, test = dataset.rows("validation"), trained.test
     if "validation" in recipe.data.train_on or not len(validation):
         return None
-    kinds, seed = trained.classes.codes, recipe.seed
-    searched = examples.rows("train", "validation")
-    pairs = collect_matches(vectors, kinds, validation, searched, most=_CALIBRATION_QUERIES, seed=seed)
+    codes, seed = trained.classes.codes, recipe.seed
+    searched = dataset.rows("train", "validation")
+    pairs = collect_matches(vectors, codes, validation, searched, most=_CALIBRATION_QUERIES, seed=seed)
     calibration = calibrate(pairs, attribute=recipe.data.label)
     if calibration is None:
         return None
     calibration = calibration.model_copy(update={"familiarity": trained.familiarity})
     if len(test):
-        every = np.arange(len(examples), dtype=np.int64)
-        held_out = collect_matches(vectors, kinds, test, every, most=_CALIBRATION_QUERIES, seed=seed)
+        every = np.arange(len(dataset), dtype=np.int64)
+        held_out = collect_matches(vectors, codes, test, every, most=_CALIBRATION_QUERIES, seed=seed)
         confidence = confidence_of(calibration, held_out, trained.features)
         metrics["test_calibration_error"] = round(calibration_error(confidence, held_out.right), 4)
         write_reliability(reports, confidence, held_out.right)
@@ -184,7 +184,7 @@ def _calibrated(
 
 
 def _predictions(trained: TrainingResult, test: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """True and predicted classes of the test part, where a term of the loss tells classes by the network's output."""
+    """True and predicted classes of the test part, or None if no loss classifies the output of the network."""
     if trained.classifier is None:
         return None, None
     known = test[trained.classes.codes[test] != UNKNOWN]
@@ -193,12 +193,12 @@ def _predictions(trained: TrainingResult, test: np.ndarray) -> tuple[np.ndarray 
     return (None, None) if scores is None else (trained.classes.codes[known], scores.argmax(dim=1).numpy())
 
 
-def _parts(examples: Dataset) -> dict[str, Any]:
-    """Who was in which part, by product id, and how many of each."""
+def _parts(dataset: Dataset) -> dict[str, Any]:
+    """Product ids by part, and the size of each part."""
     parts: dict[str, list[str]] = {}
-    for product, part in zip(examples.products, examples.parts, strict=True):
+    for product, part in zip(dataset.products, dataset.parts, strict=True):
         parts.setdefault(part, []).append(product.id)
-    return {"counts": dict(Counter(examples.parts)), "ids": parts}
+    return {"counts": dict(Counter(dataset.parts)), "ids": parts}
 
 
 def _caption(trained: TrainingResult, row: int) -> str:
@@ -206,9 +206,9 @@ def _caption(trained: TrainingResult, row: int) -> str:
     return "" if code == UNKNOWN else trained.classes.names[code]
 
 
-def _picture(catalog: Catalog, examples: Dataset, product_id: str) -> Image.Image:
-    """Raises ImageRejected or PictureNotFound where it cannot be had any more."""
-    product = next(product for product in examples.products if product.id == product_id)
+def _picture(catalog: Catalog, dataset: Dataset, product_id: str) -> Image.Image:
+    """Raises ImageRejected or PictureNotFound if the image has changed since training."""
+    product = next(product for product in dataset.products if product.id == product_id)
     return decode_image(read_picture(catalog.root, product.picture))
 
 

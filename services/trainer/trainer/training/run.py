@@ -1,6 +1,4 @@
-"""A run of training from a catalogue to a release: read, decode, train, choose the projection, evaluate, write down,
-publish. It knows nothing of jobs or queues; who follows it is told through `Progress`.
-"""
+"""A training run from a catalog to a published release. It knows nothing about jobs and queues."""
 
 from __future__ import annotations
 
@@ -25,12 +23,13 @@ from trainer.training.state import TrainState
 from vitrine.catalogs import Catalog
 from vitrine.recipes import Recipe
 from vitrine.releases import ReleaseStore
+from vitrine.types import Vectors
 from vitrine.vision.backbones import round_weights
-from vitrine.vision.network import DeviceChoice, Vectors, choose_device
+from vitrine.vision.network import DeviceChoice, choose_device
 
 
 class TrainingRun:
-    """One run. `folder` keeps its checkpoints: a run of the same folder goes on where the last one was."""
+    """One run. Checkpoints are stored in `folder`: a run with the same folder resumes the previous one."""
 
     def __init__(
         self,
@@ -52,46 +51,46 @@ class TrainingRun:
         self._choice: DeviceChoice = choose_device(settings.trainer_device, settings.trainer_precision)
 
     def run(self) -> dict[str, Any]:
-        """Train and publish. Returns what a job's result says.
+        """Train and publish. Returns the result of the job.
 
-        Raises any error of the tree: ParameterInvalid, TrainingImpossible, TrainingDiverged,
-        ProjectionImpossible and those of reading weights and releases; and what the progress raises.
+        Raises ParameterInvalid, TrainingImpossible, TrainingDiverged, ProjectionImpossible, the errors of reading
+        weights and releases, and what `progress` raises.
         """
         started_s = time.monotonic()
         recipe = self._recipe
-        prepared = SetupBuilder(
+        setup = SetupBuilder(
             recipe, self._catalog, self._store, self._settings, self._choice, self._progress, self._unlabelled
         ).prepare()
         with spawned_ranks(recipe, self._catalog, self._unlabelled, self._settings, self._folder.folder):
-            standing, subject = self._train(prepared)
+            state, model = self._train(setup)
         trained_s = time.monotonic()
         self._progress.phase("choosing the projection")
-        subject.load_state_dict(self._folder.load_best())
-        backbone = subject.float().cpu().eval().backbone
+        model.load_state_dict(self._folder.load_best())
+        backbone = model.float().cpu().eval().backbone
         if recipe.model.half:
             round_weights(backbone)
-        rules, pixels = prepared.start.rules, prepared.cache.pixels
+        rules, pixels = setup.initial.rules, setup.cache.pixels
         features = raw_features(backbone, rules, pixels, self._choice, self._settings)
         familiarity = build_ood_detector(
-            backbone, rules, pixels, features, prepared.examples, self._choice, self._settings, seed=recipe.seed
+            backbone, rules, pixels, features, setup.dataset, self._choice, self._settings, seed=recipe.seed
         )
-        choice = self._projection(features, prepared)
+        choice = self._projection(features, setup)
         self._progress.phase("evaluating")
         trained = TrainingResult(
             recipe=self._recipe,
             catalog=self._catalog,
-            start=prepared.start,
+            initial=setup.initial,
             backbone=backbone,
-            examples=prepared.examples,
-            classes=prepared.classes,
-            relevance=prepared.material.relevance,
+            dataset=setup.dataset,
+            classes=setup.classes,
+            relevance=setup.data.relevance,
             choice=choice,
             features=features,
             familiarity=familiarity,
-            history=standing.history,
-            best_epoch=standing.best_epoch or 0,
-            classifier=subject.classifier(),
-            lineage=prepared.lineage,
+            history=state.history,
+            best_epoch=state.best_epoch or 0,
+            classifier=model.classifier(),
+            lineage=setup.lineage,
         )
         self._progress.phase("publishing")
         release_id, metrics = publish_release(trained, self._store)
@@ -100,44 +99,42 @@ class TrainingRun:
             "model": self._recipe.name,
             "dim": len(choice.fit.arrays.components),
             "whiten": choice.whiten,
-            "best_epoch": standing.best_epoch,
-            "epochs": len(standing.history),
-            "trained_on": len(prepared.material.train),
-            "pictures_per_second": round(
-                float(np.mean([record.pictures_per_second for record in standing.history])), 1
-            ),
-            "training_seconds": round(sum(record.seconds for record in standing.history), 1),
+            "best_epoch": state.best_epoch,
+            "epochs": len(state.history),
+            "trained_on": len(setup.data.train),
+            "pictures_per_second": round(float(np.mean([record.pictures_per_second for record in state.history])), 1),
+            "training_seconds": round(sum(record.seconds for record in state.history), 1),
             "seconds_since_start": round(time.monotonic() - started_s, 1),
             **metrics,
         }
-        self._progress.note(f"published {release_id} after {time.monotonic() - trained_s:.0f} s of finishing")
+        self._progress.note(f"published {release_id} after {time.monotonic() - trained_s:.0f} s of evaluation")
         return result
 
-    def _train(self, prepared: TrainingSetup) -> tuple[TrainState, TrainingModel]:
+    def _train(self, setup: TrainingSetup) -> tuple[TrainState, TrainingModel]:
         recipe, progress = self._recipe, self._progress
-        watch = TrainingCallbacks(progress)
-        loop = build_loop(prepared, recipe, self._settings, self._choice, self._folder, watch)
+        callbacks = TrainingCallbacks(progress)
+        loop = build_loop(setup, recipe, self._settings, self._choice, self._folder, callbacks)
         if loop.restore():
-            where = f"epoch {loop.standing.epoch + 1}, batch {loop.standing.batch + 1}"
-            progress.note(f"taken up from its checkpoint at {where}")
+            where = f"epoch {loop.state.epoch + 1}, batch {loop.state.batch + 1}"
+            progress.note(f"resumed from the checkpoint at {where}")
         logs = self._settings.work_dir / "tensorboard" / self._folder.folder.name
-        with open_tensorboard(logs, history=loop.standing.history) as board:
-            watch.begin(loop.standing.pictures, loop.pictures, board)
-            standing = loop.run()
-        watch.end(standing.pictures)
-        return standing, loop.subject
+        with open_tensorboard(logs, history=loop.state.history) as tensorboard:
+            callbacks.begin(loop.state.images, loop.images, tensorboard)
+            state = loop.run()
+        callbacks.end(state.images)
+        return state, loop.model
 
     def clean(self) -> None:
-        """Remove the checkpoints: the run has come to its end."""
+        """Remove the checkpoints of a finished run."""
         self._folder.remove()
 
-    def _projection(self, features: Vectors, prepared: TrainingSetup) -> ProjectionChoice:
-        material, recipe = prepared.material, self._recipe
+    def _projection(self, features: Vectors, setup: TrainingSetup) -> ProjectionChoice:
+        data, recipe = setup.data, self._recipe
         return choose_projection(
             features,
-            material.relevance,
-            train=prepared.examples.rows("train"),
-            validation=material.validation,
+            data.relevance,
+            train=setup.dataset.rows("train"),
+            validation=data.validation,
             recipe=recipe.projection,
             queries=recipe.validation.queries,
             by=recipe.validation.best_by,

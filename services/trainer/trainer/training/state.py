@@ -1,9 +1,9 @@
-"""What a loop works on, where it stands, and who is told."""
+"""The state of a training run that is not tensors, and the running metrics of an epoch."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import torch
 
@@ -11,22 +11,29 @@ from trainer.data.dataset import UNKNOWN
 from trainer.reports.training import EpochRecord
 from trainer.training.validation import ValidationMetrics
 
+# Field names in checkpoints of version 1.
+_OLD_NAMES: Final = {"pictures": "images", "right": "correct", "seen": "counted", "stale": "epochs_without_gain"}
+
 
 @dataclass(slots=True)
 class TrainState:
-    """Where a run is: what a checkpoint keeps beside tensors."""
+    """The position in a run, the sums of the current epoch, and the results so far.
+
+    `images` are those trained on in all epochs. `counted` is the number behind `loss_sum`, and `scored` those with a
+    known class and a score, of which `correct` are right.
+    """
 
     epoch: int = 0
     batch: int = 0
-    pictures: int = 0
+    images: int = 0
     epoch_s: float = 0.0
     loss_sum: float = 0.0
-    right: int = 0
+    correct: int = 0
     scored: int = 0
-    seen: int = 0
+    counted: int = 0
     best: ValidationMetrics | None = None
     best_epoch: int | None = None
-    stale: int = 0
+    epochs_without_gain: int = 0
     history: list[EpochRecord] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
@@ -34,20 +41,22 @@ class TrainState:
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> TrainState:
-        best = stored.pop("best")
-        history = [EpochRecord(**one) for one in stored.pop("history")]
-        return cls(**stored, best=None if best is None else ValidationMetrics(**best), history=history)
+        """Raises TypeError if a field is unknown."""
+        fields = {_OLD_NAMES.get(name, name): value for name, value in stored.items()}
+        best = fields.pop("best")
+        history = [EpochRecord(**one) for one in fields.pop("history")]
+        return cls(**fields, best=None if best is None else ValidationMetrics(**best), history=history)
 
 
 class RunningMetrics:
-    """Sums of the batches since it was last `taken`."""
+    """Sums of loss and accuracy on the device, because reading a number from a GPU waits for it."""
 
     def __init__(self) -> None:
-        self._seen = 0
         self._sums: torch.Tensor | None = None
+        self._counted = 0
 
-    def add(self, loss: torch.Tensor, scores: torch.Tensor | None, codes: torch.Tensor) -> None:
-        """Count a batch: its mean `loss`, a scalar, and its `scores` (N, classes), if any, for `codes` (N,) int64."""
+    def update(self, loss: torch.Tensor, scores: torch.Tensor | None, codes: torch.Tensor) -> None:
+        """Add a batch: its mean `loss`, a scalar, and its `scores` (N, classes), if any, for `codes` (N,)."""
         count = len(codes)
         sums = torch.zeros(3, dtype=torch.float64, device=loss.device)
         sums[0] = loss * count
@@ -55,17 +64,17 @@ class RunningMetrics:
             known = codes != UNKNOWN
             sums[1] = ((scores.argmax(dim=1) == codes) & known).sum()
             sums[2] = known.sum()
-        self._seen += count
+        self._counted += count
         self._sums = sums if self._sums is None else self._sums + sums
 
-    def take(self, standing: TrainState) -> float:
-        """Move the sums into `standing`. Returns their loss, which is no finite number if one of a batch was not."""
+    def flush(self, state: TrainState) -> float:
+        """Move the sums to `state`. Returns their loss, which is not finite if that of one batch was not."""
         if self._sums is None:
             return 0.0
-        loss, right, scored = self._sums.tolist()
-        standing.loss_sum += loss
-        standing.right += round(right)
-        standing.scored += round(scored)
-        standing.seen += self._seen
-        self._seen, self._sums = 0, None
+        loss, correct, scored = self._sums.tolist()
+        state.loss_sum += loss
+        state.correct += round(correct)
+        state.scored += round(scored)
+        state.counted += self._counted
+        self._counted, self._sums = 0, None
         return float(loss)

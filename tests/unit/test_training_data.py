@@ -1,4 +1,4 @@
-"""What a training sees: its examples, their classes and parts, pixels, batches and changes."""
+"""Training data: the dataset and its classes, the pixel cache, the sampler and the loader."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def many(**counts: int) -> list[Product]:
     return [product(number, articleType=kind, gender="Women") for number, kind in enumerate(kinds)]
 
 
-def test_products_without_the_label_and_classes_with_too_few_pictures_are_left_out() -> None:
+def test_products_without_the_label_and_classes_with_too_few_images_are_left_out() -> None:
     products = [*many(Tops=10, Heels=2, Jeans=10), product(99)]
     examples = build_dataset(products, DataRecipe(), seed=0)
     assert {one.attributes["articleType"] for one in examples.products} == {"Tops", "Jeans"}
@@ -47,17 +47,17 @@ def test_products_without_the_label_and_classes_with_too_few_pictures_are_left_o
     assert Counter(examples.parts) == {"train": 12, "validation": 4, "test": 4}
 
 
-def test_a_label_that_no_product_has_is_told() -> None:
+def test_a_label_that_no_product_has_is_refused() -> None:
     with pytest.raises(TrainingImpossible, match="sleeve"):
         build_dataset(many(Tops=10), DataRecipe(label="sleeve"), seed=0)
 
 
-def test_an_unknown_subset_is_told() -> None:
+def test_an_unknown_subset_is_refused() -> None:
     with pytest.raises(ParameterInvalid, match="fashion-22"):
         build_dataset(many(Tops=10), DataRecipe(subset="fashion-2"), seed=0)
 
 
-def test_a_class_is_the_combination_of_its_attributes_and_an_unknown_one_is_no_class() -> None:
+def test_a_class_combines_attributes_and_an_unknown_value_has_no_class() -> None:
     products = [
         product(1, articleType="Tops", gender="Women"),
         product(2, articleType="Tops", gender="Men"),
@@ -70,21 +70,21 @@ def test_a_class_is_the_combination_of_its_attributes_and_an_unknown_one_is_no_c
     assert classes.codes.tolist() == [1, 0, UNKNOWN, 0]
 
 
-def test_a_known_class_keeps_its_number_and_a_new_one_follows() -> None:
+def test_a_known_class_keeps_its_code_and_new_ones_are_appended() -> None:
     examples = build_dataset(many(Tops=5, Jeans=5), DataRecipe(), seed=0)
     classes = classes_of(examples, ("articleType",), known=("Tops", "Heels"))
     assert classes.names == ("Tops", "Heels", "Jeans")
     assert set(classes.codes.tolist()) == {0, 2}
 
 
-def test_one_class_only_cannot_be_trained() -> None:
+def test_training_needs_two_classes() -> None:
     examples = build_dataset(many(Tops=10), DataRecipe(), seed=0)
     classes = classes_of(examples, ("articleType",))
     with pytest.raises(TrainingImpossible, match="one class only"):
         check_trainable(classes, examples.rows("train"), examples.rows("validation"))
 
 
-def test_a_class_without_a_picture_to_train_on_is_told_by_name() -> None:
+def test_a_class_without_training_images_is_named_in_the_error() -> None:
     examples = build_dataset(many(Tops=10, Jeans=10, Heels=10), DataRecipe(), seed=0)
     classes = classes_of(examples, ("articleType",))
     train = examples.rows("train")
@@ -93,7 +93,7 @@ def test_a_class_without_a_picture_to_train_on_is_told_by_name() -> None:
         check_trainable(classes, without, examples.rows("validation"))
 
 
-def test_pictures_are_decoded_once_and_found_again(tmp_path: Path) -> None:
+def test_images_are_decoded_once_and_then_read_from_the_cache(tmp_path: Path) -> None:
     catalog = drawn_catalog(tmp_path / "shop", count=30)
     (catalog.root / catalog.products[3].picture).write_bytes(b"no picture")
     (catalog.root / catalog.products[5].picture).unlink()
@@ -111,7 +111,7 @@ def test_pictures_are_decoded_once_and_found_again(tmp_path: Path) -> None:
     assert again.unreadable == first.unreadable
 
 
-def test_a_picture_that_changed_is_decoded_anew(tmp_path: Path) -> None:
+def test_a_changed_image_is_decoded_again(tmp_path: Path) -> None:
     catalog = drawn_catalog(tmp_path / "shop", count=12)
     folder = tmp_path / "pixels"
     first = cached_pixels(catalog.products, catalog.root, RULES, folder=folder, step=lambda _: None)
@@ -122,7 +122,7 @@ def test_a_picture_that_changed_is_decoded_anew(tmp_path: Path) -> None:
     assert np.array_equal(again.pixels[0], again.pixels[1])
 
 
-def test_pictures_are_decoded_anew_where_fewer_pixels_are_allowed(tmp_path: Path) -> None:
+def test_images_are_decoded_again_with_lower_limits(tmp_path: Path) -> None:
     catalog = drawn_catalog(tmp_path / "shop", count=12)
     folder = tmp_path / "pixels"
     assert len(cached_pixels(catalog.products, catalog.root, RULES, folder=folder, step=lambda _: None).rows) == 12
@@ -132,7 +132,7 @@ def test_pictures_are_decoded_anew_where_fewer_pixels_are_allowed(tmp_path: Path
     assert len(none.unreadable) == 12
 
 
-def test_decoding_that_is_stopped_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_a_stopped_decoding_leaves_no_file(tmp_path: Path) -> None:
     catalog = drawn_catalog(tmp_path / "shop", count=12)
 
     def stop(_: int) -> None:
@@ -143,7 +143,7 @@ def test_decoding_that_is_stopped_leaves_nothing_behind(tmp_path: Path) -> None:
     assert list((tmp_path / "pixels").iterdir()) == []
 
 
-def test_old_pixels_make_room(tmp_path: Path) -> None:
+def test_the_least_recently_used_pixels_are_trimmed(tmp_path: Path) -> None:
     for number in range(3):
         (tmp_path / f"{number}.pixels").write_bytes(bytes(1000))
         (tmp_path / f"{number}.json").write_text("{}")
@@ -158,7 +158,7 @@ TRAIN = np.arange(100, dtype=np.int64)
 CODES = np.array([0] * 80 + [1] * 15 + [2] * 5 + [UNKNOWN] * 20, dtype=np.int64)
 
 
-def test_an_epoch_shows_every_picture_once_in_an_order_of_its_own() -> None:
+def test_an_epoch_has_every_image_once_in_its_own_order() -> None:
     batches = epoch_batches(TRAIN, CODES, SamplerRecipe(), batch=10, seed=1, epoch=0)
     assert sorted(np.concatenate(batches).tolist()) == TRAIN.tolist()
     same = epoch_batches(TRAIN, CODES, SamplerRecipe(), batch=10, seed=1, epoch=0)
@@ -167,7 +167,7 @@ def test_an_epoch_shows_every_picture_once_in_an_order_of_its_own() -> None:
     assert not np.array_equal(np.concatenate(batches), np.concatenate(other))
 
 
-def test_a_balanced_epoch_shows_every_class_equally_often() -> None:
+def test_a_balanced_epoch_has_all_classes_equally_often() -> None:
     batches = [
         rows
         for epoch in range(20)
@@ -178,7 +178,7 @@ def test_a_balanced_epoch_shows_every_class_equally_often() -> None:
     assert min(shown.values()) > 0.8 * max(shown.values())
 
 
-def test_a_batch_of_classes_has_as_many_pictures_of_each() -> None:
+def test_a_p_x_k_batch_has_the_same_number_of_images_of_each_class() -> None:
     recipe = SamplerRecipe(classes=2, per_class=4)
     batches = epoch_batches(TRAIN, CODES, recipe, batch=8, seed=1, epoch=0)
     assert len(batches) == len(TRAIN) // 8
@@ -202,7 +202,7 @@ def drawn_pixels(tmp_path: Path, count: int = 12) -> np.ndarray:
     return cached_pixels(catalog.products, catalog.root, RULES, folder=tmp_path / "pixels", step=lambda _: None).pixels
 
 
-def test_a_picture_is_changed_the_same_for_the_same_draw_and_otherwise_for_another(tmp_path: Path) -> None:
+def test_augmentation_depends_on_the_draw_only(tmp_path: Path) -> None:
     pixels = drawn_pixels(tmp_path)
     picture = torch.from_numpy(np.array(pixels[:1])).permute(0, 3, 1, 2)
     mask = torch.from_numpy(foreground_mask(np.array(pixels[0])))[None, None]
@@ -216,12 +216,12 @@ def test_a_picture_is_changed_the_same_for_the_same_draw_and_otherwise_for_anoth
     assert not torch.equal(seen[0], picture)
 
 
-def test_a_recipe_that_changes_nothing_leaves_the_picture(tmp_path: Path) -> None:
+def test_an_empty_augmentation_leaves_the_image_unchanged(tmp_path: Path) -> None:
     picture = torch.from_numpy(np.array(drawn_pixels(tmp_path)[:1])).permute(0, 3, 1, 2)
     assert torch.equal(Augmenter(AugmentRecipe(), 64, 48, seed=0)(picture, None, generator(1)), picture)
 
 
-def test_batches_taken_up_in_the_middle_are_those_that_were_left(tmp_path: Path) -> None:
+def test_a_resumed_epoch_continues_with_the_remaining_batches(tmp_path: Path) -> None:
     pixels = drawn_pixels(tmp_path)
     batches = [np.array(rows, dtype=np.int64) for rows in ([0, 1, 2], [3, 4, 5], [6, 7, 8], [9, 10, 11])]
 

@@ -1,4 +1,4 @@
-"""How a run goes on: its rate, its average, how it is judged, what is told of it, and which projection is kept."""
+"""Schedule, validation metrics, callbacks, freezing, choice of the projection, and test metrics."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def rates(**options: object) -> list[float]:
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "one-cycle"])
-def test_a_rate_rises_to_its_highest_and_falls_to_almost_nothing(schedule: str) -> None:
+def test_the_learning_rate_warms_up_and_decays(schedule: str) -> None:
     course = rates(schedule=schedule, warmup=0.1)
     top = course.index(max(course))
     assert max(course) == pytest.approx(1)
@@ -36,11 +36,11 @@ def test_a_rate_rises_to_its_highest_and_falls_to_almost_nothing(schedule: str) 
     assert course[-1] < 0.01
 
 
-def test_a_constant_rate_stays() -> None:
+def test_a_constant_learning_rate_stays_the_same() -> None:
     assert set(rates(schedule="constant", warmup=0.0)) == {1.0}
 
 
-def judgement(**changes: float | None) -> ValidationMetrics:
+def metrics(**changes: float | None) -> ValidationMetrics:
     values: dict[str, float | None] = {
         "loss": 1.0, "accuracy": 0.5, "precision_at_15": 0.5, "mean_average_precision": 0.5
     }  # fmt: skip
@@ -56,42 +56,42 @@ def judgement(**changes: float | None) -> ValidationMetrics:
         ("mean_average_precision", {"mean_average_precision": 0.6}),
     ],
 )
-def test_the_better_epoch_is_the_one_that_is_better_in_what_was_asked_for(by: BestBy, better: dict[str, float]) -> None:
-    assert judgement(**better).better_than(judgement(), by)
-    assert not judgement().better_than(judgement(**better), by)
-    assert not judgement().better_than(judgement(), by)
-    assert judgement().better_than(None, by)
-    assert not judgement(**dict.fromkeys(better)).better_than(judgement(), by), "what was not measured is no better"
+def test_epochs_are_compared_by_the_metric_of_the_recipe(by: BestBy, better: dict[str, float]) -> None:
+    assert metrics(**better).better_than(metrics(), by)
+    assert not metrics().better_than(metrics(**better), by)
+    assert not metrics().better_than(metrics(), by)
+    assert metrics().better_than(None, by)
+    assert not metrics(**dict.fromkeys(better)).better_than(metrics(), by), "None is not better"
 
 
-def test_the_time_left_follows_from_the_pictures_since_the_run_was_taken_up() -> None:
+def test_the_time_left_is_estimated_from_the_images_since_the_resume() -> None:
     now = [0.0]
     listener = Listener()
-    watch = TrainingCallbacks(listener, clock=lambda: now[0])
+    callbacks = TrainingCallbacks(listener, clock=lambda: now[0])
 
-    class NoBoard(TensorBoardLogger):
+    class NoTensorBoard(TensorBoardLogger):
         def __init__(self) -> None: ...
 
-    watch.begin(600, 1000, NoBoard())
+    callbacks.begin(600, 1000, NoTensorBoard())
     now[0] = 10.0
-    watch.step(700)
+    callbacks.step(700)
     assert listener.eta_s == [30.0]
     assert listener.done == [700]
-    watch.end(750)
-    assert listener.done == [700, 750], "a run that was stopped early has come to its end"
+    callbacks.end(750)
+    assert listener.done == [700, 750], "also if training stopped early"
     assert listener.eta_s == [30.0, 0.0]
 
 
-def test_an_epoch_becomes_a_point_of_each_curve_that_was_measured() -> None:
+def test_an_epoch_adds_a_point_to_each_measured_curve() -> None:
     listener = Listener()
-    watch = TrainingCallbacks(listener)
+    callbacks = TrainingCallbacks(listener)
     for number, loss in ((1, 2.5), (2, 1.25)):
         record = EpochRecord(
             epoch=number, train_loss=loss, validation_loss=None, train_accuracy=0.5, validation_accuracy=None,
             learning_rate=0.001, precision_at_15=0.75, mean_average_precision=None, pictures_per_second=40.0,
             seconds=9.0,
         )  # fmt: skip
-        watch.epoch(record, None)
+        callbacks.epoch(record, None)
     assert listener.curves["loss, training"] == [(1, 2.5), (2, 1.25)]
     assert listener.curves["P@15, validation"] == [(1, 0.75), (2, 0.75)]
     assert not {"loss, validation", "accuracy, validation", "mAP, validation"} & listener.curves.keys()
@@ -101,7 +101,7 @@ def network() -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4))
 
 
-def test_a_frozen_part_keeps_its_parameters_and_its_statistics() -> None:
+def test_a_frozen_module_keeps_its_parameters_and_statistics() -> None:
     backbone = network()
     freezing = Freezing(backbone, trainable=("2", "3"), frozen=(), train_norm=True)
     freezing.train_mode()
@@ -110,13 +110,13 @@ def test_a_frozen_part_keeps_its_parameters_and_its_statistics() -> None:
     backbone(torch.randn(8, 3, 5, 5)).square().mean().backward()
     optimizer.step()
     after = backbone.state_dict()
-    warp = {name for name in before if not torch.equal(before[name], after[name])}
-    assert warp
-    assert all(name.startswith(("2.", "3.")) for name in warp)
-    assert "3.running_mean" in warp
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed
+    assert all(name.startswith(("2.", "3.")) for name in changed)
+    assert "3.running_mean" in changed
 
 
-def test_batch_normalisation_can_be_left_as_it_is() -> None:
+def test_batch_normalization_can_be_frozen() -> None:
     backbone = network()
     Freezing(backbone, trainable=None, frozen=("0",), train_norm=False).train_mode()
     assert not backbone[1].training
@@ -124,7 +124,7 @@ def test_batch_normalisation_can_be_left_as_it_is() -> None:
     assert [name for name, one in backbone.named_parameters() if not one.requires_grad] == ["0.weight", "0.bias"]
 
 
-def test_a_part_that_the_network_does_not_have_is_told() -> None:
+def test_an_unknown_module_is_refused() -> None:
     with pytest.raises(ParameterInvalid, match="layer9"):
         Freezing(network(), trainable=("layer9",), frozen=(), train_norm=True)
 
@@ -138,7 +138,7 @@ def clustered(count: int = 300, dim: int = 12) -> tuple[np.ndarray, np.ndarray]:
     return (centres[codes[:, 0]] + noise).astype(np.float32), codes
 
 
-def test_the_projection_that_finds_best_on_validation_is_kept_and_all_that_were_tried_are_told() -> None:
+def test_the_best_projection_on_validation_is_chosen_and_all_trials_are_reported() -> None:
     features, codes = clustered()
     train, validation = np.arange(200, dtype=np.int64), np.arange(200, 250, dtype=np.int64)
     choice = choose_projection(
@@ -154,7 +154,7 @@ def test_the_projection_that_finds_best_on_validation_is_kept_and_all_that_were_
     assert len(choice.fit.arrays.components) == choice.kept.components
 
 
-def test_of_projections_that_are_alike_but_for_chance_the_one_that_orders_best_is_kept() -> None:
+def test_among_equally_good_projections_the_best_in_map_is_chosen() -> None:
     chance = np.random.default_rng(1)
     codes = np.arange(900, dtype=np.int64)[:, None] % 3
     # Two wide directions tell the class; whitening gives as much room to thirty narrow ones that tell nothing.
@@ -169,7 +169,7 @@ def test_of_projections_that_are_alike_but_for_chance_the_one_that_orders_best_i
     assert choice.kept.mean_average_precision == pytest.approx(best.mean_average_precision, abs=1e-3)
 
 
-def test_the_test_part_has_no_say_in_the_projection() -> None:
+def test_the_test_part_does_not_affect_the_projection() -> None:
     features, codes = clustered()
     parts = {"train": np.arange(200, dtype=np.int64), "validation": np.arange(200, 250, dtype=np.int64)}
     options = {"recipe": ProjectionRecipe(components=(2, 6)), "queries": 50, "by": "precision_at_15", "seed": 0}
@@ -182,7 +182,7 @@ def test_the_test_part_has_no_say_in_the_projection() -> None:
     assert one.tried == two.tried
 
 
-def test_features_that_cannot_be_projected_are_told_where_nothing_else_is_tried() -> None:
+def test_constant_features_are_refused_if_no_other_projection_is_tried() -> None:
     alike = np.ones((100, 8), dtype=np.float32)
     rows = np.arange(60, dtype=np.int64)
     with pytest.raises(ProjectionImpossible, match="alike"):
@@ -192,7 +192,7 @@ def test_features_that_cannot_be_projected_are_told_where_nothing_else_is_tried(
         )  # fmt: skip
 
 
-def test_a_query_is_not_its_own_answer_and_unseen_products_are_judged_apart() -> None:
+def test_a_query_is_not_its_own_result_and_unseen_products_are_measured_separately() -> None:
     vectors = np.eye(4, dtype=np.float32)[[0, 0, 1, 1, 2, 3]]
     relevance = np.array([[0], [0], [1], [1], [2], [-1]], dtype=np.int64)
     found = evaluate(vectors, relevance, np.array([0, 2, 4, 5], dtype=np.int64), queries=10)
