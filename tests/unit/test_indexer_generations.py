@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from indexer.changes import payload_digest
 from indexer.generations import fits_in_place, newest_ready
 from indexer.plan import IndexTarget
+from indexer.verify import payload_digest
 from vitrine.qdrant.naming import collection_name
 from vitrine.qdrant.schema import CollectionInfo, CollectionMetadata, FieldType
 

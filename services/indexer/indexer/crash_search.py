@@ -51,6 +51,18 @@ _DETAILS: Final[dict[Victim, str]] = {
 }
 
 
+class CrashSearches:
+    """Creates the crash search of a step."""
+
+    def __init__(self, searches: SearchStore, steps: StepStore, settings: Settings) -> None:
+        self._searches = searches
+        self._steps = steps
+        self._settings = settings
+
+    def of(self, job_id: str, step: str, *, crashes: int = 0) -> CrashSearch:
+        return CrashSearch(self._searches, self._steps, self._settings, job_id=job_id, step=step, crashes=crashes)
+
+
 class CrashSearch:
     """Stores the products of one step of a job, and searches for those that crash a process.
 

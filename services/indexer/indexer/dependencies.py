@@ -7,7 +7,7 @@ from functools import cache
 
 import redis
 
-from indexer.crash_search import CrashSearch, SearchStore
+from indexer.crash_search import CrashSearches, SearchStore
 from indexer.plan import PlanStore
 from indexer.settings import Settings
 from indexer.vectors import Vectors
@@ -27,7 +27,7 @@ class Dependencies:
     jobs: JobStore
     steps: StepStore
     plans: PlanStore
-    searches: SearchStore
+    crash_searches: CrashSearches
     vectors: Vectors
     embedder: EmbedderClient
     overlay: Overlay
@@ -36,10 +36,6 @@ class Dependencies:
     counts: Counts
     # The connection of the stores above.
     redis: redis.Redis
-
-    def crash_search(self, job_id: str, step: str, *, crashes: int = 0) -> CrashSearch:
-        """The crash search of a step. `crashes` is the number of its tries that ended this worker's process."""
-        return CrashSearch(self.searches, self.steps, self.settings, job_id=job_id, step=step, crashes=crashes)
 
     def close(self) -> None:
         """Close every connection except the Redis client's."""
@@ -51,12 +47,13 @@ class Dependencies:
 def build_dependencies(settings: Settings, client: redis.Redis) -> Dependencies:
     """Create the dependencies. None of them connects before its first call."""
     qdrant = open_qdrant(settings.qdrant_url, api_key=settings.qdrant_api_key, timeout_s=settings.qdrant_timeout_s)
+    steps = StepStore(client)
     return Dependencies(
         settings=settings,
         jobs=JobStore(client),
-        steps=StepStore(client),
+        steps=steps,
         plans=PlanStore(client),
-        searches=SearchStore(client),
+        crash_searches=CrashSearches(SearchStore(client), steps, settings),
         vectors=Vectors(qdrant),
         embedder=EmbedderClient(
             settings.embedder_url, api_key=settings.embedder_api_key, retry_budget_s=settings.embed_patience_s

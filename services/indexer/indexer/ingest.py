@@ -61,7 +61,7 @@ def index_batch(deps: Dependencies, attempt: Attempt, number: int) -> None:
             source=target.source,
         )
         step = Message(Task.INDEX_BATCH, target.job_id, number).step
-        search = deps.crash_search(target.job_id, step, crashes=attempt.crashes)
+        search = deps.crash_searches.of(target.job_id, step, crashes=attempt.crashes)
         outcome = search.store(current, ingest.store)
         outcome = outcome.model_copy(update={"skipped": outcome.skipped + len(planned) - len(current)})
         finished = deps.jobs.finish_batch(target.job_id, number, outcome).finished_batches

@@ -129,7 +129,7 @@ def _store(
     ingest = Ingest(
         deps, dataset=serving.dataset, release_id=serving.release_id, collection=serving.collection, root=root
     )
-    search = deps.crash_search(record.id, f"product:{serving.collection}")
+    search = deps.crash_searches.of(record.id, f"product:{serving.collection}")
     return search.store([PlannedProduct(product, origin)], ingest.store).faults
 
 

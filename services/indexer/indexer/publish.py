@@ -12,13 +12,12 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
-from indexer.changes import changes_since, check_removal
 from indexer.dependencies import Dependencies
 from indexer.gallery_augmentation import GalleryAugmentation
 from indexer.generations import remove_old
 from indexer.plan import IndexTarget, PlannedProduct
 from indexer.reconcile import Reconciled, note_damaged, reconcile
-from indexer.verify import verify
+from indexer.verify import changes_since, check_removal, verify
 from vitrine.errors import CatalogMalformed, Conflict, ReleaseNotFound, VerificationFailed
 from vitrine.jobs import JobRecord
 from vitrine.products import PAYLOAD_NAMES, point_id

@@ -48,7 +48,7 @@ def reconcile(deps: Dependencies, target: IndexTarget, planned: Iterable[Planned
         deps.vectors.delete(target.collection, {point_id(target.dataset, one) for one in uploads.deleted - deleted})
         for start in range(0, len(changed), _BATCH):
             batch = changed[start : start + _BATCH]
-            search = deps.crash_search(target.job_id, "finish:uploads")
+            search = deps.crash_searches.of(target.job_id, "finish:uploads")
             outcome = search.store([PlannedProduct(product, "upload") for product in batch], ingest.store)
             search.finish()
             failed = (failed - {product.id for product in batch}) | outcome.failed_ids()

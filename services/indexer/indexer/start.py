@@ -6,12 +6,12 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from indexer.changes import check_removal, served_now
 from indexer.dependencies import Dependencies
 from indexer.gallery_augmentation import GalleryAugmentation
 from indexer.generations import Generation, choose_generation
 from indexer.plan import IndexTarget, PlannedProduct
 from indexer.reconcile import note_damaged
+from indexer.verify import check_removal, served_now
 from vitrine.catalogs import read_catalog
 from vitrine.catalogs.roots import allowed_roots, resolve_catalog_root
 from vitrine.errors import CatalogMalformed

@@ -1,22 +1,32 @@
-"""Checks a collection before it serves: it has exactly the expected products, a sample of them finds itself first, and
-approximate search finds what exact search finds.
+"""The checks before a collection serves, and the comparison with the products that served before.
+
+A collection must have exactly the expected products, a sample of them must find itself first, and approximate search
+must find what exact search finds. An indexing may not remove many of the served products without permission.
 """
 
 from __future__ import annotations
 
+import hashlib
 import random
-from collections.abc import Collection, Sequence
-from typing import Final
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
 from qdrant_client import models
 
+from indexer.dependencies import Dependencies
+from indexer.plan import IndexTarget
 from indexer.vectors import Vectors
-from vitrine.errors import VerificationFailed
+from vitrine.errors import RemovalRefused, VerificationFailed
+from vitrine.products import ADDED_AT_FIELD, point_id
 
 TOP: Final = 10
 # Products with the same picture have the same score, in any order.
 _TIE: Final = 1e-6
 _BATCH: Final = 50
+_MAX_REMOVED_IDS: Final = 200
+_REMOVED_IDS_IN_ERROR: Final = 10
+_DIGEST_BYTES: Final = 8
 
 
 def verify(vectors: Vectors, collection: str, expected: Collection[str], *, sample: int, min_recall: float) -> float:
@@ -69,3 +79,83 @@ def _hits(found: Sequence[models.ScoredPoint], exact: Sequence[models.ScoredPoin
     truth = {str(point.id) for point in exact}
     last = exact[-1].score
     return sum(str(point.id) in truth or point.score >= last - _TIE for point in found)
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Counts of products. `removed` has their ids."""
+
+    added: int
+    changed: int
+    removed: tuple[str, ...]
+
+    def result(self) -> dict[str, Any]:
+        """The fields of the job's result, with at most 200 removed ids."""
+        return {
+            "added": self.added,
+            "changed": self.changed,
+            "removed": len(self.removed),
+            "removed_ids": list(self.removed[:_MAX_REMOVED_IDS]),
+        }
+
+
+def served_now(deps: Dependencies, target: IndexTarget) -> dict[str, str]:
+    """A digest of every product that now serves the dataset and model, by product id."""
+    for serving in deps.vectors.servings():
+        if (serving.dataset, serving.model) == (target.dataset, target.model):
+            return dict(_digests(deps, serving.collection))
+    return {}
+
+
+def check_removal(deps: Dependencies, target: IndexTarget, served: Collection[str], kept: Collection[str]) -> None:
+    """Raises RemovalRefused if more of the served products would be removed than is allowed by default.
+
+    `served` are product ids, `kept` the point ids that will serve. The ids of the products that would be removed are
+    written into the job's result.
+    """
+    if target.allow_removal:
+        return
+    gone = sorted(product_id for product_id in served if point_id(target.dataset, product_id) not in kept)
+    if len(gone) <= deps.settings.removal_max_share * len(served):
+        return
+    result = {"would_remove": len(gone), "would_remove_ids": gone[:_MAX_REMOVED_IDS]}
+    deps.jobs.update(target.job_id, lambda record: record.model_copy(update={"result": result}))
+    shown = ", ".join(gone[:_REMOVED_IDS_IN_ERROR])
+    more = f" and {len(gone) - _REMOVED_IDS_IN_ERROR:,} more" if len(gone) > _REMOVED_IDS_IN_ERROR else ""
+    raise RemovalRefused(
+        f"this indexing would remove {len(gone):,} of the {len(served):,} products that serve {target.dataset!r}: "
+        f"{shown}{more}. Nothing has been removed. If the catalogue and its pictures are as they should be, "
+        "index again with --allow-removal (over HTTP: allowRemoval)"
+    )
+
+
+def changes_since(deps: Dependencies, target: IndexTarget, served: Mapping[str, str]) -> Changes:
+    """Compare the target's collection with the digests of what served before."""
+    if not served:
+        return Changes(deps.vectors.count(target.collection), 0, ())
+    left = dict(served)
+    added = changed = 0
+    for product_id, digest in _digests(deps, target.collection):
+        before = left.pop(product_id, None)
+        added += before is None
+        changed += before is not None and before != digest
+    return Changes(added, changed, tuple(sorted(left)))
+
+
+def payload_digest(payload: Mapping[str, Any]) -> str:
+    """A digest of a payload, including the picture's hash.
+
+    A number and its text have the same digest, so a field that only changes its type does not change its products. The
+    time when the product was added is ignored.
+    """
+    members = sorted((name, _text(value)) for name, value in payload.items() if name != ADDED_AT_FIELD)
+    return hashlib.blake2b(repr(members).encode(), digest_size=_DIGEST_BYTES).hexdigest()
+
+
+def _digests(deps: Dependencies, collection: str) -> Iterator[tuple[str, str]]:
+    for payload in deps.vectors.all_payloads(collection):
+        yield str(payload["product_id"]), payload_digest(payload)
+
+
+def _text(value: Any) -> str:
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
