@@ -1,5 +1,5 @@
-"""What the name of a network and its options may be. They come from callers, recipes and manifests, and go to timm's
-builders, which would also fetch from a hub, open files or build what no machine holds.
+"""Validate network names and options from requests, recipes and manifests, before they reach timm's builders.
+Unchecked, those would also download from a hub, open files or build networks too large for any machine.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ MAX_OPTIONS: Final = 32
 MAX_OPTION_CHARS: Final = 200
 _MAX_NUMBER: Final = 16_384
 _MAX_REPEATS: Final = 512
-# An architecture and a tag, as timm lists them; `hf-hub:`, `local-dir:` and paths are refused.
+# An architecture with an optional tag, as in timm's list; `hf-hub:`, `local-dir:` and paths are refused.
 _TIMM_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_]{0,79}(\.[A-Za-z0-9_-]{1,79})?")
 _OPTION_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
-# Arguments of timm's builders that callers may not set: they would fetch, read a file or contradict the manifest.
+# Arguments of timm's builders that callers may not set: they download, read a file or contradict the manifest.
 _INTERNAL: Final = frozenset(
     {
         "exportable",
@@ -39,28 +39,28 @@ _INTERNAL: Final = frozenset(
     }
 )
 _INTERNAL_WORDS: Final = re.compile(r"pretrained|checkpoint|cache|(^|_)(cfg|url|file|dir|weights|cls|fn)$")
-# Numbers of modules that are built one after the other.
+# Options for the number of repeated modules.
 _REPEATS: Final = re.compile(r"depth|layers|blocks|stages|repeat")
 
 OptionValue = Annotated[str, Field(max_length=MAX_OPTION_CHARS)] | Whole | float | bool
 
 
 def is_timm_name(name: str) -> bool:
-    """Whether it can be a network of timm's own list: not a path, an address or a hub's name."""
+    """Whether the name has the form of timm's list, and not of a path, an address or a hub."""
     return _TIMM_NAME.fullmatch(name) is not None
 
 
 def check_timm_name(name: str) -> str:
-    """Return the name of a network of timm's own list. Raises ParameterInvalid for anything else."""
+    """Return the name. Raises ParameterInvalid if it does not have the form of timm's list."""
     if not is_timm_name(name):
         raise ParameterInvalid(
-            f"{name[:120]!r} is not a name of timm's list: give an architecture and at most a tag: resnet50.a1_in1k"
+            f"{name[:120]!r} is not a timm name: use an architecture with an optional tag, e.g. resnet50.a1_in1k"
         )
     return name
 
 
 def check_network_name(model: str) -> str:
-    """Return the name of a model of the table, or one of timm's as `timm:NAME`. Raises ParameterInvalid."""
+    """Return the name of a model in the model table, or `timm:NAME`. Raises ParameterInvalid."""
     if model.startswith(TIMM_PREFIX):
         check_timm_name(model.removeprefix(TIMM_PREFIX))
     else:
@@ -69,14 +69,12 @@ def check_network_name(model: str) -> str:
 
 
 def check_options(options: Mapping[str, OptionValue]) -> Mapping[str, OptionValue]:
-    """Return the options of an architecture and its input. Raises ParameterInvalid, naming the one that cannot be."""
+    """Return the options of an architecture and its input. Raises ParameterInvalid, which names the invalid one."""
     if len(options) > MAX_OPTIONS:
         raise ParameterInvalid(f"a network has at most {MAX_OPTIONS} options")
     for name, value in options.items():
         if _OPTION_NAME.fullmatch(name) is None:
-            raise ParameterInvalid(
-                f"{name[:80]!r} is not a valid name of an option: use letters, digits and underscores"
-            )
+            raise ParameterInvalid(f"{name[:80]!r} is not a valid option name: use letters, digits and underscores")
         if name in _INTERNAL or _INTERNAL_WORDS.search(name):
             raise ParameterInvalid(f"the option {name!r} cannot be set")
         _check_value(name, value)
@@ -92,7 +90,7 @@ def _check_value(name: str, value: OptionValue) -> None:
         return
     most = _MAX_REPEATS if _REPEATS.search(name) else _MAX_NUMBER
     if not math.isfinite(value) or abs(value) > most:
-        raise ParameterInvalid(f"the option {name!r} is between -{most} and {most}")
+        raise ParameterInvalid(f"the option {name!r} must be from -{most} to {most}")
 
 
 def _options(options: dict[str, OptionValue]) -> dict[str, OptionValue]:
@@ -101,5 +99,4 @@ def _options(options: dict[str, OptionValue]) -> dict[str, OptionValue]:
 
 
 OptionName = Annotated[str, Field(max_length=64)]
-# Of a request or a recipe: refused by name where one cannot be set.
 Options = Annotated[dict[OptionName, OptionValue], Field(max_length=MAX_OPTIONS), AfterValidator(_options)]

@@ -66,28 +66,34 @@ def write_json(path: Path, document: object, *, indent: int | None = 2) -> None:
 
 
 @contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
+def atomic_folder(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """Yield an empty temporary folder, which becomes `path` when the block ends. Missing parents are created.
 
-    Raises OSError if `path` exists by then and is not an empty folder.
+    `durable` as in `atomic_path`. Raises OSError if `path` exists by then and is not an empty folder.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary(path)
     temporary.mkdir()
     try:
         yield temporary
-        for entry in (*temporary.rglob("*"), temporary):
-            _sync(entry)
+        if durable:
+            for entry in (*temporary.rglob("*"), temporary):
+                _sync(entry)
         temporary.rename(path)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-    sync_folder(path.parent)
+    if durable:
+        sync_folder(path.parent)
 
 
 def remove_leftovers(path: Path) -> None:
     """Remove what killed writers of `path` left. Only if no other process can be writing it now."""
-    for leftover in path.parent.glob(f".{path.name}.*{_SUFFIX}"):
+    if not path.parent.is_dir():
+        return
+    for leftover in path.parent.iterdir():
+        if not (leftover.name.startswith(f".{path.name}.") and leftover.suffix == _SUFFIX):
+            continue
         if leftover.is_dir() and not leftover.is_symlink():
             shutil.rmtree(leftover, ignore_errors=True)
         else:

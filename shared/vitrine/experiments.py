@@ -1,5 +1,5 @@
-"""An experiment as data: releases to be made and evaluations of them, with the figures that were published for the
-same. It is written as TOML, travels as JSON, and runs as one job that skips what exists.
+"""The definition of an experiment: releases to create, evaluations of them, and published figures to compare with. It
+is written as TOML, sent as JSON, and runs as one job that skips finished parts.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from vitrine.products import check_model_name
 from vitrine.recipes import Recipe
 from vitrine.types import JsonObject, Name
 
-# What an experiment's pictures are called: the catalogue that is searched, DeepFashion, and photographs in its place.
+# Where pictures come from: the searched catalogue, or DeepFashion (photographs).
 Source = Literal["catalogue", "deepfashion"]
-# Stands in a step's recipe or plan for what only the run knows.
+# A valid release id for the validation of recipes and plans whose releases do not exist yet.
 _PLACEHOLDER = "x-0000000000"
 
 
@@ -27,43 +27,41 @@ class _Part(BaseModel):
 
 
 class ReleaseStep(_Part):
-    """One release that the experiment needs."""
+    """One release to create."""
 
-    name: str = Field(max_length=120, description="What the release's model is called, here and in the store")
-    make: Literal["project", "train", "adapt", "tune"] = Field(description="The job that makes it")
-    model: str | None = Field(
-        default=None, max_length=120, description="project, train: the network, where it starts from one"
-    )
-    start: str | None = Field(default=None, max_length=120, description="The step whose release it starts from")
-    source: Source = Field(default="catalogue", description="What it is trained on, or adapted to")
-    recipe: JsonObject = Field(default={}, description="train: the recipe, without its name and start")
+    name: str = Field(max_length=120, description="The model name of the release, in the experiment and in the store")
+    make: Literal["project", "train", "adapt", "tune"] = Field(description="The kind of job that creates it")
+    model: str | None = Field(default=None, max_length=120, description="project, train: the network to start from")
+    start: str | None = Field(default=None, max_length=120, description="The step whose release to start from")
+    source: Source = Field(default="catalogue", description="The catalogue to train on or adapt to")
+    recipe: JsonObject = Field(default={}, description="train: the recipe, without name and initial weights")
     options: JsonObject = Field(default={}, description="project, adapt, tune: the job's other parameters")
 
     @model_validator(mode="after")
     def _starts_somewhere(self) -> Self:
         check_model_name(self.name)
         if (self.model is None) == (self.start is None):
-            raise ValueError(f"the release {self.name!r} starts from a model or from a step, and not from both")
+            raise ValueError(f"the release {self.name!r} needs either a model or a step to start from")
         if self.make in ("adapt", "tune") and self.start is None:
-            raise ValueError(f"the release {self.name!r} is made by {self.make}, which starts from a step")
+            raise ValueError(f"the release {self.name!r} needs a step to start from, because {self.make} creates it")
         if self.make == "project" and self.model is None:
-            raise ValueError(f"the release {self.name!r} is made by project, which starts from a model")
+            raise ValueError(f"the release {self.name!r} needs a model to start from, because project creates it")
         if self.make == "train":
             start = {"release": _PLACEHOLDER} if self.model is None else {"model": self.model}
             given = self.recipe.get("model", {})
             if not isinstance(given, dict):
-                raise ValueError(f"the recipe of {self.name!r} has a 'model' that is no table")
+                raise ValueError(f"'model' in the recipe of {self.name!r} must be a table")
             model = {**given, **start}
             Recipe.model_validate({**self.recipe, "name": self.name, "model": model})
         return self
 
 
 class EvaluationStep(_Part):
-    """One evaluation, by default of every release that could be made."""
+    """One evaluation of several releases."""
 
     name: str = Field(min_length=1, max_length=80)
     releases: tuple[Name, ...] = Field(min_length=1, max_length=40, description="Names of steps")
-    queries: Source = Field(default="catalogue", description="Where its queries come from")
+    queries: Source = Field(default="catalogue", description="Where the queries come from")
     plan: JsonObject = Field(default={}, description="The plan, without its releases")
 
     @model_validator(mode="after")
@@ -73,7 +71,7 @@ class EvaluationStep(_Part):
 
 
 class Published(_Part):
-    """What was published for a release of this name, measured in this evaluation and way."""
+    """Published figures of a release, in this evaluation and search variant (`way`)."""
 
     release: Name
     evaluation: Name
@@ -84,13 +82,13 @@ class Published(_Part):
 
 
 class Experiment(_Part):
-    """Releases, evaluations, and what they are held against. A file may have a table `recipes` of recipes by name,
-    which its releases then name; they are put in their places here.
+    """Releases, evaluations and published figures. A file may have a table `recipes`, whose names its releases use in
+    place of a recipe; they are resolved here.
     """
 
     number: int = Field(ge=1, le=99)
     title: str = Field(min_length=1, max_length=120)
-    question: str = Field(min_length=1, max_length=1000, description="What it is to find out")
+    question: str = Field(min_length=1, max_length=1000, description="The question that the experiment answers")
     releases: tuple[ReleaseStep, ...] = Field(min_length=1, max_length=40)
     evaluations: tuple[EvaluationStep, ...] = Field(min_length=1, max_length=20)
     published: tuple[Published, ...] = Field(default=(), max_length=400)
@@ -114,9 +112,9 @@ class Experiment(_Part):
         before: set[str] = set()
         for step in steps:
             if step.name in before:
-                raise ValueError(f"two releases are called {step.name!r}")
+                raise ValueError(f"two releases have the name {step.name!r}")
             if step.start is not None and step.start not in before:
-                raise ValueError(f"{step.name!r} starts from {step.start!r}, which no step before it makes")
+                raise ValueError(f"{step.name!r} starts from {step.start!r}, which no earlier step creates")
             before.add(step.name)
         return steps
 
@@ -127,10 +125,12 @@ class Experiment(_Part):
         for step in self.evaluations:
             unknown = sorted(set(step.releases) - made)
             if unknown:
-                raise ValueError(f"the evaluation {step.name!r} names releases that no step makes: {unknown}")
+                raise ValueError(f"the evaluation {step.name!r} names releases that no step creates: {unknown}")
         for one in self.published:
             if one.release not in made or one.evaluation not in measured:
-                raise ValueError(f"a published figure is of {one.release!r} in {one.evaluation!r}, which is not here")
+                raise ValueError(
+                    f"a published figure names {one.release!r} in {one.evaluation!r}, which the file does not have"
+                )
         return self
 
 
@@ -144,18 +144,18 @@ def _with_recipe(step: Any, recipes: dict[str, Any]) -> Any:
 
 
 class WeightsChoice(_Part):
-    """The weights of a network, and the options of the architecture and the input that go with them."""
+    """Weights of a network, with the options of the architecture and the input that they need."""
 
     weights: str = Field(max_length=4096)
-    trained_on: str | None = Field(default=None, max_length=200, description="What they were trained on, in your words")
+    trained_on: str | None = Field(default=None, max_length=200, description="What they were trained on, as free text")
     options: Options = {}
 
 
 def parse_experiment(content: object) -> Experiment:
-    """An experiment out of parsed TOML or JSON. Raises ParameterInvalid, naming each field that is wrong."""
+    """Validate parsed TOML or JSON. Raises ParameterInvalid, which names the invalid fields."""
     return parse_as(Experiment, content, what="experiment")
 
 
 def read_experiment(path: Path) -> Experiment:
-    """An experiment file. Raises ParameterInvalid where it is not there, is no TOML or no experiment."""
+    """Read an experiment file. Raises ParameterInvalid if it is missing, not TOML or not a valid experiment."""
     return parse_experiment(read_toml(path, what="experiment"))

@@ -1,4 +1,4 @@
-"""Files and bodies that people write, read into checked models, with every fault told by the field it is in."""
+"""Read TOML files and parsed documents into pydantic models, with errors that name the invalid fields."""
 
 from __future__ import annotations
 
@@ -11,24 +11,25 @@ from pydantic import BaseModel, ValidationError
 from vitrine.errors import ParameterInvalid
 
 M = TypeVar("M", bound=BaseModel)
-_MAX_FAULTS_TOLD: Final = 5
+_MAX_SHOWN_ERRORS: Final = 5
 
 
 def parse_as(kind: type[M], content: object, *, what: str) -> M:
-    """`content`, parsed TOML or JSON, as a model. Raises ParameterInvalid, naming each field that is wrong; `what` it
-    is said to be of is one word, e.g. recipe.
+    """Validate parsed TOML or JSON as a model. `what` names it in messages, e.g. recipe.
+
+    Raises ParameterInvalid, which names the invalid fields.
     """
     try:
         return kind.model_validate(content)
     except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(map(str, fault['loc'])) or what}: {fault['msg']}" for fault in error.errors()[:_MAX_FAULTS_TOLD]
+        errors = "; ".join(
+            f"{'.'.join(map(str, one['loc'])) or what}: {one['msg']}" for one in error.errors()[:_MAX_SHOWN_ERRORS]
         )
-        raise ParameterInvalid(f"the {what} is not valid: {faults}") from error
+        raise ParameterInvalid(f"the {what} is not valid: {errors}") from error
 
 
 def read_toml(path: Path, *, what: str) -> dict[str, Any]:
-    """The content of a TOML file. Raises ParameterInvalid where it is not there, is no text or no TOML."""
+    """Read a TOML file. Raises ParameterInvalid if it is missing, not text or not TOML."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -40,12 +41,12 @@ def read_toml(path: Path, *, what: str) -> dict[str, Any]:
 
 
 def without_catalog(content: dict[str, Any], path: Path, *, what: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The content and its `catalog` table (dataset, reader, root, limit), empty where it has none.
+    """Split off the `catalog` table (dataset, reader, root, limit); empty if there is none.
 
-    Raises ParameterInvalid where that is no table.
+    Raises ParameterInvalid if it is not a table.
     """
     rest = dict(content)
     catalog = rest.pop("catalog", {})
     if not isinstance(catalog, dict):
-        raise ParameterInvalid(f"the {what} {path} has a 'catalog' that is no table")
+        raise ParameterInvalid(f"'catalog' in the {what} {path} must be a table")
     return rest, catalog

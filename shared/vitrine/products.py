@@ -1,8 +1,8 @@
-"""A product: one garment of one dataset, with its picture and its attributes, and the identities derived from it.
+"""Products with their pictures and attributes, the ids derived from them, and the rules for names.
 
-The point id is a function of dataset and product id alone, so indexing twice overwrites and never duplicates. Names of
-datasets, models and attributes follow one pattern each, checked here, because they become parts of collection names,
-addresses and query strings.
+The point id depends only on dataset and product id, so indexing twice overwrites and never duplicates. Names of
+datasets, models and attributes are validated here, because they become parts of collection names, addresses and query
+strings.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ STANDARD_ATTRIBUTES: Final = (
     "usage",
     "name",
 )
-# `name` is free text: shown, never filtered on.
+# `name` is free text: it is shown but cannot be filtered.
 UNFILTERED_ATTRIBUTES: Final = frozenset({"name"})
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._]|-(?!-)){0,119}")
@@ -40,10 +40,10 @@ _MAX_PRODUCT_ID_CHARS: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """One garment.
+    """One garment of a dataset.
 
-    `picture` is the picture's path relative to the catalogue's root, with forward slashes. `attributes` holds only
-    values that are known: a missing one is absent, never an empty string. `year` is an integer.
+    `picture` is a path relative to the catalogue's root, with forward slashes. `attributes` has known values only:
+    an unknown value is absent, never an empty string. `year` is an integer.
     """
 
     dataset: str
@@ -56,7 +56,7 @@ class Product:
         return point_id(self.dataset, self.id)
 
     def payload(self) -> dict[str, Any]:
-        """What Qdrant stores beside the vector."""
+        """The payload of the product's point in Qdrant."""
         payload: dict[str, Any] = {
             "product_id": self.id,
             "dataset": self.dataset,
@@ -70,36 +70,36 @@ class Product:
 
 
 def point_id(dataset: str, product_id: str) -> str:
-    """The point id of a product: UUIDv5 of dataset and product id, so that a replay overwrites."""
+    """The point id of a product: UUIDv5 of dataset and product id."""
     return str(uuid.uuid5(POINT_NAMESPACE, f"{dataset}\x1f{product_id}"))
 
 
 def composite_value(gender: AttributeValue, article_type: AttributeValue) -> str:
-    """The value of the composite field, which gives the commonest conjunction graph links of its own."""
+    """The value of the composite field. Indexing it adds graph links for the most common conjunction of filters."""
     return f"{gender}|{article_type}"
 
 
 def public_id(product_id: str) -> int | str:
-    """The id as answers show it: a number where the catalogue's ids are numbers, the string otherwise."""
+    """The id in API responses: an integer if it has the form of one, else the string."""
     if product_id.isascii() and product_id.isdigit() and (product_id == "0" or product_id[0] != "0"):
         number = int(product_id)
-        if number <= 2**53:  # beyond this a JavaScript client would round it
+        if number <= 2**53:  # JavaScript clients would round larger numbers
             return number
     return product_id
 
 
 def check_dataset_name(name: str) -> str:
-    """Return `name`, or raise ParameterInvalid: letters, digits, `.`, `_`, `-` (no `--`), at most 120 characters."""
+    """Return the name. Raises ParameterInvalid unless it has 1 to 120 letters, digits, `.`, `_` and single `-`."""
     return _check_name(name, "dataset")
 
 
 def check_model_name(name: str) -> str:
-    """Return `name`, or raise ParameterInvalid. The rule is that of datasets."""
+    """Return the name. Raises ParameterInvalid; the rule is that of datasets."""
     return _check_name(name, "model")
 
 
 def check_attribute_name(name: str) -> str:
-    """Return `name`, or raise ParameterInvalid: a letter, then letters, digits and `_`, and not a reserved name."""
+    """Return the name. Raises ParameterInvalid unless it is a letter, then letters, digits or `_`, not reserved."""
     if not _ATTRIBUTE.fullmatch(name):
         raise ParameterInvalid(
             f"attribute name {name[:80]!r} is not allowed: use a letter, then letters, digits and '_'"
@@ -113,7 +113,7 @@ def check_attribute_name(name: str) -> str:
 
 
 def check_product_id(product_id: str) -> str:
-    """Return `product_id`, or raise ParameterInvalid: 1 to 200 printable characters without slashes or backslashes."""
+    """Return the id. Raises ParameterInvalid unless it has 1 to 200 printable characters, no slash and no backslash."""
     if (
         not 0 < len(product_id) <= _MAX_PRODUCT_ID_CHARS
         or not product_id.isprintable()
@@ -138,12 +138,12 @@ def _check_name(name: str, what: str) -> str:
 
 
 COMPOSITE_FIELD: Final = "genderArticleType"
-# When Vitrine first stored the product, in milliseconds since 1970.
+# The time when Vitrine first stored the product, in milliseconds since 1970.
 ADDED_AT_FIELD: Final = "added_at_ms"
-# Fields that are indexed for our own use and offered neither as filters nor as facets.
+# Fields that are indexed for internal use and are neither filters nor facets.
 HIDDEN_FIELDS: Final = frozenset({COMPOSITE_FIELD, ADDED_AT_FIELD})
 
-# Query parameters and form fields of the calls that take filters or attributes as free fields.
+# Query parameters and form fields of calls that also accept attributes as fields.
 OPTION_NAMES: Final = frozenset(
     {
         "crops", "cursor", "cutout", "dataset", "expand", "expandAlpha", "facets", "field", "flip", "fuse",
@@ -152,17 +152,17 @@ OPTION_NAMES: Final = frozenset(
         "sort", "topK", "upload",
     }
 )  # fmt: skip
-# Members of a product in an answer.
+# Members of a product in a response.
 ANSWER_NAMES: Final = frozenset({"id", "dataset", "image", "score", "confidence"})
-# What a point's payload holds beside the attributes.
+# Members of a point's payload besides the attributes.
 PAYLOAD_NAMES: Final = frozenset(
     {"product_id", "dataset", "picture", "origin", "picture_sha256", COMPOSITE_FIELD, ADDED_AT_FIELD}
 )
-# Columns of these names have always been renamed; the filters that people have written name them so.
+# Not used any more, but existing filters rely on the changed name of such columns.
 _ALWAYS_RENAMED: Final = frozenset({"release"})
 
 RESERVED_NAMES: Final = OPTION_NAMES | ANSWER_NAMES | PAYLOAD_NAMES | _ALWAYS_RENAMED
-# They say which product is meant; as an attribute they are a mistake, not a name to be changed.
+# These identify the product. As an attribute they are an error, and not renamed.
 IDENTITY_NAMES: Final = frozenset({"id", "product_id", "dataset", "image"})
 
 _LOWERED: Final = frozenset(name.lower() for name in RESERVED_NAMES)
@@ -171,30 +171,30 @@ _LOWERED_SUFFIXES: Final = tuple(suffix.lower() for suffix in RANGE_SUFFIXES)
 
 
 def is_reserved(name: str) -> bool:
-    """Whether the name is reserved, in whatever case, or its range filter (`nameMin`, `nameMax`) would be."""
+    """Whether the name, in any case, or the name of its range filter (`nameMin`, `nameMax`) is reserved."""
     lowered = name.lower()
     return lowered in _LOWERED or any(f"{lowered}{suffix}" in _LOWERED for suffix in _LOWERED_SUFFIXES)
 
 
 def is_range_of(name: str, others: Iterable[str]) -> bool:
-    """Whether the name is that of another attribute's range filter, such as `priceMin` beside `price`."""
+    """Whether the name is that of another attribute's range filter, such as `priceMin` next to `price`."""
     lowered = name.lower()
     bases = {lowered.removesuffix(suffix) for suffix in _LOWERED_SUFFIXES} - {lowered}
     return bool(bases) and any(other.lower() in bases for other in others)
 
 
 def stored_name(name: str, others: Collection[str] = ()) -> str:
-    """The name an attribute is stored under, given the names of the other attributes."""
+    """The stored name of an attribute, given the names of the other attributes."""
     return f"{name}_" if is_reserved(name) or is_range_of(name, others) else name
 
 
 def why_renamed(name: str) -> str:
-    """The reason why `stored_name` changed a name."""
+    """Why `stored_name` changes a name."""
     lowered = name.lower()
     kinds = (
         (OPTION_NAMES, "an option of a call"),
         (ANSWER_NAMES, "a member of the answer"),
-        (RESERVED_NAMES, "a name of Vitrine's own"),
+        (RESERVED_NAMES, "used internally"),
     )
     for names, meaning in kinds:
         if lowered in {one.lower() for one in names}:

@@ -1,4 +1,4 @@
-"""Recipe files: a recipe, the catalogue it is meant for, and the recipe whose release it goes on from."""
+"""Recipe files: a recipe, its catalogue, and with `after` the recipe file whose release it continues from."""
 
 from __future__ import annotations
 
@@ -9,27 +9,28 @@ from vitrine.errors import ParameterInvalid
 from vitrine.parsing import read_toml, without_catalog
 from vitrine.recipes import Recipe, parse_recipe
 
-_NOT_YET: Final = "0000000000"
+_NOT_YET: Final = "0000000000"  # stands for the hash in the id of a release that does not exist yet
 
 
 class RecipeFile(NamedTuple):
-    """A recipe and its `catalog` table (dataset, reader, root, limit), empty where it has none."""
+    """A recipe and its `catalog` table (dataset, reader, root, limit); empty if the file has none."""
 
     recipe: Recipe
     catalog: dict[str, Any]
 
 
 def read_recipe(path: Path) -> RecipeFile:
-    """One recipe file. A recipe that goes on `after` another has a place to be filled for the release it starts from.
+    """Read one recipe file. A recipe with `after` has a placeholder as the id of the release to start from.
 
-    Raises ParameterInvalid where a file is not there, is no TOML or no recipe.
+    Raises ParameterInvalid if a file is missing, is not TOML or not a valid recipe.
     """
     return read_chain(path)[-1]
 
 
 def read_chain(path: Path) -> tuple[RecipeFile, ...]:
-    """The file's recipe, and before it those that have to be trained first, each going on from the release of the one
-    before. Raises as `read_recipe` does, and where they go in a circle.
+    """Read a recipe file and, before it, the recipes to train first: each continues from the release of the one before.
+
+    Raises as `read_recipe` does, and if the files form a circle.
     """
     return _chain(path, ())
 
@@ -40,10 +41,10 @@ def _chain(path: Path, later: tuple[Path, ...]) -> tuple[RecipeFile, ...]:
     if after is None:
         return (RecipeFile(_parsed(content, path), catalog),)
     if not isinstance(after, str):
-        raise ParameterInvalid(f"'after' of the recipe {path} is no name of a file: {after!r}")
+        raise ParameterInvalid(f"'after' in the recipe {path} must be a file name, not {after!r}")
     seen = (*later, path.resolve())
     if (path.parent / after).resolve() in seen:
-        raise ParameterInvalid(f"the recipe {path} goes on after {after}, which goes on after it")
+        raise ParameterInvalid(f"the recipe {path} continues after {after}, which continues after it")
     before = _chain(path.parent / after, seen)
     model = content.get("model", {})
     if isinstance(model, dict):
@@ -52,7 +53,7 @@ def _chain(path: Path, later: tuple[Path, ...]) -> tuple[RecipeFile, ...]:
 
 
 def _parsed(content: dict[str, Any], path: Path) -> Recipe:
-    """The recipe, or which file of a chain is none."""
+    """Raises ParameterInvalid, which names the file: it may be any in a chain."""
     try:
         return parse_recipe(content)
     except ParameterInvalid as invalid:

@@ -1,5 +1,5 @@
-"""The settings every service shares, read from the environment. Each service adds its own in one subclass; the table in
-`docs/configuration.md` lists them all, and a test holds the two together.
+"""Settings from environment variables that several services share. Each service adds its own in a subclass.
+`docs/configuration.md` is generated from these classes.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from vitrine.errors import SettingsInvalid
 from vitrine.images.checks import DEFAULT_LIMITS, ImageLimits
 
-EXIT_SETTINGS: Final = 2  # the exit code of a service whose settings cannot work
+EXIT_SETTINGS: Final = 2  # exit code of a service with invalid settings
 
 
 class CommonSettings(BaseSettings):
-    """Addresses and folders that more than one service needs."""
+    """Settings of all services."""
 
     model_config = SettingsConfigDict(env_prefix="VITRINE_", extra="ignore", frozen=True, populate_by_name=True)
 
@@ -27,7 +27,7 @@ class CommonSettings(BaseSettings):
         default="redis://127.0.0.1:6379/0",
         validation_alias=AliasChoices("VITRINE_REDIS_URL", "REDIS_URL"),
         description="Redis: job records and the Celery broker",
-        repr=False,  # it may hold a password
+        repr=False,  # may contain a password
     )
     qdrant_url: str = Field(
         default="http://127.0.0.1:6333",
@@ -39,44 +39,47 @@ class CommonSettings(BaseSettings):
         validation_alias=AliasChoices("VITRINE_QDRANT_API_KEY", "QDRANT_API_KEY"),
         description="Qdrant's API key",
     )
-    qdrant_timeout_s: int = Field(default=30, ge=1, description="Seconds one Qdrant call may take")
+    qdrant_timeout_s: int = Field(default=30, ge=1, description="Timeout of one Qdrant call, in seconds")
     embedder_url: str = Field(
-        default="http://127.0.0.1:8001", description="The embedder, or the balancer before several"
+        default="http://127.0.0.1:8001", description="The embedder, or the load balancer of several"
     )
     embedder_api_key: SecretStr | None = Field(
-        default=None, description="What the embedder asks of its callers as a bearer token; unset: nothing"
+        default=None, description="Bearer token that the embedder requires of its callers; unset: none"
     )
     releases_url: str = Field(
-        default="file:.vitrine/releases", description="Where releases live: an fsspec URL (file:, s3:)"
+        default="file:.vitrine/releases", description="The release store: an fsspec URL (file:, s3:)"
     )
     releases_cache_dir: Path = Field(
-        default=Path(".vitrine/cache/releases"), description="Local copies of releases kept on remote storage"
+        default=Path(".vitrine/cache/releases"), description="Local copies of releases in remote storage"
     )
     uploads_dir: Path = Field(
         default=Path(".vitrine/uploads"), description="Pictures and attributes of products put through the API"
     )
     disk_reserve_mb: int = Field(
-        default=128, ge=0, description="Mebibytes left free on a disk: uploads and the local Qdrant refuse writes below"
+        default=128,
+        ge=0,
+        description="Mebibytes to keep free on a disk: below, uploads and the local Qdrant refuse writes",
     )
     catalog_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
-        default=(), description="Folders that catalogues may lie under, separated by ':'"
+        default=(), description="Folders in which catalogues may be, separated by ':'"
     )
     catalog_roots_file: Path | None = Field(
-        default=None, description="A file of further such folders, one a line, read anew at each use"
+        default=None, description="A file with more such folders, one per line, read at each use"
     )
     max_pixels: int = Field(
         default=DEFAULT_LIMITS.max_pixels,
         ge=4_096,
-        description="Most pixels of a picture, width times height; it may be lowered and not raised",
+        description="Maximum pixels of a picture, width times height; can only be lowered",
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Minimum level of log records"
+    )
     log_format: Literal["json", "console"] = Field(
-        default="json", description="One JSON object a line, or text for people"
+        default="json", description="One JSON object per line, or text for people"
     )
 
     @property
     def image_limits(self) -> ImageLimits:
-        """What a picture may measure."""
         return dataclasses.replace(DEFAULT_LIMITS, max_pixels=self.max_pixels)
 
     @field_validator("max_pixels")
@@ -84,7 +87,7 @@ class CommonSettings(BaseSettings):
     def _safe_to_decode(cls, value: int) -> int:
         if value > DEFAULT_LIMITS.max_pixels:
             raise ValueError(
-                f"VITRINE_MAX_PIXELS is at most {DEFAULT_LIMITS.max_pixels}: what decoding costs is known up to that"
+                f"VITRINE_MAX_PIXELS can be at most {DEFAULT_LIMITS.max_pixels}: decode costs are not known above that"
             )
         return value
 
@@ -97,61 +100,63 @@ class CommonSettings(BaseSettings):
 
 
 class HttpSettings(CommonSettings):
-    """What both HTTP services read beyond that."""
+    """Settings of both HTTP services."""
 
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
         description=(
-            "Names accepted in `Host` beside loopback ones, separated by commas; none: any on a network address, "
-            "loopback names alone on loopback"
+            "Names accepted in `Host` besides loopback names, separated by commas; none: any on a network address, "
+            "only loopback names on loopback"
         ),
     )
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
-        description="Web sites whose pages may call the service, as https://shop.example, separated by commas",
+        description="Origins whose pages may call the service, e.g. https://shop.example, separated by commas",
     )
     drain_delay_s: float = Field(
-        default=0.0, ge=0, description="Seconds between unreadiness and the end of listening when told to stop"
+        default=0.0, ge=0, description="Seconds between becoming unready and closing the listener at shutdown"
     )
-    shutdown_grace_s: int = Field(default=20, ge=1, description="Seconds for the requests under way when told to stop")
+    shutdown_grace_s: int = Field(default=20, ge=1, description="Seconds for running requests at shutdown")
     max_connections: int = Field(
-        default=1024, ge=1, description="Connections open at once; beyond them only health calls are answered"
+        default=1024, ge=1, description="Maximum open connections; above, only health calls are answered"
     )
     max_connections_per_address: int = Field(
-        default=0, ge=0, description="Connections of one address, loopback and trusted proxies excepted; 0: any"
+        default=0, ge=0, description="Maximum connections per address, except loopback and trusted proxies; 0: no limit"
     )
-    reserved_connections: int = Field(
-        default=32, ge=1, description="Connections beyond the others that are left to health calls"
-    )
+    reserved_connections: int = Field(default=32, ge=1, description="Additional connections for health calls")
     max_header_bytes: int = Field(
-        default=32_768, ge=1_024, description="Largest request line and headers; more is answered 431"
+        default=32_768, ge=1_024, description="Maximum size of request line and headers; above: 431"
     )
-    max_headers: int = Field(default=128, ge=16, description="Most headers of a request; more are answered 431")
-    header_timeout_s: float = Field(default=10.0, gt=0, description="Seconds in which a request's headers arrive")
+    max_headers: int = Field(default=128, ge=16, description="Maximum number of headers of a request; above: 431")
+    header_timeout_s: float = Field(default=10.0, gt=0, description="Timeout of a request's headers, in seconds")
     keep_alive_s: int = Field(
-        # Longer than balancers keep idle connections, so that they are the ones to close.
+        # Longer than load balancers keep idle connections, so that they close them first.
         default=75,
         ge=1,
-        description="Seconds an idle connection is kept",
+        description="Seconds to keep an idle connection",
     )
-    body_grace_s: float = Field(default=10.0, gt=0, description="Seconds a request's body may take at any rate")
-    body_min_bytes_per_s: int = Field(default=4_096, ge=1, description="Least rate at which a body arrives after that")
-    body_timeout_s: float = Field(default=120.0, gt=0, description="Seconds a body may take in all")
+    body_grace_s: float = Field(
+        default=10.0, gt=0, description="Seconds before the minimum rate of a request body applies"
+    )
+    body_min_bytes_per_s: int = Field(default=4_096, ge=1, description="Minimum rate of a request body after that")
+    body_timeout_s: float = Field(default=120.0, gt=0, description="Timeout of a request body, in seconds")
     refusal_pause_s: float = Field(
-        default=0.0, ge=0, le=10, description="Seconds after a 429 or 503 in which the same connection is not read"
+        default=0.0, ge=0, le=10, description="Seconds for which a connection is not read after a 429 or 503"
     )
     max_held_body_bytes: int = Field(
-        default=268_435_456, ge=1, description="Bytes that all request bodies together hold; more is answered 503"
+        default=268_435_456, ge=1, description="Maximum bytes of all request bodies in memory; above: 503"
     )
     write_timeout_s: float = Field(
-        default=30.0, gt=0, description="Seconds in which a client takes none of its answer before it is dropped"
+        default=30.0,
+        gt=0,
+        description="Seconds without progress after which a client that does not read its answer is disconnected",
     )
 
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
         description=(
-            "Addresses and networks of the proxies whose `X-Forwarded-For` is believed, separated by commas; none: no "
-            "forwarded address is believed"
+            "Addresses and networks of proxies whose `X-Forwarded-For` is trusted, separated by commas; none: "
+            "`X-Forwarded-For` is ignored"
         ),
     )
 
@@ -169,16 +174,16 @@ class HttpSettings(CommonSettings):
 
 
 class WorkerSettings(CommonSettings):
-    """What both Celery workers read beyond that."""
+    """Settings of both Celery workers."""
 
     outage_patience_s: float = Field(
-        default=21_600.0, gt=0, description="Seconds a job's step is tried again while a part is away or busy"
+        default=21_600.0, gt=0, description="Seconds to retry a job's step while a dependency is unavailable or busy"
     )
     step_max_tries: int = Field(
-        default=20, ge=1, description="Times in a row a job's step may fail while the parts it needs work"
+        default=20, ge=1, description="Maximum consecutive failures of a job's step while its dependencies work"
     )
     step_max_crashes: int = Field(
-        default=3, ge=1, description="Times in a row a job's step may end its worker's process before the job fails"
+        default=3, ge=1, description="Maximum consecutive crashes of the worker in a job's step before the job fails"
     )
 
 
@@ -186,12 +191,12 @@ S = TypeVar("S", bound=BaseSettings)
 
 
 def load_settings(kind: type[S]) -> S:
-    """The settings of a service from the environment.
+    """Read the settings of a service from the environment.
 
-    Raises SettingsInvalid, which names the variables and leaves out their values: one of them may be a secret.
+    Raises SettingsInvalid, which names the variables but not their values, because they may be secret.
     """
     try:
         return kind()
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-        raise SettingsInvalid(f"the settings are not valid: {faults}") from None
+        errors = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        raise SettingsInvalid(f"the settings are not valid: {errors}") from None

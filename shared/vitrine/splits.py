@@ -1,9 +1,9 @@
-"""The one split of a catalogue into train, validation and test: 60/20/20 within each class, or the parts that the
-dataset's authors made. Whatever fits, chooses or measures something uses it (decision 23).
+"""Split a catalogue into train, validation and test: 60/20/20 within each class, or the dataset's official split. All
+training, selection and evaluation uses it (decision 23).
 
-A split depends on the seed, the dataset and the products that the catalogue has at that time, so it is made once and
-stored with the release that was made by it (`vitrine.releases.lineage`). For products that appear later, `split` takes
-the parts that are known: a known product keeps its part, the new ones are split among themselves.
+A split depends on the seed, the dataset and the catalogue's products at that time, so it is computed once and stored
+with the release (`vitrine.releases.lineage`). For later products, `split` accepts the known parts: a known product
+keeps its part, and the new ones are split among themselves.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from vitrine.products import AttributeValue, Product
 
 Part = Literal["train", "validation", "test"]
 PARTS: Final[tuple[Part, ...]] = ("train", "validation", "test")
-# Grows with every change of the code below that moves a product to another part.
+# Increases with every change of the code below that moves a product to another part.
 RULE_VERSION: Final = 1
 PARTITION: Final = "partition"
 ITEM: Final = "itemId"
-# Validation and test have one product in so many each, train has the rest.
+# Validation and test have one product in five each, train the rest.
 _ONE_IN: Final = 5
-# Of a benchmark without a validation part, one training item in so many is for validation.
+# If a benchmark has no validation part, it gets one training item in ten.
 _HELD_OUT_ONE_IN: Final = 10
 _OFFICIAL: Final[dict[AttributeValue, Part]] = {
     "train": "train",
     "val": "validation",
     "validation": "validation",
     "test": "test",
-    # A retrieval benchmark asks with some of its test pictures for the others.
+    # In a retrieval benchmark, some test pictures are queries for the others.
     "query": "test",
     "gallery": "test",
 }
@@ -42,7 +42,7 @@ _OFFICIAL: Final[dict[AttributeValue, Part]] = {
 
 @dataclass(frozen=True, slots=True)
 class SplitRule:
-    """What a split follows from, beside the products. `attribute` is the one whose values are the classes."""
+    """The parameters of a split. The values of `attribute` are the classes."""
 
     attribute: str
     seed: int
@@ -55,11 +55,10 @@ class SplitRule:
 
 
 def split(products: Iterable[Product], rule: SplitRule, known: Mapping[str, Part] | None = None) -> dict[str, Part]:
-    """The part of each product by its id, by `rule`. `known` are the parts that an earlier split gave, by id: those
-    products keep them, and so do products of the same group; the others are split among themselves. The official parts
-    of a dataset are taken as they are.
+    """The part of each product, by product id.
 
-    Raises ParameterInvalid as `stratified_split` and `official_split` do.
+    `known` are the parts of an earlier split, by id: those products and the others of their groups keep them, and the
+    rest is split among itself. An official split ignores them. Raises as `stratified_split` and `official_split` do.
     """
     if rule.kind == "official":
         return official_split(products)
@@ -74,16 +73,15 @@ def stratified_split(
     group: str | None = None,
     known: Mapping[str, Part] | None = None,
 ) -> dict[str, Part]:
-    """The part of each product by its id: 60 % train, 20 % validation and 20 % test of every value of `attribute`, and
-    of the products that have none.
+    """The part of each product, by product id: 60 % train, 20 % validation and 20 % test of every value of `attribute`,
+    and of the products without a value.
 
-    The order of the products makes no difference, nor do the products of other values: a selection of whole classes is
-    split as it is within the whole catalogue. A value of three products or more has one in each part; one of fewer is
-    all train. With `group`, say `itemId`, all products of one group are in one part, so that no garment is both learnt
-    and asked for: a group goes with its commonest value, whole groups are dealt out so that the numbers of products
-    come near the shares, and a value needs three groups. Products without the group's attribute are left out.
-    `known` as in `split`. Raises ParameterInvalid where no product has the group's attribute, or where the products are
-    of several datasets.
+    The result does not depend on the order of the products or on the other classes: a subset of whole classes is split
+    as within the whole catalogue. A class of three or more products has at least one in each part; a smaller one is all
+    train. With `group`, e.g. `itemId`, all products of a group are in one part, so that no garment is in both training
+    and test. A group has the class of its most frequent value, the shares are approximate, and a class needs three
+    groups. Products without the group attribute are left out. `known` as in `split`. Raises ParameterInvalid if no
+    product has the group attribute, or if the products belong to several datasets.
     """
     listed = _one_dataset(products)
     if group is not None:
@@ -96,7 +94,7 @@ def stratified_split(
     for key, members in units.items():
         kept = {known[member.id] for member in members if member.id in known} if known else set()
         if kept:
-            # Of a group that lies in several parts, the one that was learned from counts first.
+            # If a group is in several parts, the training part has priority.
             parts[key] = next(part for part in PARTS if part in kept)
         else:
             strata[_usual_value(members, attribute)][key] = len(members)
@@ -106,20 +104,22 @@ def stratified_split(
 
 
 def official_split(products: Iterable[Product]) -> dict[str, Part]:
-    """The part of each product by its id, as its `partition` attribute says: `val` is validation, `query` and `gallery`
-    are test.
+    """The part of each product, by product id, from its `partition` attribute: `val` is validation, `query` and
+    `gallery` are test.
 
-    Where the authors made no validation part, as for in-shop retrieval, a tenth of the training items, chosen by the
-    hash of dataset and item, is validation. Products without a partition are left out. Raises ParameterInvalid where no
-    product has one, where it has a value that is no part, or where the products are of several datasets.
+    If there is no validation part, as in in-shop retrieval, a tenth of the training items is validation, chosen by the
+    hash of dataset and item. Products without a partition are left out. Raises ParameterInvalid if no product has one,
+    if it has an unknown value, or if the products belong to several datasets.
     """
     known = _having(_one_dataset(products), PARTITION)
     parts: dict[str, Part] = {}
     for product in known:
         word = product.attributes[PARTITION]
         if word not in _OFFICIAL:
-            told = ", ".join(map(str, _OFFICIAL))
-            raise ParameterInvalid(f"product {product.id!r} has the {PARTITION} {str(word)[:80]!r}; known are {told}")
+            known_words = ", ".join(map(str, _OFFICIAL))
+            raise ParameterInvalid(
+                f"product {product.id!r} has the {PARTITION} {str(word)[:80]!r}; it must be one of {known_words}"
+            )
         parts[product.id] = _OFFICIAL[word]
     if "validation" not in parts.values():
         training = [product for product in known if parts[product.id] == "train" and ITEM in product.attributes]
@@ -129,9 +129,9 @@ def official_split(products: Iterable[Product]) -> dict[str, Part]:
 
 
 def inshop_queries_and_gallery(products: Iterable[Product]) -> tuple[list[str], list[str]]:
-    """The ids of the products whose `partition` is `query`, and of those whose it is `gallery`, each in their order.
+    """The ids of the products whose `partition` is `query`, and of those with `gallery`, in their order.
 
-    Raises ParameterInvalid where either has none, or where the products are of several datasets.
+    Raises ParameterInvalid if one of them is empty, or if the products belong to several datasets.
     """
     known = _having(_one_dataset(products), PARTITION)
     queries, gallery = (
@@ -148,7 +148,7 @@ def _one_dataset(products: Iterable[Product]) -> Sequence[Product]:
     datasets = sorted({product.dataset for product in listed})
     if len(datasets) > 1:
         raise ParameterInvalid(
-            f"the products are of several datasets ({', '.join(datasets[:10])}); split each by itself"
+            f"the products belong to several datasets ({', '.join(datasets[:10])}); split each separately"
         )
     return listed
 
@@ -161,25 +161,25 @@ def _having(products: Sequence[Product], attribute: str) -> Sequence[Product]:
 
 
 def _usual_value(members: Sequence[Product], attribute: str) -> AttributeValue | None:
-    """The commonest value in a group, of equally common ones the first in the alphabet; None where it has no value."""
+    """The most frequent value in a group, ties in alphabetical order; None if no member has a value."""
     counts = Counter(value for member in members if (value := member.attributes.get(attribute)) is not None)
     return min(counts, key=lambda value: (-counts[value], str(value)), default=None)
 
 
 def _divided(sizes: Mapping[AttributeValue, int], *, dataset: str, seed: int) -> dict[AttributeValue, Part]:
-    """The part of each unit, a product or a group of so many, of one value."""
+    """The part of each unit of one class. A unit is a product or a group; `sizes` are numbers of products."""
     ordered = _shuffled(sizes, f"{seed}\n{dataset}")
     if len(ordered) < 3:
         return dict.fromkeys(ordered, "train")
     share: float = _rounded(sum(sizes.values()), _ONE_IN)
-    # In validation or test a unit above the share would leave too little to the others. Those parts need two units.
+    # A unit larger than the share would leave too little for the other part, so it is train. Two units must remain.
     descending = sorted(ordered, key=lambda key: -sizes[key])
     parts: dict[AttributeValue, Part] = {key: "train" for key in descending[:-2] if sizes[key] > share}
     rest = [key for key in ordered if key not in parts]
     ends = list(accumulate(sizes[key] for key in rest))
     share = min(share, ends[-1] / 2)
-    # Laid end to end, a unit is in the part that its middle lies in; for units of one product the shares are exact.
-    # Train is never empty: it has a unit above the share, or where there is none the last unit, which lies beyond both.
+    # Placed end to end, a unit belongs to the part in which its middle is; for units of one product shares are exact.
+    # Train is never empty: it has the units above the share, or else the last unit.
     middles = [end - sizes[key] / 2 for key, end in zip(rest, ends, strict=True)]
     tests_from = max(bisect_left(middles, share), 1)
     train_from = max(bisect_left(middles, 2 * share), tests_from + 1)
@@ -189,13 +189,13 @@ def _divided(sizes: Mapping[AttributeValue, int], *, dataset: str, seed: int) ->
 
 
 def _held_out(items: Set[AttributeValue], *, dataset: str) -> Set[AttributeValue]:
-    """A tenth of the items, at least one of two or more."""
+    """A tenth of the items, at least one if there are two or more."""
     share = max(_rounded(len(items), _HELD_OUT_ONE_IN), 1) if len(items) > 1 else 0
     return set(_shuffled(items, f"held out\n{dataset}")[:share])
 
 
 def _shuffled(keys: Iterable[AttributeValue], salt: str) -> list[AttributeValue]:
-    """The keys in the order of their hashes, which is the same on every machine."""
+    """The keys in the order of their hashes: the same on every machine."""
     return sorted(keys, key=lambda key: (_rank(f"{salt}\n{key}"), str(key)))
 
 

@@ -1,5 +1,5 @@
-"""Logs and metrics, the same in every service: one JSON object a line with the request and job it belongs to, and
-Prometheus metrics in a registry of the process's own. Pictures, keys and broker addresses are never logged.
+"""Logging and HTTP metrics of all services. A log record is one JSON object per line, with its request and job.
+Pictures, keys and broker addresses are never logged.
 """
 
 from __future__ import annotations
@@ -30,14 +30,13 @@ _NOISY: Final = (
 _MAX_VALUE_CHARS: Final = 2_000
 _MAX_TRACEBACK_CHARS: Final = 20_000
 _REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{7,63}")
-# From one millisecond, the fastest thing measured, to half a minute, the slowest a caller waits for.
 LATENCY_BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
 def configure_logging(
     service: str, *, level: str = "info", log_format: Literal["json", "console"] = "json"
 ) -> structlog.stdlib.BoundLogger:
-    """Send structlog's and the standard library's records through one formatter to standard error."""
+    """Write the records of structlog and of the standard library to standard error, in the same format."""
     shared: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -54,7 +53,7 @@ def configure_logging(
     final: list[structlog.types.Processor] = (
         [structlog.processors.format_exc_info, bound_values, structlog.processors.JSONRenderer()]
         if log_format == "json"
-        # Its own choice, where rich is installed, prints the local variables of every frame, keys among them.
+        # The default formatter, if rich is installed, prints the local variables of every frame, including keys.
         else [
             bound_values,
             _printable_values,
@@ -71,21 +70,21 @@ def configure_logging(
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    # One line a request or step is written by our own code; these libraries would add a second and third.
+    # Vitrine logs one line per request or step; these libraries would add more.
     for noisy in _NOISY:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     return get_logger(service)
 
 
 def bound_values(_logger: Any, _method: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
-    """Cut long values: callers and catalogues write them, and a log is kept and read whole."""
+    """Truncate long values, which come from callers and catalogues."""
     for name, value in event.items():
         if name == "exc_info" or value is None or isinstance(value, bool | int | float):
             continue
         most = _MAX_TRACEBACK_CHARS if name == "exception" else _MAX_VALUE_CHARS
         shown = value if isinstance(value, str) else str(value)
         if len(shown) > most:
-            # The end of a traceback says what happened.
+            # The end of a traceback is the important part.
             kept = shown[-most:] if name == "exception" else shown[:most]
             event[name] = f"{kept} [{len(shown)} characters]"
     return event
@@ -105,26 +104,26 @@ def _printable_traceback(stream: TextIO, exc_info: structlog.types.ExcInfo) -> N
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:
-    """A logger whose first argument is a noun and whose keywords are the fields."""
+    """A logger. Events are nouns, with fields as keywords."""
     logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
     return logger
 
 
 def request_id_from(header: str | None) -> str:
-    """The caller's request id where it is of the strict pattern, a new one otherwise."""
+    """The caller's request id if it is valid (8 to 64 letters, digits, `_` and `-`), else a new one."""
     if header is not None and _REQUEST_ID.fullmatch(header):
         return header
     return uuid.uuid4().hex
 
 
 def current_request_id() -> str | None:
-    """The request id bound to the running task, to be passed on in headers and messages."""
+    """The request id of the running task, to send on in headers and messages."""
     value = structlog.contextvars.get_contextvars().get("request_id")
     return value if isinstance(value, str) else None
 
 
 class HttpMetrics:
-    """Count and time of requests by route template and status, so that labels stay few."""
+    """Number and latency of requests. Labels are route templates, so that they stay few."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.requests = Counter(

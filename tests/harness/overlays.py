@@ -7,7 +7,7 @@ import io
 from PIL import Image
 
 from vitrine.products import AttributeValue, Product
-from vitrine.uploads.store import Overlay
+from vitrine.uploads.store import UploadStore
 
 
 def picture(shade: int = 0, image_format: str = "PNG") -> bytes:
@@ -20,5 +20,5 @@ def product(product_id: str = "1", dataset: str = "shop", **attributes: Attribut
     return Product(dataset, product_id, "", attributes)
 
 
-def files(overlay: Overlay) -> list[str]:
+def files(overlay: UploadStore) -> list[str]:
     return sorted(path.relative_to(overlay.root).as_posix() for path in overlay.root.rglob("*") if path.is_file())

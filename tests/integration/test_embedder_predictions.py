@@ -18,7 +18,7 @@ from harness.pictures import encoded
 from harness.releases import picture, store_of
 from harness.waiting import HUNG_AFTER_S
 from vitrine.embedding import AsyncEmbedderClient, EmbedderClient, Prediction
-from vitrine.images.views import Region
+from vitrine.images.regions import Region
 from vitrine.vision.classifier import LabelClassifier
 from vitrine_local.bundled import install_bundled_release
 from vitrine_local.data_folder import DataFolder

@@ -16,7 +16,7 @@ from harness.waiting import HUNG_AFTER_S
 from vitrine.embedding import AsyncEmbedderClient, EmbedderClient, Embedding
 from vitrine.errors import ImageRejected
 from vitrine.images.decode import decode_image
-from vitrine.images.views import Region
+from vitrine.images.regions import Region
 
 # Not on the borders of blocks, and off the middle.
 REGION = Region(0.13, 0.41, 0.29, 0.33)

@@ -19,7 +19,7 @@ from harness.waiting import wait_until
 from vitrine.jobs import JobKind, JobState
 from vitrine.products import Product, point_id
 from vitrine.qdrant.schema import CollectionMetadata
-from vitrine.uploads.store import Overlay
+from vitrine.uploads.store import UploadStore
 
 METRICS_PORT = free_port()
 SETTINGS = {"VITRINE_INDEX_BATCH": "8", "VITRINE_INDEXER_METRICS_PORT": str(METRICS_PORT)}
@@ -166,7 +166,7 @@ def test_a_folder_without_a_csv_is_told(system: System, first: str) -> None:
 
 
 def test_uploads_go_into_every_serving_collection_and_outlive_an_indexing(system: System, first: str) -> None:
-    overlay = Overlay(Path(system.env["VITRINE_UPLOADS_DIR"]))
+    overlay = UploadStore(Path(system.env["VITRINE_UPLOADS_DIR"]))
     system.index(first, system.catalog(), dataset="uploads")
     overlay.put(Product("uploads", "mine", "", {"gender": "Women", "articleType": "Tops"}), picture(5))
     record = system.succeeded(system.enqueue(JobKind.UPSERT, {"dataset": "uploads", "product_id": "mine"}))
@@ -193,7 +193,7 @@ def test_a_product_keeps_the_moment_it_was_added_whatever_indexes_it_again(syste
     assert all(isinstance(moment, int) and before_ms <= moment <= time.time() * 1000 for moment in known.values())
     again = system.index(first, system.catalog(), dataset="moments")
     assert (moments(first), again.progress.done) == (known, 0)
-    overlay = Overlay(Path(system.env["VITRINE_UPLOADS_DIR"]))
+    overlay = UploadStore(Path(system.env["VITRINE_UPLOADS_DIR"]))
     overlay.put(Product("moments", "mine", "", {"gender": "Women"}), picture(5))
     system.succeeded(system.enqueue(JobKind.UPSERT, {"dataset": "moments", "product_id": "mine"}))
     newer = moments(first)["mine"]
@@ -208,7 +208,7 @@ def test_a_product_keeps_the_moment_it_was_added_whatever_indexes_it_again(syste
 
 
 def test_what_is_put_and_deleted_during_an_indexing_is_right_in_the_new_collection(system: System, first: str) -> None:
-    overlay = Overlay(Path(system.env["VITRINE_UPLOADS_DIR"]))
+    overlay = UploadStore(Path(system.env["VITRINE_UPLOADS_DIR"]))
     dataset = "meanwhile"
     root = system.catalog("long", count=300)
     system.index(first, system.catalog("long", count=300), dataset=dataset, limit=40)
@@ -281,7 +281,7 @@ def test_a_delete_of_a_product_that_is_nowhere_says_so(system: System, first: st
 
 
 def test_a_change_to_a_dataset_that_is_not_indexed_says_so(system: System) -> None:
-    overlay = Overlay(Path(system.env["VITRINE_UPLOADS_DIR"]))
+    overlay = UploadStore(Path(system.env["VITRINE_UPLOADS_DIR"]))
     overlay.put(Product("unindexed", "mine", "", {}), picture(5))
     record = system.finished(system.enqueue(JobKind.UPSERT, {"dataset": "unindexed", "product_id": "mine"}))
     assert record.error is not None
@@ -299,7 +299,7 @@ def test_a_deleted_product_of_the_catalogue_stays_away(system: System, first: st
 
 
 def test_of_two_changes_that_overtake_each_other_the_later_one_stands(system: System, first: str) -> None:
-    overlay = Overlay(Path(system.env["VITRINE_UPLOADS_DIR"]))
+    overlay = UploadStore(Path(system.env["VITRINE_UPLOADS_DIR"]))
     system.index(first, system.catalog(), dataset="overtaken")
     overlay.delete("overtaken", "back")
     overlay.put(Product("overtaken", "back", "", {"gender": "Men"}), picture(8))
@@ -309,7 +309,7 @@ def test_of_two_changes_that_overtake_each_other_the_later_one_stands(system: Sy
 
 
 def test_an_upload_that_is_no_good_fails_with_the_pictures_own_error(system: System, first: str) -> None:
-    overlay = Overlay(Path(system.env["VITRINE_UPLOADS_DIR"]))
+    overlay = UploadStore(Path(system.env["VITRINE_UPLOADS_DIR"]))
     system.index(first, system.catalog(), dataset="bad-upload")
     path = overlay.picture_path(overlay.put(Product("bad-upload", "torn", "", {}), picture(5)))
     path.write_bytes(path.read_bytes()[:700])

@@ -34,12 +34,19 @@ def test_a_failed_write_leaves_the_old_file_alone(tmp_path: Path, monkeypatch: p
     path = tmp_path / "file"
     write_bytes(path, b"old")
 
-    with pytest.raises(RuntimeError), atomic_open(path) as file:
-        file.write(b"part")
-        raise RuntimeError
-    with pytest.raises(RuntimeError), atomic_path(path) as temporary:
-        temporary.write_bytes(b"part")
-        raise RuntimeError
+    def write_part_of_a_stream() -> None:
+        with atomic_open(path) as file:
+            file.write(b"part")
+            raise RuntimeError
+
+    def write_part_of_a_file() -> None:
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(b"part")
+            raise RuntimeError
+
+    for write in (write_part_of_a_stream, write_part_of_a_file):
+        with pytest.raises(RuntimeError):
+            write()
 
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
@@ -54,12 +61,12 @@ def test_a_failed_write_leaves_the_old_file_alone(tmp_path: Path, monkeypatch: p
 def test_file_and_folder_are_flushed_unless_the_write_need_not_last(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    flushed: list[str] = []
-    monkeypatch.setattr(os, "fsync", lambda descriptor: flushed.append(os.readlink(f"/proc/self/fd/{descriptor}")))
+    flushed: list[Path] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: flushed.append(Path(f"/proc/self/fd/{descriptor}").readlink()))
     write_bytes(tmp_path / "file", b"", durable=False)
     assert flushed == []
     write_bytes(tmp_path / "file", b"")
-    assert [Path(path).parent for path in flushed] == [tmp_path, tmp_path.parent]
+    assert [path.parent for path in flushed] == [tmp_path, tmp_path.parent]
 
 
 def test_a_private_file_is_private_from_its_first_byte(tmp_path: Path) -> None:
@@ -91,9 +98,14 @@ def test_json_has_no_nan(tmp_path: Path) -> None:
 
 def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "parent" / "folder"
-    with pytest.raises(RuntimeError), atomic_folder(path) as temporary:
-        (temporary / "file").write_bytes(b"part")
-        raise RuntimeError
+
+    def write_part() -> None:
+        with atomic_folder(path) as temporary:
+            (temporary / "file").write_bytes(b"part")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_part()
     assert names(path.parent) == []
 
     with atomic_folder(path) as temporary:

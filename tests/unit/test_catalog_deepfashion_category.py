@@ -1,4 +1,4 @@
-"""DeepFashion's category prediction as a catalogue: its layouts, its categories, and faults that cost a row at most."""
+"""DeepFashion's category prediction as a catalogue: its layouts, its categories, and issues that cost a row at most."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from harness.deepfashion import (
     with_list,
     with_pictures,
 )
-from vitrine.catalogs import Catalog, Fault, read_catalog
-from vitrine.catalogs.inspection import inspect_pictures
+from vitrine.catalogs import Catalog, Issue, read_catalog
 from vitrine.products import check_product_id
+from vitrine_local.picture_report import inspect_pictures
 
 READER = "deepfashion-category"
 ALL = (BLOUSE, TEE, DRESS)
@@ -29,7 +29,7 @@ ALL = (BLOUSE, TEE, DRESS)
 def read(root: Path, *, limit: int | None = None) -> Catalog:
     catalog = read_catalog(READER, root, limit=limit)
     if limit is None:
-        assert catalog.rows == len(catalog.products) + len(catalog.skipped())
+        assert catalog.rows == len(catalog.products) + len(catalog.rejected())
     return catalog
 
 
@@ -41,14 +41,14 @@ def ids(catalog: Catalog) -> list[str]:
     return [product.id for product in catalog.products]
 
 
-def the_fault(catalog: Catalog) -> Fault:
-    assert len(catalog.faults) == 1, catalog.faults
-    return catalog.faults[0]
+def the_issue(catalog: Catalog) -> Issue:
+    assert len(catalog.issues) == 1, catalog.issues
+    return catalog.issues[0]
 
 
 def test_every_picture_becomes_a_product(tmp_path: Path) -> None:
     catalog = read(whole_category_benchmark(tmp_path))
-    assert catalog.faults == ()
+    assert catalog.issues == ()
     assert ids(catalog) == ["Sheer_Pleated-Front_Blouse--img_00000001", "Striped_Tee--img_00000007",
                             "Maxi_Dress--img_00000001"]  # fmt: skip
     blouse = catalog.products[0]
@@ -70,7 +70,7 @@ def test_every_picture_becomes_a_product(tmp_path: Path) -> None:
 def test_the_published_layouts_are_all_known(tmp_path: Path, annotations: str, evaluation: str, folder: str) -> None:
     category_benchmark(tmp_path, CATEGORY_ROWS, CATEGORY_PARTS, annotations=annotations, evaluation=evaluation)
     catalog = read(with_pictures(tmp_path, *(folder + path for path in ALL)))
-    assert catalog.faults == ()
+    assert catalog.issues == ()
     assert catalog.products[0].picture == folder + BLOUSE
     assert catalog.picture_path(catalog.products[0]).is_file()
 
@@ -100,7 +100,7 @@ def test_a_category_without_an_article_type_is_kept_and_told(tmp_path: Path) -> 
     catalog = read(with_pictures(tmp_path, *ALL))
     assert catalog.products[1].attributes["category"] == "Ball Gown"
     assert "articleType" not in catalog.products[1].attributes
-    assert the_fault(catalog) == Fault("Maxi_Dress--img_00000001", 4, "unknown_category", "'Ball Gown'")
+    assert the_issue(catalog) == Issue("Maxi_Dress--img_00000001", 4, "unknown_category", "'Ball Gown'")
 
 
 @pytest.mark.parametrize("number", ["0", "6", "-1", "two", "٢", "9" * 30])
@@ -108,16 +108,16 @@ def test_a_number_outside_the_table_costs_the_category_alone(tmp_path: Path, num
     category_benchmark(tmp_path, {BLOUSE: number, TEE: "1"}, CATEGORY_PARTS)
     catalog = read(with_pictures(tmp_path, *ALL))
     assert {"articleType", "category"}.isdisjoint(catalog.products[0].attributes)
-    fault = the_fault(catalog)
-    assert (fault.line, fault.kind, fault.kept) == (3, "unknown_category", True)
-    assert fault.detail.endswith("of 5 categories")
+    issue = the_issue(catalog)
+    assert (issue.line, issue.kind, issue.kept) == (3, "unknown_category", True)
+    assert issue.detail.endswith("of 5 categories")
 
 
 def test_a_missing_picture_costs_its_row(tmp_path: Path) -> None:
     category_benchmark(tmp_path, CATEGORY_ROWS, CATEGORY_PARTS)
     catalog = read(with_pictures(tmp_path, BLOUSE, DRESS))
     assert len(catalog.products) == 2
-    assert the_fault(catalog) == Fault("Striped_Tee--img_00000007", 4, "missing_picture", TEE)
+    assert the_issue(catalog) == Issue("Striped_Tee--img_00000007", 4, "missing_picture", TEE)
 
 
 def test_a_path_that_leads_out_of_the_folder_is_never_followed(tmp_path: Path) -> None:
@@ -126,16 +126,16 @@ def test_a_path_that_leads_out_of_the_folder_is_never_followed(tmp_path: Path) -
     category_benchmark(root, {**CATEGORY_ROWS, outside: "1"}, {**CATEGORY_PARTS, outside: "train"})
     with_pictures(root, *ALL)
     with_pictures(tmp_path, "secret/img_1.jpg")
-    fault = the_fault(read(root))
-    assert (fault.kind, fault.line, fault.kept) == ("unsafe_picture", 6, False)
+    issue = the_issue(read(root))
+    assert (issue.kind, issue.line, issue.kept) == ("unsafe_picture", 6, False)
 
 
 def test_a_short_line_keeps_its_picture(tmp_path: Path) -> None:
     category_benchmark(tmp_path, {BLOUSE: "", TEE: "1"}, CATEGORY_PARTS)
     catalog = read(with_pictures(tmp_path, *ALL))
     assert "category" not in catalog.products[0].attributes
-    assert the_fault(catalog).kind == "short_row"
-    assert (the_fault(catalog).line, the_fault(catalog).detail) == (3, "1 of 2 fields")
+    assert the_issue(catalog).kind == "short_row"
+    assert (the_issue(catalog).line, the_issue(catalog).detail) == (3, "1 of 2 fields")
 
 
 def test_a_path_that_comes_twice_counts_once(tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_a_path_that_comes_twice_counts_once(tmp_path: Path) -> None:
     rewrite(tmp_path, "Anno_coarse/list_category_img.txt", 3, "image_name  category_label", *rows)
     catalog = read(tmp_path)
     assert [product.attributes["category"] for product in catalog.products] == ["Blouse", "Tee"]
-    assert (the_fault(catalog).kind, the_fault(catalog).line) == ("duplicate_id", 5)
+    assert (the_issue(catalog).kind, the_issue(catalog).line) == ("duplicate_id", 5)
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_what_is_wrong_in_the_partition_costs_no_product(tmp_path: Path, row: st
     rewrite(tmp_path, "Eval/list_eval_partition.txt", 3, "image_name  evaluation_status", *rows)
     catalog = read(tmp_path)
     assert [product.attributes.get("partition") for product in catalog.products] == ["train", None, "test"]
-    told = {fault.kind: fault for fault in catalog.faults}
+    told = {issue.kind: issue for issue in catalog.issues}
     assert told[kind].line == 5
     assert "list_eval_partition.txt" in told[kind].detail
     assert told[kind].kept
@@ -171,9 +171,9 @@ def test_a_picture_in_no_part_is_told(tmp_path: Path) -> None:
     category_benchmark(tmp_path, CATEGORY_ROWS, {BLOUSE: "train", TEE: "val"})
     catalog = read(with_pictures(tmp_path, *ALL))
     assert "partition" not in catalog.products[2].attributes
-    fault = the_fault(catalog)
-    assert (fault.product_id, fault.kind) == ("Maxi_Dress--img_00000001", "empty_field")
-    assert fault.detail.startswith("partition")
+    issue = the_issue(catalog)
+    assert (issue.product_id, issue.kind) == ("Maxi_Dress--img_00000001", "empty_field")
+    assert issue.detail.startswith("partition")
 
 
 def test_an_id_is_never_too_long_and_never_given_twice(tmp_path: Path) -> None:
@@ -192,5 +192,5 @@ def test_an_id_is_never_too_long_and_never_given_twice(tmp_path: Path) -> None:
 def test_the_limit_counts_products(tmp_path: Path) -> None:
     whole_category_benchmark(tmp_path)
     catalog = read(tmp_path, limit=2)
-    assert (len(catalog.products), catalog.rows, catalog.faults) == (2, 2, ())
+    assert (len(catalog.products), catalog.rows, catalog.issues) == (2, 2, ())
     assert read(tmp_path, limit=0).products == ()

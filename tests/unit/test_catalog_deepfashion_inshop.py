@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.deepfashion import inshop_benchmark, with_list, with_pictures
-from vitrine.catalogs import Catalog, Fault, read_catalog
+from vitrine.catalogs import Catalog, Issue, read_catalog
 from vitrine.errors import CatalogMalformed, CatalogNotFound
 
 READER = "deepfashion-inshop"
@@ -21,7 +21,7 @@ ITEMS = ("id_00000002", "id_00000080")
 def read(root: Path, *, limit: int | None = None) -> Catalog:
     catalog = read_catalog(READER, root, limit=limit)
     if limit is None:
-        assert catalog.rows == len(catalog.products) + len(catalog.skipped())
+        assert catalog.rows == len(catalog.products) + len(catalog.rejected())
     return catalog
 
 
@@ -35,9 +35,9 @@ def ids(catalog: Catalog) -> list[str]:
     return [product.id for product in catalog.products]
 
 
-def the_fault(catalog: Catalog) -> Fault:
-    assert len(catalog.faults) == 1, catalog.faults
-    return catalog.faults[0]
+def the_issue(catalog: Catalog) -> Issue:
+    assert len(catalog.issues) == 1, catalog.issues
+    return catalog.issues[0]
 
 
 @pytest.mark.parametrize("folder", ["", "Img/"])
@@ -45,7 +45,7 @@ def the_fault(catalog: Catalog) -> Fault:
 def test_every_picture_is_a_product_that_knows_its_item(tmp_path: Path, folder: str, evaluation: str) -> None:
     inshop_benchmark(tmp_path, *ROWS, items=ITEMS, evaluation=evaluation)
     catalog = read(with_pictures(tmp_path, *(folder + path for path in (FRONT, BACK, MAN))))
-    assert catalog.faults == ()
+    assert catalog.issues == ()
     assert ids(catalog) == ["id_00000002--02_1_front", "id_00000002--02_4_full", "id_00000080--01_2_side"]
     front, _, man = catalog.products
     assert front.picture == folder + FRONT
@@ -82,7 +82,7 @@ def test_pictures_in_full_size_serve_where_there_are_no_others(tmp_path: Path) -
 )
 def test_a_category_means_an_article_type_where_one_fits(tmp_path: Path, category: str, article: str | None) -> None:
     catalog = read_rows(tmp_path, f"img/MEN/{category}/id_1/01_1_front.jpg id_1 train")
-    assert catalog.faults == ()
+    assert catalog.issues == ()
     (product,) = catalog.products
     assert (product.attributes["category"], product.attributes.get("articleType")) == (category, article)
 
@@ -105,14 +105,14 @@ def test_the_file_name_tells_the_view(tmp_path: Path, name: str, view: str | Non
 def test_a_category_the_table_lacks_is_kept_and_told(tmp_path: Path) -> None:
     catalog = read_rows(tmp_path, "img/WOMEN/Swimwear/id_1/01_1_front.jpg id_1 train")
     assert catalog.products[0].attributes["category"] == "Swimwear"
-    assert the_fault(catalog) == Fault("id_1--01_1_front", 3, "unknown_category", "'Swimwear'")
+    assert the_issue(catalog) == Issue("id_1--01_1_front", 3, "unknown_category", "'Swimwear'")
 
 
 @pytest.mark.parametrize(
     ("row", "told"),
     [
         ("img/Dresses/id_1/01_1_front.jpg id_1 train", "not img/GENDER"),
-        ("img/KIDS/Dresses/id_1/01_1_front.jpg id_1 train", "'KIDS' is no gender"),
+        ("img/KIDS/Dresses/id_1/01_1_front.jpg id_1 train", "'KIDS' is not a gender"),
         ("img/MEN/Pants/id_1/01_1_front.jpg id_2 train", "the folder is 'id_1', the item 'id_2'"),
         ("01_1_front.jpg id_1 train", "not img/GENDER"),
     ],
@@ -122,9 +122,9 @@ def test_a_path_that_does_not_tell_what_it_should_costs_only_that(tmp_path: Path
     catalog = read(inshop_benchmark(tmp_path, row))
     (product,) = catalog.products
     assert product.attributes["itemId"] == row.split()[1]
-    assert {fault.kind for fault in catalog.faults} == {"unusual_path"}
-    assert told in catalog.faults[0].detail
-    assert all(fault.kept for fault in catalog.faults)
+    assert {issue.kind for issue in catalog.issues} == {"unusual_path"}
+    assert told in catalog.issues[0].detail
+    assert all(issue.kept for issue in catalog.issues)
 
 
 def test_a_missing_picture_a_short_line_and_a_strange_part_are_told(tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_a_missing_picture_a_short_line_and_a_strange_part_are_told(tmp_path: Pa
     )
     with_pictures(tmp_path, FRONT, BACK, MAN, "img/MEN/Pants/id_8/01_1_front.jpg")
     catalog = read(inshop_benchmark(tmp_path, *rows))
-    assert [(fault.product_id, fault.line, fault.kind) for fault in catalog.faults] == [
+    assert [(issue.product_id, issue.line, issue.kind) for issue in catalog.issues] == [
         ("id_00000002--02_4_full", 4, "short_row"),
         ("id_00000080--01_2_side", 5, "unknown_partition"),
         ("id_9--01_1_front", 6, "missing_picture"),
@@ -150,7 +150,7 @@ def test_a_missing_picture_a_short_line_and_a_strange_part_are_told(tmp_path: Pa
 def test_a_picture_that_comes_twice_counts_once(tmp_path: Path) -> None:
     catalog = read_rows(tmp_path, *ROWS, f"{FRONT} id_00000002 gallery")
     assert [product.attributes["partition"] for product in catalog.products] == ["query", "gallery", "train"]
-    assert the_fault(catalog) == Fault("id_00000002--02_1_front", 6, "duplicate_id", "the first row counts")
+    assert the_issue(catalog) == Issue("id_00000002--02_1_front", 6, "duplicate_id", "the first row is used")
 
 
 def test_one_item_in_two_categories_gives_two_ids(tmp_path: Path) -> None:
@@ -160,36 +160,36 @@ def test_one_item_in_two_categories_gives_two_ids(tmp_path: Path) -> None:
     assert first == "id_00000002--02_1_front"
     assert second.startswith(f"{first[:-1]}")
     assert len({first, second}) == 2
-    assert catalog.faults == ()
+    assert catalog.issues == ()
 
 
 def test_an_item_that_the_list_of_items_lacks_is_told_once(tmp_path: Path) -> None:
     inshop_benchmark(tmp_path, *ROWS, items=["id_00000080"])
     catalog = read(with_pictures(tmp_path, FRONT, BACK, MAN))
     assert len(catalog.products) == 3
-    fault = the_fault(catalog)
-    assert (fault.product_id, fault.line, fault.kind) == ("id_00000002--02_1_front", 3, "unlisted_item")
+    issue = the_issue(catalog)
+    assert (issue.product_id, issue.line, issue.kind) == ("id_00000002--02_1_front", 3, "unlisted_item")
 
 
 @pytest.mark.parametrize("head", [[7_982], []])
 def test_a_wrong_count_in_the_list_of_items_is_told(tmp_path: Path, head: list[str | int]) -> None:
     inshop_benchmark(tmp_path, *ROWS)
     with_list(tmp_path, "Anno/list_item_inshop.txt", head, ITEMS)
-    fault = the_fault(read(with_pictures(tmp_path, FRONT, BACK, MAN)))
-    assert (fault.kind, fault.line) == ("wrong_count", 1)
-    assert fault.detail.startswith("list_item_inshop.txt")
+    issue = the_issue(read(with_pictures(tmp_path, FRONT, BACK, MAN)))
+    assert (issue.kind, issue.line) == ("wrong_count", 1)
+    assert issue.detail.startswith("list_item_inshop.txt")
 
 
 def test_a_wrong_count_of_pictures_is_told_unless_a_limit_ends_the_reading(tmp_path: Path) -> None:
     file = inshop_benchmark(with_pictures(tmp_path, FRONT, BACK, MAN), *ROWS) / "Eval" / "list_eval_partition.txt"
     file.write_text(file.read_text().replace("3\n", "52712\n", 1))
-    fault = the_fault(read(tmp_path))
-    assert (fault.kind, fault.detail) == (
+    issue = the_issue(read(tmp_path))
+    assert (issue.kind, issue.detail) == (
         "wrong_count",
-        "list_eval_partition.txt: the first line says 52712 rows, there are 3",
+        "list_eval_partition.txt: the first line states 52712 rows, there are 3",
     )
     limited = read(tmp_path, limit=2)
-    assert (len(limited.products), limited.faults) == (2, ())
+    assert (len(limited.products), limited.issues) == (2, ())
 
 
 def test_line_endings_and_extra_blanks_change_nothing(tmp_path: Path) -> None:

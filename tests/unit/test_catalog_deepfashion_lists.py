@@ -9,36 +9,38 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.deepfashion import BLOUSE, category_benchmark, whole_category_benchmark, with_list, with_pictures
-from vitrine.catalogs import Catalog, Fault, read_catalog
+from vitrine.catalogs import Catalog, Issue, read_catalog
 from vitrine.errors import CatalogError, CatalogMalformed, CatalogNotFound, CatalogRootRefused
 
 
 def read(root: Path) -> Catalog:
     catalog = read_catalog("deepfashion-category", root)
-    assert catalog.rows == len(catalog.products) + len(catalog.skipped())
+    assert catalog.rows == len(catalog.products) + len(catalog.rejected())
     return catalog
 
 
-def the_fault(catalog: Catalog) -> Fault:
-    assert len(catalog.faults) == 1, catalog.faults
-    return catalog.faults[0]
+def the_issue(catalog: Catalog) -> Issue:
+    assert len(catalog.issues) == 1, catalog.issues
+    return catalog.issues[0]
 
 
 @pytest.mark.parametrize("name", ["list_category_img.txt", "list_category_cloth.txt"])
-@pytest.mark.parametrize(("first", "told"), [("289222", "says 289222 rows"), ("many", "does not tell"), ("-3", "does")])
+@pytest.mark.parametrize(
+    ("first", "told"), [("289222", "states 289222 rows"), ("many", "does not state"), ("-3", "does")]
+)
 def test_a_wrong_count_is_told_once(tmp_path: Path, name: str, first: str, told: str) -> None:
     file = whole_category_benchmark(tmp_path) / "Anno_coarse" / name
     file.write_text(first + "\n" + file.read_text().split("\n", 1)[1])
-    fault = the_fault(read(tmp_path))
-    assert (fault.kind, fault.line, fault.product_id) == ("wrong_count", 1, None)
-    assert fault.detail.startswith(f"{name}: the first line {told}")
+    issue = the_issue(read(tmp_path))
+    assert (issue.kind, issue.line, issue.product_id) == ("wrong_count", 1, None)
+    assert issue.detail.startswith(f"{name}: the first line {told}")
 
 
 def test_a_list_without_the_line_of_its_count_is_read(tmp_path: Path) -> None:
     file = whole_category_benchmark(tmp_path) / "Eval" / "list_eval_partition.txt"
     file.write_text(file.read_text().split("\n", 1)[1])
     catalog = read(tmp_path)
-    assert the_fault(catalog).kind == "wrong_count"
+    assert the_issue(catalog).kind == "wrong_count"
     assert all("partition" in product.attributes for product in catalog.products)
 
 
@@ -51,7 +53,7 @@ def test_line_endings_blanks_and_a_byte_order_mark_change_nothing(tmp_path: Path
     partition = tmp_path / "Eval" / "list_eval_partition.txt"
     partition.write_bytes(partition.read_bytes().replace(b"\n", b"\r\n"))
     catalog = read(tmp_path)
-    assert catalog.faults == ()
+    assert catalog.issues == ()
     assert [product.attributes for product in catalog.products] == expected
 
 
@@ -77,15 +79,15 @@ def test_a_row_of_another_encoding_is_read_and_told(tmp_path: Path) -> None:
     catalog = read(tmp_path)
     assert catalog.products[-1].attributes["name"] == "Plissé Blouse"
     assert catalog.products[-1].attributes["partition"] == "val"
-    assert (the_fault(catalog).kind, the_fault(catalog).line) == ("bad_encoding", 6)
+    assert (the_issue(catalog).kind, the_issue(catalog).line) == ("bad_encoding", 6)
 
 
 def test_a_row_far_too_long_is_skipped(tmp_path: Path) -> None:
     whole_category_benchmark(tmp_path)
     rows = (f"{BLOUSE} 2", f"img/{'x' * 20_000}/img_1.jpg 2")
     with_list(tmp_path, "Anno_coarse/list_category_img.txt", [2, "image_name  category_label"], rows)
-    fault = the_fault(read(tmp_path))
-    assert (fault.kind, fault.line, fault.kept) == ("unreadable_row", 4, False)
+    issue = the_issue(read(tmp_path))
+    assert (issue.kind, issue.line, issue.kept) == ("unreadable_row", 4, False)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The Fashion Product layout and each of its faults: survived, reported by id, and costing its own row at most."""
+"""The Fashion Product layout and each of its issues: survived, reported by id, and costing its own row at most."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from vitrine.catalogs import Catalog, Fault, read_catalog
-from vitrine.catalogs.inspection import inspect_pictures
+from vitrine.catalogs import Catalog, Issue, read_catalog
 from vitrine.errors import CatalogMalformed, CatalogNotFound, CatalogRootRefused, ParameterInvalid, PictureNotFound
+from vitrine_local.picture_report import inspect_pictures
 
 HEADER = "id,gender,masterCategory,subCategory,articleType,baseColour,season,year,usage,productDisplayName"
 GOOD = "1,Men,Apparel,Topwear,Shirts,Navy Blue,Fall,2011,Casual,Turtle Check Men Navy Blue Shirt"
@@ -37,7 +37,7 @@ def written(root: Path, csv: str | bytes, *pictures: str) -> Path:
 
 def read(root: Path, *rows: str, pictures: tuple[str, ...] = ("1", "2", "3")) -> Catalog:
     catalog = read_catalog("fashion-product", written(root, "\n".join([HEADER, *rows]) + "\n", *pictures))
-    assert catalog.rows == len(catalog.products) + len(catalog.skipped())
+    assert catalog.rows == len(catalog.products) + len(catalog.rejected())
     return catalog
 
 
@@ -45,14 +45,14 @@ def ids(catalog: Catalog) -> list[str]:
     return [product.id for product in catalog.products]
 
 
-def the_fault(catalog: Catalog) -> Fault:
-    assert len(catalog.faults) == 1, catalog.faults
-    return catalog.faults[0]
+def the_issue(catalog: Catalog) -> Issue:
+    assert len(catalog.issues) == 1, catalog.issues
+    return catalog.issues[0]
 
 
 def test_a_good_row_becomes_a_product_with_its_attributes(tmp_path: Path) -> None:
     catalog = read(tmp_path, GOOD)
-    assert catalog.faults == ()
+    assert catalog.issues == ()
     (product,) = catalog.products
     assert (product.dataset, product.id, product.picture) == ("fashion-product", "1", "images/1.jpg")
     assert product.attributes == {
@@ -73,7 +73,7 @@ def test_a_good_row_becomes_a_product_with_its_attributes(tmp_path: Path) -> Non
 def test_a_row_without_a_picture_is_skipped_and_told(tmp_path: Path) -> None:
     catalog = read(tmp_path, row("1"), row("77"), row("2"))
     assert ids(catalog) == ["1", "2"]
-    assert the_fault(catalog) == Fault("77", 3, "missing_picture", "images/77.jpg")
+    assert the_issue(catalog) == Issue("77", 3, "missing_picture", "images/77.jpg")
 
 
 @pytest.mark.parametrize("name", ["Shirt, slim", "Shirt, slim, blue", "Shirt,,", 'Shirt 5" long, slim'])
@@ -81,13 +81,13 @@ def test_unquoted_commas_in_the_name_are_joined_again(tmp_path: Path, name: str)
     catalog = read(tmp_path, row("1", name=name), row("2"))
     assert ids(catalog) == ["1", "2"]
     assert catalog.products[0].attributes["name"] == name.strip()
-    fault = the_fault(catalog)
-    assert (fault.product_id, fault.line, fault.kind, fault.kept) == ("1", 2, "malformed_row", True)
+    issue = the_issue(catalog)
+    assert (issue.product_id, issue.line, issue.kind, issue.kept) == ("1", 2, "malformed_row", True)
 
 
 def test_a_quoted_name_with_commas_is_no_fault(tmp_path: Path) -> None:
     catalog = read(tmp_path, row("1", name='"Shirt, ""slim"", blue"'))
-    assert catalog.faults == ()
+    assert catalog.issues == ()
     assert catalog.products[0].attributes["name"] == 'Shirt, "slim", blue'
 
 
@@ -101,54 +101,54 @@ def test_a_quoted_name_may_go_over_two_lines(tmp_path: Path) -> None:
     catalog = read(tmp_path, row("1", name='"Shirt\nslim"'), row("2"), row("99"))
     assert ids(catalog) == ["1", "2"]
     assert catalog.products[0].attributes["name"] == "Shirt\nslim"
-    assert the_fault(catalog).line == 5
+    assert the_issue(catalog).line == 5
 
 
 def test_of_two_rows_of_one_id_the_first_counts(tmp_path: Path) -> None:
     catalog = read(tmp_path, row("1", name="first"), row("2"), row("1", name="second"))
     assert ids(catalog) == ["1", "2"]
     assert catalog.products[0].attributes["name"] == "first"
-    fault = the_fault(catalog)
-    assert (fault.product_id, fault.line, fault.kind, fault.kept) == ("1", 4, "duplicate_id", False)
+    issue = the_issue(catalog)
+    assert (issue.product_id, issue.line, issue.kind, issue.kept) == ("1", 4, "duplicate_id", False)
 
 
 @pytest.mark.parametrize("year", ["soon", "20x4", "-5", "99999", "2014.5"])
 def test_a_year_that_is_none_is_left_out(tmp_path: Path, year: str) -> None:
     catalog = read(tmp_path, row("1", year=year))
     assert "year" not in catalog.products[0].attributes
-    assert (the_fault(catalog).kind, the_fault(catalog).product_id) == ("bad_year", "1")
+    assert (the_issue(catalog).kind, the_issue(catalog).product_id) == ("bad_year", "1")
 
 
 def test_a_year_that_a_spreadsheet_spoilt_is_repaired(tmp_path: Path) -> None:
     catalog = read(tmp_path, row("1", year="2014.0"))
     year = catalog.products[0].attributes["year"]
     assert (year, type(year)) == (2014, int)
-    assert the_fault(catalog).kind == "repaired_year"
+    assert the_issue(catalog).kind == "repaired_year"
 
 
 @pytest.mark.parametrize("nothing", ["", "NA", "N/A", "  ", "nan", "NULL"])
 def test_an_empty_field_is_absent_and_told(tmp_path: Path, nothing: str) -> None:
     catalog = read(tmp_path, row("1", name=nothing, year=nothing))
     assert {"name", "year"}.isdisjoint(catalog.products[0].attributes)
-    assert the_fault(catalog) == Fault("1", 2, "empty_field", "year, productDisplayName")
+    assert the_issue(catalog) == Issue("1", 2, "empty_field", "year, productDisplayName")
 
 
 def test_a_row_that_is_too_short_keeps_what_it_has(tmp_path: Path) -> None:
     catalog = read(tmp_path, "1,Men,Apparel", row("2"))
     assert catalog.products[0].attributes == {"gender": "Men", "masterCategory": "Apparel"}
-    assert (the_fault(catalog).kind, the_fault(catalog).detail) == ("short_row", "3 of 10 fields")
+    assert (the_issue(catalog).kind, the_issue(catalog).detail) == ("short_row", "3 of 10 fields")
 
 
 @pytest.mark.parametrize("bad", ["", "a/b", "..", "../1", "a\\b", "x" * 201, "tab\there"])
 def test_an_id_that_cannot_be_is_skipped(tmp_path: Path, bad: str) -> None:
     catalog = read(tmp_path, row(bad), row("1"))
     assert ids(catalog) == ["1"]
-    assert (the_fault(catalog).kind, the_fault(catalog).line) == ("bad_id", 2)
+    assert (the_issue(catalog).kind, the_issue(catalog).line) == ("bad_id", 2)
 
 
 def test_blank_lines_are_passed_over_and_lines_still_counted(tmp_path: Path) -> None:
     catalog = read(tmp_path, "", row("1"), "", "   ", row("88"))
-    assert (ids(catalog), catalog.rows, the_fault(catalog).line) == (["1"], 2, 6)
+    assert (ids(catalog), catalog.rows, the_issue(catalog).line) == (["1"], 2, 6)
 
 
 @pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
@@ -156,7 +156,7 @@ def test_blank_lines_are_passed_over_and_lines_still_counted(tmp_path: Path) -> 
 def test_byte_order_mark_and_line_endings_change_nothing(tmp_path: Path, ending: str, mark: bytes) -> None:
     csv = mark + ending.join([HEADER, GOOD, row("2", name="Größe"), ""]).encode()
     catalog = read_catalog("fashion-product", written(tmp_path, csv, "1", "2"))
-    assert catalog.faults == ()
+    assert catalog.issues == ()
     assert [product.attributes["name"] for product in catalog.products] == [GOOD.rsplit(",", 1)[1], "Größe"]
 
 
@@ -170,17 +170,17 @@ def test_a_row_of_another_encoding_is_read_and_told(tmp_path: Path) -> None:
     csv = f"{HEADER}\n{row('1', name='Größe')}\n".encode("cp1252") + row("2", name="Größe").encode()
     catalog = read_catalog("fashion-product", written(tmp_path, csv, "1", "2"))
     assert [product.attributes["name"] for product in catalog.products] == ["Größe", "Größe"]
-    assert (the_fault(catalog).product_id, the_fault(catalog).kind) == ("1", "bad_encoding")
+    assert (the_issue(catalog).product_id, the_issue(catalog).kind) == ("1", "bad_encoding")
 
 
 def test_missing_and_unknown_columns_are_told(tmp_path: Path) -> None:
     written(tmp_path, "articleType,id,price\nShirts,1,12\n", "1")
     catalog = read_catalog("fashion-product", tmp_path)
     assert catalog.products[0].attributes == {"articleType": "Shirts"}
-    counts = catalog.fault_counts()
+    counts = catalog.issue_counts()
     assert counts == {"missing_column": 8, "unknown_column": 1}
-    assert {fault.detail for fault in catalog.faults} >= {"gender", "productDisplayName", "price"}
-    assert all(fault.kept for fault in catalog.faults)
+    assert {issue.detail for issue in catalog.issues} >= {"gender", "productDisplayName", "price"}
+    assert all(issue.kept for issue in catalog.issues)
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_a_folder_without_the_csv_is_not_found(tmp_path: Path) -> None:
     with pytest.raises(CatalogNotFound, match="no catalogue folder"):
         read_catalog("fashion-product", tmp_path / "nowhere")
     (tmp_path / "file").touch()
-    with pytest.raises(CatalogNotFound, match="no folder"):
+    with pytest.raises(CatalogNotFound, match="not a folder"):
         read_catalog("fashion-product", tmp_path / "file")
 
 
@@ -227,7 +227,7 @@ def test_a_picture_that_is_no_file_inside_the_folder_is_unsafe(tmp_path: Path) -
     (root / "images" / "6.jpg").symlink_to("nowhere.jpg")
     catalog = read(root, *(row(number) for number in "123456"), pictures=("3", "5"))
     assert ids(catalog) == ["3", "4", "5"]
-    told = {fault.product_id: fault.kind for fault in catalog.faults}
+    told = {issue.product_id: issue.kind for issue in catalog.issues}
     assert told == {"1": "unsafe_picture", "2": "unsafe_picture", "6": "missing_picture"}
 
 

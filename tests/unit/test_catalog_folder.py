@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from vitrine.catalogs import Catalog, Fault, read_catalog, reader_for
+from vitrine.catalogs import Catalog, Issue, read_catalog, reader_for
 from vitrine.errors import CatalogError, CatalogMalformed, CatalogNotFound, CatalogRootRefused
 from vitrine.products import check_attribute_name
 
@@ -25,7 +25,7 @@ def written(root: Path, csv: str, *pictures: str, name: str = "products.csv") ->
 
 def read(root: Path, csv: str, *pictures: str) -> Catalog:
     catalog = read_catalog("folder", written(root, csv, *pictures))
-    assert catalog.rows == len(catalog.products) + len(catalog.skipped())
+    assert catalog.rows == len(catalog.products) + len(catalog.rejected())
     return catalog
 
 
@@ -38,7 +38,7 @@ def test_the_columns_become_attributes(tmp_path: Path) -> None:
     assert found(catalog) == {"7": "a.jpg", "8": "b.png"}
     assert catalog.products[0].attributes == {"brand": "Maru", "fabric": "wool"}
     assert catalog.products[1].attributes == {"fabric": "silk"}
-    assert catalog.faults == (Fault("8", 3, "empty_field", "brand"),)
+    assert catalog.issues == (Issue("8", 3, "empty_field", "brand"),)
 
 
 def test_each_column_has_one_type(tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_a_column_keeps_its_type_under_a_limit(tmp_path: Path) -> None:
 def test_a_row_that_cannot_be_read_does_not_change_a_type(tmp_path: Path) -> None:
     catalog = read(tmp_path, "id,price,stock\n1,19,5\n2,a,b,c,d\n", "1.jpg", "2.jpg")
     assert catalog.products[0].attributes == {"price": 19, "stock": 5}
-    assert [(fault.line, fault.kind) for fault in catalog.faults] == [(3, "unreadable_row")]
+    assert [(issue.line, issue.kind) for issue in catalog.issues] == [(3, "unreadable_row")]
 
 
 @pytest.mark.parametrize("text", ["1" * 30, "1e999", "0x10", "1_000", "١٢", "inf", "12 "])
@@ -79,7 +79,7 @@ def test_the_standard_attributes_keep_their_types(tmp_path: Path) -> None:
     catalog = read(tmp_path, csv, "1.jpg", "2.jpg")
     assert catalog.products[0].attributes == {"year": 2014, "gender": "1", "season": "2", "name": "33"}
     assert "year" not in catalog.products[1].attributes
-    assert [fault.kind for fault in catalog.faults] == ["renamed_column"] * 4 + ["bad_year"]
+    assert [issue.kind for issue in catalog.issues] == ["renamed_column"] * 4 + ["bad_year"]
 
 
 def test_a_column_whose_name_cannot_be_an_attribute_is_renamed(tmp_path: Path) -> None:
@@ -91,13 +91,13 @@ def test_a_column_whose_name_cannot_be_an_attribute_is_renamed(tmp_path: Path) -
     assert {attributes["price_EUR"], attributes["price_eur"]} == {5, 6}
     for name in attributes:
         check_attribute_name(name)
-    assert {fault.kind for fault in catalog.faults} == {"renamed_column"}
+    assert {issue.kind for issue in catalog.issues} == {"renamed_column"}
 
 
 def test_of_two_columns_of_one_name_the_first_counts(tmp_path: Path) -> None:
     catalog = read(tmp_path, "id,brand,brand\n1,Maru,Lumen\n", "1.jpg")
     assert catalog.products[0].attributes == {"brand": "Maru"}
-    assert [fault.kind for fault in catalog.faults] == ["unknown_column"]
+    assert [issue.kind for issue in catalog.issues] == ["unknown_column"]
 
 
 @pytest.mark.parametrize("column", ["id", "product_id", "sku", "ID", "Sku"])
@@ -141,13 +141,13 @@ def test_without_an_id_column_the_picture_names_the_product(tmp_path: Path) -> N
 def test_without_a_picture_column_the_id_names_the_picture(tmp_path: Path) -> None:
     catalog = read(tmp_path, "id,brand\n1,Maru\n2,Maru\n3,Maru\n", "1.png", "images/2.jpg")
     assert found(catalog) == {"1": "1.png", "2": "images/2.jpg"}
-    assert catalog.faults == (Fault("3", 4, "missing_picture", "3"),)
+    assert catalog.issues == (Issue("3", 4, "missing_picture", "3"),)
 
 
 def test_a_row_whose_picture_field_is_empty_has_no_picture(tmp_path: Path) -> None:
     catalog = read(tmp_path, "id,image\n1,\n2,2.jpg\n", "1.jpg", "2.jpg")
     assert found(catalog) == {"2": "2.jpg"}
-    assert catalog.skipped()[0].kind == "missing_picture"
+    assert catalog.rejected()[0].kind == "missing_picture"
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_a_picture_path_out_of_the_folder_is_unsafe(tmp_path: Path, wanted: str)
     (root / "out").symlink_to(tmp_path)
     catalog = read_catalog("folder", root)
     assert found(catalog) == {"2": "2.jpg"}
-    assert [(fault.product_id, fault.kind) for fault in catalog.faults] == [("1", "unsafe_picture")]
+    assert [(issue.product_id, issue.kind) for issue in catalog.issues] == [("1", "unsafe_picture")]
 
 
 def test_a_table_without_id_and_picture_is_refused(tmp_path: Path) -> None:
@@ -208,7 +208,7 @@ def test_other_delimiters_are_known_by_the_header(tmp_path: Path, delimiter: str
 def test_surplus_fields_are_joined_where_the_name_is_last(tmp_path: Path) -> None:
     catalog = read(tmp_path, "id,brand,name\n1,Maru,Shirt, slim\n", "1.jpg")
     assert catalog.products[0].attributes == {"brand": "Maru", "name": "Shirt, slim"}
-    assert [fault.kind for fault in catalog.faults] == ["malformed_row"]
+    assert [issue.kind for issue in catalog.issues] == ["malformed_row"]
 
 
 def test_a_dataset_of_another_name_is_read_as_a_folder() -> None:
@@ -237,7 +237,7 @@ def test_whatever_the_csv_holds_it_is_read_or_refused(
             catalog = read_catalog(reader, root)
         except CatalogError:
             continue
-        assert catalog.rows == len(catalog.products) + len(catalog.skipped())
+        assert catalog.rows == len(catalog.products) + len(catalog.rejected())
         assert len({product.id for product in catalog.products}) == len(catalog.products)
         for product in catalog.products:
             assert catalog.picture_path(product).is_relative_to(root.resolve())

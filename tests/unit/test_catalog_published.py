@@ -51,11 +51,11 @@ def test_the_published_catalogue_is_read_with_all_its_faults(published: Catalog)
     assert (catalog.rows, len(catalog.products)) == (44_446, 44_441)
 
     def with_fault(kind: str) -> list[str]:
-        return sorted((str(fault.product_id) for fault in catalog.faults if fault.kind == kind), key=int)
+        return sorted((str(issue.product_id) for issue in catalog.issues if issue.kind == kind), key=int)
 
     assert with_fault("missing_picture") == PICTURELESS
     assert with_fault("malformed_row") == MALFORMED
-    assert set(catalog.fault_counts()) <= {"missing_picture", "malformed_row", "empty_field", "repaired_year"}
+    assert set(catalog.issue_counts()) <= {"missing_picture", "malformed_row", "empty_field", "repaired_year"}
     ids = {product.id for product in catalog.products}
     assert set(PICTURELESS).isdisjoint(ids)
     assert set(MALFORMED) <= ids

@@ -41,4 +41,4 @@ def test_a_folder_without_the_lists_is_one_clear_line(tmp_path: Path, capsys: py
     assert main(["catalog", "inspect", str(tmp_path), "--dataset", "deepfashion-category"]) == 1
     err = capsys.readouterr().err
     assert err.count("\n") == 1
-    assert "this layout has it as Anno_coarse/list_category_cloth.txt" in err
+    assert "it should be Anno_coarse/list_category_cloth.txt" in err

@@ -56,8 +56,8 @@ def test_a_picture_does_not_depend_on_what_was_drawn_before() -> None:
 
 
 def test_it_has_the_file_layout_of_the_published_catalogue(drawn: Catalog) -> None:
-    assert (drawn.dataset, drawn.reader, drawn.rows, drawn.faults) == ("synthetic", "synthetic", 80, ())
-    assert read_catalog("fashion-product", drawn.root).faults == ()
+    assert (drawn.dataset, drawn.reader, drawn.rows, drawn.issues) == ("synthetic", "synthetic", 80, ())
+    assert read_catalog("fashion-product", drawn.root).issues == ()
     assert set(digests(drawn.root)) == {"styles.csv", *(product.picture for product in drawn.products)}
     product = drawn.products[0]
     assert {
@@ -213,7 +213,7 @@ def test_a_folder_with_other_files_is_left_unchanged(tmp_path: Path) -> None:
 
 def test_an_empty_folder_and_leftovers_of_a_killed_run_are_accepted(tmp_path: Path) -> None:
     (tmp_path / "new").mkdir()
-    leftover = tmp_path / ".new.unfinished" / "images"
+    leftover = tmp_path / ".new.0123abcd.tmp" / "images"
     leftover.mkdir(parents=True)
     (leftover / "99999.jpg").touch()
     generate_catalog(tmp_path / "new", count=3, seed=0)

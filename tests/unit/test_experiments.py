@@ -46,17 +46,17 @@ def test_a_named_recipe_is_inserted_into_its_release() -> None:
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"releases": [{"name": "one", "make": "project"}]}, "starts from a model or from a step"),
-        ({"releases": [{**TRAINED, "name": "one"}]}, "which no step before it makes"),
-        ({"releases": [*LEAST["releases"], *LEAST["releases"]]}, "two releases are called"),
+        ({"releases": [{"name": "one", "make": "project"}]}, "needs either a model or a step"),
+        ({"releases": [{**TRAINED, "name": "one"}]}, "which no earlier step creates"),
+        ({"releases": [*LEAST["releases"], *LEAST["releases"]]}, "two releases have the name"),
         ({"releases": [*LEAST["releases"], {**TRAINED, "recipe": {"kind": "dream"}}]}, "kind"),
         ({"releases": [*LEAST["releases"], {**TRAINED, "recipe": "nowhere"}]}, "nowhere"),
-        ({"releases": [{"name": "one", "make": "tune", "model": "resnet50"}]}, "starts from a step"),
-        ({"evaluations": [{"name": "e", "releases": ["other"]}]}, "no step makes"),
+        ({"releases": [{"name": "one", "make": "tune", "model": "resnet50"}]}, "needs a step to start from"),
+        ({"evaluations": [{"name": "e", "releases": ["other"]}]}, "no step creates"),
         ({"evaluations": [{"name": "e", "releases": ["one"], "plan": {"protocol": "kind"}}]}, "protocol"),
         (
             {"published": [{"release": "one", "evaluation": "f", "mean_average_precision": 0, "precision_at_15": 0}]},
-            "not here",
+            "which the file does not have",
         ),
         ({"surprise": 1}, "surprise"),
     ],

@@ -86,6 +86,6 @@ def test_the_garment_of_a_tiny_picture_is_never_lost(side: int) -> None:
 
 def test_views_of_a_garment_alone_are_those_of_its_cut_out() -> None:
     picture = dress()
-    first, mirrored = views(flip=True, crops=0, garment_alone=True)
+    first, mirrored = views(flip=True, crops=0, cutout=True)
     assert first.of(picture).tobytes() == cut_out(picture).tobytes()
     assert mirrored.of(picture).tobytes() == View(mirrored=True).of(cut_out(picture)).tobytes()

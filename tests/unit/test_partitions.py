@@ -244,7 +244,7 @@ def test_where_the_authors_made_a_validation_part_no_item_is_held_out() -> None:
 
 
 def test_a_part_that_is_none_is_refused() -> None:
-    with pytest.raises(ParameterInvalid, match="product '1' has the partition 'holdout'; known are train, val"):
+    with pytest.raises(ParameterInvalid, match="product '1' has the partition 'holdout'; it must be one of train, val"):
         official_split([product("1", partition="holdout")])
 
 

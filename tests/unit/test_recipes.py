@@ -103,8 +103,8 @@ def test_recipes_that_go_on_after_others_come_in_the_order_in_which_they_are_tra
 @pytest.mark.parametrize(
     ("links", "told"),
     [
-        ([("one", "two.toml"), ("two", "one.toml")], "goes on after"),
-        ([("one", "one.toml")], "goes on after"),
+        ([("one", "two.toml"), ("two", "one.toml")], "continues after"),
+        ([("one", "one.toml")], "continues after"),
         ([("one", "gone.toml")], r"gone\.toml"),
     ],
 )

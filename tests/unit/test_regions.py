@@ -15,8 +15,7 @@ from harness.pictures import encoded, gradient
 from vitrine.errors import ImageRejected, ParameterInvalid
 from vitrine.images.checks import DEFAULT_LIMITS, check_image, decode_cost, jpeg_scale
 from vitrine.images.decode import MAX_DECODED_PIXELS, decode_image
-from vitrine.images.regions import region_decode_px
-from vitrine.images.views import MIN_REGION_SHARE, Region, parse_region, region_text
+from vitrine.images.regions import MIN_REGION_SHARE, Region, parse_region, region_decode_px, region_text
 
 QUARTER = Region(0.25, 0.5, 0.5, 0.25)
 
@@ -164,7 +163,7 @@ def test_a_progressive_jpeg_is_decoded_no_larger_than_the_limits_allow() -> None
 
 def test_a_region_is_checked_without_an_image_library() -> None:
     script = (
-        "import sys\nfrom vitrine.images.views import parse_region\nparse_region('0,0,1,1')\n"
+        "import sys\nfrom vitrine.images.regions import parse_region\nparse_region('0,0,1,1')\n"
         "assert not {'PIL', 'numpy', 'torch'} & set(sys.modules), sorted(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True)

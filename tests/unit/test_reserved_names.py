@@ -27,7 +27,7 @@ from vitrine.products import (
     is_reserved,
     stored_name,
 )
-from vitrine.uploads.store import Overlay
+from vitrine.uploads.store import UploadStore
 
 
 def _operations() -> list[dict[str, Any]]:
@@ -77,7 +77,7 @@ def test_a_column_called_like_an_option_gets_another_name_and_a_notice(tmp_path:
     (tmp_path / "products.csv").write_text(f"id,{name},fit\n1,Yes,Slim\n")
     catalog = read_catalog("folder", tmp_path)
     assert catalog.products[0].attributes == {f"{name}_": "Yes", "fit": "Slim"}
-    [fault] = catalog.faults
+    [fault] = catalog.issues
     assert fault.kind == "renamed_column"
     assert fault.detail.startswith(f"{name} -> {name}_ (")
 
@@ -117,7 +117,7 @@ def test_a_put_that_names_the_product_in_its_attributes_is_refused_with_the_righ
 
 
 def test_an_upload_of_an_older_version_keeps_its_value_under_the_new_name(tmp_path: Path) -> None:
-    overlay = Overlay(tmp_path)
+    overlay = UploadStore(tmp_path)
     stored = overlay.put(Product("shop", "1", "", {"fit": "Slim"}), picture())
     record = (tmp_path / stored.picture).parent / "record.json"
     record.write_text(record.read_text().replace('"fit"', '"cutout"'))

@@ -45,10 +45,10 @@ def test_a_mirrored_view_is_the_mirror_image() -> None:
 
 @pytest.mark.parametrize("flip", [False, True])
 @pytest.mark.parametrize("crops", [0, 3, MAX_CROPS])
-@pytest.mark.parametrize("garment_alone", [False, True])
-def test_views_go_by_text_and_come_back_the_same(flip: bool, crops: int, garment_alone: bool) -> None:
-    text = views_text(flip=flip, crops=crops, garment_alone=garment_alone)
-    assert parse_views(text) == views(flip=flip, crops=crops, garment_alone=garment_alone)
+@pytest.mark.parametrize("cutout", [False, True])
+def test_views_go_by_text_and_come_back_the_same(flip: bool, crops: int, cutout: bool) -> None:
+    text = views_text(flip=flip, crops=crops, cutout=cutout)
+    assert parse_views(text) == views(flip=flip, crops=crops, cutout=cutout)
 
 
 @pytest.mark.parametrize("text", ["crops:6", "crops:", "crops:-1", "crops:11", "crops:²", "Flip", "cutout:1", "a" * 99])
@@ -65,7 +65,7 @@ def test_a_garment_is_cut_out_once_for_all_its_views(monkeypatch: pytest.MonkeyP
         return image
 
     monkeypatch.setattr("vitrine.images.cutout.cut_out", cut_out)
-    seen = list(in_views(gradient(60, 80), views(flip=True, crops=5, garment_alone=True)))
+    seen = list(in_views(gradient(60, 80), views(flip=True, crops=5, cutout=True)))
     assert len(seen) == 12
     assert len(calls) == 1
 

@@ -9,8 +9,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from vitrine.catalogs import FAULT_KINDS, Catalog, read_catalog
-from vitrine.catalogs.inspection import PictureReport, inspect_pictures
+from vitrine.catalogs import ISSUE_KINDS, Catalog, read_catalog
 from vitrine.catalogs.registry import reader_for
 from vitrine.products import UNFILTERED_ATTRIBUTES
 from vitrine.settings import CommonSettings, load_settings
@@ -18,6 +17,7 @@ from vitrine_local.cli.options import AsJson, Dataset, Limit, Reader, screen_of
 from vitrine_local.cli.output import Column, ProgressDisplay, Screen, count
 from vitrine_local.demo_catalog.generate import generate_catalog
 from vitrine_local.errors import CommandFailed
+from vitrine_local.picture_report import PictureReport, inspect_pictures
 
 _VALUES_SHOWN: Final = 8
 
@@ -102,14 +102,14 @@ def _commonest(name: str, values: Counter[Any]) -> str:
 
 def _show_faults(catalog: Catalog, screen: Screen) -> None:
     screen.say()
-    if not catalog.faults:
+    if not catalog.issues:
         screen.say("no faults")
         return
-    skipped = len(catalog.skipped())
-    screen.say(f"{count(len(catalog.faults), 'fault')}, {skipped:,} of which cost a product:")
-    for kind, faults in groupby(sorted(catalog.faults, key=lambda fault: fault.kind), key=lambda fault: fault.kind):
+    skipped = len(catalog.rejected())
+    screen.say(f"{count(len(catalog.issues), 'fault')}, {skipped:,} of which reject a product:")
+    for kind, faults in groupby(sorted(catalog.issues, key=lambda fault: fault.kind), key=lambda fault: fault.kind):
         of_kind = list(faults)
-        kept, meaning = FAULT_KINDS[kind]
+        kept, meaning = ISSUE_KINDS[kind]
         screen.say(f"{kind}: {len(of_kind):,} ({meaning}; {'kept' if kept else 'left out'})")
         for fault in of_kind:
             line = f"line {fault.line}" if fault.line is not None else ""
@@ -145,11 +145,11 @@ def _as_json(catalog: Catalog, pictures: PictureReport | None) -> dict[str, Any]
             name: {str(value): number for value, number in values.most_common()}
             for name, values in catalog.attribute_counts().items()
         },
-        "fault_counts": catalog.fault_counts(),
+        "fault_counts": catalog.issue_counts(),
         "faults": [
             {"product_id": fault.product_id, "line": fault.line, "kind": fault.kind, "kept": fault.kept}
             | {"detail": fault.detail}
-            for fault in catalog.faults
+            for fault in catalog.issues
         ],
     }
     if pictures is not None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
+from vitrine.atomic_write import atomic_folder, remove_leftovers
 from vitrine.catalogs.fashion_product import COLUMNS, CSV_NAME, ID_COLUMN, PICTURE_FOLDER
 from vitrine.catalogs.model import Catalog
 from vitrine.catalogs.registry import read_catalog
@@ -94,21 +94,15 @@ def generate_catalog(
     folder = folder.absolute()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ParameterInvalid(f"{folder} exists and is not an empty folder")
-    unfinished = folder.with_name(f".{folder.name}.unfinished")
-    if unfinished.exists():
-        shutil.rmtree(unfinished)  # left by a killed run
-    (unfinished / PICTURE_FOLDER).mkdir(parents=True)
     items = _items(count, seed)
-    with (unfinished / CSV_NAME).open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, (ID_COLUMN, *COLUMNS), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(item.row() for item in items)
-    try:
+    remove_leftovers(folder)
+    with atomic_folder(folder, durable=False) as unfinished:
+        (unfinished / PICTURE_FOLDER).mkdir()
+        with (unfinished / CSV_NAME).open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, (ID_COLUMN, *COLUMNS), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(item.row() for item in items)
         _draw_all(unfinished, items, seed, size, processes or _processes_for(count))
-        unfinished.replace(folder)
-    except BaseException:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise
     return read_catalog("synthetic", folder)
 
 

@@ -15,8 +15,8 @@ from embedder.model_cache import LoadedRelease
 from vitrine.errors import ImageRejected, VitrineError
 from vitrine.images.checks import DecodeCost, check_image, decode_cost
 from vitrine.images.decode import decode_image
-from vitrine.images.regions import check_region, region_decode_px
-from vitrine.images.views import Region, View
+from vitrine.images.regions import Region, check_region, region_decode_px
+from vitrine.images.views import View
 from vitrine.types import Pixels, Vectors
 
 Space = Literal["projected", "raw"]
@@ -83,7 +83,7 @@ def picture_views(
         check_region(header, region, limits=limits)
         short_px = region_decode_px(header, len(data), region, target_px=max(targets_px), limits=limits)
         cost = decode_cost(header, len(data), short_side_px=short_px)
-    extra_s = _VIEW_S * (len(views) - 1) + (_CUTOUT_S if any(view.garment_alone for view in views) else 0.0)
+    extra_s = _VIEW_S * (len(views) - 1) + (_CUTOUT_S if any(view.cutout for view in views) else 0.0)
 
     def prepare() -> list[Pixels]:
         decoded: dict[int, Image.Image] = {}

@@ -49,7 +49,8 @@ from vitrine.errors import (
     WeightsUnusable,
     WorkTooLarge,
 )
-from vitrine.images.views import parse_region, parse_views
+from vitrine.images.regions import parse_region
+from vitrine.images.views import parse_views
 from vitrine.types import Vectors
 from vitrine.vision.classifier import LabelClassifier
 from vitrine.web import problem_responses, read_form, requires

@@ -18,7 +18,7 @@ from vitrine.jobs.publisher import JobPublisher
 from vitrine.qdrant.client import open_qdrant
 from vitrine.releases import ReleaseStore
 from vitrine.telemetry import configure_logging
-from vitrine.uploads.store import Overlay
+from vitrine.uploads.store import UploadStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Dependencies:
     crash_searches: CrashSearches
     vectors: Vectors
     embedder: EmbedderClient
-    overlay: Overlay
+    overlay: UploadStore
     releases: ReleaseStore
     publisher: JobPublisher
     counts: Counts
@@ -58,7 +58,7 @@ def build_dependencies(settings: Settings, client: redis.Redis) -> Dependencies:
         embedder=EmbedderClient(
             settings.embedder_url, api_key=settings.embedder_api_key, retry_budget_s=settings.embed_patience_s
         ),
-        overlay=Overlay(settings.uploads_dir),
+        overlay=UploadStore(settings.uploads_dir),
         releases=ReleaseStore(settings.releases_url, cache_dir=settings.releases_cache_dir),
         publisher=JobPublisher(settings),
         counts=Counts(client, service="indexer"),

@@ -188,7 +188,7 @@ def _find(catalog: Catalog | str, product_id: str) -> Product | str:
     for product in catalog.products:
         if product.id == product_id:
             return product
-    for fault in catalog.skipped():
+    for fault in catalog.rejected():
         if fault.product_id == product_id:
             return f"{fault.kind} {fault.detail}"
     return "the catalogue has no product of this id; one that was put through the API must be put again"

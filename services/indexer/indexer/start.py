@@ -44,14 +44,14 @@ def _plan(deps: Dependencies, target: IndexTarget) -> JobRecord:
     GalleryAugmentation.of(target.dataset, manifest, deps.vectors)
     root = resolve_catalog_root(target.root, allowed_roots(deps.settings))
     catalog = read_catalog(target.reader, root, dataset=target.dataset, limit=target.limit)
-    faults = (JobFault(product_id=one.product_id, kind=one.kind, detail=one.detail) for one in catalog.faults)
+    faults = (JobFault(product_id=one.product_id, kind=one.kind, detail=one.detail) for one in catalog.issues)
     deps.jobs.note_faults(target.job_id, _CATALOG_FAULTS, faults)
     uploads = deps.overlay.uploads(target.dataset)
     note_damaged(deps, target.job_id, uploads)
     planned = [PlannedProduct(product, origin) for product, origin in merge(catalog.products, uploads)]
     if not planned:
         raise CatalogMalformed(
-            f"the catalogue has no product that can be indexed: {catalog.rows} rows, faults {catalog.fault_counts()}"
+            f"the catalogue has no product that can be indexed: {catalog.rows} rows, faults {catalog.issue_counts()}"
         )
     fields = field_types(one.product.attributes for one in planned)
     if len(fields) > MAX_FIELDS:

@@ -36,7 +36,7 @@ from vitrine.qdrant.client import open_async_qdrant
 from vitrine.qdrant.filters import Planner
 from vitrine.releases import ReleaseStore
 from vitrine.telemetry import get_logger
-from vitrine.uploads.store import Overlay
+from vitrine.uploads.store import UploadStore
 
 
 @dataclass(slots=True)
@@ -64,7 +64,7 @@ class Context:
     stream_places: StreamPlaces
     export_places: StreamPlaces
     releases: ReleaseStore
-    overlay: Overlay
+    overlay: UploadStore
     products: Products
     pictures: Pictures
     thumbnails: Thumbnails
@@ -108,7 +108,7 @@ def build_context(settings: Settings) -> Context:
         hnsw_ef=settings.hnsw_ef,
         acorn_ef=settings.acorn_ef,
     )
-    overlay = Overlay(settings.uploads_dir, reserve_bytes=settings.disk_reserve_mb * MIB)
+    overlay = UploadStore(settings.uploads_dir, reserve_bytes=settings.disk_reserve_mb * MIB)
     products = Products(store)
     pictures = Pictures(products, overlay, settings)
     connection = open_async_redis(settings.redis_url)

@@ -1,17 +1,14 @@
-"""Catalogues: a folder on disk becomes products, with every fault listed. See `registry.read_catalog`.
+"""Read a catalogue folder: products with pictures and attributes, and a list of issues. See `read_catalog`."""
 
-`vitrine.catalogs.inspection` looks into the pictures of a catalogue.
-"""
-
-from vitrine.catalogs.model import FAULT_KINDS, Catalog, Fault
+from vitrine.catalogs.model import ISSUE_KINDS, Catalog, Issue
 from vitrine.catalogs.registry import READERS, read_catalog, reader_for
 from vitrine.catalogs.roots import allowed_roots, read_picture, resolve_catalog_root, resolve_picture
 
 __all__ = [
-    "FAULT_KINDS",
+    "ISSUE_KINDS",
     "READERS",
     "Catalog",
-    "Fault",
+    "Issue",
     "allowed_roots",
     "read_catalog",
     "read_picture",

@@ -1,4 +1,4 @@
-"""The columns of a folder catalogue as attributes: names that follow the attribute rule, and one type a column."""
+"""Turn the columns of a CSV into attributes: valid attribute names, and one type for each column."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 
 from vitrine.products import STANDARD_ATTRIBUTES, AttributeValue, is_range_of, is_reserved, why_renamed
 
-_MAX_NAME_CHARS: Final = 60  # the rule allows 64; the rest is for the suffix that tells two columns apart
+_MAX_NAME_CHARS: Final = 60  # 64 are allowed; the rest is for a suffix that makes the name unique
 _SYNONYMS: Final = {"productdisplayname": "name"}
 _STANDARD: Final = {name.lower(): name for name in STANDARD_ATTRIBUTES} | _SYNONYMS
 
@@ -17,10 +17,10 @@ Reader = Callable[[str], AttributeValue | None]
 
 
 def attribute_names(columns: Iterable[str]) -> dict[str, str]:
-    """An attribute name for each column. No two are the same, none is reserved.
+    """A unique attribute name for each column, none of them reserved.
 
-    A standard attribute in another case becomes the standard one, so that `Gender` can be filtered as `gender`. A
-    column that is called like the range filter of another, such as `priceMin` beside `price`, is renamed too.
+    The case of standard attributes is corrected, so that `Gender` can be filtered as `gender`. A column with the name
+    of another column's range filter, such as `priceMin` next to `price`, is renamed too.
     """
     names: dict[str, str] = {}
     taken: set[str] = set()
@@ -30,7 +30,7 @@ def attribute_names(columns: Iterable[str]) -> dict[str, str]:
         column: f"{name}_" if is_reserved(name) or is_range_of(name, plain.values()) else name
         for column, name in plain.items()
     }
-    # Columns whose name needs no change come first: they keep it whatever their neighbours are called.
+    # Columns whose name needs no change come first, so that they keep it.
     for column in sorted(columns, key=lambda column: wanted_names[column] != column):
         name = wanted = wanted_names[column]
         number = 2
@@ -43,9 +43,9 @@ def attribute_names(columns: Iterable[str]) -> dict[str, str]:
 
 
 def column_reader(attribute: str, texts: Iterable[str]) -> Reader:
-    """How to read a column's fields, from all its known texts: as integers, as numbers, else as they are.
+    """The parser of a column, chosen by all its values: integers, numbers, or text.
 
-    `year` is always an integer, and the other standard attributes are always text.
+    `year` is always an integer; the other standard attributes are always text.
     """
     if attribute == "year":
         return year
@@ -63,17 +63,17 @@ def column_reader(attribute: str, texts: Iterable[str]) -> Reader:
 
 
 def renaming(column: str, attribute: str) -> str:
-    """The notice for a column that became an attribute of another name."""
+    """The detail of a `renamed_column` issue."""
     plain = _plain_name(column)
     reason = f" ({why_renamed(plain)})" if attribute != plain and attribute.startswith(f"{plain}_") else ""
     return f"{column[:80]} -> {attribute}{reason}"
 
 
 def _plain_name(column: str) -> str:
-    """The column's name with what an attribute's name cannot hold replaced."""
+    """The column's name, with the characters replaced that an attribute name cannot have."""
     name = re.sub(r"[^A-Za-z0-9]+", "_", column).strip("_")
     if "_" in column and re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", column):
-        name = column  # already a good name, such as `size__eu`
+        name = column  # valid as it is, such as `size__eu`
     name = _STANDARD.get(name.lower(), name)
     if not name:
         name = "column"
@@ -82,7 +82,7 @@ def _plain_name(column: str) -> str:
     return name[:_MAX_NAME_CHARS]
 
 
-# What the catalogues write where they know nothing.
+# Catalogues write these for an unknown value.
 _UNKNOWN: Final = frozenset({"", "NA", "N/A", "NULL", "null", "None", "nan", "NaN"})
 # A leading zero is part of a code (a size, an article number), not of a quantity; 18 digits always fit 64 bits.
 _WHOLE: Final = re.compile(r"[+-]?(?:0|[1-9][0-9]{0,17})")
@@ -91,13 +91,13 @@ _YEAR: Final = re.compile(r"([12][0-9]{3})(?:\.0+)?")
 
 
 def known(text: str) -> str | None:
-    """The text without blanks around it, or None where it stands for nothing."""
+    """The text stripped of whitespace, or None if it means an unknown value."""
     text = text.strip()
     return None if text in _UNKNOWN else text
 
 
 def year(text: str) -> int | None:
-    """A year from 1000 to 2999, also where a spreadsheet made it 2014.0; None where it is none."""
+    """A year from 1000 to 2999, also if a spreadsheet wrote it as 2014.0; None for anything else."""
     match = _YEAR.fullmatch(text)
     return int(match[1]) if match else None
 

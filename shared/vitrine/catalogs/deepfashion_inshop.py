@@ -1,8 +1,8 @@
-"""The DeepFashion benchmark for in-shop retrieval: a list of pictures with their items, and a tree of pictures.
+"""Reader for the DeepFashion benchmark of in-shop retrieval: a list of pictures with their items, and the pictures.
 
-Every picture is a product, since a query is one picture and its answer is the other pictures of its item. Gender and
-category come from the path `img/WOMEN/Dresses/id_00000002/02_1_front.jpg`, the view from the file's name. What is wrong
-in a row costs at most that row. Pictures are looked for, not opened.
+Every picture is a product, because a query is one picture and its relevant results are the other pictures of its item.
+Gender and category come from the path `img/WOMEN/Dresses/id_00000002/02_1_front.jpg`, the view from the file name.
+Pictures are not opened.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from vitrine.catalogs.deepfashion_lists import (
     find_list,
     open_list,
 )
-from vitrine.catalogs.model import Catalog, Harvest
+from vitrine.catalogs.model import Catalog, CatalogBuilder
 from vitrine.catalogs.table import Row
 from vitrine.errors import CatalogNotFound
 from vitrine.products import AttributeValue
@@ -32,54 +32,54 @@ ITEM_LIST: Final = "list_item_inshop.txt"
 COLUMNS: Final = ("image_name", "item_id", "evaluation_status")
 MASTER_CATEGORY: Final = "Apparel"
 GENDERS: Final = {"WOMEN": "Women", "MEN": "Men"}
-# Dictionaries, so that fifty thousand pictures share these strings.
+# Dictionaries, so that 50,000 pictures share these strings.
 PARTITIONS: Final = {"train": "train", "query": "query", "gallery": "gallery"}
 VIEWS: Final = {view: view for view in ("front", "side", "back", "full", "additional", "flat")}
 _PATH_PARTS: Final = 4
 _SHOWN_CHARS: Final = 80
 
-Tell = Callable[[str, str], None]
+Report = Callable[[str, str], None]
 
 
 class _Items:
-    """The items that the optional list has, and those missing there that were told already."""
+    """The items of the optional list, and the unlisted items that were already reported."""
 
     def __init__(self, listed: set[str] | None) -> None:
         self._listed = listed
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
 
-    def is_news(self, item: str) -> bool:
-        """Whether the list lacks the item and this is the first time it is asked for."""
-        if self._listed is None or item in self._listed or item in self._told:
+    def is_first_unlisted(self, item: str) -> bool:
+        """Whether the item is not in the list, and this is the first call for it."""
+        if self._listed is None or item in self._listed or item in self._reported:
             return False
-        self._told.add(item)
+        self._reported.add(item)
         return True
 
 
 def read_deepfashion_inshop(root: Path, *, dataset: str, reader: str, limit: int | None = None) -> Catalog:
-    """Read the catalogue below `root`, which is absolute and free of links; `limit` is the most products to read.
+    """Read the catalogue below `root`, which is absolute and free of links, up to `limit` products.
 
-    Raises CatalogNotFound without the list of partitions, CatalogRootRefused where a list is a link out of the root,
-    and CatalogMalformed where the list has no header or no usable row.
+    Raises CatalogNotFound if the list of partitions is missing, CatalogRootRefused if a list is a link out of the root,
+    and CatalogMalformed if the list has no header or no usable row.
     """
     listed = open_list(find_list(root, PARTITION_FOLDERS, PARTITION_LIST), root=root, columns=COLUMNS)
-    harvest = Harvest(dataset=dataset, reader=reader, root=root, limit=limit)
-    items = _Items(_read_items(root, harvest))
+    builder = CatalogBuilder(dataset=dataset, reader=reader, root=root, limit=limit)
+    items = _Items(_read_items(root, builder))
     pictures, ids = BenchmarkPictures(root), PictureIds()
     for row in listed.rows():
-        if harvest.is_full:
+        if builder.is_full:
             break
-        harvest.rows += 1
-        _take(row, items, pictures, ids, harvest)
+        builder.rows += 1
+        _take(row, items, pictures, ids, builder)
     else:
-        listed.tell_count(harvest.rows, harvest)
-    return harvest.catalog(listed.path)
+        listed.check_count(builder.rows, builder)
+    return builder.catalog(listed.path)
 
 
-def _read_items(root: Path, harvest: Harvest) -> set[str] | None:
+def _read_items(root: Path, builder: CatalogBuilder) -> set[str] | None:
     try:
         path = find_list(root, ANNOTATION_FOLDERS, ITEM_LIST)
-    except CatalogNotFound:  # the benchmark can be read without it
+    except CatalogNotFound:  # the list is optional
         return None
     listed = open_list(path, root=root, columns=("item_id",), has_header=False)
     items: set[str] = set()
@@ -87,13 +87,13 @@ def _read_items(root: Path, harvest: Harvest) -> set[str] | None:
     for row in listed.rows():
         rows += 1
         items.update(row.fields or ())
-    listed.tell_count(rows, harvest)
+    listed.check_count(rows, builder)
     return items
 
 
-def _take(row: Row, items: _Items, pictures: BenchmarkPictures, ids: PictureIds, harvest: Harvest) -> None:
+def _take(row: Row, items: _Items, pictures: BenchmarkPictures, ids: PictureIds, builder: CatalogBuilder) -> None:
     if row.fields is None:
-        harvest.fault("unreadable_row", "the row is too long", line=row.line)
+        builder.issue("unreadable_row", "the row is too long", line=row.line)
         return
     path, item, word = (*row.fields, "", "")[: len(COLUMNS)]
     below = below_listed_folder(path)
@@ -101,46 +101,46 @@ def _take(row: Row, items: _Items, pictures: BenchmarkPictures, ids: PictureIds,
     folder = folders[-1] if folders else ""
     stem = file_stem(file)
     product_id = ids.for_picture(below, "--".join(part for part in (item or folder, stem) if part))
-    if not harvest.id_is_usable(product_id, row.line):
+    if not builder.id_is_usable(product_id, row.line):
         return
     found, picture = pictures.find(below)
-    if not harvest.picture_is_usable(found, product_id, row.line, path):
+    if not builder.picture_is_usable(found, product_id, row.line, path):
         return
-    harvest.row_faults(row, len(COLUMNS), product_id)
+    builder.row_issues(row, len(COLUMNS), product_id)
 
-    def tell(kind: str, detail: str) -> None:
-        harvest.fault(kind, detail, product_id=product_id, line=row.line)
+    def report(kind: str, detail: str) -> None:
+        builder.issue(kind, detail, product_id=product_id, line=row.line)
 
-    attributes = _told_by_path(folders, tell)
+    attributes = _attributes_of_path(folders, report)
     if item:
         attributes["itemId"] = item
         if folder != item:
-            tell("unusual_path", f"the folder is {folder[:_SHOWN_CHARS]!r}, the item {item[:_SHOWN_CHARS]!r}")
-        if items.is_news(item):
-            tell("unlisted_item", f"{item[:_SHOWN_CHARS]} is not in {ITEM_LIST}")
+            report("unusual_path", f"the folder is {folder[:_SHOWN_CHARS]!r}, the item {item[:_SHOWN_CHARS]!r}")
+        if items.is_first_unlisted(item):
+            report("unlisted_item", f"{item[:_SHOWN_CHARS]} is not in {ITEM_LIST}")
     if view := VIEWS.get(stem.rpartition("_")[2].lower()):
         attributes["view"] = view
     if part := PARTITIONS.get(word.lower()):
         attributes["partition"] = part
     elif word:
-        tell("unknown_partition", repr(word[:_SHOWN_CHARS]))
-    harvest.add(product_id, picture, attributes)
+        report("unknown_partition", repr(word[:_SHOWN_CHARS]))
+    builder.add(product_id, picture, attributes)
 
 
-def _told_by_path(folders: list[str], tell: Tell) -> dict[str, AttributeValue]:
-    """Gender, category and article type, as far as the path tells them."""
+def _attributes_of_path(folders: list[str], report: Report) -> dict[str, AttributeValue]:
+    """Gender, category and article type, if the path has them."""
     attributes: dict[str, AttributeValue] = {"masterCategory": MASTER_CATEGORY}
     if len(folders) != _PATH_PARTS - 1:
-        tell("unusual_path", "the path is not img/GENDER/Category/item/picture")
+        report("unusual_path", "the path is not img/GENDER/Category/item/picture")
         return attributes
     gender, category, _ = folders
     if known := GENDERS.get(gender.upper()):
         attributes["gender"] = known
     else:
-        tell("unusual_path", f"{gender[:_SHOWN_CHARS]!r} is no gender")
+        report("unusual_path", f"{gender[:_SHOWN_CHARS]!r} is not a gender")
     article = article_type("in-shop", category)
     if article is None:
-        tell("unknown_category", repr(category[:_SHOWN_CHARS]))
+        report("unknown_category", repr(category[:_SHOWN_CHARS]))
     elif article:
         attributes["articleType"] = article
     if category:

@@ -1,7 +1,8 @@
-"""A benchmark's list: a line with the number of its rows, perhaps a line that names the columns, then the rows.
+"""The parts that both DeepFashion readers share: list files, pictures, product ids and article types.
 
-Columns are separated by runs of blanks. Lists are long, so they are read line by line and never held whole. A path
-comes first in its row and may itself hold blanks, so a row is split from its end.
+A list file has a line with the number of its rows, mostly a line with the column names, then the rows. Columns are
+separated by whitespace. Lists are long, so they are read line by line. The first column is a path and may contain
+blanks, so a row is split from its end.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final, Literal
 
-from vitrine.catalogs.model import Harvest
-from vitrine.catalogs.pictures import Found, PictureIndex
+from vitrine.catalogs.model import CatalogBuilder
+from vitrine.catalogs.picture_index import Found, PictureIndex
 from vitrine.catalogs.table import Row, check_file, decoded, open_checked
 from vitrine.errors import CatalogMalformed, CatalogNotFound
 
@@ -26,7 +27,7 @@ _MAX_LINE_BYTES: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class ListFile:
-    """One list. `stated` is the number of rows it claims, None where its first line is no number."""
+    """One list file. `stated` is its stated number of rows, None if the first line is not a number."""
 
     path: Path
     columns: tuple[str, ...]
@@ -34,10 +35,7 @@ class ListFile:
     _head_lines: int
 
     def rows(self) -> Iterator[Row]:
-        """The rows with at most as many fields as there are columns; None for a line far too long.
-
-        Blank lines are passed over.
-        """
+        """The rows, without blank lines, with at most as many fields as columns; None for a line that is too long."""
         splits = len(self.columns) - 1
         for number, data in _lines(self.path):
             if number <= self._head_lines:
@@ -49,28 +47,28 @@ class ListFile:
             if fields := line.strip().rsplit(None, splits):
                 yield Row(number, fields, is_utf8)
 
-    def tell_count(self, rows: int, harvest: Harvest) -> None:
-        """Report where the list claims another number of rows than the `rows` it has."""
+    def check_count(self, rows: int, builder: CatalogBuilder) -> None:
+        """Record an issue if the list has `rows` rows and states another number."""
         if self.stated != rows:
-            claimed = "does not tell the number of rows" if self.stated is None else f"says {self.stated} rows"
-            harvest.fault("wrong_count", f"{self.path.name}: the first line {claimed}, there are {rows}", line=1)
+            stated = "does not state the number of rows" if self.stated is None else f"states {self.stated} rows"
+            builder.issue("wrong_count", f"{self.path.name}: the first line {stated}, there are {rows}", line=1)
 
 
 def find_list(root: Path, folders: tuple[str, ...], name: str) -> Path:
-    """The list of this name in the first of the folders that has it. Raises CatalogNotFound."""
+    """The list file `name` in the first of the folders that has it. Raises CatalogNotFound."""
     for folder in folders:
         path = root / folder / name
         if path.is_file():
             return path
     places = " or ".join(f"{folder}/{name}" for folder in folders)
-    raise CatalogNotFound(f"there is no {name} below {root}; this layout has it as {places}")
+    raise CatalogNotFound(f"there is no {name} below {root}; it should be {places}")
 
 
 def open_list(path: Path, *, root: Path, columns: tuple[str, ...], has_header: bool = True) -> ListFile:
-    """The list at `path`, which must lie inside `root` after links are followed.
+    """Open the list at `path`, which must be inside `root` after links are resolved.
 
-    Raises CatalogNotFound, CatalogRootRefused for a link out of the root, and CatalogMalformed for a list that is
-    empty, too large or whose header has another number of columns or another first one.
+    Raises CatalogNotFound, CatalogRootRefused for a link out of the root, and CatalogMalformed if the list is empty,
+    too large, or has a header with another number of columns or another first column.
     """
     path = check_file(path, root=root)
     lines = _lines(path)
@@ -92,7 +90,7 @@ def open_list(path: Path, *, root: Path, columns: tuple[str, ...], has_header: b
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """The lines that are not blank, with their numbers."""
+    """The numbers and contents of the lines that are not blank."""
     with open_checked(path) as file:
         for number, line in enumerate(file, start=1):
             data = line.removeprefix(_BYTE_ORDER_MARK) if number == 1 else line
@@ -109,21 +107,21 @@ def _names(words: list[str], columns: tuple[str, ...]) -> bool:
 
 
 LISTED_FOLDER: Final = "img/"
-# The first of these that has a picture counts.
+# A picture is looked for in these folders, in this order.
 PICTURE_FOLDERS: Final = ("img", "Img/img", "img_highres", "Img/img_highres")
-MAX_ID_CHARS: Final = 200  # what check_product_id allows
+MAX_ID_CHARS: Final = 200  # the maximum of check_product_id
 _DIGEST_BYTES: Final = 5
 
 
 class BenchmarkPictures:
-    """The pictures below one root, which is free of links."""
+    """Finds the pictures below `root`, which is free of links."""
 
     def __init__(self, root: Path) -> None:
         self._index = PictureIndex(root)
         self._folders = [folder for folder in PICTURE_FOLDERS if (root / folder).is_dir()] or ["img"]
 
     def find(self, below: str) -> tuple[Found, str]:
-        """Whether the picture is there and safe, with its path relative to the root."""
+        """The state of a picture, and its path relative to the root."""
         found: Found = "missing"
         for folder in self._folders:
             picture = f"{folder}/{below}"
@@ -134,30 +132,30 @@ class BenchmarkPictures:
 
 
 class PictureIds:
-    """The product ids given so far.
+    """Assigns unique product ids.
 
-    An id is as its reader wishes it, unless that is too long or another picture has it: then the end is a digest of
-    the path, so that the id depends on nothing but the pictures listed before.
+    If the wanted id is too long or already belongs to another picture, it ends in a digest of the picture's path. So an
+    id depends only on the pictures listed before.
     """
 
     def __init__(self) -> None:
         self._owners: dict[str, str] = {}
 
-    def for_picture(self, below: str, wish: str) -> str:
-        """The id of a picture; the same path has the same one."""
-        if len(wish) <= MAX_ID_CHARS and self._owners.setdefault(wish, below) == below:
-            return wish
+    def for_picture(self, below: str, wanted: str) -> str:
+        """The id of the picture at the path `below`; the same path always gets the same id."""
+        if len(wanted) <= MAX_ID_CHARS and self._owners.setdefault(wanted, below) == below:
+            return wanted
         digest = hashlib.blake2b(below.encode(errors="replace"), digest_size=_DIGEST_BYTES).hexdigest()
-        return f"{wish[: MAX_ID_CHARS - len(digest) - 1]}-{digest}"
+        return f"{wanted[: MAX_ID_CHARS - len(digest) - 1]}-{digest}"
 
 
 def below_listed_folder(path: str) -> str:
-    """A listed path without the `img/` that they all begin with."""
+    """A listed path without the prefix `img/`."""
     return path.removeprefix(LISTED_FOLDER)
 
 
 def file_stem(name: str) -> str:
-    """A picture's file name without its ending."""
+    """A file name without its suffix."""
     stem, dot, _ = name.rpartition(".")
     return stem if dot and stem else name
 
@@ -166,9 +164,9 @@ Benchmark = Literal["category-prediction", "in-shop"]
 
 
 def article_type(benchmark: Benchmark, category: str) -> str | None:
-    """The article type, "" for a category that mixes several, or None for a category that the table lacks.
+    """The article type of a category; "" if the category mixes several types, None if it is not in the table.
 
-    Case, hyphens, blanks and underscores do not count: `Button-Down`, `button down` and `BUTTONDOWN` are one.
+    Case, hyphens, blanks and underscores are ignored: `Button-Down`, `button down` and `BUTTONDOWN` are the same.
     """
     return _tables()[benchmark].get(_key(category))
 

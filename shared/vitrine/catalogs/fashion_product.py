@@ -1,7 +1,7 @@
-"""The Fashion Product layout: `styles.csv` with ten known columns, and `images/<id>.jpg`.
+"""Reader for the Fashion Product layout: `styles.csv` with ten known columns, and `images/<id>.jpg`.
 
-The catalogue as published has rows with unquoted commas in the product name, rows without a picture, fields that are
-empty or `NA` and a year written 2014.0. All of it is survived and reported. Pictures are looked for, not opened.
+The published catalogue has rows with unquoted commas in the product name, rows without a picture, fields that are empty
+or `NA`, and a year written as 2014.0. All of these are handled and reported. Pictures are not opened.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from vitrine.catalogs import columns
-from vitrine.catalogs.model import Catalog, Harvest
-from vitrine.catalogs.pictures import PictureIndex
+from vitrine.catalogs.model import Catalog, CatalogBuilder
+from vitrine.catalogs.picture_index import PictureIndex
 from vitrine.catalogs.table import Row, Table, read_table
 from vitrine.errors import CatalogMalformed
 from vitrine.products import AttributeValue
@@ -35,10 +35,10 @@ COLUMNS: Final = {
 
 
 def read_fashion_product(root: Path, *, dataset: str, reader: str, limit: int | None = None) -> Catalog:
-    """Read the catalogue below `root`, which is absolute and free of links; `limit` is the most products to read.
+    """Read the catalogue below `root`, which is absolute and free of links, up to `limit` products.
 
-    Raises CatalogNotFound without a styles.csv, CatalogRootRefused where that is a link out of the root, and
-    CatalogMalformed where there is no id column or no usable row.
+    Raises CatalogNotFound if there is no styles.csv, CatalogRootRefused if it is a link out of the root, and
+    CatalogMalformed if there is no id column or no usable row.
     """
     table = read_table(root / CSV_NAME, root=root, known_columns=(ID_COLUMN,))
     if ID_COLUMN not in table.header:
@@ -46,39 +46,41 @@ def read_fashion_product(root: Path, *, dataset: str, reader: str, limit: int | 
             f"{table.path} has no column 'id'; its first line must name the columns, "
             f"for instance {','.join((ID_COLUMN, *COLUMNS))}"
         )
-    harvest = Harvest(dataset=dataset, reader=reader, root=root, limit=limit)
+    builder = CatalogBuilder(dataset=dataset, reader=reader, root=root, limit=limit)
     for name in COLUMNS:
         if name not in table.header:
-            harvest.fault("missing_column", name, line=1)
+            builder.issue("missing_column", name, line=1)
     for name in table.header:
         if name not in COLUMNS and name != ID_COLUMN:
-            harvest.fault("unknown_column", name[:80], line=1)
+            builder.issue("unknown_column", name[:80], line=1)
     pictures = PictureIndex(root)
     for row in table.rows():
-        if harvest.is_full:
+        if builder.is_full:
             break
-        harvest.rows += 1
-        _take(row, table, pictures, harvest)
-    return harvest.catalog(table.path)
+        builder.rows += 1
+        _take(row, table, pictures, builder)
+    return builder.catalog(table.path)
 
 
-def _take(row: Row, table: Table, pictures: PictureIndex, harvest: Harvest) -> None:
+def _take(row: Row, table: Table, pictures: PictureIndex, builder: CatalogBuilder) -> None:
     fitted = table.fitted(row, name_column=NAME_COLUMN)
     if fitted is None:
-        harvest.fault("unreadable_row", "the row has too many fields or is too long", line=row.line)
+        builder.issue("unreadable_row", "the row has too many fields or is too long", line=row.line)
         return
     fields = dict(zip(table.header, fitted, strict=False))
     product_id = fields.get(ID_COLUMN, "").strip()
-    if not harvest.id_is_usable(product_id, row.line):
+    if not builder.id_is_usable(product_id, row.line):
         return
     found, picture = pictures.find_stem(PICTURE_FOLDER, product_id)
-    if not harvest.picture_is_usable(found, product_id, row.line, picture or f"{PICTURE_FOLDER}/{product_id}.jpg"):
+    if not builder.picture_is_usable(found, product_id, row.line, picture or f"{PICTURE_FOLDER}/{product_id}.jpg"):
         return
-    harvest.row_faults(row, len(table.header), product_id)
-    harvest.add(product_id, picture, _attributes(fields, product_id, row.line, harvest))
+    builder.row_issues(row, len(table.header), product_id)
+    builder.add(product_id, picture, _attributes(fields, product_id, row.line, builder))
 
 
-def _attributes(fields: dict[str, str], product_id: str, line: int, harvest: Harvest) -> dict[str, AttributeValue]:
+def _attributes(
+    fields: dict[str, str], product_id: str, line: int, builder: CatalogBuilder
+) -> dict[str, AttributeValue]:
     attributes: dict[str, AttributeValue] = {}
     empty = []
     for column, attribute in COLUMNS.items():
@@ -90,11 +92,11 @@ def _attributes(fields: dict[str, str], product_id: str, line: int, harvest: Har
         elif attribute != "year":
             attributes[attribute] = text
         elif (year := columns.year(text)) is None:
-            harvest.fault("bad_year", repr(text[:40]), product_id=product_id, line=line)
+            builder.issue("bad_year", repr(text[:40]), product_id=product_id, line=line)
         else:
             attributes["year"] = year
             if str(year) != text:
-                harvest.fault("repaired_year", f"{text!r} read as {year}", product_id=product_id, line=line)
+                builder.issue("repaired_year", f"{text!r} read as {year}", product_id=product_id, line=line)
     if empty:
-        harvest.fault("empty_field", ", ".join(empty), product_id=product_id, line=line)
+        builder.issue("empty_field", ", ".join(empty), product_id=product_id, line=line)
     return attributes

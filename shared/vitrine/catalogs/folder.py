@@ -1,8 +1,8 @@
-"""Any folder of pictures with one CSV whose columns are attributes.
+"""Reader for any folder of pictures with one CSV whose columns are attributes.
 
-The CSV is `products.csv`, `styles.csv` or the folder's only one. The id is the column `id`, `product_id` or `sku`, or
-else the picture's name without its ending. The picture is the column `image`, `picture`, `file`, `filename` or `path`
-(a path below the folder or its `images` folder, with or without ending), or else `images/<id>.*` or `<id>.*`.
+The CSV is `products.csv`, `styles.csv` or the folder's only CSV. The id is the column `id`, `product_id` or `sku`, else
+the picture's file name without suffix. The picture is the column `image`, `picture`, `file`, `filename` or `path` (a
+path below the folder or its `images` folder, with or without suffix), else `images/<id>.*` or `<id>.*`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from vitrine.catalogs.columns import Reader, attribute_names, column_reader, known, renaming
-from vitrine.catalogs.model import Catalog, Harvest
-from vitrine.catalogs.pictures import PICTURE_SUFFIXES, Found, PictureIndex
+from vitrine.catalogs.model import Catalog, CatalogBuilder
+from vitrine.catalogs.picture_index import PICTURE_SUFFIXES, Found, PictureIndex
 from vitrine.catalogs.table import Row, Table, read_table
 from vitrine.errors import CatalogMalformed, CatalogNotFound
 from vitrine.products import AttributeValue
@@ -22,14 +22,14 @@ from vitrine.products import AttributeValue
 CSV_NAMES: Final = ("products.csv", "styles.csv")
 ID_COLUMNS: Final = ("id", "product_id", "sku")
 PICTURE_COLUMNS: Final = ("image", "picture", "file", "filename", "path")
-# Where pictures lie when their path does not say: in this folder, or beside the CSV.
+# Folders that are tried for a picture, relative to the root.
 PICTURE_FOLDERS: Final = ("images", "")
 _LISTED_NAMES: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
 class _Columns:
-    """Where things stand in a row. An index is None where the table has no such column."""
+    """The position of each column. An index is None if the table has no such column."""
 
     id_at: int | None
     picture_at: int | None
@@ -38,27 +38,27 @@ class _Columns:
 
 
 def read_folder(root: Path, *, dataset: str, reader: str, limit: int | None = None) -> Catalog:
-    """Read the catalogue below `root`, which is absolute and free of links; `limit` is the most products to read.
+    """Read the catalogue below `root`, which is absolute and free of links, up to `limit` products.
 
-    Raises CatalogNotFound without a CSV, CatalogRootRefused where that is a link out of the root, and
-    CatalogMalformed where several could be meant, where no column tells the products apart, or without a usable row.
+    Raises CatalogNotFound if there is no CSV, CatalogRootRefused if it is a link out of the root, and CatalogMalformed
+    if there are several CSV files, no column identifies the products, or no row is usable.
     """
     table = read_table(_csv_path(root), root=root, known_columns=(*ID_COLUMNS, *PICTURE_COLUMNS))
-    harvest = Harvest(dataset=dataset, reader=reader, root=root, limit=limit)
-    columns = _columns(table, harvest)
+    builder = CatalogBuilder(dataset=dataset, reader=reader, root=root, limit=limit)
+    columns = _columns(table, builder)
     rows = [(row, table.fitted(row, name_column=columns.name_column)) for row in table.rows()]
     readable = [fields for _, fields in rows if fields is not None]
     readers = {attribute: _reader_of(index, attribute, readable) for index, _, attribute in columns.attributes}
     pictures = PictureIndex(root)
     for row, fields in rows:
-        if harvest.is_full:
+        if builder.is_full:
             break
-        harvest.rows += 1
+        builder.rows += 1
         if fields is None:
-            harvest.fault("unreadable_row", "the row has too many fields or is too long", line=row.line)
+            builder.issue("unreadable_row", "the row has too many fields or is too long", line=row.line)
         else:
-            _take(row, fields, len(table.header), columns, readers, pictures, harvest)
-    return harvest.catalog(table.path)
+            _take(row, fields, len(table.header), columns, readers, pictures, builder)
+    return builder.catalog(table.path)
 
 
 def _csv_path(root: Path) -> Path:
@@ -67,14 +67,14 @@ def _csv_path(root: Path) -> Path:
             return root / name
     found = sorted(path for path in root.iterdir() if path.suffix.lower() == ".csv" and path.is_file())
     if not found:
-        raise CatalogNotFound(f"there is no CSV in {root}; a catalogue needs products.csv with one row a product")
+        raise CatalogNotFound(f"there is no CSV in {root}; a catalogue needs products.csv with one row per product")
     if len(found) > 1:
         names = ", ".join(path.name for path in found[:_LISTED_NAMES])
         raise CatalogMalformed(f"{root} has several CSV files ({names}); name the right one products.csv")
     return found[0]
 
 
-def _columns(table: Table, harvest: Harvest) -> _Columns:
+def _columns(table: Table, builder: CatalogBuilder) -> _Columns:
     id_at = _column(table.header, ID_COLUMNS)
     picture_at = _column(table.header, PICTURE_COLUMNS)
     if id_at is None and picture_at is None:
@@ -87,11 +87,11 @@ def _columns(table: Table, harvest: Harvest) -> _Columns:
     first_of: dict[str, int] = {}
     for index, name in others:
         if name in first_of:
-            harvest.fault("unknown_column", f"{name[:80]} comes twice, the first counts", line=1)
+            builder.issue("unknown_column", f"{name[:80]} occurs twice, the first one is used", line=1)
             continue
         first_of[name] = index
         if names[name] != name:
-            harvest.fault("renamed_column", renaming(name, names[name]), line=1)
+            builder.issue("renamed_column", renaming(name, names[name]), line=1)
     attributes = tuple((index, name, names[name]) for name, index in first_of.items())
     name_column = next((name for _, name, attribute in attributes if attribute == "name"), None)
     return _Columns(id_at, picture_at, attributes, name_column)
@@ -114,18 +114,18 @@ def _take(
     columns: _Columns,
     readers: dict[str, Reader],
     pictures: PictureIndex,
-    harvest: Harvest,
+    builder: CatalogBuilder,
 ) -> None:
     wanted = _field(fields, columns.picture_at).replace("\\", "/")
     product_id = _field(fields, columns.id_at) if columns.id_at is not None else _stem(wanted)
-    if not harvest.id_is_usable(product_id, row.line):
+    if not builder.id_is_usable(product_id, row.line):
         return
     found, picture = _find(pictures, wanted) if columns.picture_at is not None else _find(pictures, product_id)
     shown = picture or wanted or product_id
-    if not harvest.picture_is_usable(found, product_id, row.line, shown):
+    if not builder.picture_is_usable(found, product_id, row.line, shown):
         return
-    harvest.row_faults(row, width, product_id)
-    harvest.add(product_id, picture, _attributes(fields, columns, readers, product_id, row.line, harvest))
+    builder.row_issues(row, width, product_id)
+    builder.add(product_id, picture, _attributes(fields, columns, readers, product_id, row.line, builder))
 
 
 def _field(fields: Sequence[str], index: int | None) -> str:
@@ -138,7 +138,7 @@ def _stem(picture: str) -> str:
 
 
 def _find(pictures: PictureIndex, wanted: str) -> tuple[Found, str]:
-    """The picture a field means: as it is written, or below `images`, or with an ending added."""
+    """The picture that a field names: as it is, below `images`, or with a suffix added."""
     if not wanted:
         return "missing", ""
     outcome: Found = "missing"
@@ -161,7 +161,7 @@ def _attributes(
     readers: dict[str, Reader],
     product_id: str,
     line: int,
-    harvest: Harvest,
+    builder: CatalogBuilder,
 ) -> dict[str, AttributeValue]:
     attributes: dict[str, AttributeValue] = {}
     empty = []
@@ -174,7 +174,7 @@ def _attributes(
         elif (value := readers[attribute](text)) is not None:
             attributes[attribute] = value
         else:
-            harvest.fault("bad_year", repr(text[:40]), product_id=product_id, line=line)
+            builder.issue("bad_year", repr(text[:40]), product_id=product_id, line=line)
     if empty:
-        harvest.fault("empty_field", ", ".join(empty), product_id=product_id, line=line)
+        builder.issue("empty_field", ", ".join(empty), product_id=product_id, line=line)
     return attributes

@@ -1,4 +1,4 @@
-"""The readers by name, and the one call that reads a catalogue with any of them."""
+"""The catalogue readers by name, and named subsets of products."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from vitrine.products import AttributeValue, Product, check_dataset_name
 
 
 class CatalogReader(Protocol):
-    """A folder on disk in, a catalogue out."""
+    """Reads the catalogue in a folder that is absolute and free of links."""
 
     def __call__(self, root: Path, *, dataset: str, reader: str, limit: int | None = None) -> Catalog: ...
 
 
-# The generated catalogue lies on disk as the published one does.
+# The generated demo catalogue has the layout of the published one.
 _READERS: Final[dict[str, CatalogReader]] = {
     "deepfashion-category": read_deepfashion_category,
     "deepfashion-inshop": read_deepfashion_inshop,
@@ -36,7 +36,7 @@ READERS: Final = tuple(_READERS)
 
 
 def reader_for(dataset: str) -> str:
-    """The reader meant where only a dataset is named: the one of that name, else `folder`."""
+    """The default reader of a dataset: the reader of that name, else `folder`."""
     return dataset if dataset in _READERS else "folder"
 
 
@@ -48,11 +48,12 @@ def check_reader(reader: str) -> str:
 
 
 def read_catalog(reader: str, root: Path, *, dataset: str | None = None, limit: int | None = None) -> Catalog:
-    """Read the catalogue in the folder `root` with the named reader.
+    """Read the catalogue in the folder `root`.
 
-    `dataset` is the name its products go by, the reader's own by default; `limit` is the most products to read, those
-    that come first in the file. Faults of single rows are in the result. Raises ParameterInvalid for a reader or a
-    name that cannot be, and CatalogNotFound, CatalogMalformed or CatalogRootRefused for a folder that cannot be read.
+    `dataset` is the dataset name of the products, by default the reader's name; `limit` is the maximum number of
+    products, taken from the start of the file. Issues of single rows are in the result. Raises ParameterInvalid for an
+    unknown reader or an invalid name, and CatalogNotFound, CatalogMalformed or CatalogRootRefused if the folder cannot
+    be read.
     """
     check_reader(reader)
     if limit is not None and limit < 0:
@@ -63,7 +64,7 @@ def read_catalog(reader: str, root: Path, *, dataset: str | None = None, limit: 
     except (OSError, ValueError, RuntimeError) as error:
         raise CatalogNotFound(f"there is no catalogue folder {root}") from error
     if not resolved.is_dir():
-        raise CatalogNotFound(f"{root} is no folder")
+        raise CatalogNotFound(f"{root} is not a folder")
     return _READERS[reader](resolved, dataset=name, reader=reader, limit=limit)
 
 
@@ -71,22 +72,22 @@ Rule = dict[str, frozenset[AttributeValue]]
 
 
 def subset_names() -> tuple[str, ...]:
-    """The names that `select` knows."""
+    """The names of the subsets for `select`."""
     return tuple(_rules())
 
 
 def select(products: Iterable[Product], subset: str) -> list[Product]:
-    """The products that are in the subset, in their order.
+    """The products of a named subset, in their order.
 
-    Raises ParameterInvalid for a name that is unknown, and CatalogMalformed where no product is in it.
+    Raises ParameterInvalid if the name is unknown, and CatalogMalformed if no product is in the subset.
     """
     if subset not in _rules():
         raise ParameterInvalid(f"there is no subset {subset[:80]!r}; there are {', '.join(subset_names())}")
     rule = _rules()[subset]
     chosen = [product for product in products if _fits(product, rule)]
     if not chosen:
-        told = " and ".join(f"{attribute} one of {len(values)} values" for attribute, values in rule.items())
-        raise CatalogMalformed(f"no product is in the subset {subset!r}, which needs {told}")
+        needs = " and ".join(f"{attribute} one of {len(values)} values" for attribute, values in rule.items())
+        raise CatalogMalformed(f"no product is in the subset {subset!r}, which needs {needs}")
     return chosen
 
 

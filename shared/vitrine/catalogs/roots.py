@@ -1,7 +1,7 @@
-"""Where catalogues may lie, and the one way from a picture's relative path to its file.
+"""The folders where catalogues may be, and the safe way from a picture's relative path to its file.
 
-Every path that comes from a request, a job or a CSV passes here: it is resolved with its links, and what ends outside
-its root is refused before anything is said about whether it exists.
+Every path from a request, a job or a CSV goes through this module. Links are resolved, and a path outside its root is
+refused before anything reveals whether it exists.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from vitrine.catalogs.opening import open_regular
 from vitrine.errors import CatalogNotFound, CatalogRootRefused, ImageRejected, PictureNotFound, SettingsInvalid
 from vitrine.images.checks import DEFAULT_LIMITS
+from vitrine.safe_read import open_regular
 from vitrine.settings import CommonSettings
 
 _MAX_ROOTS_FILE_BYTES: Final = 1_000_000
 
 
 def allowed_roots(settings: CommonSettings) -> tuple[Path, ...]:
-    """The configured roots and those of the roots file, which is read anew at each call.
+    """The configured roots and those of the roots file, which is read at each call.
 
-    In the file, blank lines and lines that begin with `#` do not count. A file that is not there adds nothing. Raises
-    SettingsInvalid for one that cannot be read or is too large: half of a line would be another, wider folder.
+    In the file, blank lines and lines that begin with `#` are ignored; a missing file adds nothing. Raises
+    SettingsInvalid if it cannot be read or is too large: a truncated line would name another, wider folder.
     """
     roots = list(settings.catalog_roots)
     if settings.catalog_roots_file is not None:
@@ -42,9 +42,9 @@ def allowed_roots(settings: CommonSettings) -> tuple[Path, ...]:
 
 
 def resolve_catalog_root(root: str | Path, allowed: Iterable[Path]) -> Path:
-    """The folder `root` with its links followed. It must be one of the allowed folders or lie inside one.
+    """The folder `root`, with its links resolved. It must be an allowed folder or inside one.
 
-    Raises CatalogRootRefused where it does not, whether it exists or not, and CatalogNotFound where it is no folder.
+    Raises CatalogRootRefused if it is not, whether or not it exists, and CatalogNotFound if it is not a folder.
     """
     try:
         resolved = Path(root).resolve()
@@ -54,7 +54,7 @@ def resolve_catalog_root(root: str | Path, allowed: Iterable[Path]) -> Path:
         raise CatalogRootRefused(f"the catalogue folder {_shown(root)} is not a usable path") from error
     if not permitted:
         raise CatalogRootRefused(
-            f"the catalogue folder {_shown(root)} lies outside the allowed catalogue roots; "
+            f"the catalogue folder {_shown(root)} is outside the allowed catalogue roots; "
             "add its folder to VITRINE_CATALOG_ROOTS"
         )
     if not is_folder:
@@ -63,10 +63,10 @@ def resolve_catalog_root(root: str | Path, allowed: Iterable[Path]) -> Path:
 
 
 def resolve_picture(root: Path, picture: str) -> Path:
-    """The file of a picture given by its path relative to `root`, with forward slashes. The path has no links.
+    """The file of a picture, given by its path relative to `root` with forward slashes. The result has no links.
 
-    `root` is absolute and without links, as `resolve_catalog_root` returns it. Raises CatalogRootRefused where the path
-    or a link in it leads out of the root or the root has become a link, and PictureNotFound where there is no regular
+    `root` is absolute and without links, as `resolve_catalog_root` returns it. Raises CatalogRootRefused if the path or
+    a link in it leads out of the root, or if the root has become a link, and PictureNotFound if there is no regular
     file.
     """
     relative = PurePosixPath(picture)
@@ -79,9 +79,7 @@ def resolve_picture(root: Path, picture: str) -> Path:
     except (OSError, ValueError, RuntimeError) as error:  # too long a name, not UTF-8, a loop of links
         raise PictureNotFound(f"there is no picture {_shown(picture)}") from error
     if base != root:
-        raise CatalogRootRefused(
-            f"the catalogue folder {_shown(root)} is not where it was: a link leads to another one"
-        )
+        raise CatalogRootRefused(f"the catalogue folder {_shown(root)} was replaced by a link to another folder")
     if not resolved.is_relative_to(base):
         raise CatalogRootRefused(f"the picture {_shown(picture)} is a link out of the catalogue")
     if not is_file:
@@ -90,18 +88,17 @@ def resolve_picture(root: Path, picture: str) -> Path:
 
 
 def read_picture(root: Path, picture: str, *, max_bytes: int = DEFAULT_LIMITS.max_bytes) -> bytes:
-    """The bytes of a picture file, found as `resolve_picture` finds it.
+    """The bytes of a picture file.
 
-    Raises what it raises, and ImageRejected("bytes_exceeded") for a file above `max_bytes`. A file, or a folder above
-    it, that is swapped for a link, a pipe or a device between the check and the read is refused, not followed or waited
-    for.
+    Raises as `resolve_picture` does, and ImageRejected("bytes_exceeded") if the file is larger than `max_bytes`. A file
+    or folder that is replaced by a link, a pipe or a device between the check and the read is refused.
     """
     path = resolve_picture(root, picture)
     try:
-        descriptor = open_regular(path)
+        file = open_regular(path)
     except OSError as error:
         raise PictureNotFound(f"the picture {_shown(picture)} cannot be opened as a regular file") from error
-    with os.fdopen(descriptor, "rb") as file:
+    with file:
         data = file.read(max_bytes + 1)
     if len(data) > max_bytes:
         raise ImageRejected("bytes_exceeded", f"the picture file has more than {max_bytes} bytes")

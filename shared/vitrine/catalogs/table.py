@@ -1,38 +1,37 @@
-"""A catalogue's CSV as rows of strings, whatever state the file is in.
+"""Read a catalogue's CSV as rows of strings, also if parts of the file are malformed.
 
-A quoted field may span any number of lines. A quotation mark that opens a field and is never closed as RFC 4180 asks
-costs its own row and not the rest of the file. UTF-8 with or without a byte order mark, UTF-16 with one, and single
-lines of Windows-1252 are read; every line ending is known, and inside a quoted field it stays as it is.
+A quoted field may span lines. A quotation mark that is never closed affects its own row only, not the rest of the file.
+Accepted are UTF-8 with or without a byte order mark, UTF-16 with one, single lines of Windows-1252, and all line
+endings; inside a quoted field a line ending is kept as it is.
 """
 
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from vitrine.catalogs.opening import open_regular
 from vitrine.errors import CatalogMalformed, CatalogNotFound, CatalogRootRefused
+from vitrine.safe_read import open_regular
 
 MAX_CSV_BYTES: Final = 500_000_000
 MAX_ROW_CHARS: Final = 10_000_000
 DELIMITERS: Final = (",", ";", "\t", "|")
 _SAMPLE_ROWS: Final = 100
-# Characters that may be read in vain behind quotation marks that never close, before the file is refused: each such
-# mark is looked for to the longest row's end.
+# Maximum number of characters read after quotation marks that never close, before the file is refused: for each such
+# mark, a whole maximal row is searched.
 _MAX_WASTED_CHARS: Final = 20 * MAX_ROW_CHARS
-# The limit belongs to the whole process and is 131,072 at first. It is raised here, while the module is loaded and the
-# import lock is held, and never changed again, so that threads cannot see it change. Rows have a limit of their own.
+# This limit is global to the process and 131,072 by default. It is raised once, at import, so that no thread sees it
+# change. Rows have their own limit.
 csv.field_size_limit(max(csv.field_size_limit(), MAX_ROW_CHARS))
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row. `line` is its first line, from 1. `fields` is None where the row cannot be split."""
+    """One row. `line` is its first line, from 1. `fields` is None if the row is too long."""
 
     line: int
     fields: list[str] | None
@@ -41,7 +40,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A CSV's header, stripped of blanks, and its text after it."""
+    """A CSV: its header, stripped of whitespace, and its rows."""
 
     path: Path
     header: tuple[str, ...]
@@ -50,9 +49,9 @@ class Table:
     _first: int
 
     def fitted(self, row: Row, *, name_column: str | None) -> list[str] | None:
-        """The row's fields, at most as many as the header has, or None where that cannot be.
+        """The row's fields, at most as many as the header has, or None if there are too many.
 
-        Surplus fields come from unquoted delimiters in free text, so they are joined to the last column if that is
+        Extra fields come from unquoted delimiters in free text. They are joined to the last column if that is
         `name_column`, the column of free text.
         """
         fields, width = row.fields, len(self.header)
@@ -63,15 +62,15 @@ class Table:
         return [*fields[: width - 1], self.delimiter.join(fields[width - 1 :])]
 
     def rows(self) -> Iterator[Row]:
-        """The rows after the header. Blank lines are passed over.
+        """The rows after the header, without blank lines.
 
-        Raises CatalogMalformed where far too many quotation marks are never closed.
+        Raises CatalogMalformed if far too many quotation marks are never closed.
         """
         return self._lines.rows(self._first, self.delimiter)
 
 
 class _Lines:
-    """A file's lines, split at its own line ending, which a quoted field may hold too."""
+    """A file's lines, split at its line ending, which may also occur in quoted fields."""
 
     def __init__(self, path: Path, data: bytes) -> None:
         self._path = path
@@ -81,7 +80,7 @@ class _Lines:
         self._wasted_chars = 0
 
     def first(self) -> int | None:
-        """The first line that is not blank."""
+        """The index of the first line that is not blank."""
         return next((index for index, line in enumerate(self._lines) if line.strip()), None)
 
     def rows(self, first: int, delimiter: str) -> Iterator[Row]:
@@ -93,7 +92,7 @@ class _Lines:
             index += used
 
     def row(self, index: int, delimiter: str) -> tuple[Row | None, int]:
-        """The row that begins at line `index`, and how many lines it has; None for a blank line."""
+        """The row that begins at line `index`, None for a blank line; and its number of lines."""
         line, is_utf8 = decoded(self._lines[index])
         if self._end == "\n":
             line = line.removesuffix("\r")
@@ -106,7 +105,7 @@ class _Lines:
         return self._quoted(index, line, is_utf8, delimiter)
 
     def _quoted(self, index: int, line: str, is_utf8: bool, delimiter: str) -> tuple[Row, int]:
-        """Split a line that has quotation marks, with the following ones where a quoted field goes on there."""
+        """Split a line that has quotation marks, together with the next lines if a quoted field spans them."""
         source = _Source(self._lines, index, self._end)
         reader = csv.reader(source, delimiter=delimiter, strict=True)
         try:
@@ -117,18 +116,18 @@ class _Lines:
             return Row(index + 1, fields, source.is_utf8), source.used
         if source.used == 1:
             return Row(index + 1, _leniently(line, delimiter), is_utf8), 1
-        # The quotation is never closed: take the line by itself, marks and all.
+        # The quotation is never closed: use the line alone, with its marks.
         self._wasted_chars += source.chars
         if self._wasted_chars > _MAX_WASTED_CHARS:
             raise CatalogMalformed(
-                f"{self._path} opens a quotation in line {index + 1} that never ends, as in many lines before; "
-                "a field that holds a quotation mark must be quoted, and the mark doubled"
+                f"{self._path} has a quotation in line {index + 1} that never ends, as in many lines before; "
+                "a field with a quotation mark must be quoted, and the mark doubled"
             )
         return Row(index + 1, line.split(delimiter), is_utf8), 1
 
 
 class _Source(Iterator[str]):
-    """The lines of one row, handed to the csv module one by one until the row is complete or too long."""
+    """Feeds the csv module line by line until the row is complete or too long."""
 
     def __init__(self, lines: list[bytes], index: int, end: str) -> None:
         self._lines = islice(lines, index, None)
@@ -148,26 +147,26 @@ class _Source(Iterator[str]):
 
 
 def read_table(path: Path, *, root: Path, known_columns: Collection[str] = ()) -> Table:
-    """Read a CSV that must lie inside `root` after links are followed.
+    """Read a CSV that must be inside `root` after links are resolved.
 
-    The delimiter is the comma, semicolon, tab or bar by which the header holds a known column (lower case) and the
-    rows are as wide as the header. Raises CatalogNotFound, CatalogRootRefused for a link out of the root, and
-    CatalogMalformed for a file that is empty, too large or has no header.
+    The delimiter (comma, semicolon, tab or bar) is the one that gives a header with a known column (`known_columns`,
+    lower case) and rows as wide as the header. Raises CatalogNotFound, CatalogRootRefused for a link out of the root,
+    and CatalogMalformed if the file is empty, too large or has no header.
     """
     with open_checked(check_file(path, root=root)) as file:
         lines = _Lines(path, _as_utf8(file.read(MAX_CSV_BYTES)))
     first = lines.first()
     if first is None:
-        raise CatalogMalformed(f"{path} is empty; it needs a header line and one row a product")
+        raise CatalogMalformed(f"{path} is empty; it needs a header line and one row per product")
     delimiter = max(DELIMITERS, key=lambda mark: _fit(lines, first, mark, known_columns))
     header, used = _header(lines, first, delimiter)
     return Table(path, header, delimiter, lines, first + used)
 
 
 def check_file(path: Path, *, root: Path) -> Path:
-    """The file's path without links.
+    """The path of a file, with its links resolved.
 
-    Raises CatalogRootRefused, CatalogNotFound or CatalogMalformed for a file that must not or cannot be read.
+    Raises CatalogRootRefused for a link out of `root`, CatalogNotFound, and CatalogMalformed if the file is too large.
     """
     resolved = path.resolve()
     if not resolved.is_relative_to(root.resolve()):
@@ -180,15 +179,15 @@ def check_file(path: Path, *, root: Path) -> Path:
 
 
 def open_checked(path: Path) -> BinaryIO:
-    """Open what `check_file` returned. Raises CatalogNotFound where a link or something else has taken its place."""
+    """Open a path from `check_file`. Raises CatalogNotFound if the file was replaced by a link or by something else."""
     try:
-        return os.fdopen(open_regular(path), "rb")
+        return open_regular(path)
     except OSError as error:
         raise CatalogNotFound(f"{path} cannot be opened as a regular file") from error
 
 
 def decoded(line: bytes) -> tuple[str, bool]:
-    """The line's text, and whether it is UTF-8; where it is not it is read as Windows-1252."""
+    """The line's text, and whether it is UTF-8; otherwise it is read as Windows-1252."""
     try:
         return line.decode(), True
     except UnicodeDecodeError:
@@ -196,15 +195,15 @@ def decoded(line: bytes) -> tuple[str, bool]:
 
 
 def _fit(lines: _Lines, first: int, delimiter: str, known_columns: Collection[str]) -> tuple[bool, float]:
-    """How well a delimiter fits: whether the header then holds a known column, and the share of the sampled rows that
-    are as wide as the header, times that width. The first of equal ones is taken.
+    """The score of a delimiter: whether the header has a known column, and the share of sampled rows that are
+    as wide as the header, times that width.
     """
     header, used = _header(lines, first, delimiter)
     if len(header) < 2:
         return delimiter == DELIMITERS[0] and header[0].lower() in known_columns, 0.0
     sample = list(islice(lines.rows(first + used, delimiter), _SAMPLE_ROWS))
     fitting = sum(row.fields is not None and len(row.fields) == len(header) for row in sample)
-    share = (fitting + 1) / (len(sample) + 1)  # the header fits itself
+    share = (fitting + 1) / (len(sample) + 1)  # the header counts as one row that fits
     return any(name.lower() in known_columns for name in header), share * len(header)
 
 
@@ -221,7 +220,7 @@ def _as_utf8(data: bytes) -> bytes:
 
 
 def _line_ending(data: bytes) -> bytes:
-    """What ends a row: the first line break that stands outside quotation marks, CRLF counting as LF."""
+    """The row separator: the first line break outside quotation marks; LF also stands for CRLF."""
     quotes = start = 0
     while True:
         found = [at for at in (data.find(b"\n", start), data.find(b"\r", start)) if at >= 0]
@@ -235,7 +234,7 @@ def _line_ending(data: bytes) -> bytes:
 
 
 def _leniently(line: str, delimiter: str) -> list[str]:
-    """The fields of a line whose quotation marks are not as RFC 4180 asks."""
+    """The fields of a line whose quotation marks do not follow RFC 4180."""
     try:
         return next(csv.reader([line], delimiter=delimiter))
     except csv.Error:

@@ -31,7 +31,7 @@ from vitrine.embedding.wire import (
     request_headers,
 )
 from vitrine.errors import DeadlineExpired, EmbedderConnectionLost, EmbedderUnavailable, VitrineError
-from vitrine.images.views import Region
+from vitrine.images.regions import Region
 
 DEFAULT_TIMEOUT_S: Final = 30.0
 _CONNECT_TIMEOUT_S: Final = 2.0

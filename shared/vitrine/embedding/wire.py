@@ -20,7 +20,7 @@ from pydantic import SecretStr
 
 from vitrine.embedding.failures import error_of_answer, picture_error
 from vitrine.errors import EmbedderUnavailable, EmbeddingFailed, ImageRejected, ParameterInvalid, VitrineError
-from vitrine.images.views import Region, region_text
+from vitrine.images.regions import Region, region_text
 from vitrine.telemetry import REQUEST_ID_HEADER, current_request_id
 from vitrine.types import Vectors
 

@@ -52,7 +52,7 @@ class Way(_Part):
     @property
     def views(self) -> tuple[View, ...]:
         """The views of the query's picture that are embedded."""
-        return views(flip=self.flip, crops=self.crops, garment_alone=self.cutout)
+        return views(flip=self.flip, crops=self.crops, cutout=self.cutout)
 
 
 PLAIN = Way(name="plain")

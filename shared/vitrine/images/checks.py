@@ -1,8 +1,7 @@
-"""What a picture file may be, checked on its header alone: nothing here decodes a pixel or imports an image library.
+"""Check a picture file against limits by its header, without decoding it and without an image library.
 
-What decoding would cost is estimated from the header too (`decode_cost`), so that a service can refuse or wait before
-it starts. The estimates are Pillow's: seconds of one core and bytes at the peak, measured with plain pictures of the
-largest size, and rounded up.
+The cost of decoding is estimated from the header too (`decode_cost`), so that a service can refuse or queue the work.
+The constants were measured with Pillow on plain pictures of the largest size, and rounded up.
 """
 
 from __future__ import annotations
@@ -17,12 +16,11 @@ from vitrine.images.headers import FileCorrupt, FileTruncated, FormatUnknown, Pi
 REASONS: Final = frozenset(
     {"empty", "format_unsupported", "truncated", "corrupt", "too_large", "too_small", "aspect", "bytes_exceeded"}
 )
-# What each format is called over HTTP and on disk.
 MEDIA_TYPES: Final = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
 SUFFIXES: Final = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp"}
 
-# Nanoseconds of one core: a JPEG's for each pixel and for each byte of the file, a progressive one's for each pixel and
-# scan too, a PNG's for each byte of its samples, a WebP's for each pixel. A decoded pixel is moved for a few more.
+# Nanoseconds of one core: for a JPEG per pixel and per byte of the file, for a progressive one also per pixel and scan,
+# for a PNG per byte of samples, for a WebP per pixel. _PIXEL_NS is the handling of a decoded pixel.
 _JPEG_PIXEL_NS: Final = 1.0
 _JPEG_BYTE_NS: Final = 15.0
 _PROGRESSIVE_PIXEL_NS: Final = 4.0
@@ -30,23 +28,23 @@ _SCAN_PIXEL_NS: Final = 1.0
 _PNG_BYTE_NS: Final = 4.4
 _WEBP_PIXEL_NS: Final = 34.0
 _PIXEL_NS: Final = 5.0
-# Pillow keeps 4 bytes for a pixel. libwebp's animation decoder keeps two canvases of 4 and hands out a third, and
-# lossless decoding has a buffer of its own. A progressive JPEG's coefficients have 2 bytes each, all at once.
+# Pillow needs 4 bytes per pixel. libwebp's animation decoder has two canvases of 4 and returns a third, and lossless
+# decoding has another buffer. A progressive JPEG keeps all its coefficients, 2 bytes each.
 _PIXEL_BYTES: Final = 4
 _WEBP_PIXEL_BYTES: Final = 16
 _LOSSLESS_PIXEL_BYTES: Final = 20
 _COEFFICIENT_BYTES: Final = 2
-# A JPEG much larger than what it is wanted for is decoded at a smaller scale.
+# A JPEG that is much larger than the wanted size is decoded at a smaller scale.
 _SCALED_JPEG_PIXELS: Final = 4_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class ImageLimits:
-    """What a picture may measure. Sides and pixels are those of the file's header, before any scaling.
+    """Limits for picture files. Sides and pixels are those of the header, before any scaling.
 
-    The smallest side is 8: catalogue thumbnails are 60 pixels wide. `max_pixels` may be set lower and not higher: what
-    decoding costs was measured up to it. `max_decode_s` and `max_decode_bytes` bound what
-    decoding may cost, so a format that is expensive to decode may have fewer pixels: 13 million as a lossless WebP.
+    `max_pixels` may be lowered but not raised, because decode costs were measured up to it. `max_decode_s` and
+    `max_decode_bytes` limit the cost of decoding, so expensive formats may have fewer pixels: a lossless WebP 13
+    million.
     """
 
     max_pixels: int = 32_000_000
@@ -63,22 +61,20 @@ DEFAULT_LIMITS: Final = ImageLimits()
 
 @dataclass(frozen=True, slots=True)
 class DecodeCost:
-    """An estimate: seconds of one core, bytes of memory at the peak."""
+    """Estimated seconds of one core, and peak memory in bytes."""
 
     cpu_s: float
     memory_bytes: int
 
 
 def jpeg_scale(header: PictureHeader, short_side_px: int) -> int:
-    """By what a JPEG is decoded smaller, 1, 2, 4 or 8, if its short side need only have so many pixels."""
+    """The factor (1, 2, 4 or 8) by which a JPEG can be decoded smaller if `short_side_px` is enough."""
     most = min(header.width, header.height) // short_side_px
     return next(scale for scale in (8, 4, 2, 1) if scale == 1 or scale <= most)
 
 
 def decode_cost(header: PictureHeader, file_bytes: int, *, short_side_px: int | None = None) -> DecodeCost:
-    """What it costs to decode a picture for a network, whose input is much smaller than a large picture, or, where
-    given, to a short side of `short_side_px` or more.
-    """
+    """Estimate the cost of decoding a picture to a short side of at least `short_side_px`, or for a network's input."""
     pixels = header.width * header.height
     if header.format == "JPEG":
         decoded = (
@@ -103,9 +99,9 @@ def decode_cost(header: PictureHeader, file_bytes: int, *, short_side_px: int | 
 
 
 def check_image(data: bytes, *, limits: ImageLimits = DEFAULT_LIMITS) -> PictureHeader:
-    """Read a picture's header and hold it against the limits, decoding nothing. Raises ImageRejected.
+    """Read a picture's header and check it against the limits. Raises ImageRejected.
 
-    A picture that passes may still turn out damaged when it is decoded.
+    A picture that passes may still turn out to be damaged when it is decoded.
     """
     if not data:
         raise ImageRejected("empty", "the picture file is empty")
@@ -114,7 +110,7 @@ def check_image(data: bytes, *, limits: ImageLimits = DEFAULT_LIMITS) -> Picture
     header = picture_header(data)
     width, height = header.width, header.height
     if min(width, height) < 1:
-        raise ImageRejected("corrupt", f"the {header.format} file gives its picture no size")
+        raise ImageRejected("corrupt", f"the {header.format} file has a picture without size")
     if max(width, height) > limits.max_side_px or width * height > limits.max_pixels:
         raise ImageRejected(
             "too_large",
@@ -134,7 +130,9 @@ def check_image(data: bytes, *, limits: ImageLimits = DEFAULT_LIMITS) -> Picture
 
 
 def check_form(what: str, width: int, height: int, *, limits: ImageLimits) -> None:
-    """Hold the sides of a picture, or of a part of one, against the least side and the aspect. Raises ImageRejected."""
+    """Check the sides of a picture, or of a part of it, against the minimum side and the aspect ratio. Raises
+    ImageRejected.
+    """
     if min(width, height) < limits.min_side_px:
         raise ImageRejected(
             "too_small", f"the {what} has {width} x {height} pixels; each side needs {limits.min_side_px}"
@@ -147,10 +145,7 @@ def check_form(what: str, width: int, height: int, *, limits: ImageLimits) -> No
 
 
 def inspect_image(data: bytes) -> tuple[str, int, int]:
-    """Format (JPEG, PNG or WEBP), width and height in pixels as stored, from the header alone.
-
-    Checks no limit but that there is something to read. Raises ImageRejected.
-    """
+    """The format (JPEG, PNG or WEBP), width and height in pixels as stored. Checks no limits. Raises ImageRejected."""
     if not data:
         raise ImageRejected("empty", "the picture file is empty")
     header = picture_header(data)
@@ -158,11 +153,11 @@ def inspect_image(data: bytes) -> tuple[str, int, int]:
 
 
 def picture_header(data: bytes) -> PictureHeader:
-    """What a file says about its picture. Checks no limit. Raises ImageRejected."""
+    """Read a picture's header without checking limits. Raises ImageRejected."""
     try:
         return read_header(bytes(data))
     except FormatUnknown:
-        raise ImageRejected("format_unsupported", "the file is no JPEG, PNG or WebP picture") from None
+        raise ImageRejected("format_unsupported", "the file is not a JPEG, PNG or WebP picture") from None
     except FileTruncated:
         raise ImageRejected("truncated", "the picture file ends too early") from None
     except FileCorrupt as error:

@@ -1,17 +1,16 @@
-"""The one safe decoder: bytes of a JPEG, PNG or WebP file in, an 8-bit RGB picture out, or ImageRejected.
+"""Decode a JPEG, PNG or WebP file safely to an 8-bit RGB picture.
 
-Index and query go through the same rules, which `DECODE_RULES_VERSION` names and a release's manifest records:
+Catalogue and query pictures follow the same rules. Their version is `DECODE_RULES_VERSION`, which manifests record:
 
-- the picture stands upright (EXIF orientation applied), its first frame only;
+- EXIF orientation is applied; only the first frame is used;
 - transparency is composited on white; 16-bit samples keep their high byte; CMYK, grey and palette become RGB;
 - a JPEG whose short side is at least twice `target_px` is decoded at 1/2, 1/4 or 1/8 scale, never below the target;
-- of a region everything but its pixels is dropped, and what holds for a picture holds for the region from there on;
-- whatever then has more than 4 million pixels is reduced by a whole factor to less, where a `target_px` is given.
+- a region is cropped next, and the remaining rules apply to it;
+- with a `target_px`, a picture of more than 4 million pixels is reduced by an integer factor.
 
-Sizes, and what decoding costs, are checked on the header before a pixel is decoded (`vitrine.images.checks`). No global
-state of Pillow is set, no warning is raised, and nothing but ImageRejected leaves this module, so it may run in any
-number of threads. The one switch of Pillow's that is relied on is `ImageFile.LOAD_TRUNCATED_IMAGES`, which nothing may
-turn on.
+Sizes and decode cost are checked on the header first (`vitrine.images.checks`). No global state of Pillow is changed,
+no warning is issued and only ImageRejected is raised, so any number of threads can decode. Pillow's global switch
+`ImageFile.LOAD_TRUNCATED_IMAGES` must stay off.
 """
 
 from __future__ import annotations
@@ -29,19 +28,17 @@ from PIL.WebPImagePlugin import WebPImageFile
 from vitrine.errors import ImageRejected
 from vitrine.images.checks import DEFAULT_LIMITS, ImageLimits, check_image
 from vitrine.images.headers import PictureHeader
-from vitrine.images.regions import check_region, region_decode_px, stored_box
-from vitrine.images.views import Region
+from vitrine.images.regions import Region, check_region, region_decode_px, stored_box
 
 DECODE_RULES_VERSION: Final = 2
-# Rules 2 differ from 1 in the last point above alone: for other pictures they give the same, byte for byte, and for
-# those a vector that is nearly the same. So releases made with rules 1 are served with rules 2.
+# Rules 2 added the last point: other pictures decode to the same bytes, and large ones to nearly the same vector. So
+# releases made with rules 1 are served with rules 2.
 SERVED_RULES_VERSIONS: Final = frozenset({1, 2})
-# More than this are reduced before anything else is done with them.
 MAX_DECODED_PIXELS: Final = 4_000_000
 _STRIP_PIXELS: Final = 1_000_000
 
-# The classes are called directly rather than through Image.open: that both holds to the three formats and passes by
-# its size check, which warns, and warning filters belong to the whole process, not to a thread.
+# The classes are used directly rather than through Image.open: this allows the three formats only, and avoids its size
+# check, which issues a warning, while warning filters are global to the process.
 _OPENERS: Final[dict[str, type[ImageFile.ImageFile]]] = {
     "JPEG": JpegImageFile,
     "PNG": PngImageFile,
@@ -65,15 +62,13 @@ def decode_image(
     target_px: int | None = None,
     limits: ImageLimits = DEFAULT_LIMITS,
     region: Region | None = None,
-    most_pixels: int = MAX_DECODED_PIXELS,
+    max_pixels: int = MAX_DECODED_PIXELS,
 ) -> Image.Image:
-    """Decode a picture file, or a region of it, to a loaded 8-bit RGB image, upright, at least `limits.min_side_px` on
-    each side.
+    """Decode a picture file, or a region of it, to a loaded, upright 8-bit RGB image.
 
-    `target_px` is the short side the caller resizes to; a much larger JPEG is decoded at a reduced scale, with its
-    short side still at least `target_px`, and any other picture is reduced to `most_pixels`. Without it the picture
-    has its full size. Of a region these are the sides of the region. Raises ImageRejected, and nothing else, with a
-    reason of `REASONS`.
+    `target_px` is the short side that the caller resizes to, of the picture or of its region. A much larger JPEG is
+    then decoded at a reduced scale, still with at least `target_px`, and every picture is reduced to `max_pixels` or
+    less. Without it the image has full size. Raises only ImageRejected, with a reason of `REASONS`.
     """
     header = check_image(data, limits=limits)
     if region is not None:
@@ -81,7 +76,7 @@ def decode_image(
         if target_px is not None:
             target_px = region_decode_px(header, len(data), region, target_px=target_px, limits=limits)
     try:
-        return _decode(header, header.essential(data), target_px, region, most_pixels)
+        return _decode(header, header.essential(data), target_px, region, max_pixels)
     except MemoryError as error:
         raise ImageRejected("too_large", "the picture does not fit into memory") from error
     except (Image.DecompressionBombError, OverflowError) as error:
@@ -99,19 +94,19 @@ def _corrupt(header: PictureHeader) -> ImageRejected:
 
 
 def _decode(
-    header: PictureHeader, essential: bytes, target_px: int | None, region: Region | None, most_pixels: int
+    header: PictureHeader, essential: bytes, target_px: int | None, region: Region | None, max_pixels: int
 ) -> Image.Image:
     with io.BytesIO(essential) as file:
         image: Image.Image = _OPENERS[header.format](file)
         if image.size != (header.width, header.height):
-            raise ValueError("the library and the header disagree about the size")
+            raise ValueError("Pillow and the header disagree about the size")
         if target_px is not None and isinstance(image, JpegImageFile):
             image.draft(None, (target_px, target_px))
         image.load()
     if region is not None:
         width_px, height_px = image.size
         image = image.crop(stored_box(region, orientation=header.orientation, width_px=width_px, height_px=height_px))
-    factor = math.ceil(math.sqrt(image.width * image.height / most_pixels)) if target_px is not None else 1
+    factor = math.ceil(math.sqrt(image.width * image.height / max_pixels)) if target_px is not None else 1
     image = _to_rgb(image, header) if factor == 1 else _reduced(image, header, factor)
     transpose = _UPRIGHT.get(header.orientation)
     if transpose is not None:
@@ -121,9 +116,9 @@ def _decode(
 
 
 def _reduced(image: Image.Image, header: PictureHeader, factor: int) -> Image.Image:
-    """The picture as RGB at 1/factor, each pixel the mean of what it covers.
+    """The picture as RGB at 1/factor, each pixel the mean of those it covers.
 
-    In strips: whole copies in other modes would take several times the memory of the picture itself.
+    Works in strips: whole copies in other modes would need several times the picture's memory.
     """
     width, height = image.size
     small = Image.new("RGB", (math.ceil(width / factor), math.ceil(height / factor)))
@@ -135,7 +130,7 @@ def _reduced(image: Image.Image, header: PictureHeader, factor: int) -> Image.Im
 
 
 def _to_rgb(image: Image.Image, header: PictureHeader) -> Image.Image:
-    """Any mode the three formats decode to, as RGB on white."""
+    """Convert any mode of the three formats to RGB on white."""
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.mode == "I;16":
@@ -148,7 +143,7 @@ def _to_rgb(image: Image.Image, header: PictureHeader) -> Image.Image:
 
 
 def _sixteen_bit_grey(image: Image.Image) -> Image.Image:
-    """The high byte of each sample; Pillow's own conversion clips everything above 255 to white."""
+    """The high byte of each sample; Pillow's conversion would clip every sample above 255 to white."""
     samples = np.asarray(image).astype(np.uint16, copy=False)
     grey = Image.fromarray((samples >> 8).astype(np.uint8))
     transparent = image.info.get("transparency")
@@ -159,7 +154,7 @@ def _sixteen_bit_grey(image: Image.Image) -> Image.Image:
 
 
 def _scale_transparent_colour(image: Image.Image, bits: int) -> None:
-    """Bring a PNG's transparent colour, given at the file's depth, to the eight bits of the decoded samples."""
+    """Convert a PNG's transparent colour from the file's depth to the eight bits of the decoded samples."""
 
     def scale(sample: int) -> int:
         return min(sample >> 8 if bits == 16 else sample * 255 // ((1 << bits) - 1), 255)

@@ -1,8 +1,9 @@
-"""The structure of a JPEG, PNG or WebP file, read from its bytes without decoding a pixel.
+"""Parse the headers of JPEG, PNG and WebP files, without decoding pixels and without an image library.
 
-Size, orientation and the pieces that make the picture are found here with bounded work, so that limits are checked
-before an image library sees the bytes, and so that the library gets those pieces alone: no EXIF, ICC, XMP, text or
-multi-picture block ever reaches a metadata parser. Nothing here allocates more than the input's own size.
+The work is bounded and allocates no more than the file's size, so limits can be checked before Pillow sees the bytes.
+Pillow then gets only the parts that make up the picture: no EXIF, ICC, XMP, text or multi-picture block reaches its
+metadata parsers. Pillow's own lazy open cannot replace this: it does not notice truncated files or count the scans of a
+progressive JPEG, and it decodes a whole PNG to read its orientation.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from typing import Final, Literal
 
 PictureFormat = Literal["JPEG", "PNG", "WEBP"]
 
-# A real picture has a few dozen; more is an attempt to keep the parser busy.
+# Segments or chunks of a file. A real picture has a few dozen; more would keep the parser busy.
 _MAX_PIECES: Final = 20_000
-# Each scan of a progressive JPEG passes over the whole picture. Encoders write about ten.
+# Each scan of a progressive JPEG covers the whole picture. Encoders write about ten.
 _MAX_JPEG_SCANS: Final = 64
 
 _PNG_MAGIC: Final = b"\x89PNG\r\n\x1a\n"
@@ -25,34 +26,33 @@ _PNG_DEPTHS: Final = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 1
 _JPEG_FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_PROGRESSIVE: Final = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _JPEG_BARE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
-# JFIF and Adobe segments tell the decoder which colour space the samples are in.
+# JFIF and Adobe segments define the colour space of the samples.
 _JPEG_KEPT_APPS: Final = frozenset({0xE0, 0xEE})
 _ORIENTATION_TAG: Final = 0x0112
-# EXIF orientations in which the stored rows are the upright picture's columns.
+# EXIF orientations in which the stored rows are the columns of the upright picture.
 TURNED: Final = frozenset({5, 6, 7, 8})
 
 
 class FormatUnknown(Exception):
-    """The bytes begin like none of the three formats."""
+    """The file is not a JPEG, PNG or WebP."""
 
 
 class FileTruncated(Exception):
-    """The file ends before its own structure says so."""
+    """The file ends too early."""
 
 
 class FileCorrupt(Exception):
-    """The structure contradicts itself. The message says where."""
+    """The file's structure is invalid. The message says where."""
 
 
 @dataclass(frozen=True, slots=True)
 class PictureHeader:
-    """What a file says about its picture.
+    """The header of a picture file.
 
-    `width` and `height` are pixels as stored, before `orientation` (EXIF, 1 to 8; 1 where unknown) is applied.
-    `bits` is the depth of one sample, `channels` how many samples a pixel has. `grey` is set for a picture without
-    colour channels. `scans` counts the passes over the picture that a progressive JPEG makes, 0 for every other file.
-    `lossless` may be true of a WebP only. `spans` are the byte ranges that make up the picture, in order: joined, they
-    are a complete file without metadata.
+    `width` and `height` are pixels as stored, before `orientation` (EXIF, 1 to 8; 1 if unknown) is applied. `bits` is
+    the depth of one sample, `channels` the number of samples per pixel; `grey` means no colour channels. `scans` is the
+    number of scans of a progressive JPEG, 0 for other files; `lossless` is set for WebP only. `spans` are the byte
+    ranges of the picture, in order: joined, they are a complete file without metadata.
     """
 
     format: PictureFormat
@@ -72,14 +72,14 @@ class PictureHeader:
         return (self.height, self.width) if self.orientation in TURNED else (self.width, self.height)
 
     def essential(self, data: bytes) -> bytes:
-        """The picture of `data`, the bytes this header was read from, without metadata."""
+        """The file `data`, from which this header was read, without metadata."""
         if self.spans == ((0, len(data)),):
             return data
         return b"".join(data[start:end] for start, end in self.spans)
 
 
 def read_header(data: bytes) -> PictureHeader:
-    """Read the structure of a picture file. Raises FormatUnknown, FileTruncated or FileCorrupt."""
+    """Read the header of a picture file. Raises FormatUnknown, FileTruncated or FileCorrupt."""
     if data[:3] == b"\xff\xd8\xff":
         return _read_jpeg(data)
     if data[:8] == _PNG_MAGIC:
@@ -96,7 +96,7 @@ def _read_jpeg(data: bytes) -> PictureHeader:
     spans = [(0, 2)]
     position = 2
     for _ in range(_MAX_PIECES):
-        # Decoders pass over stray bytes and fill bytes between segments; so does this walk, and drops them.
+        # Like decoders, skip stray bytes and fill bytes between segments.
         start = data.find(b"\xff", position)
         if start < 0 or start + 4 > len(data):
             raise FileTruncated
@@ -117,7 +117,7 @@ def _read_jpeg(data: bytes) -> PictureHeader:
         if marker == 0xDA:
             if frame is None:
                 raise FileCorrupt("the JPEG has no frame header")
-            # No sample's bytes look like this marker, so a file cut off within its samples has none.
+            # This end marker cannot occur in samples, so a file that is cut off within them does not have it.
             if data.find(b"\xff\xd9", end) < 0:
                 raise FileTruncated
             scans = data.count(b"\xff\xda", start)
@@ -160,7 +160,7 @@ def _read_png(data: bytes) -> PictureHeader:
         if kind in _PNG_KEPT:
             spans.append((position, end))
         elif kind[0] & 0x20 == 0:
-            raise FileCorrupt("the PNG has a critical chunk that no standard knows")
+            raise FileCorrupt("the PNG has an unknown critical chunk")
         elif kind == b"eXIf":
             orientation = exif_orientation(data[position + 8 : end - 4])
         seen.add(kind)
@@ -194,12 +194,12 @@ def _read_webp(data: bytes) -> PictureHeader:
         width = int.from_bytes(data[24:27], "little") + 1
         height = int.from_bytes(data[27:30], "little") + 1
     else:
-        raise FileCorrupt("the WebP begins with no picture")
+        raise FileCorrupt("the WebP does not start with a picture")
     orientation = 1
     position = 12
     for _ in range(_MAX_PIECES):
         if position + 8 > end_of_file:
-            # Later chunks say what an extended file holds: it counts as the more expensive of the two.
+            # An extended file may be either; count it as lossless, which costs more.
             lossless = kind != b"VP8 "
             return PictureHeader("WEBP", width, height, 8, False, orientation, ((0, end_of_file),), 4, 0, lossless)
         length = int.from_bytes(data[position + 4 : position + 8], "little")
@@ -211,7 +211,7 @@ def _read_webp(data: bytes) -> PictureHeader:
 
 
 def exif_orientation(block: bytes) -> int:
-    """The orientation, 1 to 8, in an EXIF block that starts at its TIFF header; 1 where it says none or is damaged."""
+    """The orientation, 1 to 8, in an EXIF block that starts at its TIFF header; 1 if it is missing or damaged."""
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(block[:4])
     if order is None or len(block) < 8:
         return 1
@@ -230,7 +230,7 @@ def exif_orientation(block: bytes) -> int:
 
 
 def _merged(spans: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
-    """The spans with neighbours joined, so that a file without metadata is one span and is not copied."""
+    """Join adjacent spans, so that a file without metadata is one span and is not copied."""
     merged = [spans[0]]
     for start, end in spans[1:]:
         if start == merged[-1][1]:

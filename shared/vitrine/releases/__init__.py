@@ -20,8 +20,8 @@ from vitrine.releases.store import (
     TRAINING_FOLDER,
     WEIGHTS_FILE,
     ReleaseStore,
-    file_sha256,
 )
+from vitrine.safe_read import file_sha256
 
 __all__ = [
     "Architecture",

@@ -7,23 +7,21 @@ file is checked before use.
 
 from __future__ import annotations
 
-import hashlib
-import os
 import shutil
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from vitrine.atomic_write import atomic_folder
-from vitrine.catalogs.opening import open_regular
 from vitrine.errors import ReleaseCorrupt, ReleaseNotFound
 from vitrine.qdrant.naming import RELEASE_ID, model_of_release
 from vitrine.releases.manifest import MAX_MANIFEST_BYTES, MAX_WEIGHTS_BYTES, Manifest
+from vitrine.safe_read import file_bytes, file_sha256, read_file
 
 MANIFEST_FILE: Final = "manifest.json"
 WEIGHTS_FILE: Final = "weights.safetensors"
@@ -33,7 +31,6 @@ CLASSIFIER_FILE: Final = "classifier.safetensors"
 SPLIT_FILE: Final = "split.safetensors"
 # Files of the training for people to read: the recipe, the split, curves and tables.
 TRAINING_FOLDER: Final = "training"
-_CHUNK_BYTES: Final = 1 << 20
 _MAX_TRAINING_FILE_BYTES: Final = 64_000_000
 
 
@@ -232,36 +229,3 @@ def _hashes(manifest: Manifest) -> dict[str, str]:
         SPLIT_FILE: manifest.split_sha256,
     }
     return {name: expected for name, expected in hashes.items() if expected is not None}
-
-
-# Files of a release and weights files come from outside. A pipe would block the reader for ever, a device never ends,
-# and a link can lead out of the folder.
-
-
-def open_file(path: Path) -> BinaryIO:
-    """Open a regular file for reading. Raises FileNotFoundError, and OSError for a link, pipe, device or folder."""
-    return os.fdopen(open_regular(path.parent.resolve() / path.name), "rb")
-
-
-def file_bytes(path: Path) -> int:
-    """The size of a regular file. Raises as `open_file` does."""
-    with open_file(path) as file:
-        return os.fstat(file.fileno()).st_size
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, as hex. Raises as `open_file` does."""
-    digest = hashlib.sha256()
-    with open_file(path) as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-def read_file(path: Path, *, max_bytes: int) -> bytes:
-    """The content of a file. Raises as `open_file` does, and ValueError if it is larger than `max_bytes`."""
-    with open_file(path) as file:
-        data = file.read(max_bytes + 1)
-    if len(data) > max_bytes:
-        raise ValueError(f"{path.name} is larger than {max_bytes} bytes")
-    return data

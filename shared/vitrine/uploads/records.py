@@ -1,8 +1,8 @@
-"""The record of one uploaded product on the disk: how it is read and checked, and what a damaged one is taken for.
+"""The record of one uploaded product on disk, and the treatment of damaged records.
 
-A damaged record costs its own product and nothing else. Readers skip it and name it; a writer keeps it beside the new
-record, under another name. Without a picture in its folder it was most likely a tombstone, and counts as one, so that
-no deleted product comes back.
+A damaged record affects its own product only. Readers skip and report it; a writer keeps it under another name next to
+the new record. If its folder has no picture, it was most likely a tombstone and counts as one, so that no deleted
+product reappears.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from urllib.parse import quote, unquote
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from vitrine.catalogs.opening import open_regular
 from vitrine.errors import ParameterInvalid
 from vitrine.images.checks import SUFFIXES
 from vitrine.products import AttributeValue, check_attribute_name, check_product_id, stored_name
+from vitrine.safe_read import open_regular
 from vitrine.telemetry import get_logger
 
 RECORD: Final = "record.json"
-_DAMAGED: Final = ".damaged-"  # the beginning of what was set aside
+_DAMAGED: Final = ".damaged-"  # the prefix of records that were set aside
 _MAX_RECORD_BYTES: Final = 16_000_000
 _MAX_QUOTED_CHARS: Final = 100
 _MAX_DETAIL_CHARS: Final = 200
 _PICTURE: Final = re.compile(r"[0-9a-f]{32}\.(jpg|png|webp)")
-# The process or the machine is short of something: the file may be whole.
+# The process or the machine lacks a resource: the file itself may be intact.
 _NOT_DAMAGE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR})
 
 
 class Record(BaseModel):
-    """`record.json`. Without a picture it is a tombstone."""
+    """The content of `record.json`. A record without a picture is a tombstone: the product was deleted."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -50,7 +50,7 @@ class Record(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class DamagedUpload:
-    """A product whose record cannot be read. `product_id` is None where the folder's name does not hold it whole."""
+    """A product whose record cannot be read. `product_id` is None if the folder's name has only a part of it."""
 
     folder: str
     product_id: str | None
@@ -59,20 +59,20 @@ class DamagedUpload:
 
 
 class RecordDamaged(Exception):
-    """A record that is there and cannot be used."""
+    """The record exists but cannot be used."""
 
 
 def folder_name(product_id: str) -> str:
-    """A file name for an id: readable, never too long, and its own also where names ignore upper and lower case."""
+    """A folder name for an id: readable, bounded in length, and unique even if the file system ignores case."""
     digest = hashlib.sha256(product_id.encode()).hexdigest()[:16]
     return f"{quote(product_id, safe='')[:_MAX_QUOTED_CHARS]}~{digest}"
 
 
 def read_record(folder: Path) -> Record | None:
-    """The record of a product's folder, or None where there is none. Raises RecordDamaged."""
+    """The record in a product's folder, None if there is none. Raises RecordDamaged."""
     path = folder / RECORD
     try:
-        with os.fdopen(open_regular(path), "rb") as file:
+        with open_regular(path) as file:
             data = file.read(_MAX_RECORD_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
         return None
@@ -88,18 +88,18 @@ def read_record(folder: Path) -> Record | None:
         for name, value in record.attributes.items():
             check_value(check_attribute_name(stored_name(name)), value)
     except ValidationError as error:
-        raise RecordDamaged(f"{path} is no record of an uploaded product") from error
+        raise RecordDamaged(f"{path} is not a valid record of an uploaded product") from error
     except ParameterInvalid as error:
         raise RecordDamaged(f"{path} cannot be used: {error.detail[:_MAX_DETAIL_CHARS]}") from error
     if (record.dataset, folder_name(record.product_id)) != (folder.parent.name, folder.name):
-        raise RecordDamaged(f"{path} is the record of another product")
+        raise RecordDamaged(f"{path} belongs to another product")
     if record.picture is not None and not _PICTURE.fullmatch(record.picture):
-        raise RecordDamaged(f"{path} does not name a picture of its folder")
+        raise RecordDamaged(f"{path} names a picture that cannot be in its folder")
     return record
 
 
 def describe_damage(folder: Path, damage: RecordDamaged) -> DamagedUpload:
-    """What is still known of a product whose record is damaged."""
+    """The known facts about a product whose record is damaged."""
     try:
         deleted = not any(path.suffix in SUFFIXES.values() for path in folder.iterdir())
     except OSError:
@@ -110,15 +110,15 @@ def describe_damage(folder: Path, damage: RecordDamaged) -> DamagedUpload:
     then = (
         "the product stays deleted until it is put or restored"
         if deleted
-        else "the product is left out, or shown as the catalogue has it; put it again"
+        else "the product is left out, or the catalogue's version is used; put it again"
     )
     return DamagedUpload(folder.name, product_id, deleted, f"{damage}; {then}")
 
 
 def set_aside_damage(folder: Path) -> None:
-    """Keep a damaged record, or what lies in the place of the folder, under another name. Call it under the lock.
+    """Keep a damaged record, or a file in place of the folder, under another name. Requires the dataset's lock.
 
-    Until the new record takes its place the damaged one keeps its own name too, so that a crash changes nothing.
+    The damaged record keeps its own name too until a new record replaces it, so a crash here changes nothing.
     """
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         _move_aside(folder)
@@ -131,11 +131,11 @@ def set_aside_damage(folder: Path) -> None:
             os.link(folder / RECORD, kept, follow_symlinks=False)
         except OSError:  # a folder, or a file system without hard links
             (folder / RECORD).rename(kept)
-        get_logger("overlay").warning("upload_set_aside", kept=str(kept), reason=str(damage))
+        get_logger("uploads").warning("upload_set_aside", kept=str(kept), reason=str(damage))
 
 
 def make_way(path: Path) -> None:
-    """Set aside a folder that lies where a file is to be written."""
+    """Set aside a folder that is in the place of a file."""
     if path.is_dir() and not path.is_symlink():
         _move_aside(path)
 
@@ -145,22 +145,22 @@ def is_set_aside(path: Path) -> bool:
 
 
 def check_value(name: str, value: AttributeValue) -> None:
-    """Raise ParameterInvalid for a value that cannot be stored."""
+    """Raises ParameterInvalid if the value cannot be stored."""
     if isinstance(value, float) and not math.isfinite(value):
         raise ParameterInvalid(f"the attribute {name} must be a finite number")
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        raise ParameterInvalid(f"the attribute {name} must fit a signed 64-bit integer")
+        raise ParameterInvalid(f"the attribute {name} must fit into a signed 64-bit integer")
     if isinstance(value, str):
         try:
             value.encode()
         except UnicodeEncodeError as error:
-            raise ParameterInvalid(f"the attribute {name} is no valid Unicode text") from error
+            raise ParameterInvalid(f"the attribute {name} is not valid Unicode text") from error
 
 
 def _move_aside(path: Path) -> None:
     kept = _aside(path)
     path.rename(kept)
-    get_logger("overlay").warning("upload_set_aside", kept=str(kept), reason="another kind of file is needed there")
+    get_logger("uploads").warning("upload_set_aside", kept=str(kept), reason="not the expected kind of file")
 
 
 def _aside(path: Path) -> Path:

@@ -1,10 +1,10 @@
-"""Products put or deleted through the API, kept beside the catalogue so that a later indexing carries them over.
+"""Products that were put or deleted through the API. They are stored apart from the catalogue and survive reindexing.
 
-Each product has one folder with one record, `record.json`, which is either the product or a tombstone; replacing that
-file is the one step that counts, so a crash between any two steps leaves the state before or after, never a mixture.
-A picture is written under a name of its content before the record names it, and removed after the record no longer
-does. Changes to a dataset are made one at a time, across threads and processes; readers need no lock. A damaged record
-counts for its own product alone (`vitrine.uploads.records`); the next change of that product takes its place.
+Each product has a folder with one `record.json`, which is the product or a tombstone. Replacing that file is the atomic
+step of every change, so a crash leaves the state before or after, never a mixture. A picture is named by its content;
+it is written before the record refers to it, and removed after no record does. Changes to a dataset are serialised
+across threads and processes by a lock; readers need none. The next change of a product replaces a damaged record
+(`vitrine.uploads.records`).
 
     <uploads_dir>/<dataset>/<product>/record.json
     <uploads_dir>/<dataset>/<product>/<sha256>.jpg|.png|.webp
@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+from vitrine.atomic_write import sync_folder, write_bytes
 from vitrine.catalogs.roots import resolve_picture
 from vitrine.disk_space import free_bytes, is_full, require_space, storage_full
 from vitrine.images.checks import SUFFIXES, check_image
@@ -52,40 +53,41 @@ from vitrine.uploads.records import (
 Origin = Literal["catalog", "upload"]
 
 _LOCK: Final = ".lock"
-_STARTED: Final = ".new-"  # the beginning of a file that is still being written
-_DROPPED: Final = ".dropped-"  # the beginning of a dataset's folder that is being removed
+_DROPPED: Final = ".dropped-"  # the prefix of a dataset's folder that is being removed
 _SETTING: Final = "VITRINE_UPLOADS_DIR"
 
 
 @dataclass(frozen=True, slots=True)
 class Uploads:
-    """What was put into and deleted from a dataset, as one look finds it. `products` is by id and ordered by it."""
+    """A snapshot of a dataset's uploads: `products` by id, in the order of the ids, and the ids of `deleted` ones."""
 
     products: Mapping[str, Product]
     deleted: frozenset[str]
     damaged: tuple[DamagedUpload, ...] = ()
 
 
-class Overlay:
-    """The local store of uploaded products. `uploads_dir` is made when the first product comes."""
+class UploadStore:
+    """The uploaded and deleted products of all datasets, in a local folder that is created on first use.
+
+    `put` keeps `reserve_bytes` of the disk free.
+    """
 
     def __init__(self, uploads_dir: Path, *, reserve_bytes: int = 0) -> None:
-        """`reserve_bytes` stay free on the disk: what would go below is not put."""
         self._root = uploads_dir.resolve()
         self._reserve_bytes = reserve_bytes
         self._damage_logged: set[Path] = set()
 
     @property
     def root(self) -> Path:
-        """The folder that the pictures' paths are relative to, absolute."""
+        """The absolute folder that the paths of pictures are relative to."""
         return self._root
 
     def put(self, product: Product, picture: bytes) -> Product:
-        """Store a product and its picture file, whose format is kept, in place of what is there of that id.
+        """Store a product and its picture file durably, in place of an earlier one with the same id.
 
-        Returns the product with `picture` as its path relative to the uploads folder. On return it is on the disk.
-        Raises ParameterInvalid for a name, an id or a value that cannot be, ImageRejected for a file whose header is
-        no picture's, and StorageFull; what is there stays as it was.
+        Returns the product with `picture` as a path relative to `root`. Raises ParameterInvalid for an invalid name, id
+        or value, ImageRejected if the file has no valid picture header, and StorageFull. After an error the earlier
+        product is unchanged.
         """
         folder = self._folder(product.dataset, product.id)
         for name, value in product.attributes.items():
@@ -96,7 +98,7 @@ class Overlay:
             dataset=product.dataset, product_id=product.id, picture=file_name, attributes=dict(product.attributes)
         )
         require_space(self._root, len(picture), reserve_bytes=self._reserve_bytes, setting=_SETTING)
-        with self._full_disk_told(), self._changing(product.dataset):
+        with self._reporting_full_disk(), self._changing(product.dataset):
             set_aside_damage(folder)
             _make_folder(folder)
             _write(folder / file_name, picture)
@@ -105,20 +107,20 @@ class Overlay:
         return self._product(record, folder)
 
     def delete(self, dataset: str, product_id: str) -> None:
-        """Write a tombstone, so that the catalogue's product of this id counts as deleted, and remove the picture.
+        """Delete a product: write a tombstone, which also hides the catalogue's product, and remove the picture.
 
-        It is small, and room is made by it, so the reserve is open to it. Raises StorageFull.
+        May use the disk reserve, because it frees space. Raises StorageFull.
         """
         folder = self._folder(dataset, product_id)
         record = Record(dataset=dataset, product_id=product_id, picture=None, attributes={})
-        with self._full_disk_told(), self._changing(dataset):
+        with self._reporting_full_disk(), self._changing(dataset):
             set_aside_damage(folder)
             _make_folder(folder)
             _write(folder / RECORD, record.model_dump_json(indent=1).encode())
             _sweep(folder, keep=None)
 
     def restore(self, dataset: str, product_id: str) -> bool:
-        """Remove a tombstone, so that the catalogue's product counts again. Returns False if there was none."""
+        """Remove a tombstone, so that the catalogue's product is used again. Returns False if there was none."""
         folder = self._folder(dataset, product_id)
         if not self.is_deleted(dataset, product_id):
             return False
@@ -127,22 +129,22 @@ class Overlay:
                 return False
             set_aside_damage(folder)
             (folder / RECORD).unlink(missing_ok=True)
-            _sync_folder(folder)
+            sync_folder(folder)
         return True
 
     def drop(self, dataset: str) -> None:
-        """Remove all that was put into or deleted from a dataset. What a crash leaves of it goes with the next drop."""
+        """Remove all uploads and tombstones of a dataset, and leftovers of a `drop` that was interrupted."""
         top = self._root / check_dataset_name(dataset)
         if top.is_dir():
             with self._changing(dataset):
                 top.rename(self._root / f"{_DROPPED}{secrets.token_hex(8)}")
-                _sync_folder(self._root)
+                sync_folder(self._root)
         for left in self._root.glob(f"{_DROPPED}*"):
-            with suppress(FileNotFoundError):  # another drop removes it at the same moment
+            with suppress(FileNotFoundError):  # a concurrent drop removed it
                 shutil.rmtree(left)
 
     def counts(self) -> dict[str, tuple[int, int]]:
-        """For each dataset that has any, the number of uploaded products and of deleted ones."""
+        """The number of uploaded and of deleted products of each dataset that has any."""
         try:
             names = [entry.name for entry in os.scandir(self._root) if entry.is_dir(follow_symlinks=False)]
         except FileNotFoundError:
@@ -168,7 +170,7 @@ class Overlay:
         return record is not None and _is_tombstone(record)
 
     def uploads(self, dataset: str) -> Uploads:
-        """All that was put into and deleted from a dataset, and the records that are damaged."""
+        """The uploaded and deleted products of a dataset, and its damaged records."""
         products, deleted, damaged = [], set(), []
         for folder, record in self._records(dataset):
             if isinstance(record, DamagedUpload):
@@ -187,7 +189,7 @@ class Overlay:
         return tuple(self.uploads(dataset).products.values())
 
     def tombstones(self, dataset: str) -> frozenset[str]:
-        """The ids of a dataset that were deleted."""
+        """The ids of the deleted products of a dataset."""
         return self.uploads(dataset).deleted
 
     def picture_path(self, product: Product) -> Path:
@@ -210,9 +212,9 @@ class Overlay:
             return read_record(folder)
         except RecordDamaged as error:
             damaged = describe_damage(folder, error)
-            if folder not in self._damage_logged:  # an indexing looks many times
+            if folder not in self._damage_logged:  # logged once; indexing reads it many times
                 self._damage_logged.add(folder)
-                get_logger("overlay").warning("upload_damaged", product=damaged.product_id, detail=damaged.detail)
+                get_logger("uploads").warning("upload_damaged", product=damaged.product_id, detail=damaged.detail)
             return damaged
 
     def _folder(self, dataset: str, product_id: str) -> Path:
@@ -220,12 +222,12 @@ class Overlay:
 
     def _product(self, record: Record, folder: Path) -> Product:
         picture = f"{record.dataset}/{folder.name}/{record.picture}"
-        # A record may be older than the reservation of a name.
+        # The record may have been written before a name became reserved.
         attributes: dict[str, AttributeValue] = {stored_name(name): value for name, value in record.attributes.items()}
         return Product(record.dataset, record.product_id, picture, attributes)
 
     @contextmanager
-    def _full_disk_told(self) -> Iterator[None]:
+    def _reporting_full_disk(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
@@ -236,7 +238,7 @@ class Overlay:
 
     @contextmanager
     def _changing(self, dataset: str) -> Iterator[None]:
-        """Hold the dataset's lock. The kernel lets go of it when its holder dies."""
+        """Hold the dataset's lock. The kernel releases it if the process dies."""
         top = self._root / dataset
         while (descriptor := _locked(top)) is None:
             continue
@@ -247,13 +249,12 @@ class Overlay:
 
 
 def merge(catalog_products: Iterable[Product], uploads: Uploads) -> list[tuple[Product, Origin]]:
-    """A catalogue's products with the uploads over them, each with where it and its picture come from.
+    """Combine a catalogue's products with the uploads. The second item says where a product and its picture come from.
 
-    An upload takes the place of the catalogue's product of its id, a deleted product is left out, and new uploads
-    come last.
+    An upload replaces the catalogue's product with its id, deleted products are left out, and new uploads come last.
     """
     new = dict(uploads.products)
-    # Of a very long id the folder's name is all that is known.
+    # For very long ids only the folder's name is known.
     hidden = {one.folder for one in uploads.damaged if one.deleted and one.product_id is None}
     merged: list[tuple[Product, Origin]] = []
     for product in catalog_products:
@@ -271,7 +272,7 @@ def _is_tombstone(record: Record | DamagedUpload) -> bool:
 
 
 def _locked(top: Path) -> int | None:
-    """The descriptor that holds the lock of a dataset's folder, or None where the folder was dropped meanwhile."""
+    """A descriptor that holds the lock of a dataset's folder, or None if the folder was dropped meanwhile."""
     _make_folder(top)
     try:
         descriptor = os.open(top / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -279,7 +280,7 @@ def _locked(top: Path) -> int | None:
         return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        # The lock of a folder that is no longer there keeps nobody out of the new one.
+        # A lock in a removed folder does not protect the new folder.
         if os.path.samestat(os.fstat(descriptor), (top / _LOCK).stat()):
             return descriptor
     except FileNotFoundError:
@@ -292,19 +293,12 @@ def _locked(top: Path) -> int | None:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Put a file in place whole: written beside, on the disk, renamed, and the rename on the disk too."""
     make_way(path)
-    started = path.with_name(f"{_STARTED}{path.name}")  # one writer at a time: the dataset's lock is held
-    with started.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    started.replace(path)
-    _sync_folder(path.parent)
+    write_bytes(path, data)
 
 
 def _sweep(folder: Path, *, keep: str | None) -> None:
-    """Remove what the record does not name: the picture before it, and what a crash left."""
+    """Remove files that the record does not refer to: the earlier picture, and leftovers of a crash."""
     for path in folder.iterdir():
         if path.name not in {RECORD, keep} and not is_set_aside(path) and not path.is_dir():
             path.unlink()
@@ -315,12 +309,4 @@ def _make_folder(folder: Path) -> None:
         return
     _make_folder(folder.parent)
     folder.mkdir(exist_ok=True)
-    _sync_folder(folder.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folder(folder.parent)

@@ -21,7 +21,7 @@ from torch import nn
 from vitrine.architectures import OptionValue, check_options, check_timm_name
 from vitrine.errors import ParameterInvalid, ReleaseCorrupt, WeightsUnusable
 from vitrine.releases import Architecture, file_sha256
-from vitrine.releases.store import file_bytes
+from vitrine.safe_read import file_bytes
 from vitrine.vision.heads import Pooling, extend
 from vitrine.vision.models import Cut, ModelEntry
 

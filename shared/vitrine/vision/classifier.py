@@ -18,7 +18,7 @@ from safetensors.numpy import load_file
 from vitrine.errors import ReleaseCorrupt
 from vitrine.evaluation.ranking import unit_rows
 from vitrine.releases import CLASSIFIER_FILE, Manifest
-from vitrine.releases.store import file_bytes
+from vitrine.safe_read import file_bytes
 from vitrine.types import Values, Vectors
 
 # The default scale of margin losses.

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from vitrine.errors import ProjectionImpossible, ReleaseCorrupt
 from vitrine.evaluation.ranking import unit_rows
-from vitrine.releases.store import file_bytes
+from vitrine.safe_read import file_bytes
 from vitrine.types import Values, Vectors
 
 # Above this many raw components the full decomposition takes minutes; the randomized one differs in the last digits.

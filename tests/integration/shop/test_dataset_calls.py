@@ -12,7 +12,7 @@ import pytest
 from harness.releases import picture
 from harness.shop import DATASET, PRODUCTS, Shop
 from vitrine.jobs import JobKind
-from vitrine.uploads.store import Overlay
+from vitrine.uploads.store import UploadStore
 from vitrine_local.cli import main
 
 HEADER = "id,fit\n"
@@ -157,4 +157,4 @@ def test_an_upload_that_was_deleted_must_be_put_again(shop: Shop, dataset: str) 
     answer = shop.api.post("/api/products/mine/restore", params={"dataset": dataset}).json()
     assert answer["served"] is False
     assert "put again" in answer["detail"]
-    assert Overlay(Path(shop.system.env["VITRINE_UPLOADS_DIR"])).tombstones(dataset) == frozenset()
+    assert UploadStore(Path(shop.system.env["VITRINE_UPLOADS_DIR"])).tombstones(dataset) == frozenset()

@@ -18,7 +18,7 @@ from harness.shop import Shop
 from harness.system import MODEL
 from vitrine.jobs import JobRecord, JobState
 from vitrine.qdrant.naming import collection_name, parse_collection_name
-from vitrine.uploads.store import Overlay
+from vitrine.uploads.store import UploadStore
 
 MONDAY = [["0", "36", "20", "Slim"], ["1", "37", "21", "Loose"], ["2", "38", "22", "Slim"], ["3", "36", "23", "Loose"]]
 TUESDAY = [*MONDAY, ["4", "37.5", "29.95", "Slim"]]
@@ -251,7 +251,7 @@ def test_an_attribute_that_is_put_can_be_filtered_by_at_once_and_after_the_next_
     )
     assert wrong.status_code == 400
     assert "'weight' is a number in this dataset" in wrong.json()["detail"]
-    Overlay(Path(shop.system.env["VITRINE_UPLOADS_DIR"])).delete(dataset, "mine")
+    UploadStore(Path(shop.system.env["VITRINE_UPLOADS_DIR"])).delete(dataset, "mine")
 
 
 def test_an_upload_keeps_its_place_in_filters_when_a_type_changes(shop: Shop, dataset: str) -> None:
@@ -265,7 +265,7 @@ def test_an_upload_keeps_its_place_in_filters_when_a_type_changes(shop: Shop, da
     assert ids(shop, dataset, size="37") == ["1", "mine"]
     indexed(shop, dataset, write(root, WEDNESDAY))
     assert ids(shop, dataset, size="37") == ["1", "mine"]
-    Overlay(Path(shop.system.env["VITRINE_UPLOADS_DIR"])).delete(dataset, "mine")
+    UploadStore(Path(shop.system.env["VITRINE_UPLOADS_DIR"])).delete(dataset, "mine")
 
 
 def test_the_generation_before_can_be_made_to_serve_again(shop: Shop, dataset: str) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from vitrine.errors import NotFound
-from vitrine.releases.store import open_file, read_file
+from vitrine.safe_read import open_file, read_file
 
 ReportKind = Literal["evaluation", "experiment", "map"]
 REPORT_FILE: Final = "report.json"

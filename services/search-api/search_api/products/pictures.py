@@ -16,7 +16,7 @@ from vitrine.catalogs.roots import allowed_roots, read_picture, resolve_catalog_
 from vitrine.errors import CatalogError, ImageRejected, PictureNotFound
 from vitrine.images.checks import MEDIA_TYPES, inspect_image
 from vitrine.telemetry import get_logger
-from vitrine.uploads.store import Overlay
+from vitrine.uploads.store import UploadStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Picture:
 class Pictures:
     """Look-ups of pictures by product."""
 
-    def __init__(self, products: Products, overlay: Overlay, settings: Settings) -> None:
+    def __init__(self, products: Products, overlay: UploadStore, settings: Settings) -> None:
         self._products = products
         self._overlay = overlay
         self._settings = settings

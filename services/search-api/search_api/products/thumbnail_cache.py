@@ -6,17 +6,16 @@ written costs time and nothing else.
 from __future__ import annotations
 
 import os
-import secrets
 import threading
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from vitrine.atomic_write import write_bytes
 from vitrine.disk_space import free_bytes
 from vitrine.telemetry import get_logger
 
-_STARTED: Final = ".new-"  # the beginning of a file that is still being written
 _SUFFIX: Final = ".webp"
 # After this share of the bound was written the folder is looked through, and then emptied to the second share.
 _LOOKED_THROUGH_AFTER: Final = 1 / 16
@@ -53,16 +52,11 @@ class ThumbnailCache:
         if not self._max_bytes:
             return
         path = self._path(digest, width_px)
-        started = path.with_name(f"{_STARTED}{secrets.token_hex(8)}")
         try:
             if free_bytes(self._folder) < len(data) + self._reserve_bytes:
                 return
             path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                started.write_bytes(data)
-                started.replace(path)
-            finally:
-                started.unlink(missing_ok=True)
+            write_bytes(path, data, durable=False)
             with self._lock:
                 self._unseen_bytes += len(data)
                 due = self._unseen_bytes >= self._max_bytes * _LOOKED_THROUGH_AFTER

@@ -19,7 +19,7 @@ from vitrine.jobs import JobKind, JobRecord
 from vitrine.jobs.params.catalog import DeleteParams, UpsertParams
 from vitrine.products import AttributeValue, Product, check_product_id
 from vitrine.qdrant.schema import FieldType, narrower
-from vitrine.uploads.store import Overlay
+from vitrine.uploads.store import UploadStore
 
 
 class ProductWrites:
@@ -32,7 +32,7 @@ class ProductWrites:
         store: VectorStore,
         products: Products,
         pictures: Pictures,
-        overlay: Overlay,
+        overlay: UploadStore,
         embedder: AsyncEmbedderClient,
         jobs: JobsGateway,
         *,

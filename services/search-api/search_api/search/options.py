@@ -12,7 +12,8 @@ from starlette.requests import Request
 
 from search_api.search.uploads import Uploads
 from vitrine.errors import BodyInvalid, ImageRejected, ParameterInvalid
-from vitrine.images.views import MAX_CROPS, Region, parse_region, views_text
+from vitrine.images.regions import Region, parse_region
+from vitrine.images.views import MAX_CROPS, views_text
 from vitrine.web import read_form
 from vitrine.web.problems import MAX_FAULT_CHARS
 
@@ -196,7 +197,7 @@ class SearchOptions(MatchOptions):
         """How the picture is looked at, as the embedder is asked; empty for the picture as it is."""
         if not (self.flip or self.crops or self.cutout):
             return ""
-        return views_text(flip=self.flip, crops=self.crops, garment_alone=self.cutout)
+        return views_text(flip=self.flip, crops=self.crops, cutout=self.cutout)
 
 
 class FacetOptions(Target):

@@ -59,6 +59,6 @@ class Job(ABC, Generic[P]):
         """
         root = resolve_catalog_root(params.root, allowed_roots(self.settings))
         catalog = read_catalog(params.reader_name, root, dataset=params.dataset, limit=params.limit)
-        faults = [JobFault(product_id=one.product_id, kind=one.kind, detail=one.detail) for one in catalog.faults]
+        faults = [JobFault(product_id=one.product_id, kind=one.kind, detail=one.detail) for one in catalog.issues]
         self.progress.faults(f"catalog {catalog.dataset}", faults)
         return catalog

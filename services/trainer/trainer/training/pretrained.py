@@ -17,7 +17,7 @@ from trainer.training.model import Freezing
 from vitrine.errors import ParameterInvalid, ReleaseCorrupt
 from vitrine.recipes import ModelRecipe, Recipe
 from vitrine.releases import CLASSIFIER_FILE, WEIGHTS_FILE, Architecture, Preprocessing, ReleaseStore
-from vitrine.releases.store import file_bytes
+from vitrine.safe_read import file_bytes
 from vitrine.vision.backbones import Loaded, extended, load_backbone, restore_backbone
 from vitrine.vision.heads import Embedded
 from vitrine.vision.models import PREPROCESSING_OPTIONS, AuxiliaryEntry, model_entry, model_table, resolve_options

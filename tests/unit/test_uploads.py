@@ -20,18 +20,18 @@ from harness.overlays import files, picture, product
 from harness.waiting import HUNG_AFTER_S
 from vitrine.errors import CatalogRootRefused, ImageRejected, ParameterInvalid, StorageFull
 from vitrine.products import AttributeValue, Product
-from vitrine.uploads.store import Overlay, merge
+from vitrine.uploads.store import UploadStore, merge
 
 
 @pytest.fixture
-def overlay(tmp_path: Path) -> Overlay:
-    return Overlay(tmp_path / "uploads")
+def overlay(tmp_path: Path) -> UploadStore:
+    return UploadStore(tmp_path / "uploads")
 
 
-def test_a_product_that_was_put_comes_back(overlay: Overlay, tmp_path: Path) -> None:
+def test_a_product_that_was_put_comes_back(overlay: UploadStore, tmp_path: Path) -> None:
     put = overlay.put(product("A 1", gender="Men", year=2012, price=9.5, size="38", stock=-1), picture(5))
     assert put.attributes == {"gender": "Men", "year": 2012, "price": 9.5, "size": "38", "stock": -1}
-    for other in (overlay, Overlay(tmp_path / "uploads")):
+    for other in (overlay, UploadStore(tmp_path / "uploads")):
         assert other.get("shop", "A 1") == put
         assert other.products("shop") == (put,)
         assert not other.is_deleted("shop", "A 1")
@@ -40,7 +40,7 @@ def test_a_product_that_was_put_comes_back(overlay: Overlay, tmp_path: Path) -> 
     assert types == {"gender": str, "year": int, "price": float, "size": str, "stock": int}
 
 
-def test_nothing_is_written_before_the_first_product(overlay: Overlay) -> None:
+def test_nothing_is_written_before_the_first_product(overlay: UploadStore) -> None:
     assert overlay.get("shop", "1") is None
     assert overlay.products("shop") == ()
     assert overlay.tombstones("shop") == frozenset()
@@ -48,7 +48,7 @@ def test_nothing_is_written_before_the_first_product(overlay: Overlay) -> None:
     assert not overlay.root.exists()
 
 
-def test_putting_again_replaces_attributes_and_picture(overlay: Overlay) -> None:
+def test_putting_again_replaces_attributes_and_picture(overlay: UploadStore) -> None:
     first = overlay.put(product(gender="Men"), picture(1))
     second = overlay.put(product(season="Fall"), picture(2))
     assert overlay.get("shop", "1") == second
@@ -58,7 +58,7 @@ def test_putting_again_replaces_attributes_and_picture(overlay: Overlay) -> None
     assert len(files(overlay)) == 3, files(overlay)  # record, picture, lock
 
 
-def test_putting_the_same_again_changes_nothing(overlay: Overlay) -> None:
+def test_putting_the_same_again_changes_nothing(overlay: UploadStore) -> None:
     first = overlay.put(product(gender="Men"), picture(1))
     before = {name: (overlay.root / name).read_bytes() for name in files(overlay)}
     assert overlay.put(product(gender="Men"), picture(1)) == first
@@ -66,11 +66,11 @@ def test_putting_the_same_again_changes_nothing(overlay: Overlay) -> None:
 
 
 @pytest.mark.parametrize(("image_format", "suffix"), [("JPEG", ".jpg"), ("PNG", ".png"), ("WEBP", ".webp")])
-def test_the_picture_keeps_its_format(overlay: Overlay, image_format: str, suffix: str) -> None:
+def test_the_picture_keeps_its_format(overlay: UploadStore, image_format: str, suffix: str) -> None:
     assert overlay.put(product(), picture(1, image_format)).picture.endswith(suffix)
 
 
-def test_deleting_leaves_a_tombstone_and_no_picture(overlay: Overlay) -> None:
+def test_deleting_leaves_a_tombstone_and_no_picture(overlay: UploadStore) -> None:
     put = overlay.put(product(), picture())
     overlay.delete("shop", "1")
     assert overlay.get("shop", "1") is None
@@ -80,19 +80,19 @@ def test_deleting_leaves_a_tombstone_and_no_picture(overlay: Overlay) -> None:
     assert not (overlay.root / put.picture).exists()
 
 
-def test_a_product_of_the_catalogue_alone_can_be_deleted_and_twice(overlay: Overlay) -> None:
+def test_a_product_of_the_catalogue_alone_can_be_deleted_and_twice(overlay: UploadStore) -> None:
     overlay.delete("shop", "77")
     overlay.delete("shop", "77")
     assert overlay.tombstones("shop") == {"77"}
 
 
-def test_putting_a_deleted_product_brings_it_back(overlay: Overlay) -> None:
+def test_putting_a_deleted_product_brings_it_back(overlay: UploadStore) -> None:
     overlay.delete("shop", "1")
     put = overlay.put(product(), picture())
     assert (overlay.get("shop", "1"), overlay.tombstones("shop")) == (put, frozenset())
 
 
-def test_datasets_do_not_mix(overlay: Overlay) -> None:
+def test_datasets_do_not_mix(overlay: UploadStore) -> None:
     overlay.put(product("1", "shop"), picture())
     overlay.delete("other", "1")
     assert overlay.get("other", "1") is None
@@ -100,7 +100,7 @@ def test_datasets_do_not_mix(overlay: Overlay) -> None:
     assert not overlay.is_deleted("shop", "1")
 
 
-def test_ids_that_look_alike_stay_apart(overlay: Overlay) -> None:
+def test_ids_that_look_alike_stay_apart(overlay: UploadStore) -> None:
     composed, decomposed = "\u00e9", "e\u0301"
     ids = ["a", "A", "a~", "%61", "\u00e4", "a.b", ".a", "...", "~", "record.json", ".lock", composed, decomposed]
     ids += ["x" * 200, "x" * 199]
@@ -117,7 +117,7 @@ def test_ids_that_look_alike_stay_apart(overlay: Overlay) -> None:
 @pytest.mark.parametrize(
     "bad", ["", ".", "..", "../1", "a/b", "/etc", "a\\b", "a\0", "a\n", " a", "x" * 201, "a\ud800"]
 )
-def test_an_id_that_could_leave_its_folder_is_refused(overlay: Overlay, bad: str) -> None:
+def test_an_id_that_could_leave_its_folder_is_refused(overlay: UploadStore, bad: str) -> None:
     with pytest.raises(ParameterInvalid):
         overlay.put(product(bad), picture())
     for call in (overlay.delete, overlay.get, overlay.is_deleted):
@@ -127,7 +127,7 @@ def test_an_id_that_could_leave_its_folder_is_refused(overlay: Overlay, bad: str
 
 
 @pytest.mark.parametrize("bad", ["", "..", "a/b", "../shop", ".lock", "a--b", "a\0"])
-def test_a_dataset_that_could_leave_its_folder_is_refused(overlay: Overlay, bad: str) -> None:
+def test_a_dataset_that_could_leave_its_folder_is_refused(overlay: UploadStore, bad: str) -> None:
     with pytest.raises(ParameterInvalid):
         overlay.put(product("1", bad), picture())
     for call in (overlay.products, overlay.tombstones):
@@ -140,13 +140,13 @@ def test_a_dataset_that_could_leave_its_folder_is_refused(overlay: Overlay, bad:
     ("name", "value"),
     [("score", 1), ("a b", 1), ("price", float("nan")), ("price", float("inf")), ("stock", 2**63), ("fit", "\ud800")],
 )
-def test_an_attribute_that_cannot_be_stored_is_refused(overlay: Overlay, name: str, value: AttributeValue) -> None:
+def test_an_attribute_that_cannot_be_stored_is_refused(overlay: UploadStore, name: str, value: AttributeValue) -> None:
     with pytest.raises(ParameterInvalid):
         overlay.put(Product("shop", "1", "", {name: value}), picture())
     assert not overlay.root.exists()
 
 
-def test_a_file_that_is_no_picture_is_refused_and_the_old_one_stays(overlay: Overlay) -> None:
+def test_a_file_that_is_no_picture_is_refused_and_the_old_one_stays(overlay: UploadStore) -> None:
     put = overlay.put(product(), picture())
     for data in (b"", b"no picture", picture()[:-30]):
         with pytest.raises(ImageRejected):
@@ -154,14 +154,14 @@ def test_a_file_that_is_no_picture_is_refused_and_the_old_one_stays(overlay: Ove
     assert overlay.get("shop", "1") == put
 
 
-def test_a_picture_path_out_of_the_uploads_is_refused(overlay: Overlay, tmp_path: Path) -> None:
+def test_a_picture_path_out_of_the_uploads_is_refused(overlay: UploadStore, tmp_path: Path) -> None:
     (tmp_path / "secret.png").write_bytes(picture())
     overlay.put(product(), picture())
     with pytest.raises(CatalogRootRefused):
         overlay.picture_path(Product("shop", "1", "../secret.png"))
 
 
-def folder_of(overlay: Overlay, product_id: str) -> Path:
+def folder_of(overlay: UploadStore, product_id: str) -> Path:
     """The folder of a product of the shop, put or deleted."""
     [folder] = (overlay.root / "shop").glob(f"{product_id}*~*")
     return folder
@@ -194,7 +194,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
 def test_a_damaged_record_costs_its_own_product_alone_until_it_is_put_again(
-    overlay: Overlay, damage: Callable[[Path], object]
+    overlay: UploadStore, damage: Callable[[Path], object]
 ) -> None:
     overlay.put(product("1", size=1), picture(1))
     other = overlay.put(product("2"), picture(2))
@@ -217,7 +217,7 @@ def test_a_damaged_record_costs_its_own_product_alone_until_it_is_put_again(
     assert overlay.picture_path(again).read_bytes() == picture(3)
 
 
-def test_what_was_damaged_is_kept_beside_what_takes_its_place(overlay: Overlay) -> None:
+def test_what_was_damaged_is_kept_beside_what_takes_its_place(overlay: UploadStore) -> None:
     def kept() -> list[bytes]:
         return sorted(path.read_bytes() for path in folder_of(overlay, "1").glob(".damaged-*-record.json"))
 
@@ -230,7 +230,7 @@ def test_what_was_damaged_is_kept_beside_what_takes_its_place(overlay: Overlay) 
     assert kept() == [b"0", b"1"]
 
 
-def test_a_damaged_tombstone_still_counts_as_one(overlay: Overlay) -> None:
+def test_a_damaged_tombstone_still_counts_as_one(overlay: UploadStore) -> None:
     long = "x" * 150
     for product_id in ("1", long):
         overlay.delete("shop", product_id)
@@ -245,7 +245,7 @@ def test_a_damaged_tombstone_still_counts_as_one(overlay: Overlay) -> None:
     assert not overlay.is_deleted("shop", "1")
 
 
-def test_a_file_or_a_folder_in_anothers_place_is_moved_out_of_the_way(overlay: Overlay) -> None:
+def test_a_file_or_a_folder_in_anothers_place_is_moved_out_of_the_way(overlay: UploadStore) -> None:
     put = overlay.put(product("1"), picture(1))
     file = overlay.root / put.picture
     file.unlink()
@@ -261,7 +261,7 @@ def test_a_file_or_a_folder_in_anothers_place_is_moved_out_of_the_way(overlay: O
     assert [path.read_text() for path in (overlay.root / "shop").glob(".damaged-*")] == ["no folder"]
 
 
-def test_a_damaged_record_is_logged_once_and_by_its_product(overlay: Overlay) -> None:
+def test_a_damaged_record_is_logged_once_and_by_its_product(overlay: UploadStore) -> None:
     overlay.put(product("1"), picture(1))
     (folder_of(overlay, "1") / "record.json").write_text("{")
     with capture_logs() as lines:
@@ -272,7 +272,7 @@ def test_a_damaged_record_is_logged_once_and_by_its_product(overlay: Overlay) ->
     assert "record.json" in line["detail"]
 
 
-def test_the_record_is_plain_json(overlay: Overlay) -> None:
+def test_the_record_is_plain_json(overlay: UploadStore) -> None:
     put = overlay.put(product("ä 1", gender="Men"), picture())
     record = json.loads((overlay.root / put.picture).with_name("record.json").read_bytes())
     assert record == {
@@ -284,14 +284,14 @@ def test_the_record_is_plain_json(overlay: Overlay) -> None:
     }
 
 
-def test_folders_that_are_no_products_are_passed_over(overlay: Overlay) -> None:
+def test_folders_that_are_no_products_are_passed_over(overlay: UploadStore) -> None:
     put = overlay.put(product(), picture())
     (overlay.root / "shop" / "lost+found").mkdir()
     (overlay.root / "shop" / "link").symlink_to("/etc")
     assert overlay.products("shop") == (put,)
 
 
-def test_merging_puts_uploads_over_the_catalogue(overlay: Overlay) -> None:
+def test_merging_puts_uploads_over_the_catalogue(overlay: UploadStore) -> None:
     catalog = [Product("shop", number, f"images/{number}.jpg", {"gender": "Men"}) for number in "123"]
     changed = overlay.put(product("2", gender="Women"), picture())
     added = overlay.put(product("9"), picture())
@@ -301,28 +301,28 @@ def test_merging_puts_uploads_over_the_catalogue(overlay: Overlay) -> None:
     assert merge(catalog, overlay.uploads("shop")) == [(catalog[0], "catalog"), (changed, "upload"), (added, "upload")]
 
 
-def test_merging_with_nothing_is_the_catalogue(overlay: Overlay) -> None:
+def test_merging_with_nothing_is_the_catalogue(overlay: UploadStore) -> None:
     catalog = [Product("shop", "1", "images/1.jpg")]
     assert merge(iter(catalog), overlay.uploads("shop")) == [(catalog[0], "catalog")]
     assert merge([], overlay.uploads("shop")) == []
 
 
 def test_a_product_that_finds_no_room_is_refused_and_the_one_before_stays(small_disk: Path) -> None:
-    overlay = Overlay(small_disk / "uploads", reserve_bytes=256 * 1024)
+    overlay = UploadStore(small_disk / "uploads", reserve_bytes=256 * 1024)
     before = overlay.put(product(size=1), picture(1))
     filling = fill(small_disk)
     with pytest.raises(StorageFull, match=f"{small_disk}.*VITRINE_UPLOADS_DIR"):
         overlay.put(product(size=2), picture(2))
     assert overlay.products("shop") == (before,)
     assert overlay.picture_path(before).read_bytes() == picture(1)
-    without_reserve = Overlay(small_disk / "uploads")
+    without_reserve = UploadStore(small_disk / "uploads")
     with pytest.raises(StorageFull, match="VITRINE_UPLOADS_DIR"):
         without_reserve.delete("shop", "other")
     filling.unlink()
     assert overlay.put(product(size=2), picture(2)) == overlay.get("shop", before.id)
 
 
-def test_a_deletion_is_undone_and_a_put_is_not(overlay: Overlay) -> None:
+def test_a_deletion_is_undone_and_a_put_is_not(overlay: UploadStore) -> None:
     overlay.put(product("1"), picture())
     overlay.delete("shop", "2")
     assert not overlay.restore("shop", "1")
@@ -333,7 +333,7 @@ def test_a_deletion_is_undone_and_a_put_is_not(overlay: Overlay) -> None:
     assert overlay.get("shop", "1") is not None
 
 
-def test_the_uploads_of_each_dataset_are_counted_and_dropped(overlay: Overlay) -> None:
+def test_the_uploads_of_each_dataset_are_counted_and_dropped(overlay: UploadStore) -> None:
     assert overlay.counts() == {}
     overlay.drop("shop")
     overlay.put(product("1"), picture())
@@ -359,8 +359,8 @@ def test_two_that_make_the_same_folders_at_the_same_moment_both_store_their_prod
 
     monkeypatch.setattr(Path, "mkdir", once_all_have_looked)
     with ThreadPoolExecutor(3) as threads:
-        put = list(threads.map(lambda number: Overlay(root).put(product(number), picture()), "123"))
-    assert Overlay(root).products("shop") == tuple(put)
+        put = list(threads.map(lambda number: UploadStore(root).put(product(number), picture()), "123"))
+    assert UploadStore(root).products("shop") == tuple(put)
 
 
 @pytest.mark.parametrize(
@@ -373,7 +373,7 @@ def test_two_that_make_the_same_folders_at_the_same_moment_both_store_their_prod
     ids=["put", "delete", "drop"],
 )
 def test_a_change_that_waits_while_the_dataset_is_dropped_is_made_in_the_new_folder(
-    overlay: Overlay, change: Callable[[Overlay], object], monkeypatch: pytest.MonkeyPatch
+    overlay: UploadStore, change: Callable[[UploadStore], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     overlay.put(product("1"), picture(1))
     top = overlay.root / "shop"
@@ -386,7 +386,7 @@ def test_a_change_that_waits_while_the_dataset_is_dropped_is_made_in_the_new_fol
     with (top / ".lock").open() as held, ThreadPoolExecutor(1) as threads:
         flock(held, fcntl.LOCK_EX)
         monkeypatch.setattr("vitrine.uploads.store.fcntl.flock", announced)
-        changing = threads.submit(change, Overlay(overlay.root))
+        changing = threads.submit(change, UploadStore(overlay.root))
         assert waits.wait(HUNG_AFTER_S)
         top.rename(overlay.root / ".dropped-0")  # as a drop does while it holds the lock
         flock(held, fcntl.LOCK_UN)
@@ -395,7 +395,7 @@ def test_a_change_that_waits_while_the_dataset_is_dropped_is_made_in_the_new_fol
     assert overlay.counts() in ({}, {"shop": (1, 0)}, {"shop": (0, 1)})
 
 
-def test_two_drops_at_the_same_moment_both_succeed(overlay: Overlay, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_drops_at_the_same_moment_both_succeed(overlay: UploadStore, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(20):
         overlay.put(product(str(number)), picture())
     together, rmtree = threading.Barrier(2), shutil.rmtree
@@ -408,5 +408,5 @@ def test_two_drops_at_the_same_moment_both_succeed(overlay: Overlay, monkeypatch
     overlay.root.joinpath("shop").rename(overlay.root / ".dropped-left-by-a-crash")
     monkeypatch.setattr("vitrine.uploads.store.shutil.rmtree", once_both_have_listed)
     with ThreadPoolExecutor(2) as threads:
-        list(threads.map(lambda _: Overlay(overlay.root).drop("shop"), range(2)))
+        list(threads.map(lambda _: UploadStore(overlay.root).drop("shop"), range(2)))
     assert files(overlay) == []

@@ -12,18 +12,18 @@ import pytest
 
 from harness.overlays import files, picture, product
 from harness.waiting import HUNG_AFTER_S
-from vitrine.uploads.store import Overlay
+from vitrine.uploads.store import UploadStore
 
 
 @pytest.fixture
-def overlay(tmp_path: Path) -> Overlay:
-    return Overlay(tmp_path / "uploads")
+def overlay(tmp_path: Path) -> UploadStore:
+    return UploadStore(tmp_path / "uploads")
 
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from vitrine.uploads.store import Overlay
+from vitrine.uploads.store import UploadStore
 from vitrine.products import Product
 
 calls = last = 0
@@ -38,7 +38,7 @@ def counted(real):
 
 folder, what, old, new = Path(sys.argv[1]), sys.argv[2], *(Path(path).read_bytes() for path in sys.argv[3:])
 for last in range(40):
-    overlay = Overlay(folder / str(last))
+    overlay = UploadStore(folder / str(last))
     overlay.put(Product("shop", "1", "", {"gender": "Men"}), old)
     child = os.fork()
     if child == 0:
@@ -74,7 +74,7 @@ def killed_at_each_step(folder: Path, what: str) -> int:
 def test_a_kill_between_any_two_steps_leaves_the_state_before_or_after(tmp_path: Path, what: str) -> None:
     states: list[str] = []
     for step in range(killed_at_each_step(tmp_path, what)):
-        overlay = Overlay(tmp_path / str(step))
+        overlay = UploadStore(tmp_path / str(step))
         found = overlay.get("shop", "1")
         if found is not None and found.attributes == {"gender": "Men"}:
             states.append("before")
@@ -97,7 +97,7 @@ def test_a_kill_between_any_two_steps_leaves_the_state_before_or_after(tmp_path:
     assert states == sorted(states, reverse=True), "once the change counts it stays"
 
 
-def test_writers_at_the_same_time_do_not_spoil_each_other(overlay: Overlay) -> None:
+def test_writers_at_the_same_time_do_not_spoil_each_other(overlay: UploadStore) -> None:
     def work(number: int) -> None:
         overlay.put(product(str(number % 4), size=number), picture(number))
         if number % 5 == 0:
@@ -114,7 +114,7 @@ def test_writers_at_the_same_time_do_not_spoil_each_other(overlay: Overlay) -> N
     assert len(files(overlay)) == 1 + 4 + len(kept)
 
 
-def test_a_reader_never_sees_half_a_record(overlay: Overlay) -> None:
+def test_a_reader_never_sees_half_a_record(overlay: UploadStore) -> None:
     overlay.put(product(size=0, note="x" * 5000), picture(0))
     with ThreadPoolExecutor(1) as threads:
         writing = threads.submit(

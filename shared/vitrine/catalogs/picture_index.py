@@ -1,7 +1,6 @@
-"""Which pictures a catalogue's folder holds, found by listing each folder once rather than asking for each file.
+"""An index of the pictures in a catalogue's folder. Each folder is listed once: faster than a check of every file.
 
-A link is followed and must end at a regular file inside the root; a link out of it, a pipe, a device or a folder in a
-picture's place counts as unsafe.
+A link must lead to a regular file inside the root. Links out of the root, pipes, devices and folders are unsafe.
 """
 
 from __future__ import annotations
@@ -18,21 +17,21 @@ Found = Literal["found", "missing", "unsafe"]
 
 @dataclass(slots=True)
 class _Folder:
-    """One listed folder: its regular files, those that are unsafe, and the best file for each stem."""
+    """A listed folder: the state of each entry, and the preferred file for each stem."""
 
     files: dict[str, Found] = field(default_factory=dict)
     by_stem: dict[str, str] = field(default_factory=dict)
 
 
 class PictureIndex:
-    """The pictures below one root. `root` is free of links."""
+    """The pictures below `root`, which is absolute and free of links."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._folders: dict[str, _Folder | None] = {}
 
     def find(self, path: str) -> Found:
-        """Whether the picture at this relative path with forward slashes is there and safe."""
+        """The state of the picture at a relative path with forward slashes."""
         parts = _safe_parts(path)
         if parts is None:
             return "unsafe"
@@ -42,7 +41,7 @@ class PictureIndex:
         return folder.files.get(parts[-1], "missing")
 
     def find_stem(self, folder: str, stem: str) -> tuple[Found, str]:
-        """The picture `stem` with any of the suffixes in a folder, with its relative path; .jpg goes first."""
+        """The state and relative path of the picture `stem` with any suffix in a folder; .jpg is preferred."""
         parts = _safe_parts(f"{folder}/{stem}" if folder else stem)
         if parts is None:
             return "unsafe", ""
@@ -56,12 +55,12 @@ class PictureIndex:
         return listed.files[name], f"{where}/{name}" if where else name
 
     def pictures(self, folder: str) -> list[str]:
-        """The names of the pictures in one folder, safe or not, sorted."""
+        """The names of all pictures in a folder, safe or not, sorted."""
         listed = self._folder(folder)
         return [] if listed is None else sorted(name for name in listed.files if _suffix(name) in PICTURE_SUFFIXES)
 
     def _folder(self, path: str) -> _Folder | None:
-        """The folder's listing; empty where there is none, None where it lies outside the root."""
+        """The folder's listing; empty if there is no such folder, None if it is outside the root."""
         if path not in self._folders:
             self._folders[path] = self._list(path)
         return self._folders[path]
@@ -75,7 +74,7 @@ class PictureIndex:
             with os.scandir(folder) as entries:
                 for entry in entries:
                     listed.files[entry.name] = self._state(entry)
-        except (OSError, RuntimeError):  # no such folder, no right to read it, a loop of links
+        except (OSError, RuntimeError):  # no such folder, no permission, a loop of links
             return _Folder()
         ranked = sorted((name for name in listed.files if _suffix(name) in PICTURE_SUFFIXES), key=_rank)
         for name in ranked:
@@ -95,7 +94,7 @@ class PictureIndex:
 
 
 def _safe_parts(path: str) -> tuple[str, ...] | None:
-    """The parts of a relative path that cannot climb, or None."""
+    """The parts of a relative path that stays below its root, or None."""
     if not path or "\0" in path or "\\" in path or path.startswith("/"):
         return None
     parts = PurePosixPath(path).parts
@@ -103,7 +102,7 @@ def _safe_parts(path: str) -> tuple[str, ...] | None:
 
 
 def _suffix(name: str) -> str:
-    return os.path.splitext(name)[1].lower()  # noqa: PTH122 - forty thousand names; Path costs a second here
+    return os.path.splitext(name)[1].lower()  # noqa: PTH122 - Path takes a second for 40,000 names
 
 
 def _rank(name: str) -> tuple[int, str]:
