@@ -1,4 +1,4 @@
-"""The client of the embedder: pictures in, vectors out, every failure one of the error tree's."""
+"""The client of the embedder: pictures in, vectors out. All errors are Vitrine's."""
 
 from vitrine.embedding.client import AsyncEmbedderClient, EmbedderClient
 from vitrine.embedding.wire import REJECTED_HEADER, BatchResult, Embedding, Prediction, decode_batch, encode_batch

@@ -1,6 +1,7 @@
-"""The embedder's two clients. The synchronous one serves the indexer, whose pictures are of the
-batch class; it tries again as long as its budget of seconds lasts. The asynchronous one serves searches,
-which are interactive: they go first, and are tried once more at most.
+"""The two clients of the embedder.
+
+The synchronous one is for the indexer, whose pictures are batch work; it retries within a budget of seconds. The
+asynchronous one is for searches, which are interactive and have priority; it retries once at most.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import httpx
 from pydantic import SecretStr
 
 from vitrine.embedding.connection import AbandoningTransport, FairLimiter
-from vitrine.embedding.failures import error_without_answer, wait_before_retry_s
+from vitrine.embedding.errors import error_without_answer, wait_before_retry_s
 from vitrine.embedding.wire import (
     REJECTED_HEADER,
     BatchResult,
@@ -35,12 +36,12 @@ from vitrine.images.regions import Region
 
 DEFAULT_TIMEOUT_S: Final = 30.0
 _CONNECT_TIMEOUT_S: Final = 2.0
-# The first call for a release makes the embedder load it, which takes seconds for a large network.
+# The embedder loads a release on its first call, which takes seconds for a large network.
 _BATCH_TIMEOUT_S: Final = 120.0
 
 
 class EmbedderClient:
-    """Synchronous. `retry_budget_s` bounds the seconds that all tries of one call may take; 0: one try. Thread-safe."""
+    """Synchronous and thread-safe. `retry_budget_s` limits the seconds of all tries of a call; 0: one try."""
 
     def __init__(
         self,
@@ -67,7 +68,7 @@ class EmbedderClient:
         region: Region | None = None,
         predict: int = 0,
     ) -> Embedding:
-        """The vector of one picture, or of a region of it, with the `predict` likeliest labels, up to 20.
+        """The vector of one picture, or of a region of it, with the `predict` most likely labels, up to 20.
 
         Raises ImageRejected, EmbeddingFailed, ReleaseNotFound, Unavailable.
         """
@@ -80,7 +81,7 @@ class EmbedderClient:
     ) -> list[BatchResult]:
         """A result for each of up to 256 pictures, in order: (dim,) float32, ImageRejected or EmbeddingFailed.
 
-        `caller` is any name, among which the embedder is fair: a job's. Raises ReleaseNotFound, Unavailable.
+        The embedder is fair between callers; `caller` is a name such as the job's. Raises ReleaseNotFound, Unavailable.
         """
         parameters = embed_parameters(release_id, space=space)
         answer = self._post("/v1/embed/batch", parameters, caller=caller, files=picture_parts(pictures))
@@ -112,7 +113,7 @@ class EmbedderClient:
                 failure = error
             wait_s = wait_before_retry_s(attempt, failure)
             left_s = self._retry_budget_s - (time.monotonic() - started_s)
-            # A request that may have ended the embedder is not sent again before the caller has taken note of it.
+            # A request that may have crashed the embedder is not sent again until the caller has recorded that.
             if not failure.retryable or wait_s > left_s or isinstance(failure, EmbedderConnectionLost):
                 raise failure
             time.sleep(wait_s)
@@ -120,7 +121,7 @@ class EmbedderClient:
 
 
 class AsyncEmbedderClient:
-    """Asynchronous, with one connection pool. While `silent` is set every call ends at once with EmbedderSilent."""
+    """Asynchronous, with one connection pool. While `silent` is set, every call raises EmbedderSilent at once."""
 
     def __init__(
         self,
@@ -153,10 +154,11 @@ class AsyncEmbedderClient:
         caller: str = "",
         deadline_s: float | None = None,
     ) -> Embedding:
-        """One picture's vector, the mean of `views` (see `vitrine.images.views.views_text`), within `deadline_s` s;
-        then the embedder drops the work too. With a `region` only that part of the picture is looked at. `predict`
-        asks for so many of the likeliest labels, up to 20. `caller` is an opaque name, among which the embedder is
-        fair.
+        """The vector of one picture: the mean of `views` (see `vitrine.images.views.views_text`).
+
+        After `deadline_s` seconds the embedder drops the work too. `region` limits the vector to a part of the picture.
+        `predict` is the number of most likely labels, up to 20. The embedder is fair between callers; `caller` is an
+        opaque name.
 
         Raises ImageRejected, EmbeddingFailed, ReleaseNotFound, DeadlineExpired, Unavailable.
         """
@@ -175,7 +177,7 @@ class AsyncEmbedderClient:
         region: Region | None = None,
         predict: int = 0,
     ) -> tuple[Embedding, Embedding]:
-        """The same by two releases, from one upload and one decoding. Labels are predicted by the first one alone."""
+        """`embed` by two releases, with one upload and one decoding. Only the first release predicts labels."""
         parameters = embed_parameters(release_ids[0], also=release_ids[1], views=views, region=region, predict=predict)
         answer = await self._post("/v1/embed", parameters, caller, deadline_s, content=data)
         first, second = embeddings_of(answer)
@@ -184,9 +186,9 @@ class AsyncEmbedderClient:
     async def embed_batch(
         self, pictures: Sequence[bytes], *, release_id: str, caller: str = "", deadline_s: float | None = None
     ) -> tuple[list[BatchResult], Mapping[str, float]]:
-        """A result for each picture, in order, and the milliseconds each stage of the embedder took.
+        """A result for each picture, in order, and the milliseconds of each stage of the embedder.
 
-        Raises WorkTooLarge where decoding them takes longer than one call may, and as `embed` does.
+        Raises WorkTooLarge if decoding takes longer than one call may, and as `embed` does.
         """
         parameters = embed_parameters(release_id)
         answer = await self._post("/v1/embed/batch", parameters, caller, deadline_s, files=picture_parts(pictures))
@@ -196,7 +198,7 @@ class AsyncEmbedderClient:
     async def explain(
         self, pictures: tuple[bytes, bytes], *, release_id: str, caller: str = "", deadline_s: float | None = None
     ) -> dict[str, Any]:
-        """Why two pictures are alike: the embedder's answer to `/v1/explain` as it is. Raises as `embed` does."""
+        """Why two pictures are similar: the embedder's answer to `/v1/explain`. Raises as `embed` does."""
         parameters = embed_parameters(release_id)
         answer = await self._post("/v1/explain", parameters, caller, deadline_s, files=picture_parts(pictures))
         found: dict[str, Any] = answer.json()
@@ -231,7 +233,7 @@ class AsyncEmbedderClient:
                 except VitrineError as error:
                     wait_s = wait_before_retry_s(0, error)
                     left_s = ends_s - time.monotonic()
-                    # An overloaded embedder is not asked again: that would add to the load.
+                    # An overloaded embedder is not called again: that would add to the load.
                     if not isinstance(error, EmbedderUnavailable) or wait_s >= left_s:
                         raise
                     await asyncio.sleep(wait_s)

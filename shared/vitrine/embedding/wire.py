@@ -1,9 +1,9 @@
-"""How calls to the embedder travel: the parameters and headers of a request, and what its answer means.
+"""The wire format of the embedder: parameters and headers of requests, and the encoding of answers.
 
-Vectors are float32, little-endian, one row after the other. In a batch a picture that got no vector has a row of NaN,
-and a header says which and why, so that rows and pictures keep the same order. One picture in several views has their
-mean in the first row and then a row for each view; a second release's rows follow, and a header gives the shape of
-each. Predicted labels travel in a header, as ASCII JSON.
+Vectors are float32, little-endian, row by row. In a batch, a picture without a vector has a row of NaN, and a header
+gives its number and the error's code. For one picture in several views the first row is their mean, followed by a row
+for each view; the rows of a second release follow, and a header gives the shapes. Predicted labels are in a header, as
+ASCII JSON.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import httpx
 import numpy as np
 from pydantic import SecretStr
 
-from vitrine.embedding.failures import error_of_answer, picture_error
+from vitrine.embedding.errors import error_of_answer, picture_error
 from vitrine.errors import EmbedderUnavailable, EmbeddingFailed, ImageRejected, ParameterInvalid, VitrineError
 from vitrine.images.regions import Region, region_text
 from vitrine.telemetry import REQUEST_ID_HEADER, current_request_id
@@ -32,7 +32,7 @@ SHAPES_HEADER: Final = "Vitrine-Shapes"
 PREDICTED_HEADER: Final = "Vitrine-Predicted"
 MAX_PREDICTIONS: Final = 20
 _MAX_PREDICTED_CHARS: Final = 4_096
-# An opaque name of the caller, among which the embedder is fair; and the class of work.
+# An opaque name of the caller (the embedder is fair between callers), and the class of work.
 CALLER_HEADER: Final = "Vitrine-Caller"
 WORK_HEADER: Final = "Vitrine-Work"
 MAX_CALLER_CHARS: Final = 64
@@ -49,7 +49,7 @@ BatchResult = Vectors | ImageRejected | EmbeddingFailed
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """A label of a release's classifier, and how likely it is, from 0 to 1."""
+    """A label of a release's classifier, and its probability."""
 
     label: str
     probability: float
@@ -57,10 +57,11 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Embedding:
-    """A picture's vector, (dim,) float32 of length 1, the milliseconds each stage of the embedder took, and whether the
-    picture shows something of its release's kind, where the release can tell. `views` (N, dim) are those whose mean the
-    vector is. `predicted` are the likeliest labels, the likeliest first, where they were asked for and the release has
-    a classifier.
+    """The embedding of a picture: `vector` (dim,) float32 of length 1, the mean of `views` (N, dim).
+
+    `timings_ms` are the milliseconds of each stage of the embedder. `familiar` is whether the picture is in
+    distribution, None if the release has no detector. `predicted` are the most likely labels, most likely first, if
+    they were requested and the release has a classifier.
     """
 
     vector: Vectors
@@ -71,7 +72,7 @@ class Embedding:
 
 
 def mean_of(vectors: Vectors) -> Vectors:
-    """The mean of (N, dim) vectors of length 1, of length 1; the first where the mean is zero, or where it is alone."""
+    """The normalised mean of (N, dim) vectors of length 1; the first vector if the mean is zero or N is 1."""
     first: Vectors = vectors[0]
     mean = vectors.mean(axis=0, dtype=np.float64)
     length = float(np.linalg.norm(mean))
@@ -82,20 +83,20 @@ def mean_of(vectors: Vectors) -> Vectors:
 
 
 def encode_views(of_releases: Sequence[Vectors]) -> tuple[bytes, str]:
-    """The body and the SHAPES_HEADER's value for the (N, dim) views of one picture, release after release."""
+    """(body, value of SHAPES_HEADER) for the (N, dim) views of one picture by each release."""
     blocks = [views if len(views) == 1 else np.vstack([mean_of(views)[None], views]) for views in of_releases]
     shapes = ",".join(f"{len(block)}x{block.shape[1]}" for block in blocks)
     return b"".join(block.astype(_DTYPE).tobytes() for block in blocks), shapes
 
 
 def decode_views(body: bytes, shapes: str) -> list[tuple[Vectors, Vectors]]:
-    """(mean, views) of each release. Raises EmbedderUnavailable for any other answer."""
+    """(mean, views) of each release. Raises EmbedderUnavailable if the answer cannot be decoded."""
     found: list[tuple[Vectors, Vectors]] = []
     start = 0
     for shape in shapes.split(","):
         match = _SHAPE.fullmatch(shape)
         if match is None:
-            raise EmbedderUnavailable("the embedder's answer has no shape: is it of another version?")
+            raise EmbedderUnavailable("the embedder's answer has no shape: does it have another version?")
         rows, dim = int(match["rows"]), int(match["dim"])
         end = start + rows * dim * _DTYPE.itemsize
         block = np.frombuffer(body[start:end], dtype=_DTYPE)
@@ -108,7 +109,7 @@ def decode_views(body: bytes, shapes: str) -> list[tuple[Vectors, Vectors]]:
 
 
 def encode_familiar(familiar: Sequence[bool | None]) -> str:
-    """The FAMILIAR_HEADER's value, a word for each release."""
+    """The value of FAMILIAR_HEADER, a word for each release."""
     return ",".join("unknown" if one is None else "yes" if one else "no" for one in familiar)
 
 
@@ -118,12 +119,10 @@ def decode_familiar(header: str, *, count: int) -> list[bool | None]:
 
 
 def encode_predicted(predicted: Sequence[Prediction]) -> str:
-    """The PREDICTED_HEADER's value: `[[label,probability],...]` in ASCII. Labels that make it too long are left out,
-    the last ones first.
-    """
+    """The value of PREDICTED_HEADER: `[[label,probability],...]` in ASCII. Labels beyond its length are left out."""
     shown = [[one.label, one.probability] for one in predicted]
     while True:
-        # JSON leaves DEL as it is, which no header may hold.
+        # json.dumps does not escape DEL, which is not allowed in a header.
         text = json.dumps(shown, separators=(",", ":")).replace("\x7f", "\\u007f")
         if len(text) <= _MAX_PREDICTED_CHARS or not shown:
             return text
@@ -131,17 +130,17 @@ def encode_predicted(predicted: Sequence[Prediction]) -> str:
 
 
 def decode_predicted(header: str) -> tuple[Prediction, ...]:
-    """What `encode_predicted` wrote; nothing of an empty header. Raises EmbedderUnavailable for any other value."""
+    """Decode PREDICTED_HEADER; an empty value has no labels. Raises EmbedderUnavailable."""
     if not header:
         return ()
     try:
         return tuple(Prediction(str(label), float(probability)) for label, probability in json.loads(header))
     except (ValueError, TypeError) as error:
-        raise EmbedderUnavailable("the embedder's answer has no readable labels: is it of another version?") from error
+        raise EmbedderUnavailable("the embedder's labels cannot be read: does it have another version?") from error
 
 
 def encode_batch(results: Sequence[Vectors | VitrineError], *, dim: int) -> tuple[bytes, str]:
-    """The body and the REJECTED_HEADER's value, `row:code` separated by commas, of a batch's answer."""
+    """(body, value of REJECTED_HEADER: `row:code` separated by commas) of a batch."""
     rows = np.full((len(results), dim), np.nan, dtype=_DTYPE)
     rejected = []
     for number, result in enumerate(results):
@@ -153,7 +152,7 @@ def encode_batch(results: Sequence[Vectors | VitrineError], *, dim: int) -> tupl
 
 
 def decode_batch(body: bytes, rejected: str, *, count: int) -> list[BatchResult]:
-    """The results of a batch of `count` pictures, in order. Raises EmbedderUnavailable for any other answer."""
+    """The results of a batch of `count` pictures, in order. Raises EmbedderUnavailable if they cannot be decoded."""
     if count == 0 or len(body) % (count * _DTYPE.itemsize):
         raise EmbedderUnavailable(f"the embedder answered {len(body)} bytes for {count} pictures")
     rows = np.frombuffer(body, dtype=_DTYPE).reshape(count, -1)
@@ -182,7 +181,7 @@ def embed_parameters(
     region: Region | None = None,
     predict: int = 0,
 ) -> dict[str, str]:
-    """The query of a call for vectors, without what is left at its default."""
+    """The query parameters of a call for vectors. Defaults are left out."""
     optional = _named(
         also=also,
         views=views,
@@ -193,7 +192,7 @@ def embed_parameters(
 
 
 def bearer(api_key: SecretStr | None) -> dict[str, str]:
-    """The header of every request to an embedder that asks for a key."""
+    """The header with the API key; empty without one."""
     return {"Authorization": f"Bearer {api_key.get_secret_value()}"} if api_key else {}
 
 
@@ -202,14 +201,14 @@ def _named(**values: str) -> dict[str, str]:
 
 
 def picture_parts(pictures: Sequence[bytes]) -> list[tuple[str, tuple[str, bytes, str]]]:
-    """The multipart body of a batch. Raises ParameterInvalid for none or too many pictures."""
+    """The multipart body of a batch. Raises ParameterInvalid unless there are 1 to 256 pictures."""
     if not 1 <= len(pictures) <= MAX_BATCH:
         raise ParameterInvalid(f"a batch has 1 to {MAX_BATCH} pictures, not {len(pictures)}")
     return [("image", (f"{number}", data, VECTOR_MEDIA_TYPE)) for number, data in enumerate(pictures)]
 
 
 def request_headers(left_s: float | None, caller: str, work: str = "") -> dict[str, str]:
-    """The headers of one request, `left_s` seconds before its caller stops waiting."""
+    """The headers of one request. `left_s` are the seconds until its caller stops waiting."""
     found = {"Accept": VECTOR_MEDIA_TYPE, **_named(**{CALLER_HEADER: caller, WORK_HEADER: work})}
     request_id = current_request_id()
     if request_id is not None:
@@ -220,7 +219,7 @@ def request_headers(left_s: float | None, caller: str, work: str = "") -> dict[s
 
 
 def checked_answer(answer: httpx.Response) -> httpx.Response:
-    """The answer, if it is one. Raises the error that any other status stands for."""
+    """Return a successful answer. Raises the error of any other."""
     if answer.status_code in (200, 204):
         return answer
     try:
@@ -231,11 +230,11 @@ def checked_answer(answer: httpx.Response) -> httpx.Response:
 
 
 def embeddings_of(answer: httpx.Response) -> list[Embedding]:
-    """What `/v1/embed` answered, for each release. Raises EmbedderUnavailable for any other answer."""
+    """Decode the answer of `/v1/embed`, for each release. Raises EmbedderUnavailable."""
     found = decode_views(answer.content, answer.headers.get(SHAPES_HEADER, ""))
     timings_ms = parse_server_timing(answer.headers.get("server-timing"))
     familiar = decode_familiar(answer.headers.get(FAMILIAR_HEADER, ""), count=len(found))
-    # Labels are predicted by the first release alone.
+    # Only the first release predicts labels.
     predicted = [decode_predicted(answer.headers.get(PREDICTED_HEADER, "")), *((),) * (len(found) - 1)]
     return [
         Embedding(vector, timings_ms, known, views, labels)

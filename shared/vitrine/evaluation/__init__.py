@@ -4,11 +4,9 @@ from vitrine.evaluation.evaluate import Evaluator, Measured, Metric, measure
 from vitrine.evaluation.metrics import Grades, equal_labels, shared_labels, unequal_labels
 from vitrine.evaluation.ranking import Pairs, Ranking, rankings, top_k
 from vitrine.evaluation.statistics import Comparison, Interval, bootstrap_interval, compare
-from vitrine.types import Flags, Rows, Vectors
 
 __all__ = [
     "Comparison",
-    "Flags",
     "Grades",
     "Interval",
     "Evaluator",
@@ -16,8 +14,6 @@ __all__ = [
     "Metric",
     "Pairs",
     "Ranking",
-    "Rows",
-    "Vectors",
     "bootstrap_interval",
     "compare",
     "equal_labels",

@@ -16,8 +16,7 @@ from torch import nn
 
 from vitrine.errors import WeightsUnusable
 from vitrine.releases import PROJECTION_FILE, WEIGHTS_FILE, Manifest, Preprocessing
-from vitrine.types import Pixels
-from vitrine.types import Vectors as Vectors
+from vitrine.types import Pixels, Vectors
 from vitrine.vision.backbones import restore_backbone
 from vitrine.vision.cpu_graph import CORES, prepare_for_all_cores, prepare_for_cpu, unprepared
 from vitrine.vision.pca import Projection, ProjectionArrays

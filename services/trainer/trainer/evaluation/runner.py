@@ -14,19 +14,11 @@ from trainer.evaluation.protocol import EvaluationSet
 from trainer.evaluation.variants import Projector, embed, in_common, milliseconds_per_query, variant_scores
 from trainer.progress import Progress
 from vitrine.errors import EvaluationImpossible
-from vitrine.evaluation import (
-    Comparison,
-    Evaluator,
-    Measured,
-    Rows,
-    compare,
-    equal_labels,
-    shared_labels,
-    unequal_labels,
-)
+from vitrine.evaluation import Comparison, Evaluator, Measured, compare, equal_labels, shared_labels, unequal_labels
 from vitrine.evaluation.plan import EvaluationPlan, Gallery, Way
 from vitrine.evaluation.ranking import blocks
 from vitrine.releases import PROJECTION_FILE
+from vitrine.types import Rows
 from vitrine.vision.pca import ProjectionArrays, fit_projection, project
 
 # The original system used PCA with whitening to this size for every network.

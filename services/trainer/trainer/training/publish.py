@@ -27,13 +27,12 @@ from trainer.training.pretrained import InitialModel
 from trainer.training.validation import evaluate
 from vitrine.catalogs import Catalog
 from vitrine.catalogs.roots import read_picture
-from vitrine.evaluation import Vectors
 from vitrine.evaluation.calibration import calibration_error
 from vitrine.images.decode import decode_image
 from vitrine.recipes import Recipe
 from vitrine.releases import CLASSIFIER_FILE, Calibration, Familiarity, ReleaseStore
 from vitrine.releases.lineage import Lineage
-from vitrine.types import Codes, Rows
+from vitrine.types import Codes, Rows, Vectors
 from vitrine.vision.pca import project
 from vitrine.vision.release_builder import Training, fitted_on, make_release
 

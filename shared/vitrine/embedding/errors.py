@@ -1,4 +1,4 @@
-"""What an embedder's answer means: which error of the tree, and whether and when to try again."""
+"""The embedder's errors, mapped to Vitrine's, and the wait before a retry."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ _RETRY_AFTER_REFUSAL_S: Final = 30.0
 
 
 def picture_error(code: str, detail: str) -> ImageRejected | EmbeddingFailed:
-    """The error of one picture, from its code."""
+    """The error of one picture, by its code."""
     if code.startswith("image_"):
         reason = code.removeprefix("image_")
         return ImageRejected(reason, detail or f"the picture was rejected: {reason.replace('_', ' ')}")
-    return EmbeddingFailed(detail or "the network gave no vector for the picture")
+    return EmbeddingFailed(detail or "the network returned no vector for the picture")
 
 
 def error_of_answer(status: int, headers: Mapping[str, str], problem: Any) -> VitrineError:
-    """The error an answer of `status` tells, from its problem document where it has one."""
+    """The error of an answer, by its status and its problem document, if it has one."""
     known = problem if isinstance(problem, dict) else {}
     code, detail = str(known.get("code", "")), str(known.get("detail", ""))
     if code.startswith("image_") or code == "embedding_failed":
@@ -59,7 +59,7 @@ def error_of_answer(status: int, headers: Mapping[str, str], problem: Any) -> Vi
     if code == "embedder_busy_with_heavy_work":
         return EmbedderBusyWithHeavyWork(detail, retry_after_s=_retry_after_s(headers))
     if code in (Draining.code, EmbedderUnavailable.code):
-        # It ends or starts again: another replica, or the same one in a moment, answers.
+        # It is stopping or restarting: another replica answers, or this one in a moment.
         return EmbedderUnavailable(detail, retry_after_s=_retry_after_s(headers))
     if status in (429, 503):
         return EmbedderOverloaded(
@@ -71,7 +71,7 @@ def error_of_answer(status: int, headers: Mapping[str, str], problem: Any) -> Vi
 
 
 def wait_before_retry_s(attempt: int, error: VitrineError) -> float:
-    """How long to wait before trying again: exponential with full jitter, and not before the time the error names."""
+    """Seconds before the next try: exponential with full jitter, and at least the error's `retry_after_s`."""
     jittered = random.uniform(0.0, min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2**attempt))  # noqa: S311 - spreads load, no secret
     return max(jittered, error.retry_after_s or 0.0)
 
@@ -82,7 +82,7 @@ def _retry_after_s(headers: Mapping[str, str]) -> float:
 
 
 def error_without_answer(error: httpx.HTTPError) -> VitrineError:
-    """The error that a request without an answer stands for."""
+    """The error of a request without an answer."""
     if isinstance(error, httpx.ReadTimeout):
         return EmbedderUnavailable("the embedder did not answer in time: try again in a moment", retry_after_s=1.0)
     if isinstance(error, httpx.ReadError | httpx.WriteError | httpx.RemoteProtocolError):

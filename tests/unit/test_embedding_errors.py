@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vitrine.embedding.failures import error_of_answer
+from vitrine.embedding.errors import error_of_answer
 from vitrine.errors import (
     Draining,
     EmbedderBusyWithHeavyWork,
