@@ -1,7 +1,7 @@
 """Throughput of training, relative to the network's own speed.
 
 For each recipe: the whole training loop as a job runs it (cached pixels, augmentation, optimizer), and the bare forward
-and backward pass of the same network and loss on one setup batch. The two alternate several times, so that both see
+and backward pass of the same network and loss on one prepared batch. The two alternate several times, so that both see
 the same load of the machine.
 
     python -m benchmarks.training --root PATH RECIPE.toml [...] [--weights FILE] [--seconds 20] [--rounds 3]
@@ -76,7 +76,7 @@ class Stopwatch(TrainingCallbacks):
         self._last_s = self._clock()
 
     def epoch(self, record: EpochRecord, metrics: ValidationMetrics | None) -> None:
-        """A short epoch ends before the time."""
+        """The next epoch continues the measurement."""
 
 
 def main() -> int:

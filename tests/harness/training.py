@@ -1,4 +1,4 @@
-"""Small trainings on a drawn catalogue: the real loop, a very small network, seconds."""
+"""Small training runs on a generated catalog, with the real loop and a tiny network. Each takes seconds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OPTIONS = {"input_px": 48, "resize_px": 48}
 
 
 def tiny_recipe(**changes: Any) -> Recipe:
-    """A recipe that trains for a few seconds. A table in `changes` is merged into the recipe's own."""
+    """A recipe that trains in a few seconds. Tables in `changes` are merged into those of the recipe."""
     content: dict[str, Any] = {
         "kind": "classify",
         "name": "tiny",
@@ -35,13 +35,13 @@ def tiny_recipe(**changes: Any) -> Recipe:
 
 
 def drawn_catalog(folder: Path, *, count: int = 90, seed: int = 1) -> Catalog:
-    """A drawn catalogue of a few dozen pictures a subCategory."""
+    """A generated catalog with a few dozen images of each subCategory."""
     return generate_catalog(folder, count=count, seed=seed)
 
 
 @dataclass(slots=True)
 class Listener:
-    """Follows a run and remembers it. `stop_when` is asked at every step and may raise."""
+    """Records the progress of a run. `stop_when` is called at every step and may raise."""
 
     stop_when: Callable[[Listener], None] | None = None
     notes: list[str] = field(default_factory=list)
@@ -71,7 +71,7 @@ class Listener:
         self.check()
 
     def saved(self) -> None:
-        """Every checkpoint is as good as the next."""
+        """Checkpoints are not recorded."""
 
     def check(self) -> None:
         if self.stop_when is not None:
@@ -87,7 +87,7 @@ def training_run(
     unlabelled: Catalog | None = None,
     **settings: Any,
 ) -> TrainingRun:
-    """A run whose releases, checkpoints and pixels lie below `folder`."""
+    """A run with its releases, checkpoints and pixels in `folder`."""
     settings = {"trainer_device": "cpu", "trainer_precision": "float32", **settings}
     chosen = Settings(releases_url=f"file:{folder / 'releases'}", work_dir=folder / "work", **settings)
     store = store_of(folder / "releases")

@@ -1,4 +1,4 @@
-"""Whole trainings on a drawn catalogue: what comes out, and what happens when one is stopped, fails or goes on."""
+"""Full training runs on a generated catalog: results, stopping, failing and resuming."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def trained(recipe: Recipe, catalog: Catalog, folder: Path, listener: Listener |
     return training_run(recipe, catalog, folder, listener).run()
 
 
-def test_a_training_ends_in_a_release_with_its_story_beside_it(catalog: Catalog, tmp_path: Path) -> None:
+def test_a_training_run_publishes_a_release_with_its_reports(catalog: Catalog, tmp_path: Path) -> None:
     listener = Listener()
     result = trained(tiny_recipe(optim={"epochs": 3}, augment={"flip": 0.5}), catalog, tmp_path, listener)
     store = store_of(tmp_path / "releases")
@@ -46,15 +46,15 @@ def test_a_training_ends_in_a_release_with_its_story_beside_it(catalog: Catalog,
     assert manifest.labels == tuple(sorted(manifest.labels or ()))
     assert manifest.projection.fitted_on.part == "train"
     assert manifest.metrics["test_precision_at_15"] == result["test_precision_at_15"]
-    story = store.local_folder(manifest.release_id) / "training"
-    assert {path.name for path in story.iterdir()} >= {
-        "curves.png", "history.json", "confusion-counts.png", "confusion-normalised.png", "confusion.json",
+    reports = store.local_folder(manifest.release_id) / "training"
+    assert {path.name for path in reports.iterdir()} >= {
+        "curves.png", "hireports.json", "confusion-counts.png", "confusion-normalised.png", "confusion.json",
         "best-queries.png", "worst-queries.png", "queries.json", "recipe.json", "parts.json", "projections.json",
     }  # fmt: skip
-    for drawn in story.glob("*.png"):
+    for drawn in reports.glob("*.png"):
         with Image.open(drawn) as opened:
             assert min(opened.size) > 200
-    parts = json.loads((story / "parts.json").read_text())
+    parts = json.loads((reports / "parts.json").read_text())
     ids = [one for members in parts["ids"].values() for one in members]
     assert len(ids) == len(set(ids)) <= len(catalog.products)
     lineage = lineage_of(store, manifest.release_id)
@@ -67,7 +67,7 @@ def test_a_training_ends_in_a_release_with_its_story_beside_it(catalog: Catalog,
         "validation": (0, len(parts["ids"]["validation"])),
         "test": (0, 0),
     }
-    assert len(json.loads((story / "history.json").read_text())["epochs"]) == 3
+    assert len(json.loads((reports / "hireports.json").read_text())["epochs"]) == 3
     assert [note.partition(":")[0] for note in listener.notes[:3]] == ["epoch 1", "epoch 2", "epoch 3"]
     assert listener.done == sorted(listener.done)
     assert listener.done[-1] % 3 == 0
@@ -77,7 +77,7 @@ def test_a_training_ends_in_a_release_with_its_story_beside_it(catalog: Catalog,
     assert b"retrieval/precision_at_15" in logs[0].read_bytes()
 
 
-def test_the_release_gives_the_vectors_it_was_judged_by(catalog: Catalog, tmp_path: Path) -> None:
+def test_the_release_gives_the_evaluated_embeddings(catalog: Catalog, tmp_path: Path) -> None:
     recipe = tiny_recipe(kind="metric", model={"embedding": 8}, projection={"components": [8]})
     result = trained(recipe, catalog, tmp_path)
     store = store_of(tmp_path / "releases")
@@ -90,7 +90,7 @@ def test_the_release_gives_the_vectors_it_was_judged_by(catalog: Catalog, tmp_pa
     assert float((vector**2).sum()) == pytest.approx(1, abs=1e-5)
 
 
-def test_weights_stored_in_half_precision_are_half_the_size_and_give_the_judged_vectors(
+def test_weights_in_half_precision_are_smaller_and_give_the_evaluated_embeddings(
     catalog: Catalog, tmp_path: Path
 ) -> None:
     sizes = {}
@@ -131,12 +131,12 @@ def test_metric_learning_with_every_loss(terms: list[dict[str, Any]], catalog: C
     assert 0 < result["test_mean_average_precision"] <= 1
     tells_classes = terms[0]["kind"] in {"arcface", "cosface"} or (len(terms) > 1 and terms[1]["kind"] == "cosface")
     assert ("test_accuracy" in result) == tells_classes, "a helper on another attribute does not tell the label"
-    story = store_of(tmp_path / "releases").local_folder(result["release_id"])
-    assert (story / "training" / "confusion.json").exists() == tells_classes
-    assert (story / "classifier.safetensors").exists() == tells_classes
+    reports = store_of(tmp_path / "releases").local_folder(result["release_id"])
+    assert (reports / "training" / "confusion.json").exists() == tells_classes
+    assert (reports / "classifier.safetensors").exists() == tells_classes
 
 
-def test_retraining_keeps_the_numbers_of_classes_and_adds_new_ones_behind(catalog: Catalog, tmp_path: Path) -> None:
+def test_retraining_keeps_the_codes_of_classes_and_appends_new_ones(catalog: Catalog, tmp_path: Path) -> None:
     few = Catalog(
         catalog.dataset, catalog.reader, catalog.root,
         tuple(one for one in catalog.products if one.attributes["masterCategory"] == "Apparel"), (), catalog.rows,
@@ -204,12 +204,12 @@ def test_test_products_that_the_start_was_fitted_on_are_left_out_of_the_test_fig
     assert queries["scored"] + queries["left_out"] == len(parts["test"]) - 5
 
 
-def test_a_teacher_that_is_not_there_is_told(catalog: Catalog, tmp_path: Path) -> None:
+def test_a_missing_teacher_is_refused(catalog: Catalog, tmp_path: Path) -> None:
     with pytest.raises(ReleaseNotFound, match="gone-0123456789"):
         trained(tiny_recipe(kind="distill", teacher="gone-0123456789"), catalog, tmp_path)
 
 
-def test_a_stopped_run_goes_on_to_the_same_weights(catalog: Catalog, tmp_path: Path) -> None:
+def test_a_resumed_run_gives_the_same_weights(catalog: Catalog, tmp_path: Path) -> None:
     recipe = tiny_recipe(
         optim={"epochs": 3, "ema": 0.9}, augment={"flip": 0.5, "brightness": 0.3, "erase": 0.5, "crop": [0.5, 1.0]}
     )
@@ -236,7 +236,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(catalog: Catalog, tmp_path: P
     assert all(torch.allclose(one[name], two[name], atol=1e-5) for name in one)
 
 
-def test_two_devices_share_the_batches_and_make_one_release(catalog: Catalog, tmp_path: Path) -> None:
+def test_two_devices_share_the_batches_and_publish_one_release(catalog: Catalog, tmp_path: Path) -> None:
     listener = Listener()
     result = training_run(tiny_recipe(optim={"epochs": 2}), catalog, tmp_path, listener, trainer_devices=2).run()
     assert store_of(tmp_path / "releases").ids() == [result["release_id"]]
@@ -244,7 +244,7 @@ def test_two_devices_share_the_batches_and_make_one_release(catalog: Catalog, tm
     assert [note.partition(":")[0] for note in listener.notes[:2]] == ["epoch 1", "epoch 2"]
 
 
-def test_a_run_on_two_devices_that_is_stopped_leaves_no_process_behind(catalog: Catalog, tmp_path: Path) -> None:
+def test_a_stopped_run_on_two_devices_leaves_no_process(catalog: Catalog, tmp_path: Path) -> None:
     def stop(listener: Listener) -> None:
         if len(listener.done) == 3:
             raise JobCancelled("stop")
@@ -257,7 +257,7 @@ def test_a_run_on_two_devices_that_is_stopped_leaves_no_process_behind(catalog: 
     assert "LOCAL_RANK" not in os.environ
 
 
-def test_a_loss_that_is_no_number_ends_the_run_and_leaves_the_last_good_checkpoint(
+def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_last_good_checkpoint(
     catalog: Catalog, tmp_path: Path
 ) -> None:
     recipe = tiny_recipe(optim={"epochs": 2, "learning_rate": 1e30, "optimizer": "sgd", "schedule": "constant"})
@@ -278,15 +278,15 @@ def test_a_run_without_gain_stops_early(catalog: Catalog, tmp_path: Path) -> Non
     assert result["best_epoch"] == 1
 
 
-def test_the_best_epoch_is_the_one_that_is_kept(catalog: Catalog, tmp_path: Path) -> None:
+def test_the_best_epoch_is_published(catalog: Catalog, tmp_path: Path) -> None:
     result = trained(tiny_recipe(optim={"epochs": 4}, validation={"best_by": "loss"}), catalog, tmp_path)
-    story = store_of(tmp_path / "releases").local_folder(result["release_id"]) / "training"
-    epochs = json.loads((story / "history.json").read_text())["epochs"]
+    reports = store_of(tmp_path / "releases").local_folder(result["release_id"]) / "training"
+    epochs = json.loads((reports / "hireports.json").read_text())["epochs"]
     assert result["best_epoch"] == min(epochs, key=lambda one: one["validation_loss"])["epoch"]
 
 
-def test_the_last_epoch_is_kept_where_the_validation_part_is_trained_on(catalog: Catalog, tmp_path: Path) -> None:
-    """How well it does on pictures it knows chooses nothing: no epoch here does better than the first."""
+def test_the_last_epoch_is_published_if_the_validation_part_is_trained_on(catalog: Catalog, tmp_path: Path) -> None:
+    """No epoch is better than the first, but metrics on trained images do not count."""
     changes: dict[str, Any] = {"optim": {"epochs": 3, "learning_rate": 1e-12, "train_norm": False}}
     kept = {
         parts: trained(tiny_recipe(data={"train_on": parts.split()}, **changes), catalog, tmp_path / parts)
@@ -296,12 +296,12 @@ def test_the_last_epoch_is_kept_where_the_validation_part_is_trained_on(catalog:
     assert kept["train validation"]["trained_on"] > kept["train"]["trained_on"]
 
 
-def test_pictures_without_labels_are_learned_from(catalog: Catalog, tmp_path: Path) -> None:
-    """Those of another catalogue, of which nothing but the pictures is given."""
+def test_unlabelled_images_change_the_weights_deterministically(catalog: Catalog, tmp_path: Path) -> None:
+    """They are from another catalog, without any attributes."""
     other = drawn_catalog(tmp_path / "other", count=60, seed=5)
     bare = tuple(Product(one.dataset, one.id, one.picture) for one in other.products)
     unlabelled = Catalog(other.dataset, other.reader, other.root, bare, (), other.rows)
-    # Only the last epoch is judged, so that it is the one that is kept.
+    # Only the last epoch is validated, so it is the one published.
     changes: dict[str, Any] = {"optim": {"epochs": 3, "ema": 0.8}, "augment": {"flip": 0.5}, "validation": {"every": 3}}
     without = training_run(tiny_recipe(**changes), catalog, tmp_path / "without").run()
     recipe = tiny_recipe(**changes, unlabelled={"share": 1.0, "threshold": 0.2, "from_epoch": 2})
@@ -312,16 +312,16 @@ def test_pictures_without_labels_are_learned_from(catalog: Catalog, tmp_path: Pa
         for name, result in (("without", without), ("with", first), ("again", again))
     ]
     name = "conv_stem.weight"
-    assert not torch.equal(weights[0][name], weights[1][name]), "they have moved the weights"
-    assert torch.equal(weights[1][name], weights[2][name]), "and the same run moves them the same way"
+    assert not torch.equal(weights[0][name], weights[1][name]), "they change the weights"
+    assert torch.equal(weights[1][name], weights[2][name]), "and the same run gives the same weights"
 
 
-def test_a_recipe_that_needs_unlabelled_pictures_says_so(catalog: Catalog, tmp_path: Path) -> None:
+def test_a_recipe_for_unlabelled_images_needs_their_catalog(catalog: Catalog, tmp_path: Path) -> None:
     with pytest.raises(ParameterInvalid, match="unlabelled"):
         trained(tiny_recipe(unlabelled={}), catalog, tmp_path)
 
 
-def test_unreadable_pictures_cost_themselves_and_no_more(tmp_path: Path) -> None:
+def test_unreadable_images_are_reported_and_left_out(tmp_path: Path) -> None:
     catalog = drawn_catalog(tmp_path / "shop", count=90)
     for product in catalog.products[:4]:
         (catalog.root / product.picture).write_bytes(b"\xff\xd8 nothing")
@@ -331,7 +331,7 @@ def test_unreadable_pictures_cost_themselves_and_no_more(tmp_path: Path) -> None
     assert result["release_id"]
 
 
-def test_a_catalogue_without_a_readable_picture_is_told(tmp_path: Path) -> None:
+def test_a_catalog_without_a_readable_image_is_refused(tmp_path: Path) -> None:
     catalog = drawn_catalog(tmp_path / "shop", count=40)
     for product in catalog.products:
         (catalog.root / product.picture).write_bytes(b"nothing")
@@ -339,8 +339,8 @@ def test_a_catalogue_without_a_readable_picture_is_told(tmp_path: Path) -> None:
         trained(tiny_recipe(), catalog, tmp_path)
 
 
-def test_a_release_of_a_training_can_be_searched_by_a_picture(catalog: Catalog, tmp_path: Path) -> None:
-    """The picture goes the way a query goes: decoded, fitted, embedded; its own product comes first."""
+def test_a_trained_release_finds_each_product_by_its_own_image(catalog: Catalog, tmp_path: Path) -> None:
+    """The image is decoded, preprocessed and embedded like a query; its own product ranks first."""
     result = trained(tiny_recipe(), catalog, tmp_path)
     store = store_of(tmp_path / "releases")
     manifest = store.manifest(result["release_id"])
@@ -351,8 +351,8 @@ def test_a_release_of_a_training_can_be_searched_by_a_picture(catalog: Catalog, 
     assert all(max(range(20), key=lambda other: float(vectors[row] @ vectors[other])) == row for row in range(20))
 
 
-def test_the_same_garment_is_learned_on_the_benchmarks_own_parts(tmp_path: Path) -> None:
-    """In-shop retrieval: items of the train part are classes, those of the test part are only to be found."""
+def test_the_official_split_trains_on_items_and_tests_on_unseen_ones(tmp_path: Path) -> None:
+    """In-shop retrieval: items of the train part are classes, those of the test part are only searched for."""
     rows = []
     for item in range(24):
         part = "train" if item < 16 else "query"

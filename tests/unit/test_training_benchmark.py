@@ -1,4 +1,4 @@
-"""What the benchmark of training counts as training."""
+"""What the training benchmark measures."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_validation_and_checkpoints_between_two_epochs_are_not_counted() -> None
             stopwatch.step(step * BATCH)
 
     train(range(1, WARM_UP_STEPS + 5))
-    for _ in range(3):  # a step of validation tells of no more pictures than there were
+    for _ in range(3):  # steps of validation report the same number of images
         now[0] += 100.0
         stopwatch.step((WARM_UP_STEPS + 4) * BATCH)
     now[0] += 1000.0
@@ -31,6 +31,6 @@ def test_validation_and_checkpoints_between_two_epochs_are_not_counted() -> None
     assert stopwatch.rate == BATCH
 
 
-def test_the_loops_share_is_that_of_the_rates_and_not_of_the_figures_printed_beside_it() -> None:
+def test_the_share_is_computed_from_the_exact_rates_of_each_round() -> None:
     assert figures([9.54], [1.04]) == ("9.5", "1.0", "9.17"), "9.50 by the rounded ones"
     assert figures([100.0, 90.0, 50.0], [200.0, 100.0, 50.0]) == ("90.0", "100.0", "0.90"), "each of its own round"
