@@ -42,7 +42,7 @@ _CALIBRATION_QUERIES = 2000
 
 @dataclass(frozen=True, slots=True)
 class TrainingResult:
-    """A network at its best, and everything about how it got there. `features` (N, dim) are of all dataset."""
+    """A trained network at its best epoch, and how it was trained. `features` (N, dim) are of the whole dataset."""
 
     recipe: Recipe
     catalog: Catalog

@@ -102,7 +102,7 @@ class SetupBuilder:
 
     def prepare(self) -> TrainingSetup:
         recipe, progress = self._recipe, self._progress
-        # Whatever has initial values of its own, such as a classifier, draws them from here on.
+        # For weights that are initialized at random, such as those of a classifier.
         torch.manual_seed(recipe.seed)
         if not self._catalog.products:
             raise TrainingImpossible("the catalogue has no products to train on")
@@ -187,7 +187,7 @@ class SetupBuilder:
         return tuple(losses), np.stack(codes, axis=1)
 
     def _teacher(self, dataset: Dataset) -> Vectors:
-        """The teacher's embeddings of all dataset, preprocessed as its release says."""
+        """The teacher's embeddings (N, D) of the dataset, with the preprocessing of its release."""
         assert self._recipe.teacher is not None
         self._progress.phase("embedding with the teacher")
         manifest = self._store.manifest(self._recipe.teacher)
