@@ -62,7 +62,7 @@ bench: setup ## Print the embedder's table, and the search's where VITRINE_URL a
 docs: setup ## Write the generated pages anew (configuration, recipes, OpenAPI)
 	@$(BIN)/python -m tools.configuration_table
 	@$(BIN)/python -m tools.recipe_table
-	@$(BIN)/python -m search_api.openapi > docs/openapi/search-api.json
+	@$(BIN)/python -m search_api.print_openapi > docs/openapi/search-api.json
 	@$(BIN)/python -m embedder.openapi > docs/openapi/embedder.json
 
 .PHONY: vendor

@@ -12,7 +12,7 @@ from schemathesis import Case
 
 from harness.openapi import check_operation, operations
 from harness.shop import Shop, running_shop
-from search_api.openapi import document_text
+from search_api.print_openapi import document_text
 
 PAGE = Path(__file__).parents[2] / "docs" / "openapi" / "search-api.json"
 PRODUCTS = 24
@@ -25,7 +25,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
 
 
 def test_the_page_in_docs_is_the_document_of_the_code() -> None:
-    assert PAGE.read_text() == document_text(), "run 'python -m search_api.openapi docs/openapi/search-api.json'"
+    assert PAGE.read_text() == document_text(), "run 'make docs'"
 
 
 @pytest.mark.parametrize("operation", operations(json.loads(PAGE.read_text())))

@@ -84,6 +84,7 @@ def test_the_readme_has_commands_of_every_kind() -> None:
     assert {"make demo", "make test"} <= set(TARGETS)
     assert any(command.startswith("vitrine up") for command in LIVE)
     assert any(command.startswith("curl") for command in LIVE)
+    assert BENCHMARKS
 
 
 @pytest.mark.parametrize("command", TARGETS)
@@ -99,13 +100,13 @@ def test_every_make_target_in_it_exists(command: str) -> None:
 @pytest.mark.parametrize("command", BENCHMARKS)
 def test_every_benchmark_in_it_knows_its_options(command: str) -> None:
     """Other tests run the benchmarks on little data; the figures of README need the real catalogue."""
-    script = re.search(r"benchmarks/\w+\.py", command)
-    assert script is not None
+    module = re.search(r"benchmarks\.\w+", command)
+    assert module is not None
     helped = subprocess.run(
-        [str(ROOT / ".venv/bin/python"), script[0], "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+        [str(ROOT / ".venv/bin/python"), "-m", module[0], "--help"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     for option in re.findall(r"(?<=\s)--[a-z-]+", command):
-        assert option in helped.stdout, f"{script[0]} does not know {option}"
+        assert option in helped.stdout, f"{module[0]} does not know {option}"
 
 
 def test_the_commands_work_one_after_the_other(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""docs/architecture.md: its diagrams show only files and folders that exist, and the layers that import-linter holds."""
+"""docs/architecture.md: the boxes of its diagrams are files and folders that exist."""
 
 from __future__ import annotations
 

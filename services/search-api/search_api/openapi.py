@@ -1,14 +1,11 @@
-"""The OpenAPI document: what it says of the API as a whole, and the pieces that FastAPI cannot derive, such as forms
-with free fields and filters in the query. `python -m search_api.openapi` prints it.
+"""The OpenAPI document: the description of the whole API, and what FastAPI cannot derive: forms with free fields,
+filters in the query.
 """
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Callable
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any, Final
 
 from fastapi import FastAPI
@@ -190,27 +187,3 @@ def _without_null(field: dict[str, Any]) -> dict[str, Any]:
     if plain.get("default", 0) is None:
         del plain["default"]
     return plain
-
-
-def document_text() -> str:
-    """The OpenAPI document as JSON text, the same whatever the environment holds."""
-    from search_api.app import create_app  # which imports this module
-    from search_api.settings import Settings
-
-    settings = Settings(api_host="127.0.0.1", qdrant_url="http://127.0.0.1:6333", redis_url="redis://127.0.0.1:6379/0")
-    return json.dumps(create_app(settings).openapi(), indent=2, ensure_ascii=False, sort_keys=True) + "\n"
-
-
-def main(arguments: list[str]) -> int:
-    text = document_text()
-    if not arguments:
-        sys.stdout.write(text)
-        return 0
-    target = Path(arguments[0])
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(text, encoding="utf-8")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
