@@ -103,7 +103,7 @@ def test_every_benchmark_in_it_knows_its_options(command: str) -> None:
     module = re.search(r"benchmarks\.\w+", command)
     assert module is not None
     helped = subprocess.run(
-        [str(ROOT / ".venv/bin/python"), "-m", module[0], "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+        [ROOT / ".venv/bin/python", "-m", module[0], "--help"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     for option in re.findall(r"(?<=\s)--[a-z-]+", command):
         assert option in helped.stdout, f"{module[0]} does not know {option}"
