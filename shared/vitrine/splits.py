@@ -128,21 +128,6 @@ def official_split(products: Iterable[Product]) -> dict[str, Part]:
     return parts
 
 
-def inshop_queries_and_gallery(products: Iterable[Product]) -> tuple[list[str], list[str]]:
-    """The ids of the products whose `partition` is `query`, and of those with `gallery`, in their order.
-
-    Raises ParameterInvalid if one of them is empty, or if the products belong to several datasets.
-    """
-    known = _having(_one_dataset(products), PARTITION)
-    queries, gallery = (
-        [product.id for product in known if product.attributes[PARTITION] == role] for role in ("query", "gallery")
-    )
-    for role, ids in (("query", queries), ("gallery", gallery)):
-        if not ids:
-            raise ParameterInvalid(f"no product has the {PARTITION} {role!r}, which a retrieval benchmark needs")
-    return queries, gallery
-
-
 def _one_dataset(products: Iterable[Product]) -> Sequence[Product]:
     listed = tuple(products)
     datasets = sorted({product.dataset for product in listed})

@@ -54,11 +54,6 @@ class PictureIndex:
             return "missing", ""
         return listed.files[name], f"{where}/{name}" if where else name
 
-    def pictures(self, folder: str) -> list[str]:
-        """The names of all pictures in a folder, safe or not, sorted."""
-        listed = self._folder(folder)
-        return [] if listed is None else sorted(name for name in listed.files if _suffix(name) in PICTURE_SUFFIXES)
-
     def _folder(self, path: str) -> _Folder | None:
         """The folder's listing; empty if there is no such folder, None if it is outside the root."""
         if path not in self._folders:

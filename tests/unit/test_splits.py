@@ -16,7 +16,6 @@ from vitrine.products import AttributeValue, Product
 from vitrine.splits import (
     Part,
     SplitRule,
-    inshop_queries_and_gallery,
     official_split,
     split,
     stratified_split,
@@ -118,8 +117,6 @@ def test_a_missing_attribute_is_named() -> None:
         stratified_split(products, attribute="articleType", group="itemId", seed=0)
     with pytest.raises(ParameterInvalid, match="no product has the attribute 'partition'"):
         official_split(products)
-    with pytest.raises(ParameterInvalid, match="no product has the attribute 'partition'"):
-        inshop_queries_and_gallery([])
 
 
 def test_products_of_two_datasets_are_not_split_together() -> None:
@@ -248,7 +245,7 @@ def test_a_part_that_is_none_is_refused() -> None:
         official_split([product("1", partition="holdout")])
 
 
-def test_the_in_shop_benchmark_asks_with_queries_for_the_gallery(tmp_path: Path) -> None:
+def test_queries_and_gallery_of_the_in_shop_benchmark_are_test(tmp_path: Path) -> None:
     folder = "img/WOMEN/Dresses/id_1"
     with_pictures(tmp_path, *(f"{folder}/{name}.jpg" for name in ("01_1_front", "01_3_back", "02_1_front")))
     inshop_benchmark(
@@ -259,9 +256,3 @@ def test_the_in_shop_benchmark_asks_with_queries_for_the_gallery(tmp_path: Path)
     )
     products = read_catalog("deepfashion-inshop", tmp_path).products
     assert list(official_split(products).values()) == ["test", "test", "train"]
-    assert inshop_queries_and_gallery(products) == (["id_1--01_1_front"], ["id_1--01_3_back"])
-
-
-def test_a_catalogue_without_queries_is_no_retrieval_benchmark() -> None:
-    with pytest.raises(ParameterInvalid, match="no product has the partition 'query'"):
-        inshop_queries_and_gallery([product("1", partition="test")])
