@@ -54,7 +54,8 @@ def check_timm_name(name: str) -> str:
     """Return the name. Raises ParameterInvalid if it does not have the form of timm's list."""
     if not is_timm_name(name):
         raise ParameterInvalid(
-            f"{name[:120]!r} is not a timm name: use an architecture with an optional tag, e.g. resnet50.a1_in1k"
+            f"{name[:120]!r} is not a name of timm's list: "
+            "use an architecture, optionally with a tag, e.g. resnet50.a1_in1k"
         )
     return name
 
