@@ -36,7 +36,7 @@ browser:
 
 .PHONY: test
 test: setup browser ## Run every test, in two processes (ARGS="-k name" to choose)
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 25 $(ARGS)
 
 .PHONY: lint
 lint: setup ## Check style, formatting and the import rules

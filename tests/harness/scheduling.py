@@ -11,7 +11,12 @@ from typing import Any, Final
 
 from xdist.scheduler import LoadScopeScheduling
 
-_SHARE_A_SYSTEM: Final = ("tests/browser", "tests/integration/shop")
+_SHARE_A_SYSTEM: Final = (
+    "tests/browser",
+    "tests/integration/embedder",
+    "tests/integration/shop",
+    "tests/integration/trainer",
+)
 # In this order, before all others: what takes long and starts late leaves the other processes idle at the end.
 _LONGEST: Final = (
     "tests/integration/test_readme_commands.py",

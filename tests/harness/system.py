@@ -109,8 +109,8 @@ class System:
             process.stop()
 
     def catalog(self, name: str = "drawn", *, count: int = 48, seed: int = 1) -> Path:
-        """A drawn catalogue below the allowed root."""
-        folder = self.catalogs / name
+        """A drawn catalogue below the allowed root, the same folder for the same arguments."""
+        folder = self.catalogs / f"{name}-{count}-{seed}"
         if not folder.exists():
             generate_catalog(folder, count=count, seed=seed)
         return folder

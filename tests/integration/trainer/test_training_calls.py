@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import httpx
 import pytest
 
 from harness.releases import TINY_MODEL, store_of
-from harness.system import System, running_system
+from harness.system import System
 from vitrine.jobs import JobState
 from vitrine_local.cli import main
 
@@ -39,12 +38,6 @@ components = [8]
 """
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    with running_system(tmp_path_factory.mktemp("calls") / "system", "trainer", "search_api") as system:
-        yield system
 
 
 @pytest.fixture

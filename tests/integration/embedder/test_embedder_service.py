@@ -6,7 +6,6 @@ import base64
 import concurrent.futures
 import io
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +22,6 @@ from harness.waiting import HUNG_AFTER_S, wait_until
 from vitrine.embedding import AsyncEmbedderClient, EmbedderClient
 from vitrine.errors import EmbedderUnavailable, ImageRejected, ReleaseNotFound
 from vitrine.images.views import views
-
-
-@pytest.fixture(scope="module")
-def embedder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedder]:
-    service = Embedder(tmp_path_factory.mktemp("embedder"))
-    yield service
-    service.kill()
-
-
-@pytest.fixture(scope="module")
-def client(embedder: Embedder) -> Iterator[EmbedderClient]:
-    with EmbedderClient(embedder.url) as client:
-        yield client
 
 
 def post(embedder: Embedder, path: str = "/v1/embed", **request: Any) -> httpx.Response:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import Iterator
 
 import httpx
 import numpy as np
@@ -17,13 +16,6 @@ from harness.waiting import HUNG_AFTER_S, wait_until
 from vitrine.embedding import AsyncEmbedderClient
 from vitrine.errors import DeadlineExpired, ImageRejected, ParameterInvalid
 from vitrine.images.thumbnails import make_thumbnail
-
-
-@pytest.fixture(scope="module")
-def embedder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedder]:
-    service = Embedder(tmp_path_factory.mktemp("embedder"))
-    yield service
-    service.kill()
 
 
 def post(embedder: Embedder, path: str, data: bytes, **headers: str) -> httpx.Response:

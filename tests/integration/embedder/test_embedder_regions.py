@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 
 import httpx
 import numpy as np
@@ -20,20 +19,6 @@ from vitrine.images.regions import Region
 
 # Not on the borders of blocks, and off the middle.
 REGION = Region(0.13, 0.41, 0.29, 0.33)
-
-
-@pytest.fixture(scope="module")
-def embedder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedder]:
-    folder = tmp_path_factory.mktemp("embedder")
-    service = Embedder(folder)
-    yield service
-    service.kill()
-
-
-@pytest.fixture(scope="module")
-def client(embedder: Embedder) -> Iterator[EmbedderClient]:
-    with EmbedderClient(embedder.url) as client:
-        yield client
 
 
 def blotches(width: int, height: int, *, each_px: int = 20) -> Image.Image:

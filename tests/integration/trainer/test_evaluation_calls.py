@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +10,13 @@ import httpx
 import pytest
 
 from harness.releases import store_of
-from harness.system import System, running_system
+from harness.system import System
 from vitrine.releases import Augmentation
 from vitrine_local.cli import main
 
 pytestmark = pytest.mark.slow
 
 DATA = {"label": "subCategory", "relevance": ["subCategory"]}
-
-
-@pytest.fixture(scope="module")
-def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    with running_system(tmp_path_factory.mktemp("evaluation") / "system", "trainer", "search_api") as system:
-        yield system
 
 
 @pytest.fixture(scope="module")

@@ -7,14 +7,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness.releases import TINY_MODEL, store_of
-from harness.system import System, running_system
+from harness.system import System
 from vitrine_local.cli import main
 
 pytestmark = pytest.mark.slow
@@ -80,12 +79,6 @@ galleries = ["all"]
 queries_per_kind = 3
 {DATA}
 """
-
-
-@pytest.fixture(scope="module")
-def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    with running_system(tmp_path_factory.mktemp("experiments") / "system", "trainer", "search_api") as system:
-        yield system
 
 
 @pytest.fixture
