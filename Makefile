@@ -27,7 +27,7 @@ demo: setup ## Index a drawn catalogue, show a search, stay up (ONCE=1: exit aft
 up: setup ## Start every service on this machine (DATA=.vitrine PORT=8000)
 	@$(BIN)/vitrine up --data $(or $(DATA),.vitrine) --port $(or $(PORT),8000)
 
-# Root may install a browser; where there is none the tests that need it say so and skip.
+# Root may install a browser; without one the tests that need it skip and say so.
 .PHONY: browser
 browser:
 	@if [ "$$(id -u)" = 0 ] && ! command -v chromium >/dev/null && command -v apt-get >/dev/null; then \

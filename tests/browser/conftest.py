@@ -47,7 +47,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 @pytest.fixture(scope="session")
 def chromium() -> None:
-    """Skips what needs a browser where there is none, before any system is started for it."""
+    """Skip tests that need a browser if there is no browser, before a system is started for them."""
     if find_chromium() is None:
         pytest.skip(MISSING)
 

@@ -16,7 +16,7 @@ _LOCAL_SCHEMES: Final = {"about", "blob", "data"}
 # What a page gave up by itself: a search that a newer one replaced, or a stream on a page that was left.
 _ABORTED: Final = "net::ERR_ABORTED"
 _FAILED_LOAD: Final = "Failed to load resource"
-# The browser asks for it by itself, once in its life: whichever test comes first would fail where there is none.
+# The browser requests it once, by itself: without one the first test of a run would fail.
 _ICON: Final = "/favicon.ico"
 _REPORTER: Final = """
 (() => {

@@ -1,4 +1,4 @@
-"""Indexing, through real services: what is stored, what is told, what a second indexing does."""
+"""Indexing, through real services: what is stored, what is reported, what a second indexing does."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ CPU = choose_device("cpu", "float32")
 
 
 class Fragile:
-    """A release's network that notes its batches, waits while held, and fails on the pictures it is told of."""
+    """A release's network that records its batches, waits while held, and fails on given pictures."""
 
     def __init__(self, network: ReleaseNetwork) -> None:
         self._network = network

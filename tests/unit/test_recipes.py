@@ -1,4 +1,4 @@
-"""Recipes: what is read, what is refused, and how a fault is told."""
+"""Recipes: what is accepted, what is refused, and how errors are reported."""
 
 from __future__ import annotations
 

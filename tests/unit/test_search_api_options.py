@@ -1,4 +1,4 @@
-"""Options and attributes: what is taken, and what is told about the rest."""
+"""Options and attributes: what is accepted, and the errors for the rest."""
 
 from __future__ import annotations
 

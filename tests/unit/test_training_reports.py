@@ -69,7 +69,7 @@ def drawn(path: Path) -> Image.Image:
     """The picture in the file, which must show something."""
     with Image.open(path) as image:
         assert image.format == "PNG"
-        assert image.info.keys() <= {"dpi"}, "the file tells of the program or the time"
+        assert image.info.keys() <= {"dpi"}, "the file contains the program or the time"
         image.load()
         picture = image.convert("RGB")
     pixels = np.asarray(picture)

@@ -101,7 +101,7 @@ def test_a_model_of_the_table_gives_the_feature_of_the_reference(model: str, raw
 def test_resnet_keeps_negative_evidence() -> None:
     entry = model_entry("resnet50")
     backbone = load_backbone(entry, weights="seed:0", options={})
-    # Random weights start with the last normalisation at nought, which would leave the shortcut alone.
+    # Random weights start with the last normalisation at zero, which would leave only the shortcut.
     torch.nn.init.ones_(backbone.network.get_parameter("layer4.2.bn3.weight"))
     with torch.inference_mode():
         found = backbone.network(torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)))

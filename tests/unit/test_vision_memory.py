@@ -38,7 +38,7 @@ def faulted_pages(before: str) -> int:
     return int(done.stdout)
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only glibc's malloc is told to keep memory")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only glibc's malloc is configured to keep memory")
 def test_a_pass_reuses_the_pages_of_the_pass_before() -> None:
     kept = faulted_pages("from vitrine.vision.process import configure_process; configure_process()")
     fresh = faulted_pages("")

@@ -114,7 +114,7 @@ class VectorStore:
         return await self._collections.get(name, lambda: self._describe(name))
 
     async def collections(self, *, fresh: bool = False) -> list[CollectionInfo]:
-        """Every collection of ours, ordered by name."""
+        """All of Vitrine's collections, ordered by name."""
         with qdrant_errors():
             listed = (await self._client.get_collections()).collections
         names = sorted(item.name for item in listed if parse_collection_name(item.name))

@@ -264,13 +264,13 @@ def read_facets(request: Request) -> tuple[list[str], FacetOptions, Pairs]:
 
 
 def parameter_invalid(error: ValidationError) -> ParameterInvalid:
-    """A pydantic error about parameters as an error of ours, naming each parameter."""
+    """A pydantic error about parameters as ParameterInvalid, naming each parameter."""
     faults = _faults(error)
     return ParameterInvalid(_summary(faults), errors=faults)
 
 
 def body_invalid(error: ValidationError) -> BodyInvalid:
-    """A pydantic error about a JSON body as an error of ours, naming each member."""
+    """A pydantic error about a JSON body as BodyInvalid, naming each member."""
     faults = _faults(error)
     return BodyInvalid(_summary(faults), errors=faults)
 
