@@ -15,7 +15,7 @@ V = TypeVar("V")
 
 
 class ExpiringCache(Generic[K, V]):
-    """At most `max_entries` values, each for `ttl_s` seconds. Errors are raised in every waiting caller and never cached."""
+    """At most `max_entries` values, each for `ttl_s` seconds. Errors reach every waiting caller and are not cached."""
 
     def __init__(self, *, ttl_s: float, max_entries: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._ttl_s = ttl_s
