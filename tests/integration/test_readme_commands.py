@@ -34,7 +34,7 @@ def commands() -> Iterator[str]:
 
 COMMANDS = list(commands())
 TARGETS = [command for command in COMMANDS if command.startswith("make ")]
-BENCHMARKS = [command for command in COMMANDS if "benchmarks/" in command]
+BENCHMARKS = [command for command in COMMANDS if "-m benchmarks." in command]
 COMPOSE = [command for command in COMMANDS if command.startswith("docker ")]
 LIVE = [command for command in COMMANDS if command not in {*TARGETS, *BENCHMARKS, *COMPOSE}]
 
