@@ -57,7 +57,9 @@ def share_cores() -> None:
 
     Two networks with two threads each on two cores mostly wait for each other: a training takes twice the CPU time.
     """
-    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    threads = max(1, (os.cpu_count() or 1) // processes)
+    processes = os.environ.get("PYTEST_XDIST_WORKER_COUNT")
+    if processes is None:
+        return  # a run in one process has all cores; what started such processes must not set what they inherit
+    threads = max(1, (os.cpu_count() or 1) // int(processes))
     for name in _THREAD_VARIABLES:
         os.environ.setdefault(name, str(threads))
