@@ -1,12 +1,13 @@
-"""Count the source files of Vitrine that a catalogue picture and a job's id pass through.
+"""Count the source files of Vitrine that a catalogue picture, a job's id and a training recipe pass through.
 
     PYTHONPATH=tests .venv/bin/python -m harness.traced_files [--names]
 
 The embedder and the search API run inside this process, and the indexer's Celery tasks are called directly, so that a
-profile hook sees every call in every thread. Prints two counts of files:
+profile hook sees every call in every thread. Prints three counts of files:
 
 - picture: a function of the file holds a product, its picture or its vector, from the batch task to Qdrant;
-- job id: a function of the file holds the id or an object with it, from the request to the end of the job.
+- job id: a function of the file holds the id or an object with it, from the request to the end of the job;
+- recipe: a function of the file runs during a small training, from the recipe to the release.
 """
 
 from __future__ import annotations
@@ -110,6 +111,7 @@ def main() -> int:
             found = _traced(trace, system)
         finally:
             system.stop()
+        found["recipe"] = _traced_training(trace, Path(folder))
     for title, files in found.items():
         print(f"{title}: {len(files)} files")  # noqa: T201 - a report
         for name in sorted(files) if names else ():
@@ -168,6 +170,16 @@ def _traced(trace: FileTrace, system: Any) -> dict[str, set[str]]:
             run(tasks.batch, job_id, 0)
             end(job_id)
     return {"picture": picture, "job id": job}
+
+
+def _traced_training(trace: FileTrace, folder: Path) -> set[str]:
+    from harness.training import drawn_catalog, tiny_recipe, training_run
+
+    recipe = tiny_recipe(optim={"epochs": 2}, augment={"flip": 0.5, "crop": [0.6, 1.0], "brightness": 0.2})
+    training = training_run(recipe, drawn_catalog(folder / "drawn", count=120), folder)
+    with trace.noting(lambda _: True) as found:
+        training.run()
+    return found
 
 
 def _sweeper(system: Any) -> Any:
