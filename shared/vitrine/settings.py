@@ -60,6 +60,10 @@ class CommonSettings(BaseSettings):
         ge=0,
         description="Mebibytes to keep free on a disk: below, uploads and the local Qdrant refuse writes",
     )
+    lower_priority: bool = Field(
+        default=True,
+        description="Whether `vitrine up` runs the indexer and the trainer at a lower CPU priority than searches",
+    )
     catalog_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
         default=(), description="Folders in which catalogues may be, separated by ':'"
     )

@@ -39,7 +39,9 @@ class Command(Process):
 
     def __init__(self, *arguments: str, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        super().__init__([VITRINE, *arguments], log=folder / "screen.txt")
+        # Beside other tests a trainer of low priority gets no CPU time.
+        environment = {"VITRINE_LOWER_PRIORITY": "false"}
+        super().__init__([VITRINE, *arguments], log=folder / "screen.txt", env=environment)
 
     @property
     def screen(self) -> str:

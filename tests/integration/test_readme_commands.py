@@ -50,7 +50,8 @@ class Reader:
     @property
     def env(self) -> Mapping[str, str]:
         path = f"{ROOT / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}"
-        return {**os.environ, "PATH": path, "COLUMNS": "120"}
+        # Beside other tests a trainer of low priority gets no CPU time.
+        return {**os.environ, "PATH": path, "COLUMNS": "120", "VITRINE_LOWER_PRIORITY": "false"}
 
     def start(self, command: str) -> None:
         """Start the system, as in its own terminal, and wait for the line that it is ready."""

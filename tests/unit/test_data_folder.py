@@ -1,4 +1,4 @@
-"""The data folder: only for its owner, and usable after damage."""
+"""The data folder: only for its owner, and usable after damage; and the plan of the services that use it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from vitrine.errors import SettingsInvalid
 from vitrine_local.data_folder import DataFolder, RunRecord
 from vitrine_local.errors import DataFolderUnusable
 from vitrine_local.secrets import LocalSecrets, load_or_create_secrets
+from vitrine_local.supervisor.plan import INDEXER, TRAINER, make_plan
 
 
 def mode(path: Path) -> int:
@@ -89,3 +91,24 @@ def test_readable_catalogue_roots_survive_damaged_ones(tmp_path: Path) -> None:
     data.catalog_roots_file.write_bytes(b"\xff\xfe\n")
     data.allow_root(shop)
     assert shop.resolve() in data.allowed_roots()
+
+
+@pytest.mark.parametrize(("setting", "niceness"), [(None, [5, 10]), ("true", [5, 10]), ("false", [0, 0])])
+def test_workers_run_at_a_lower_priority_unless_a_setting_forbids_it(
+    tmp_path: Path, setting: str | None, niceness: list[int]
+) -> None:
+    environment = {} if setting is None else {"VITRINE_LOWER_PRIORITY": setting}
+    data = DataFolder.at(tmp_path)
+    data.create()
+    plan = make_plan(data, port=0, environment=environment)
+    plan.release_ports()
+    found = {spec.name: spec.niceness for spec in plan.services}
+    assert [found[INDEXER], found[TRAINER]] == niceness
+    assert {found[name] for name in found if name not in (INDEXER, TRAINER)} == {0}
+
+
+def test_a_priority_setting_that_is_not_a_boolean_is_refused(tmp_path: Path) -> None:
+    data = DataFolder.at(tmp_path)
+    data.create()
+    with pytest.raises(SettingsInvalid, match="VITRINE_LOWER_PRIORITY is 'maybe'; it must be true or false"):
+        make_plan(data, port=0, environment={"VITRINE_LOWER_PRIORITY": "maybe"})

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from vitrine.errors import SettingsInvalid
 from vitrine_local.data_folder import DataFolder
 from vitrine_local.redis_repair import repair_append_only_file
 from vitrine_local.redis_server import find_redis_server, redis_command, redis_configuration
@@ -38,6 +39,7 @@ _QDRANT_KEY = "VITRINE_QDRANT_API_KEY"
 _QDRANT_KEY_VARIABLES = (_QDRANT_KEY, "QDRANT_API_KEY")
 _RECIPES = "VITRINE_RECIPES_DIR"
 _EMBEDDER_KEY = "VITRINE_EMBEDDER_API_KEY"
+_LOWER_PRIORITY = "VITRINE_LOWER_PRIORITY"
 # CPU priority: searches first, then indexing, then training.
 _INDEXER_NICENESS = 5
 _TRAINER_NICENESS = 10
@@ -82,6 +84,7 @@ def make_plan(data: DataFolder, *, port: int, environment: Mapping[str, str]) ->
         key = environment.get(_EMBEDDER_KEY) or secrets.embedder_api_key.get_secret_value()
         common = _common_settings(data, environment)
         to_embedder = {"VITRINE_EMBEDDER_URL": embedder_url, _EMBEDDER_KEY: key}
+        lower = _lower_priority(environment)
         one_thread, all_threads = _with_threads(common, 1), _with_threads(common, os.cpu_count() or 1)
         services = (
             ServiceSpec(
@@ -120,10 +123,14 @@ def make_plan(data: DataFolder, *, port: int, environment: Mapping[str, str]) ->
                 one_thread | redis.settings | qdrant.settings | to_embedder,
                 redis_url=redis.url,
                 after=(REDIS, QDRANT),
-                niceness=_INDEXER_NICENESS,
+                niceness=_INDEXER_NICENESS if lower else 0,
             ),
             _worker(
-                TRAINER, all_threads | redis.settings, redis_url=redis.url, after=(REDIS,), niceness=_TRAINER_NICENESS
+                TRAINER,
+                all_threads | redis.settings,
+                redis_url=redis.url,
+                after=(REDIS,),
+                niceness=_TRAINER_NICENESS if lower else 0,
             ),
             ServiceSpec(
                 name=SEARCH_API,
@@ -144,6 +151,14 @@ def make_plan(data: DataFolder, *, port: int, environment: Mapping[str, str]) ->
         )
         undo.pop_all()
         return Plan(url=api_url, services=services)
+
+
+def _lower_priority(environment: Mapping[str, str]) -> bool:
+    """The setting VITRINE_LOWER_PRIORITY. Raises SettingsInvalid."""
+    value = environment.get(_LOWER_PRIORITY, "true").lower()
+    if value not in ("true", "false", "1", "0"):
+        raise SettingsInvalid(f"{_LOWER_PRIORITY} is {value[:80]!r}; it must be true or false")
+    return value in ("true", "1")
 
 
 def _worker(
