@@ -25,12 +25,12 @@ def embedder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedder]:
     embedder.kill()
 
 
-def test_the_page_in_docs_is_the_document_of_the_code() -> None:
+def test_the_page_in_docs_matches_the_code() -> None:
     assert PAGE.read_text() == document_text(), "run 'make docs'"
 
 
 @pytest.mark.parametrize("operation", operations(json.loads(PAGE.read_text())))
-def test_no_input_is_answered_by_a_defect(embedder: Embedder, operation: str) -> None:
+def test_no_input_causes_a_server_error(embedder: Embedder, operation: str) -> None:
     check_operation(embedder.url, operation, max_examples=30, amend=without_deadline)
 
 

@@ -55,7 +55,7 @@ def test_nothing_is_evicted_and_every_write_is_logged(client: redis.Redis) -> No
     assert client.config_get("appendfsync") == {"appendfsync": "always"}
 
 
-def test_a_key_set_if_absent_belongs_to_one_and_expires(client: redis.Redis) -> None:
+def test_only_one_client_can_set_an_absent_key_and_it_expires(client: redis.Redis) -> None:
     assert client.set("lock", "first", nx=True, px=600_000)
     assert client.set("lock", "second", nx=True, px=600_000) is None
     assert client.get("lock") == b"first"
@@ -65,7 +65,7 @@ def test_a_key_set_if_absent_belongs_to_one_and_expires(client: redis.Redis) -> 
     assert client.get("lock") == b"second"
 
 
-def test_a_field_set_if_absent_counts_once_however_many_try(backend: RedisBackend, client: redis.Redis) -> None:
+def test_an_absent_field_is_set_once_by_any_number_of_clients(backend: RedisBackend, client: redis.Redis) -> None:
     won: list[int] = []
     barrier = threading.Barrier(4)
 
@@ -83,7 +83,7 @@ def test_a_field_set_if_absent_counts_once_however_many_try(backend: RedisBacken
     assert client.hlen("batches") == 50
 
 
-def test_the_scripts_are_taken_and_see_the_servers_clock(client: redis.Redis) -> None:
+def test_scripts_are_accepted_and_see_the_clock_of_the_server(client: redis.Redis) -> None:
     lease = client.register_script(scripts.ACQUIRE)
     client.hset("job", "record", "{}")
     keys = ["leases", "tokens", "deferred", "job"]
@@ -109,7 +109,7 @@ def test_a_batch_is_counted_once_in_one_atomic_step(client: redis.Redis) -> None
     assert (progress.done, progress.failed) == (7, 1)
 
 
-def test_a_change_is_published_to_whoever_listens(backend: RedisBackend, client: redis.Redis) -> None:
+def test_a_change_is_published_to_all_subscribers(backend: RedisBackend, client: redis.Redis) -> None:
     store = JobStore(client)
     record, _ = store.create(JobKind.INDEX, {"dataset": "shop"})
     with open_redis(backend.url) as listener, listener.pubsub(ignore_subscribe_messages=True) as subscription:

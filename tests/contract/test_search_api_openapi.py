@@ -24,12 +24,12 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
         yield shop
 
 
-def test_the_page_in_docs_is_the_document_of_the_code() -> None:
+def test_the_page_in_docs_matches_the_code() -> None:
     assert PAGE.read_text() == document_text(), "run 'make docs'"
 
 
 @pytest.mark.parametrize("operation", operations(json.loads(PAGE.read_text())))
-def test_no_input_is_answered_by_a_defect(shop: Shop, operation: str) -> None:
+def test_no_input_causes_a_server_error(shop: Shop, operation: str) -> None:
     check_operation(shop.system.url("search_api"), operation, max_examples=15, amend=with_names_that_exist)
 
 

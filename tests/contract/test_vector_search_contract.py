@@ -254,7 +254,7 @@ class TestSearch:
         assert found == {"Men": [9, 12], "Women": [10, 7], "Boys": [8, 11]}
         assert answer.groups[0].hits[0].payload == {"gender": "Men"}
 
-    def test_groups_reach_far_for_a_rare_value(self, qdrant: QdrantClient, collection: str) -> None:
+    def test_groups_find_a_rare_value_far_down_the_ranking(self, qdrant: QdrantClient, collection: str) -> None:
         # The only points of this season are on the far side: the first answers are all of one group.
         qdrant.set_payload(collection, {"season": "Winter"}, points=[*IDS[20:50]], wait=True)
         answer = qdrant.query_points_groups(

@@ -25,7 +25,7 @@ class TestCollections:
         notice = version_notice(qdrant.info().version)
         assert notice is None or "not supported" not in notice
 
-    def test_it_answers_readiness_and_liveness_checks(self, qdrant_backend: QdrantBackend) -> None:
+    def test_the_server_answers_readiness_and_liveness_checks(self, qdrant_backend: QdrantBackend) -> None:
         for path in ("/readyz", "/livez", "/healthz"):
             assert httpx.get(f"{qdrant_backend.url}{path}").status_code == 200
 
@@ -168,7 +168,7 @@ class TestCollections:
 
 
 class TestPoints:
-    def test_vectors_come_back_normalised_with_their_payload(self, qdrant: QdrantClient, collection: str) -> None:
+    def test_vectors_are_returned_normalised_with_their_payload(self, qdrant: QdrantClient, collection: str) -> None:
         records = qdrant.retrieve(collection, [IDS[5], IDS[0], str(uuid.uuid4())], with_vectors=True)
         found = {str(record.id): record for record in records}
         assert found.keys() == {IDS[0], IDS[5]}
@@ -238,7 +238,7 @@ class TestPoints:
 
 
 class TestAliases:
-    def test_an_alias_stands_for_its_collection_and_is_deleted_with_it(
+    def test_an_alias_resolves_to_its_collection_and_is_deleted_with_it(
         self, qdrant: QdrantClient, collection: str
     ) -> None:
         alias = f"alias.{uuid.uuid4().hex}"

@@ -32,7 +32,7 @@ def shop(disk: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
         yield shop
 
 
-def test_on_a_full_disk_writes_are_refused_searches_go_on_and_jobs_resume_with_space(shop: Shop, disk: Path) -> None:
+def test_on_a_full_disk_writes_are_refused_searches_work_and_jobs_resume_with_space(shop: Shop, disk: Path) -> None:
     product = next(iter(shop.rows))
     filling = fill(disk)
 

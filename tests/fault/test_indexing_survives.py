@@ -196,7 +196,7 @@ def test_a_second_release_takes_over_under_load_and_can_be_rolled_back(system: S
     assert system.store.collection_exists(str(before)), "the one before is kept for rollback"
 
 
-def test_a_picture_that_ends_its_worker_is_found_and_left_out(system: System) -> None:
+def test_a_picture_that_crashes_its_worker_is_found_and_left_out(system: System) -> None:
     """What deaths of the worker leave in Redis: the batch's tries, then those of the single picture."""
     assert system.services["indexer"].terminate() == 0
     release_id = system.release()
@@ -215,7 +215,7 @@ def test_a_picture_that_ends_its_worker_is_found_and_left_out(system: System) ->
 
 
 @pytest.mark.timeout(600)  # the embedder starts four times
-def test_a_picture_that_ends_the_embedder_is_found_and_the_others_are_indexed(system: System) -> None:
+def test_a_picture_that_crashes_the_embedder_is_found_and_the_others_are_indexed(system: System) -> None:
     """The network calls `os.abort` on it. The indexer is killed in the middle of the search, which goes on after it."""
     system.services["embedder"].kill()
     tests = str(Path(__file__).parents[1])

@@ -196,7 +196,7 @@ def test_an_older_storage_without_copies_gets_them(damaged: Damaged) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="what a full disk does to a memory map is Linux's")
-def test_a_shard_that_kills_the_process_is_found_and_a_full_disk_is_no_damage(tmp_path: Path, stored: Path) -> None:
+def test_a_shard_that_crashes_the_process_is_found_and_a_full_disk_is_not_damage(tmp_path: Path, stored: Path) -> None:
     whole = list(stored.glob("collections/*/shards/*"))
     with mounted_disk(tmp_path / "disk", size="16m") as disk:
         # The engine's file of vectors is longer than the disk is large, and opening it touches all of it.

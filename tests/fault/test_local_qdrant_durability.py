@@ -175,7 +175,7 @@ def test_killing_the_optimizer_process_loses_nothing(server: LocalQdrant, client
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the child is looked up in /proc")
-def test_writes_during_optimization_are_kept_and_searches_go_on(server: LocalQdrant, client: QdrantClient) -> None:
+def test_writes_during_optimization_are_kept_and_searches_continue(server: LocalQdrant, client: QdrantClient) -> None:
     create(client, "shop")
     child = filled_while_it_optimizes(client, server)
     latencies_s: list[float] = []
@@ -222,7 +222,7 @@ def test_writes_during_optimization_are_kept_and_searches_go_on(server: LocalQdr
     )
 
 
-def test_rewritten_points_get_into_the_graph_and_a_restart_rebuilds_nothing(
+def test_rewritten_points_enter_the_graph_and_a_restart_rebuilds_nothing(
     server: LocalQdrant, client: QdrantClient, tmp_path: Path
 ) -> None:
     create(client, "shop")
@@ -244,7 +244,9 @@ def test_rewritten_points_get_into_the_graph_and_a_restart_rebuilds_nothing(
     wait_until(lambda: shard_folders(tmp_path) == second, what="the removal of the copy")
 
 
-def test_an_alias_that_moves_under_constant_queries_always_answers(server: LocalQdrant, client: QdrantClient) -> None:
+def test_an_alias_that_switches_during_constant_queries_always_answers(
+    server: LocalQdrant, client: QdrantClient
+) -> None:
     for name, kind in (("blue", "blue"), ("green", "green")):
         create(client, name)
         upsert(client, name, range(20), kind=kind)

@@ -79,7 +79,7 @@ class Searches:
 
 
 @pytest.mark.timeout(900)  # on a machine that does other work as well
-def test_processes_killed_at_random_lose_nothing_and_answer_nothing_wrong(tmp_path: Path) -> None:
+def test_random_kills_lose_nothing_and_cause_no_wrong_answer(tmp_path: Path) -> None:
     with running_shop(tmp_path / "shop", products=150, **SETTINGS) as shop:
         system, chance = shop.system, random.Random(SEED)
         system.start("trainer")

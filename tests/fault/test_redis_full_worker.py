@@ -16,7 +16,7 @@ PARAMS = {
 }  # fmt: skip
 
 
-def test_a_worker_outlives_a_full_redis_and_takes_the_waiting_job_afterwards(tmp_path: Path) -> None:
+def test_a_worker_survives_a_full_redis_and_takes_the_waiting_job_afterwards(tmp_path: Path) -> None:
     with running_system(tmp_path / "system", "indexer") as system:
         client, worker = system.redis_client, system.services["indexer"]
 

@@ -71,7 +71,7 @@ def killed_at_each_step(folder: Path, what: str) -> int:
 
 
 @pytest.mark.parametrize("what", ["put", "delete"])
-def test_a_kill_between_any_two_steps_leaves_the_state_before_or_after(tmp_path: Path, what: str) -> None:
+def test_a_kill_between_any_two_steps_leaves_the_old_or_the_new_state(tmp_path: Path, what: str) -> None:
     states: list[str] = []
     for step in range(killed_at_each_step(tmp_path, what)):
         overlay = UploadStore(tmp_path / str(step))
@@ -97,7 +97,7 @@ def test_a_kill_between_any_two_steps_leaves_the_state_before_or_after(tmp_path:
     assert states == sorted(states, reverse=True), "once the change counts it stays"
 
 
-def test_writers_at_the_same_time_do_not_spoil_each_other(overlay: UploadStore) -> None:
+def test_concurrent_writers_do_not_damage_each_others_records(overlay: UploadStore) -> None:
     def work(number: int) -> None:
         overlay.put(product(str(number % 4), size=number), picture(number))
         if number % 5 == 0:
@@ -114,7 +114,7 @@ def test_writers_at_the_same_time_do_not_spoil_each_other(overlay: UploadStore) 
     assert len(files(overlay)) == 1 + 4 + len(kept)
 
 
-def test_a_reader_never_sees_half_a_record(overlay: UploadStore) -> None:
+def test_a_reader_never_sees_an_incomplete_record(overlay: UploadStore) -> None:
     overlay.put(product(size=0, note="x" * 5000), picture(0))
     with ThreadPoolExecutor(1) as threads:
         writing = threads.submit(

@@ -50,7 +50,7 @@ def pixels(catalog: Catalog) -> np.ndarray:
     return np.stack([fit(catalog.picture_path(one).read_bytes()) for one in catalog.products[:24]])
 
 
-def test_a_gpu_changes_pictures_as_a_cpu_does(pixels: np.ndarray) -> None:
+def test_augmentation_on_a_gpu_matches_the_cpu(pixels: np.ndarray) -> None:
     planes, masks = torch.from_numpy(pixels).permute(0, 3, 1, 2), torch.from_numpy(compute_masks(pixels, 2).found)
     seen = []
     for device in (torch.device("cpu"), torch.device("cuda")):
@@ -61,7 +61,7 @@ def test_a_gpu_changes_pictures_as_a_cpu_does(pixels: np.ndarray) -> None:
     assert float((apart > 12).float().mean()) < 0.01, "but where an edge fell to the other side"
 
 
-def test_pictures_that_lie_on_the_gpu_come_as_those_that_are_sent(
+def test_a_dataset_on_the_gpu_gives_the_same_batches_as_one_on_the_host(
     pixels: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     device = torch.device("cuda")
@@ -93,7 +93,7 @@ def test_pictures_that_lie_on_the_gpu_come_as_those_that_are_sent(
     ],
     ids=["classify", "metric", "p-by-k"],
 )  # fmt: skip
-def test_a_training_on_a_gpu_ends_in_a_release_that_a_cpu_serves_alike(
+def test_a_training_on_a_gpu_gives_a_release_that_a_cpu_serves_with_the_same_vectors(
     changes: dict[str, Any], catalog: Catalog, tmp_path: Path
 ) -> None:
     listener = Listener()
@@ -110,7 +110,7 @@ def test_a_training_on_a_gpu_ends_in_a_release_that_a_cpu_serves_alike(
     assert float((one * other).sum(axis=1).min()) > 0.99
 
 
-def test_a_training_that_was_stopped_on_a_gpu_goes_on(catalog: Catalog, tmp_path: Path) -> None:
+def test_a_stopped_training_on_a_gpu_is_resumed(catalog: Catalog, tmp_path: Path) -> None:
     recipe = tiny_recipe(optim={"epochs": 3, "ema": 0.9}, augment=CHANGES)
 
     def stop(listener: Listener) -> None:
@@ -125,7 +125,7 @@ def test_a_training_that_was_stopped_on_a_gpu_goes_on(catalog: Catalog, tmp_path
     assert result["epochs"] == 3
 
 
-def test_a_loss_that_is_no_number_ends_a_run_on_a_gpu(catalog: Catalog, tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_ends_a_run_on_a_gpu(catalog: Catalog, tmp_path: Path) -> None:
     recipe = tiny_recipe(
         optim={"epochs": 4, "learning_rate": 1e30, "optimizer": "sgd", "schedule": "constant", "clip_norm": 5.0}
     )
@@ -135,7 +135,7 @@ def test_a_loss_that_is_no_number_ends_a_run_on_a_gpu(catalog: Catalog, tmp_path
     assert all(bool(torch.isfinite(tensor.float()).all()) for name, tensor in kept.items() if "rng" not in name)
 
 
-def test_a_small_network_learns_a_releases_embeddings_on_a_gpu(catalog: Catalog, tmp_path: Path) -> None:
+def test_a_small_network_learns_the_embeddings_of_a_release_on_a_gpu(catalog: Catalog, tmp_path: Path) -> None:
     teacher = training_run(tiny_recipe(projection={"raw": False}), catalog, tmp_path, **GPU).run()
     recipe = tiny_recipe(
         kind="distill", name="pupil", teacher=teacher["release_id"], model={"weights": "seed:3", "embedding": 8},
@@ -144,7 +144,7 @@ def test_a_small_network_learns_a_releases_embeddings_on_a_gpu(catalog: Catalog,
     assert training_run(recipe, catalog, tmp_path, **GPU).run()["epochs"] == 3
 
 
-def test_pictures_without_labels_are_learned_from_on_a_gpu(catalog: Catalog, tmp_path: Path) -> None:
+def test_training_on_a_gpu_uses_pictures_without_labels(catalog: Catalog, tmp_path: Path) -> None:
     bare = tuple(Product(one.dataset, one.id, one.picture) for one in catalog.products)
     unlabelled = Catalog(catalog.dataset, catalog.reader, catalog.root, bare, (), catalog.rows)
     recipe = tiny_recipe(

@@ -44,7 +44,7 @@ def tables(draw: st.DrawFn) -> list[list[str]]:
     st.sampled_from(QUOTINGS),
     st.sampled_from(["\r\n", "\n", "\r"]),
 )
-def test_what_the_csv_module_writes_is_read_back_the_same(
+def test_output_of_the_csv_module_is_read_back_unchanged(
     tmp_path_factory: pytest.TempPathFactory,
     table: list[list[str]],
     delimiter: str,
@@ -88,14 +88,14 @@ def test_a_quoted_field_may_have_any_number_of_lines(tmp_path: Path, lines: int)
     assert [row.line for row in found] == [2, 2 + lines, 3 + lines]
 
 
-def test_a_row_that_is_far_too_long_costs_itself_alone(tmp_path: Path) -> None:
+def test_a_far_too_long_row_loses_only_itself(tmp_path: Path) -> None:
     path = tmp_path / "products.csv"
     path.write_text(f"id,text\n1,{'x' * (MAX_ROW_CHARS + 1)}\n2,y\n")
     found = list(read_table(path, root=tmp_path, known_columns={"id"}).rows())
     assert [(row.line, row.fields) for row in found] == [(2, None), (3, ["2", "y"])]
 
 
-def test_a_field_longer_than_the_csv_modules_own_limit_is_read(tmp_path: Path) -> None:
+def test_a_field_longer_than_the_limit_of_the_csv_module_is_read(tmp_path: Path) -> None:
     long = "one, two\n" * 20_000
     path = tmp_path / "products.csv"
     path.write_text(f'id,text\n1,"{long}"\n2,y\n')
@@ -103,7 +103,7 @@ def test_a_field_longer_than_the_csv_modules_own_limit_is_read(tmp_path: Path) -
     assert [row.fields for row in found] == [["1", long], ["2", "y"]]
 
 
-def test_a_stray_quotation_mark_costs_its_row_alone_however_far_the_next_one_is(tmp_path: Path) -> None:
+def test_a_stray_quote_loses_only_its_row_at_any_distance_from_the_next_quote(tmp_path: Path) -> None:
     path = tmp_path / "products.csv"
     between = [f"{number},plain" for number in range(3, 60)]
     path.write_text("\n".join(["id,text", '1,"stray', "2,plain", *between, '60,"proper, quoted"', "61,plain", ""]))

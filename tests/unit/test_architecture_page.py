@@ -19,7 +19,7 @@ def boxes(diagram: str) -> list[str]:
     return [label.strip() for label in BOX.findall(diagram)]
 
 
-def test_there_is_a_diagram_of_the_layers_and_one_of_each_way() -> None:
+def test_there_is_a_diagram_of_the_layers_and_one_of_each_flow() -> None:
     assert list(DIAGRAMS) == ["Layers", "A search", "A catalogue picture", "A job", "A recipe"]
 
 
@@ -32,7 +32,7 @@ def test_every_box_is_a_file_or_a_folder_that_exists(title: str) -> None:
 
 
 @pytest.mark.parametrize("title", DIAGRAMS)
-def test_whatever_is_not_a_file_is_a_program(title: str) -> None:
+def test_a_box_that_is_not_a_file_is_a_program(title: str) -> None:
     nodes = re.findall(r"\w+[\[(]+\"([^\"]+)\"[\])]+", DIAGRAMS[title])
     others = {node for node in nodes if node.partition("<br/>")[0] not in boxes(DIAGRAMS[title])}
     assert others <= PROGRAMS

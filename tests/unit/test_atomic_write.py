@@ -58,7 +58,7 @@ def test_a_failed_write_leaves_the_old_file_alone(tmp_path: Path, monkeypatch: p
     assert names(tmp_path) == ["file"]
 
 
-def test_file_and_folder_are_flushed_unless_the_write_need_not_last(
+def test_file_and_folder_are_flushed_unless_the_write_is_not_durable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     flushed: list[Path] = []

@@ -75,7 +75,7 @@ def test_the_published_layouts_are_all_known(tmp_path: Path, annotations: str, e
     assert catalog.picture_path(catalog.products[0]).is_file()
 
 
-def test_pictures_in_full_size_serve_where_there_are_no_others(tmp_path: Path) -> None:
+def test_full_size_pictures_are_used_if_there_are_no_others(tmp_path: Path) -> None:
     category_benchmark(tmp_path, CATEGORY_ROWS, CATEGORY_PARTS)
     high = BLOUSE.replace("img/", "Img/img_highres/", 1)
     with_pictures(tmp_path, high, f"Img/{TEE}", f"Img/{DRESS}")
@@ -95,7 +95,7 @@ def test_the_spelling_of_a_category_does_not_matter(tmp_path: Path, spelling: st
     assert (product.attributes["category"], product.attributes["articleType"]) == (spelling, article)
 
 
-def test_a_category_without_an_article_type_is_kept_and_told(tmp_path: Path) -> None:
+def test_a_category_without_an_article_type_is_kept_and_reported(tmp_path: Path) -> None:
     category_benchmark(tmp_path, {BLOUSE: "2", DRESS: str(len(CATEGORIES))}, CATEGORY_PARTS)
     catalog = read(with_pictures(tmp_path, *ALL))
     assert catalog.products[1].attributes["category"] == "Ball Gown"
@@ -104,7 +104,7 @@ def test_a_category_without_an_article_type_is_kept_and_told(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("number", ["0", "6", "-1", "two", "٢", "9" * 30])
-def test_a_number_outside_the_table_costs_the_category_alone(tmp_path: Path, number: str) -> None:
+def test_a_number_outside_the_table_loses_only_the_category(tmp_path: Path, number: str) -> None:
     category_benchmark(tmp_path, {BLOUSE: number, TEE: "1"}, CATEGORY_PARTS)
     catalog = read(with_pictures(tmp_path, *ALL))
     assert {"articleType", "category"}.isdisjoint(catalog.products[0].attributes)
@@ -113,14 +113,14 @@ def test_a_number_outside_the_table_costs_the_category_alone(tmp_path: Path, num
     assert issue.detail.endswith("of 5 categories")
 
 
-def test_a_missing_picture_costs_its_row(tmp_path: Path) -> None:
+def test_a_row_with_a_missing_picture_is_skipped(tmp_path: Path) -> None:
     category_benchmark(tmp_path, CATEGORY_ROWS, CATEGORY_PARTS)
     catalog = read(with_pictures(tmp_path, BLOUSE, DRESS))
     assert len(catalog.products) == 2
     assert the_issue(catalog) == Issue("Striped_Tee--img_00000007", 4, "missing_picture", TEE)
 
 
-def test_a_path_that_leads_out_of_the_folder_is_never_followed(tmp_path: Path) -> None:
+def test_a_path_that_leaves_the_folder_is_never_followed(tmp_path: Path) -> None:
     root = tmp_path / "root"
     outside = "img/../../secret/img_1.jpg"
     category_benchmark(root, {**CATEGORY_ROWS, outside: "1"}, {**CATEGORY_PARTS, outside: "train"})
@@ -138,7 +138,7 @@ def test_a_short_line_keeps_its_picture(tmp_path: Path) -> None:
     assert (the_issue(catalog).line, the_issue(catalog).detail) == (3, "1 of 2 fields")
 
 
-def test_a_path_that_comes_twice_counts_once(tmp_path: Path) -> None:
+def test_a_repeated_path_counts_once(tmp_path: Path) -> None:
     whole_category_benchmark(tmp_path)
     rows = (f"{BLOUSE} 2", f"{TEE} 1", f"{BLOUSE} 3")
     rewrite(tmp_path, "Anno_coarse/list_category_img.txt", 3, "image_name  category_label", *rows)
@@ -155,7 +155,7 @@ def test_a_path_that_comes_twice_counts_once(tmp_path: Path) -> None:
         (f"{BLOUSE} train", "repeated_row"),
     ],
 )
-def test_what_is_wrong_in_the_partition_costs_no_product(tmp_path: Path, row: str, kind: str) -> None:
+def test_an_invalid_partition_row_loses_no_product(tmp_path: Path, row: str, kind: str) -> None:
     whole_category_benchmark(tmp_path)
     rows = (f"{BLOUSE} train", f"{DRESS} test", row)
     rewrite(tmp_path, "Eval/list_eval_partition.txt", 3, "image_name  evaluation_status", *rows)
@@ -167,7 +167,7 @@ def test_what_is_wrong_in_the_partition_costs_no_product(tmp_path: Path, row: st
     assert told[kind].kept
 
 
-def test_a_picture_in_no_part_is_told(tmp_path: Path) -> None:
+def test_a_picture_in_no_part_is_reported(tmp_path: Path) -> None:
     category_benchmark(tmp_path, CATEGORY_ROWS, {BLOUSE: "train", TEE: "val"})
     catalog = read(with_pictures(tmp_path, *ALL))
     assert "partition" not in catalog.products[2].attributes
@@ -176,7 +176,7 @@ def test_a_picture_in_no_part_is_told(tmp_path: Path) -> None:
     assert issue.detail.startswith("partition")
 
 
-def test_an_id_is_never_too_long_and_never_given_twice(tmp_path: Path) -> None:
+def test_an_id_is_never_too_long_and_always_unique(tmp_path: Path) -> None:
     long = "_".join(["Very"] * 48)  # a folder's name may have 255 bytes, an id 200 characters
     paths = [f"img/{long}/img_1.jpg", f"img/{long}/img_2.jpg", "img/A/b--c.jpg", "img/A--b/c.jpg", "img/A--b/c.png"]
     category_benchmark(tmp_path, dict.fromkeys(paths, "1"), dict.fromkeys(paths, "train"))

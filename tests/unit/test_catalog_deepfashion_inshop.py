@@ -42,7 +42,7 @@ def the_issue(catalog: Catalog) -> Issue:
 
 @pytest.mark.parametrize("folder", ["", "Img/"])
 @pytest.mark.parametrize("evaluation", ["Eval", "Anno"])
-def test_every_picture_is_a_product_that_knows_its_item(tmp_path: Path, folder: str, evaluation: str) -> None:
+def test_every_picture_is_a_product_with_its_item(tmp_path: Path, folder: str, evaluation: str) -> None:
     inshop_benchmark(tmp_path, *ROWS, items=ITEMS, evaluation=evaluation)
     catalog = read(with_pictures(tmp_path, *(folder + path for path in (FRONT, BACK, MAN))))
     assert catalog.issues == ()
@@ -62,7 +62,7 @@ def test_every_picture_is_a_product_that_knows_its_item(tmp_path: Path, folder: 
     assert [product.attributes["partition"] for product in catalog.products] == ["query", "gallery", "train"]
 
 
-def test_pictures_in_full_size_serve_where_there_are_no_others(tmp_path: Path) -> None:
+def test_full_size_pictures_are_used_if_there_are_no_others(tmp_path: Path) -> None:
     high = FRONT.replace("img/", "Img/img_highres/", 1)
     inshop_benchmark(tmp_path, ROWS[0])
     assert read(with_pictures(tmp_path, high)).products[0].picture == high
@@ -80,7 +80,7 @@ def test_pictures_in_full_size_serve_where_there_are_no_others(tmp_path: Path) -
         ("Suiting", None),
     ],
 )
-def test_a_category_means_an_article_type_where_one_fits(tmp_path: Path, category: str, article: str | None) -> None:
+def test_a_category_maps_to_an_article_type_if_one_matches(tmp_path: Path, category: str, article: str | None) -> None:
     catalog = read_rows(tmp_path, f"img/MEN/{category}/id_1/01_1_front.jpg id_1 train")
     assert catalog.issues == ()
     (product,) = catalog.products
@@ -97,12 +97,12 @@ def test_a_category_means_an_article_type_where_one_fits(tmp_path: Path, categor
         ("1", None),
     ],
 )
-def test_the_file_name_tells_the_view(tmp_path: Path, name: str, view: str | None) -> None:
+def test_the_view_is_read_from_the_file_name(tmp_path: Path, name: str, view: str | None) -> None:
     catalog = read_rows(tmp_path, f"img/MEN/Pants/id_1/{name}.jpg id_1 train")
     assert catalog.products[0].attributes.get("view") == view
 
 
-def test_a_category_the_table_lacks_is_kept_and_told(tmp_path: Path) -> None:
+def test_a_category_missing_from_the_table_is_kept_and_reported(tmp_path: Path) -> None:
     catalog = read_rows(tmp_path, "img/WOMEN/Swimwear/id_1/01_1_front.jpg id_1 train")
     assert catalog.products[0].attributes["category"] == "Swimwear"
     assert the_issue(catalog) == Issue("id_1--01_1_front", 3, "unknown_category", "'Swimwear'")
@@ -117,7 +117,7 @@ def test_a_category_the_table_lacks_is_kept_and_told(tmp_path: Path) -> None:
         ("01_1_front.jpg id_1 train", "not img/GENDER"),
     ],
 )
-def test_a_path_that_does_not_tell_what_it_should_costs_only_that(tmp_path: Path, row: str, told: str) -> None:
+def test_an_incomplete_path_loses_only_the_missing_attribute(tmp_path: Path, row: str, told: str) -> None:
     with_pictures(tmp_path, "img/" + row.split()[0].removeprefix("img/"))
     catalog = read(inshop_benchmark(tmp_path, row))
     (product,) = catalog.products
@@ -127,7 +127,7 @@ def test_a_path_that_does_not_tell_what_it_should_costs_only_that(tmp_path: Path
     assert all(issue.kept for issue in catalog.issues)
 
 
-def test_a_missing_picture_a_short_line_and_a_strange_part_are_told(tmp_path: Path) -> None:
+def test_a_missing_picture_a_short_line_and_an_unknown_part_are_reported(tmp_path: Path) -> None:
     rows = (
         ROWS[0],
         f"{BACK} id_00000002",
@@ -147,7 +147,7 @@ def test_a_missing_picture_a_short_line_and_a_strange_part_are_told(tmp_path: Pa
     assert "itemId" not in catalog.products[3].attributes
 
 
-def test_a_picture_that_comes_twice_counts_once(tmp_path: Path) -> None:
+def test_a_repeated_picture_counts_once(tmp_path: Path) -> None:
     catalog = read_rows(tmp_path, *ROWS, f"{FRONT} id_00000002 gallery")
     assert [product.attributes["partition"] for product in catalog.products] == ["query", "gallery", "train"]
     assert the_issue(catalog) == Issue("id_00000002--02_1_front", 6, "duplicate_id", "the first row is used")
@@ -163,7 +163,7 @@ def test_one_item_in_two_categories_gives_two_ids(tmp_path: Path) -> None:
     assert catalog.issues == ()
 
 
-def test_an_item_that_the_list_of_items_lacks_is_told_once(tmp_path: Path) -> None:
+def test_an_item_missing_from_the_list_of_items_is_reported_once(tmp_path: Path) -> None:
     inshop_benchmark(tmp_path, *ROWS, items=["id_00000080"])
     catalog = read(with_pictures(tmp_path, FRONT, BACK, MAN))
     assert len(catalog.products) == 3
@@ -172,7 +172,7 @@ def test_an_item_that_the_list_of_items_lacks_is_told_once(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("head", [[7_982], []])
-def test_a_wrong_count_in_the_list_of_items_is_told(tmp_path: Path, head: list[str | int]) -> None:
+def test_a_wrong_count_in_the_list_of_items_is_reported(tmp_path: Path, head: list[str | int]) -> None:
     inshop_benchmark(tmp_path, *ROWS)
     with_list(tmp_path, "Anno/list_item_inshop.txt", head, ITEMS)
     issue = the_issue(read(with_pictures(tmp_path, FRONT, BACK, MAN)))
@@ -180,7 +180,7 @@ def test_a_wrong_count_in_the_list_of_items_is_told(tmp_path: Path, head: list[s
     assert issue.detail.startswith("list_item_inshop.txt")
 
 
-def test_a_wrong_count_of_pictures_is_told_unless_a_limit_ends_the_reading(tmp_path: Path) -> None:
+def test_a_wrong_count_of_pictures_is_reported_unless_a_limit_ends_the_reading(tmp_path: Path) -> None:
     file = inshop_benchmark(with_pictures(tmp_path, FRONT, BACK, MAN), *ROWS) / "Eval" / "list_eval_partition.txt"
     file.write_text(file.read_text().replace("3\n", "52712\n", 1))
     issue = the_issue(read(tmp_path))
@@ -200,7 +200,7 @@ def test_line_endings_and_extra_blanks_change_nothing(tmp_path: Path) -> None:
     assert read(tmp_path) == expected
 
 
-def test_a_missing_list_or_one_of_the_other_benchmark_is_refused_in_a_sentence(tmp_path: Path) -> None:
+def test_a_missing_list_or_one_of_the_other_benchmark_is_refused_with_the_reason(tmp_path: Path) -> None:
     with pytest.raises(CatalogNotFound, match=r"Eval/list_eval_partition.txt or Anno/list_eval_partition.txt"):
         read(tmp_path)
     with_list(tmp_path, "Eval/list_eval_partition.txt", [1, "image_name evaluation_status"], [f"{FRONT} train"])

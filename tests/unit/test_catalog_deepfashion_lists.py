@@ -28,7 +28,7 @@ def the_issue(catalog: Catalog) -> Issue:
 @pytest.mark.parametrize(
     ("first", "told"), [("289222", "states 289222 rows"), ("many", "does not state"), ("-3", "does")]
 )
-def test_a_wrong_count_is_told_once(tmp_path: Path, name: str, first: str, told: str) -> None:
+def test_a_wrong_count_is_reported_once(tmp_path: Path, name: str, first: str, told: str) -> None:
     file = whole_category_benchmark(tmp_path) / "Anno_coarse" / name
     file.write_text(first + "\n" + file.read_text().split("\n", 1)[1])
     issue = the_issue(read(tmp_path))
@@ -57,7 +57,7 @@ def test_line_endings_blanks_and_a_byte_order_mark_change_nothing(tmp_path: Path
     assert [product.attributes for product in catalog.products] == expected
 
 
-def test_a_path_may_hold_blanks(tmp_path: Path) -> None:
+def test_a_path_may_contain_blanks(tmp_path: Path) -> None:
     path = "img/Striped Tee/img 1.jpg"
     category_benchmark(tmp_path, {path: "1"}, {path: "train"})
     (product,) = read(with_pictures(tmp_path, path)).products
@@ -65,7 +65,7 @@ def test_a_path_may_hold_blanks(tmp_path: Path) -> None:
     assert product.attributes["partition"] == "train"
 
 
-def test_a_row_of_another_encoding_is_read_and_told(tmp_path: Path) -> None:
+def test_a_row_of_another_encoding_is_read_and_reported(tmp_path: Path) -> None:
     whole_category_benchmark(tmp_path)
     path = "img/Plissé_Blouse/img_1.jpg"
     with_pictures(tmp_path, path)
@@ -121,7 +121,7 @@ def test_an_empty_list_and_one_without_a_usable_row_are_malformed(tmp_path: Path
         read(tmp_path)
 
 
-def test_a_list_that_is_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
+def test_a_list_that_links_out_of_the_folder_is_refused(tmp_path: Path) -> None:
     root = whole_category_benchmark(tmp_path / "root")
     file = root / "Anno_coarse" / "list_category_img.txt"
     file.rename(tmp_path / "elsewhere.txt")
@@ -141,7 +141,7 @@ PIECES = [b"img/Striped_Tee/img_00000007.jpg", b"img/", b"../", b" ", b"\t", b"\
     st.booleans(),
     st.lists(st.sampled_from(PIECES), max_size=30).map(b"".join),
 )  # fmt: skip
-def test_whatever_a_list_holds_it_is_read_or_refused(
+def test_any_list_is_read_or_refused(
     tmp_path_factory: pytest.TempPathFactory, name: str, has_head: bool, body: bytes
 ) -> None:
     root = whole_category_benchmark(tmp_path_factory.getbasetemp() / "any-list")

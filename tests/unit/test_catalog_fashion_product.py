@@ -70,7 +70,7 @@ def test_a_good_row_becomes_a_product_with_its_attributes(tmp_path: Path) -> Non
     assert catalog.picture_path(product) == tmp_path.resolve() / "images" / "1.jpg"
 
 
-def test_a_row_without_a_picture_is_skipped_and_told(tmp_path: Path) -> None:
+def test_a_row_without_a_picture_is_skipped_and_reported(tmp_path: Path) -> None:
     catalog = read(tmp_path, row("1"), row("77"), row("2"))
     assert ids(catalog) == ["1", "2"]
     assert the_issue(catalog) == Issue("77", 3, "missing_picture", "images/77.jpg")
@@ -85,26 +85,26 @@ def test_unquoted_commas_in_the_name_are_joined_again(tmp_path: Path, name: str)
     assert (issue.product_id, issue.line, issue.kind, issue.kept) == ("1", 2, "malformed_row", True)
 
 
-def test_a_quoted_name_with_commas_is_no_fault(tmp_path: Path) -> None:
+def test_a_quoted_name_with_commas_is_not_an_issue(tmp_path: Path) -> None:
     catalog = read(tmp_path, row("1", name='"Shirt, ""slim"", blue"'))
     assert catalog.issues == ()
     assert catalog.products[0].attributes["name"] == 'Shirt, "slim", blue'
 
 
-def test_a_quotation_that_never_ends_costs_no_other_row(tmp_path: Path) -> None:
+def test_an_unclosed_quote_loses_no_other_row(tmp_path: Path) -> None:
     catalog = read(tmp_path, row("1", name='"Shirt'), *(row("2") for _ in range(1)), row("3"))
     assert ids(catalog) == ["1", "2", "3"]
     assert catalog.products[0].attributes["name"] == '"Shirt'
 
 
-def test_a_quoted_name_may_go_over_two_lines(tmp_path: Path) -> None:
+def test_a_quoted_name_may_span_two_lines(tmp_path: Path) -> None:
     catalog = read(tmp_path, row("1", name='"Shirt\nslim"'), row("2"), row("99"))
     assert ids(catalog) == ["1", "2"]
     assert catalog.products[0].attributes["name"] == "Shirt\nslim"
     assert the_issue(catalog).line == 5
 
 
-def test_of_two_rows_of_one_id_the_first_counts(tmp_path: Path) -> None:
+def test_the_first_of_two_rows_with_one_id_is_used(tmp_path: Path) -> None:
     catalog = read(tmp_path, row("1", name="first"), row("2"), row("1", name="second"))
     assert ids(catalog) == ["1", "2"]
     assert catalog.products[0].attributes["name"] == "first"
@@ -113,13 +113,13 @@ def test_of_two_rows_of_one_id_the_first_counts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("year", ["soon", "20x4", "-5", "99999", "2014.5"])
-def test_a_year_that_is_none_is_left_out(tmp_path: Path, year: str) -> None:
+def test_an_invalid_year_is_left_out(tmp_path: Path, year: str) -> None:
     catalog = read(tmp_path, row("1", year=year))
     assert "year" not in catalog.products[0].attributes
     assert (the_issue(catalog).kind, the_issue(catalog).product_id) == ("bad_year", "1")
 
 
-def test_a_year_that_a_spreadsheet_spoilt_is_repaired(tmp_path: Path) -> None:
+def test_a_year_changed_by_a_spreadsheet_is_repaired(tmp_path: Path) -> None:
     catalog = read(tmp_path, row("1", year="2014.0"))
     year = catalog.products[0].attributes["year"]
     assert (year, type(year)) == (2014, int)
@@ -127,7 +127,7 @@ def test_a_year_that_a_spreadsheet_spoilt_is_repaired(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("nothing", ["", "NA", "N/A", "  ", "nan", "NULL"])
-def test_an_empty_field_is_absent_and_told(tmp_path: Path, nothing: str) -> None:
+def test_an_empty_field_is_missing_and_reported(tmp_path: Path, nothing: str) -> None:
     catalog = read(tmp_path, row("1", name=nothing, year=nothing))
     assert {"name", "year"}.isdisjoint(catalog.products[0].attributes)
     assert the_issue(catalog) == Issue("1", 2, "empty_field", "year, productDisplayName")
@@ -140,13 +140,13 @@ def test_a_row_that_is_too_short_keeps_what_it_has(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("bad", ["", "a/b", "..", "../1", "a\\b", "x" * 201, "tab\there"])
-def test_an_id_that_cannot_be_is_skipped(tmp_path: Path, bad: str) -> None:
+def test_a_row_with_an_invalid_id_is_skipped(tmp_path: Path, bad: str) -> None:
     catalog = read(tmp_path, row(bad), row("1"))
     assert ids(catalog) == ["1"]
     assert (the_issue(catalog).kind, the_issue(catalog).line) == ("bad_id", 2)
 
 
-def test_blank_lines_are_passed_over_and_lines_still_counted(tmp_path: Path) -> None:
+def test_blank_lines_are_skipped_and_line_numbers_stay_right(tmp_path: Path) -> None:
     catalog = read(tmp_path, "", row("1"), "", "   ", row("88"))
     assert (ids(catalog), catalog.rows, the_issue(catalog).line) == (["1"], 2, 6)
 
@@ -160,20 +160,20 @@ def test_byte_order_mark_and_line_endings_change_nothing(tmp_path: Path, ending:
     assert [product.attributes["name"] for product in catalog.products] == [GOOD.rsplit(",", 1)[1], "Größe"]
 
 
-def test_utf_16_with_its_mark_is_read(tmp_path: Path) -> None:
+def test_utf_16_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
     csv = f"{HEADER}\r\n{row('1', name='Größe')}\r\n".encode("utf-16")
     catalog = read_catalog("fashion-product", written(tmp_path, csv, "1"))
     assert catalog.products[0].attributes["name"] == "Größe"
 
 
-def test_a_row_of_another_encoding_is_read_and_told(tmp_path: Path) -> None:
+def test_a_row_of_another_encoding_is_read_and_reported(tmp_path: Path) -> None:
     csv = f"{HEADER}\n{row('1', name='Größe')}\n".encode("cp1252") + row("2", name="Größe").encode()
     catalog = read_catalog("fashion-product", written(tmp_path, csv, "1", "2"))
     assert [product.attributes["name"] for product in catalog.products] == ["Größe", "Größe"]
     assert (the_issue(catalog).product_id, the_issue(catalog).kind) == ("1", "bad_encoding")
 
 
-def test_missing_and_unknown_columns_are_told(tmp_path: Path) -> None:
+def test_missing_and_unknown_columns_are_reported(tmp_path: Path) -> None:
     written(tmp_path, "articleType,id,price\nShirts,1,12\n", "1")
     catalog = read_catalog("fashion-product", tmp_path)
     assert catalog.products[0].attributes == {"articleType": "Shirts"}
@@ -192,7 +192,7 @@ def test_a_file_without_a_usable_header_or_row_is_malformed(tmp_path: Path, csv:
         read_catalog("fashion-product", written(tmp_path, csv))
 
 
-def test_a_file_without_any_usable_row_says_why(tmp_path: Path) -> None:
+def test_a_file_without_any_usable_row_is_refused_with_the_reason(tmp_path: Path) -> None:
     with pytest.raises(CatalogMalformed, match=r"2 rows and no usable product \(2 missing_picture"):
         read(tmp_path, row("8"), row("9"))
 
@@ -207,7 +207,7 @@ def test_a_folder_without_the_csv_is_not_found(tmp_path: Path) -> None:
         read_catalog("fashion-product", tmp_path / "file")
 
 
-def test_a_csv_that_is_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
+def test_a_csv_that_links_out_of_the_folder_is_refused(tmp_path: Path) -> None:
     inside = tmp_path / "inside"
     inside.mkdir()
     (tmp_path / "secret.csv").write_text(f"{HEADER}\n{GOOD}\n")
@@ -216,7 +216,7 @@ def test_a_csv_that_is_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> No
         read_catalog("fashion-product", inside)
 
 
-def test_a_picture_that_is_no_file_inside_the_folder_is_unsafe(tmp_path: Path) -> None:
+def test_a_picture_that_is_not_a_file_inside_the_folder_is_unsafe(tmp_path: Path) -> None:
     root = tmp_path / "catalogue"
     root.mkdir()
     (tmp_path / "secret.jpg").write_bytes(jpeg())
@@ -231,7 +231,7 @@ def test_a_picture_that_is_no_file_inside_the_folder_is_unsafe(tmp_path: Path) -
     assert told == {"1": "unsafe_picture", "2": "unsafe_picture", "6": "missing_picture"}
 
 
-def test_a_folder_of_pictures_that_is_a_link_out_is_unsafe(tmp_path: Path) -> None:
+def test_a_picture_folder_that_links_out_of_the_catalogue_is_unsafe(tmp_path: Path) -> None:
     root, elsewhere = tmp_path / "catalogue", tmp_path / "elsewhere"
     root.mkdir()
     elsewhere.mkdir()
@@ -242,7 +242,7 @@ def test_a_folder_of_pictures_that_is_a_link_out_is_unsafe(tmp_path: Path) -> No
         read_catalog("fashion-product", root)
 
 
-def test_a_picture_that_leaves_the_folder_later_is_refused_when_it_is_asked_for(tmp_path: Path) -> None:
+def test_a_picture_that_is_later_moved_outside_is_refused_on_request(tmp_path: Path) -> None:
     root = tmp_path / "catalogue"
     root.mkdir()
     (tmp_path / "secret.jpg").write_bytes(jpeg())
@@ -288,7 +288,7 @@ def test_the_attributes_are_counted(tmp_path: Path) -> None:
     assert counts["articleType"] == {"Shirts": 3}
 
 
-def test_looking_into_the_pictures_tells_grey_odd_and_damaged_ones(tmp_path: Path) -> None:
+def test_inspecting_the_pictures_reports_grey_unusual_and_damaged_ones(tmp_path: Path) -> None:
     catalog = read(tmp_path, *(row(number) for number in "1234567"), pictures=tuple("1234567"))
     images = tmp_path / "images"
     (images / "2.jpg").write_bytes(jpeg(mode="L"))

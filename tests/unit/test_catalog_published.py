@@ -46,7 +46,7 @@ CLASSES = {
 
 
 @pytest.mark.real_data
-def test_the_published_catalogue_is_read_with_all_its_faults(published: Catalog) -> None:
+def test_the_published_catalogue_is_read_with_all_its_issues(published: Catalog) -> None:
     catalog = published
     assert (catalog.rows, len(catalog.products)) == (44_446, 44_441)
 

@@ -59,14 +59,14 @@ def test_without_allowed_folders_everything_is_refused(shop: Path) -> None:
         resolve_catalog_root(shop, [])
 
 
-def test_a_folder_that_is_not_there_or_is_a_file_is_not_found(shop: Path) -> None:
+def test_a_missing_folder_or_a_file_in_its_place_is_not_found(shop: Path) -> None:
     for path in ("winter", "summer/images/1.jpg"):
         with pytest.raises(CatalogNotFound):
             resolve_catalog_root(shop / path, [shop])
 
 
 @pytest.mark.parametrize("name", ["a\0b", "a" * 300, "a/" * 3000, "a\ud800", "loop"])
-def test_a_path_that_the_system_cannot_take_is_refused(shop: Path, name: str) -> None:
+def test_a_path_that_the_operating_system_rejects_is_refused(shop: Path, name: str) -> None:
     (shop / "loop").symlink_to("loop")
     with pytest.raises((CatalogRootRefused, CatalogNotFound)):
         resolve_catalog_root(f"{shop}/{name}", [shop])
@@ -92,7 +92,7 @@ def test_a_picture_is_found_and_read(shop: Path) -> None:
         "//etc/passwd",
     ],
 )
-def test_a_picture_path_that_could_lead_out_is_refused(shop: Path, picture: str) -> None:
+def test_a_picture_path_that_could_leave_the_root_is_refused(shop: Path, picture: str) -> None:
     with pytest.raises(CatalogRootRefused):
         resolve_picture(shop / "summer", picture)
 
@@ -111,7 +111,7 @@ def test_a_picture_link_out_is_refused_and_one_within_is_followed(shop: Path) ->
 @pytest.mark.parametrize(
     "picture", ["images/2.jpg", "images", ".", "a" * 300, "a/" * 3000 + "b", "a\ud800", "loop", "pipe"]
 )
-def test_what_is_no_regular_file_is_not_found(shop: Path, picture: str) -> None:
+def test_a_file_that_is_not_regular_is_not_found(shop: Path, picture: str) -> None:
     (shop / "summer" / "loop").symlink_to("loop")
     os.mkfifo(shop / "summer" / "pipe")
     with pytest.raises(PictureNotFound):
@@ -157,7 +157,7 @@ def test_a_picture_that_is_swapped_before_it_is_opened_is_not_read(
 
 
 @pytest.mark.usefixtures("way_to_open")
-def test_a_folder_that_is_swapped_for_a_link_again_and_again_never_shows_what_lies_behind_it(shop: Path) -> None:
+def test_a_folder_repeatedly_swapped_for_a_link_never_exposes_the_target(shop: Path) -> None:
     images, away = shop / "summer" / "images", shop / "away"
     done = threading.Event()
 
@@ -190,7 +190,7 @@ def test_a_root_that_has_become_a_link_is_refused(shop: Path) -> None:
         read_picture(root, "images/1.jpg")
 
 
-def test_a_picture_file_that_is_too_large_is_not_read_to_its_end(shop: Path) -> None:
+def test_a_picture_file_that_is_too_large_is_not_read_completely(shop: Path) -> None:
     with pytest.raises(ImageRejected) as caught:
         read_picture(shop / "summer", "images/1.jpg", max_bytes=8)
     assert caught.value.reason == "bytes_exceeded"
@@ -201,14 +201,14 @@ def settings(folders: tuple[Path, ...], roots_file: Path | None) -> CommonSettin
     return CommonSettings(catalog_roots=folders, catalog_roots_file=roots_file)
 
 
-def test_the_roots_of_the_settings_and_of_the_file_count(tmp_path: Path) -> None:
+def test_the_roots_of_the_settings_and_of_the_file_are_both_allowed(tmp_path: Path) -> None:
     file = tmp_path / "roots"
     file.write_text("# a remark\n\n/b\n  /c d  \n/a\n")
     assert allowed_roots(settings((Path("/a"),), file)) == (Path("/a"), Path("/b"), Path("/c d"))
     assert allowed_roots(settings((Path("/a"),), None)) == (Path("/a"),)
 
 
-def test_the_file_of_roots_is_read_anew_each_time(tmp_path: Path) -> None:
+def test_the_file_of_roots_is_read_again_each_time(tmp_path: Path) -> None:
     file = tmp_path / "roots"
     assert allowed_roots(settings((), file)) == ()
     file.write_text("/b\n")
@@ -221,7 +221,7 @@ def test_a_root_that_is_not_utf_8_keeps_its_name(tmp_path: Path) -> None:
     assert os.fsencode(allowed_roots(settings((), file))[0]) == b"/gr\xf6\xdfe"
 
 
-def test_a_file_of_roots_that_cannot_be_read_whole_is_refused(tmp_path: Path) -> None:
+def test_a_file_of_roots_that_cannot_be_read_completely_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "roots"
     file.write_bytes(b"#" * 999_995 + b"\n/data/secret-not\n")
     with pytest.raises(SettingsInvalid, match="more than"):

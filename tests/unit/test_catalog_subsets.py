@@ -13,7 +13,7 @@ def product(product_id: str, **attributes: str) -> Product:
     return Product("shop", product_id, f"{product_id}.jpg", attributes)
 
 
-def test_a_product_is_in_where_all_its_attributes_fit() -> None:
+def test_a_product_belongs_to_a_subset_if_all_attributes_match() -> None:
     products = [
         product("1", masterCategory="Footwear", articleType="Heels"),
         product("2", masterCategory="Accessories", articleType="Watches"),
@@ -31,6 +31,6 @@ def test_an_unknown_subset_is_refused_with_the_known_ones() -> None:
         select([product("1")], "fashion-23")
 
 
-def test_a_selection_of_nothing_is_refused() -> None:
+def test_an_empty_selection_is_refused() -> None:
     with pytest.raises(CatalogMalformed, match="no product is in the subset 'fashion-22'"):
         select([product("1", masterCategory="Apparel", articleType="Kurtas")], "fashion-22")

@@ -156,7 +156,7 @@ def test_a_missing_picture_is_a_wrong_command_line(capsys: pytest.CaptureFixture
     assert "no-such.jpg cannot be read" in capsys.readouterr().err
 
 
-def test_inspect_counts_attributes_and_lists_faults_by_id(catalog: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_inspect_counts_attributes_and_lists_issues_by_id(catalog: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (catalog / "images" / "10003.jpg").rename(catalog / "images" / "10003.away")
     try:
         assert main(["catalog", "inspect", "--dataset", "synthetic", str(catalog)]) == 0

@@ -14,7 +14,7 @@ TEE, DRESS, GONE = "img/Striped_Tee/img_1.jpg", "img/Maxi_Dress/img_1.jpg", "img
 FRONT = "img/WOMEN/Dresses/id_00000002/02_1_front.jpg"
 
 
-def test_inspect_counts_categories_and_lists_faults(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_inspect_counts_categories_and_lists_issues(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     category_benchmark(tmp_path, {TEE: "1", DRESS: "9", GONE: "1"}, {TEE: "train", DRESS: "val", GONE: "test"})
     with_pictures(tmp_path, f"Img/{TEE}", f"Img/{DRESS}")
     line = ["catalog", "inspect", str(tmp_path), "--dataset", "deepfashion-category"]

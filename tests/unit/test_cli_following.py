@@ -117,7 +117,7 @@ def test_a_restart_of_the_search_api_is_waited_for() -> None:
     assert scene.follow().version == 2
 
 
-def test_a_search_api_that_stays_away_is_given_up() -> None:
+def test_following_stops_if_the_search_api_stays_unavailable() -> None:
     scene = Scene([stream(event(record(1))), httpx.ConnectError("refused")])
     with pytest.raises(ServerUnreachable, match="no search API answers"):
         scene.follow(patience_s=10.0)
@@ -174,7 +174,7 @@ def test_on_a_terminal_progress_is_a_bar_that_is_cleared() -> None:
     assert file.getvalue().endswith("\x1b[2K"), "the bar's line is cleared"
 
 
-def test_the_report_has_counts_rate_and_every_fault_by_id(
+def test_the_report_has_counts_rate_and_every_issue_by_id(
     screen: tuple[Screen, Callable[[], str], Callable[[], str]],
 ) -> None:
     made, out, _ = screen
@@ -232,7 +232,7 @@ def test_durations_are_readable() -> None:
     assert [duration(seconds) for seconds in (4.24, 200.0, 7500.0)] == ["4.2 s", "3 min 20 s", "2 h 5 min"]
 
 
-def test_a_body_that_is_not_a_json_object_is_not_vitrine() -> None:
+def test_a_body_that_is_not_a_json_object_is_reported_as_not_vitrine() -> None:
     transport = httpx.MockTransport(lambda _request: httpx.Response(200, content=json.dumps([1, 2])))
     with (
         Api(Target("http://127.0.0.1:1"), transport=transport) as api,

@@ -50,7 +50,7 @@ def test_a_picture_that_cannot_be_decoded_does_not_affect_the_others() -> None:
     assert has_colour(sheet, (0, 0, 255))
 
 
-def test_a_search_without_results_still_makes_a_sheet(tmp_path: Path) -> None:
+def test_a_search_without_results_still_gives_a_sheet(tmp_path: Path) -> None:
     file = tmp_path / "sheet.png"
     write_sheet(file, picture("red", (400, 100)), [])
     with Image.open(file) as sheet:

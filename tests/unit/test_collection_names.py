@@ -13,13 +13,13 @@ from vitrine.qdrant.schema import CollectionMetadata, FieldType, convert_attribu
 RELEASE = "mobilenetv2_100-0123456789"
 
 
-def test_a_collection_name_holds_dataset_and_release_and_is_read_back() -> None:
+def test_a_collection_name_contains_dataset_and_release_and_can_be_parsed() -> None:
     name = collection_name("fashion-product", RELEASE)
     assert name == "fashion-product--mobilenetv2_100-0123456789"
     assert parse_collection_name(name) == ("fashion-product", RELEASE)
 
 
-def test_a_further_generation_has_a_name_of_its_own_and_serves_under_the_same_alias() -> None:
+def test_another_generation_has_its_own_name_and_the_same_alias() -> None:
     name = collection_name("fashion-product", RELEASE, 12)
     assert name == "fashion-product--mobilenetv2_100-0123456789--12"
     assert parse_collection_name(name) == ("fashion-product", RELEASE)
@@ -35,7 +35,7 @@ def test_a_further_generation_has_a_name_of_its_own_and_serves_under_the_same_al
         "a--m-0123456789--1", "a--m-0123456789--02", "a--m-0123456789--2--2", "a--m-0123456789--x",
     ],
 )  # fmt: skip
-def test_a_collection_of_somebody_else_is_not_read(name: str) -> None:
+def test_a_collection_of_another_application_is_ignored(name: str) -> None:
     assert parse_collection_name(name) is None
 
 
@@ -45,7 +45,7 @@ def test_a_dataset_name_that_would_break_the_collection_name_is_refused(dataset:
         collection_name(dataset, RELEASE)
 
 
-def test_an_alias_that_points_at_another_models_collection_serves_nothing() -> None:
+def test_an_alias_to_a_collection_of_another_model_is_not_served() -> None:
     assert serving_of(alias_name("shop", "resnet50"), collection_name("shop", RELEASE)) is None
     assert serving_of(alias_name("other", "mobilenetv2_100"), collection_name("shop", RELEASE)) is None
     assert serving_of(alias_name("shop", "mobilenetv2_100"), collection_name("shop", RELEASE)) == Serving(
@@ -63,7 +63,7 @@ def test_a_switch_deletes_and_creates_the_alias_in_one_list() -> None:
     assert previous == "shop--m-aaaaaaaaaa"
 
 
-def test_metadata_of_a_foreign_collection_is_not_taken_for_ours() -> None:
+def test_metadata_of_a_foreign_collection_is_not_accepted() -> None:
     ours = CollectionMetadata("shop", "m", "m-0123456789", "folder", "pictures", "building")
     assert CollectionMetadata.parse(ours.as_dict()) == ours
     assert CollectionMetadata.parse({**ours.as_dict(), "later_field": 1}) == ours
@@ -71,7 +71,7 @@ def test_metadata_of_a_foreign_collection_is_not_taken_for_ours() -> None:
     assert CollectionMetadata.parse({"something": "else"}) is None
 
 
-def test_attributes_are_indexed_by_the_widest_type_of_their_values() -> None:
+def test_attributes_are_indexed_with_the_widest_type_of_their_values() -> None:
     rows: list[dict[str, str | int | float]] = [
         {"gender": "Men", "year": 2012, "price": 3, "name": "Shirt", "size": 40},
         {"price": 3.5, "size": "XL"},

@@ -19,7 +19,7 @@ def test_the_page_of_settings_is_current() -> None:
 
 
 @pytest.mark.parametrize("module", ["embedder", "indexer", "trainer", "search_api"])
-def test_every_setting_says_what_it_means(module: str) -> None:
+def test_every_setting_has_a_description(module: str) -> None:
     settings = importlib.import_module(f"{module}.settings").Settings
     unexplained = [name for name, field in settings.model_fields.items() if not field.description]
     assert unexplained == []

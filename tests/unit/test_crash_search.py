@@ -114,13 +114,13 @@ def test_several_pictures_of_one_batch_are_found(client: redis.Redis) -> None:
     check(scene, scene.run())
 
 
-def test_a_crash_by_chance_costs_no_picture(client: redis.Redis) -> None:
+def test_a_random_crash_loses_no_picture(client: redis.Redis) -> None:
     for seed in range(20):
         scene = Scene(client, 64, accidents=0.15, chance=random.Random(seed))
         check(scene, scene.run())
 
 
-def test_a_batch_that_crashed_by_chance_is_sent_again_whole(client: redis.Redis) -> None:
+def test_a_batch_that_crashed_randomly_is_sent_again_whole(client: redis.Redis) -> None:
     scene = Scene(client, 64, chance=random.Random(1), accidents=1.0)
     with pytest.raises(EmbedderConnectionLost):
         scene.search().store(scene.planned, scene.store)
@@ -129,7 +129,7 @@ def test_a_batch_that_crashed_by_chance_is_sent_again_whole(client: redis.Redis)
     assert scene.requests == 2
 
 
-def test_a_picture_that_ends_the_worker_is_found_too(client: redis.Redis) -> None:
+def test_a_picture_that_crashes_the_worker_is_found_too(client: redis.Redis) -> None:
     scene = Scene(client, 8, worker=frozenset({"5"}))
     check(scene, scene.run())
     assert scene.worker_crashes <= 6
@@ -159,7 +159,7 @@ def test_a_release_that_crashes_on_everything_ends_the_job(client: redis.Redis) 
     assert scene.embedder_crashes <= 20, "each costs the searches seconds"
 
 
-def test_products_that_come_to_the_step_or_leave_it_are_stored_or_left(client: redis.Redis) -> None:
+def test_products_added_to_or_removed_from_a_step_are_handled(client: redis.Redis) -> None:
     scene = Scene(client, 6, embedder=frozenset({"1"}))
     with pytest.raises(EmbedderConnectionLost):
         scene.search().store(scene.planned[:5], scene.store)

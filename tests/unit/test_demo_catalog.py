@@ -37,7 +37,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
     return generate_catalog(tmp_path_factory.mktemp("drawn") / "drawn", count=80, seed=7)
 
 
-def test_the_same_seed_gives_the_same_bytes_however_many_processes_draw(drawn: Catalog, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_bytes_with_any_number_of_processes(drawn: Catalog, tmp_path: Path) -> None:
     generate_catalog(tmp_path / "again", count=80, seed=7, processes=2)
     assert digests(tmp_path / "again") == digests(drawn.root)
 

@@ -46,7 +46,7 @@ def contrast(one: str, other: str) -> float:
     return (lighter + 0.05) / (darker + 0.05)
 
 
-def test_contrast_is_computed_as_the_standard_says() -> None:
+def test_contrast_matches_the_standard() -> None:
     assert contrast("#000000", "#ffffff") == pytest.approx(21)
     assert contrast("#777777", "#ffffff") == pytest.approx(4.48, abs=0.005)
 
@@ -59,7 +59,7 @@ def test_every_pair_of_colors_can_be_read(theme: str) -> None:
     assert not weak
 
 
-def test_every_token_that_is_used_exists() -> None:
+def test_every_used_token_exists() -> None:
     sheets = {file.name: file.read_text() for file in (STATIC / "css").iterdir()}
     defined = {name for text in sheets.values() for name in re.findall(r"(--[a-z0-9-]+):", text)}
     used = {name for text in sheets.values() for name in re.findall(r"var\((--[a-z0-9-]+)", text)}
@@ -69,13 +69,13 @@ def test_every_token_that_is_used_exists() -> None:
     assert defined - used == set(), "a token that nothing uses"
 
 
-def test_colors_of_the_pages_are_named_in_the_tokens_alone() -> None:
+def test_colors_of_the_pages_are_defined_only_in_the_tokens() -> None:
     literal = re.compile(r"#[0-9a-fA-F]{3,8}\b|\brgba?\(|\bhsla?\(")
     others = [file for file in (STATIC / "css").iterdir() if file.name not in COLORS]
     assert [file.name for file in others if literal.search(file.read_text())] == []
 
 
-def test_the_browsers_own_bar_has_the_colors_of_the_ground() -> None:
+def test_the_browser_bar_has_the_background_color() -> None:
     page = (files("search_api.pages") / "templates" / "base.html").read_text()
     shown = re.findall(r'name="theme-color" media="\(prefers-color-scheme: (\w+)\)" content="(#\w+)"', page)
     assert dict(shown) == {theme: tokens(theme)["ground"] for theme in ("light", "dark")}

@@ -24,7 +24,7 @@ def interest(picture: Image.Image) -> float:
     return float(np.abs(np.diff(pixels, axis=1)).sum()) / 1e5
 
 
-def test_the_heat_is_where_the_network_looks() -> None:
+def test_the_heatmap_is_hot_where_the_network_responds() -> None:
     whole = Image.fromarray(checked_corner())
     parts = cover(whole)
     assert len(parts.copies) == ROWS * COLUMNS
@@ -38,7 +38,7 @@ def test_the_heat_is_where_the_network_looks() -> None:
     assert redness[345:435, 30:120].mean() > redness[:200].mean() + 20
 
 
-def test_large_pictures_are_shrunk_and_narrow_ones_are_stood() -> None:
+def test_large_pictures_are_reduced_and_narrow_ones_are_accepted() -> None:
     large = cover(Image.fromarray(np.random.default_rng(0).integers(0, 256, (900, 1200, 3), dtype=np.uint8)))
     assert min(large.picture.size) == 192
     narrow = cover(Image.fromarray(np.zeros((8, 100, 3), dtype=np.uint8)))

@@ -62,7 +62,7 @@ def test_the_lanes_of_a_queue_take_turns() -> None:
     assert len(queue) == 0
 
 
-def test_a_caller_with_one_picture_shares_the_next_batch_with_one_who_sent_hundreds(
+def test_a_caller_with_one_picture_shares_the_next_batch_with_a_caller_of_hundreds(
     loop: asyncio.AbstractEventLoop,
 ) -> None:
     queue = Batcher(max_wait_s=0.0)
@@ -73,7 +73,7 @@ def test_a_caller_with_one_picture_shares_the_next_batch_with_one_who_sent_hundr
     assert [item.call for item in queue.take(4)] == [greedy, modest, greedy, greedy]
 
 
-def test_a_batch_is_of_one_release_whatever_a_caller_mixes(loop: asyncio.AbstractEventLoop) -> None:
+def test_a_batch_has_one_release_even_if_a_caller_mixes_them(loop: asyncio.AbstractEventLoop) -> None:
     queue = Batcher(max_wait_s=0.0)
     call = call_of(loop, count=6)
     queue.announce(6)
@@ -81,7 +81,7 @@ def test_a_batch_is_of_one_release_whatever_a_caller_mixes(loop: asyncio.Abstrac
     assert [[item.release for item in queue.take(4)] for _ in range(2)] == [[ONE] * 3, [OTHER] * 3]
 
 
-def test_searches_go_first_and_a_share_is_left_to_a_catalogue(loop: asyncio.AbstractEventLoop) -> None:
+def test_searches_have_priority_and_indexing_keeps_a_share(loop: asyncio.AbstractEventLoop) -> None:
     queue = Batcher(max_wait_s=0.0)
     searches = call_of(loop, "shop", count=40)
     catalogue = call_of(loop, "job", "batch", count=8)
@@ -97,7 +97,7 @@ def test_searches_go_first_and_a_share_is_left_to_a_catalogue(loop: asyncio.Abst
     assert order == 2 * (["interactive"] * INTERACTIVE_IN_A_ROW + ["batch"])
 
 
-def test_a_search_that_comes_late_finds_no_more_than_the_allowed_passes_of_a_catalogue_before_it(
+def test_a_late_search_waits_for_at_most_the_allowed_indexing_passes(
     loop: asyncio.AbstractEventLoop,
 ) -> None:
     queue = Batcher(max_wait_s=0.0, max_batch_passes=2, short_batch=2)
@@ -117,7 +117,7 @@ def test_a_search_that_comes_late_finds_no_more_than_the_allowed_passes_of_a_cat
     assert len(queue.take(4)) == 2, "while searches come, a pass of the catalogue is short"
 
 
-def test_large_pictures_wait_for_memory_and_small_ones_pass_them_by(loop: asyncio.AbstractEventLoop) -> None:
+def test_large_pictures_wait_for_memory_and_small_ones_overtake_them(loop: asyncio.AbstractEventLoop) -> None:
     go, lock = threading.Event(), threading.Lock()
     running: list[int] = []
     most = [0]
@@ -147,7 +147,7 @@ def test_large_pictures_wait_for_memory_and_small_ones_pass_them_by(loop: asynci
     assert most[0] <= 250_000_000
 
 
-def test_one_large_picture_at_a_time_leaves_a_thread_to_the_small_ones(loop: asyncio.AbstractEventLoop) -> None:
+def test_one_large_picture_at_a_time_leaves_a_thread_for_small_ones(loop: asyncio.AbstractEventLoop) -> None:
     go = threading.Event()
     small = threading.Event()
 
@@ -177,7 +177,7 @@ def let_in(admission: AdmissionControl, callers: Iterator[Caller], cost: CallCos
     raise AssertionError("nobody was refused")
 
 
-def test_a_call_whose_turn_would_come_too_late_is_refused_and_another_caller_is_let_in() -> None:
+def test_a_call_that_would_wait_too_long_is_refused_and_another_caller_is_accepted() -> None:
     admission = admission_of()
     count, refused = let_in(admission, itertools.repeat(Caller("greedy"), 1000), CallCost(0.0, 0.01, 1))
     assert 250 <= count <= 400, "one caller alone has most of two seconds of two cores, 10 ms each"
@@ -189,13 +189,13 @@ def test_a_call_whose_turn_would_come_too_late_is_refused_and_another_caller_is_
     admission.enter(Caller("modest"), CallCost(0.0, 0.01, 1))
 
 
-def test_many_callers_together_wait_no_longer_than_the_delay() -> None:
+def test_the_wait_of_many_callers_is_within_the_delay_limit() -> None:
     callers = (Caller(f"caller {number}") for number in range(1000))
     count, _ = let_in(admission_of(), callers, CallCost(0.0, 0.05, 1))
     assert 70 <= count <= 90, "two seconds of two cores, 50 ms each"
 
 
-def test_a_catalogue_is_not_limited_by_delay_but_by_pictures() -> None:
+def test_indexing_is_limited_by_pictures_and_not_by_delay() -> None:
     at_work = [0]
     admission = admission_of(pictures=lambda: at_work[0])
     for _ in range(7):
@@ -206,7 +206,7 @@ def test_a_catalogue_is_not_limited_by_delay_but_by_pictures() -> None:
     admission.enter(Caller("shop"), CallCost(0.0, 0.01, 1))
 
 
-def test_what_callers_who_left_had_asked_for_makes_room_again() -> None:
+def test_the_requests_of_disconnected_callers_free_their_place() -> None:
     admission = admission_of()
     admitted = [admission.enter(Caller("greedy"), CallCost(0.0, 0.01, 1)) for _ in range(250)]
     for one in admitted:
@@ -215,7 +215,7 @@ def test_what_callers_who_left_had_asked_for_makes_room_again() -> None:
         admission.enter(Caller("greedy"), CallCost(0.0, 0.01, 1))
 
 
-def test_heavy_calls_have_a_small_pool_of_which_one_caller_has_half() -> None:
+def test_heavy_calls_have_a_small_pool_and_one_caller_may_use_half() -> None:
     admission = admission_of()
     heavy = CallCost(0.1, 0.1, 12, heavy=True)
     first = [admission.enter(Caller("greedy"), heavy) for _ in range(2)]
@@ -230,14 +230,14 @@ def test_heavy_calls_have_a_small_pool_of_which_one_caller_has_half() -> None:
     admission.enter(Caller("late"), heavy)
 
 
-def test_pictures_that_take_too_long_together_are_refused_in_a_search_and_not_in_a_catalogue() -> None:
+def test_pictures_that_take_too_long_are_refused_in_a_search_but_not_in_indexing() -> None:
     admission = admission_of()
     with pytest.raises(WorkTooLarge):
         admission.enter(Caller("shop"), CallCost(1.0, 0.1, 16, heavy=True))
     admission.enter(Caller("job", "batch"), CallCost(1.0, 0.1, 16, heavy=True))
 
 
-def test_admission_control_learns_how_long_its_seconds_really_take(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_admission_control_learns_the_real_duration_of_its_estimates(monkeypatch: pytest.MonkeyPatch) -> None:
     now_s = [0.0]
     monkeypatch.setattr("embedder.admission.time.monotonic", lambda: now_s[0])
     admission = admission_of()
@@ -260,7 +260,7 @@ def test_admission_control_learns_how_long_its_seconds_really_take(monkeypatch: 
     assert np.isfinite(admission._slowness)
 
 
-def test_an_indexing_does_not_fill_the_room_of_interactive_calls() -> None:
+def test_indexing_does_not_use_the_capacity_of_interactive_calls() -> None:
     pictures = 0
     admission = admission_of(pictures=lambda: pictures)
     for _ in range(7):

@@ -47,7 +47,7 @@ def test_releases_make_room_for_each_other_but_not_while_in_use(tmp_path: Path) 
     models.close()
 
 
-def test_a_release_whose_network_fails_is_told_as_such_and_is_no_reason_to_ask_again(tmp_path: Path) -> None:
+def test_a_release_whose_network_fails_is_reported_and_not_retryable(tmp_path: Path) -> None:
     """A transformer of one input size, in a release that gives it another."""
     store = store_of(tmp_path / "releases")
     whole = build_tiny_release(tmp_path / "releases", model="timm:levit_128s", input_px=224)
@@ -69,7 +69,7 @@ def test_a_release_whose_network_fails_is_told_as_such_and_is_no_reason_to_ask_a
     models.close()
 
 
-def test_a_release_that_can_never_fit_is_told_with_the_setting(tmp_path: Path) -> None:
+def test_a_release_that_can_never_fit_is_refused_with_the_setting(tmp_path: Path) -> None:
     release_id = build_tiny_release(tmp_path / "releases")
     models = ModelCache(
         store_of(tmp_path / "releases"), CPU, max_bytes=1000, largest_batch=2, metrics=Metrics(CollectorRegistry())

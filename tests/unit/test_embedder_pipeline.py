@@ -124,7 +124,7 @@ def test_every_picture_gets_its_own_vector_in_order(pipeline: Pipeline, loaded: 
     asyncio.run(scenario())
 
 
-def test_pictures_that_come_while_the_device_works_share_the_next_batch(
+def test_pictures_that_arrive_during_a_pass_share_the_next_batch(
     pipeline: Pipeline, loaded: LoadedRelease, network: Fragile
 ) -> None:
     async def scenario() -> None:
@@ -140,7 +140,7 @@ def test_pictures_that_come_while_the_device_works_share_the_next_batch(
     assert sum(network.batches) == 9
 
 
-def test_passes_side_by_side_give_every_picture_its_own_vector(
+def test_concurrent_passes_give_every_picture_its_own_vector(
     wide_pipeline: Pipeline, loaded: LoadedRelease, network: Fragile
 ) -> None:
     async def scenario() -> None:
@@ -153,7 +153,7 @@ def test_passes_side_by_side_give_every_picture_its_own_vector(
     assert sum(network.batches) == 12 + 3 * 12
 
 
-def test_a_taker_that_leaves_a_picture_wakes_the_next(loaded: LoadedRelease) -> None:
+def test_a_thread_that_leaves_a_picture_wakes_the_next(loaded: LoadedRelease) -> None:
     queue = Batcher(max_wait_s=60.0)
     taken: list[int] = []
     takers = [threading.Thread(target=lambda: taken.append(len(queue.take(4))), daemon=True) for _ in range(2)]
@@ -173,7 +173,7 @@ def test_a_taker_that_leaves_a_picture_wakes_the_next(loaded: LoadedRelease) -> 
     assert taken == [1, 1]
 
 
-def test_a_lone_picture_is_told_from_one_with_company(
+def test_the_network_knows_if_a_picture_is_alone_on_the_device(
     wide_pipeline: Pipeline, loaded: LoadedRelease, network: Fragile
 ) -> None:
     async def scenario() -> None:
@@ -189,7 +189,7 @@ def test_a_lone_picture_is_told_from_one_with_company(
     assert not network.alone[2], "the last to come is not alone"
 
 
-def test_a_picture_that_breaks_a_pass_leaves_the_pass_beside_it_alone(
+def test_a_picture_that_breaks_a_pass_does_not_affect_a_concurrent_pass(
     wide_pipeline: Pipeline, loaded: LoadedRelease, network: Fragile
 ) -> None:
     network.guilty = [loaded.preprocessor(picture(6))]
@@ -198,7 +198,7 @@ def test_a_picture_that_breaks_a_pass_leaves_the_pass_beside_it_alone(
     assert wide_pipeline.state()["alive"]
 
 
-def test_a_bad_picture_costs_only_its_own_result(pipeline: Pipeline, loaded: LoadedRelease) -> None:
+def test_a_bad_picture_loses_only_its_own_result(pipeline: Pipeline, loaded: LoadedRelease) -> None:
     results = asyncio.run(ask(pipeline, loaded, picture(0), b"not a picture", picture(1), picture(2)[:400]))
     assert isinstance(results[1], ImageRejected)
     assert isinstance(results[3], ImageRejected)
@@ -236,7 +236,9 @@ def test_a_full_embedder_refuses_at_once_and_recovers(
     asyncio.run(scenario())
 
 
-def test_a_call_larger_than_the_bound_is_served_when_nothing_else_is(pipeline: Pipeline, loaded: LoadedRelease) -> None:
+def test_a_call_larger_than_the_limit_is_served_when_the_embedder_is_idle(
+    pipeline: Pipeline, loaded: LoadedRelease
+) -> None:
     assert len(asyncio.run(ask(pipeline, loaded, *(picture(number) for number in range(40))))) == 40
 
 

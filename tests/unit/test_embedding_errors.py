@@ -24,7 +24,7 @@ from vitrine.errors import (
     ],
     ids=lambda value: getattr(value, "code", ""),
 )
-def test_an_embedder_that_stops_is_tried_again_and_one_that_is_full_is_not(
+def test_a_stopping_embedder_is_retried_and_an_overloaded_one_is_not(
     refusal: VitrineError, understood: type[VitrineError]
 ) -> None:
     error = error_of_answer(503, {"retry-after": "3"}, refusal.problem())

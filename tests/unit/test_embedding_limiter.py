@@ -16,7 +16,7 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-def test_callers_take_turns_and_one_who_has_gone_is_passed_by() -> None:
+def test_callers_take_turns_and_a_disconnected_one_is_skipped() -> None:
     async def scenario() -> None:
         limiter, order, go = FairLimiter(1, clock=lambda: 0.0), [], asyncio.Event()
 
@@ -39,7 +39,7 @@ def test_callers_take_turns_and_one_who_has_gone_is_passed_by() -> None:
     asyncio.run(scenario())
 
 
-def test_a_call_whose_turn_would_come_too_late_is_refused_and_another_callers_waits() -> None:
+def test_a_call_that_would_wait_too_long_is_refused_and_one_of_another_caller_waits() -> None:
     async def scenario() -> None:
         limiter, go = FairLimiter(1, max_delay_s=0.165), asyncio.Event()
 
@@ -61,7 +61,7 @@ def test_a_call_whose_turn_would_come_too_late_is_refused_and_another_callers_wa
     asyncio.run(scenario())
 
 
-def test_a_slow_pace_refuses_sooner() -> None:
+def test_a_slow_rate_leads_to_earlier_refusals() -> None:
     async def scenario() -> None:
         now_s = [0.0]
         limiter = FairLimiter(1, clock=lambda: now_s[0])
@@ -79,7 +79,7 @@ def test_a_slow_pace_refuses_sooner() -> None:
     asyncio.run(scenario())
 
 
-def test_a_pace_that_was_slow_once_is_measured_again() -> None:
+def test_a_rate_that_was_slow_once_is_measured_again() -> None:
     async def scenario() -> None:
         now_s = [0.0]
         limiter = FairLimiter(1, clock=lambda: now_s[0])

@@ -27,7 +27,7 @@ def test_the_mean_of_vectors_has_length_one() -> None:
     assert mean_of(rows([1.0, 0.0], [-1.0, 0.0])).tolist() == [1.0, 0.0], "where the mean is zero, the first"
 
 
-def test_views_of_two_releases_come_back_with_their_means() -> None:
+def test_views_of_two_releases_are_returned_with_their_means() -> None:
     first, second = rows([1.0, 0.0], [0.0, 1.0]), rows([0.6, 0.8, 0.0])
     body, shapes = encode_views([first, second])
     assert shapes == "3x2,1x3"
@@ -39,17 +39,17 @@ def test_views_of_two_releases_come_back_with_their_means() -> None:
 
 
 @pytest.mark.parametrize("shapes", ["", "1x3,", "0x2", "2x2", "1x9", "-1x2", "1x2,1x2"])
-def test_an_answer_of_another_shape_is_no_answer(shapes: str) -> None:
+def test_an_answer_of_another_shape_is_refused(shapes: str) -> None:
     with pytest.raises(EmbedderUnavailable):
         decode_views(rows([1.0, 0.0]).tobytes(), shapes)
 
 
-def test_what_is_familiar_is_told_for_each_release() -> None:
+def test_the_ood_score_is_returned_for_each_release() -> None:
     assert decode_familiar(encode_familiar([True, None, False]), count=3) == [True, None, False]
     assert decode_familiar("", count=2) == [None, None]
 
 
-def test_predicted_labels_travel_in_a_header_whatever_they_are_called() -> None:
+def test_predicted_labels_with_any_characters_are_sent_in_a_header() -> None:
     predicted = (Prediction("Robe d'été", 0.5), Prediction('Kurta "Ω" \x7f\n\u202e👗', 0.25), Prediction("", 0.0))
     header = encode_predicted(predicted)
     assert header.isascii()
@@ -59,7 +59,7 @@ def test_predicted_labels_travel_in_a_header_whatever_they_are_called() -> None:
     assert decode_predicted(encode_predicted(())) == ()
 
 
-def test_a_header_of_predicted_labels_is_bounded_and_keeps_the_likeliest() -> None:
+def test_a_header_of_predicted_labels_is_bounded_and_keeps_the_most_likely() -> None:
     predicted = [Prediction(f"{number} " + "é" * 100, 1 / 20) for number in range(20)]
     header = encode_predicted(predicted)
     assert len(header) <= 4096
@@ -70,6 +70,6 @@ def test_a_header_of_predicted_labels_is_bounded_and_keeps_the_likeliest() -> No
 
 
 @pytest.mark.parametrize("header", ["Dresses", "[1]", '{"a": 1}', '[["a"]]', '[["a", "b"]]', "[[1, 2, 3]]", "[", "7"])
-def test_a_header_of_another_form_is_no_answer(header: str) -> None:
+def test_a_malformed_header_is_refused(header: str) -> None:
     with pytest.raises(EmbedderUnavailable):
         decode_predicted(header)

@@ -34,7 +34,7 @@ def test_the_inverse_is_the_lowest_score_that_reaches_a_confidence(confidence: f
     assert CURVE.confidence(least - 1e-3) < confidence
 
 
-def test_a_confidence_that_no_score_or_every_score_reaches_is_reported_as_such() -> None:
+def test_a_confidence_that_no_score_or_every_score_reaches_is_reported() -> None:
     assert CURVE.least_score(0.95) is None
     assert CURVE.least_score(0.0) == -1.0
 

@@ -10,7 +10,7 @@ import pytest
 from vitrine.evaluation import bootstrap_interval, compare
 
 
-def test_the_interval_holds_the_true_mean_about_as_often_as_it_says() -> None:
+def test_the_interval_contains_the_true_mean_at_about_its_confidence_level() -> None:
     chance = np.random.default_rng(0)
     held = 0
     for number in range(300):
@@ -27,14 +27,14 @@ def test_more_queries_make_a_narrower_interval() -> None:
     assert widths[1] < widths[0] / 3
 
 
-def test_intervals_are_the_same_for_the_same_seed_and_nothing_has_none() -> None:
+def test_intervals_are_the_same_for_the_same_seed_and_no_values_give_no_interval() -> None:
     values = np.random.default_rng(2).random(60)
     assert bootstrap_interval(values) == bootstrap_interval(values)
     assert bootstrap_interval(values, seed=1) != bootstrap_interval(values)
     assert math.isnan(bootstrap_interval(np.empty(0)).low)
 
 
-def test_a_small_gain_on_every_query_is_told_from_chance_and_no_gain_is_not() -> None:
+def test_a_small_gain_on_every_query_is_significant_and_no_gain_is_not() -> None:
     chance = np.random.default_rng(3)
     first = chance.random(300)
     better = compare(first, first + 0.02 + chance.normal(0, 0.05, 300))
@@ -46,7 +46,7 @@ def test_a_small_gain_on_every_query_is_told_from_chance_and_no_gain_is_not() ->
     assert same.interval.low < 0 < same.interval.high
 
 
-def test_chance_alone_is_called_a_difference_in_one_case_of_twenty() -> None:
+def test_random_differences_are_significant_in_one_case_of_twenty() -> None:
     chance = np.random.default_rng(4)
     called = sum(compare(chance.random(40), chance.random(40), samples=400).p < 0.05 for _ in range(300))
     assert 3 <= called <= 30

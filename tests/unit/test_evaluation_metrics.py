@@ -104,7 +104,7 @@ def plain_measures(ranking: list[int], relevant: set[int], grades: list[int]) ->
     ties=st.booleans(),
     filtered=st.booleans(),
 )
-def test_measures_are_what_their_definitions_say(
+def test_metrics_match_their_definitions(
     seed: int, gallery_size: int, attributes: int, k: int, chunk: int, ties: bool, filtered: bool
 ) -> None:
     random = np.random.default_rng(seed)
@@ -140,7 +140,7 @@ def test_measures_are_what_their_definitions_say(
 
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 10_000), gallery_size=st.integers(2, 50), ties=st.booleans(), k=st.integers(1, 60))
-def test_with_ties_together_they_are_scikit_learns(seed: int, gallery_size: int, ties: bool, k: int) -> None:
+def test_with_ties_the_metrics_match_scikit_learn(seed: int, gallery_size: int, ties: bool, k: int) -> None:
     random = np.random.default_rng(seed)
     gallery = corners(gallery_size, seed) if ties else whole_numbers(gallery_size, seed)
     queries = corners(9, seed + 1)[:, :4] if ties else whole_numbers(9, seed + 1)
@@ -160,7 +160,7 @@ def test_with_ties_together_they_are_scikit_learns(seed: int, gallery_size: int,
             assert found.values[f"ndcg@{k}"][query] == pytest.approx(expected, abs=1e-12)
 
 
-def test_the_example_of_the_book_has_its_average_precision() -> None:
+def test_the_textbook_example_has_its_average_precision() -> None:
     # Relevant at ranks 1, 3 and 5: (1/1 + 2/3 + 3/5) / 3.
     gallery = np.array([[math.cos(angle), math.sin(angle)] for angle in np.linspace(0, 1, 5)], dtype=np.float32)
     labels = np.array([[1], [0], [1], [0], [1]])
@@ -203,7 +203,7 @@ def test_scores_are_the_inner_products() -> None:
     np.testing.assert_array_equal(indices, np.argsort(-(queries @ gallery.T), axis=1, kind="stable")[:, :12])
 
 
-def test_rankings_give_every_row_once_and_say_which_are_relevant() -> None:
+def test_rankings_contain_every_row_once_with_its_relevance() -> None:
     gallery, labels = unit(40, 8, seed=4), np.arange(40)[:, None] % 3
     for block, ranking in rankings(gallery, gallery, equal_labels(labels, labels), chunk=16):
         rows = ranking.rows(40)
@@ -211,7 +211,7 @@ def test_rankings_give_every_row_once_and_say_which_are_relevant() -> None:
         np.testing.assert_array_equal(ranking.relevant, labels[rows, 0] == labels[block])
 
 
-def test_where_no_query_has_an_answer_the_means_are_not_numbers() -> None:
+def test_if_no_query_has_a_relevant_row_the_means_are_nan() -> None:
     gallery = unit(6, 4, seed=0)
     unknown = np.full((6, 2), -1)
     found = measure(
@@ -222,7 +222,7 @@ def test_where_no_query_has_an_answer_the_means_are_not_numbers() -> None:
     assert math.isnan(found.interval("average_precision").low)
 
 
-def test_where_every_row_is_an_answer_everything_is_perfect() -> None:
+def test_if_every_row_is_relevant_all_metrics_are_perfect() -> None:
     gallery, one_class = unit(6, 4, seed=0), np.zeros((6, 1), dtype=np.int64)
     found = measure(gallery, gallery, equal_labels(one_class, one_class), own=np.arange(6))
     assert found.means() == {"average_precision": 1.0, "precision@15": pytest.approx(5 / 15)}
@@ -236,7 +236,7 @@ def test_all_attributes_must_be_equal_and_known() -> None:
     assert shared_labels(queries, gallery)(slice(0, 2)).tolist() == [[3, 2, 2, 0], [2, 2, 2, 0]]
 
 
-def test_relevance_may_be_any_function_and_is_not_written_to() -> None:
+def test_relevance_may_be_any_function_and_its_result_is_not_modified() -> None:
     gallery = unit(5, 4, seed=0)
     answers = np.ones((5, 5), dtype=np.bool_)
     answers.setflags(write=False)
@@ -246,7 +246,7 @@ def test_relevance_may_be_any_function_and_is_not_written_to() -> None:
     assert found.means() == {"average_precision": 1.0, "precision@4": 1.0}
 
 
-def test_a_ranking_through_torch_is_that_through_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_torch_and_numpy_give_the_same_ranking(monkeypatch: pytest.MonkeyPatch) -> None:
     queries, gallery = whole_numbers(20, seed=3), whole_numbers(300, seed=4)
     labels = np.arange(300)[:, None] % 7
     relevant = equal_labels(labels[:20], labels)
@@ -262,7 +262,7 @@ def test_a_ranking_through_torch_is_that_through_numpy(monkeypatch: pytest.Monke
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU")
-def test_a_ranking_on_a_gpu_is_that_through_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_and_numpy_give_the_same_ranking(monkeypatch: pytest.MonkeyPatch) -> None:
     queries, gallery = whole_numbers(20, seed=3), whole_numbers(300, seed=4)
     found = top_k(queries, gallery, 9)
     monkeypatch.setattr(ranking_module, "_torch", lambda: None)
@@ -270,7 +270,7 @@ def test_a_ranking_on_a_gpu_is_that_through_numpy(monkeypatch: pytest.MonkeyPatc
         np.testing.assert_array_equal(one, other)
 
 
-def test_blocks_change_nothing() -> None:
+def test_the_block_size_does_not_affect_the_result() -> None:
     gallery = corners(700, seed=5)
     labels = np.random.default_rng(5).integers(0, 9, (700, 1))
     relevant = equal_labels(labels, labels)
@@ -281,7 +281,7 @@ def test_blocks_change_nothing() -> None:
 
 
 @pytest.mark.parametrize("name", ["mAP", "precision", "precision@0", "reciprocal_rank@3", "recall@-1", "recall@ten"])
-def test_a_measure_that_is_none_is_told(name: str) -> None:
+def test_an_unknown_metric_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=name):
         Metric.named(name)
 
@@ -304,7 +304,7 @@ def test_ndcg_needs_grades() -> None:
         (unit(3, 4, 0), unit(3, 4, 0), 1, np.arange(2), "own rows"),
     ],
 )
-def test_arguments_that_do_not_fit_are_told(
+def test_arguments_that_do_not_match_are_refused(
     queries: np.ndarray, gallery: np.ndarray, k: int, own: np.ndarray | None, told: str
 ) -> None:
     with pytest.raises(ValueError, match=told):

@@ -27,7 +27,7 @@ def clouds(count: int, dim: int, classes: int, seed: int, spread: float = 0.7) -
 
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 1000), chunk=st.integers(5, 40))
-def test_every_size_is_what_that_many_components_alone_give(seed: int, chunk: int) -> None:
+def test_every_size_equals_a_projection_with_that_many_components(seed: int, chunk: int) -> None:
     vectors, labels = clouds(120, 12, 4, seed)
     queries, own = vectors[:30] * np.float32(3), np.arange(30)
     relevant = equal_labels(labels[:30], labels)
@@ -39,7 +39,7 @@ def test_every_size_is_what_that_many_components_alone_give(seed: int, chunk: in
             assert measured.mean(name) == pytest.approx(alone.mean(name), abs=1e-3), size
 
 
-def test_a_size_that_the_projection_does_not_have_is_told() -> None:
+def test_a_size_that_the_projection_does_not_have_is_refused() -> None:
     vectors, labels = clouds(20, 6, 2, 0)
     with pytest.raises(ValueError, match=r"of 6 components there are no sizes \[7\]"):
         measure_sizes(vectors, vectors, [3, 7], equal_labels(labels, labels))
@@ -60,7 +60,7 @@ def test_the_smallest_size_within_a_standard_error_of_the_best_is_good_enough() 
 
 
 @pytest.mark.parametrize("alpha", [0.0, 3.0])
-def test_an_expanded_query_is_the_weighted_mean_of_itself_and_what_it_finds(alpha: float) -> None:
+def test_an_expanded_query_is_the_weighted_mean_of_itself_and_its_results(alpha: float) -> None:
     gallery, _ = clouds(60, 8, 3, seed=2)
     queries, own = gallery[:7], np.arange(7)
     found = expand_queries(queries, gallery, k=4, alpha=alpha, own=own)
@@ -73,7 +73,7 @@ def test_an_expanded_query_is_the_weighted_mean_of_itself_and_what_it_finds(alph
     assert np.linalg.norm(found, axis=1) == pytest.approx(1.0, abs=1e-5)
 
 
-def test_an_expansion_keeps_to_the_filter_and_stands_a_gallery_that_is_smaller_than_k() -> None:
+def test_an_expansion_respects_the_filter_and_works_if_the_gallery_is_smaller_than_k() -> None:
     gallery, _ = clouds(5, 8, 2, seed=3)
     queries, _ = clouds(2, 8, 2, seed=4)
     only_two = np.array([[True, True, True, False, False]] * 2)
@@ -100,7 +100,7 @@ def test_expansion_augmentation_and_reranking_help_where_classes_are_clouds() ->
         assert way.mean("precision@15") > plain.mean("precision@15") + 0.02
 
 
-def test_reranking_touches_the_candidates_alone_and_never_brings_the_query_back() -> None:
+def test_reranking_moves_only_the_candidates_and_never_returns_the_query() -> None:
     gallery, _ = clouds(90, 8, 4, seed=6)
     own = np.arange(10)
     scores = reranked(gallery[:10], gallery, candidates=20, k1=6, k2=3, own=own)(slice(0, 10))
@@ -112,7 +112,7 @@ def test_reranking_touches_the_candidates_alone_and_never_brings_the_query_back(
         assert scores[query, query] == scores[query].min()
 
 
-def test_reranking_stands_queries_with_few_or_no_candidates() -> None:
+def test_reranking_works_with_few_or_no_candidates() -> None:
     gallery, _ = clouds(6, 4, 2, seed=7)
     ignored = np.array([[True] * 6, [True] * 5 + [False]])
     scores = reranked(gallery[:2], gallery, ignore=lambda block: ignored[block])(slice(0, 2))
@@ -120,7 +120,7 @@ def test_reranking_stands_queries_with_few_or_no_candidates() -> None:
     assert scores[1].argmax() == 5
 
 
-def test_fused_scores_are_those_of_the_vectors_side_by_side() -> None:
+def test_fused_scores_equal_those_of_concatenated_vectors() -> None:
     first, _ = clouds(80, 8, 3, seed=8)
     second, _ = clouds(80, 6, 3, seed=9)
     both = fused([inner_products(first, first), inner_products(second, second)], [0.7, 0.3])(slice(0, 80))
@@ -128,7 +128,7 @@ def test_fused_scores_are_those_of_the_vectors_side_by_side() -> None:
     np.testing.assert_allclose(both, joined @ joined.T, atol=1e-5)
 
 
-def test_measuring_sizes_tells_how_far_it_is_and_can_be_stopped() -> None:
+def test_measuring_sizes_reports_progress_and_can_be_stopped() -> None:
     vectors = np.random.default_rng(0).standard_normal((60, 6)).astype(np.float32)
     relevant = equal_labels(np.arange(60)[:, None] % 3, np.arange(60)[:, None] % 3)
     told: list[tuple[int, int]] = []

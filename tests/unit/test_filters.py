@@ -65,7 +65,7 @@ def test_no_filter_compiles_to_nothing() -> None:
     assert spec.compile() is None
 
 
-def test_filters_that_say_the_same_have_the_same_key() -> None:
+def test_equivalent_filters_have_the_same_key() -> None:
     one = parse_filters([("gender", "Women"), ("yearMin", "2012")], SCHEMA)
     other = parse_filters([("yearMin", "2012"), ("gender", "Women")], SCHEMA)
     assert one.key == other.key
@@ -90,12 +90,12 @@ def test_filters_that_say_the_same_have_the_same_key() -> None:
         ([("gender", "Men")] * 200, "too many"),
     ],
 )
-def test_a_wrong_filter_is_refused_with_what_to_do(pairs: list[tuple[str, str]], says: str) -> None:
+def test_an_invalid_filter_is_refused_with_advice(pairs: list[tuple[str, str]], says: str) -> None:
     with pytest.raises(FilterInvalid, match=says.replace("(", r"\(")):
         parse_filters(pairs, SCHEMA)
 
 
-def test_a_decimal_number_is_compared_by_a_range_of_its_own() -> None:
+def test_a_decimal_number_is_compared_by_a_narrow_range() -> None:
     one = parse_filters([("price", "29.95")], {"price": "float"}).compile()
     span = models.Range(gte=29.95, lte=29.95)
     assert one == models.Filter(must=[models.FieldCondition(key="price", range=span)])

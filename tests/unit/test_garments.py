@@ -26,7 +26,7 @@ def dress(width: int = 180, height: int = 240) -> Image.Image:
     return picture
 
 
-def test_the_garment_of_a_photograph_stands_on_white_in_the_middle() -> None:
+def test_the_garment_of_a_photo_is_centered_on_white() -> None:
     found = cut_out(dress())
     assert found.width / found.height == pytest.approx(0.75, abs=0.01)
     pixels = np.asarray(found).astype(int)
@@ -42,14 +42,14 @@ def test_the_garment_of_a_photograph_stands_on_white_in_the_middle() -> None:
     assert 0.5 < frame.mean() < 0.75
 
 
-def test_what_stands_on_white_already_stays_as_it_is() -> None:
+def test_a_picture_on_white_is_unchanged() -> None:
     picture = Image.new("RGB", (60, 80), (250, 252, 249))
     ImageDraw.Draw(picture).rectangle((15, 20, 45, 60), fill=RED)
     assert cut_out(picture) is picture
 
 
 @pytest.mark.parametrize("colour", [(0, 0, 0), (90, 120, 30)])
-def test_a_picture_of_one_colour_stays_as_it_is(colour: tuple[int, int, int]) -> None:
+def test_a_picture_of_one_colour_is_unchanged(colour: tuple[int, int, int]) -> None:
     picture = Image.new("RGB", (90, 120), colour)
     assert cut_out(picture) is picture
 
@@ -62,14 +62,14 @@ def test_a_speck_beside_the_garment_is_left_out() -> None:
     assert near(colour_at(found, 4, found.height // 5), (255, 255, 255))
 
 
-def test_the_same_picture_gives_the_same_cut_out_in_every_thread() -> None:
+def test_the_cut_out_of_a_picture_is_the_same_in_every_thread() -> None:
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda _: cut_out(dress()).tobytes(), range(8)))
     assert len(set(found)) == 1
 
 
 @given(st.integers(1, 70), st.integers(1, 70), st.integers(0, 2**16))
-def test_any_picture_can_be_asked_for_its_garment(width: int, height: int, seed: int) -> None:
+def test_every_picture_has_a_garment_view(width: int, height: int, seed: int) -> None:
     noise = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
     found = cut_out(Image.fromarray(noise))
     assert min(found.size) >= 1
@@ -84,7 +84,7 @@ def test_the_garment_of_a_tiny_picture_is_never_lost(side: int) -> None:
     assert np.all(abs(found - RED) < 60, axis=2).any(), "the garment is white"
 
 
-def test_views_of_a_garment_alone_are_those_of_its_cut_out() -> None:
+def test_views_of_the_garment_are_taken_from_its_cut_out() -> None:
     picture = dress()
     first, mirrored = views(flip=True, crops=0, cutout=True)
     assert first.of(picture).tobytes() == cut_out(picture).tobytes()

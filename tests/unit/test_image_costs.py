@@ -28,7 +28,7 @@ def repeated_scan(times: int, size: tuple[int, int]) -> bytes:
     return data[:end] + data[table:end] * times + data[end:]
 
 
-def test_a_lossless_webp_of_32_megapixels_is_refused_with_what_to_do() -> None:
+def test_a_lossless_webp_of_32_megapixels_is_refused_with_advice() -> None:
     data = encoded(plain(6400, 5000), "WEBP", lossless=True, method=0)
     assert len(data) < 2000
     with pytest.raises(ImageRejected) as refused:
@@ -48,7 +48,7 @@ def test_a_phones_webp_is_accepted() -> None:
     check_image(encoded(plain(4000, 3000), "WEBP", lossless=True, method=0))
 
 
-def test_scans_of_a_progressive_jpeg_count_each() -> None:
+def test_each_scan_of_a_progressive_jpeg_counts() -> None:
     check_image(repeated_scan(50, (1600, 1200)))
     with pytest.raises(ImageRejected) as refused:
         check_image(repeated_scan(50, (6400, 5000)))
@@ -64,7 +64,7 @@ def test_the_cost_grows_with_depth_and_scans() -> None:
 
 
 @pytest.mark.parametrize("format_of", ["PNG", "WEBP", "JPEG"])
-def test_a_large_picture_is_reduced_to_a_bounded_size_whatever_its_format(format_of: str) -> None:
+def test_a_large_picture_of_any_format_is_reduced_to_a_bounded_size(format_of: str) -> None:
     found = decode_image(encoded(gradient(3600, 3000), format_of), target_px=256)
     assert found.width * found.height <= MAX_DECODED_PIXELS
     assert min(found.size) >= 256
@@ -72,7 +72,7 @@ def test_a_large_picture_is_reduced_to_a_bounded_size_whatever_its_format(format
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "P", "L", "I;16", "LA"])
-def test_reducing_in_strips_gives_what_reducing_the_whole_gives(mode: str) -> None:
+def test_reducing_in_strips_gives_the_same_pixels_as_reducing_the_whole(mode: str) -> None:
     width, height = 2500, 1801
     down, across = np.mgrid[0:height, 0:width]
     ramp = ((down // 3 + across) % 256).astype(np.uint8)

@@ -41,7 +41,7 @@ def test_16_bit_colour_keeps_the_high_byte() -> None:
 
 
 @pytest.mark.parametrize("image_format", ["PNG", "WEBP"])
-def test_what_is_transparent_becomes_white_and_shows_no_hidden_colour(image_format: str) -> None:
+def test_transparent_pixels_become_white_and_show_no_hidden_colour(image_format: str) -> None:
     image = Image.new("RGBA", (16, 16), (*RED, 0))
     image.paste((*BLUE, 255), (8, 0, 16, 16))
     options = {"lossless": True, "exact": True} if image_format == "WEBP" else {}
@@ -49,7 +49,7 @@ def test_what_is_transparent_becomes_white_and_shows_no_hidden_colour(image_form
     assert (colour_at(decoded, 0, 0), colour_at(decoded, 12, 12)) == (WHITE, BLUE)
 
 
-def test_what_is_half_transparent_is_mixed_with_white() -> None:
+def test_half_transparent_pixels_are_mixed_with_white() -> None:
     decoded = decode_image(encoded(Image.new("RGBA", (16, 16), (0, 0, 0, 128)), "PNG"))
     assert near(colour_at(decoded, 5, 5), (127, 127, 127), tolerance=1)
 
@@ -165,7 +165,7 @@ def test_the_picture_is_turned_upright(image_format: str, orientation: int) -> N
     assert not decoded.getexif()
 
 
-def test_turning_upright_holds_at_a_reduced_scale_too() -> None:
+def test_a_reduced_picture_is_turned_upright_too() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     data = encoded(four_corners().resize((1024, 512), Image.Resampling.NEAREST), "JPEG", exif=exif.tobytes())
@@ -175,7 +175,7 @@ def test_turning_upright_holds_at_a_reduced_scale_too() -> None:
 
 
 @pytest.mark.parametrize("block", [b"Exif\0\0", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0II*\0\x08\0\0\0\xff\xff\0"])
-def test_damaged_exif_costs_nothing_but_the_orientation(block: bytes) -> None:
+def test_damaged_exif_loses_only_the_orientation(block: bytes) -> None:
     assert decode_image(encoded(four_corners(), "JPEG", exif=block)).size == (64, 32)
 
 
@@ -192,7 +192,7 @@ def test_an_animated_png_gives_its_first_frame() -> None:
     assert colour_at(decode_image(data), 16, 16) == RED
 
 
-def test_a_progressive_jpeg_is_read_as_a_baseline_one() -> None:
+def test_a_progressive_jpeg_gives_the_pixels_of_a_baseline_one() -> None:
     image = gradient(200, 150)
     baseline = np.asarray(decode_image(encoded(image, "JPEG", quality=95)), dtype=int)
     progressive = np.asarray(decode_image(encoded(image, "JPEG", quality=95, progressive=True)), dtype=int)
@@ -203,7 +203,7 @@ def test_a_progressive_jpeg_is_read_as_a_baseline_one() -> None:
     ("side", "target_px", "decoded_px"),
     [(1024, None, 1024), (1024, 1025, 1024), (1024, 600, 1024), (1024, 512, 512), (1024, 224, 256), (1024, 100, 128)],
 )
-def test_a_large_jpeg_is_decoded_at_the_least_scale_that_reaches_the_target(
+def test_a_large_jpeg_is_decoded_at_the_smallest_scale_that_reaches_the_target(
     side: int, target_px: int | None, decoded_px: int
 ) -> None:
     data = encoded(gradient(side, side * 3 // 2), "JPEG")
@@ -225,7 +225,7 @@ def test_a_reduced_scale_is_close_to_the_full_decoding() -> None:
     assert np.percentile(difference, 99) < 10
 
 
-def test_the_same_file_gives_the_same_pixels_whoever_asks() -> None:
+def test_the_same_file_gives_the_same_pixels_to_every_caller() -> None:
     data = encoded(gradient(900, 700), "JPEG", progressive=True)
     expected = decode_image(data, target_px=224).tobytes()
     buffers: list[Any] = [data, bytearray(data), memoryview(data)]
@@ -236,7 +236,7 @@ def test_the_same_file_gives_the_same_pixels_whoever_asks() -> None:
         assert set(threads.map(lambda _: decode_image(data, target_px=224).tobytes(), range(16))) == {expected}
 
 
-def test_metadata_changes_no_pixel_and_does_not_come_through() -> None:
+def test_metadata_changes_no_pixel_and_is_removed() -> None:
     image = gradient(64, 48)
     plain = encoded(image, "JPEG", quality=90)
     adorned = encoded(image, "JPEG", quality=90, comment=b"a comment", icc_profile=b"\0" * 5000, dpi=(300, 300))
@@ -245,6 +245,6 @@ def test_metadata_changes_no_pixel_and_does_not_come_through() -> None:
     assert decoded.info == {}
 
 
-def test_the_header_tells_grey_pictures_from_coloured_ones() -> None:
+def test_the_header_distinguishes_grey_and_coloured_pictures() -> None:
     assert check_image(encoded(gradient(60, 80).convert("L"), "JPEG")).grey
     assert not check_image(encoded(gradient(60, 80), "JPEG")).grey

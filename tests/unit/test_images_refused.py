@@ -71,7 +71,7 @@ def test_a_truncated_picture_is_rejected_with_its_reason(image_format: str, shar
     assert reason_of(data[: int(len(data) * share)]) == "truncated"
 
 
-def test_a_jpeg_without_its_last_bytes_is_truncated_whatever_the_library_would_let_pass(
+def test_a_jpeg_without_its_last_bytes_is_truncated_even_if_the_library_accepts_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     data = encoded(gradient(200, 200), "JPEG")
@@ -79,7 +79,7 @@ def test_a_jpeg_without_its_last_bytes_is_truncated_whatever_the_library_would_l
     assert [reason_of(data[:-cut]) for cut in (1, 2, 3, 500)] == ["truncated"] * 4
 
 
-def test_bytes_after_the_end_of_a_picture_do_no_harm() -> None:
+def test_bytes_after_the_end_of_a_picture_are_ignored() -> None:
     for image_format in ("JPEG", "PNG", "WEBP"):
         data = encoded(gradient(50, 40), image_format)
         assert decode_image(data + b"trailing bytes").tobytes() == decode_image(data).tobytes()
@@ -150,16 +150,16 @@ def test_a_huge_header_is_refused_without_a_warning(width: int, height: int) -> 
 @pytest.mark.parametrize(
     ("size", "reason"), [((7, 60), "too_small"), ((60, 7), "too_small"), ((8, 168), "aspect"), ((168, 8), "aspect")]
 )
-def test_a_picture_of_unusable_measures_is_refused(size: tuple[int, int], reason: str) -> None:
+def test_a_picture_with_unusable_dimensions_is_refused(size: tuple[int, int], reason: str) -> None:
     assert reason_of(encoded(gradient(*size), "PNG")) == reason
 
 
 @pytest.mark.parametrize("size", [(8, 8), (8, 160), (60, 80), (8192, 410)])
-def test_a_picture_just_within_the_limits_is_taken(size: tuple[int, int]) -> None:
+def test_a_picture_exactly_at_the_limits_is_accepted(size: tuple[int, int]) -> None:
     assert decode_image(encoded(gradient(*size), "PNG")).size == size
 
 
-def test_the_limits_of_the_caller_count() -> None:
+def test_the_limits_of_the_caller_are_used() -> None:
     data = encoded(gradient(100, 50), "PNG")
     assert reason_of(data, limits=ImageLimits(max_side_px=99)) == "too_large"
     assert reason_of(data, limits=ImageLimits(max_pixels=4_999)) == "too_large"
@@ -175,7 +175,7 @@ def test_too_many_bytes_are_refused_before_anything_is_read() -> None:
 
 
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP"])
-def test_the_header_is_read_without_the_limits(image_format: str) -> None:
+def test_the_header_is_read_even_beyond_the_limits(image_format: str) -> None:
     data = encoded(gradient(300, 4), image_format)
     assert inspect_image(data) == (image_format, 300, 4)
     assert reason_of(data) == "too_small"

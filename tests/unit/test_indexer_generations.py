@@ -29,7 +29,7 @@ def with_metadata(facts: CollectionInfo, **changes: str) -> CollectionInfo:
     return replace(facts, metadata=replace(facts.metadata, **changes))  # type: ignore[arg-type]
 
 
-def test_a_collection_that_was_fits_in_place_is_changed_in_place() -> None:
+def test_a_collection_with_the_same_configuration_is_changed_in_place() -> None:
     assert fits_in_place(READY, TARGET, dim=8, fields=dict(reversed(FIELDS.items())))
 
 
@@ -45,11 +45,11 @@ def test_a_collection_that_was_fits_in_place_is_changed_in_place() -> None:
         with_metadata(READY, catalog="fashion-product"),
     ],
 )
-def test_whatever_differs_calls_for_another_generation(facts: CollectionInfo) -> None:
+def test_any_difference_requires_another_generation(facts: CollectionInfo) -> None:
     assert not fits_in_place(facts, TARGET, dim=8, fields=FIELDS)
 
 
-def test_what_a_crash_left_half_made_is_completed_unless_it_is_wrong() -> None:
+def test_an_incomplete_generation_is_completed_unless_it_does_not_match() -> None:
     half = with_metadata(replace(READY, schema={"fit": "keyword"}), state="building")
     assert fits_in_place(half, TARGET, dim=8, fields=FIELDS)
     wrong = replace(half, schema={"size": "keyword"})

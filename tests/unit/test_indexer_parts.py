@@ -17,7 +17,7 @@ from vitrine.errors import VerificationFailed
 
 
 @given(st.lists(st.integers(0, 50), max_size=80), st.integers(1, 100))
-def test_requests_hold_every_picture_once_in_order_and_no_more_than_they_may(sizes: list[int], most: int) -> None:
+def test_requests_contain_every_picture_once_in_order_within_their_limits(sizes: list[int], most: int) -> None:
     parts = [sizes[part] for part in request_slices(sizes, max_bytes=most)]
     assert [size for part in parts for size in part] == sizes
     assert all(part and (sum(part) <= most or len(part) == 1) for part in parts)
@@ -72,7 +72,7 @@ def test_a_point_that_is_not_first_is_refused() -> None:
         check(behind, behind, expected=["p0"])
 
 
-def test_another_count_is_refused() -> None:
+def test_a_different_count_is_refused() -> None:
     answers = Answers(ALIKE, ALIKE, ["p0", "p1", "stranger"])
     with pytest.raises(VerificationFailed, match="3 products and should have 2"):
         verify(answers, "c", ["p0", "p1"], sample=100, min_recall=0.99)

@@ -35,7 +35,7 @@ def marked(width: int, height: int) -> Image.Image:
     return Image.fromarray(picture)
 
 
-def test_a_picture_of_the_inputs_form_is_seen_whole() -> None:
+def test_a_picture_with_the_aspect_ratio_of_the_input_is_used_whole() -> None:
     seen = Preprocessor(rules(input_px=128, input_width_px=96, resize_px=128)).fit(marked(60, 80))
     assert seen.shape == (128, 96, 3)
     assert seen[64, 0, 0] > 200
@@ -44,27 +44,27 @@ def test_a_picture_of_the_inputs_form_is_seen_whole() -> None:
     assert seen[-1, 48].min() > 200
 
 
-def test_a_wider_picture_loses_its_sides_where_the_middle_is_cut() -> None:
+def test_a_wider_picture_loses_its_sides_in_a_center_crop() -> None:
     seen = Preprocessor(rules(input_px=128, input_width_px=96, resize_px=128)).fit(marked(160, 80))
     assert seen[64, 0].tolist() == [128, 128, 128]
     assert seen[0, 48, 1] > 200
 
 
-def test_a_padded_picture_is_whole_on_white() -> None:
+def test_a_padded_picture_is_whole_on_a_white_background() -> None:
     seen = Preprocessor(rules(input_px=128, input_width_px=96, resize_px=128, fit="pad")).fit(marked(160, 80))
     assert seen[0, 48].tolist() == [255, 255, 255]
     assert seen[64, 1, 0] > 200
     assert seen[64, -2, 2] > 200
 
 
-def test_a_stretched_picture_is_whole_and_out_of_proportion() -> None:
+def test_a_stretched_picture_is_whole_but_distorted() -> None:
     seen = Preprocessor(rules(input_px=64, input_width_px=48, fit="stretch")).fit(marked(200, 80))
     assert seen[32, 0, 0] > 200
     assert seen[32, -1, 2] > 200
     assert seen[0, 24, 1] > 200
 
 
-def test_a_sharp_picture_is_made_as_coarse_as_detail_px_says() -> None:
+def test_a_sharp_picture_is_reduced_to_the_detail_of_detail_px() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (256, 192, 3), dtype=np.uint8)
     sharp = Preprocessor(rules(input_px=128, input_width_px=96, resize_px=128)).fit(Image.fromarray(noise))
     coarse = Preprocessor(rules(input_px=128, input_width_px=96, resize_px=128, detail_px=32)).fit(
@@ -82,13 +82,13 @@ def test_a_catalogue_picture_of_that_height_keeps_its_detail() -> None:
     assert np.array_equal(plain, np.asarray(own))
 
 
-def test_a_square_input_is_cut_as_ever() -> None:
+def test_a_square_input_is_cropped_as_before() -> None:
     seen = Preprocessor(rules(input_px=64, resize_px=80)).fit(marked(200, 100))
     assert seen.shape == (64, 64, 3)
     assert seen[32, 0].tolist() == [128, 128, 128]
 
 
-def test_the_options_of_a_form_are_taken() -> None:
+def test_valid_input_options_are_accepted() -> None:
     options = resolve_options(
         model_entry("mobilenetv2_100"), {"input_px": 128, "input_width_px": 96, "resize_px": 128, "fit": "pad"}
     )
@@ -97,12 +97,12 @@ def test_the_options_of_a_form_are_taken() -> None:
 
 
 @pytest.mark.parametrize("option", [{"fit": "squeeze"}, {"input_width_px": 3}, {"detail_px": "fine"}])
-def test_a_form_that_cannot_be_is_told(option: dict[str, str | int]) -> None:
+def test_an_impossible_input_shape_is_refused(option: dict[str, str | int]) -> None:
     with pytest.raises(ParameterInvalid, match=next(iter(option))):
         resolve_options(model_entry("mobilenetv2_100"), option)
 
 
-def test_a_release_that_does_without_the_newer_fields_does_not_name_them() -> None:
+def test_a_release_without_the_newer_fields_omits_them() -> None:
     digest = "0" * 64
     manifest = Manifest.model_validate(
         {

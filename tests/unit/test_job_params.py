@@ -49,7 +49,7 @@ def record(kind: JobKind, params: dict[str, Any]) -> JobRecord:
 
 
 @pytest.mark.parametrize("kind", PARAMS, ids=str)
-def test_a_record_gives_back_the_parameters_of_the_request(kind: JobKind) -> None:
+def test_a_record_returns_the_parameters_of_the_request(kind: JobKind) -> None:
     params = PARAMS[kind].model_validate(REQUESTS[kind])
     assert PARAMS[kind].of(record(kind, params.as_record())) == params
 
@@ -62,20 +62,20 @@ def test_an_unknown_member_is_refused_in_a_request_and_ignored_in_a_record(kind:
     PARAMS[kind].of(record(kind, PARAMS[kind].model_validate(REQUESTS[kind]).as_record() | {"collection": "x"}))
 
 
-def test_a_record_names_the_model_of_the_release_that_is_made() -> None:
+def test_a_record_names_the_model_of_the_new_release() -> None:
     assert TrainParams.model_validate(REQUESTS[JobKind.TRAIN]).as_record()["model"] == "mine"
     assert AdaptParams.model_validate(REQUESTS[JobKind.ADAPT]).as_record()["model"] == "new"
     assert TuneParams.model_validate(REQUESTS[JobKind.TUNE]).as_record()["model"] == "new"
 
 
-def test_a_record_has_the_names_that_older_workers_wrote() -> None:
+def test_a_record_with_the_field_names_of_older_workers_can_be_read() -> None:
     assert IndexParams.model_validate(REQUESTS[JobKind.INDEX]).as_record()["allow_removal"] is True
     assert UpsertParams(dataset="shop", product_id="1").as_record() == {"dataset": "shop", "product_id": "1"}
     assert UpsertParams(dataset="shop", product_id="1", restore=True).as_record()["restore"] is True
     assert DeleteParams.of(record(JobKind.DELETE, {"dataset": "shop", "product_id": "1"})).product_id == "1"
 
 
-def test_records_of_before_can_be_read() -> None:
+def test_records_of_earlier_versions_can_be_read() -> None:
     index = {**CATALOG, "reader": "folder", "limit": None, "model": "net", "release_id": RELEASE}
     assert not IndexParams.of(record(JobKind.INDEX, index)).allow_removal
     project = {**CATALOG, "reader": "folder", "model": "net", "weights": "seed:0", "options": {}, "name": "of a step"}
@@ -111,7 +111,7 @@ def test_a_record_that_is_not_valid_names_the_field() -> None:
         (JobKind.EXPERIMENT, {"weights": {"net": {"weights": "w"}}}, WeightsUnusable),
     ],
 )
-def test_what_cannot_be_meant_is_refused(kind: JobKind, changes: dict[str, Any], error: type[Exception]) -> None:
+def test_invalid_parameters_are_refused(kind: JobKind, changes: dict[str, Any], error: type[Exception]) -> None:
     with pytest.raises(error):
         PARAMS[kind].model_validate({**REQUESTS[kind], **changes})
 

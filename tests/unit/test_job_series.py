@@ -13,7 +13,7 @@ def training() -> JobRecord:
     return JobRecord(id="0" * 21, kind=JobKind.TRAIN, created_at="2026-01-01T00:00:00.000+00:00")
 
 
-def test_a_measure_becomes_a_curve() -> None:
+def test_a_metric_becomes_a_curve() -> None:
     record = training().with_measures(1, {"loss": 2.0, "accuracy": 0.25}).with_measures(2, {"loss": 1.0})
     assert record.series["loss"].points == ((1, 2.0), (2, 1.0))
     assert record.series["accuracy"].points == ((1, 0.25),)
@@ -31,7 +31,7 @@ def test_a_long_curve_keeps_its_shape_in_a_bounded_number_of_points() -> None:
     assert steps == {16}, "the points that stay are evenly apart"
 
 
-def test_a_run_that_is_taken_up_earlier_replaces_what_it_does_again() -> None:
+def test_a_run_resumed_at_an_earlier_epoch_replaces_the_repeated_points() -> None:
     record = training()
     for epoch in (1, 2, 3):
         record = record.with_measures(epoch, {"loss": float(epoch)})
@@ -39,7 +39,7 @@ def test_a_run_that_is_taken_up_earlier_replaces_what_it_does_again() -> None:
     assert record.series["loss"].points == ((1, 1.0), (2, 9.0))
 
 
-def test_what_is_no_number_and_too_many_names_are_left_out() -> None:
+def test_values_that_are_not_numbers_and_too_many_names_are_left_out() -> None:
     record = training().with_measures(1, {"loss": math.nan, "worse": math.inf})
     assert record.series == {}
     record = record.with_measures(1, {f"measure {number}": 1.0 for number in range(3 * MAX_SERIES)})

@@ -29,7 +29,7 @@ def test_one_worker_at_a_time_holds_a_step(client: redis.Redis, job_id: str) -> 
     assert steps.held(job_id) == frozenset()
 
 
-def test_a_held_step_is_renewed_for_as_long_as_the_work_takes(client: redis.Redis, job_id: str) -> None:
+def test_the_lease_of_a_step_is_renewed_while_the_work_runs(client: redis.Redis, job_id: str) -> None:
     # Long enough that a busy machine renews it in time.
     steps = StepStore(client, lease_ttl_ms=6_000)
     with steps.hold(job_id, "start") as lease:
@@ -46,7 +46,7 @@ def test_a_held_step_is_renewed_for_as_long_as_the_work_takes(client: redis.Redi
         assert steps.acquire(job_id, "start") is None
 
 
-def test_a_dead_workers_step_is_free_after_its_lease_and_the_dead_one_cannot_touch_it(
+def test_a_step_of_a_dead_worker_is_free_after_its_lease_and_closed_to_that_worker(
     client: redis.Redis, job_id: str
 ) -> None:
     steps = StepStore(client, lease_ttl_ms=50)
@@ -61,7 +61,7 @@ def test_a_dead_workers_step_is_free_after_its_lease_and_the_dead_one_cannot_tou
     assert steps.held(job_id) == {"batch:0"}
 
 
-def test_a_job_that_is_gone_can_be_neither_held_nor_deferred(client: redis.Redis) -> None:
+def test_a_removed_job_can_be_neither_leased_nor_deferred(client: redis.Redis) -> None:
     steps = StepStore(client)
     assert steps.acquire("0" * 21, "start") is None
     assert steps.defer("0" * 21, "start") is None
@@ -75,7 +75,7 @@ def deferred(steps: StepStore, job_id: str, step: str, **how: Any) -> Deferral:
     return found
 
 
-def test_a_deferred_step_is_aside_until_its_time_and_taking_it_ends_that(client: redis.Redis, job_id: str) -> None:
+def test_a_deferred_step_waits_for_its_time_and_taking_it_ends_the_deferral(client: redis.Redis, job_id: str) -> None:
     steps = StepStore(client)
     assert deferred(steps, job_id, "batch:3", at_least_ms=60_000).delay_ms == 60_000
     assert steps.deferred(job_id) == {"batch:3"}
@@ -86,7 +86,7 @@ def test_a_deferred_step_is_aside_until_its_time_and_taking_it_ends_that(client:
     wait_until(lambda: steps.deferred(job_id) == frozenset(), what="the deferral to end")
 
 
-def test_waits_grow_with_each_failure_in_a_row_and_are_capped(client: redis.Redis, job_id: str) -> None:
+def test_waits_grow_with_each_consecutive_failure_up_to_a_limit(client: redis.Redis, job_id: str) -> None:
     steps = StepStore(client)
     waits_ms = []
     for row in range(1, 40):
@@ -103,12 +103,12 @@ def test_waits_grow_with_each_failure_in_a_row_and_are_capped(client: redis.Redi
     assert deferred(steps, job_id, "batch:0").tries == 1
 
 
-def test_a_wait_that_is_asked_for_is_kept_but_not_beyond_all_measure(client: redis.Redis, job_id: str) -> None:
+def test_a_requested_wait_is_respected_up_to_a_limit(client: redis.Redis, job_id: str) -> None:
     steps = StepStore(client)
     assert deferred(steps, job_id, "finish", at_least_ms=10**12).delay_ms == RETRY_AFTER_CAP_MS
 
 
-def test_a_failure_is_a_steps_own_if_the_part_that_was_away_worked_for_others(client: redis.Redis, job_id: str) -> None:
+def test_a_failure_is_caused_by_the_step_if_the_dependency_worked_for_others(client: redis.Redis, job_id: str) -> None:
     steps = StepStore(client)
     away = [deferred(steps, job_id, "batch:0", outage_of="embedder").own_tries for _ in range(5)]
     assert away == [0, 0, 0, 0, 0]
@@ -123,7 +123,7 @@ def test_a_failure_is_a_steps_own_if_the_part_that_was_away_worked_for_others(cl
     assert deferred(steps, job_id, "batch:0").own_tries == 4
 
 
-def test_a_try_counts_only_where_it_came_to_no_orderly_end(client: redis.Redis, job_id: str) -> None:
+def test_an_attempt_counts_only_if_it_did_not_end_cleanly(client: redis.Redis, job_id: str) -> None:
     steps = StepStore(client)
     assert steps.begin(job_id, "batch:0") == 0
     steps.end(job_id, "batch:0")
@@ -145,7 +145,7 @@ def test_one_step_of_all_jobs_holds_a_lock_at_a_time(client: redis.Redis, job_id
         assert theirs is not None
 
 
-def test_nothing_is_kept_of_the_steps_of_a_job_that_has_ended(client: redis.Redis, job_id: str) -> None:
+def test_the_step_records_of_a_finished_job_are_removed(client: redis.Redis, job_id: str) -> None:
     steps = StepStore(client)
     steps.begin(job_id, "batch:0")
     steps.defer(job_id, "batch:0")

@@ -55,7 +55,7 @@ def faults(count: int, kind: str = "image_truncated") -> tuple[JobFault, ...]:
     return tuple(JobFault(product_id=str(number), kind=kind, detail="it ends early") for number in range(count))
 
 
-def test_a_new_job_is_queued_and_reads_back_as_it_was_made(store: JobStore) -> None:
+def test_a_new_job_is_queued_and_read_back_unchanged(store: JobStore) -> None:
     made, created = store.create(JobKind.INDEX, {"dataset": "shop", "limit": None, "roots": []}, request_id="r" * 8)
     assert created
     assert store.get(made.id) == made
@@ -63,7 +63,7 @@ def test_a_new_job_is_queued_and_reads_back_as_it_was_made(store: JobStore) -> N
     assert made.params == {"dataset": "shop", "limit": None, "roots": []}
 
 
-def test_a_damaged_record_is_not_found_and_hides_no_other(store: JobStore, client: redis.Redis) -> None:
+def test_a_damaged_record_is_not_found_and_the_others_still_are(store: JobStore, client: redis.Redis) -> None:
     damaged, _ = store.create(JobKind.INDEX, {"dataset": "shop"})
     whole, _ = store.create(JobKind.INDEX, {"dataset": "shop"})
     client.hset(job_keys.job(damaged.id), "record", bytes(64))
@@ -80,7 +80,7 @@ def test_an_unknown_id_and_an_id_that_names_another_key_are_not_found(store: Job
             store.get(job_id)
 
 
-def test_the_same_idempotency_key_gives_the_same_job_until_that_is_gone(store: JobStore) -> None:
+def test_the_same_idempotency_key_gives_the_same_job_until_it_is_removed(store: JobStore) -> None:
     first, created = store.create(JobKind.INDEX, {"n": 1}, idempotency_key="abc")
     again, created_again = store.create(JobKind.INDEX, {"n": 2}, idempotency_key="abc")
     other, _ = store.create(JobKind.PROJECT, {}, idempotency_key="abc")
@@ -92,7 +92,7 @@ def test_the_same_idempotency_key_gives_the_same_job_until_that_is_gone(store: J
     assert store.create(JobKind.INDEX, {}, idempotency_key="abc")[1]
 
 
-def test_fifty_posts_with_one_key_at_once_make_one_job(store: JobStore) -> None:
+def test_fifty_concurrent_posts_with_one_key_create_one_job(store: JobStore) -> None:
     made: list[tuple[str, bool]] = []
     posts = [
         threading.Thread(
@@ -144,7 +144,7 @@ def test_concurrent_updates_lose_nothing(store: JobStore) -> None:
     assert store.get(record.id).attempt == 41
 
 
-def test_a_batch_counts_once_and_its_first_outcome_stands(store: JobStore) -> None:
+def test_a_batch_counts_once_with_its_first_outcome(store: JobStore) -> None:
     record = running(store)
     first = store.finish_batch(record.id, 0, BatchOutcome(done=5, skipped=2, faults=faults(1)))
     replay = store.finish_batch(record.id, 0, BatchOutcome(done=99))
@@ -156,7 +156,7 @@ def test_a_batch_counts_once_and_its_first_outcome_stands(store: JobStore) -> No
     assert store.finished_batches(record.id) == {0}
 
 
-def test_the_first_200_faults_of_a_kind_are_kept_and_all_are_counted(store: JobStore) -> None:
+def test_the_first_200_issues_of_a_kind_are_stored_and_all_are_counted(store: JobStore) -> None:
     record = running(store)
     store.note_faults(record.id, "catalogue", (*faults(150, "empty_field"), *faults(3, "missing_picture")))
     assert not store.note_faults(record.id, "catalogue", faults(150, "empty_field"))
@@ -179,7 +179,7 @@ def test_a_finished_job_counts_no_more_batches(store: JobStore) -> None:
     assert not store.note_faults(record.id, "catalogue", faults(1))
 
 
-def test_cancelling_ends_a_queued_job_and_asks_a_running_one(store: JobStore) -> None:
+def test_cancelling_ends_a_queued_job_and_requests_it_of_a_running_one(store: JobStore) -> None:
     queued, _ = store.create(JobKind.INDEX, {})
     assert store.request_cancel(queued.id).state is JobState.CANCELLED
     with pytest.raises(JobFinished):
@@ -190,7 +190,7 @@ def test_cancelling_ends_a_queued_job_and_asks_a_running_one(store: JobStore) ->
     assert store.request_cancel(record.id).cancel_requested
 
 
-def test_the_list_is_newest_first_and_takes_filters(store: JobStore) -> None:
+def test_the_list_is_newest_first_and_can_be_filtered(store: JobStore) -> None:
     made = [store.create(JobKind.INDEX if n % 2 else JobKind.PROJECT, {"n": n})[0].id for n in range(6)]
     store.request_cancel(made[5])
     assert [record.params["n"] for record in store.list(limit=3)] == [5, 4, 3]
@@ -200,7 +200,7 @@ def test_the_list_is_newest_first_and_takes_filters(store: JobStore) -> None:
     assert {record.id for record in store.unfinished([JobKind.INDEX])} == {made[1], made[3]}
 
 
-def test_the_list_reaches_past_its_first_page_to_find_what_is_asked(store: JobStore) -> None:
+def test_a_filtered_list_continues_past_its_first_page(store: JobStore) -> None:
     wanted, _ = store.create(JobKind.PROJECT, {})
     for _ in range(120):
         store.create(JobKind.INDEX, {})
@@ -223,7 +223,7 @@ def test_retention_removes_old_finished_jobs_with_all_their_keys_and_never_unfin
     assert left == {job_keys.job(kept_running.id), job_keys.ALL_JOBS, job_keys.UNFINISHED}
 
 
-def test_every_key_is_in_our_namespace(store: JobStore, client: redis.Redis) -> None:
+def test_every_key_is_in_the_vitrine_namespace(store: JobStore, client: redis.Redis) -> None:
     record, _ = store.create(JobKind.INDEX, {}, idempotency_key="k")
     store.update(record.id, start)
     store.finish_batch(record.id, 0, BatchOutcome(faults=faults(1)))
@@ -256,7 +256,7 @@ def test_the_async_store_and_the_sync_store_see_the_same_jobs(server: Redis, sto
     assert states == [JobState.QUEUED, JobState.RUNNING, JobState.CANCELLED]
 
 
-def test_without_redis_every_call_says_that_the_broker_is_unavailable(tmp_path: Path) -> None:
+def test_without_redis_every_call_reports_an_unavailable_broker(tmp_path: Path) -> None:
     server = Redis(tmp_path / "redis")
     server.kill()
     connection = open_redis(server.url)
@@ -266,9 +266,7 @@ def test_without_redis_every_call_says_that_the_broker_is_unavailable(tmp_path: 
     connection.close()
 
 
-def test_the_record_of_an_ended_job_can_be_removed_and_no_other(
-    store: JobStore, client: redis.Redis, server: Redis
-) -> None:
+def test_only_the_record_of_a_finished_job_can_be_removed(store: JobStore, client: redis.Redis, server: Redis) -> None:
     queued, _ = store.create(JobKind.INDEX, {}, idempotency_key="again")
     at_work = running(store)
     store.finish_batch(at_work.id, 0, BatchOutcome(done=1, faults=faults(3)))
@@ -297,7 +295,7 @@ def test_the_record_of_an_ended_job_can_be_removed_and_no_other(
     assert store.create(JobKind.INDEX, {}, idempotency_key="again")[1]
 
 
-def test_jobs_that_have_not_ended_are_bounded_in_number(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_unfinished_jobs_is_bounded(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(operations, "MAX_UNFINISHED", 3)
     made = [store.create(JobKind.INDEX, {}, idempotency_key=str(number))[0] for number in range(3)]
     with pytest.raises(TooManyJobs, match="cancel some"):
@@ -307,7 +305,7 @@ def test_jobs_that_have_not_ended_are_bounded_in_number(store: JobStore, monkeyp
     assert store.create(JobKind.TRAIN, {}, idempotency_key="one more")[1]
 
 
-def test_a_record_is_bounded_whatever_is_written_into_it(store: JobStore) -> None:
+def test_the_size_of_a_record_is_bounded(store: JobStore) -> None:
     with pytest.raises(ParameterInvalid, match="at most 131072"):
         store.create(JobKind.TRAIN, {"options": {"note": "x" * 19_000_000}})
     job = running(store)

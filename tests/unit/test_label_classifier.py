@@ -86,7 +86,7 @@ def test_the_probabilities_are_those_of_validation(trained: TrainingResult, term
     np.testing.assert_allclose(found, scores.double().softmax(dim=1).numpy(), rtol=2e-4, atol=1e-7)
 
 
-def test_the_scale_is_that_of_the_term_whose_directions_are_kept(trained: TrainingResult) -> None:
+def test_the_scale_belongs_to_the_loss_whose_class_weights_are_kept(trained: TrainingResult) -> None:
     others = (
         TermRecipe(kind="supervised_contrastive"),
         TermRecipe(kind="cosface", on=("baseColour",), options={"scale": 99.0}),
@@ -102,7 +102,7 @@ def test_the_scale_is_that_of_the_term_whose_directions_are_kept(trained: Traini
         assert classifier.scale == 10.0
 
 
-def test_directions_of_an_unknown_loss_predict_nothing(trained: TrainingResult) -> None:
+def test_class_weights_of_an_unknown_loss_predict_nothing(trained: TrainingResult) -> None:
     stored = {"weight": torch.randn(len(LABELS), DIM)}
     for recipe in ({}, {"kind": "tune", "trained_by": None}, recipe_of(TermRecipe(kind="triplet"))):
         assert LabelClassifier.load(*trained(stored, recipe)) is None
@@ -113,7 +113,7 @@ def test_a_release_without_a_classifier_has_none(plain: tuple[Path, str]) -> Non
     assert LabelClassifier.load(store.local_folder(release_id), store.manifest(release_id)) is None
 
 
-def test_the_likeliest_come_first_and_are_at_most_certain_together() -> None:
+def test_the_most_likely_labels_come_first_and_sum_to_at_most_1() -> None:
     classifier = LabelClassifier(LABELS, np.eye(5, DIM, dtype=np.float32), np.zeros(5, dtype=np.float32))
     feature = np.zeros(DIM, dtype=np.float32)
     assert [label for label, _ in classifier.likeliest(feature, 5)] == list(LABELS), "equals keep their order"

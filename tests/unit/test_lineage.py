@@ -23,7 +23,7 @@ SHOP = Lineage().with_split("shop", RULE, {"1": "train", "2": "validation", "3":
 TRAINED = SHOP.with_products("shop", fitted=["1", "4"], chosen=["2"])
 
 
-def test_a_lineage_is_the_same_after_it_was_stored() -> None:
+def test_a_lineage_is_read_back_unchanged() -> None:
     stored = TRAINED.with_unknown("what the weights of file:Gewänder were trained on").as_bytes()
     read = Lineage.parse(stored, release_id="m-0123456789")
     assert read.as_bytes() == stored
@@ -35,14 +35,14 @@ def test_a_lineage_is_the_same_after_it_was_stored() -> None:
     assert read.used("another", ["1", "2"]) == (0, 0)
 
 
-def test_it_is_compact_and_tells_no_product_s_id() -> None:
+def test_a_lineage_is_compact_and_contains_no_product_id() -> None:
     ids = [f"secret-{number}" for number in range(10_000)]
     stored = Lineage().with_split("shop", RULE, dict.fromkeys(ids, "train")).with_products("shop", fitted=ids)
     assert len(stored.as_bytes()) < 9 * len(ids) + 1_000
     assert b"secret" not in stored.as_bytes()
 
 
-def test_two_lineages_together_know_what_each_was_fitted_on() -> None:
+def test_a_merged_lineage_contains_the_products_of_both() -> None:
     other = Lineage().with_products("shop", fitted=["3"]).with_products("street", chosen=["a"])
     both = TRAINED | other
     assert both.used("shop", ["1", "2", "3", "4"]) == (3, 1)
@@ -50,7 +50,7 @@ def test_two_lineages_together_know_what_each_was_fitted_on() -> None:
     assert both.parts_of("shop", ["3"]) == {"3": "test"}
 
 
-def test_of_two_splits_of_a_dataset_the_first_holds() -> None:
+def test_the_first_of_two_splits_of_a_dataset_is_kept() -> None:
     other = Lineage().with_split("shop", SplitRule(attribute="gender", seed=7), {"3": "train", "9": "test"})
     both = TRAINED | other.with_products("shop", fitted=["3"])
     assert both.rules == {"shop": RULE}
@@ -67,7 +67,7 @@ def test_of_two_splits_of_a_dataset_the_first_holds() -> None:
         ({"about": np.frombuffer(b'{"version": 99}', dtype=np.uint8)}, "update Vitrine"),
     ],
 )
-def test_a_damaged_file_is_told(changes: dict[str, Any], told: str) -> None:
+def test_a_damaged_file_is_reported(changes: dict[str, Any], told: str) -> None:
     tensors = {**load(TRAINED.as_bytes()), **changes}
     damaged = save({name: tensor for name, tensor in tensors.items() if tensor is not None})
     with pytest.raises(ReleaseCorrupt, match=told):
@@ -85,14 +85,14 @@ def test_a_release_keeps_its_lineage_beside_its_manifest(tmp_path: Path) -> None
         store.local_folder(release_id)
 
 
-def test_a_release_of_before_says_what_is_unknown_of_it(tmp_path: Path) -> None:
+def test_a_release_of_an_earlier_version_reports_what_is_unknown(tmp_path: Path) -> None:
     release_id = build_tiny_release(tmp_path / "releases")
     assert lineage_of(store_of(tmp_path / "releases"), release_id).unknown == (
         "which 64 products of blotches its projection was fitted on",
     )
 
 
-def test_a_training_of_before_is_known_by_the_parts_it_wrote_down_if_they_are_the_manifest_s(tmp_path: Path) -> None:
+def test_the_lineage_of_an_earlier_release_comes_from_its_parts_file_if_it_matches(tmp_path: Path) -> None:
     store, child = store_of(tmp_path / "releases"), build_tiny_release(tmp_path / "releases", parent="gone-0123456789")
     written = tmp_path / "releases" / child / "training"
     written.mkdir()
@@ -111,7 +111,7 @@ def test_a_training_of_before_is_known_by_the_parts_it_wrote_down_if_they_are_th
     assert "which 64 products of blotches its projection was fitted on" in lineage_of(store, child).unknown
 
 
-def test_weights_from_a_file_are_unknown_unless_they_are_a_release_s_or_are_stated(tmp_path: Path) -> None:
+def test_weights_from_a_file_are_unknown_unless_they_belong_to_a_release_or_are_stated(tmp_path: Path) -> None:
     store = store_of(tmp_path / "releases")
     release_id = build_tiny_release(tmp_path / "releases", lineage=TRAINED)
     random = store.manifest(release_id).weights.sha256

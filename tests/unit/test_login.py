@@ -113,7 +113,7 @@ def test_over_tls_the_cookie_is_never_sent_without_it() -> None:
 
 
 @pytest.mark.parametrize(("proxies", "secure"), [(["127.0.0.1"], True), (["10.0.0.1"], False)])
-def test_only_a_named_proxy_is_believed_that_the_reader_uses_tls(proxies: list[str], *, secure: bool) -> None:
+def test_only_a_configured_proxy_can_report_that_the_client_uses_tls(proxies: list[str], *, secure: bool) -> None:
     behind = ProxyHeadersMiddleware(app_with(), trusted_hosts=proxies)  # type: ignore[arg-type]
     cookie = Visitor(app=cast(ASGIApp, behind)).log_in("shop", X_Forwarded_Proto="https").headers["set-cookie"]
     assert cookie.endswith("; Secure") is secure
@@ -132,14 +132,14 @@ def test_behind_a_path_the_cookie_and_the_addresses_have_the_prefix() -> None:
     "wanted",
     ["https://evil.example/", "//evil.example", "/\\evil.example", "javascript:alert(1)", "evil", "/%0d%0aX: 1"],
 )
-def test_the_form_leads_nowhere_else(wanted: str) -> None:
+def test_the_form_redirects_only_within_the_site(wanted: str) -> None:
     visitor = Visitor()
     location = visitor.log_in("shop", wanted).headers["location"]
     assert location in ("/", "/%0d%0aX: 1", "/%0d%0aX:%201")
     assert "evil" not in visitor.look(f"/login?{urlencode({'next': wanted})}").text
 
 
-def test_a_wrong_key_is_said_and_counted_as_a_wrong_key_of_a_call_is() -> None:
+def test_a_wrong_key_in_the_form_is_reported_and_counted_like_one_in_a_call() -> None:
     visitor = Visitor(app=app_with(wrong_keys_per_minute=2))
     refused = visitor.log_in("nobody", "/?q=1")
     assert refused.status_code == 403
@@ -168,13 +168,13 @@ def test_a_form_without_a_key_or_with_too_much_is_refused() -> None:
         {"Sec-Fetch-Site": "", "Origin": "http://127.0.0.1:9"},
     ],
 )
-def test_no_other_site_logs_anybody_in_or_out(path: str, headers: dict[str, str]) -> None:
+def test_another_site_can_log_nobody_in_or_out(path: str, headers: dict[str, str]) -> None:
     answer = Visitor().send(path, {"key": "the key of shop"}, **headers)
     assert answer.status_code == 403
     assert "set-cookie" not in answer.headers
 
 
-def test_a_session_stands_for_its_key_in_calls_of_the_page_and_in_no_others() -> None:
+def test_a_session_replaces_its_key_only_in_calls_of_the_page() -> None:
     visitor = Visitor()
     visitor.log_in("shop")
     # Qdrant is away, so that what passes the key answers 503.
@@ -194,7 +194,7 @@ def test_a_session_has_the_scopes_of_its_key() -> None:
     assert visitor.ask("DELETE", "/api/datasets/shop", **NAVIGATION).status_code == 503
 
 
-def test_a_page_that_a_session_may_not_open_says_which_scope_it_takes() -> None:
+def test_a_page_closed_to_a_session_names_the_required_scope() -> None:
     visitor = Visitor()
     assert visitor.log_in("feed").status_code == 303
     refused = visitor.look("/")
@@ -204,7 +204,7 @@ def test_a_page_that_a_session_may_not_open_says_which_scope_it_takes() -> None:
     assert 'href="/login?next=%2F"' in refused.text
 
 
-def test_a_key_that_is_presented_counts_and_not_the_session() -> None:
+def test_a_key_in_the_request_takes_precedence_over_the_session() -> None:
     visitor = Visitor()
     visitor.log_in("operator")
     assert visitor.ask("GET", "/api/models", X_Api_Key="guessed").status_code == 403
@@ -220,14 +220,14 @@ def test_logging_out_ends_the_session() -> None:
     assert visitor.look("/").status_code == 303
 
 
-def test_the_top_bar_of_an_open_page_knows_who_is_logged_in() -> None:
+def test_the_top_bar_of_a_public_page_shows_who_is_logged_in() -> None:
     visitor = Visitor()
     assert "Log in" in visitor.look("/docs").text
     visitor.log_in("operator")
     assert "Logged in with the key operator" in visitor.look("/docs").text
 
 
-def test_somebody_who_comes_from_another_site_with_a_session_arrives() -> None:
+def test_a_link_from_another_site_opens_the_page_with_a_session() -> None:
     visitor = Visitor()
     visitor.log_in("shop")
     kept, visitor.cookies = visitor.cookies, httpx.Cookies()  # the browser sends no cookie with the first request
@@ -239,7 +239,7 @@ def test_somebody_who_comes_from_another_site_with_a_session_arrives() -> None:
     assert (arrived.status_code, arrived.headers["location"]) == (303, "/?q=1")
 
 
-def test_somebody_who_comes_from_another_site_without_a_session_finds_the_form() -> None:
+def test_a_link_from_another_site_leads_to_the_form_without_a_session() -> None:
     visitor = Visitor()
     (onwards,) = re.findall(r"url=([^\"]+)", visitor.look("/?q=1", Sec_Fetch_Site="cross-site").text)
     assert visitor.look(onwards.replace("&amp;", "&")).status_code == 200
@@ -251,7 +251,7 @@ def test_a_part_of_a_page_leads_the_whole_page_to_the_form() -> None:
     assert answer.headers["hx-redirect"] == "/login?next=%2Fjobs%3Fstate%3Drunning"
 
 
-def test_without_keys_there_is_nothing_to_log_in_to() -> None:
+def test_without_keys_there_is_no_login() -> None:
     visitor = Visitor(app=app_with(keys=""))
     assert visitor.look("/login?next=/docs").headers["location"] == "/docs"
     assert visitor.log_in("shop").headers["location"] == "/"
@@ -305,7 +305,7 @@ def test_a_session_ends_when_any_key_is_changed() -> None:
     assert after.key_of(scope) is after.key_of(renamed) is None
 
 
-def test_a_cookie_that_was_changed_opens_nothing() -> None:
+def test_a_changed_cookie_is_refused() -> None:
     sessions, (key, *_) = sessions_of(KEYS), parse_api_keys(KEYS)
     ((name, value),) = started(sessions, key)["headers"]
     assert sessions.key_of({"headers": [(name, value)]}) == key
@@ -313,7 +313,7 @@ def test_a_cookie_that_was_changed_opens_nothing() -> None:
         assert sessions.key_of({"headers": [(name, changed)]}) is None
 
 
-def test_keys_of_one_name_are_told_apart() -> None:
+def test_keys_with_the_same_name_have_separate_sessions() -> None:
     text = ",".join(f"shop:{scopes}:{letter * 64}" for scopes, letter in (("search", "a"), ("admin", "b")))
     sessions = sessions_of(text)
     for key in parse_api_keys(text):
@@ -332,6 +332,6 @@ def test_keys_of_one_name_are_told_apart() -> None:
         ({"sec-fetch-site": "same-origin", "host": "behind", "origin": "https://a.example"}, True),
     ],
 )
-def test_what_a_page_of_ones_own_asks_is_known_by_its_headers(headers: dict[str, str], *, own: bool) -> None:
+def test_a_request_of_a_same_origin_page_is_recognised_by_its_headers(headers: dict[str, str], *, own: bool) -> None:
     scope = {"headers": [(name.encode(), value.encode()) for name, value in headers.items()]}
     assert is_same_origin(scope) is own

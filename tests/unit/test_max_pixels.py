@@ -23,7 +23,9 @@ SERVICES = ("embedder", "indexer", "trainer", "search_api")
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_every_service_reads_it_and_refuses_more_than_is_safe(service: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_service_has_the_setting_and_refuses_an_unsafe_value(
+    service: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     kind: type[CommonSettings] = importlib.import_module(f"{service}.settings").Settings
     assert load_settings(kind).image_limits == DEFAULT_LIMITS
     monkeypatch.setenv("VITRINE_MAX_PIXELS", "1000000")
@@ -34,7 +36,7 @@ def test_every_service_reads_it_and_refuses_more_than_is_safe(service: str, monk
             load_settings(kind)
 
 
-def test_a_service_does_not_start_with_more_than_is_safe(tmp_path: Path) -> None:
+def test_a_service_does_not_start_with_an_unsafe_value(tmp_path: Path) -> None:
     environment = {**os.environ, "VITRINE_MAX_PIXELS": "64000000", "VITRINE_RELEASES_URL": f"file:{tmp_path}"}
     done = subprocess.run(
         [sys.executable, "-m", "search_api"], env=environment, capture_output=True, text=True, check=False
@@ -43,7 +45,7 @@ def test_a_service_does_not_start_with_more_than_is_safe(tmp_path: Path) -> None
     assert "VITRINE_MAX_PIXELS can be at most 32000000" in done.stderr
 
 
-def test_a_picture_of_more_is_refused_with_the_limit_and_one_of_as_many_is_not() -> None:
+def test_a_picture_above_the_limit_is_refused_with_it_and_one_at_the_limit_is_not() -> None:
     limits = CommonSettings(max_pixels=10_000).image_limits
     larger, fits = encoded(gradient(101, 100), "PNG"), encoded(gradient(100, 100), "PNG")
     for refuse in (
@@ -57,7 +59,7 @@ def test_a_picture_of_more_is_refused_with_the_limit_and_one_of_as_many_is_not()
     assert decode_image(fits, limits=limits).size == (100, 100)
 
 
-def test_looking_into_a_catalogue_refuses_what_indexing_would(
+def test_inspecting_a_catalogue_rejects_the_pictures_that_indexing_rejects(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     generate_catalog(tmp_path / "shop", count=4, seed=0)

@@ -36,7 +36,7 @@ def test_numbers_have_separators() -> None:
 @pytest.mark.parametrize(
     ("fraction", "shown"), [(0.83, "83 %"), (1, "100 %"), (0, "0 %"), (0.9999, "99 %"), (0.0001, "1 %")]
 )
-def test_what_is_not_quite_certain_is_never_shown_as_certain(fraction: float, shown: str) -> None:
+def test_a_confidence_below_1_is_never_shown_as_certain(fraction: float, shown: str) -> None:
     assert plain(percent(fraction)) == shown
 
 
@@ -47,7 +47,7 @@ def test_what_is_not_quite_certain_is_never_shown_as_certain(fraction: float, sh
         (5e15, "5000 TB"),
     ],
 )  # fmt: skip
-def test_sizes_have_a_unit_that_keeps_them_short(count_bytes: float, shown: str) -> None:
+def test_sizes_have_the_unit_that_keeps_them_short(count_bytes: float, shown: str) -> None:
     assert plain(size(count_bytes)) == shown
 
 
@@ -70,11 +70,11 @@ def test_durations_are_as_exact_as_is_useful(seconds: float, shown: str) -> None
         (90_000, "yesterday"), (300_000, "3 days ago"), (40 * 86_400, "21 October 2026"),
     ],
 )  # fmt: skip
-def test_moments_are_told_from_now(past_s: float, shown: str) -> None:
+def test_times_are_shown_relative_to_now(past_s: float, shown: str) -> None:
     assert plain(relative_time(NOW.timestamp() - past_s, now_s=NOW.timestamp())) == shown
 
 
-def test_a_moment_may_be_seconds_a_text_or_a_datetime() -> None:
+def test_a_time_may_be_seconds_a_text_or_a_datetime() -> None:
     moments = (
         NOW,
         NOW.timestamp(),
@@ -86,7 +86,7 @@ def test_a_moment_may_be_seconds_a_text_or_a_datetime() -> None:
     assert {date(moment) for moment in moments} == {"30 November 2026"}
 
 
-def test_confidence_is_said_in_words() -> None:
+def test_confidence_is_shown_in_words() -> None:
     assert [(confidence(p), confidence_word(p)) for p in (0.8, 0.5, 0.49)] == [
         ("very likely the same kind", "high"), ("likely", "medium"), ("maybe", "low"),
     ]  # fmt: skip

@@ -72,7 +72,7 @@ class Elements(HTMLParser):
         self.found.append((tag, dict(attrs)))
 
 
-def test_every_page_has_the_headers_that_keep_it_safe() -> None:
+def test_every_page_has_the_security_headers() -> None:
     app = app_with("<p>{{ text }}</p>")
     for path in ("/", "/docs", "/shown", "/nowhere", "/raising/away", "/raising/defect"):
         answer = ask(app, path)
@@ -123,7 +123,7 @@ def test_what_a_page_shows_is_escaped() -> None:
     )
 
 
-def test_a_name_that_was_not_given_is_a_defect_and_not_an_empty_text() -> None:
+def test_an_undefined_template_variable_is_an_error_and_not_an_empty_text() -> None:
     app = app_with("{{ nothing_of_this_name }}")
     with pytest.raises(UndefinedError, match="nothing_of_this_name"):
         app.state.pages.environment.get_template("shown.html").render()
@@ -140,14 +140,14 @@ def test_a_name_that_was_not_given_is_a_defect_and_not_an_empty_text() -> None:
         ("/raising/defect", 500, ["Something went wrong here"]),
     ],
 )
-def test_an_error_of_a_page_is_a_page_that_says_what_happened(path: str, status: int, says: list[str]) -> None:
+def test_an_error_of_a_page_is_a_page_with_the_reason(path: str, status: int, says: list[str]) -> None:
     answer = ask(app_with(), path)
     assert answer.status_code == status
     assert all(words in answer.text for words in says), answer.text
     assert "a secret of the program" not in answer.text
 
 
-def test_an_error_page_says_when_to_come_back_as_the_call_does() -> None:
+def test_an_error_page_has_the_retry_after_of_the_call() -> None:
     assert ask(app_with(), "/raising/fast").headers["retry-after"] == "3"
 
 
@@ -168,20 +168,20 @@ def test_calls_of_programs_get_problem_documents_whatever_they_accept(path: str)
     assert "content-security-policy" not in answer.headers
 
 
-def test_a_page_that_is_refused_before_the_routes_is_a_page_too() -> None:
+def test_a_refusal_before_the_routes_is_a_page_too() -> None:
     answer = ask(app_with(), "/", host="evil.example")
     assert answer.status_code == 421
     assert "This is not the name of this service" in answer.text
 
 
-def test_a_page_comes_compressed_to_those_who_take_that() -> None:
+def test_a_page_is_compressed_if_the_client_accepts_it() -> None:
     app = app_with()
     packed, plain = ask(app, "/", accept_encoding="gzip"), ask(app, "/", accept_encoding="identity")
     assert packed.headers["content-encoding"] == "gzip"
     assert packed.text == plain.text
 
 
-def test_the_documentation_is_swagger_ui_over_the_apis_own_document() -> None:
+def test_the_documentation_is_swagger_ui_with_the_document_of_the_api() -> None:
     app = app_with(path_prefix="/vitrine")
     page = ask(app, "/docs")
     scripts = [attributes.get("src") or "" for tag, attributes in Elements(page.text).found if tag == "script"]
@@ -190,7 +190,7 @@ def test_the_documentation_is_swagger_ui_over_the_apis_own_document() -> None:
     assert 'data-document="/vitrine/openapi.json"' in page.text
 
 
-def test_the_top_bar_names_the_pages_that_there_are() -> None:
+def test_the_top_bar_links_all_pages() -> None:
     app = app_with()
     links = [
         attributes["href"] for tag, attributes in Elements(ask(app, "/").text).found
@@ -199,7 +199,7 @@ def test_the_top_bar_names_the_pages_that_there_are() -> None:
     assert links == ["/", "/"]
 
 
-def test_a_detail_of_any_characters_reaches_the_script_whole() -> None:
+def test_a_detail_with_any_characters_reaches_the_script_unchanged() -> None:
     ERRORS["odd"] = VitrineError("naïve \u2192 \r\nX-Evil: 1")
     answer = ask(app_with(), "/raising/odd", hx_request="true")
     assert "x-evil" not in answer.headers
@@ -237,6 +237,6 @@ def test_a_path_that_only_begins_like_the_prefix_is_another() -> None:
 
 
 @pytest.mark.parametrize("prefix", ["vitrine", "/vitrine/", "/", "//x", "/a b", "/a?b"])
-def test_a_prefix_that_is_no_path_is_refused(prefix: str) -> None:
+def test_a_prefix_that_is_not_a_path_is_refused(prefix: str) -> None:
     with pytest.raises(ValueError, match="path_prefix"):
         Settings(path_prefix=prefix)

@@ -28,7 +28,7 @@ def test_few_matches_are_scanned_and_many_use_acorn(
     assert Planner().choose(spec, expected_matches=expected_matches, points=points) is plan
 
 
-def test_the_beam_is_never_narrower_than_twice_the_answer() -> None:
+def test_the_beam_is_at_least_twice_the_number_of_results() -> None:
     planner = Planner(hnsw_ef=64)
     assert planner.params(Plan.GRAPH, top_k=200).hnsw_ef == 400
     assert planner.params(Plan.GRAPH, top_k=10).hnsw_ef == 64

@@ -27,7 +27,7 @@ OFFLINE = ("dns error", "error sending request", "Could not connect", "network",
 
 @pytest.mark.parametrize("python", PYTHONS)
 @pytest.mark.parametrize("platform", PLATFORMS)
-def test_the_lock_resolves_with_wheels_alone(python: str, platform: str, tmp_path: Path) -> None:
+def test_the_lock_file_resolves_with_wheels_only(python: str, platform: str, tmp_path: Path) -> None:
     command = [
         sys.executable, "-m", "uv", "pip", "install", "--dry-run", "--target", str(tmp_path), "--no-deps",
         "--only-binary", ":all:", "--require-hashes", "--python-version", python, "--python-platform", platform,
@@ -50,7 +50,7 @@ def test_every_member_declares_the_same_pythons() -> None:
     assert declared == {">=3.11,<3.15"}
 
 
-def test_the_setup_takes_every_supported_python_and_no_other() -> None:
+def test_setup_accepts_only_supported_pythons() -> None:
     script = (REPOSITORY / "deploy" / "setup.sh").read_text()
     bounds = re.search(r"not \((\d), (\d+)\) <= sys\.version_info\[:2\] < \((\d), (\d+)\)", script)
     assert bounds is not None
@@ -59,7 +59,7 @@ def test_the_setup_takes_every_supported_python_and_no_other() -> None:
 
 
 @pytest.mark.parametrize("program", ["redis-server", "valkey-server"])
-def test_a_redis_server_on_the_path_serves_where_the_wheel_does_not(
+def test_a_redis_server_on_the_path_is_used_if_the_wheel_has_none(
     program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     binary = _executable(tmp_path / "bin" / program)
@@ -96,7 +96,7 @@ def test_a_missing_redis_server_is_reported_with_the_command_that_installs_one(
     assert "\n" not in missing.value.detail
 
 
-def test_elsewhere_than_on_x86_the_plain_network_runs_without_a_warning(
+def test_on_other_architectures_than_x86_the_plain_network_runs_without_a_warning(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()

@@ -43,13 +43,13 @@ def test_point_ids_are_stable_valid_and_distinct(products: list[tuple[str, str]]
     assert ids == [Product(dataset, product_id, "p.jpg").point_id for dataset, product_id in products]
 
 
-def test_dataset_and_id_do_not_run_into_each_other() -> None:
+def test_dataset_and_id_are_separated_in_the_point_id() -> None:
     assert point_id("a", "bc") != point_id("ab", "c")
 
 
 @settings(max_examples=200, derandomize=True, deadline=None)
 @given(IDS)
-def test_a_sound_product_id_is_taken_and_shown_faithfully(product_id: str) -> None:
+def test_a_valid_product_id_is_accepted_and_shown_unchanged(product_id: str) -> None:
     assert check_product_id(product_id) == product_id
     assert str(public_id(product_id)) == product_id
 
@@ -57,7 +57,7 @@ def test_a_sound_product_id_is_taken_and_shown_faithfully(product_id: str) -> No
 @pytest.mark.parametrize(
     "bad", ["", " ", " 1", "1 ", "a/b", "a\\b", ".", "..", "a\nb", "a\0", "\u202e1", "a\ud800", "x" * 201]
 )
-def test_an_id_that_could_confuse_is_refused(bad: str) -> None:
+def test_a_confusing_id_is_refused(bad: str) -> None:
     with pytest.raises(ParameterInvalid, match="product id"):
         check_product_id(bad)
 
@@ -69,7 +69,7 @@ def test_an_id_that_could_confuse_is_refused(bad: str) -> None:
         ("٣", "٣"), (str(2**53), 2**53), (str(2**53 + 1), str(2**53 + 1)), ("9" * 200, "9" * 200),
     ],
 )  # fmt: skip
-def test_an_id_is_shown_as_a_number_only_where_nothing_is_lost(product_id: str, shown: int | str) -> None:
+def test_an_id_is_shown_as_a_number_only_if_nothing_is_lost(product_id: str, shown: int | str) -> None:
     assert public_id(product_id) == shown
     assert type(public_id(product_id)) is type(shown)
 
@@ -77,7 +77,7 @@ def test_an_id_is_shown_as_a_number_only_where_nothing_is_lost(product_id: str, 
 @pytest.mark.parametrize(
     "name", ["shop", "fashion-product", "a", "9", "mobilenetv2_100", "v1.2-b_c", "x" * 120, "A-b-c"]
 )
-def test_sound_names_are_taken(name: str) -> None:
+def test_valid_names_are_accepted(name: str) -> None:
     assert check_dataset_name(name) == name
     assert check_model_name(name) == name
 
@@ -93,12 +93,12 @@ def test_names_that_cannot_be_part_of_an_address_are_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [*STANDARD_ATTRIBUTES, "size_EU", "a", "x" * 64, "c_2nd"])
-def test_sound_attribute_names_are_taken(name: str) -> None:
+def test_valid_attribute_names_are_accepted(name: str) -> None:
     assert check_attribute_name(name) == name
 
 
 @pytest.mark.parametrize("name", ["", "2nd", "_a", "a-b", "a b", "a.b", "ä", "a\n", "x" * 65, *sorted(RESERVED_NAMES)])
-def test_attribute_names_that_mean_something_else_are_refused(name: str) -> None:
+def test_attribute_names_with_another_meaning_are_refused(name: str) -> None:
     with pytest.raises(ParameterInvalid, match="attribute name"):
         check_attribute_name(name)
 
@@ -107,7 +107,7 @@ def test_no_standard_attribute_is_reserved() -> None:
     assert not RESERVED_NAMES & set(STANDARD_ATTRIBUTES)
 
 
-def test_the_payload_holds_identity_and_attributes() -> None:
+def test_the_payload_contains_identity_and_attributes() -> None:
     product = Product("shop", "1", "images/1.jpg", {"gender": "Men", "articleType": "Shirts", "year": 2012})
     assert product.payload() == {
         "product_id": "1",
@@ -121,5 +121,5 @@ def test_the_payload_holds_identity_and_attributes() -> None:
 
 
 @pytest.mark.parametrize("attributes", [{}, {"gender": "Men"}, {"articleType": "Shirts"}])
-def test_the_composite_is_there_only_with_both_its_parts(attributes: dict[str, str]) -> None:
+def test_the_composite_field_exists_only_with_both_parts(attributes: dict[str, str]) -> None:
     assert "genderArticleType" not in Product("shop", "1", "1.jpg", attributes).payload()

@@ -46,7 +46,7 @@ def test_clients_are_made_in_one_place() -> None:
     assert made_in == {"shared/vitrine/qdrant/client.py"}
 
 
-def test_every_client_asks_for_answers_that_are_not_compressed(server: LocalQdrant) -> None:
+def test_every_client_requests_uncompressed_answers(server: LocalQdrant) -> None:
     answers: list[httpx.Response] = []
     client = open_qdrant(server.url)
     client.http.client.add_middleware(lambda request, send: answers.append(send(request)) or answers[-1])  # type: ignore[func-returns-value]
@@ -89,7 +89,7 @@ def test_connections_are_kept_between_calls(server: LocalQdrant) -> None:
 
 
 @pytest.mark.parametrize("key", ["a key", SecretStr("a key")])
-def test_a_key_goes_with_every_call_and_is_warned_of_nowhere(key: str | SecretStr) -> None:
+def test_a_key_is_sent_with_every_call_and_causes_no_warning(key: str | SecretStr) -> None:
     client = open_qdrant("http://127.0.0.1:1", api_key=key)  # a warning is an error in tests
     requests: list[httpx.Request] = []
 
@@ -120,27 +120,29 @@ def answered(status: int, error: str = "Wrong input: no") -> Exception:
     ],
     ids=lambda value: value.__name__ if isinstance(value, type) else None,
 )
-def test_qdrants_errors_become_ours(raised: Exception, expected: type[VitrineError], retryable: bool) -> None:
+def test_errors_of_qdrant_become_vitrine_errors(
+    raised: Exception, expected: type[VitrineError], retryable: bool
+) -> None:
     with pytest.raises(VitrineError) as failure, qdrant_errors("shop--a-0123456789", filtered=True):
         raise raised
     assert type(failure.value) is expected
     assert failure.value.retryable is retryable
 
 
-def test_a_full_disk_of_qdrants_is_passed_on_with_its_own_words() -> None:
+def test_a_full_disk_of_qdrant_is_reported_with_its_message() -> None:
     full = answered(500, "Service internal error: No space left on device: /data/qdrant has 3 MiB left")
     with pytest.raises(VectorStoreFull, match=r"/data/qdrant has 3 MiB left$"), qdrant_errors():
         raise full
 
 
-def test_what_somebody_else_created_first_is_there() -> None:
+def test_a_collection_that_another_process_created_first_is_accepted() -> None:
     with unless_exists():
         raise answered(409, "Wrong input: Collection `a` already exists!")
     with pytest.raises(UnexpectedResponse), unless_exists():
         raise answered(400)
 
 
-def test_nobody_at_the_address_is_told_as_unavailable() -> None:
+def test_an_address_without_a_server_is_reported_as_unavailable() -> None:
     client = open_qdrant(f"http://127.0.0.1:{free_port()}")
     with pytest.raises(VectorStoreUnavailable, match="cannot be reached"), qdrant_errors():
         client.get_collections()
@@ -158,6 +160,6 @@ def test_nobody_at_the_address_is_told_as_unavailable() -> None:
         ("unknown", "cannot be read"),
     ],
 )
-def test_a_server_of_another_minor_version_is_noticed(server_version: str, said: str | None) -> None:
+def test_a_server_with_another_minor_version_is_reported(server_version: str, said: str | None) -> None:
     notice = version_notice(server_version, client="1.20.0")
     assert notice is None if said is None else said in str(notice)

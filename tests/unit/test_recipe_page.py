@@ -21,14 +21,14 @@ def test_the_page_of_recipes_is_current() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_every_field_of_a_recipe_says_what_it_means() -> None:
+def test_every_field_of_a_recipe_has_a_description() -> None:
     for name, table in TABLES.items():
         unexplained = [field for field, found in table.model_fields.items() if not found.description]
         assert unexplained == [], name
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=[path.stem for path in RECIPES])
-def test_a_recipe_that_is_shipped_is_valid_and_says_what_it_is(path: Path) -> None:
+def test_a_shipped_recipe_is_valid_and_has_a_description(path: Path) -> None:
     recipe, catalog = read_recipe(path)
     assert recipe.name
     assert "dataset" in catalog

@@ -14,7 +14,7 @@ from vitrine.recipes import Recipe, changed, parse_recipe
 LEAST: dict[str, Any] = {"kind": "classify", "name": "m", "model": {"model": "resnet50"}}
 
 
-def test_what_a_recipe_leaves_out_has_a_default_that_is_written_out() -> None:
+def test_a_field_that_a_recipe_omits_is_recorded_with_its_default() -> None:
     written = parse_recipe(LEAST).as_json()
     assert written["optim"]["epochs"] == 10
     assert written["data"]["relevance"] == ["articleType"]
@@ -42,9 +42,7 @@ def test_what_a_recipe_leaves_out_has_a_default_that_is_written_out() -> None:
         ({"augment": {"undress": 0.5}}, "background"),
     ],
 )
-def test_a_recipe_that_cannot_be_followed_is_refused_by_the_name_of_the_field(
-    changes: dict[str, Any], told: str
-) -> None:
+def test_an_invalid_recipe_is_refused_with_the_name_of_the_field(changes: dict[str, Any], told: str) -> None:
     with pytest.raises(ParameterInvalid) as refused:
         parse_recipe({**LEAST, **changes})
     assert told in refused.value.detail
@@ -59,19 +57,19 @@ def test_a_recipe_file_may_name_its_catalogue(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"kind = ", b"\xff\xfe", b"catalog = 3\nkind='classify'\nname='m'\n"])
-def test_a_file_that_is_no_recipe_is_told_by_its_name(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_recipe_is_refused_with_its_name(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "broken.toml"
     path.write_bytes(content)
     with pytest.raises(ParameterInvalid, match=r"broken\.toml"):
         read_recipe(path)
 
 
-def test_a_missing_recipe_is_told_by_its_name(tmp_path: Path) -> None:
+def test_a_missing_recipe_is_reported_with_its_name(tmp_path: Path) -> None:
     with pytest.raises(ParameterInvalid, match=r"nowhere\.toml"):
         read_recipe(tmp_path / "nowhere.toml")
 
 
-def test_another_start_or_teacher_is_checked_as_the_recipe_was() -> None:
+def test_another_start_or_teacher_is_validated_like_the_recipe() -> None:
     recipe = parse_recipe(LEAST)
     assert changed(recipe, weights="seed:3").model.weights == "seed:3"
     started = changed(recipe, release="x-0123456789")
@@ -92,7 +90,7 @@ def chain(folder: Path, *links: tuple[str, str | None]) -> Path:
     return path
 
 
-def test_recipes_that_go_on_after_others_come_in_the_order_in_which_they_are_trained(tmp_path: Path) -> None:
+def test_chained_recipes_are_listed_in_the_order_of_training(tmp_path: Path) -> None:
     path = chain(tmp_path, ("first", None), ("second", "first.toml"), ("third", "second.toml"))
     files = read_chain(path)
     assert [file.recipe.name for file in files] == ["first", "second", "third"]
@@ -108,21 +106,21 @@ def test_recipes_that_go_on_after_others_come_in_the_order_in_which_they_are_tra
         ([("one", "gone.toml")], r"gone\.toml"),
     ],
 )
-def test_a_chain_of_recipes_that_has_no_beginning_is_told(
+def test_a_chain_of_recipes_without_a_beginning_is_refused(
     tmp_path: Path, links: list[tuple[str, str]], told: str
 ) -> None:
     with pytest.raises(ParameterInvalid, match=told):
         read_chain(chain(tmp_path, *links))
 
 
-def test_a_recipe_that_goes_on_and_names_a_model_is_refused(tmp_path: Path) -> None:
+def test_a_chained_recipe_that_names_a_model_is_refused(tmp_path: Path) -> None:
     path = chain(tmp_path, ("first", None), ("second", "first.toml"))
     path.write_text(path.read_text() + '[model]\nmodel = "resnet50"\n')
     with pytest.raises(ParameterInvalid, match="model or a release"):
         read_chain(path)
 
 
-def test_what_is_wrong_with_one_of_a_chain_is_told_with_its_file(tmp_path: Path) -> None:
+def test_an_error_in_a_chained_recipe_names_its_file(tmp_path: Path) -> None:
     path = chain(tmp_path, ("first", None), ("second", "first.toml"))
     first = tmp_path / "first.toml"
     first.write_text(first.read_text() + "[optim]\nepochs = 0\n")
@@ -130,7 +128,7 @@ def test_what_is_wrong_with_one_of_a_chain_is_told_with_its_file(tmp_path: Path)
         read_chain(path)
 
 
-def test_after_that_is_no_name_is_refused(tmp_path: Path) -> None:
+def test_an_after_field_that_is_not_a_name_is_refused(tmp_path: Path) -> None:
     path = chain(tmp_path, ("first", None))
     path.write_text("after = 3\n" + path.read_text())
     with pytest.raises(ParameterInvalid, match="'after'"):

@@ -43,7 +43,7 @@ def full(client: redis.Redis) -> Iterator[None]:
         client.config_set("maxmemory", 0)
 
 
-def test_a_write_is_refused_as_one_that_may_be_tried_again_and_a_read_is_answered(client: redis.Redis) -> None:
+def test_a_write_is_refused_with_a_retryable_error_and_a_read_is_answered(client: redis.Redis) -> None:
     store, steps = JobStore(client), StepStore(client)
     job, _ = store.create(JobKind.INDEX, {"dataset": "shop"})
     finished, _ = store.create(JobKind.INDEX, {"dataset": "old"})
@@ -64,7 +64,7 @@ def test_a_write_is_refused_as_one_that_may_be_tried_again_and_a_read_is_answere
     assert store.update(job.id, lambda record: record.started(phase="reading")).state is JobState.RUNNING
 
 
-def test_the_search_apis_store_refuses_alike(server: Redis, client: redis.Redis) -> None:
+def test_the_async_store_refuses_in_the_same_way(server: Redis, client: redis.Redis) -> None:
     async def create() -> None:
         connection = open_async_redis(server.url)
         try:
@@ -76,7 +76,7 @@ def test_the_search_apis_store_refuses_alike(server: Redis, client: redis.Redis)
         asyncio.run(create())
 
 
-def test_publishing_refuses_alike_and_works_again_once_there_is_room(server: Redis, client: redis.Redis) -> None:
+def test_publishing_is_refused_too_and_works_again_once_there_is_memory(server: Redis, client: redis.Redis) -> None:
     publisher = JobPublisher(CommonSettings(redis_url=server.url))
     message = Message(Task.INDEX_START, "0" * 21)
     try:
@@ -98,7 +98,7 @@ def test_a_pipeline_that_is_refused_counts_as_full_too(client: redis.Redis, tran
     assert isinstance(as_broker_error(refusal.value), BrokerFull)
 
 
-def test_a_server_that_cannot_write_is_away_and_a_wrong_command_is_our_own_fault() -> None:
+def test_a_server_that_cannot_write_is_unavailable_and_a_wrong_command_is_a_defect() -> None:
     disk = redis.ResponseError("MISCONF Errors writing to the AOF file: No space left on device")
     replica = redis.ReadOnlyError("You can't write against a read only replica.")
     assert isinstance(as_broker_error(disk), BrokerUnavailable)
@@ -118,7 +118,7 @@ def test_a_worker_stays_announced_while_redis_is_full(client: redis.Redis) -> No
         announcer.stop()
 
 
-def test_an_announcement_that_could_not_be_made_comes_back_with_the_room(client: redis.Redis) -> None:
+def test_a_failed_announcement_is_repeated_once_there_is_memory(client: redis.Redis) -> None:
     with full(client):
         announcer = Announcer(client, service="trainer", queues=("q",), interval_s=0.05)
         announcer.start()
@@ -130,7 +130,7 @@ def test_an_announcement_that_could_not_be_made_comes_back_with_the_room(client:
         announcer.stop()
 
 
-def test_a_worker_whose_main_loop_stands_still_is_not_announced(client: redis.Redis) -> None:
+def test_a_worker_whose_main_loop_hangs_is_not_announced(client: redis.Redis) -> None:
     announcer = Announcer(client, service="indexer", queues=("q",), interval_s=0.05, stale_after_s=0.2)
     announcer.start()
     try:
@@ -147,7 +147,7 @@ def test_a_worker_whose_main_loop_stands_still_is_not_announced(client: redis.Re
         announcer.stop()
 
 
-def test_a_worker_goes_on_after_a_channel_error_of_its_broker() -> None:
+def test_a_worker_continues_after_a_channel_error_of_its_broker() -> None:
     from vitrine.jobs.celery import celery_app
 
     assert celery_app(INDEX, redis_url="redis://127.0.0.1:1/0").conf.broker_channel_error_retry is True

@@ -31,7 +31,7 @@ def regions(draw: st.DrawFn) -> Region:
 
 
 @given(regions())
-def test_a_region_goes_by_text_and_comes_back_the_same(region: Region) -> None:
+def test_a_region_survives_a_round_trip_through_text(region: Region) -> None:
     found = parse_region(region_text(region))
     for name in ("x", "y", "width", "height"):
         assert getattr(found, name) == pytest.approx(getattr(region, name), abs=1e-6)
@@ -39,13 +39,13 @@ def test_a_region_goes_by_text_and_comes_back_the_same(region: Region) -> None:
 
 
 @given(regions(), st.integers(1, 3000), st.integers(1, 3000))
-def test_a_region_lies_within_the_picture(region: Region, width: int, height: int) -> None:
+def test_a_region_is_within_the_picture(region: Region, width: int, height: int) -> None:
     left, top, right, bottom = region.box(width, height)
     assert 0 <= left < right <= width
     assert 0 <= top < bottom <= height
 
 
-def test_what_rounding_puts_beyond_the_picture_is_clamped() -> None:
+def test_a_region_that_rounding_moves_out_of_the_picture_is_clamped() -> None:
     assert parse_region("-0.0000001,0,1.0000001,1") == Region(0, 0, 1, 1)
     assert parse_region("0.3333334,0.5,0.6666667,5e-1") == Region(0.3333334, 0.5, 1 - 0.3333334, 0.5)
 
@@ -73,7 +73,7 @@ def test_what_rounding_puts_beyond_the_picture_is_clamped() -> None:
         ("0,0,1e99,1", "x and width"),
     ],
 )
-def test_a_region_that_cannot_be_is_refused_by_what_is_wrong(text: str, fault: str) -> None:
+def test_an_invalid_region_is_refused_with_the_reason(text: str, fault: str) -> None:
     with pytest.raises(ParameterInvalid) as refused:
         parse_region(text)
     assert fault in refused.value.detail
@@ -81,7 +81,7 @@ def test_a_region_that_cannot_be_is_refused_by_what_is_wrong(text: str, fault: s
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("image_format", ["PNG", "JPEG", "WEBP"])
-def test_a_region_is_of_the_upright_picture_however_it_is_stored(image_format: str, orientation: int) -> None:
+def test_a_region_refers_to_the_upright_picture_for_every_exif_orientation(image_format: str, orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     data = encoded(gradient(120, 70), image_format, exif=exif.tobytes())
@@ -91,7 +91,7 @@ def test_a_region_is_of_the_upright_picture_however_it_is_stored(image_format: s
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "P", "RGBA", "I;16"])
-def test_a_region_of_any_kind_of_picture_is_what_the_whole_has_there(mode: str) -> None:
+def test_a_region_of_any_format_has_the_pixels_of_the_whole_picture(mode: str) -> None:
     image = gradient(90, 80).convert("L") if mode == "I;16" else gradient(90, 80).convert(mode)
     if mode == "I;16":
         image = Image.fromarray(np.asarray(image).astype(np.uint16) * 257)
@@ -102,7 +102,7 @@ def test_a_region_of_any_kind_of_picture_is_what_the_whole_has_there(mode: str) 
     assert decode_image(data, region=QUARTER).tobytes() == whole.crop(QUARTER.box(*whole.size)).tobytes()
 
 
-def test_a_region_of_everything_is_the_picture() -> None:
+def test_a_region_of_the_whole_picture_is_the_picture() -> None:
     data = encoded(gradient(1600, 1200), "JPEG")
     everything = Region(0, 0, 1, 1)
     assert decode_image(data, target_px=300, region=everything).tobytes() == decode_image(data, target_px=300).tobytes()
@@ -117,7 +117,7 @@ def test_a_jpeg_keeps_enough_pixels_in_the_region(share: float) -> None:
     assert min(decode_image(data, target_px=224).size) == 375
 
 
-def test_a_large_region_is_reduced_as_a_picture_of_its_own_is() -> None:
+def test_a_large_region_is_reduced_like_a_picture_of_that_size() -> None:
     picture = gradient(4000, 3000)
     region = Region(0.1, 0.1, 0.8, 0.8)
     found = decode_image(encoded(picture, "PNG"), target_px=224, region=region)
@@ -132,7 +132,7 @@ def test_a_small_region_of_a_very_large_picture_keeps_every_pixel() -> None:
     assert found.size == (600, 500)
 
 
-def test_a_region_of_a_few_pixels_is_refused_as_such_a_picture_would_be() -> None:
+def test_a_region_of_a_few_pixels_is_refused_like_a_picture_of_that_size() -> None:
     data = encoded(gradient(60, 80), "PNG")
     with pytest.raises(ImageRejected, match="the region has 3 x 40 pixels") as refused:
         decode_image(data, region=Region(0, 0, 0.05, 0.5))

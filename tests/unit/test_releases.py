@@ -36,18 +36,18 @@ def store(made: tuple[Path, str], tmp_path: Path) -> ReleaseStore:
     return store_of(tmp_path / "releases")
 
 
-def test_the_same_inputs_make_the_same_release(made: tuple[Path, str], tmp_path: Path) -> None:
+def test_the_same_inputs_give_the_same_release_id(made: tuple[Path, str], tmp_path: Path) -> None:
     assert build_tiny_release(tmp_path / "again") == made[1]
 
 
 @pytest.mark.parametrize("other", [{"weights": "seed:1"}, {"components": 8}, {"whiten": True}, {"input_px": 96}])
-def test_whatever_changes_a_vector_makes_another_release(
+def test_any_change_that_affects_a_vector_gives_another_release_id(
     made: tuple[Path, str], tmp_path: Path, other: dict[str, object]
 ) -> None:
     assert build_tiny_release(tmp_path / "other", **other) != made[1]  # type: ignore[arg-type]
 
 
-def test_a_manifest_names_no_path_and_no_time(made: tuple[Path, str]) -> None:
+def test_a_manifest_contains_no_path_and_no_time(made: tuple[Path, str]) -> None:
     text = (made[0] / made[1] / MANIFEST_FILE).read_text()
     assert str(made[0]) not in text
     assert "time" not in text
@@ -61,7 +61,7 @@ def test_a_manifest_read_back_is_the_one_that_was_stored(made: tuple[Path, str])
     assert Manifest.parse(manifest.canonical_json(), release_id=made[1]) == manifest
 
 
-def test_a_changed_manifest_is_told_by_its_id(store: ReleaseStore, made: tuple[Path, str], tmp_path: Path) -> None:
+def test_a_changed_manifest_is_detected_by_its_id(store: ReleaseStore, made: tuple[Path, str], tmp_path: Path) -> None:
     path = tmp_path / "releases" / made[1] / MANIFEST_FILE
     fields = json.loads(path.read_text())
     fields["preprocessing"]["mean"] = [0.1, 0.2, 0.3]
@@ -71,7 +71,9 @@ def test_a_changed_manifest_is_told_by_its_id(store: ReleaseStore, made: tuple[P
 
 
 @pytest.mark.parametrize("name", [WEIGHTS_FILE, PROJECTION_FILE])
-def test_a_damaged_file_is_told_by_name(store: ReleaseStore, made: tuple[Path, str], tmp_path: Path, name: str) -> None:
+def test_a_damaged_file_is_reported_by_name(
+    store: ReleaseStore, made: tuple[Path, str], tmp_path: Path, name: str
+) -> None:
     path = tmp_path / "releases" / made[1] / name
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
@@ -81,7 +83,7 @@ def test_a_damaged_file_is_told_by_name(store: ReleaseStore, made: tuple[Path, s
 
 
 @pytest.mark.parametrize("name", ["nothing-0123456789", "../secrets", "test_efficientnet", "", "a" * 500])
-def test_what_is_no_release_is_not_found(store: ReleaseStore, name: str) -> None:
+def test_a_folder_that_is_not_a_release_is_not_found(store: ReleaseStore, name: str) -> None:
     with pytest.raises(ReleaseNotFound):
         store.manifest(name)
 
@@ -98,7 +100,7 @@ def test_the_newest_release_of_a_model_is_the_one_stored_last(store: ReleaseStor
     assert store.newest("another") is None
 
 
-def test_publishing_what_is_there_changes_nothing(store: ReleaseStore, made: tuple[Path, str]) -> None:
+def test_publishing_an_existing_release_changes_nothing(store: ReleaseStore, made: tuple[Path, str]) -> None:
     folder = store.local_folder(made[1])
     before = (folder / MANIFEST_FILE).stat().st_mtime_ns
     again = store.publish(store.manifest(made[1]), weights=folder / WEIGHTS_FILE, projection=folder / PROJECTION_FILE)
@@ -106,7 +108,7 @@ def test_publishing_what_is_there_changes_nothing(store: ReleaseStore, made: tup
     assert (folder / MANIFEST_FILE).stat().st_mtime_ns == before
 
 
-def test_two_that_publish_the_same_release_at_the_same_moment_both_have_it(
+def test_concurrent_publications_of_one_release_both_succeed(
     made: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = ReleaseStore(f"file:{made[0]}", cache_dir=tmp_path)
@@ -152,7 +154,7 @@ def remote_of(made: tuple[Path, str], tmp_path: Path) -> ReleaseStore:
     return remote
 
 
-def test_two_that_fetch_a_release_at_the_same_moment_both_have_it(
+def test_concurrent_fetches_of_one_release_both_succeed(
     made: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     remote = remote_of(made, tmp_path)
@@ -177,7 +179,7 @@ def test_two_that_fetch_a_release_at_the_same_moment_both_have_it(
     assert [path.name for path in (tmp_path / "cache").iterdir()] == [made[1]]
 
 
-def test_a_damaged_copy_whose_removal_is_cut_short_is_fetched_anew(
+def test_a_damaged_copy_is_fetched_again_after_an_interrupted_removal(
     made: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     remote = remote_of(made, tmp_path)
@@ -223,7 +225,7 @@ def altered(made: tuple[Path, str], tmp_path: Path, **architecture: object) -> t
         {"raw_dim": 10**9},
     ],
 )
-def test_what_a_manifest_says_of_its_network_is_checked_when_it_is_read(
+def test_the_network_description_in_a_manifest_is_validated_on_reading(
     made: tuple[Path, str], tmp_path: Path, architecture: dict[str, object]
 ) -> None:
     store, release_id = altered(made, tmp_path, **architecture)
@@ -240,7 +242,7 @@ def test_what_a_manifest_says_of_its_network_is_checked_when_it_is_read(
         {"options": {"no_such_option": 1}},
     ],
 )
-def test_a_network_that_does_not_go_with_its_weights_is_refused_before_it_is_built(
+def test_a_network_that_does_not_match_its_weights_is_refused_before_it_is_built(
     made: tuple[Path, str], tmp_path: Path, architecture: dict[str, object]
 ) -> None:
     store, release_id = altered(made, tmp_path, **architecture)
@@ -252,7 +254,7 @@ def test_a_network_that_does_not_go_with_its_weights_is_refused_before_it_is_bui
 
 @pytest.mark.parametrize("name", [MANIFEST_FILE, WEIGHTS_FILE, PROJECTION_FILE])
 @pytest.mark.parametrize("kind", ["pipe", "link", "device", "folder"])
-def test_what_is_no_regular_file_is_refused_and_never_waited_for(
+def test_a_file_that_is_not_regular_is_refused_without_blocking(
     store: ReleaseStore, made: tuple[Path, str], tmp_path: Path, name: str, kind: str
 ) -> None:
     path = tmp_path / "releases" / made[1] / name
@@ -282,14 +284,14 @@ def test_a_file_that_is_too_large_is_not_read(store: ReleaseStore, made: tuple[P
         store.manifest(made[1])
 
 
-def test_a_network_too_large_for_any_machine_is_refused_before_it_is_built() -> None:
+def test_a_far_too_large_network_is_refused_before_it_is_built() -> None:
     entry = model_entry("timm:vit_tiny_patch16_224")
     with pytest.raises(WeightsUnusable, match="too large"):
         load_backbone(entry, weights="seed:1", options={"embed_dim": 12_288, "depth": 24, "num_heads": 8})
 
 
 @pytest.mark.parametrize("name", ["hf-hub:timm/resnet18", "local-dir:/tmp/x"])
-def test_a_network_of_a_hub_is_not_asked_for(name: str) -> None:
+def test_a_network_from_a_model_hub_is_never_requested(name: str) -> None:
     with pytest.raises(ParameterInvalid, match="list"):
         load_backbone(ModelEntry(name="x", timm=name), weights="seed:1", options={})
 

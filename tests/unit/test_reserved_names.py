@@ -88,19 +88,19 @@ def test_a_column_called_like_the_range_of_another_is_renamed() -> None:
     }  # fmt: skip
 
 
-def test_every_stored_name_can_be_an_attributes() -> None:
+def test_every_stored_name_can_be_an_attribute_name() -> None:
     for name in RESERVED_NAMES:
         assert is_reserved(name.upper())
         check_attribute_name(stored_name(name))
     assert stored_name("fabric") == "fabric"
 
 
-def test_what_was_indexed_under_such_a_name_does_not_overwrite_the_answer() -> None:
+def test_a_value_indexed_under_such_a_name_does_not_overwrite_the_answer() -> None:
     payload = {"product_id": "1", "dataset": "shop", "picture": "1.jpg", "confidence": 0.9, "fit": "Slim"}
     assert attributes_of(payload) == {"confidence_": 0.9, "fit": "Slim"}
 
 
-def test_a_put_with_such_a_name_is_stored_under_another_and_says_so() -> None:
+def test_a_put_with_such_a_name_is_stored_under_another_and_reports_it() -> None:
     put = typed_attributes([("cutout", "Yes"), ("fit", "Slim")], {}, max_attributes=10)
     assert put.attributes == {"cutout_": "Yes", "fit": "Slim"}
     assert put.notices == ("the attribute 'cutout' is stored as 'cutout_': 'cutout' is an option of a call",)

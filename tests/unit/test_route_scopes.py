@@ -157,7 +157,7 @@ def test_the_table_names_every_route() -> None:
 
 
 @pytest.mark.parametrize("call", sorted(WHO_PASSES))
-def test_a_route_lets_those_in_who_hold_its_scope_and_nobody_else(call: str) -> None:
+def test_a_route_accepts_only_keys_with_its_scope(call: str) -> None:
     method, _, path = call.partition(" ")
     address = (
         path.replace("{path:path}", "icon.svg")
@@ -197,7 +197,7 @@ def test_a_route_lets_those_in_who_hold_its_scope_and_nobody_else(call: str) -> 
     assert asyncio.run(passing()) == WHO_PASSES[call]
 
 
-def test_the_document_tells_the_scopes_of_each_call() -> None:
+def test_the_openapi_document_lists_the_scopes_of_each_call() -> None:
     paths = keyed_app().openapi()["paths"]
     assert paths["/api/jobs/train"]["post"]["x-scopes"] == ["train"]
     assert paths["/api/jobs/{job_id}"]["delete"]["x-scopes"] == ["ingest", "train"]
@@ -208,7 +208,7 @@ async def hello(*_: object) -> Response:
     return PlainTextResponse("hello")
 
 
-def test_an_application_with_a_route_that_declares_nothing_does_not_start() -> None:
+def test_an_application_with_a_route_without_a_scope_does_not_start() -> None:
     app = FastAPI(openapi_url=None)
     router = APIRouter(prefix="/in")
 
@@ -229,7 +229,7 @@ def test_an_application_with_a_route_that_declares_nothing_does_not_start() -> N
     assert "/in/marked" not in told
 
 
-def test_the_documentation_that_the_framework_adds_declares_nothing_either() -> None:
+def test_the_documentation_routes_of_the_framework_are_refused_too() -> None:
     with pytest.raises(ScopeUndeclared, match=r"/openapi\.json"):
         declared_routes(FastAPI())
 
@@ -254,7 +254,7 @@ def test_every_route_of_the_embedder_declares_its_scope() -> None:
     }  # fmt: skip
 
 
-def test_an_embedder_with_a_key_answers_its_own_services_and_anybody_about_its_health() -> None:
+def test_an_embedder_with_a_key_answers_services_with_it_and_health_checks_without() -> None:
     app = create_embedder(EmbedderSettings(embedder_api_key=SecretStr("between-services"), device="cpu"))
 
     async def statuses(path: str) -> list[int]:

@@ -29,7 +29,7 @@ KEY = f"shop:search:{'a' * 64}"
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.10", "example.org", "127.0.0.1.example.org"])
-def test_without_a_key_only_loopback_is_listened_on(host: str) -> None:
+def test_without_a_key_only_a_loopback_address_is_accepted(host: str) -> None:
     with pytest.raises(SettingsInvalid, match="VITRINE_API_KEYS"):
         check_exposure(Settings(api_host=host))
 
@@ -39,7 +39,7 @@ def test_loopback_needs_no_key(host: str) -> None:
     check_exposure(Settings(api_host=host))
 
 
-def test_with_a_key_any_address_may_be_listened_on() -> None:
+def test_with_a_key_any_address_is_accepted() -> None:
     check_exposure(Settings(api_host="0.0.0.0", api_keys=SecretStr(KEY)))
 
 
@@ -56,7 +56,7 @@ async def call(app: ASGIApp, path: str = "/api/models") -> httpx.Response:
         return await client.get(path)
 
 
-def test_a_caller_over_the_quota_is_told_when_to_come_back() -> None:
+def test_a_caller_over_the_quota_gets_a_retry_after() -> None:
     now_s = [0.0]
     app = RateLimit(answer, routes=health_routes(), per_s=2.0, burst=2, clock=lambda: now_s[0])
     assert [asyncio.run(call(app)).status_code for _ in range(3)] == [200, 200, 429]
@@ -67,12 +67,12 @@ def test_a_caller_over_the_quota_is_told_when_to_come_back() -> None:
     assert [asyncio.run(call(app)).status_code for _ in range(2)] == [200, 429]
 
 
-def test_health_is_never_over_the_quota() -> None:
+def test_health_checks_have_no_quota() -> None:
     app = RateLimit(answer, routes=health_routes(), per_s=1.0, burst=1, clock=lambda: 0.0)
     assert [asyncio.run(call(app, "/livez")).status_code for _ in range(3)] == [200, 200, 200]
 
 
-def test_a_request_too_many_is_told_to_come_back() -> None:
+def test_a_request_above_the_limit_gets_a_retry_after() -> None:
     async def scenario() -> tuple[int, str, int]:
         arrived, leave = asyncio.Event(), asyncio.Event()
 
@@ -93,7 +93,7 @@ def test_a_request_too_many_is_told_to_come_back() -> None:
     assert asyncio.run(scenario()) == (503, "1", 200)
 
 
-def test_a_request_that_takes_too_long_is_given_up() -> None:
+def test_a_request_that_takes_too_long_is_cancelled() -> None:
     cancelled = []
 
     async def stuck(scope: Scope, receive: Receive, send: Send) -> None:
@@ -108,7 +108,7 @@ def test_a_request_that_takes_too_long_is_given_up() -> None:
     assert (late.status_code, late.json()["code"], cancelled) == (504, "deadline_expired", [True])
 
 
-def test_a_request_given_up_leaves_its_place_to_the_next() -> None:
+def test_a_cancelled_request_frees_its_place() -> None:
     async def stuck(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] == "/stuck":
             await asyncio.Event().wait()

@@ -24,7 +24,7 @@ class Loads:
         return number
 
 
-def test_a_value_is_kept_until_its_time_is_over() -> None:
+def test_a_value_is_kept_until_it_expires() -> None:
     async def scenario() -> list[int]:
         now_s = [0.0]
         cache: ExpiringCache[str, int] = ExpiringCache(ttl_s=10, max_entries=5, clock=lambda: now_s[0])
@@ -39,7 +39,7 @@ def test_a_value_is_kept_until_its_time_is_over() -> None:
     assert asyncio.run(scenario()) == [1, 1, 2]
 
 
-def test_many_that_ask_at_once_cause_one_load() -> None:
+def test_concurrent_requests_cause_one_load() -> None:
     async def scenario() -> tuple[list[int], int]:
         cache: ExpiringCache[str, int] = ExpiringCache(ttl_s=10, max_entries=5)
         load = Loads()
@@ -52,7 +52,7 @@ def test_many_that_ask_at_once_cause_one_load() -> None:
     assert asyncio.run(scenario()) == ([1] * 10, 1)
 
 
-def test_one_that_gives_up_does_not_take_the_load_away_from_the_others() -> None:
+def test_a_cancelled_request_does_not_cancel_the_load_of_the_others() -> None:
     async def scenario() -> int:
         cache: ExpiringCache[str, int] = ExpiringCache(ttl_s=10, max_entries=5)
         load = Loads()
@@ -68,7 +68,7 @@ def test_one_that_gives_up_does_not_take_the_load_away_from_the_others() -> None
     assert asyncio.run(scenario()) == 1
 
 
-def test_an_error_is_told_and_not_kept() -> None:
+def test_an_error_is_raised_and_not_cached() -> None:
     async def scenario() -> int:
         cache: ExpiringCache[str, int] = ExpiringCache(ttl_s=10, max_entries=5)
 
@@ -82,7 +82,7 @@ def test_an_error_is_told_and_not_kept() -> None:
     assert asyncio.run(scenario()) == 1
 
 
-def test_the_oldest_make_room() -> None:
+def test_the_oldest_values_are_removed_first() -> None:
     async def scenario() -> tuple[int, int]:
         cache: ExpiringCache[int, int] = ExpiringCache(ttl_s=10, max_entries=3)
         load = Loads()
@@ -93,7 +93,7 @@ def test_the_oldest_make_room() -> None:
     assert asyncio.run(scenario()) == (3, 6)
 
 
-def test_a_dropped_value_is_loaded_anew() -> None:
+def test_a_dropped_value_is_loaded_again() -> None:
     async def scenario() -> int:
         cache: ExpiringCache[str, int] = ExpiringCache(ttl_s=10, max_entries=3)
         load = Loads()
@@ -104,7 +104,7 @@ def test_a_dropped_value_is_loaded_anew() -> None:
     assert asyncio.run(scenario()) == 2
 
 
-def test_a_value_that_was_being_loaded_when_all_was_forgotten_is_not_kept() -> None:
+def test_a_value_that_was_loading_during_a_clear_is_not_kept() -> None:
     async def scenario() -> list[int]:
         cache: ExpiringCache[str, int] = ExpiringCache(ttl_s=10, max_entries=5)
         load = Loads()

@@ -78,7 +78,7 @@ def test_an_event_has_the_version_the_state_and_the_record() -> None:
     assert json.loads(event["data"])["version"] == 3
 
 
-def test_faults_are_listed_once_the_job_has_finished() -> None:
+def test_issues_are_listed_once_the_job_has_finished() -> None:
     def listed(record: JobRecord) -> int:
         return len(json.loads(fields(encoded(record))["data"])["faults"])
 

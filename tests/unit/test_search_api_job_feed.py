@@ -50,7 +50,7 @@ def subscriptions(client: redis.Redis) -> int:
     return sum(1 for one in client.client_list() if int(one["sub"]) + int(one["psub"]) > 0)
 
 
-def test_each_channel_has_its_callbacks_which_are_told_of_possible_gaps(server: Redis, client: redis.Redis) -> None:
+def test_each_channel_has_its_callbacks_which_are_notified_of_possible_gaps(server: Redis, client: redis.Redis) -> None:
     async def scenario() -> tuple[list[bytes | None], list[bytes | None]]:
         mine: list[bytes | None] = []
         other: list[bytes | None] = []
@@ -107,7 +107,7 @@ def test_many_followers_share_one_subscription_and_all_see_the_end(server: Redis
     assert {tuple(sorted(set(one))) == tuple(one) and one[-1] for one in seen} == {3}
 
 
-def test_a_late_follower_gets_the_present_version_first(server: Redis, client: redis.Redis) -> None:
+def test_a_late_follower_gets_the_current_version_first(server: Redis, client: redis.Redis) -> None:
     store = JobStore(client)
 
     async def scenario() -> list[int | None]:

@@ -13,7 +13,7 @@ from vitrine.qdrant.schema import FieldType
 SCHEMA: dict[str, FieldType] = {"gender": "keyword", "year": "integer", "price": "float"}
 
 
-def test_options_are_told_apart_from_filters() -> None:
+def test_options_are_distinguished_from_filters() -> None:
     pairs = [("model", "m"), ("gender", "Women"), ("topK", "5"), ("gender", "Men"), ("minScore", "0.5")]
     options, filters = split_options(pairs, SearchOptions)
     assert (options.model, options.top_k, options.min_score) == ("m", 5, 0.5)
@@ -44,7 +44,7 @@ def test_an_option_given_twice_is_refused() -> None:
         split_options([("topK", "5"), ("topK", "6")], SearchOptions)
 
 
-def test_an_option_of_another_call_is_a_filter_there() -> None:
+def test_an_option_of_another_call_is_a_filter() -> None:
     _, filters = split_options([("expand", "3")], ListOptions)
     assert filters == [("expand", "3")]
 
@@ -55,7 +55,7 @@ def test_options_cannot_be_changed() -> None:
         options.top_k = 3  # type: ignore[misc]
 
 
-def test_attributes_get_the_type_of_their_field() -> None:
+def test_attributes_are_converted_to_the_type_of_their_field() -> None:
     fields = [("gender", "Women"), ("year", "2012"), ("price", "9.5"), ("colour", " Red "), ("season", "")]
     attributes = typed_attributes(fields, SCHEMA, max_attributes=10).attributes
     assert attributes == {"gender": "Women", "year": 2012, "price": 9.5, "colour": "Red"}
@@ -73,12 +73,12 @@ def test_an_attribute_that_does_not_fit_is_refused(field: tuple[str, str]) -> No
         typed_attributes([field], SCHEMA, max_attributes=10)
 
 
-def test_attributes_change_one_by_one() -> None:
+def test_attributes_are_changed_individually() -> None:
     present: dict[str, str | int | float] = {"gender": "Women", "season": "Fall", "year": 2012}
     changed = changed_attributes(present, {"season": None, "year": 2013, "colour": "Red"}, SCHEMA, max_attributes=10)
     assert changed.attributes == {"gender": "Women", "year": 2013, "colour": "Red"}
 
 
-def test_there_are_only_so_many_attributes() -> None:
+def test_the_number_of_attributes_is_limited() -> None:
     with pytest.raises(ParameterInvalid, match="at most 2"):
         typed_attributes([("a", "1"), ("b", "2"), ("c", "3")], {}, max_attributes=2)

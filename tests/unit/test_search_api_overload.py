@@ -33,7 +33,9 @@ def client_of(app: FastAPI, address: str) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=httpx.ASGITransport(app, client=(address, 1)), base_url="http://test")
 
 
-def test_who_does_not_wait_is_refused_after_a_pause_and_without_work(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_caller_that_ignores_retry_after_is_refused_after_a_pause_and_without_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     now_s, pauses, seen = [100.0], [], []  # type: ignore[var-annotated]
 
     async def pause(wait_s: float) -> None:
@@ -60,7 +62,7 @@ def test_who_does_not_wait_is_refused_after_a_pause_and_without_work(monkeypatch
     asyncio.run(scenario())
 
 
-def test_a_full_pool_of_heavy_calls_closes_nothing_else() -> None:
+def test_a_full_pool_of_heavy_calls_blocks_no_other_calls() -> None:
     seen: list[str] = []
     app = refusing_app(EmbedderBusyWithHeavyWork("full", retry_after_s=1.0), seen, lambda: 100.0)
 
@@ -73,7 +75,7 @@ def test_a_full_pool_of_heavy_calls_closes_nothing_else() -> None:
     assert len(seen) == 3
 
 
-def test_a_request_whose_caller_has_gone_is_stopped() -> None:
+def test_a_request_whose_caller_disconnected_is_stopped() -> None:
     async def scenario() -> None:
         started, stopped, gone = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
@@ -107,7 +109,7 @@ def test_a_request_whose_caller_has_gone_is_stopped() -> None:
     asyncio.run(scenario())
 
 
-def test_an_answer_is_sent_as_ever_to_a_caller_who_stays() -> None:
+def test_a_caller_that_stays_connected_gets_its_answer() -> None:
     app = FastAPI()
 
     @app.post("/search")
@@ -123,7 +125,7 @@ def test_an_answer_is_sent_as_ever_to_a_caller_who_stays() -> None:
     asyncio.run(scenario())
 
 
-def test_the_search_api_has_no_library_that_decodes_pictures() -> None:
+def test_the_search_api_imports_no_image_decoder() -> None:
     program = "import sys, search_api.app; print([name for name in ('PIL', 'cv2', 'torch') if name in sys.modules])"
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
     assert answer.stdout.strip() == "[]"

@@ -24,7 +24,7 @@ def settings_with(qdrant_url: str, folder: Path) -> Settings:
     )
 
 
-def test_what_is_damaged_is_in_the_status_with_what_to_do(tmp_path: Path) -> None:
+def test_damaged_data_is_in_the_status_with_advice(tmp_path: Path) -> None:
     folder = tmp_path / "storage" / "collections" / "broken"
     folder.mkdir(parents=True)
     (folder / "collection.json").write_text("{")
@@ -36,7 +36,7 @@ def test_what_is_damaged_is_in_the_status_with_what_to_do(tmp_path: Path) -> Non
     assert "vitrine index --dataset" in notice
 
 
-def test_a_qdrant_one_version_off_is_told_once_in_the_log_and_in_every_status(
+def test_a_qdrant_of_another_version_is_reported_once_in_the_log_and_in_every_status(
     older_qdrant: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     settings = settings_with(older_qdrant, tmp_path)
@@ -57,7 +57,7 @@ def test_a_qdrant_one_version_off_is_told_once_in_the_log_and_in_every_status(
     assert log().count("qdrant_version") == 1
 
 
-def test_an_indexer_logs_a_qdrant_one_version_off_once_for_all_its_processes(
+def test_an_indexer_logs_a_qdrant_of_another_version_once_for_all_its_processes(
     older_qdrant: str, server: Redis, tmp_path: Path
 ) -> None:
     env = {

@@ -67,14 +67,12 @@ def asked(ask: Callable[[httpx.AsyncClient], Callable[[], Awaitable[str | None]]
         (503, b"<html>no embedder</html>", "not ready, status 503"),
     ],
 )
-def test_an_embedder_works_unless_it_is_unready_for_more_than_a_full_queue(
-    status: int, body: bytes, missing: str | None
-) -> None:
+def test_an_embedder_counts_as_working_if_only_its_queue_is_full(status: int, body: bytes, missing: str | None) -> None:
     with answering(status, body) as url:
         assert asked(lambda client: ask_embedder(client, url)) == missing
 
 
-def test_an_embedder_that_is_late_and_has_just_answered_a_search_is_busy_and_does_not_hang() -> None:
+def test_a_slow_embedder_that_just_answered_a_search_is_busy_and_not_hung() -> None:
     assert asked(lambda client: ask_embedder(client, NOWHERE, lambda _seconds: True)) is None
     with pytest.raises(httpx.ConnectError):
         asked(lambda client: ask_embedder(client, NOWHERE, lambda _seconds: False))
@@ -86,7 +84,7 @@ def test_a_qdrant_that_answers_can_be_reached(status: int, missing: str | None) 
         assert asked(lambda client: ask_qdrant(client, url)) == missing
 
 
-def test_a_part_is_away_after_three_failures_in_a_row_and_back_with_one_answer() -> None:
+def test_a_dependency_is_unavailable_after_three_failures_in_a_row_and_back_with_one_answer() -> None:
     answers: list[str | None] = [None, "slow", "slow", None, "slow", "slow", "slow", "slow", None]
 
     async def ask() -> str | None:
@@ -124,7 +122,7 @@ def readiness_of(settings: Settings) -> tuple[int, dict[str, object]]:
     return asyncio.run(asked_all())
 
 
-def test_readiness_names_what_is_away_and_since_when(server: Redis) -> None:
+def test_readiness_names_the_unavailable_dependency_and_since_when(server: Redis) -> None:
     with answering(200) as up:
         ready = readiness_of(Settings(embedder_url=up, qdrant_url=up, redis_url=server.url))
         no_embedder = readiness_of(Settings(embedder_url=NOWHERE, qdrant_url=up, redis_url=server.url))
@@ -151,7 +149,7 @@ def embedder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedder]:
     service.kill()
 
 
-def test_callers_of_an_embedder_that_hangs_are_sent_away_soon_and_not_kept_waiting(embedder: Embedder) -> None:
+def test_calls_to_a_hung_embedder_are_refused_quickly(embedder: Embedder) -> None:
     async def call() -> tuple[EmbedderSilent, EmbedderSilent]:
         silent = asyncio.Event()
         client = AsyncEmbedderClient(embedder.url, silent=silent)

@@ -41,7 +41,7 @@ def test_a_reranked_search_has_the_order_of_the_reranked_evaluation(gallery: np.
 
 
 @pytest.mark.parametrize("alpha", [0.0, 3.0])
-def test_an_expanded_search_asks_with_the_vector_of_the_expanded_evaluation(gallery: np.ndarray, alpha: float) -> None:
+def test_an_expanded_search_uses_the_vector_of_the_expanded_evaluation(gallery: np.ndarray, alpha: float) -> None:
     query = gallery[5]
     wanted = expand_queries(query[None], gallery, k=7, alpha=alpha)[0]
     np.testing.assert_allclose(expanded(query.tolist(), nearest(query, gallery, 7), alpha), wanted, atol=1e-6)

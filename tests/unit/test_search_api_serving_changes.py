@@ -55,7 +55,7 @@ def serve(
     return name
 
 
-def test_an_announced_switch_is_seen_at_once_and_a_filter_is_looked_up_before_it_is_unknown(
+def test_an_announced_switch_applies_at_once_and_an_unknown_filter_is_looked_up_again(
     server: Redis, client: redis.Redis, qdrant: LocalQdrant, tmp_path: Path
 ) -> None:
     # Only an announcement, or a look before refusing, can make these processes see a change.
@@ -106,7 +106,7 @@ def test_an_announced_switch_is_seen_at_once_and_a_filter_is_looked_up_before_it
         writer.close()
 
 
-def test_the_second_model_of_a_search_reads_the_filters_by_its_own_fields(
+def test_the_second_model_of_a_search_parses_the_filters_with_its_own_fields(
     server: Redis, qdrant: LocalQdrant, tmp_path: Path
 ) -> None:
     settings = Settings(redis_url=server.url, qdrant_url=qdrant.url, uploads_dir=tmp_path)

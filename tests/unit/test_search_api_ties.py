@@ -84,7 +84,7 @@ def answers(
 COUNTS = [1, 2, 3, 5, 11, 12, 13, 20, 40, 95, 96, 150]
 
 
-def test_every_shorter_answer_is_the_beginning_of_the_longest(url: str) -> None:
+def test_every_shorter_answer_is_a_prefix_of_the_longest(url: str) -> None:
     assert answers(url, vector(0), COUNTS) == [ORDER[:count] for count in COUNTS]
 
 
@@ -98,7 +98,7 @@ def test_a_search_by_a_product_leaves_it_out_and_keeps_the_order(url: str) -> No
     assert answers(url, query, COUNTS) == [ORDER[1 : count + 1] for count in COUNTS]
 
 
-def test_a_group_is_shown_by_its_first_product(url: str) -> None:
+def test_a_group_is_represented_by_its_first_product(url: str) -> None:
     firsts = [ids_of(shade)[0] for shade in range(0, SHADES, 2)]
     assert answers(url, vector(0), [1, 2, 3, 10], group_by="colour") == [firsts[:count] for count in (1, 2, 3, 10)]
 
@@ -111,7 +111,7 @@ def test_groups_of_the_same_score_are_cut_by_the_ids_of_their_first_products(url
 
 
 @pytest.mark.parametrize("rerank", [5, 18, 30])
-def test_a_reranked_answer_is_the_beginning_of_the_longest(url: str, rerank: int) -> None:
+def test_a_reranked_answer_is_a_prefix_of_the_longest(url: str, rerank: int) -> None:
     counts = [1, 4, 17, 30]
     found = answers(url, vector(0), counts, refine=Refinement(rerank=rerank))
     assert found == [found[-1][:count] for count in counts]
@@ -126,7 +126,7 @@ def test_fused_points_of_the_same_sum_are_ordered_by_id() -> None:
     assert names == ["9", "10", "x"]
 
 
-def test_more_is_asked_for_only_where_the_last_score_is_shared() -> None:
+def test_more_results_are_requested_only_if_the_last_score_is_tied() -> None:
     asked: list[int] = []
 
     def over(scores: list[float]) -> Callable[[int], Awaitable[list[float]]]:

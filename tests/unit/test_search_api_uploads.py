@@ -45,7 +45,7 @@ async def there(uploads: Uploads, upload_id: str) -> bool:
     return True
 
 
-def test_a_picture_comes_back_as_it_was_and_its_size_is_known(server: Redis) -> None:
+def test_a_picture_is_read_back_unchanged_with_its_size(server: Redis) -> None:
     async def scenario(uploads: Uploads) -> None:
         kept = await uploads.keep(PICTURE)
         assert await uploads.get(kept.id) == PICTURE
@@ -55,7 +55,7 @@ def test_a_picture_comes_back_as_it_was_and_its_size_is_known(server: Redis) -> 
     run(server, scenario)
 
 
-def test_the_oldest_goes_where_there_are_too_many(server: Redis) -> None:
+def test_the_oldest_is_removed_if_there_are_too_many(server: Redis) -> None:
     async def scenario(uploads: Uploads) -> None:
         ids = [(await uploads.keep(PICTURE)).id for _ in range(5)]
         assert [await there(uploads, one) for one in ids] == [False, False, True, True, True]
@@ -63,7 +63,7 @@ def test_the_oldest_goes_where_there_are_too_many(server: Redis) -> None:
     run(server, scenario, most=3)
 
 
-def test_the_oldest_goes_where_there_are_too_many_bytes_and_the_largest_still_fits(server: Redis) -> None:
+def test_the_oldest_is_removed_if_there_are_too_many_bytes_and_the_largest_still_fits(server: Redis) -> None:
     large = encoded(gradient(600, 600), "PNG") + bytes(4 * len(PICTURE))
 
     async def scenario(uploads: Uploads) -> None:
@@ -76,7 +76,7 @@ def test_the_oldest_goes_where_there_are_too_many_bytes_and_the_largest_still_fi
     run(server, scenario, most_bytes=2 * len(PICTURE))
 
 
-def test_an_upload_is_gone_after_its_time_and_leaves_nothing(server: Redis) -> None:
+def test_an_upload_expires_and_leaves_nothing(server: Redis) -> None:
     async def scenario(uploads: Uploads) -> None:
         kept = await uploads.keep(PICTURE)
         assert kept.id
@@ -87,7 +87,7 @@ def test_an_upload_is_gone_after_its_time_and_leaves_nothing(server: Redis) -> N
 
 
 @pytest.mark.parametrize("data", [b"", b"no picture", PICTURE[:20]], ids=["empty", "text", "cut"])
-def test_what_is_no_picture_is_not_kept(server: Redis, data: bytes) -> None:
+def test_a_file_that_is_not_a_picture_is_not_stored(server: Redis, data: bytes) -> None:
     async def scenario(uploads: Uploads) -> None:
         with pytest.raises(ImageRejected):
             await uploads.keep(data)

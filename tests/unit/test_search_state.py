@@ -35,7 +35,7 @@ PAIRS = [
 ]
 
 
-def test_a_state_is_read_back_from_its_own_address() -> None:
+def test_a_state_survives_a_round_trip_through_its_address() -> None:
     state = SearchState.of(PAIRS)
     assert SearchState.of(state.pairs()) == state
     assert sorted(state.pairs()) == sorted(PAIRS)
@@ -44,7 +44,7 @@ def test_a_state_is_read_back_from_its_own_address() -> None:
     assert SearchState.of([("gender", ""), ("upload", "")]).query() == ""
 
 
-def test_what_is_searched_with_is_an_upload_before_a_product_and_examples_only_when_asked() -> None:
+def test_an_upload_takes_precedence_over_a_product_and_examples_need_their_option() -> None:
     state = SearchState.of([*PAIRS, ("id", "7")])
     assert state.subject == "upload:abc"
     assert not state.from_examples
@@ -55,7 +55,7 @@ def test_what_is_searched_with_is_an_upload_before_a_product_and_examples_only_w
     assert not SearchState.of([("negative", "1"), ("by", "examples")]).searches
 
 
-def test_a_filter_is_set_exchanged_and_taken_away_with_its_ranges() -> None:
+def test_a_filter_is_set_replaced_and_removed_with_its_ranges() -> None:
     state = SearchState.of(PAIRS)
     assert state.values_of("gender") == ("Women", "Girls")
     assert state.filtering("gender", "Men").values_of("gender") == ("Men",)
@@ -64,14 +64,14 @@ def test_a_filter_is_set_exchanged_and_taken_away_with_its_ranges() -> None:
     assert [chip.text for chip in view.chips(state, "/")] == ["Women", "Girls", "not Teal & <b>", "Year from 2012"]
 
 
-def test_the_fields_of_every_catalogue_come_first_and_our_own_not_at_all() -> None:
+def test_the_standard_fields_come_first_and_internal_fields_are_hidden() -> None:
     assert view.facet_fields(SCHEMA) == ["gender", "articleType", "baseColour", "year", "usage", "sleeve_length"]
     assert view.label_of("sleeve_length") == "Sleeve length"
     assert view.label_of("baseColour") == "Colour"
     assert view.label_of("washCareURL") == "Wash care url"
 
 
-def test_a_chosen_value_stays_in_sight_though_nothing_has_it() -> None:
+def test_a_selected_value_is_shown_even_without_matches() -> None:
     counted = [{"value": f"kind {number}", "count": 20 - number} for number in range(12)]
     state = SearchState.of([("articleType", "kind 11"), ("articleType", "gone"), ("yearMax", "2030")])
     answer: dict[str, Any] = {"facets": {"articleType": counted}, "ranges": {"year": {"min": 2010, "max": 2018}}}
@@ -83,7 +83,7 @@ def test_a_chosen_value_stays_in_sight_though_nothing_has_it() -> None:
     assert not year.filtered
 
 
-def test_a_field_with_one_value_is_no_choice_and_colours_have_swatches() -> None:
+def test_a_field_with_one_value_is_hidden_and_colours_have_swatches() -> None:
     answer = {
         "facets": {
             "gender": [{"value": "Women", "count": 9}],
@@ -96,7 +96,7 @@ def test_a_field_with_one_value_is_no_choice_and_colours_have_swatches() -> None
     ]
 
 
-def test_a_predicted_kind_leads_to_its_filter_and_back() -> None:
+def test_a_predicted_label_toggles_its_filter() -> None:
     predicted = [
         {"field": "articleType", "label": "Dresses", "probability": 0.83},
         {"field": "articleType", "label": "Tops", "probability": 0.04},
@@ -110,7 +110,7 @@ def test_a_predicted_kind_leads_to_its_filter_and_back() -> None:
     assert view.kinds(chosen, {"predicted": predicted}, {"gender": "keyword"}, "/") == []
 
 
-def test_a_tile_knows_its_rank_and_that_with_the_other_model() -> None:
+def test_a_tile_shows_its_rank_in_both_models() -> None:
     results = [{"id": name, "dataset": "shop", "image": "/x", "score": 0.5} for name in (7, "a/b")]
     first, second = view.tiles(SearchState(), {"results": results}, "/shop/", after=20, other=["a/b", 9])
     assert (first.rank, first.other_rank, first.name) == (21, None, "7")

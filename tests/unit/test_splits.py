@@ -59,7 +59,7 @@ def test_a_class_of_three_or_more_has_one_in_each_part(count: int) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_a_class_too_small_to_divide_is_for_training(count: int) -> None:
+def test_a_class_too_small_to_split_is_for_training(count: int) -> None:
     assert in_parts(of_kind("Shirts", count)) == {"train": count}
 
 
@@ -71,13 +71,13 @@ def test_the_split_is_the_same_on_every_machine_and_in_every_order() -> None:
     assert [product_id for product_id, part in parts.items() if part == "test"] == ["Shirts-5", "Shirts-8"]
 
 
-def test_another_seed_divides_otherwise() -> None:
+def test_another_seed_gives_another_split() -> None:
     products = of_kind("Shirts", 500)
     first, second = (stratified_split(products, attribute="articleType", seed=seed) for seed in (0, 1))
     assert sum(first[product_id] != second[product_id] for product_id in first) > 150
 
 
-def test_products_without_the_attribute_are_a_class_of_their_own() -> None:
+def test_products_without_the_attribute_form_their_own_class() -> None:
     products = [*of_kind("Shirts", 5), *(product(f"bare-{number}") for number in range(10))]
     parts = stratified_split(products, attribute="articleType", seed=0)
     assert Counter(part for name, part in parts.items() if "bare" in name) == {"train": 6, "validation": 2, "test": 2}
@@ -86,13 +86,13 @@ def test_products_without_the_attribute_are_a_class_of_their_own() -> None:
     )
 
 
-def test_a_selection_of_whole_classes_is_split_as_it_is_in_the_catalogue() -> None:
+def test_a_selection_of_whole_classes_is_split_as_in_the_whole_catalogue() -> None:
     shirts, heels = of_kind("Shirts", 40), of_kind("Heels", 30)
     whole = stratified_split([*shirts, *heels], attribute="articleType", seed=0)
     assert stratified_split(heels, attribute="articleType", seed=0).items() <= whole.items()
 
 
-def test_a_product_keeps_its_part_when_others_come_and_those_are_split_among_themselves() -> None:
+def test_a_product_keeps_its_part_when_others_are_added_and_those_are_split_separately() -> None:
     before, after = of_kind("Shirts", 50), of_kind("Shirts", 100)
     rule = SplitRule(attribute="articleType", seed=0)
     known = split(before, rule)
@@ -103,7 +103,7 @@ def test_a_product_keeps_its_part_when_others_come_and_those_are_split_among_the
     assert Counter(new) == {"train": 30, "validation": 10, "test": 10}
 
 
-def test_a_new_picture_of_a_known_item_goes_where_the_item_is() -> None:
+def test_a_new_picture_of_a_known_item_joins_the_part_of_the_item() -> None:
     rule = SplitRule(attribute="articleType", seed=0, group="itemId")
     before, after = of_items([1] * 20), of_items([2] * 20)
     known = split(before, rule)
@@ -145,7 +145,7 @@ def parts_of_items(products: list[Product], parts: dict[str, Part]) -> dict[Attr
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_the_pictures_of_one_item_stay_together_and_their_numbers_come_near_the_shares(seed: int) -> None:
+def test_the_pictures_of_one_item_stay_together_and_parts_have_about_their_shares(seed: int) -> None:
     kinds = {kind: of_items([1 + (item * step) % 7 for item in range(100)], kind) for kind, step in KINDS.items()}
     products = [each for members in kinds.values() for each in members]
     parts = by_item(products, seed=seed)
@@ -163,7 +163,9 @@ def test_items_of_one_picture_are_divided_as_exactly_as_products() -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("sizes", [[100, 1, 1], [50, 50, 1], [1, 1, 1, 90, 1, 1, 1], [10, 5, 3, 2], [4, 4, 4]])
-def test_an_item_with_most_of_the_pictures_is_learnt_and_every_part_has_an_item(sizes: list[int], seed: int) -> None:
+def test_an_item_with_most_of_the_pictures_is_for_training_and_every_part_has_an_item(
+    sizes: list[int], seed: int
+) -> None:
     products = of_items(sizes)
     parts = by_item(products, seed=seed)
     found = parts_of_items(products, parts)
@@ -172,13 +174,13 @@ def test_an_item_with_most_of_the_pictures_is_learnt_and_every_part_has_an_item(
     assert max(learnt) == max(sizes)
 
 
-def test_what_the_largest_items_leave_is_for_validation_and_test_alike() -> None:
+def test_the_share_left_by_the_largest_items_is_split_between_validation_and_test() -> None:
     counts = Counter(by_item(of_items([1, 1, 1, 90, 1, 1, 1])).values())
     assert counts == {"train": 90, "validation": 3, "test": 3}
 
 
 @pytest.mark.parametrize("seed", range(100))
-def test_however_the_sizes_fall_every_part_has_an_item(seed: int) -> None:
+def test_every_part_has_an_item_for_any_distribution_of_sizes(seed: int) -> None:
     random = Random(seed)
     products = of_items(random.choices([1, 1, 2, 3, 8, 30], k=random.randint(3, 9)))
     assert set(by_item(products, seed=seed).values()) == {"train", "validation", "test"}
@@ -192,7 +194,7 @@ def test_products_without_an_item_are_left_out_where_items_stay_together() -> No
     assert "bare" not in by_item([*of_items([1, 1, 1]), product("bare", articleType="Shirts")])
 
 
-def test_an_item_of_two_kinds_counts_as_its_commonest() -> None:
+def test_an_item_of_two_kinds_counts_as_the_more_frequent() -> None:
     mixed = [product(f"m{n}", itemId="mixed", articleType=kind) for n, kind in enumerate(["Tops", "Heels", "Heels"])]
     others = [product(f"h{n}", itemId=f"h{n}", articleType="Heels") for n in range(2)]
     parts = stratified_split([*mixed, *others], attribute="articleType", group="itemId", seed=0)
@@ -200,7 +202,7 @@ def test_an_item_of_two_kinds_counts_as_its_commonest() -> None:
     assert {parts["m0"], parts["h0"], parts["h1"]} == {"train", "validation", "test"}
 
 
-def test_the_parts_of_category_prediction_are_taken_over() -> None:
+def test_the_published_parts_of_category_prediction_are_used() -> None:
     words = ("train", "val", "test")
     products = [product(word, partition=word) for word in words] + [product("none")]
     assert official_split(products) == {"train": "train", "val": "validation", "test": "test"}
@@ -240,7 +242,7 @@ def test_where_the_authors_made_a_validation_part_no_item_is_held_out() -> None:
     assert [product_id for product_id, part in parts.items() if part == "validation"] == ["judge"]
 
 
-def test_a_part_that_is_none_is_refused() -> None:
+def test_an_unknown_part_is_refused() -> None:
     with pytest.raises(ParameterInvalid, match="product '1' has the partition 'holdout'; it must be one of train, val"):
         official_split([product("1", partition="holdout")])
 

@@ -28,7 +28,7 @@ def ask(path: str, method: str = "GET", **headers: str) -> httpx.Response:
     return asyncio.run(asked())
 
 
-def test_a_file_is_kept_for_good_under_the_address_of_its_content() -> None:
+def test_a_file_is_cached_permanently_under_the_address_of_its_content() -> None:
     answer = ask(STATIC.url("css/tokens.css"))
     assert answer.status_code == 200
     assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
@@ -42,12 +42,12 @@ def test_the_address_changes_with_any_files_content() -> None:
     assert before.url("b.css") == same.url("b.css") != after.url("b.css")
 
 
-def test_an_address_of_before_answers_with_todays_file_and_is_not_kept() -> None:
+def test_an_outdated_address_gives_the_current_file_without_caching() -> None:
     answer = ask("/static/0123456789ab/js/frame.js")
     assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-cache")
 
 
-def test_a_file_comes_compressed_to_those_who_take_that() -> None:
+def test_a_file_is_compressed_if_the_client_accepts_it() -> None:
     plain = ask(STATIC.url("js/frame.js"))
     packed = ask(STATIC.url("js/frame.js"), accept_encoding="br, gzip;q=0.8")
     assert packed.headers["content-encoding"] == "gzip"
@@ -58,7 +58,7 @@ def test_a_file_comes_compressed_to_those_who_take_that() -> None:
     assert "content-encoding" not in ask(STATIC.url("js/frame.js"), accept_encoding="gzip;q=0, br").headers
 
 
-def test_the_compressed_form_is_made_once_and_alike_everywhere() -> None:
+def test_the_compressed_file_is_computed_once_and_deterministic() -> None:
     one, other = (StaticFiles({"a.js": b"let a = 1;" * 100}) for _ in range(2))
     first = one._files["a.js"].packed
     assert first is one._files["a.js"].packed
@@ -73,7 +73,7 @@ def test_a_file_that_has_not_changed_is_not_sent_again() -> None:
     assert ask(STATIC.url("icon.svg"), if_none_match='"other"').status_code == 200
 
 
-def test_head_answers_as_get_does() -> None:
+def test_head_gives_the_headers_of_get() -> None:
     got, head = ask(STATIC.url("icon.svg")), ask(STATIC.url("icon.svg"), "HEAD")
     assert (head.status_code, head.headers["etag"], head.headers["content-length"]) == (
         200, got.headers["etag"], got.headers["content-length"],
@@ -81,17 +81,17 @@ def test_head_answers_as_get_does() -> None:
 
 
 @pytest.mark.parametrize("path", ["css/none.css", "../routes.py", "%2e%2e/routes.py", "css", "", "css/tokens.css/"])
-def test_nothing_but_the_files_is_served(path: str) -> None:
+def test_only_static_files_are_served(path: str) -> None:
     assert ask(f"/static/{STATIC.version}/{path}").status_code == 404
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
-def test_files_are_only_read(method: str) -> None:
+def test_static_files_accept_only_get_and_head(method: str) -> None:
     answer = ask(STATIC.url("icon.svg"), method)
     assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
 
 
-def test_a_template_cannot_name_a_file_that_is_not_there() -> None:
+def test_a_template_cannot_name_a_missing_file() -> None:
     with pytest.raises(KeyError, match="css/none"):
         STATIC.url("css/none.css")
 
@@ -102,7 +102,7 @@ def test_a_vendored_file_is_named_without_its_version() -> None:
         STATIC.vendored("htmx.org", "none.js")
 
 
-def test_modules_import_only_files_that_are_there() -> None:
+def test_modules_import_only_existing_files() -> None:
     folder = files("search_api.pages") / "static" / "js"
     for module in folder.iterdir():
         if module.is_file():

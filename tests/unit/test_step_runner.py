@@ -47,7 +47,7 @@ def raising(error: Exception | type[BaseException]) -> Callable[[Attempt], NoRet
     return work
 
 
-def test_a_step_that_keeps_failing_with_a_passing_error_ends_its_job_with_that_error(client: redis.Redis) -> None:
+def test_a_step_that_keeps_failing_with_a_retryable_error_fails_its_job_with_that_error(client: redis.Redis) -> None:
     bench = Bench(client)
     for tries in range(1, TRIES):
         record = bench.run(raising(RecordChanged("somebody else was first")))
@@ -67,7 +67,7 @@ def test_a_step_that_keeps_failing_with_a_passing_error_ends_its_job_with_that_e
     assert bench.steps.deferred(record.id) == frozenset()
 
 
-def test_a_part_that_is_away_for_long_fails_no_job(client: redis.Redis) -> None:
+def test_a_long_outage_of_a_dependency_fails_no_job(client: redis.Redis) -> None:
     bench = Bench(client)
     for _ in range(10 * TRIES):
         record = bench.run(raising(EmbedderUnavailable("the embedder cannot be reached")))
@@ -79,7 +79,7 @@ def test_a_part_that_is_away_for_long_fails_no_job(client: redis.Redis) -> None:
     assert record.last_failure is None
 
 
-def test_being_told_to_wait_is_no_failure_and_a_deadline_that_passes_is_one(client: redis.Redis) -> None:
+def test_a_request_to_wait_is_not_a_failure_but_a_missed_deadline_is(client: redis.Redis) -> None:
     bench = Bench(client)
     for _ in range(3 * TRIES):
         record = bench.run(raising(EmbedderOverloaded("full", retry_after_s=1.0)))
@@ -90,7 +90,7 @@ def test_being_told_to_wait_is_no_failure_and_a_deadline_that_passes_is_one(clie
     assert record.state is JobState.FAILED
 
 
-def test_a_part_that_works_for_others_and_not_for_this_step_ends_its_job(client: redis.Redis) -> None:
+def test_a_dependency_that_fails_only_for_this_step_ends_its_job(client: redis.Redis) -> None:
     bench = Bench(client)
     record = bench.run(raising(EmbedderUnavailable("no answer")))
     for _ in range(TRIES):
@@ -102,7 +102,7 @@ def test_a_part_that_works_for_others_and_not_for_this_step_ends_its_job(client:
     assert record.error.code == "embedder_unavailable"
 
 
-def test_an_outage_that_outlasts_the_patience_ends_the_job(client: redis.Redis) -> None:
+def test_an_outage_longer_than_the_limit_ends_the_job(client: redis.Redis) -> None:
     bench = Bench(client, outage_patience_s=60)
     bench.run(raising(EmbedderUnavailable("away")))
     retries = keys.part(bench.message.job_id, "retries")
@@ -114,7 +114,7 @@ def test_an_outage_that_outlasts_the_patience_ends_the_job(client: redis.Redis) 
     assert "VITRINE_OUTAGE_PATIENCE_S" in record.error.detail
 
 
-def test_a_success_between_two_failures_begins_the_count_anew(client: redis.Redis) -> None:
+def test_a_success_between_two_failures_resets_the_count(client: redis.Redis) -> None:
     bench = Bench(client)
     for _ in range(3):
         for _ in range(TRIES - 1):
@@ -128,7 +128,7 @@ class Killed(BaseException):
     """The process ends here."""
 
 
-def test_tries_that_ended_their_process_are_counted_and_bounded(
+def test_attempts_that_crashed_their_process_are_counted_and_bounded(
     client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench = Bench(client, step_max_crashes=3)
@@ -150,7 +150,7 @@ def test_tries_that_ended_their_process_are_counted_and_bounded(
     assert record.error.code == "worker_crashed"
 
 
-def test_every_other_end_is_written_down_as_what_it_is(client: redis.Redis) -> None:
+def test_every_other_outcome_is_recorded(client: redis.Redis) -> None:
     for error, state, code in (
         (ReleaseNotFound("there is no such release"), JobState.FAILED, "release_not_found"),
         (JobCancelled("the job was cancelled"), JobState.CANCELLED, None),
@@ -162,7 +162,7 @@ def test_every_other_end_is_written_down_as_what_it_is(client: redis.Redis) -> N
         assert record.last_failure is None
 
 
-def test_a_step_that_has_passed_to_another_worker_is_left_to_that_one(client: redis.Redis) -> None:
+def test_a_step_that_another_worker_has_taken_over_is_left_to_it(client: redis.Redis) -> None:
     bench = Bench(client)
 
     def loses(attempt: Attempt) -> NoReturn:
@@ -176,7 +176,7 @@ def test_a_step_that_has_passed_to_another_worker_is_left_to_that_one(client: re
     assert client.hget(keys.part(record.id, "crashes"), "project") == b"1", "the other worker's try is not taken back"
 
 
-def test_a_job_that_is_to_be_cancelled_does_no_further_step(client: redis.Redis) -> None:
+def test_a_job_with_a_cancel_request_runs_no_further_step(client: redis.Redis) -> None:
     bench = Bench(client)
     bench.run(lambda _: None)
     bench.jobs.request_cancel(bench.message.job_id)

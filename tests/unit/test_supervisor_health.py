@@ -73,7 +73,7 @@ def test_a_probe_that_never_returns_counts_as_no_answer(sleeper: int) -> None:
     assert "no answer within 0.2 s" in watch(LivenessMonitor(never, pid=sleeper, hung_after_s=0.5, **QUICK))[0]
 
 
-def test_an_answer_resets_the_time_of_silence(sleeper: int) -> None:
+def test_an_answer_resets_the_time_without_answers(sleeper: int) -> None:
     answers = Answers("slow", "slow", "slow", None, "gone")
     _, events = watch(LivenessMonitor(answers, pid=sleeper, hung_after_s=0.5, **QUICK))
     assert events == ["slow", "answers", "gone"]
@@ -93,7 +93,7 @@ def test_the_cpu_time_of_a_busy_process_grows(worker: int, sleeper: int) -> None
     assert cpu_s(sleeper) == idle_s
 
 
-def test_time_without_checks_does_not_count_as_silence(sleeper: int) -> None:
+def test_time_without_checks_does_not_count_as_time_without_answers(sleeper: int) -> None:
     """For example after the machine slept, or the supervisor was stopped."""
     answers = Answers("late")
 

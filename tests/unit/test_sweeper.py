@@ -33,7 +33,7 @@ def cancel(client: redis.Redis, record: JobRecord) -> None:
     JobStore(client).update(record.id, JobRecord.cancelled)
 
 
-def test_a_running_job_that_no_worker_holds_is_cancelled_by_the_sweeper(server: Redis, client: redis.Redis) -> None:
+def test_a_running_job_without_a_worker_is_cancelled_by_the_sweeper(server: Redis, client: redis.Redis) -> None:
     store, steps = JobStore(client), StepStore(client)
     held, free = (store.create(JobKind.INDEX, {})[0].id for _ in range(2))
     for job_id in (held, free):
@@ -44,12 +44,12 @@ def test_a_running_job_that_no_worker_holds_is_cancelled_by_the_sweeper(server: 
     assert (store.get(held).state, store.get(free).state) == (JobState.RUNNING, JobState.CANCELLED)
 
 
-def test_a_job_that_cannot_be_swept_keeps_no_other_waiting(server: Redis, client: redis.Redis) -> None:
+def test_a_job_that_cannot_be_swept_does_not_delay_the_others(server: Redis, client: redis.Redis) -> None:
     jobs = [JobStore(client).create(JobKind.INDEX, {})[0].id for _ in range(3)]
     assert swept(server, client, broken=jobs[1]) == {jobs[0], jobs[2]}
 
 
-def test_a_record_that_cannot_be_read_keeps_no_other_waiting(server: Redis, client: redis.Redis) -> None:
+def test_a_record_that_cannot_be_read_does_not_delay_the_others(server: Redis, client: redis.Redis) -> None:
     store = JobStore(client)
     jobs = [store.create(JobKind.INDEX, {})[0].id for _ in range(3)]
     client.hset(keys.job(jobs[1]), "record", '{"of": "another version"}')
@@ -57,7 +57,7 @@ def test_a_record_that_cannot_be_read_keeps_no_other_waiting(server: Redis, clie
     assert {record.id for record in store.list()} == {jobs[0], jobs[2]}
 
 
-def test_a_job_that_is_gone_is_taken_from_the_list_of_the_unfinished(client: redis.Redis) -> None:
+def test_a_removed_job_is_taken_from_the_list_of_unfinished_jobs(client: redis.Redis) -> None:
     store = JobStore(client)
     gone, there = (store.create(JobKind.INDEX, {})[0].id for _ in range(2))
     client.delete(*keys.parts(gone))

@@ -41,7 +41,7 @@ def test_a_failure_is_logged_with_its_traceback_and_without_the_values_of_variab
     assert "hushhush" not in said
 
 
-def test_a_line_of_json_tells_service_level_and_time() -> None:
+def test_a_json_log_line_has_service_level_and_time() -> None:
     line = json.loads(logged("json"))
     assert (line["event"], line["service"], line["level"]) == ("call_failure", "embedder", "error")
     assert line["timestamp"].endswith("Z")

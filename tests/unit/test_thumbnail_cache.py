@@ -22,7 +22,7 @@ def kept(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
 
 
-def test_what_is_kept_comes_back_by_picture_and_width(tmp_path: Path) -> None:
+def test_a_cached_thumbnail_is_found_by_picture_and_width(tmp_path: Path) -> None:
     cache = ThumbnailCache(tmp_path / "cache", max_bytes=KB)
     assert cache.get(digest(1), 64) is None
     cache.put(digest(1), 64, b"small")
@@ -32,7 +32,7 @@ def test_what_is_kept_comes_back_by_picture_and_width(tmp_path: Path) -> None:
     assert again.get(digest(2), 64) is None
 
 
-def test_the_bound_holds_and_what_was_not_asked_for_longest_goes(tmp_path: Path) -> None:
+def test_the_cache_is_bounded_and_the_least_recently_used_file_is_removed(tmp_path: Path) -> None:
     cache = ThumbnailCache(tmp_path, max_bytes=100 * KB)
     long_ago_s = time.time() - 1e6
     for number in range(100):
@@ -48,7 +48,7 @@ def test_the_bound_holds_and_what_was_not_asked_for_longest_goes(tmp_path: Path)
     assert [cache.get(digest(number), 64) for number in range(1, 10)] == [None] * 9
 
 
-def test_several_writers_of_one_folder_leave_whole_files_alone(tmp_path: Path) -> None:
+def test_several_writers_of_one_folder_leave_only_complete_files(tmp_path: Path) -> None:
     caches = [ThumbnailCache(tmp_path, max_bytes=50 * KB) for _ in range(4)]
 
     def work(cache: ThumbnailCache) -> None:
@@ -64,7 +64,7 @@ def test_several_writers_of_one_folder_leave_whole_files_alone(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("fault", ["a file in its place", "no room", "nothing is to be kept"])
-def test_what_cannot_be_kept_is_no_error(tmp_path: Path, fault: str) -> None:
+def test_a_thumbnail_that_cannot_be_cached_is_not_an_error(tmp_path: Path, fault: str) -> None:
     folder = tmp_path / "cache"
     if fault == "a file in its place":
         folder.write_text("not a folder")

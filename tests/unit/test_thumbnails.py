@@ -30,7 +30,7 @@ def opened(data: bytes) -> Image.Image:
 
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP"])
 @pytest.mark.parametrize("width_px", THUMBNAIL_WIDTHS_PX)
-def test_a_thumbnail_is_as_wide_as_asked_and_keeps_its_form(image_format: str, width_px: int) -> None:
+def test_a_thumbnail_has_the_requested_width_and_keeps_its_aspect_ratio(image_format: str, width_px: int) -> None:
     picture = encoded(gradient(1800, 2400), image_format)
     assert opened(make_thumbnail(picture, width_px)).size == (width_px, round(width_px * 4 / 3))
 
@@ -51,7 +51,7 @@ def test_no_picture_is_enlarged() -> None:
         ((64, 64), 64, (64, 64)),
     ],
 )
-def test_a_very_tall_picture_is_narrower_and_a_wide_one_keeps_its_width(
+def test_a_very_tall_picture_gets_a_narrower_thumbnail_and_a_wide_one_does_not(
     picture_size: tuple[int, int], width_px: int, expected: tuple[int, int]
 ) -> None:
     assert thumbnail_size(picture_size, width_px) == expected
@@ -64,7 +64,7 @@ def test_the_colours_are_those_of_the_picture() -> None:
     assert np.abs(found - wanted).mean() < 4
 
 
-def test_a_turned_picture_stands_upright() -> None:
+def test_a_rotated_picture_is_turned_upright() -> None:
     picture = Image.new("RGB", (200, 100), "blue")
     picture.paste("red", (0, 0, 100, 100))
     exif = Image.Exif()
@@ -75,13 +75,13 @@ def test_a_turned_picture_stands_upright() -> None:
     assert near(colour_at(found, 32, 110), (0, 0, 255), 20)
 
 
-def test_what_is_transparent_is_white() -> None:
+def test_transparent_pixels_become_white() -> None:
     found = opened(make_thumbnail(encoded(Image.new("RGBA", (90, 90), (0, 0, 0, 0)), "PNG"), 64))
     assert found.mode == "RGB"
     assert near(colour_at(found, 30, 30), (255, 255, 255), 3)
 
 
-def test_metadata_stays_behind_and_the_bytes_are_the_same_every_time() -> None:
+def test_metadata_is_removed_and_the_bytes_are_deterministic() -> None:
     exif = Image.Exif()
     exif[0x010E] = "a secret place"
     noise = Image.fromarray(np.random.default_rng(1).integers(0, 256, (300, 200, 3), dtype=np.uint8))
@@ -94,7 +94,7 @@ def test_metadata_stays_behind_and_the_bytes_are_the_same_every_time() -> None:
 
 
 @pytest.mark.parametrize("width_px", [0, -64, 63, 65, 300, 2048])
-def test_other_widths_are_refused_with_those_there_are(width_px: int) -> None:
+def test_other_widths_are_refused_with_the_allowed_ones(width_px: int) -> None:
     with pytest.raises(ParameterInvalid, match="64, 128, 256, 512 or 1024"):
         check_thumbnail_width(width_px)
 

@@ -28,7 +28,7 @@ def overlay(tmp_path: Path) -> UploadStore:
     return UploadStore(tmp_path / "uploads")
 
 
-def test_a_product_that_was_put_comes_back(overlay: UploadStore, tmp_path: Path) -> None:
+def test_a_stored_product_is_read_back(overlay: UploadStore, tmp_path: Path) -> None:
     put = overlay.put(product("A 1", gender="Men", year=2012, price=9.5, size="38", stock=-1), picture(5))
     assert put.attributes == {"gender": "Men", "year": 2012, "price": 9.5, "size": "38", "stock": -1}
     for other in (overlay, UploadStore(tmp_path / "uploads")):
@@ -80,19 +80,19 @@ def test_deleting_leaves_a_tombstone_and_no_picture(overlay: UploadStore) -> Non
     assert not (overlay.root / put.picture).exists()
 
 
-def test_a_product_of_the_catalogue_alone_can_be_deleted_and_twice(overlay: UploadStore) -> None:
+def test_a_product_that_is_only_in_the_catalogue_can_be_deleted_twice(overlay: UploadStore) -> None:
     overlay.delete("shop", "77")
     overlay.delete("shop", "77")
     assert overlay.tombstones("shop") == {"77"}
 
 
-def test_putting_a_deleted_product_brings_it_back(overlay: UploadStore) -> None:
+def test_putting_a_deleted_product_restores_it(overlay: UploadStore) -> None:
     overlay.delete("shop", "1")
     put = overlay.put(product(), picture())
     assert (overlay.get("shop", "1"), overlay.tombstones("shop")) == (put, frozenset())
 
 
-def test_datasets_do_not_mix(overlay: UploadStore) -> None:
+def test_datasets_are_kept_separate(overlay: UploadStore) -> None:
     overlay.put(product("1", "shop"), picture())
     overlay.delete("other", "1")
     assert overlay.get("other", "1") is None
@@ -100,7 +100,7 @@ def test_datasets_do_not_mix(overlay: UploadStore) -> None:
     assert not overlay.is_deleted("shop", "1")
 
 
-def test_ids_that_look_alike_stay_apart(overlay: UploadStore) -> None:
+def test_similar_ids_are_kept_separate(overlay: UploadStore) -> None:
     composed, decomposed = "\u00e9", "e\u0301"
     ids = ["a", "A", "a~", "%61", "\u00e4", "a.b", ".a", "...", "~", "record.json", ".lock", composed, decomposed]
     ids += ["x" * 200, "x" * 199]
@@ -146,7 +146,7 @@ def test_an_attribute_that_cannot_be_stored_is_refused(overlay: UploadStore, nam
     assert not overlay.root.exists()
 
 
-def test_a_file_that_is_no_picture_is_refused_and_the_old_one_stays(overlay: UploadStore) -> None:
+def test_a_file_that_is_not_a_picture_is_refused_and_the_old_one_is_kept(overlay: UploadStore) -> None:
     put = overlay.put(product(), picture())
     for data in (b"", b"no picture", picture()[:-30]):
         with pytest.raises(ImageRejected):
@@ -193,7 +193,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
-def test_a_damaged_record_costs_its_own_product_alone_until_it_is_put_again(
+def test_a_damaged_record_hides_only_its_product_until_it_is_put_again(
     overlay: UploadStore, damage: Callable[[Path], object]
 ) -> None:
     overlay.put(product("1", size=1), picture(1))
@@ -217,7 +217,7 @@ def test_a_damaged_record_costs_its_own_product_alone_until_it_is_put_again(
     assert overlay.picture_path(again).read_bytes() == picture(3)
 
 
-def test_what_was_damaged_is_kept_beside_what_takes_its_place(overlay: UploadStore) -> None:
+def test_a_damaged_file_is_kept_beside_its_replacement(overlay: UploadStore) -> None:
     def kept() -> list[bytes]:
         return sorted(path.read_bytes() for path in folder_of(overlay, "1").glob(".damaged-*-record.json"))
 
@@ -230,7 +230,7 @@ def test_what_was_damaged_is_kept_beside_what_takes_its_place(overlay: UploadSto
     assert kept() == [b"0", b"1"]
 
 
-def test_a_damaged_tombstone_still_counts_as_one(overlay: UploadStore) -> None:
+def test_a_damaged_tombstone_still_deletes_its_product(overlay: UploadStore) -> None:
     long = "x" * 150
     for product_id in ("1", long):
         overlay.delete("shop", product_id)
@@ -245,7 +245,7 @@ def test_a_damaged_tombstone_still_counts_as_one(overlay: UploadStore) -> None:
     assert not overlay.is_deleted("shop", "1")
 
 
-def test_a_file_or_a_folder_in_anothers_place_is_moved_out_of_the_way(overlay: UploadStore) -> None:
+def test_a_file_or_folder_in_the_wrong_place_is_moved_aside(overlay: UploadStore) -> None:
     put = overlay.put(product("1"), picture(1))
     file = overlay.root / put.picture
     file.unlink()
@@ -261,7 +261,7 @@ def test_a_file_or_a_folder_in_anothers_place_is_moved_out_of_the_way(overlay: U
     assert [path.read_text() for path in (overlay.root / "shop").glob(".damaged-*")] == ["no folder"]
 
 
-def test_a_damaged_record_is_logged_once_and_by_its_product(overlay: UploadStore) -> None:
+def test_a_damaged_record_is_logged_once_with_its_product(overlay: UploadStore) -> None:
     overlay.put(product("1"), picture(1))
     (folder_of(overlay, "1") / "record.json").write_text("{")
     with capture_logs() as lines:
@@ -284,7 +284,7 @@ def test_the_record_is_plain_json(overlay: UploadStore) -> None:
     }
 
 
-def test_folders_that_are_no_products_are_passed_over(overlay: UploadStore) -> None:
+def test_folders_that_are_not_products_are_ignored(overlay: UploadStore) -> None:
     put = overlay.put(product(), picture())
     (overlay.root / "shop" / "lost+found").mkdir()
     (overlay.root / "shop" / "link").symlink_to("/etc")
@@ -301,13 +301,13 @@ def test_merging_puts_uploads_over_the_catalogue(overlay: UploadStore) -> None:
     assert merge(catalog, overlay.uploads("shop")) == [(catalog[0], "catalog"), (changed, "upload"), (added, "upload")]
 
 
-def test_merging_with_nothing_is_the_catalogue(overlay: UploadStore) -> None:
+def test_merging_without_uploads_gives_the_catalogue(overlay: UploadStore) -> None:
     catalog = [Product("shop", "1", "images/1.jpg")]
     assert merge(iter(catalog), overlay.uploads("shop")) == [(catalog[0], "catalog")]
     assert merge([], overlay.uploads("shop")) == []
 
 
-def test_a_product_that_finds_no_room_is_refused_and_the_one_before_stays(small_disk: Path) -> None:
+def test_a_product_that_does_not_fit_on_the_disk_is_refused_and_the_old_one_is_kept(small_disk: Path) -> None:
     overlay = UploadStore(small_disk / "uploads", reserve_bytes=256 * 1024)
     before = overlay.put(product(size=1), picture(1))
     filling = fill(small_disk)
@@ -345,7 +345,7 @@ def test_the_uploads_of_each_dataset_are_counted_and_dropped(overlay: UploadStor
     assert not [name for name in files(overlay) if not name.startswith("other/")]
 
 
-def test_two_that_make_the_same_folders_at_the_same_moment_both_store_their_product(
+def test_concurrent_writers_that_create_the_same_folders_both_store_their_product(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = tmp_path / "new" / "uploads"
@@ -372,7 +372,7 @@ def test_two_that_make_the_same_folders_at_the_same_moment_both_store_their_prod
     ],
     ids=["put", "delete", "drop"],
 )
-def test_a_change_that_waits_while_the_dataset_is_dropped_is_made_in_the_new_folder(
+def test_a_change_that_waits_for_a_drop_of_the_dataset_is_made_in_the_new_folder(
     overlay: UploadStore, change: Callable[[UploadStore], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     overlay.put(product("1"), picture(1))
@@ -395,7 +395,7 @@ def test_a_change_that_waits_while_the_dataset_is_dropped_is_made_in_the_new_fol
     assert overlay.counts() in ({}, {"shop": (1, 0)}, {"shop": (0, 1)})
 
 
-def test_two_drops_at_the_same_moment_both_succeed(overlay: UploadStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_concurrent_drops_both_succeed(overlay: UploadStore, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(20):
         overlay.put(product(str(number)), picture())
     together, rmtree = threading.Barrier(2), shutil.rmtree

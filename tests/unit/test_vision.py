@@ -56,12 +56,12 @@ def test_a_projection_survives_its_file(features: np.ndarray, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(("count", "components"), [(10, 16), (400, 97)])
-def test_too_few_pictures_or_raw_components_are_told(features: np.ndarray, count: int, components: int) -> None:
+def test_too_few_pictures_or_raw_components_are_refused(features: np.ndarray, count: int, components: int) -> None:
     with pytest.raises(ProjectionImpossible, match=str(components)):
         fit_projection(features[:count], components=components, whiten=False, seed=0)
 
 
-def test_pictures_that_are_all_alike_are_told() -> None:
+def test_identical_pictures_are_refused() -> None:
     with pytest.raises(ProjectionImpossible, match="alike"):
         fit_projection(np.ones((50, 20), dtype=np.float32), components=4, whiten=False, seed=0)
 
@@ -73,7 +73,7 @@ def test_whitening_directions_without_variance_is_refused() -> None:
         fit_projection(flat, components=4, whiten=True, seed=0)
 
 
-def test_features_that_are_not_finite_are_told(features: np.ndarray) -> None:
+def test_features_that_are_not_finite_are_refused(features: np.ndarray) -> None:
     broken = features.copy()
     broken[3, 4] = np.nan
     with pytest.raises(ProjectionImpossible, match="finite"):
@@ -109,7 +109,7 @@ def test_resnet_keeps_negative_evidence() -> None:
 
 
 @pytest.mark.parametrize("model", ["", "resnet", "timm:", "timm:no_such_network", "timm:../x"])
-def test_an_unknown_model_is_told_with_the_table(model: str) -> None:
+def test_an_unknown_model_is_refused_with_the_known_ones(model: str) -> None:
     with pytest.raises(ModelUnknown, match="resnet50"):
         model_entry(model)
 
@@ -121,12 +121,12 @@ def test_an_unknown_model_is_told_with_the_table(model: str) -> None:
         {"mean": "1,2"}, {"std": 0}, {"interpolation": "nearest"}, {"resize_px": 20, "input_px": 64},
     ],
 )  # fmt: skip
-def test_an_option_that_cannot_be_is_told(options: dict[str, str | int | float | bool]) -> None:
+def test_an_impossible_option_is_refused(options: dict[str, str | int | float | bool]) -> None:
     with pytest.raises(ParameterInvalid, match="option"):
         resolve_options(model_entry(TINY_MODEL), options)
 
 
-def test_an_option_timm_does_not_take_is_told() -> None:
+def test_an_option_that_timm_does_not_accept_is_refused() -> None:
     with pytest.raises(ParameterInvalid, match="no_such_option"):
         load_backbone(model_entry(TINY_MODEL), weights="seed:0", options={"no_such_option": 1})
 
@@ -149,19 +149,19 @@ def test_weights_of_another_network_are_refused_by_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"not safetensors", b"\x80\x04pickled"])
-def test_a_weights_file_that_is_no_safetensors_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_a_weights_file_that_is_not_safetensors_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "w.safetensors").write_bytes(content)
     with pytest.raises(WeightsUnusable, match=r"w\.safetensors"):
         load_backbone(model_entry(TINY_MODEL), weights=str(tmp_path / "w.safetensors"), options={})
 
 
-def test_missing_weights_are_told_without_their_folder(tmp_path: Path) -> None:
+def test_missing_weights_are_reported_without_their_folder(tmp_path: Path) -> None:
     with pytest.raises(WeightsUnusable) as told:
         load_backbone(model_entry(TINY_MODEL), weights=str(tmp_path / "none.safetensors"), options={})
     assert str(tmp_path) not in told.value.detail
 
 
-def test_random_weights_leave_the_callers_random_numbers_alone() -> None:
+def test_random_weights_do_not_affect_the_random_state_of_the_caller() -> None:
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
@@ -170,7 +170,7 @@ def test_random_weights_leave_the_callers_random_numbers_alone() -> None:
 
 
 @pytest.mark.parametrize("name", ["timm:mobilenetv4_conv_small", "timm:test_efficientnet"])
-def test_a_network_with_an_embedding_comes_back_from_its_files(name: str, tmp_path: Path) -> None:
+def test_a_network_with_an_embedding_layer_is_loaded_from_its_files(name: str, tmp_path: Path) -> None:
     """One that normalises after pooling has a single value a channel there, which training mode refuses."""
     loaded = load_backbone(model_entry(name), weights="seed:0", options={})
     loaded = extended(loaded, pooling=None, embedding=16, seed=0)
@@ -207,7 +207,7 @@ def test_the_fused_graph_gives_the_networks_features() -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
 
 
-def test_passes_in_several_threads_give_what_one_gives() -> None:
+def test_passes_in_several_threads_give_the_same_features() -> None:
     entry = model_entry(TINY_MODEL)
     rules = resolve_options(entry, {"input_px": 64}).preprocessing
     network = ReleaseNetwork(
@@ -223,7 +223,7 @@ def test_passes_in_several_threads_give_what_one_gives() -> None:
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
-def test_a_lone_picture_divided_among_the_cores_has_the_same_features(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_single_picture_computed_on_all_cores_has_the_same_features(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cpu_graph, "CORES", 2)
     monkeypatch.setattr(cpu_graph, "_WORTH_DIVIDING_S", 0.0)
     times_s = iter([2.0, 1.0])
@@ -276,7 +276,7 @@ class CountsItsPictures(torch.nn.Module):
         return features if len(batch) == 2 else features.flip(1) + 1.0
 
 
-def test_a_network_that_its_trace_does_not_equal_runs_as_it_is() -> None:
+def test_a_network_whose_trace_differs_runs_without_it() -> None:
     rules = resolve_options(model_entry(TINY_MODEL), {"input_px": 64}).preprocessing
     pixels = np.stack([Preprocessor(rules)(picture(number)) for number in range(3)])
     expected = CountsItsPictures()(Normalise(rules)(torch.from_numpy(pixels))).numpy()
@@ -286,7 +286,7 @@ def test_a_network_that_its_trace_does_not_equal_runs_as_it_is() -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
-def test_normalisation_is_what_torchvision_does() -> None:
+def test_normalisation_matches_torchvision() -> None:
     rules = resolve_options(model_entry("resnet50"), {}).preprocessing
     pixels = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
     expected = (pixels.transpose(0, 3, 1, 2) / 255.0 - np.reshape(rules.mean, (1, 3, 1, 1))) / np.reshape(
@@ -296,7 +296,7 @@ def test_normalisation_is_what_torchvision_does() -> None:
 
 
 @pytest.mark.parametrize("size", [(60, 80), (80, 60), (300, 90), (64, 64), (9, 120)])
-def test_preprocessing_cuts_the_middle_square_of_any_picture(size: tuple[int, int]) -> None:
+def test_preprocessing_takes_the_central_square_of_any_picture(size: tuple[int, int]) -> None:
     rules = resolve_options(model_entry(TINY_MODEL), {"input_px": 64}).preprocessing
     image = Image.new("RGB", size, (10, 20, 30))
     buffer = io.BytesIO()
@@ -308,7 +308,7 @@ def test_preprocessing_cuts_the_middle_square_of_any_picture(size: tuple[int, in
 
 
 @pytest.mark.parametrize("passes", [1, 2])
-def test_extraction_keeps_the_order_and_reports_what_it_refused(passes: int) -> None:
+def test_extraction_keeps_the_order_and_reports_rejected_pictures(passes: int) -> None:
     entry = model_entry(TINY_MODEL)
     rules = resolve_options(entry, {"input_px": 64}).preprocessing
     network = ReleaseNetwork(

@@ -46,7 +46,7 @@ def code(answer: bytes) -> tuple[int, str]:
         pytest.param(CHUNKED + b"1;", b"e" * 16_000, id="an endless chunk extension"),
     ],
 )
-def test_an_endless_head_is_stopped(edge: EdgeServer, start: bytes, piece: bytes) -> None:
+def test_an_endless_request_head_is_refused(edge: EdgeServer, start: bytes, piece: bytes) -> None:
     with edge.connection() as connection:
         connection.sendall(start)
         assert flood(connection, piece) < 20_000_000
@@ -68,18 +68,18 @@ def test_an_endless_head_is_stopped(edge: EdgeServer, start: bytes, piece: bytes
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", (400, "parameter_invalid")),
     ],
 )
-def test_a_head_that_cannot_be_is_refused_and_the_connection_closes(
+def test_an_invalid_request_head_is_refused_and_the_connection_closes(
     edge: EdgeServer, request_: bytes, expected: tuple[int, str]
 ) -> None:
     assert code(edge.ask(request_)) == expected
 
 
-def test_a_head_of_nearly_the_limit_is_taken(edge: EdgeServer) -> None:
+def test_a_request_head_just_below_the_limit_is_accepted(edge: EdgeServer) -> None:
     head = b"GET /echo HTTP/1.1\r\nConnection: close\r\n" + b"X: " + b"v" * 32_000 + b"\r\n\r\n"
     assert edge.ask(head).startswith(b"HTTP/1.1 200")
 
 
-def test_a_body_in_many_small_chunks_is_taken(edge: EdgeServer) -> None:
+def test_a_body_in_many_small_chunks_is_accepted(edge: EdgeServer) -> None:
     body = b"".join(b"1\r\nx\r\n" for _ in range(50_000)) + b"0\r\n\r\n"
     assert edge.ask(CHUNKED.replace(b"Host: x", b"Connection: close") + body).endswith(b"50000")
 
@@ -98,7 +98,7 @@ def test_an_upgrade_is_answered_as_an_ordinary_request_and_the_connection_closes
         assert edge.ask(asked).startswith(b"HTTP/1.1 200")
 
 
-def test_headers_that_come_too_slowly_are_refused_and_silence_is_ended() -> None:
+def test_headers_that_arrive_too_slowly_are_refused_and_a_silent_connection_is_closed() -> None:
     with running_edge(header_timeout_s=2.0) as edge:
         assert code(edge.ask(b"GET /echo HTTP/1.1\r\nX-Slow: ")) == (408, "request_too_slow")
         assert edge.ask(b"") == b""
@@ -129,7 +129,7 @@ def test_an_idle_connection_is_closed() -> None:
         assert connection.recv(1) == b""
 
 
-def test_slow_posts_take_no_place_at_work_and_end_with_408() -> None:
+def test_slow_posts_occupy_no_worker_and_end_with_408() -> None:
     with running_edge(max_concurrent=1, body_grace_s=6.0) as edge, contextlib.ExitStack() as stack:
         slow = [stack.enter_context(edge.connection()) for _ in range(20)]
         for connection in slow:
@@ -141,7 +141,7 @@ def test_slow_posts_take_no_place_at_work_and_end_with_408() -> None:
         assert edge.bodies.held_bytes == 0
 
 
-def test_a_body_that_comes_at_the_least_rate_is_taken() -> None:
+def test_a_body_that_arrives_at_the_minimum_rate_is_accepted() -> None:
     with running_edge(body_grace_s=0.2, body_min_bytes_per_s=1000) as edge, edge.connection() as connection:
         connection.sendall(POST % 20_000 + bytes(10_000))
         connection.settimeout(1.0)
@@ -152,7 +152,7 @@ def test_a_body_that_comes_at_the_least_rate_is_taken() -> None:
         assert read_answer(connection).endswith(b"20000")
 
 
-def test_a_client_that_goes_away_in_its_body_leaves_nothing() -> None:
+def test_a_client_that_disconnects_during_its_body_leaves_nothing() -> None:
     with running_edge() as edge:
         with edge.connection() as connection:
             connection.sendall(POST % 1000 + b"x")
@@ -160,7 +160,7 @@ def test_a_client_that_goes_away_in_its_body_leaves_nothing() -> None:
         wait_until(lambda: edge.bodies.held_bytes == 0, what="its end")
 
 
-def test_bodies_together_hold_no_more_than_they_may_and_the_largest_gives_way() -> None:
+def test_all_bodies_together_are_bounded_and_the_largest_is_dropped() -> None:
     with running_edge(max_held_body_bytes=1_000_000) as edge, contextlib.ExitStack() as stack:
         large, middle = (stack.enter_context(edge.connection()) for _ in range(2))
         large.sendall(POST % 900_000 + bytes(600_000))
@@ -176,7 +176,7 @@ def test_bodies_together_hold_no_more_than_they_may_and_the_largest_gives_way() 
         assert edge.bodies.held_bytes == 0
 
 
-def test_beyond_the_connections_there_may_be_only_health_calls_are_answered() -> None:
+def test_above_the_connection_limit_only_health_checks_are_answered() -> None:
     with (
         running_edge(max_connections=5, reserved_connections=3, header_timeout_s=HUNG_AFTER_S) as edge,
         contextlib.ExitStack() as stack,
@@ -200,7 +200,7 @@ def test_beyond_the_connections_there_may_be_only_health_calls_are_answered() ->
         wait_until(lambda: edge.get("/echo").startswith(b"HTTP/1.1 200"), what="room again")
 
 
-def test_one_address_has_its_share_of_the_connections_and_those_of_many_callers_any() -> None:
+def test_one_address_has_a_share_of_the_connections_unless_it_is_a_proxy() -> None:
     class Opened:
         def __init__(self, address: str) -> None:
             self.address = address
@@ -248,9 +248,7 @@ def single() -> Iterator[EdgeServer]:
 
 
 @pytest.mark.parametrize("size", [300_000, 5_000_000])
-def test_a_large_body_that_is_refused_is_answered_before_it_is_sent_and_never_with_a_reset(
-    single: EdgeServer, size: int
-) -> None:
+def test_a_refused_large_body_is_answered_before_it_is_sent_and_without_a_reset(single: EdgeServer, size: int) -> None:
     with full(single), single.connection() as connection:
         connection.sendall(POST % size)
         connection.sendall(bytes(size))  # as a client does that reads no answer before it has sent all
@@ -290,7 +288,7 @@ def test_a_client_that_waits_for_100_continue_is_refused_without_one(single: Edg
         assert read_answer(connection).endswith(b"4")
 
 
-def test_one_that_asks_again_at_once_after_a_refusal_is_not_read_for_a_while() -> None:
+def test_a_client_that_retries_at_once_after_a_refusal_is_not_read_for_a_while() -> None:
     with running_edge(max_concurrent=1, refusal_pause_s=0.5) as edge, full(edge), edge.connection() as connection:
         connection.sendall(GET)
         assert code(read_answer(connection))[0] == 503
@@ -306,7 +304,7 @@ def test_a_declared_length_beyond_the_limit_is_refused_and_the_answer_arrives() 
         assert code(read_to_end(connection)) == (413, "body_too_large")
 
 
-def test_one_that_does_not_take_its_answer_is_dropped() -> None:
+def test_a_client_that_does_not_read_its_answer_is_disconnected() -> None:
     with running_edge(write_timeout_s=0.5) as edge, edge.connection() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")

@@ -39,7 +39,7 @@ def refused(body: bytes, content_type: str | None) -> VitrineError:
     return caught.value
 
 
-def test_text_and_picture_come_out_as_they_went_in() -> None:
+def test_text_and_picture_are_read_unchanged() -> None:
     picture = bytes(range(256)) * 40 + b"\r\n--not-the-boundary\r\n"
     form = read(*encode([("gender", "Women"), ("gender", "Männer"), ("topK", "5")], [("image", picture)]))
     assert form.one_picture("image") == picture
@@ -47,12 +47,12 @@ def test_text_and_picture_come_out_as_they_went_in() -> None:
     assert fields == [("gender", "Women"), ("gender", "Männer"), ("topK", "5")]
 
 
-def test_a_body_that_arrives_in_single_bytes_is_read_the_same() -> None:
+def test_a_body_that_arrives_byte_by_byte_is_read_unchanged() -> None:
     body, content_type = encode([("model", "m")], [("image", b"abc\r\n-")])
     assert read(body, content_type, chunk_bytes=1) == read(body, content_type)
 
 
-def test_no_body_at_all_is_a_missing_picture() -> None:
+def test_an_empty_body_is_a_missing_picture() -> None:
     assert isinstance(refused(b"", None), ImageMissing)
 
 
@@ -62,7 +62,7 @@ def test_a_form_without_the_picture_is_a_missing_picture() -> None:
         form.one_picture("image")
 
 
-def test_two_pictures_where_one_belongs_are_refused() -> None:
+def test_two_pictures_in_a_single_picture_field_are_refused() -> None:
     form = read(*encode([], [("image", b"a"), ("image", b"b")]))
     with pytest.raises(ParameterInvalid, match="2 parts"):
         form.one_picture("image")
@@ -83,7 +83,7 @@ def test_a_form_that_ends_early_is_refused(keep: float) -> None:
     assert isinstance(refused(body[: int(len(body) * keep)], content_type), ParameterInvalid)
 
 
-def test_a_body_that_is_no_form_is_refused() -> None:
+def test_a_body_that_is_not_a_form_is_refused() -> None:
     assert isinstance(refused(b"hello there", "multipart/form-data; boundary=x"), ParameterInvalid)
 
 
@@ -92,7 +92,7 @@ def test_a_part_without_a_name_is_refused() -> None:
     assert "no name" in refused(body, "multipart/form-data; boundary=x").detail
 
 
-def test_a_header_without_end_is_refused() -> None:
+def test_an_endless_header_is_refused() -> None:
     body = b"--x\r\nContent-Disposition: form-data; name=" + b"a" * 20_000 + b"\r\n\r\nvalue\r\n--x--\r\n"
     assert isinstance(refused(body, "multipart/form-data; boundary=x"), ParameterInvalid)
 
@@ -109,13 +109,13 @@ def test_text_that_is_not_utf8_is_refused() -> None:
         list(form.fields(except_for=frozenset()))
 
 
-def test_a_file_where_text_belongs_is_refused() -> None:
+def test_a_file_in_a_text_field_is_refused() -> None:
     form = read(*encode([], [("gender", b"Women")]))
     with pytest.raises(ParameterInvalid, match="not expected"):
         list(form.fields(except_for=frozenset({"image"})))
 
 
-def test_a_client_that_goes_away_is_told_as_a_bad_request() -> None:
+def test_a_client_that_disconnects_is_reported_as_a_bad_request() -> None:
     async def receive() -> Message:
         return {"type": "http.disconnect"}
 

@@ -187,7 +187,7 @@ def test_errors_answer_as_problem_details() -> None:
     run(check())
 
 
-def test_readiness_says_why_it_is_not_ready() -> None:
+def test_readiness_reports_why_it_is_not_ready() -> None:
     async def check() -> None:
         async with client_of(build_app()) as client:
             unready = await client.get("/readyz")
@@ -204,11 +204,11 @@ def errors_below(kind: type[VitrineError]) -> Iterator[type[VitrineError]]:
 
 
 @pytest.mark.parametrize("kind", [kind for kind in errors_below(VitrineError) if kind.status in (429, 503, 504)])
-def test_every_refusal_that_passes_by_itself_says_when_to_come_back(kind: type[VitrineError]) -> None:
+def test_every_temporary_refusal_has_a_retry_after(kind: type[VitrineError]) -> None:
     assert int(problem_response(kind("for a reason")).headers["retry-after"]) >= 1
 
 
-def test_a_well_formed_request_id_is_kept_and_a_strange_one_replaced() -> None:
+def test_a_valid_request_id_is_kept_and_an_invalid_one_replaced() -> None:
     async def check() -> None:
         registry = CollectorRegistry()
         app = RequestContext(build_app(), metrics=HttpMetrics(registry))
@@ -224,7 +224,7 @@ def test_a_well_formed_request_id_is_kept_and_a_strange_one_replaced() -> None:
     run(check())
 
 
-def test_the_openapi_document_names_our_problems_and_not_the_frameworks() -> None:
+def test_the_openapi_document_has_the_problem_schema_instead_of_that_of_the_framework() -> None:
     document = build_app().openapi()
     assert "Problem" in document["components"]["schemas"]
     assert "HTTPValidationError" not in document["components"]["schemas"]

@@ -58,12 +58,12 @@ def test_loopback_names_are_accepted(host: str) -> None:
         "",
     ],
 )
-def test_every_other_host_is_refused_whatever_is_asked(host: str) -> None:
+def test_every_other_host_is_refused_for_every_path(host: str) -> None:
     for method in ("GET", "HEAD", "OPTIONS", "POST", "DELETE"):
         assert asked(method, {"host": host}) == 421
 
 
-def test_two_hosts_are_none() -> None:
+def test_two_host_headers_are_refused() -> None:
     assert asked("GET", [("host", "localhost"), ("host", "evil.example")]) == 421
 
 
@@ -74,7 +74,7 @@ def test_a_setting_adds_names() -> None:
     assert asked("GET", {"host": "evil.shop.example"}, hosts=named) == 421
 
 
-def test_on_a_network_address_hosts_are_checked_where_some_are_named() -> None:
+def test_on_a_network_address_hosts_are_checked_if_the_setting_names_some() -> None:
     assert hosts_checked("0.0.0.0", []) is None
     assert asked("GET", {"host": "anything.example"}, hosts=None) == 200
     assert hosts_checked("0.0.0.0", ["shop.example"]) == frozenset({"shop.example"})
@@ -101,7 +101,7 @@ def test_on_a_network_address_hosts_are_checked_where_some_are_named() -> None:
         {"sec-fetch-site": "cross-site", "origin": "https://evil.example"},
     ],
 )
-def test_another_site_changes_nothing_and_starts_nothing_costly(method: str, headers: dict[str, str]) -> None:
+def test_another_site_can_neither_change_data_nor_start_expensive_calls(method: str, headers: dict[str, str]) -> None:
     assert asked(method, headers) == 403
     assert asked("GET", headers) == 200
 
@@ -117,7 +117,7 @@ def test_another_site_changes_nothing_and_starts_nothing_costly(method: str, hea
         {"origin": "https://localhost", "host": "localhost:443"},
     ],
 )
-def test_programs_and_the_services_own_pages_are_not_concerned(headers: dict[str, str]) -> None:
+def test_programs_and_same_origin_pages_are_not_affected(headers: dict[str, str]) -> None:
     assert asked("POST", headers) == 200
 
 

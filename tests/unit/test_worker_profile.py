@@ -42,11 +42,11 @@ def app_of(profile: Any = INDEX) -> Celery:
 
 
 @pytest.mark.parametrize("profile", PROFILES, ids=lambda profile: profile.name)
-def test_our_own_profiles_pass(profile: Any) -> None:
+def test_the_profiles_of_vitrine_pass(profile: Any) -> None:
     check_profile(app_of(profile), remap_sigterm="SIGQUIT")
 
 
-def test_the_configuration_names_no_unknown_setting() -> None:
+def test_the_configuration_contains_no_unknown_setting() -> None:
     from celery.app.defaults import DEFAULTS
 
     unknown = set(celery_config(INDEX, redis_url=REDIS_URL)) - set(DEFAULTS)

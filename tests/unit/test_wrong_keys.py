@@ -82,7 +82,7 @@ def test_an_address_with_too_many_wrong_keys_waits_and_others_do_not() -> None:
     asyncio.run(check())
 
 
-def test_a_key_that_was_accepted_is_not_shut_out_by_a_neighbours_guesses() -> None:
+def test_an_accepted_key_is_not_blocked_by_wrong_keys_from_the_same_address() -> None:
     async def check() -> None:
         ask = asking(guarded([0.0]))
         assert (await ask(SECRET)).status_code == 200
@@ -93,7 +93,7 @@ def test_a_key_that_was_accepted_is_not_shut_out_by_a_neighbours_guesses() -> No
     asyncio.run(check())
 
 
-def test_right_keys_and_missing_ones_are_no_guesses() -> None:
+def test_right_and_missing_keys_do_not_count_as_wrong_keys() -> None:
     async def check() -> None:
         ask = asking(guarded([0.0]))
         for key, status in ((SECRET, 200), (None, 401)):
@@ -103,7 +103,7 @@ def test_right_keys_and_missing_ones_are_no_guesses() -> None:
     asyncio.run(check())
 
 
-def test_very_many_addresses_take_bounded_memory() -> None:
+def test_many_addresses_use_bounded_memory() -> None:
     buckets = TokenBuckets(per_s=1.0, burst=1, clock=lambda: 0.0)
     for number in range(20_000):
         buckets.take(str(number))
@@ -121,7 +121,7 @@ def test_very_many_addresses_take_bounded_memory() -> None:
         ("no address", "x" * 5000, True),
     ],
 )
-def test_callers_are_told_apart_by_the_addresses_one_can_have(one: str, other: str, same: bool) -> None:
+def test_callers_are_distinguished_by_the_address_range_one_caller_can_have(one: str, other: str, same: bool) -> None:
     def scope(host: str) -> Scope:
         return {"type": "http", "client": (host, 1)}
 
@@ -140,7 +140,7 @@ def test_callers_are_told_apart_by_the_addresses_one_can_have(one: str, other: s
         (("10.0.0.0/8",), "10.1.2.3", "<script>", "unknown"),
     ],
 )
-def test_a_forwarded_address_is_believed_from_named_proxies_alone(
+def test_a_forwarded_address_is_trusted_only_from_configured_proxies(
     trusted: tuple[str, ...], peer: str, forwarded: str, seen: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FORWARDED_ALLOW_IPS", "*")  # uvicorn's own variable opens nothing
@@ -163,7 +163,7 @@ def test_a_forwarded_address_is_believed_from_named_proxies_alone(
     assert asyncio.run(ask()) == seen
 
 
-def test_a_proxy_that_is_no_address_is_refused_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_setting_that_is_not_an_address_is_refused_at_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VITRINE_TRUSTED_PROXIES", "10.0.0.7/8, ::1")
     assert load_settings(HttpSettings).trusted_proxies == ("10.0.0.0/8", "::1/128")
     for value in ("*", "proxy.example", "10.0.0.0/40"):
