@@ -12,7 +12,8 @@ from qdrant_client import models
 from harness.processes import LocalQdrant
 from search_api.search.rerank import PLAIN, Refinement, fused
 from search_api.search.retrieval import Prepared, Retrieval, Wanted
-from search_api.vector_store import Query, VectorStore, with_ties
+from search_api.ties import with_ties
+from search_api.vector_store import Query, VectorStore
 from vitrine.products import Product
 from vitrine.qdrant.client import create_collection, open_async_qdrant, open_qdrant
 from vitrine.qdrant.filters import FilterSpec, Plan, Planner

@@ -139,7 +139,7 @@ async def _look_at_qdrants_version(context: Context) -> None:
     """Have a version that is not the client's logged, once Qdrant answers."""
     while True:
         try:
-            await context.store.server_version()
+            await context.store.server.version()
             return
         except VitrineError:
             await asyncio.sleep(_VERSION_RETRY_S)

@@ -64,7 +64,7 @@ class Context:
     stream_places: StreamPlaces
     export_places: StreamPlaces
     releases: ReleaseStore
-    overlay: UploadStore
+    upload_store: UploadStore
     products: Products
     pictures: Pictures
     thumbnails: Thumbnails
@@ -108,9 +108,9 @@ def build_context(settings: Settings) -> Context:
         hnsw_ef=settings.hnsw_ef,
         acorn_ef=settings.acorn_ef,
     )
-    overlay = UploadStore(settings.uploads_dir, reserve_bytes=settings.disk_reserve_mb * MIB)
+    upload_store = UploadStore(settings.uploads_dir, reserve_bytes=settings.disk_reserve_mb * MIB)
     products = Products(store)
-    pictures = Pictures(products, overlay, settings)
+    pictures = Pictures(products, upload_store, settings)
     connection = open_async_redis(settings.redis_url)
     records = AsyncJobStore(connection)
     redis_feed = RedisFeed(settings.redis_url)
@@ -151,7 +151,7 @@ def build_context(settings: Settings) -> Context:
             instead="list them page by page",
         ),
         releases=releases,
-        overlay=overlay,
+        upload_store=upload_store,
         products=products,
         pictures=pictures,
         thumbnails=Thumbnails(
@@ -165,7 +165,7 @@ def build_context(settings: Settings) -> Context:
             ),
         ),
         writes=ProductWrites(
-            store, products, pictures, overlay, embedder, jobs, timeout_s=settings.product_write_timeout_s
+            store, products, pictures, upload_store, embedder, jobs, timeout_s=settings.product_write_timeout_s
         ),
         redis=connection,
         probe=probe,

@@ -55,9 +55,6 @@ class StreamPlaces:
         if self._open[caller] <= 0:
             del self._open[caller]
 
-    def open_streams(self) -> int:
-        return self._open.total()
-
 
 class StreamPlace:
     """The place of one stream. Released once, at the latest when it is garbage collected."""

@@ -1,46 +1,33 @@
 """The search API's reads of Qdrant. A collection's description and the count of a filter's matches are kept for a few
 seconds, so a search is one call.
-
-Products of the same score are ordered by their ids, so that an answer is a part of every longer one. Qdrant leaves
-their order open, and with it which of them are cut off at the end. So one more than wanted is asked for, and more again
-only where the last wanted one has the score of the one behind it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from qdrant_client import AsyncQdrantClient, models
 
 from search_api.cache import ExpiringCache
-from vitrine.errors import CollectionNotFound, VectorStoreRefused
-from vitrine.products import AttributeValue, public_id
+from search_api.qdrant_server import QdrantServer
+from search_api.ties import by_score_and_id, with_ties
+from vitrine.errors import CollectionNotFound
+from vitrine.products import AttributeValue
 from vitrine.qdrant.aliases import AliasDirectory
-from vitrine.qdrant.client import VersionLog, payloads_of, vectors_of
+from vitrine.qdrant.client import payloads_of, vectors_of
 from vitrine.qdrant.errors import qdrant_errors
 from vitrine.qdrant.filters import FilterSpec
 from vitrine.qdrant.naming import Serving, parse_collection_name
 from vitrine.qdrant.schema import CollectionInfo
 
-T = TypeVar("T")
 Query = list[float] | str | models.RecommendQuery
 _MAX_COLLECTIONS_KEPT: Final = 1_000
 _MAX_FILTERS_KEPT: Final = 10_000
-_MAX_ISSUES: Final = 20
 _MAX_LIMIT: Final = 1_000  # what a collection's strict mode allows
-_GROWTH: Final = 4  # of the limit, while more have the last one's score
 _TIED: Final = 2  # so many of a group show whether its best is the only best
-
-
-@dataclass(frozen=True, slots=True)
-class ServerVersion:
-    """Qdrant's version, and a notice if it does not match the client's."""
-
-    version: str
-    notice: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +46,7 @@ class VectorStore:
     ) -> None:
         self._client = client
         self._directory = AliasDirectory(client, ttl_s=alias_ttl_s)
-        self._version_log = VersionLog()
-        self._issues_refused = False
+        self.server = QdrantServer(client)
         self._collections: ExpiringCache[str, CollectionInfo] = ExpiringCache(
             ttl_s=collection_ttl_s, max_entries=_MAX_COLLECTIONS_KEPT
         )
@@ -150,23 +136,20 @@ class VectorStore:
         min_score: float | None = None,
         with_vectors: bool = False,
     ) -> list[models.ScoredPoint]:
-        """The nearest points, best first, those of one score by product id. A query by point id or by examples leaves
-        those points out.
+        """The nearest points, best first; ties are ordered by product id. A query by point id or by examples excludes
+        those points.
         """
 
         async def ask(count: int) -> list[models.ScoredPoint]:
-            with qdrant_errors(collection, filtered=condition is not None):
-                answer = await self._client.query_points(
-                    collection,
-                    query=query,
-                    query_filter=condition,
-                    search_params=params,
-                    limit=count,
-                    score_threshold=min_score,
-                    with_payload=True,
-                    with_vectors=with_vectors,
-                )
-            return answer.points
+            return await self._query(
+                collection,
+                query,
+                condition=condition,
+                params=params,
+                limit=count,
+                min_score=min_score,
+                with_vectors=with_vectors,
+            )
 
         found = await with_ties(ask, limit, score=lambda point: point.score, most=_MAX_LIMIT)
         return sorted(found, key=by_score_and_id)[:limit]
@@ -182,18 +165,17 @@ class VectorStore:
         limit: int,
         min_score: float | None,
     ) -> list[dict[str, Any]]:
-        """These fields of the nearest points. Which of those that share the last one's score is left open."""
-        with qdrant_errors(collection, filtered=condition is not None):
-            answer = await self._client.query_points(
-                collection,
-                query=query,
-                query_filter=condition,
-                search_params=params,
-                limit=limit,
-                score_threshold=min_score,
-                with_payload=list(fields),
-            )
-        return [point.payload or {} for point in answer.points]
+        """These fields of the nearest points, without an order among ties."""
+        points = await self._query(
+            collection,
+            query,
+            condition=condition,
+            params=params,
+            limit=limit,
+            min_score=min_score,
+            payload=list(fields),
+        )
+        return [point.payload or {} for point in points]
 
     async def nearest_by_group(
         self,
@@ -274,24 +256,30 @@ class VectorStore:
             answer = await self._client.facet(collection, field, facet_filter=condition, limit=limit, exact=True)
         return [FacetCount(hit.value, hit.count) for hit in answer.hits]
 
-    async def server_version(self) -> ServerVersion:
-        """The version of Qdrant. One that is not the client's is logged once."""
-        with qdrant_errors():
-            found = (await self._client.info()).version
-        return ServerVersion(found, self._version_log.note(found))
-
-    async def issues(self) -> list[str]:
-        """What Qdrant reports of itself, each with what to do about it; nothing where it does not say."""
-        if self._issues_refused:
-            return []
-        try:
-            with qdrant_errors():
-                answer: Any = await self._client.http.beta_api.get_issues()
-        except VectorStoreRefused:  # the key may not ask for it, or the server has no such report
-            self._issues_refused = True
-            return []
-        found = answer.get("result", {}).get("issues", []) if isinstance(answer, dict) else []
-        return [_issue_text(issue) for issue in found[:_MAX_ISSUES] if isinstance(issue, dict)]
+    async def _query(
+        self,
+        collection: str,
+        query: Query,
+        *,
+        condition: models.Filter | None,
+        params: models.SearchParams,
+        limit: int,
+        min_score: float | None,
+        payload: bool | list[str] = True,
+        with_vectors: bool = False,
+    ) -> list[models.ScoredPoint]:
+        with qdrant_errors(collection, filtered=condition is not None):
+            answer = await self._client.query_points(
+                collection,
+                query=query,
+                query_filter=condition,
+                search_params=params,
+                limit=limit,
+                score_threshold=min_score,
+                with_payload=payload,
+                with_vectors=with_vectors,
+            )
+        return answer.points
 
     async def _describe(self, name: str) -> CollectionInfo:
         with qdrant_errors(name):
@@ -299,37 +287,3 @@ class VectorStore:
         if info is None or not info.dim:
             raise CollectionNotFound(f"the collection {name!r} was not made by Vitrine")
         return info
-
-
-def _issue_text(issue: Mapping[str, Any]) -> str:
-    """An issue of Qdrant's report in one line: what is wrong, and what to do where that is text."""
-    solution = issue.get("solution")
-    remedy = solution.get("refactor") if isinstance(solution, dict) else None
-    return f"{issue.get('description')}; {remedy}" if isinstance(remedy, str) else str(issue.get("description"))
-
-
-async def with_ties(
-    ask: Callable[[int], Awaitable[list[T]]], limit: int, *, score: Callable[[T], float], most: int
-) -> list[T]:
-    """The first `limit` of what `ask` finds, best first, and all that share the last one's score.
-
-    `ask` is called with how many to find, at most `most`: of more ties than that, those beyond stay unknown.
-    """
-    asked = min(limit + 1, most)
-    while True:
-        found = await ask(asked)
-        whole = len(found) < asked or score(found[-1]) < score(found[limit - 1])
-        if whole or asked >= most:
-            break
-        asked = min(asked * _GROWTH, most)
-    if len(found) <= limit:
-        return found
-    last = score(found[limit - 1])
-    return [one for one in found if score(one) >= last]
-
-
-def by_score_and_id(point: models.ScoredPoint) -> tuple[float, bool, int | str]:
-    """The key of the order: the best score first, then the numbers among the ids, then the others."""
-    payload = point.payload or {}
-    name = public_id(str(payload.get("product_id", point.id)))
-    return -point.score, isinstance(name, str), name

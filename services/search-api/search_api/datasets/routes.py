@@ -11,6 +11,7 @@ from starlette.responses import Response
 from search_api.answers import JsonAnswer
 from search_api.context import Context, Ctx
 from search_api.datasets.schemas import DatasetDroppedAnswer, DatasetsAnswer, DeletedProductsAnswer
+from search_api.models.service import collection_entry
 from search_api.openapi import COMMON_ERRORS
 from vitrine.errors import BrokerUnavailable, Conflict, DatasetNotFound, VectorStoreUnavailable
 from vitrine.jobs import JobKind, JobState
@@ -37,7 +38,7 @@ async def list_datasets(context: Ctx) -> Response:
     servings, collections, uploads = await asyncio.gather(
         context.store.servings(fresh=True),
         context.store.collections(fresh=True),
-        asyncio.to_thread(context.overlay.counts),
+        asyncio.to_thread(context.upload_store.counts),
     )
     names = sorted({*uploads, *(info.metadata.dataset for info in collections)})
     return JsonAnswer({"success": True, "datasets": [_dataset(name, servings, collections, uploads) for name in names]})
@@ -62,14 +63,7 @@ def _dataset(
             for one in serving
         ],
         "collections": [
-            {
-                "dataset": name,
-                "collection": info.name,
-                "state": info.metadata.state,
-                "products": info.points,
-                "serving": any(one.collection == info.name for one in serving),
-            }
-            for info in own.values()
+            collection_entry(info, serving=any(one.collection == info.name for one in serving)) for info in own.values()
         ],
         "uploaded": uploaded,
         "deleted": deleted,
@@ -87,7 +81,7 @@ def _dataset(
 async def list_deleted(
     context: Ctx, dataset: DatasetName, limit: Annotated[int, Query(ge=1, le=10_000)] = 1_000
 ) -> Response:
-    deleted = sorted(await asyncio.to_thread(context.overlay.tombstones, check_dataset_name(dataset)))
+    deleted = sorted(await asyncio.to_thread(context.upload_store.tombstones, check_dataset_name(dataset)))
     listed = [public_id(product_id) for product_id in deleted[:limit]]
     return JsonAnswer({"success": True, "dataset": dataset, "total": len(deleted), "deleted": listed})
 
@@ -116,13 +110,13 @@ async def drop_dataset(
         for info in await context.store.collections(fresh=True)
         if (parse_collection_name(info.name) or ("", ""))[0] == dataset
     ]
-    known = await asyncio.to_thread(context.overlay.counts)
+    known = await asyncio.to_thread(context.upload_store.counts)
     if not collections and not (uploads and dataset in known):
         kept = "; it has uploads alone: `uploads=true` removes them" if dataset in known else ""
         raise DatasetNotFound(f"the dataset {dataset!r} is not indexed{kept}")
     await context.store.drop(collections)
     if uploads:
-        await asyncio.to_thread(context.overlay.drop, dataset)
+        await asyncio.to_thread(context.upload_store.drop, dataset)
     await context.announce_change(dataset)
     return JsonAnswer({"success": True, "dataset": dataset, "collections": collections, "uploads": uploads})
 

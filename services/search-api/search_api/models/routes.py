@@ -13,8 +13,8 @@ from search_api.answers import JsonAnswer
 from search_api.context import Context, Ctx
 from search_api.models.schemas import ActivatedAnswer, ModelsAnswer, ReleasesAnswer
 from search_api.models.service import (
-    Indexed,
     activate_release,
+    collection_entry,
     indexed_releases,
     known_releases,
     stored_manifests,
@@ -95,22 +95,11 @@ async def list_releases(context: Ctx) -> Response:
             "model": release.model,
             "dim": None if release.manifest is None else release.manifest.dim,
             "stored": release.stored,
-            "collections": [_collection(one) for one in release.indexed],
+            "collections": [collection_entry(one.info, serving=one.serving) for one in release.indexed],
         }
         for release in known_releases(stored, indexed)
     ]
     return JsonAnswer({"success": True, "releases": releases})
-
-
-def _collection(indexed: Indexed) -> dict[str, Any]:
-    info = indexed.info
-    return {
-        "dataset": info.metadata.dataset,
-        "collection": info.name,
-        "state": info.metadata.state,
-        "products": info.points,
-        "serving": indexed.serving,
-    }
 
 
 @router.post(

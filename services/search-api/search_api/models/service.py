@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from typing import Any
 
 from search_api.context import Context
 from vitrine.errors import CollectionIncomplete, ParameterInvalid, ReleaseCorrupt, ReleaseNotFound
@@ -49,6 +50,17 @@ class Activated:
     def previous(self) -> str | None:
         parsed = parse_collection_name(self.previous_collection) if self.previous_collection else None
         return parsed[1] if parsed else None
+
+
+def collection_entry(info: CollectionInfo, *, serving: bool) -> dict[str, Any]:
+    """The collection as a `CollectionOut`."""
+    return {
+        "dataset": info.metadata.dataset,
+        "collection": info.name,
+        "state": info.metadata.state,
+        "products": info.points,
+        "serving": serving,
+    }
 
 
 async def stored_manifests(context: Context) -> dict[str, Manifest | None]:

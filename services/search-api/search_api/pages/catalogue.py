@@ -92,7 +92,7 @@ async def is_taken(context: Ctx, dataset: str, id: str) -> Response:
 async def deleted_page(request: Request, context: Ctx) -> Response:
     state = CatalogueState.of(request.query_params.multi_items())
     serving = await view.serving_of(context, state.dataset)
-    deleted = sorted(await asyncio.to_thread(context.overlay.tombstones, serving.dataset))
+    deleted = sorted(await asyncio.to_thread(context.upload_store.tombstones, serving.dataset))
     return render(
         request,
         "catalogue/deleted.html",
@@ -125,7 +125,7 @@ async def _browsed(request: Request, context: Context, state: CatalogueState) ->
         _page_of(context, state.having(sort=sort), None),
         view.counted(context, prepared),
         view.datasets_of(context),
-        asyncio.to_thread(lambda: context.overlay.counts().get(serving.dataset, (0, 0))[1]),
+        asyncio.to_thread(lambda: context.upload_store.counts().get(serving.dataset, (0, 0))[1]),
     )
     return {
         "state": state,

@@ -58,7 +58,7 @@ async def product_page(request: Request, context: Ctx, product_id: str) -> Respo
     try:
         stored = await context.products.get(serving.dataset, product_id)
     except ProductNotFound:
-        if not await asyncio.to_thread(context.overlay.is_deleted, serving.dataset, product_id):
+        if not await asyncio.to_thread(context.upload_store.is_deleted, serving.dataset, product_id):
             raise
         return render(request, "product/removed.html", status=404, **values)
     servings = await context.products.servings(serving.dataset)

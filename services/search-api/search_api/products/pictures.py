@@ -38,9 +38,9 @@ class Picture:
 class Pictures:
     """Look-ups of pictures by product."""
 
-    def __init__(self, products: Products, overlay: UploadStore, settings: Settings) -> None:
+    def __init__(self, products: Products, upload_store: UploadStore, settings: Settings) -> None:
         self._products = products
-        self._overlay = overlay
+        self._upload_store = upload_store
         self._settings = settings
         self._log = get_logger("pictures")
 
@@ -68,7 +68,7 @@ class Pictures:
     def _read_checked(self, payload: dict[str, Any], root: Path) -> bytes:
         picture = str(payload["picture"])
         if payload.get("origin") == "upload":
-            return read_picture(self._overlay.root, picture)
+            return read_picture(self._upload_store.root, picture)
         return read_picture(resolve_catalog_root(root, allowed_roots(self._settings)), picture)
 
 

@@ -32,7 +32,7 @@ class ProductWrites:
         store: VectorStore,
         products: Products,
         pictures: Pictures,
-        overlay: UploadStore,
+        upload_store: UploadStore,
         embedder: AsyncEmbedderClient,
         jobs: JobsGateway,
         *,
@@ -41,7 +41,7 @@ class ProductWrites:
         self._store = store
         self._products = products
         self._pictures = pictures
-        self._overlay = overlay
+        self._upload_store = upload_store
         self._embedder = embedder
         self._jobs = jobs
         self._timeout_s = timeout_s
@@ -73,14 +73,14 @@ class ProductWrites:
         try:
             await self._products.get(dataset, product_id)
         except ProductNotFound:
-            if await asyncio.to_thread(self._overlay.get, dataset, product_id) is None:
+            if await asyncio.to_thread(self._upload_store.get, dataset, product_id) is None:
                 raise
-        await asyncio.to_thread(self._overlay.delete, dataset, product_id)
+        await asyncio.to_thread(self._upload_store.delete, dataset, product_id)
         await self._run(JobKind.DELETE, DeleteParams(dataset=dataset, product_id=product_id))
 
     async def restore(self, dataset: str, product_id: str) -> tuple[bool, str]:
         """(whether the product is served again, what happened and what brings it back). Raises ProductNotFound."""
-        if not await asyncio.to_thread(self._overlay.restore, dataset, check_product_id(product_id)):
+        if not await asyncio.to_thread(self._upload_store.restore, dataset, check_product_id(product_id)):
             raise ProductNotFound(
                 f"the product {product_id!r} of the dataset {dataset!r} was not deleted through the API"
             )
@@ -100,7 +100,7 @@ class ProductWrites:
     async def _stored(
         self, dataset: str, product_id: str, attributes: dict[str, AttributeValue], picture: bytes
     ) -> StoredProduct:
-        await asyncio.to_thread(self._overlay.put, Product(dataset, product_id, "", attributes), picture)
+        await asyncio.to_thread(self._upload_store.put, Product(dataset, product_id, "", attributes), picture)
         await self._run(JobKind.UPSERT, UpsertParams(dataset=dataset, product_id=product_id))
         return await self._products.get(dataset, product_id)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from qdrant_client import models
 
-from search_api.vector_store import by_score_and_id
+from search_api.ties import by_score_and_id
 from vitrine.evaluation.rerank import reciprocal_distance
 from vitrine.qdrant.filters import Plan
 from vitrine.types import Vectors

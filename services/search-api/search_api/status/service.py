@@ -96,8 +96,8 @@ async def _qdrant(context: Context) -> VectorStoreFacts:
         async with asyncio.timeout(_TIMEOUT_S):
             servings = await context.store.servings(fresh=True)
             collections = await context.store.collections()
-            server = await context.store.server_version()
-            issues = await context.store.issues()
+            server = await context.store.server.version()
+            issues = await context.store.server.issues()
     except VitrineError as error:
         return VectorStoreFacts(_down(error.detail))
     except TimeoutError:
