@@ -1,5 +1,5 @@
-"""The same release behind LitServe with batching, in the fastest form we found: raw bytes in and out, a batch decoded
-with one thread per core, and the same optimized graph.
+"""The same release behind LitServe with batching, in the fastest configuration known: raw bytes in and out, a batch
+decoded with one thread per core, and the same optimized graph.
 """
 
 # No `from __future__ import annotations`: LitServe reads the annotations of `decode_request` and `encode_response`.

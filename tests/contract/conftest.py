@@ -1,4 +1,4 @@
-"""The Qdrants under test: the local one, and a real server where one is given or Docker has its image."""
+"""The Qdrant servers under test: the local one, and the real one if it is configured or Docker has its image."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def qdrant(qdrant_backend: QdrantBackend) -> Iterator[QdrantClient]:
 
 @pytest.fixture
 def empty(qdrant: QdrantClient) -> Iterator[str]:
-    """A collection with strict mode and payload indexes, as Vitrine makes them, and no points."""
+    """A collection without points, with strict mode and payload indexes as Vitrine creates them."""
     name = f"contract.{uuid.uuid4().hex}"
     qdrant.create_collection(
         name,

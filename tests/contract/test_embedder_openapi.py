@@ -1,4 +1,4 @@
-"""The embedder against its own OpenAPI document."""
+"""The embedder's answers match its OpenAPI document."""
 
 from __future__ import annotations
 
@@ -35,6 +35,6 @@ def test_no_input_causes_a_server_error(embedder: Embedder, operation: str) -> N
 
 
 def without_deadline(case: Case[Any]) -> None:
-    """A deadline of a millisecond is rightly answered 504; whether one passes is chance."""
+    """A deadline of one millisecond may pass, which is rightly answered with 504."""
     if case.headers:
         case.headers.pop(DEADLINE_HEADER, None)

@@ -1,4 +1,4 @@
-"""What Vitrine asks of Redis, asked of the server that the local system starts and of the official image."""
+"""The behaviour that Vitrine requires of Redis, tested on the local server and on the official image."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vitrine.jobs import BatchOutcome, JobFault, JobKind, JobStore, open_redis, 
 
 @dataclass(frozen=True)
 class RedisBackend:
-    """A Redis under test; `process` where it is ours to kill."""
+    """A Redis under test. `process` is set if the tests may kill it."""
 
     url: str
     process: Redis | None
@@ -146,7 +146,7 @@ def test_acknowledged_writes_survive_kill_9(backend: RedisBackend, client: redis
     backend.process.start()
     backend.process.wait_ready()
     kept = [int(item) for item in client.lrange("queue", 0, -1)]
-    # The last one may have been written and not yet acknowledged.
+    # The last write may be stored but not yet acknowledged.
     assert kept[: len(acknowledged)] == acknowledged
     assert len(kept) <= len(acknowledged) + 1
     before_s, its_own_s, after_s = time.time(), client.time()[0], time.time()

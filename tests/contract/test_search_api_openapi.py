@@ -1,4 +1,4 @@
-"""The search API against its own OpenAPI document, with the whole system behind it."""
+"""The search API's answers match its OpenAPI document, with the whole system running."""
 
 from __future__ import annotations
 
@@ -34,9 +34,8 @@ def test_no_input_causes_a_server_error(shop: Shop, operation: str) -> None:
 
 
 def with_names_that_exist(case: Case[Any]) -> None:
-    """Name the indexed dataset where a dataset is named: a drawn name is known to nobody, and the call would end there.
-
-    Nothing is excluded: no drawn id is that of a job under way, so every event stream asked for has an end.
+    """Replace a generated dataset name by the indexed one, because the call would otherwise end with an unknown
+    dataset. Nothing is excluded: no generated id is that of a running job, so every event stream ends.
     """
     if isinstance(case.query, dict) and "dataset" in case.query:
         case.query["dataset"] = "drawn"

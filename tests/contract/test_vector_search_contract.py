@@ -255,7 +255,7 @@ class TestSearch:
         assert answer.groups[0].hits[0].payload == {"gender": "Men"}
 
     def test_groups_find_a_rare_value_far_down_the_ranking(self, qdrant: QdrantClient, collection: str) -> None:
-        # The only points of this season are on the far side: the first answers are all of one group.
+        # The only points of this season are far away: the first results all belong to one group.
         qdrant.set_payload(collection, {"season": "Winter"}, points=[*IDS[20:50]], wait=True)
         answer = qdrant.query_points_groups(
             collection, "season", query=vector(35), limit=2, group_size=1, search_params=EXACT

@@ -1,4 +1,4 @@
-"""The system while Qdrant's disk is full: writes get status 507, searches go on, jobs wait until there is space."""
+"""The system while Qdrant's disk is full: writes get status 507, searches still work, and jobs wait for space."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""An indexing that dies between any two of its steps: before every single call to Qdrant, Redis or the queue. What
-served before serves until the new collection does, and whoever takes the job up ends it with the exact counts.
+"""Indexing with a crash before every single call to Qdrant, Redis and the queue.
+
+The old collection serves until the new one does, and the process that resumes the job finishes it with exact counts.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _WATCHED = ("jobs", "plans", "vectors", "publisher")
 
 
 class Crashed(BaseException):
-    """The process ends here; nothing may catch it."""
+    """The simulated crash, which no code may catch."""
 
 
 class Watch:
@@ -82,7 +83,7 @@ def deps(system: System) -> Iterator[Dependencies]:
 
 
 def take_up(deps: Dependencies, job_id: str) -> JobRecord:
-    """Do what the sweeper finds to be due, once."""
+    """Run every task that the sweeper finds due, once."""
     record = deps.jobs.get(job_id)
     for message in due_messages(deps, record):
         run_step(deps, message)
@@ -108,7 +109,7 @@ def test_a_crash_before_any_call_loses_nothing(system: System, deps: Dependencie
 
     old, new = system.collection(first), system.collection(second)
     assert run_to_the_end(deps, job(first)).state is JobState.SUCCEEDED
-    watch = Watch()  # how many calls there are: one run that nothing happens to
+    watch = Watch()  # count the calls in one undisturbed run
     assert run_to_the_end(watch.over(deps), job(second)).state is JobState.SUCCEEDED
     assert {"vectors.switch", "vectors.mark_ready", "vectors.upsert", "plans.write", "jobs.finish_batch"} <= set(
         watch.calls

@@ -1,5 +1,5 @@
-"""Killing any part with `kill -9` in the middle of an indexing: it ends by itself after the restart, nothing is lost or
-stored twice, and the old collection serves all the while.
+"""Any process is killed with `kill -9` during indexing: the job finishes after the restart without intervention,
+nothing is lost or stored twice, and the old collection serves all the time.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from vitrine.qdrant.naming import alias_name
 
 COUNT = 300
 MIDWAY = 65  # batches of the 75
-PAUSE_S = 0.005  # leaves the machine's cores to the services
+PAUSE_S = 0.005  # leaves the CPU to the services
 SETTINGS = {
     "VITRINE_INDEX_BATCH": "4",
     "VITRINE_EMBED_PATIENCE_S": "2",
@@ -45,7 +45,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 
 
 class Queries:
-    """Asks the alias for neighbours all the time, in a thread, and keeps what failed and what answered."""
+    """Queries the alias all the time, in a thread, and records the failures and the collections that answered."""
 
     def __init__(self, system: System) -> None:
         self.answers = 0
@@ -75,19 +75,19 @@ class Queries:
 
 
 def killed_midway(system: System, victim: Callable[[], Process | Qdrant], *, seed: int) -> str:
-    """Start an indexing with a new release, kill the victim once some batches are done. Returns the job's id."""
+    """Start indexing with a new release, and kill the victim once some batches are done. Returns the job's id."""
     for attempt in range(10):
         before = system.serving()
         release_id = system.release(weights=f"seed:{seed + 1_000 * attempt}")
         job_id = system.enqueue_index(release_id, system.catalog(count=COUNT))
         wait_until(partial(_three_done, system, job_id), what="three batches are done")
-        with system.services["embedder"].paused():  # no more batches than those that it has answered already
+        with system.services["embedder"].paused():  # no more batches than it has already answered
             if len(system.jobs.finished_batches(job_id)) < MIDWAY:
                 victim().kill()
                 if victim() is not system.qdrant:
                     assert system.serving() == before
                 return job_id
-        system.succeeded(job_id)  # it was nearly done before this process had its turn
+        system.succeeded(job_id)  # the job was nearly finished before this process ran
     raise AssertionError("ten indexings were done before a look at them")
 
 
@@ -96,7 +96,7 @@ def _three_done(system: System, job_id: str) -> bool:
 
 
 def check_whole(system: System, job_id: str) -> None:
-    """The job has ended well by itself; every product is there once, and the alias names the new collection."""
+    """The job succeeds, every product is stored once, and the alias points to the new collection."""
     record = system.succeeded(job_id)
     collection = system.collection(str(record.params["release_id"]))
     assert record.progress.done + record.progress.skipped == COUNT
@@ -109,7 +109,7 @@ def check_whole(system: System, job_id: str) -> None:
 
 
 def check_vectors(system: System, collection: str, release_id: str) -> None:
-    """A sample of the stored vectors is what the embedder says of the pictures: of this release, and no other."""
+    """A sample of the stored vectors equals the vectors that the embedder returns for this release."""
     points, _ = system.store.scroll(collection, limit=8, with_vectors=True)
     files = [system.catalog(count=COUNT) / (point.payload or {})["picture"] for point in points]
     with EmbedderClient(system.url("embedder"), retry_budget_s=30) as embedder:
@@ -145,7 +145,7 @@ def test_the_indexer_is_stopped_and_started_again(system: System) -> None:
             job_id = system.enqueue_index(system.release(weights=f"seed:{seed}"), system.catalog(count=COUNT))
             wait_until(partial(_three_done, system, job_id), what="three batches are done")
             assert system.services["indexer"].terminate() == 0
-            ended = system.jobs.get(job_id).state.finished  # before this process had its turn
+            ended = system.jobs.get(job_id).state.finished  # before this process ran
             system.start("indexer", **SETTINGS)
             check_whole(system, job_id)
             if not ended:
@@ -197,7 +197,7 @@ def test_a_second_release_takes_over_under_load_and_can_be_rolled_back(system: S
 
 
 def test_a_picture_that_crashes_its_worker_is_found_and_left_out(system: System) -> None:
-    """What deaths of the worker leave in Redis: the batch's tries, then those of the single picture."""
+    """The records that worker crashes leave in Redis: the attempts of the batch, then those of the single picture."""
     assert system.services["indexer"].terminate() == 0
     release_id = system.release()
     root = system.catalog("poisoned", count=4)
@@ -216,7 +216,10 @@ def test_a_picture_that_crashes_its_worker_is_found_and_left_out(system: System)
 
 @pytest.mark.timeout(600)  # the embedder starts four times
 def test_a_picture_that_crashes_the_embedder_is_found_and_the_others_are_indexed(system: System) -> None:
-    """The network calls `os.abort` on it. The indexer is killed in the middle of the search, which goes on after it."""
+    """The network calls `os.abort` for one picture.
+
+    The indexer is killed during the search for it, which then continues.
+    """
     system.services["embedder"].kill()
     tests = str(Path(__file__).parents[1])
     system.start("embedder", package="harness.aborting_embedder", PYTHONPATH=tests)

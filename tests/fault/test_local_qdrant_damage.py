@@ -136,7 +136,7 @@ def test_a_damaged_collection_is_set_aside_and_the_other_is_served(
 ) -> None:
     folder = damaged.hurt
     damage(folder)
-    # The engine itself tidies its logs and journals when it opens them.
+    # The engine cleans up its logs and journals when it opens them.
     kept = {"collection.json", "chunk_0.mmap", "page_0.dat", "segment.json", "tracker.dat", "open-1"}
     files = {path.relative_to(folder) for path in folder.rglob("*") if path.name in kept}
     client = damaged.start()
@@ -199,7 +199,7 @@ def test_an_older_storage_without_copies_gets_them(damaged: Damaged) -> None:
 def test_a_shard_that_crashes_the_process_is_found_and_a_full_disk_is_not_damage(tmp_path: Path, stored: Path) -> None:
     whole = list(stored.glob("collections/*/shards/*"))
     with mounted_disk(tmp_path / "disk", size="16m") as disk:
-        # The engine's file of vectors is longer than the disk is large, and opening it touches all of it.
+        # The engine's vector file is larger than the disk, and opening it touches all of it.
         shard = disk / "shard"
         shard.mkdir()
         record = new_record("bare", models.CreateCollection(vectors=VECTORS), shard="shard")
@@ -220,7 +220,7 @@ def test_a_shard_that_crashes_the_process_is_found_and_a_full_disk_is_not_damage
         shard.rename(folder / "shards" / "shard")
         (folder / "collection.json").write_text(record.model_dump_json(exclude_none=True, by_alias=True))
         fill(disk)
-        for _ in range(2):  # without any room, then with a little
+        for _ in range(2):  # first without any space, then with a little
             with pytest.raises(StorageUnusable, match=r"no room|No space left"):
                 Store(storage).open()
             os.truncate(filling, filling.stat().st_size - 2**20)

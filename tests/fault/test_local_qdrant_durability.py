@@ -1,4 +1,4 @@
-"""Durability of the local Qdrant: acknowledged writes survive kills and restarts, and searches go on meanwhile."""
+"""Durability of the local Qdrant: acknowledged writes survive kills and restarts, and searches continue meanwhile."""
 
 from __future__ import annotations
 
@@ -83,8 +83,10 @@ def optimizer_children() -> list[int]:
 
 
 def filled_while_it_optimizes(client: QdrantClient, server: LocalQdrant) -> int:
-    """Write the bulk. Returns the server's optimizer child, which is stopped: so it is at work for as long as a test
-    wants it to be, however fast the machine is, until it is sent SIGCONT.
+    """Write the bulk.
+
+    Returns the server's optimizer process, which is stopped: it stays at work on a machine of any speed until the test
+    sends SIGCONT.
     """
     children: list[int] = []
 
@@ -147,7 +149,7 @@ def test_a_server_killed_during_optimization_loses_nothing_and_finishes_later(
     child = filled_while_it_optimizes(client, server)
     os.kill(server.pid, signal.SIGKILL)
     server.popen.wait()
-    with contextlib.suppress(ProcessLookupError):  # tied to its parent's life already, it has gone with it
+    with contextlib.suppress(ProcessLookupError):  # already ended together with its parent
         os.kill(child, signal.SIGCONT)
     wait_until(is_gone(child), what="the child's end, which had no time to finish")
     server.start()

@@ -1,4 +1,4 @@
-"""The local Qdrant on a full disk: writes are refused, searches go on, and it recovers once there is space."""
+"""The local Qdrant on a full disk: writes are refused, searches still work, and it recovers once there is space."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_full_disk_refuses_writes_and_loses_nothing(server: LocalQdrant, clien
     stored = upsert_until_full(client)
     assert stored >= 1_000
     assert server.running()
-    filling = fill(disk)  # also the reserve, as another program may
+    filling = fill(disk)  # including the reserve, as another program might
     for attempt in (
         lambda: upsert(client, stored),
         lambda: client.create_collection("more", vectors_config=VECTORS),

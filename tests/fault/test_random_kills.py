@@ -1,6 +1,7 @@
-"""Random `kill -9` of random processes while a catalogue is indexed and searched: in the end all is there exactly once,
-each vector is what the embedder says, and no search was answered wrongly. `benchmarks/kills.py` is the long form, with
-the supervisor that users have.
+"""Random processes are killed while a catalogue is indexed and searched.
+
+At the end every product is stored exactly once with the embedder's vector, and no search was answered wrongly.
+`benchmarks/kills.py` is the longer version, with the supervisor.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ SEED = 17
 KILLED = "killed"
 SETTINGS = {"VITRINE_INDEX_BATCH": "2", "VITRINE_EMBED_PATIENCE_S": "1"}
 UNAVAILABLE = {503, 504}
-PAUSE_S = 0.02  # leaves the machine's cores to the services
+PAUSE_S = 0.02  # leaves the CPU to the services
 
 
 class Searches:
-    """Searches all the time, in a thread, with pictures whose answers without kills are known."""
+    """Searches all the time, in a thread, with pictures whose results without kills are known."""
 
     def __init__(self, shop: Shop) -> None:
         self.right = 0
@@ -78,13 +79,13 @@ class Searches:
         return self._shop.api.post("/api/search", files=files, data={"dataset": DATASET, "topK": "10"})
 
 
-@pytest.mark.timeout(900)  # on a machine that does other work as well
+@pytest.mark.timeout(900)  # on a busy machine
 def test_random_kills_lose_nothing_and_cause_no_wrong_answer(tmp_path: Path) -> None:
     with running_shop(tmp_path / "shop", products=150, **SETTINGS) as shop:
         system, chance = shop.system, random.Random(SEED)
         system.start("trainer")
         named: dict[str, Process] = {**system.services, "redis": system.redis}
-        if isinstance(system.qdrant, Process):  # and no server that is given by its address
+        if isinstance(system.qdrant, Process):  # a server given by its URL cannot be killed
             named["qdrant"] = system.qdrant
 
         def one_of_the_pool() -> None:
@@ -97,7 +98,7 @@ def test_random_kills_lose_nothing_and_cause_no_wrong_answer(tmp_path: Path) -> 
         with Searches(shop) as searches, KeptRunning(*named.values()):
             job_id = system.enqueue_index(shop.release, shop.root, dataset=KILLED)
             for number, victim in enumerate(order, 1):
-                # The next one dies once the indexing has got on since the last.
+                # The next kill waits until indexing has made progress since the last.
                 wait_until(
                     partial(has_finished, system, job_id, 6 * number),
                     what=f"the indexing gets on before the death of {victim}",
@@ -118,7 +119,7 @@ def has_finished(system: System, job_id: str, batches: int) -> bool:
 
 
 def check_vectors(shop: Shop) -> None:
-    """Each product is there once, with the vector that the embedder gave it before the kills."""
+    """Each product is stored once, with the vector that the embedder returned before the kills."""
     stored = {}
     for dataset in (DATASET, KILLED):
         name = shop.system.collection(shop.release, dataset=dataset)

@@ -1,4 +1,4 @@
-"""A worker whose Redis reaches its memory limit: nothing queued is lost, and work goes on with the room."""
+"""A worker whose Redis reaches its memory limit: nothing queued is lost, and work continues once there is memory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_a_worker_survives_a_full_redis_and_takes_the_waiting_job_afterwards(tmp
             return next(client.scan_iter(match="vitrine:worker:indexer:*"), None) is not None
 
         wait_until(announced, what="the worker")
-        os.killpg(worker.pid, signal.SIGSTOP)  # so that the job is still queued when Redis is full
+        os.killpg(worker.pid, signal.SIGSTOP)  # the job must still be queued when Redis is full
         job, _ = system.jobs.create(JobKind.INDEX, PARAMS)
         system.publisher.publish(job)
         client.config_set("maxmemory", 100_000)

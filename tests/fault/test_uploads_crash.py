@@ -1,4 +1,4 @@
-"""The overlay under kills and under many writers: every change is whole or did not happen."""
+"""Uploads under crashes and concurrent writers: every change is stored completely or not made."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ for last in range(40):
 
 
 def killed_at_each_step(folder: Path, what: str) -> int:
-    """Change a product in a process that is killed after one step, after two, and so on, each in a store of its own.
+    """Change a product in a process that is killed after one step, after two, and so on, each in its own store.
 
-    Returns how many stores there are; in the last the change was made to its end.
+    Returns the number of stores. In the last one the change was completed.
     """
     (folder / "old.png").write_bytes(picture(1))
     (folder / "new.png").write_bytes(picture(2))
@@ -88,7 +88,7 @@ def test_a_kill_between_any_two_steps_leaves_the_old_or_the_new_state(tmp_path: 
             assert found is not None
             assert found.attributes == {"season": "Fall"}
             assert overlay.picture_path(found).read_bytes() == picture(2)
-        # The next change is not held up by what the crash left, and clears it away.
+        # The next change is not blocked by leftovers of the crash, and removes them.
         again = overlay.put(product(usage="Party"), picture(3))
         assert overlay.products("shop") == (again,)
         assert len(files(overlay)) == 3, files(overlay)

@@ -1,4 +1,4 @@
-"""The training's parts and whole trainings on a GPU, beside what a CPU makes of the same."""
+"""Components of training and whole runs on a GPU, compared with the CPU."""
 
 from __future__ import annotations
 

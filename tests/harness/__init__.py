@@ -1,1 +1,1 @@
-"""Real processes for tests: started on free ports, waited for, killed, and never left behind."""
+"""Real processes for tests: started on free ports, killed, and always ended after the test."""

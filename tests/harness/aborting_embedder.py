@@ -1,5 +1,6 @@
-"""An embedder whose network ends the process, as a fault in a native library would, when it comes to a picture that is
-magenta all over: `python -m harness.aborting_embedder`.
+"""An embedder whose network aborts the process on a plain magenta picture, like a defect in a native library.
+
+Run by `python -m harness.aborting_embedder`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _TOLERANCE = 8
 
 
 def magenta_picture() -> bytes:
-    """The picture that ends the process."""
+    """The picture that aborts the process."""
     buffer = io.BytesIO()
     Image.new("RGB", (60, 80), _MAGENTA).save(buffer, "PNG")
     return buffer.getvalue()
@@ -31,7 +32,7 @@ _submit = ReleaseNetwork.submit
 
 
 def submit(self: ReleaseNetwork, pixels: Pixels, *, alone: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
-    """A network's pass that aborts if one of its pictures is magenta."""
+    """A forward pass that aborts if one of its pictures is magenta."""
     distance = np.abs(pixels.astype(np.int16) - np.array(_MAGENTA, dtype=np.int16)).max(axis=(1, 2, 3))
     if (distance <= _TOLERANCE).any():
         os.abort()

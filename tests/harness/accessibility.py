@@ -1,4 +1,4 @@
-"""What axe-core finds on a page as it stands: serious and critical findings fail the test."""
+"""Accessibility check of a page with axe-core: serious and critical findings fail the test."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import Page
 
 _FAILING: Final = ("serious", "critical")
-# Part of WCAG 2.2 AA, and left out by axe unless asked for.
+# Part of WCAG 2.2 AA, but off by default in axe.
 _OPTIONS: Final = {"resultTypes": ["violations"], "rules": {"target-size": {"enabled": True}}}
-# The developer tools' protocol runs this, not the page: the Content-Security-Policy stays in force for the page itself.
+# Runs through the developer tools protocol, so the Content-Security-Policy of the page stays in force.
 _RUN: Final = "([context, options]) => axe.run(context, options).then((found) => found.violations)"
 
 
 def accessibility_faults(page: Page, *, exclude: Sequence[str] = ()) -> list[str]:
-    """The serious and critical findings, each with its rule, its help and the elements. `exclude`: CSS selectors of
-    parts that are not ours.
+    """The serious and critical findings, each with its rule, its help and the elements.
+
+    `exclude`: CSS selectors of third-party elements.
     """
     page.evaluate(f"() => {{ {AXE_SCRIPT} }}")
     context = {"exclude": [[selector] for selector in exclude]} if exclude else {"include": [["html"]]}
@@ -40,5 +41,5 @@ def _told(violation: dict[str, Any]) -> str:
 
 
 def _target(parts: Sequence[str | list[str]]) -> str:
-    """The selector of an element; one inside a frame or a shadow root has several parts."""
+    """The selector of an element. It has several parts inside a frame or a shadow root."""
     return " > ".join(part if isinstance(part, str) else " ".join(part) for part in parts)

@@ -1,4 +1,4 @@
-"""A test's visit to a page: one look (theme and width), one page, and a watch that ends the test if anything failed."""
+"""A browser page for one test, in one theme and width, which fails the test if the page has errors."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from harness.waiting import HUNG_AFTER_S
 from harness.watch import Watch
 from tools.chromium import THEMES, Look, new_context, wait_settled
 
-# No test depends on how fast the machine is: what takes as long hangs.
+# Far longer than any page needs, so that no test depends on the speed of the machine.
 PATIENCE_MS: Final = HUNG_AFTER_S * 1000.0
-# Every flow is seen in these.
+# Every flow is tested in these.
 LOOKS: Final = tuple(Look(theme, width_px) for theme in THEMES for width_px in (360, 1280))
 every_look: Final = pytest.mark.parametrize("look", LOOKS, ids=str)
 
 
 class Visit:
-    """A page in a browser context of its own: nothing of another test's cookies, storage or cache is in it."""
+    """A page in its own browser context, without cookies, storage or cache of other tests."""
 
     def __init__(self, browser: Browser, origin: str, look: Look) -> None:
         self.look = look
@@ -37,20 +37,20 @@ class Visit:
         return self.settle()
 
     def settle(self) -> Page:
-        """Wait until nothing in the page is busy and the pictures in view are there."""
+        """Wait until no element of the page is busy and the visible pictures are loaded."""
         wait_settled(self.page, timeout_ms=PATIENCE_MS)
         return self.page
 
     def expect_failure(self, path: str, status: int | None) -> None:
-        """The test provokes this answer (None: no answer); otherwise it would fail the test. It must occur."""
+        """Expect this answer (None: no answer), which would otherwise fail the test. It must occur."""
         self.watch.expect(path, status)
 
     def check_accessible(self, *, exclude: Sequence[str] = ()) -> None:
-        """Axe finds nothing serious or critical on the page as it now stands."""
+        """Axe finds nothing serious or critical on the page in its current state."""
         check_accessible(self.page, exclude=exclude)
 
     def check_no_overflow(self) -> None:
-        """The page is not wider than the window: nothing has to be scrolled sideways."""
+        """The page is not wider than the window, so it does not scroll sideways."""
         width_px = self.page.evaluate("() => document.documentElement.scrollWidth")
         assert width_px <= self.look.width_px, f"{self.page.url} is {width_px} px wide in {self.look.width_px} px"
 
@@ -59,6 +59,6 @@ class Visit:
 
 
 class OpenVisit(Protocol):
-    """What the fixture `visit` gives a test: opens a visit, in the light look of 1280 px unless another is given."""
+    """The fixture `visit`: opens a page, by default in the light theme at 1280 px."""
 
     def __call__(self, origin: str, look: Look | None = None) -> Visit: ...

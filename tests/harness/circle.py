@@ -1,4 +1,4 @@
-"""Points whose neighbours are known without computing: they lie on a circle, in order of their numbers."""
+"""Points on a circle, in order of their numbers, so that their neighbours are known without computing."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ GENDERS = ("Men", "Women", "Boys")
 
 
 def vector(number: float) -> list[float]:
-    """The place of a number on the circle, three times the length one."""
+    """The position of a number on the circle, with length 3."""
     angle = 2 * math.pi * number / POINTS
     return [3 * math.cos(angle), 3 * math.sin(angle), 0.0, 0.0]
 
 
 def unit(number: float) -> list[float]:
-    """The same at length one, as a store of cosine distances keeps it."""
+    """The same with length 1, as a store of cosine distances keeps it."""
     return [part / 3 for part in vector(number)]
 
 

@@ -1,4 +1,4 @@
-"""Containers of the real servers, where a Docker engine and the image are at hand. Nothing is ever pulled here."""
+"""Containers of the real servers, if a Docker engine and the image are available. Images are never pulled."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class QdrantBackend:
 
 
 def require_image(image: str) -> str:
-    """The image, where this machine has it; otherwise the test is skipped with what is missing."""
+    """The name of the image. Skips the test, with the reason, if this machine does not have it."""
     docker = shutil.which("docker")
     if docker is None:
         pytest.skip("there is no docker command on this machine")

@@ -1,4 +1,4 @@
-"""The two DeepFashion benchmarks in small: lists and pictures in folders as they are published."""
+"""Small copies of the two DeepFashion benchmarks: lists and picture folders in the published layout."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CATEGORIES: Final = ("Tee", "Blouse", "Dress", "Button-Down", "Ball Gown")
 BLOUSE: Final = "img/Sheer_Pleated-Front_Blouse/img_00000001.jpg"
 TEE: Final = "img/Striped_Tee/img_00000007.jpg"
 DRESS: Final = "img/Maxi_Dress/img_00000001.jpg"
-# Picture -> number of its category, and its part.
+# Picture -> category number and part.
 CATEGORY_ROWS: Final = {BLOUSE: "2", TEE: "1", DRESS: "3"}
 CATEGORY_PARTS: Final = {BLOUSE: "train", TEE: "val", DRESS: "test"}
 PICTURE: Final = encoded(gradient(24, 32), "JPEG")
@@ -27,7 +27,7 @@ def with_pictures(root: Path, *paths: str) -> Path:
 
 
 def with_list(root: Path, name: str, head: Iterable[str | int], rows: Iterable[str]) -> Path:
-    """A list at this path: the lines of its head, then its rows."""
+    """Write a list to this path: its header lines, then its rows."""
     file = root / name
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("".join(f"{line}\n" for line in (*head, *rows)))
@@ -42,7 +42,7 @@ def category_benchmark(
     annotations: str = "Anno_coarse",
     evaluation: str = "Eval",
 ) -> Path:
-    """Category prediction: the category number and the part of each picture. The pictures are written apart."""
+    """Category prediction: the category number and the part of each picture. The pictures are written separately."""
     names = [f"{name}    1" for name in CATEGORIES]
     with_list(root, f"{annotations}/list_category_cloth.txt", [len(names), "category_name  category_type"], names)
     pictures = [f"{path}     {number}" for path, number in rows.items()]
@@ -53,12 +53,12 @@ def category_benchmark(
 
 
 def whole_category_benchmark(root: Path) -> Path:
-    """Three pictures of category prediction, none of which is at fault."""
+    """Three valid pictures of category prediction."""
     return with_pictures(category_benchmark(root, CATEGORY_ROWS, CATEGORY_PARTS), BLOUSE, TEE, DRESS)
 
 
 def inshop_benchmark(root: Path, *rows: str, items: Iterable[str] | None = None, evaluation: str = "Eval") -> Path:
-    """In-shop retrieval: rows of path, item and part. The pictures are written apart."""
+    """In-shop retrieval: rows of path, item and part. The pictures are written separately."""
     head = (len(rows), "image_name item_id evaluation_status")
     with_list(root, f"{evaluation}/list_eval_partition.txt", head, rows)
     if items is not None:

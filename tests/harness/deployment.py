@@ -1,4 +1,4 @@
-"""The files of the deployment, read for the tests that hold them together."""
+"""The deployment files, parsed for the tests that compare them."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _DEFAULTED = re.compile(r"\$\{(\w+):-([^}]*)\}")
 
 
 def required_variables() -> set[str]:
-    """What the compose file does not start without."""
+    """The variables that the compose file requires."""
     return set(_REQUIRED.findall(COMPOSE_TEXT))
 
 
 def defaulted_variables() -> dict[str, str]:
-    """What the compose file takes from .env where it is there, with the value that it has otherwise."""
+    """The optional variables of the compose file, with their defaults."""
     return dict(_DEFAULTED.findall(COMPOSE_TEXT))
 
 
@@ -46,7 +46,7 @@ def documented_settings() -> dict[str, set[str]]:
 
 
 def package_of(service: str) -> str | None:
-    """Which of the project's own services runs under a name of the compose file; None for those from elsewhere."""
+    """The service of this project that runs under a name of the compose file; None for third-party services."""
     build = SERVICES[service].get("build")
     return None if build is None else str(build["args"]["SERVICE"])
 

@@ -1,4 +1,4 @@
-"""Small disks for tests of what happens when one is full."""
+"""Small file systems for tests of a full disk."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ import pytest
 
 @contextlib.contextmanager
 def mounted_disk(folder: Path, *, size: str) -> Iterator[Path]:
-    """A file system of `size` (`1m`) at `folder`, which is made. Skips the test where none can be mounted."""
+    """A file system of `size` (`1m`) mounted at `folder`, which is created.
+
+    Skips the test if mounting is not possible.
+    """
     folder.mkdir()
     libc = ctypes.CDLL(None, use_errno=True)
     if not hasattr(libc, "umount") or libc.mount(b"tmpfs", os.fsencode(folder), b"tmpfs", 0, f"size={size}".encode()):
@@ -26,7 +29,7 @@ def mounted_disk(folder: Path, *, size: str) -> Iterator[Path]:
 
 
 def fill(disk: Path) -> Path:
-    """Leave no room on it at all. Returns the file to remove to have room again."""
+    """Fill the file system completely. Returns the file to remove to have space again."""
     filling = disk / "filling"
     with filling.open("wb", buffering=0) as file:
         try:

@@ -1,4 +1,4 @@
-"""A small application behind the services' own server, in a thread, and raw connections to it."""
+"""A small application behind the server of the services, in a thread, and raw connections to it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from vitrine.web import Admission, Bodies, BodyLimit, RequestContext, build_serv
 
 
 class Toy:
-    """`/echo` answers with the length of the body, `/wait` when `go` is set, `/large` with twenty megabytes."""
+    """`/echo` answers with the length of the body, `/wait` when `go` is set, `/large` with 20 MB."""
 
     def __init__(self) -> None:
         self.go = threading.Event()
@@ -58,7 +58,7 @@ class EdgeServer:
             yield connection
 
     def ask(self, request: bytes) -> bytes:
-        """What comes back until the server closes."""
+        """The bytes received until the server closes the connection."""
         with self.connection() as connection:
             connection.sendall(request)
             return read_to_end(connection)
@@ -71,7 +71,7 @@ class EdgeServer:
 def running_edge(
     *, max_concurrent: int = 100, max_body_bytes: int = 50_000_000, **settings: Any
 ) -> Iterator[EdgeServer]:
-    """The server with these settings, stopped at the end."""
+    """The server with these settings. It is stopped at the end."""
     toy = Toy()
     of = HttpSettings(**{"shutdown_grace_s": 1, **settings})
     bodies = Bodies.of(of, max_body_bytes=1)
@@ -95,7 +95,7 @@ def running_edge(
 
 
 def flood(connection: socket.socket, piece: bytes, *, total_bytes: int = 60_000_000) -> int:
-    """Send `piece` again and again until the server stops it; returns the bytes sent."""
+    """Send `piece` repeatedly until the server stops it. Returns the number of bytes sent."""
     sent = 0
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         while sent < total_bytes:
@@ -104,7 +104,7 @@ def flood(connection: socket.socket, piece: bytes, *, total_bytes: int = 60_000_
 
 
 def read_to_end(connection: socket.socket) -> bytes:
-    """All that comes until the server closes. A reset counts as an error, a timeout too."""
+    """All bytes received until the server closes the connection. A reset or a timeout is an error."""
     pieces = []
     while piece := connection.recv(1 << 20):
         pieces.append(piece)

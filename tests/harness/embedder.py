@@ -1,4 +1,4 @@
-"""An embedder as a process, over a store that holds one tiny release."""
+"""An embedder process with a store that has one tiny release."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from harness.releases import build_tiny_release
 
 
 class Embedder(Service):
-    """An embedder over a store with one tiny release."""
+    """An embedder with a store that has one tiny release."""
 
     def __init__(self, folder: Path, **env: str) -> None:
         self.release = build_tiny_release(folder / "releases")

@@ -1,4 +1,4 @@
-"""Evaluations of very small releases on a drawn catalogue, without a job around them."""
+"""Evaluations of tiny releases on a generated catalogue, without a job."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A small catalogue whose texts try to break a page that shows them."""
+"""A small catalogue with texts that try to break a page."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 from vitrine_local.demo_catalog.generate import draw_garment
 
 HOSTILE: Final = "hostile"
-# By product id: markup, a word that cannot be broken, text from right to left, signs beyond the usual, quotes.
+# By product id: markup, an unbreakable word, right-to-left text, unusual characters, quotes.
 NAMES: Final = {
     "script": "<script>alert(1)</script>",
     "image": '<img src=x onerror="alert(2)">',
@@ -25,7 +25,7 @@ COLOUR: Final = '<b>Red</b> & "Blue"'
 
 
 def write_hostile_catalog(folder: Path) -> Path:
-    """Write the catalogue into a new folder, for the reader `folder`, and return the folder."""
+    """Write the catalogue to a new folder, for the reader `folder`. Returns the folder."""
     (folder / "images").mkdir(parents=True)
     with (folder / "products.csv").open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file)

@@ -1,4 +1,4 @@
-"""Killing processes and having them started again, as a supervisor does."""
+"""Kills processes and restarts them, as a supervisor does."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LOOK_EVERY_S = 0.1
 
 
 class KeptRunning:
-    """Starts each process again whenever it has ended."""
+    """Restarts each process that has ended."""
 
     def __init__(self, *processes: Process) -> None:
         self.starts = 0

@@ -1,4 +1,4 @@
-"""How much memory a piece of work takes at its peak, in this process."""
+"""Peak memory of a piece of work in this process."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ _STATUS = Path("/proc/self/status")
 
 @dataclass
 class Peak:
-    """What was taken at most, in bytes, above what was held when it began. Set at the end."""
+    """The peak in bytes above the memory used at the start. Set at the end."""
 
     grown_bytes: int = 0
 
 
 @contextmanager
 def peak_memory() -> Iterator[Peak]:
-    """Measure the peak of what runs inside.
+    """Measure the peak memory of the block.
 
-    The kernel's own peak (VmHWM) is set back first: ru_maxrss never falls, so that an earlier test's peak would hide
-    any growth.
+    The kernel's peak (VmHWM) is reset first. ru_maxrss never falls, so the peak of an earlier test would hide any
+    growth.
     """
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5")

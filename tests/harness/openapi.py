@@ -1,5 +1,7 @@
-"""Schemathesis over a running service: for each operation of its OpenAPI document, inputs that fit it and inputs that
-do not; no answer may be a 5xx, undeclared, or of another shape than declared.
+"""Schemathesis tests of a running service.
+
+Each operation of its OpenAPI document gets valid and invalid inputs. An answer must be declared, match its schema, and
+not be a 5xx.
 """
 
 from __future__ import annotations
@@ -11,8 +13,8 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance, unsupported_method
 
-# A schema cannot say which bytes are a picture or which names exist, so what fits it may be refused and what does not
-# may be taken; and a path's unknown method answers 405 without `Allow`.
+# A schema cannot describe which bytes are a picture or which names exist. So valid input may be refused and invalid
+# input accepted. An unknown method of a path answers 405 without `Allow`.
 _EXCLUDED = (negative_data_rejection, positive_data_acceptance, unsupported_method)
 
 
@@ -35,9 +37,9 @@ def check_operation(
     excluded: Sequence[Callable[..., Any]] = (),
     amend: Callable[[schemathesis.Case[Any]], None] = lambda _case: None,
 ) -> None:
-    """Call one operation of the service at `url` with `max_examples` inputs, always the same ones.
+    """Call one operation of the service at `url` with `max_examples` inputs, the same in every run.
 
-    `amend` may take out of a case what has no fixed answer.
+    `amend` may remove from a case the inputs whose answer is not fixed.
     """
     schema = schemathesis.openapi.from_url(f"{url}/openapi.json", headers=dict(headers or {}))
     method, _, path = operation.partition(" ")

@@ -1,4 +1,4 @@
-"""Products that tests put into an overlay, and what it then keeps."""
+"""Uploaded products for tests, and the files that the store keeps of them."""
 
 from __future__ import annotations
 

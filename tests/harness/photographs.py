@@ -1,4 +1,4 @@
-"""Drawn pictures that look like photographs: what they show lies on a carpet."""
+"""Drawn pictures that look like photos: the garment is on a carpet."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _WHITE_FROM = 240
 
 
 def photographed(picture: Image.Image, *, seed: int = 0) -> Image.Image:
-    """The picture with a grainy carpet, wide around it, in the place of its white."""
+    """The picture with its white background replaced by a wide grainy carpet."""
     chance = np.random.default_rng(seed)
     wide = Image.new("RGB", (round(picture.width * 1.5), round(picture.height * 1.5)), "white")
     wide.paste(picture, (picture.width // 4, picture.height // 4))

@@ -1,4 +1,4 @@
-"""Picture files for tests: whole ones, and PNGs put together by hand for kinds that no library writes."""
+"""Picture files for tests, including PNGs of kinds that no library writes."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from PIL import Image
 
 
 def encoded(image: Image.Image, image_format: str, **options: Any) -> bytes:
-    """The image as a file of this format."""
+    """The image as a file in this format."""
     with io.BytesIO() as file:
         image.save(file, image_format, **options)
         return file.getvalue()
 
 
 def gradient(width: int, height: int) -> Image.Image:
-    """An RGB image in which every place has a colour of its own."""
+    """An RGB image in which every pixel has its own colour."""
     x, y = np.meshgrid(np.linspace(0, 255, width), np.linspace(0, 255, height))
     return Image.fromarray(np.stack([x, y, (x + y) / 2], axis=-1).astype(np.uint8))
 
 
 def png(width: int, height: int, *, bits: int, colour: int, rows: bytes, extra: bytes = b"") -> bytes:
-    """A PNG put together by hand, for kinds that the library does not write."""
+    """A PNG built chunk by chunk, for kinds that the library does not write."""
     header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
     pieces = chunk(b"IHDR", header) + extra + chunk(b"IDAT", zlib.compress(rows, 9)) + chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + pieces

@@ -1,4 +1,4 @@
-"""The system's parts as real processes, each on a free port and in a process group of its own that a test can kill."""
+"""The services as real processes, each on a free port and in its own process group, which a test can kill."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from harness.waiting import HUNG_AFTER_S, wait_until
 from vitrine_local.redis_server import find_redis_server
 
 REDIS_PROGRAM = "VITRINE_TEST_REDIS_PROGRAM"
-# Below the ports that the kernel gives to outgoing connections (32768 on Linux, 49152 on macOS): between a look and a
-# start, or between a kill and a restart, one of those would go to whatever connects to something.
+# Below the kernel's ports for outgoing connections (from 32768 on Linux, 49152 on macOS), which could take the port
+# between the check and the start, or between a kill and a restart.
 _PORTS: Final = range(20_000, 30_000)
 _held: list[int] = []
 
 
 def free_port() -> int:
-    """A port that is free and stays this process's own: other processes of the tests pass it over."""
+    """A free port, reserved for this process: other test processes skip it."""
     folder = Path(tempfile.gettempdir(), f"vitrine-test-ports-{os.getuid()}")
     folder.mkdir(mode=0o700, exist_ok=True)
     first = os.getpid() * 97 + len(_held)
@@ -48,7 +48,7 @@ def free_port() -> int:
 
 
 class Process:
-    """A child in its own process group, its output kept in a file for the failure message."""
+    """A child in its own process group. Its output is kept in a file for the failure message."""
 
     def __init__(
         self, command: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None, cwd: Path | None = None
@@ -60,7 +60,7 @@ class Process:
         self.start()
 
     def start(self) -> None:
-        """Start, or start again after a kill, with the same command and environment."""
+        """Start, or restart after a kill, with the same command and environment."""
         with self.log.open("ab") as output:
             self.popen = subprocess.Popen(
                 self.command,
@@ -85,7 +85,9 @@ class Process:
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
-        """Its whole group stands still meanwhile: who catches it in the middle of something need not be quick."""
+        """Suspend the whole group meanwhile, so that a test can act in the middle of its work on a machine of any
+        speed.
+        """
         self.pause()
         try:
             yield
@@ -116,7 +118,7 @@ class Process:
         return self.log.read_text(errors="replace")[-chars:]
 
     def wait_http(self, url: str, *, deadline_s: float = HUNG_AFTER_S) -> None:
-        """Wait until `url` answers 200; a process that dies meanwhile fails at once with its log."""
+        """Wait until `url` answers 200. If the process ends before, the test fails at once with its log."""
 
         def answers() -> bool:
             if not self.running():
@@ -161,7 +163,7 @@ class Redis(Process):
 
 
 class LocalQdrant(Process):
-    """The local Qdrant on a folder of its own."""
+    """The local Qdrant on its own folder."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)

@@ -15,14 +15,15 @@ from starlette.routing import Route
 
 from harness.waiting import HUNG_AFTER_S, wait_until
 
-# Said of one connection, or made anew by the server here.
+# Headers of a single connection, and headers that the server here sets itself.
 _OWN: frozenset[str] = frozenset({"connection", "transfer-encoding", "keep-alive", "date"})
 
 
 @contextlib.contextmanager
 def running_proxy(upstream: str, *, prefix: str, strips: bool) -> Iterator[str]:
-    """The address at which `upstream` is served below `prefix`, which the proxy takes off the path if it `strips`. What
-    is outside of the prefix is answered 502, so that an address without it shows.
+    """The address at which `upstream` is served below `prefix`, which the proxy removes from the path if it `strips`.
+
+    Requests outside the prefix get status 502, so an address without it is noticed.
     """
 
     @contextlib.asynccontextmanager
@@ -42,7 +43,7 @@ def running_proxy(upstream: str, *, prefix: str, strips: bool) -> Iterator[str]:
             request.method, address, headers=headers, content=await request.body()
         )
         answer = await request.app.state.client.send(sent, stream=True)
-        body = b"".join([chunk async for chunk in answer.aiter_raw()])  # compressed as it came
+        body = b"".join([chunk async for chunk in answer.aiter_raw()])  # still compressed
         await answer.aclose()
         passed = Response(body, status_code=answer.status_code)
         passed.raw_headers = [(name, value) for name, value in answer.headers.raw if name.decode().lower() not in _OWN]

@@ -1,4 +1,4 @@
-"""Small real releases, made in a second or two and without any download, and pictures to ask them about."""
+"""Small real releases, made in a second or two without downloads, and pictures to embed."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _FITTED_ON_COUNT = 64
 
 
 def picture(number: int, *, size: tuple[int, int] = (60, 80), kind: str = "JPEG") -> bytes:
-    """A picture file of coloured blotches, another one for each number and always the same for the same number."""
+    """A picture file of coloured spots, different for each number and the same in every run."""
     noise = np.random.default_rng(number).integers(0, 256, (5, 4, 3), dtype=np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC).save(buffer, kind)
@@ -61,9 +61,10 @@ def build_tiny_release(
     augmentation: Augmentation | None = None,
     lineage: Lineage | None = None,
 ) -> str:
-    """Make a release of a very small network with random weights in the store at `store_folder`. Returns its id.
+    """Make a release of a tiny network with random weights in the store at `store_folder`.
 
-    Other `weights` (`seed:1`) or `components` make another release of the same model, which `name` calls otherwise.
+    Returns its id. Other `weights` (`seed:1`) or `components` make another release of the same model. `name` gives the
+    model another name.
     """
     entry = model_entry(model)
     options = resolve_options(entry, {"input_px": input_px})
@@ -98,7 +99,7 @@ def with_classifier(
     recipe: dict[str, Any],
     into: Path | None = None,
 ) -> str:
-    """Store the same release with a classifier, in the store at `into` where given. Returns its id."""
+    """Store the same release with a classifier, in the store at `into` if given. Returns its id."""
     folder = store_of(store_folder).local_folder(release_id)
     file = store_folder.parent / CLASSIFIER_FILE
     save_file({name: tensor.contiguous().clone() for name, tensor in stored.items()}, file)

@@ -17,7 +17,7 @@ _SHARE_A_SYSTEM: Final = (
     "tests/integration/shop",
     "tests/integration/trainer",
 )
-# In this order, before all others: what takes long and starts late leaves the other processes idle at the end.
+# These run first, in this order: a long group that starts late leaves the other processes idle at the end.
 _LONGEST: Final = (
     "tests/integration/test_readme_commands.py",
     "tests/browser",

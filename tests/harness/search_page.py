@@ -1,4 +1,4 @@
-"""What the tests of the search page share: a query, the page with its results, and the state in its address."""
+"""Shared by the tests of the search page: a query, the page with its results, and the state in its address."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.shop import DATASET, Shop
 from tools.chromium import Look
 
 DESK = Look("light", 1280)
-# Each flow runs on a desk in the light and on a phone in the dark.
+# Each flow runs on a desktop in the light theme and on a phone in the dark one.
 both_looks = pytest.mark.parametrize("look", [DESK, Look("dark", 360)], ids=str)
 ADDRESS = f"/?dataset={DATASET}"
 FIELD = "input[type=file][name=image]"
@@ -20,7 +20,7 @@ expect.set_options(timeout=PATIENCE_MS)
 
 
 def dress(shop: Shop) -> FilePayload:
-    """A picture of the catalogue: of a dress."""
+    """A catalogue picture of a dress."""
     product = next(name for name, row in shop.rows.items() if row["articleType"] == "Dresses")
     return {"name": "dress.jpg", "mimeType": "image/jpeg", "buffer": shop.picture(product)}
 

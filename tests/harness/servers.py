@@ -1,10 +1,10 @@
-"""The Qdrant that tests run against: the local one, or a real server that is given.
+"""The Qdrant for the tests: the local one, or a real server that the environment names.
 
-    VITRINE_TEST_QDRANT_PROGRAM  path of a Qdrant program, which is started, killed and started again
-    VITRINE_TEST_QDRANT_URL      address of a server that runs, for tests alone: its Vitrine collections are removed
+    VITRINE_TEST_QDRANT_PROGRAM  path of a Qdrant program, which is started, killed and restarted
+    VITRINE_TEST_QDRANT_URL      address of a running server that only tests use: its Vitrine collections are removed
     VITRINE_TEST_REDIS_PROGRAM   path of a redis-server or valkey-server (`harness.processes.Redis`)
 
-Tests that kill a server are skipped where only its address is known.
+Tests that kill a server are skipped if only its address is known.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ QDRANT_URL = "VITRINE_TEST_QDRANT_URL"
 
 
 class QdrantProgram(Process):
-    """A Qdrant program on a folder of its own, configured through Qdrant's own variables."""
+    """A Qdrant program on its own folder, configured through Qdrant's variables."""
 
     def __init__(self, folder: Path, program: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -45,7 +45,7 @@ class QdrantProgram(Process):
 
 
 class QdrantAtUrl:
-    """A Qdrant server that runs somewhere and is not ours to kill."""
+    """A running Qdrant server that the tests may not kill."""
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
@@ -53,7 +53,7 @@ class QdrantAtUrl:
         self._remove_collections()
 
     def wait_ready(self) -> None:
-        """Nothing is waited for: the server runs before the tests do."""
+        """Nothing to wait for: the server runs before the tests."""
 
     def start(self) -> None:
         self.kill()
@@ -85,5 +85,5 @@ def given_qdrant(folder: Path) -> QdrantProgram | QdrantAtUrl | None:
 
 
 def open_test_qdrant(folder: Path) -> Qdrant:
-    """The server that is given, otherwise the local Qdrant; its files are below `folder`."""
+    """The server that the environment names, or else the local Qdrant with its files below `folder`."""
     return given_qdrant(folder) or LocalQdrant(folder)

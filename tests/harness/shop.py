@@ -1,4 +1,4 @@
-"""A system with one drawn catalogue indexed, and what tests of the search API ask of it."""
+"""A system with one generated catalogue indexed, and the calls that tests of the search API make."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PRODUCTS = 150
 
 @dataclass(frozen=True)
 class Shop:
-    """`root` is the catalogue's folder, `release` serves the dataset `drawn`."""
+    """`root` is the catalogue's folder. `release` serves the dataset `drawn`."""
 
     system: System
     release: str
@@ -44,7 +44,7 @@ class Shop:
         return (self.root / "images" / f"{product_id}.jpg").read_bytes()
 
     def search(self, product_id: str, fields: dict[str, Any] | None = None, **options: Any) -> dict[str, Any]:
-        """The answer to a search with a product's own picture."""
+        """The answer to a search with the picture of a product."""
         form = {"dataset": DATASET, **(fields or {}), **options}
         answer = self.api.post("/api/search", files={"image": self.picture(product_id)}, data=form)
         assert answer.status_code == 200, answer.text
@@ -58,7 +58,7 @@ class Shop:
         return found
 
     def start_index(self, headers: dict[str, str] | None = None, **body: Any) -> dict[str, Any]:
-        """The job that an indexing through the API makes, with this shop's release, whatever other tests have made."""
+        """Start an index job of this shop's release through the API. Returns the job."""
         model = self.release.rpartition("-")[0]
         wanted = {"dataset": DATASET, "reader": "synthetic", "root": str(self.root), "model": model}
         if not body.keys() & {"model", "release_id"}:
@@ -72,16 +72,14 @@ class Shop:
 
 @contextlib.contextmanager
 def running_shop(folder: Path, *, products: int = PRODUCTS, **env: str) -> Iterator[Shop]:
-    """The whole system but the trainer, with the catalogue indexed through the API by a tiny release, which knows
-    nothing of garments.
-    """
+    """The whole system except the trainer. The catalogue is indexed through the API with a tiny random release."""
     with running_system(folder, "embedder", "indexer", "search_api", **env) as system:
         yield _indexed(system, system.release(), products)
 
 
 @contextlib.contextmanager
 def running_bundled_shop(folder: Path, *, products: int = PRODUCTS, **env: str) -> Iterator[Shop]:
-    """The same with the release that comes with Vitrine, which has a classifier: results and confidences are real."""
+    """The same with the bundled release, which has a classifier: results and confidences are real."""
     with running_system(folder, "embedder", "indexer", "search_api", **env) as system:
         yield _indexed(system, install_bundled_release(DataFolder.at(folder)), products)
 
@@ -93,12 +91,12 @@ def _indexed(system: System, release: str, products: int) -> Shop:
 
 
 def queries(shop: Shop, count: int = 5) -> list[str]:
-    """The ids of a few products, from the whole catalogue."""
+    """The ids of some products, spread over the whole catalogue."""
     return list(shop.rows)[:: PRODUCTS // count]
 
 
 class Whole:
-    """A collection's vectors, to search them by the evaluation's own functions."""
+    """The vectors of a collection, to search them with the functions of the evaluation."""
 
     def __init__(self, shop: Shop, release: str) -> None:
         name = collection_name(DATASET, release)
@@ -111,12 +109,12 @@ class Whole:
         return found
 
     def clear_count(self, vector: np.ndarray, counts: range) -> int:
-        """The one of these counts at which the nearest so many are parted most clearly from all the others."""
+        """The count with the largest gap between the scores of its last result and the next product."""
         scores = np.sort((vector @ self.vectors.T)[0])[::-1]
         return max(counts, key=lambda count: float(scores[count - 1] - scores[count]))
 
     def check_ranking(self, found: list[int], scores: np.ndarray) -> None:
-        """Each found product is as good as the one that these scores put there, but for what rounding parts."""
+        """Each found product has the score of its rank, up to rounding."""
         by_id = dict(zip(self.ids, scores[0].tolist(), strict=True))
         best = np.sort(scores[0])[::-1][: len(found)]
         np.testing.assert_allclose([by_id[one] for one in found], best, atol=5e-4)

@@ -1,4 +1,4 @@
-"""The whole system as real processes on free ports, in a folder of its own, with drawn catalogues and tiny releases."""
+"""The whole system as real processes on free ports, in its own folder, with generated catalogues and tiny releases."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _HEALTH = {"embedder": "readyz", "search_api": "livez"}
 
 
 class System:
-    """Redis and Qdrant run from the start; services are started by name."""
+    """Redis and Qdrant run from the start. Services are started by name."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -57,8 +57,9 @@ class System:
         }
 
     def start(self, *names: str, package: str | None = None, **env: str) -> None:
-        """Start services at once by the names of their packages, or another `package` in the place of one; the HTTP
-        ones are waited for.
+        """Start services by the names of their packages, or one service from another `package`.
+
+        Waits for the HTTP services.
         """
         for name in names:
             # The search API's readiness includes the embedder, which a test may not have started.
@@ -71,7 +72,7 @@ class System:
 
     @contextlib.contextmanager
     def without(self, name: str) -> Iterator[None]:
-        """The system while this service is dead; at the end it is started again."""
+        """The system without this service, which is restarted at the end."""
         self.services[name].kill()
         try:
             yield
@@ -109,7 +110,7 @@ class System:
             process.stop()
 
     def catalog(self, name: str = "drawn", *, count: int = 48, seed: int = 1) -> Path:
-        """A drawn catalogue below the allowed root, the same folder for the same arguments."""
+        """A generated catalogue below the allowed root. The same arguments give the same folder."""
         folder = self.catalogs / f"{name}-{count}-{seed}"
         if not folder.exists():
             generate_catalog(folder, count=count, seed=seed)
@@ -158,7 +159,7 @@ class System:
         return self.enqueue(JobKind.INDEX, params)
 
     def finished(self, job_id: str, *, deadline_s: float = HUNG_AFTER_S) -> JobRecord:
-        """The job once it has ended."""
+        """The finished job."""
 
         def ended() -> JobRecord | None:
             record = self.jobs.get(job_id)
@@ -169,7 +170,7 @@ class System:
         return record
 
     def succeeded(self, job_id: str, *, deadline_s: float = HUNG_AFTER_S) -> JobRecord:
-        """The job once it has ended well; the services' logs where it did not."""
+        """The finished job. Raises AssertionError with the logs of the services if it did not succeed."""
         try:
             record = self.finished(job_id, deadline_s=deadline_s)
         except AssertionError as late:
@@ -181,7 +182,7 @@ class System:
         return self.succeeded(self.enqueue_index(release_id, root, **options))
 
     def serving(self, *, dataset: str = "drawn", model: str = MODEL) -> str | None:
-        """The collection an alias names."""
+        """The collection that an alias points to."""
         alias = alias_name(dataset, model)
         named = {one.alias_name: one.collection_name for one in self.store.get_aliases().aliases}
         return named.get(alias)
@@ -195,7 +196,7 @@ class System:
 
 @contextlib.contextmanager
 def running_system(folder: Path, *services: str, **env: str) -> Iterator[System]:
-    """A system with these services, killed at the end."""
+    """A system with these services. They are killed at the end."""
     system = System(folder)
     try:
         system.start(*services, **env)

@@ -102,7 +102,7 @@ def main() -> int:
     parser.add_argument("--names", action="store_true", help="list the files too")
     names: bool = parser.parse_args().names
     trace = FileTrace()
-    from harness.system import System  # imported late: the hook does not see threads that were started before
+    from harness.system import System  # imported late, because the hook does not see threads that started earlier
 
     with tempfile.TemporaryDirectory() as folder:
         system = System(Path(folder) / "system")

@@ -1,4 +1,4 @@
-"""Waiting for something to come true, with a deadline, instead of sleeping for a guessed time."""
+"""Waits for a condition with a deadline, instead of sleeping for a fixed time."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from typing import Final, TypeVar
 T = TypeVar("T")
 
 POLL_S: Final = 0.02
-# What has not come true by then hangs. No test passes or fails by how fast the machine is or what else runs on it, so a
-# deadline is far above what a busy machine needs, and says nothing about speed.
+# After this time the condition counts as hung. No test depends on the speed or load of the machine, so the deadline is
+# far above what a busy machine needs.
 HUNG_AFTER_S: Final = 600
 
 
 def wait_until(condition: Callable[[], T], *, deadline_s: float = HUNG_AFTER_S, what: str = "the condition") -> T:
-    """Return the first truthy answer of `condition`. An exception counts as not yet; the last one is shown.
+    """Return the first truthy result of `condition`.
 
-    `deadline_s` may ask for more patience than HUNG_AFTER_S; for less there is no reason.
+    An exception counts as not yet, and the last one is shown. `deadline_s` may be longer than HUNG_AFTER_S, but need
+    not be shorter.
     """
     deadline_s = max(deadline_s, HUNG_AFTER_S)
     give_up_at_s = time.monotonic() + deadline_s

@@ -1,5 +1,5 @@
-"""What goes wrong in a browser while a test looks elsewhere: errors of the console and of scripts, requests that fail
-or leave the tested host, violations of the Content-Security-Policy, native dialogs, and layout that shifts.
+"""Watches a browser page for errors of the console and of scripts, requests that fail or leave the tested host,
+violations of the Content-Security-Policy, native dialogs, and layout shifts.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from playwright.sync_api import BrowserContext, ConsoleMessage, Dialog, Error, P
 
 MAX_SHIFT: Final = 0.02
 _LOCAL_SCHEMES: Final = {"about", "blob", "data"}
-# What a page gave up by itself: a search that a newer one replaced, or a stream on a page that was left.
+# A request that the page aborted: a search replaced by a newer one, or a stream on a page that was left.
 _ABORTED: Final = "net::ERR_ABORTED"
 _FAILED_LOAD: Final = "Failed to load resource"
-# The browser requests it once, by itself: without one the first test of a run would fail.
+# The browser requests the icon once without being asked. A missing icon would fail the first test of a run.
 _ICON: Final = "/favicon.ico"
 _REPORTER: Final = """
 (() => {
@@ -41,7 +41,7 @@ _REPORTER: Final = """
   window.__reportRest = () => take(observer.takeRecords());
 })();
 """
-# Two frames, so that what a script changed last is laid out; a page that draws no frames has no shifts to wait for.
+# Two frames, so that the last change of a script is laid out. A page that draws no frames has no shifts.
 _REPORT_REST: Final = """async () => {
   const frame = () => new Promise((drawn) => requestAnimationFrame(drawn));
   await Promise.race([frame().then(frame), new Promise((late) => setTimeout(late, 2000))]);
@@ -51,7 +51,7 @@ _REPORT_REST: Final = """async () => {
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """A failure that a test provokes: an answer with this status, or with None no answer at all."""
+    """A failure that a test provokes: an answer with this status, or no answer if the status is None."""
 
     path: str
     status: int | None
@@ -67,9 +67,10 @@ class Shifts:
 
 
 class Watch:
-    """Records the faults of a context's pages. `origin` is the tested host, e.g. `http://127.0.0.1:8000` or `file://`.
+    """Records the problems of a context's pages.
 
-    `max_shift` is the most that a page's layout may shift in all, from its load on.
+    `origin` is the tested host, e.g. `http://127.0.0.1:8000` or `file://`. `max_shift` is the largest total layout
+    shift of a page since it was loaded.
     """
 
     def __init__(self, context: BrowserContext, origin: str) -> None:
@@ -93,13 +94,14 @@ class Watch:
         context.on("response", self._on_response)
 
     def expect(self, path: str, status: int | None) -> None:
-        """From now on this failure is what the test wants: the answer to `path` has this status, or with None does not
-        come. It has to occur at least once.
+        """Expect this failure from now on:
+
+        `path` is answered with this status, or not answered if it is None. It must occur at least once.
         """
         self._expected.add(Expected(path, status))
 
     def faults(self) -> list[str]:
-        """Everything that went wrong up to now, a line each."""
+        """Every problem up to now, one per line."""
         for page in self._context.pages:
             self._flush(page)
         recorded, failed = self._sort_failures()
@@ -114,12 +116,15 @@ class Watch:
         return faults
 
     def check(self) -> None:
-        """Raise AssertionError with every fault, if there is any."""
+        """Raise AssertionError with every problem, if there is any."""
         faults = self.faults()
         assert not faults, "\n".join(["the page has faults:", *faults, *(f"(warning: {one})" for one in self.warnings)])
 
     def _sort_failures(self) -> tuple[set[str], list[str]]:
-        """(addresses of all failures, faults): failures that nobody expected, and expected ones that never came."""
+        """(addresses of all failures, problems).
+
+        A problem is an unexpected failure, or an expected one that did not occur.
+        """
         faults, occurred = [], set()
         for url, status, text in self._failures:
             failure = Expected(urlsplit(url).path, status)
@@ -133,7 +138,7 @@ class Watch:
         return {url for url, _, _ in self._failures}, faults
 
     def _flush(self, page: Page) -> None:
-        """The browser hands shifts over late; take those that wait. A page that is being left has none to wait for."""
+        """Collect the layout shifts that the browser reports late. A page that is being left has none."""
         with contextlib.suppress(Error):
             page.evaluate(_REPORT_REST)
 
@@ -156,7 +161,7 @@ class Watch:
         self._faults.append(f"script error: {error.error.stack or error.error.message}")
 
     def _on_dialog(self, dialog: Dialog) -> None:
-        """Pages ask in their own words; only the question before leaving is the browser's, and is answered with yes."""
+        """A dialog of the page is a problem. Only the browser's own question before leaving is accepted."""
         if dialog.type == "beforeunload":
             dialog.accept()
             return

@@ -1,6 +1,4 @@
-"""Whatever a program writes with the csv module is read back the same, whichever dialect, encoding and quoting it
-chose.
-"""
+"""The output of the csv module is read back unchanged, for every dialect, encoding and quoting."""
 
 from __future__ import annotations
 
@@ -16,7 +14,7 @@ from vitrine.catalogs.table import MAX_ROW_CHARS, read_table
 
 ENCODINGS = ("utf-8", "utf-8-sig", "utf-16", "cp1252")
 QUOTINGS = (csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC)
-# What Windows-1252 can say, the characters that matter to a CSV more often than the rest.
+# Characters of Windows-1252. Those with a meaning in CSV are more frequent.
 _TEXT = st.text(
     st.one_of(st.sampled_from(',;\t|"\n\r é€ß'), st.characters(codec="cp1252", exclude_characters="\0")), max_size=30
 )
@@ -28,7 +26,7 @@ _NAMES = st.lists(
 
 @st.composite
 def tables(draw: st.DrawFn) -> list[list[str]]:
-    """A header with an id among other columns, then rows with an id each."""
+    """A header with an id among other columns, then rows that each have an id."""
     names = draw(_NAMES)
     header = ["id", *names] if draw(st.booleans()) else [*names, "id"]
     rows = draw(st.lists(st.lists(_TEXT, min_size=len(names), max_size=len(names)), max_size=8))
@@ -57,7 +55,7 @@ def test_output_of_the_csv_module_is_read_back_unchanged(
     # Before Python 3.13 the writer does not quote a line break other than its own, so that csv cannot read it either.
     assume(list(csv.reader(io.StringIO(text.getvalue(), newline=""), delimiter=delimiter)) == table)
     data = text.getvalue().encode(encoding)
-    if encoding == "cp1252":  # a line of it that happens to be good UTF-8 too could mean either
+    if encoding == "cp1252":  # a line that is also valid UTF-8 is ambiguous
         assume(all(line.isascii() or not _is_utf8(line) for line in data.splitlines()))
     path = tmp_path_factory.getbasetemp() / "written.csv"
     path.write_bytes(data)

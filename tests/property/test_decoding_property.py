@@ -1,4 +1,4 @@
-"""Whatever bytes come, decoding gives an RGB picture within the limits or ImageRejected, and nothing else."""
+"""Decoding any bytes gives an RGB picture within the limits or raises ImageRejected."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ MAGICS = [b"\xff\xd8\xff", PNG_MAGIC, b"RIFF\x20\0\0\0WEBP", b"GIF89a", b""]
 
 @st.composite
 def mutated(draw: st.DrawFn) -> bytes:
-    """A seed picture with bytes changed, cut out, put in or doubled, at its head more often than elsewhere."""
+    """A seed picture with bytes changed, removed, inserted or repeated, mostly near its beginning."""
     data = bytearray(draw(st.sampled_from(SEEDS)))
     for _ in range(draw(st.integers(1, 4))):
         reach = draw(st.sampled_from([64, len(data)]))
@@ -73,7 +73,7 @@ def mutated(draw: st.DrawFn) -> bytes:
 
 
 def with_right_checksums(data: bytes) -> bytes:
-    """A PNG whose chunks' checksums fit again, so that its damage reaches the decoder."""
+    """A PNG with repaired checksums, so that the decoder reads the damaged chunks."""
     mended = bytearray(data)
     position = 8
     while position + 12 <= len(mended):

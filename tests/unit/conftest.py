@@ -1,4 +1,4 @@
-"""What unit tests share: a Redis and a small disk for those that need one."""
+"""Fixtures of the unit tests: a Redis and a small disk."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harness.disks import mounted_disk
 from harness.processes import Process, Redis, free_port
 from vitrine.jobs import open_redis
 
-# The local Qdrant, but for the version that it gives.
+# The local Qdrant with another version number.
 OLDER = """
 import vitrine_local.qdrant.app as app
 app.QDRANT_VERSION = "1.19.2"

@@ -1,4 +1,4 @@
-"""docs/architecture.md: the boxes of its diagrams are files and folders that exist."""
+"""docs/architecture.md: every box of its diagrams is an existing file or folder."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 REPOSITORY = Path(__file__).parents[2]
 PAGE = (REPOSITORY / "docs" / "architecture.md").read_text()
 DIAGRAMS = dict(re.findall(r"^## ([^\n]+)\n(?:(?!^## ).)*?^```mermaid\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
-# A box is `name["path"]` or `name["path<br/>what happens there"]`; cylinders, `name[("Qdrant")]`, are other programs.
+# A box is `name["path"]` or `name["path<br/>description"]`. Cylinders, `name[("Qdrant")]`, are other programs.
 BOX = re.compile(r'\w+\["([^"<]+)(?:<br/>[^"]*)?"\]')
 PROGRAMS = {"Qdrant", "Redis", "client"}
 

@@ -1,4 +1,4 @@
-"""A cancelled job ends within seconds: a call that cannot be interrupted is ended with its process."""
+"""A cancelled job ends within seconds: an uninterruptible call is ended with its process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harness.waiting import wait_until
 from trainer.cancel_watch import CancelWatch
 from vitrine.jobs import JobKind, JobState, JobStore, keys
 
-# A job that sits in one call, as loading a network or reading a catalogue does.
+# A job in one long call, such as loading a network or reading a catalogue.
 _STUCK = """
 import sys, threading
 from trainer.settings import Settings

@@ -1,4 +1,4 @@
-"""DeepFashion's category prediction as a catalogue: its layouts, its categories, and issues that cost a row at most."""
+"""The reader of DeepFashion category prediction: its layouts, its categories, and issues that lose at most one row."""
 
 from __future__ import annotations
 

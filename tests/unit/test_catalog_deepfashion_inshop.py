@@ -1,4 +1,4 @@
-"""DeepFashion's in-shop retrieval as a catalogue: one product a picture, with the item that tells its companions."""
+"""The reader of DeepFashion in-shop retrieval: one product per picture, with its item."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def read(root: Path, *, limit: int | None = None) -> Catalog:
 
 
 def read_rows(root: Path, *rows: str) -> Catalog:
-    """The catalogue of these rows, whose pictures are all there."""
+    """The catalogue of these rows. All pictures exist."""
     with_pictures(root, *(row.split()[0] for row in rows))
     return read(inshop_benchmark(root, *rows))
 

@@ -1,4 +1,4 @@
-"""The lists of a DeepFashion benchmark in whatever state they are, seen through the reader of category prediction."""
+"""The list files of a DeepFashion benchmark, valid and damaged, read by the category prediction reader."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Fashion Product layout and each of its issues: survived, reported by id, and costing its own row at most."""
+"""The reader of the Fashion Product layout. Each issue is reported by id and loses at most its own row."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def jpeg(*, size: tuple[int, int] = (60, 80), mode: str = "RGB") -> bytes:
 
 
 def written(root: Path, csv: str | bytes, *pictures: str) -> Path:
-    """A catalogue folder with this CSV and, for each id, a picture."""
+    """A catalogue folder with this CSV and one picture for each id."""
     (root / "images").mkdir(exist_ok=True)
     (root / "styles.csv").write_bytes(csv if isinstance(csv, bytes) else csv.encode())
     for product_id in pictures:

@@ -1,4 +1,4 @@
-"""Any folder of pictures with one CSV: which file and columns are taken, and how their fields are read."""
+"""The reader of any folder of pictures with one CSV: which file and columns are used, and how fields are parsed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Fashion Product catalogue as it was published, read whole."""
+"""The published Fashion Product catalogue, read completely."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ MALFORMED = [
 ]  # fmt: skip
 
 
-# The 22 classes that the reference system was measured on.
+# The 22 classes of the reference system's evaluation.
 CLASSES = {
     "Tshirts": 7_068, "Shirts": 3_215, "Casual Shoes": 2_846, "Sports Shoes": 2_036, "Tops": 1_762, "Heels": 1_323,
     "Flip Flops": 916, "Sandals": 897, "Formal Shoes": 637, "Jeans": 608, "Shorts": 547, "Trousers": 530, "Flats": 500,

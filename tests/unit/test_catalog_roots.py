@@ -1,4 +1,4 @@
-"""Where catalogues and their pictures may lie: every path ends inside its root or is refused."""
+"""Allowed folders of catalogues and pictures: a path that leaves its root is refused."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vitrine.settings import CommonSettings
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Path:
-    """An allowed folder with a catalogue and, outside it, a secret one."""
+    """An allowed folder with a catalogue, and a secret folder outside it."""
     shop = (tmp_path / "shop").resolve()
     (shop / "summer" / "images").mkdir(parents=True)
     (shop / "summer" / "images" / "1.jpg").write_bytes(b"a picture")
@@ -120,7 +120,7 @@ def test_a_file_that_is_not_regular_is_not_found(shop: Path, picture: str) -> No
 
 @pytest.fixture(params=["openat2", "by folders"])
 def way_to_open(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both ways to open without links: the kernel's own, and the one where the kernel knows none."""
+    """Both ways to open without links: by the kernel, and for kernels without that call."""
     if request.param == "by folders":
         monkeypatch.setattr(safe_read, "_open", safe_read._open_by_folders)
     elif sys.platform != "linux":

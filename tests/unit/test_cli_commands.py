@@ -23,7 +23,7 @@ from vitrine_local.data_folder import DataFolder, RunRecord, ServiceRecord
 from vitrine_local.demo_catalog.generate import generate_catalog
 from vitrine_local.errors import ServerUnreachable, UsageInvalid
 
-NOWHERE = "http://127.0.0.1:9"  # the discard port: nothing listens there
+NOWHERE = "http://127.0.0.1:9"  # the discard port, where no server listens
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Names tie a collection to its dataset and release, so that vector spaces never mix."""
+"""Collection names contain dataset and release, so that vector spaces are never mixed."""
 
 from __future__ import annotations
 

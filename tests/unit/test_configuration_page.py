@@ -1,4 +1,4 @@
-"""The configuration page lists what the services really read."""
+"""The configuration page lists the settings that the services read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The search for a picture that ends a process, on a real Redis: it is found, and no other is lost."""
+"""The search for a picture that crashes a process, on a real Redis: it is found, and no other picture is lost."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from vitrine.products import Product
 
 
 class Killed(BaseException):
-    """The worker's process ends here."""
+    """The simulated crash of the worker."""
 
 
 class MortalStore(SearchStore):
-    """The store of a worker that, once killed, writes nothing more."""
+    """The store of a worker, which writes nothing after the worker is killed."""
 
     killed = False
 
@@ -34,7 +34,7 @@ class MortalStore(SearchStore):
 
 @dataclass
 class Scene:
-    """A batch of which some pictures end the embedder or the worker, and what was stored of it."""
+    """A batch in which some pictures crash the embedder or the worker, and the products stored from it."""
 
     client: redis.Redis
     count: int
@@ -74,7 +74,7 @@ class Scene:
         )
 
     def run(self, *, most: int = 500) -> BatchOutcome:
-        """Try again until the batch gets through, in a new worker each time."""
+        """Retry until the batch succeeds, each time in a new worker."""
         for _ in range(most):
             search = self.search()
             try:
@@ -82,7 +82,7 @@ class Scene:
             except EmbedderUnavailable:
                 self.steps.end(self.job_id, "batch:0")
             except Killed:
-                self.searches.killed = False  # the next worker; the step was not ended
+                self.searches.killed = False  # the next worker: the step was not finished
             else:
                 search.finish()
                 return outcome
@@ -90,7 +90,7 @@ class Scene:
 
 
 def check(scene: Scene, outcome: BatchOutcome) -> None:
-    """The guilty are named, each with its reason, and all others are stored."""
+    """The crashing pictures are reported with their reasons, and all others are stored."""
     guilty = scene.embedder | scene.worker
     assert outcome.failed_ids() == guilty
     assert {fault.product_id: fault.kind for fault in outcome.faults} == {

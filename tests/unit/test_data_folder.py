@@ -1,4 +1,4 @@
-"""The data folder: only for its owner, and usable after damage; and the plan of the services that use it."""
+"""The data folder: private to its owner, and usable after damage."""
 
 from __future__ import annotations
 

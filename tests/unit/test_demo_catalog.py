@@ -1,4 +1,4 @@
-"""The demo catalogue: the same bytes for the same seed, and pictures that differ like their attributes."""
+"""The demo catalogue: the same bytes for the same seed, and pictures that differ as their attributes do."""
 
 from __future__ import annotations
 

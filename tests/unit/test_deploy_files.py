@@ -232,7 +232,7 @@ def test_the_images_use_only_a_pinned_python_and_the_lock_file() -> None:
     commands = re.split(r"\n|&&|\|\|", DOCKERFILE.replace("\\\n", " "))
     installs = [command for command in commands if "pip install" in command]
     assert len(installs) == 5
-    # --no-deps: the wheels of this repository, which the build itself has made.
+    # --no-deps: the wheels of this repository, which the build makes.
     assert [command for command in installs if "--require-hashes" not in command and "--no-deps" not in command] == []
 
 

@@ -39,7 +39,7 @@ def http_server(statuses: dict[str, int]) -> Iterator[int]:
             self.end_headers()
 
         def log_message(self, format: str, *args: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever)
@@ -157,7 +157,7 @@ def in_a_container(folder: Path, statuses: str, *, init: str = "docker-init") ->
         **os.environ, "HEALTHCHECK": str(DEPLOY / "healthcheck.sh"), "HEALTHCHECK_STATE": str(folder / "state"),
         "SAID": str(said), "STATUSES": statuses,
     }  # fmt: skip
-    # Process numbers of its own, so that whatever the check ends is in there.
+    # A separate process namespace, so that the check can end only processes inside it.
     command = [unshare, "--pid", "--fork", "--kill-child", "--mount-proc", str(program), "-c", CONTAINER]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=HUNG_AFTER_S)
     if not said.exists():

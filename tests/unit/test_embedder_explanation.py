@@ -1,4 +1,4 @@
-"""Explanations by covering parts, for a network whose one interest is known."""
+"""Occlusion heatmaps, for a network whose region of interest is known."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from embedder.explanation import COLUMNS, ROWS, cover, draw, heat_map
 
 
 def checked_corner() -> np.ndarray:
-    """White but for a small black and white checkerboard low on the left."""
+    """A white picture with a small black and white checkerboard near the lower left."""
     pixels = np.full((160, 120, 3), 255, dtype=np.uint8)
     down, across = np.mgrid[0:30, 0:30]
     pixels[115:145, 10:40] = np.where(((down // 5 + across // 5) % 2)[..., None], 0, 255)
@@ -19,7 +19,7 @@ def checked_corner() -> np.ndarray:
 
 
 def interest(picture: Image.Image) -> float:
-    """What the network sees: how much contrast there is anywhere in the picture."""
+    """The feature of the network: the contrast of the whole picture."""
     pixels = np.asarray(picture, dtype=np.float64).mean(axis=2)
     return float(np.abs(np.diff(pixels, axis=1)).sum()) / 1e5
 

@@ -1,4 +1,4 @@
-"""Who is served first: callers in turn, searches before catalogues, small pictures past large ones, and refusals."""
+"""Order of service: callers in turn, searches before indexing, small pictures before large ones, and refusals."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def test_one_large_picture_at_a_time_leaves_a_thread_for_small_ones(loop: asynci
 
 
 def let_in(admission: AdmissionControl, callers: Iterator[Caller], cost: CallCost) -> tuple[int, EmbedderOverloaded]:
-    """How many calls are let in, and the refusal of the next."""
+    """The number of accepted calls, and the refusal of the next one."""
     for count, caller in enumerate(callers):
         try:
             admission.enter(caller, cost)
@@ -250,7 +250,7 @@ def test_admission_control_learns_the_real_duration_of_its_estimates(monkeypatch
         except EmbedderOverloaded:
             count = len(admitted)
         for one in admitted:
-            now_s[0] += 0.02  # four times what two cores should take
+            now_s[0] += 0.02  # four times the estimate for two cores
             admission.leave(one, answered=True)
         return count
 

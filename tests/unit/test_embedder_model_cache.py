@@ -1,4 +1,4 @@
-"""Which releases an embedder holds, and which it refuses."""
+"""The embedder's cache of releases, and the releases it refuses."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_releases_make_room_for_each_other_but_not_while_in_use(tmp_path: Path) 
 
 
 def test_a_release_whose_network_fails_is_reported_and_not_retryable(tmp_path: Path) -> None:
-    """A transformer of one input size, in a release that gives it another."""
+    """A transformer with a fixed input size, in a release that sets another one."""
     store = store_of(tmp_path / "releases")
     whole = build_tiny_release(tmp_path / "releases", model="timm:levit_128s", input_px=224)
     manifest, folder = store.manifest(whole), store.local_folder(whole)

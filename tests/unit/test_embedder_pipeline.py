@@ -1,4 +1,4 @@
-"""The embedder's queue, batches, failures and deadlines, around a real network that can be told to fail."""
+"""The embedder's queue, batches, failures and deadlines, with a real network that fails on request."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ CPU = choose_device("cpu", "float32")
 
 
 class Fragile:
-    """A release's network that records its batches, waits while held, and fails on given pictures."""
+    """A network that records its batches, waits while `go` is clear, and fails on given pictures."""
 
     def __init__(self, network: ReleaseNetwork) -> None:
         self._network = network
@@ -100,7 +100,7 @@ def pipeline(network: Fragile) -> Iterator[Pipeline]:
 
 @pytest.fixture
 def wide_pipeline(network: Fragile) -> Iterator[Pipeline]:
-    """One whose device runs two passes at once, as a CPU of two cores does."""
+    """A pipeline whose device runs two passes at once, like a CPU with two cores."""
     pipeline = started_pipeline(passes_at_once=2)
     yield pipeline
     network.go.set()

@@ -1,4 +1,4 @@
-"""What an embedder's refusal means to its client."""
+"""How the client handles refusals of an embedder."""
 
 from __future__ import annotations
 

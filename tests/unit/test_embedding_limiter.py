@@ -1,4 +1,4 @@
-"""The fair limiter of calls to an embedder: callers that wait, are refused, or have left."""
+"""The fair limiter of calls to an embedder: callers that wait, are refused, or disconnect."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the vectors of one picture travel."""
+"""The wire format of the vectors of one picture."""
 
 from __future__ import annotations
 

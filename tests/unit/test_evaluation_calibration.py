@@ -1,4 +1,4 @@
-"""Calibration: the curve, its inverse, its error, its fit on matches whose truth is known; and the OOD detector."""
+"""Calibration: curve, inverse, error, and fit on matches with known relevance; and the OOD detector."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_the_matches_are_the_first_fifteen_of_each_query_without_itself() -> Non
 
 
 def around(direction: int, count: int, seed: int) -> np.ndarray:
-    """Vectors of length 1 about one of eight directions."""
+    """Unit vectors around one of eight directions."""
     vectors = np.random.default_rng(seed).normal(0, 0.25, size=(count, 8)).astype(np.float32)
     vectors[:, direction] += 1
     return unit_rows(vectors)

@@ -1,4 +1,4 @@
-"""Intervals and comparisons, held against chance itself: many samples of a population whose truth is known."""
+"""Confidence intervals and comparisons, tested on many samples of a population with a known mean."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measures of retrieval, against what a slow and plain reading of their definitions gives, and against scikit-learn."""
+"""Retrieval metrics, compared with a naive implementation and with scikit-learn."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def unit(count: int, dim: int, seed: int) -> np.ndarray:
 
 
 def whole_numbers(count: int, seed: int) -> np.ndarray:
-    """Vectors whose products are exact, so that no rounding decides which of two comes first, and seldom equal."""
+    """Vectors with exact products that are seldom equal, so that rounding does not decide the order."""
     return np.random.default_rng(seed).integers(-50, 51, (count, 8)).astype(np.float32)
 
 
 def corners(count: int, seed: int) -> np.ndarray:
-    """Unit vectors whose products are exact and, with sixteen vectors to choose from, often equal."""
+    """Unit vectors with exact products that are often equal, because there are only sixteen vectors to choose from."""
     return np.random.default_rng(seed).choice([-0.5, 0.5], size=(count, 4)).astype(np.float32)
 
 
@@ -69,7 +69,7 @@ def plain_ndcg(gains: list[int], k: int) -> float:
 
 
 def plain_measures(ranking: list[int], relevant: set[int], grades: list[int]) -> dict[str, float]:
-    """Every measure of NAMES, by loops."""
+    """Every metric of NAMES, computed by loops."""
     gains = [grades[row] for row in ranking]
     told = dict.fromkeys(NAMES, math.nan) | {"ndcg@7": plain_ndcg(gains, 7)}
     if not relevant:
@@ -152,7 +152,7 @@ def test_with_ties_the_metrics_match_scikit_learn(seed: int, gallery_size: int, 
     for query in range(9):
         if flags[query].any():
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # scikit-learn's, about queries of a single class
+                warnings.simplefilter("ignore")  # from scikit-learn, for queries of a single class
                 expected = average_precision_score(flags[query], scores[query])
             assert found.values["average_precision"][query] == pytest.approx(expected, abs=1e-12)
         if gains[query].any():
@@ -251,7 +251,7 @@ def test_torch_and_numpy_give_the_same_ranking(monkeypatch: pytest.MonkeyPatch) 
     labels = np.arange(300)[:, None] % 7
     relevant = equal_labels(labels[:20], labels)
     plain, first = measure(queries, gallery, relevant), top_k(queries, gallery, 9)
-    # On torch's CPU device, which takes the same calls as a GPU.
+    # On the CPU device of torch, which supports the same calls as a GPU.
     monkeypatch.setattr(ranking_module, "_torch", lambda: torch)
     monkeypatch.setattr(ranking_module, "_device", lambda: "cpu")
     through = measure(queries, gallery, relevant)

@@ -1,4 +1,6 @@
-"""All sizes of a projection, vectors improved by their neighbours, re-ranking and fusion, against plain readings."""
+"""Search variants: projection sizes, query expansion, augmentation, re-ranking and fusion, compared with naive
+versions.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,7 @@ NAMES = ("average_precision", "precision@15")
 
 
 def clouds(count: int, dim: int, classes: int, seed: int, spread: float = 0.7) -> tuple[np.ndarray, np.ndarray]:
-    """Unit vectors about a middle for each class, and their labels (count, 1)."""
+    """Unit vectors around a center for each class, and their labels (count, 1)."""
     chance = np.random.default_rng(seed)
     labels = chance.integers(0, classes, count)
     middles = chance.normal(size=(classes, dim))

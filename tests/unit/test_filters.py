@@ -1,4 +1,4 @@
-"""What users may write as filters, and what becomes of it."""
+"""Filters as users write them, and their compiled form."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from vitrine.jobs.celery import Task
 
 
 def settings_below(folder: Path) -> Settings:
-    """Every folder of the trainer's below `folder`."""
+    """Every folder of the trainer, below `folder`."""
     return Settings(
         work_dir=folder / "work",
         reports_dir=folder / "reports",

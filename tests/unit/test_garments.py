@@ -37,7 +37,7 @@ def test_the_garment_of_a_photo_is_centered_on_white() -> None:
     assert len(rows) > 0.75 * found.height, "the garment fills its frame"
     assert rows[0] + rows[-1] == pytest.approx(found.height, abs=6)
     assert columns[0] + columns[-1] == pytest.approx(found.width, abs=6)
-    # The dress is a polygon of about half its frame.
+    # The dress fills about half of its frame.
     frame = red[rows[0] : rows[-1], columns[0] : columns[-1]]
     assert 0.5 < frame.mean() < 0.75
 

@@ -1,4 +1,4 @@
-"""The tests can run against given servers: by the path of the program or by URL."""
+"""The tests can use configured servers, given as the path of a program or as a URL."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What decoding may cost, known before it starts, and what a large picture decodes to."""
+"""The cost of decoding, estimated before it starts, and the decoded size of large pictures."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def plain(width: int, height: int, mode: str = "RGB") -> Image.Image:
 
 
 def repeated_scan(times: int, size: tuple[int, int]) -> bytes:
-    """A progressive JPEG whose last scan comes again and again."""
+    """A progressive JPEG whose last scan is repeated many times."""
     data = encoded(plain(*size), "JPEG", progressive=True)
     end, start = data.rfind(b"\xff\xd9"), data.rfind(b"\xff\xda")
     table = data.rfind(b"\xff\xc4", 0, start)

@@ -1,4 +1,4 @@
-"""The one decoder: what each kind of picture becomes."""
+"""The image decoder: the pixels of each kind of picture."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_grey_becomes_rgb_with_equal_channels(mode: str) -> None:
 
 
 def corners(image: Image.Image) -> list[str]:
-    """The names of the colours in the four corners, clockwise from the top left."""
+    """The colour names of the four corners, clockwise from the top left."""
     width, height = image.size
     names = {"red": RED, "green": GREEN, "blue": BLUE, "white": WHITE}
     places = [(2, 2), (width - 3, 2), (width - 3, height - 3), (2, height - 3)]

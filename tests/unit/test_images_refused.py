@@ -1,4 +1,4 @@
-"""Which picture files the decoder refuses and why, before it spends anything on them."""
+"""Picture files that the decoder refuses, with the reason, before expensive work."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_a_small_file_of_a_huge_picture_is_refused_before_it_is_decoded() -> Non
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
 def test_refusing_a_huge_picture_takes_no_memory(tmp_path: Path) -> None:
     (tmp_path / "bomb.png").write_bytes(bomb())
-    # VmHWM, not ru_maxrss, which a child inherits from its parent, whose peak may hide any growth.
+    # VmHWM, because a child inherits ru_maxrss from its parent, whose peak may hide any growth.
     program = (
         "import re, sys, pathlib\n"
         "from vitrine.errors import ImageRejected\n"

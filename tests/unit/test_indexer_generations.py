@@ -1,4 +1,4 @@
-"""When an indexing may change a collection in place, and what counts as a change of a product."""
+"""When indexing may change a collection in place, and what counts as a changed product."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The indexer's decisions that need no services: how pictures are put into requests, and what the first place is."""
+"""Functions of the indexer that need no services: how pictures are packed into requests, and how a new collection is
+checked.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,7 @@ def test_pictures_that_fit_go_in_one_request() -> None:
 
 @dataclass
 class Answers(Vectors):
-    """Answers of a Qdrant that has gone wrong in a way that a real one cannot be brought to."""
+    """Answers of a Qdrant with a defect that a real server cannot be made to have."""
 
     ranked: Sequence[tuple[str, float]]
     truth: Sequence[tuple[str, float]]

@@ -1,4 +1,4 @@
-"""Inputs that are no square: what of a picture the network sees, and that older releases keep their ids."""
+"""Inputs that are not square: which part of a picture the network uses, and stable ids of older releases."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def rules(**fields: object) -> Preprocessing:
 
 
 def marked(width: int, height: int) -> Image.Image:
-    """Grey, its outermost tenth on each side in a colour of its own: red left, green above, blue right, white below."""
+    """A grey picture with borders of a tenth on each side: red left, green above, blue right, white below."""
     picture = np.full((height, width, 3), 128, dtype=np.uint8)
     across, down = width // 10, height // 10
     picture[:, :across] = (255, 0, 0)
@@ -123,6 +123,6 @@ def test_a_release_without_the_newer_fields_omits_them() -> None:
     }  # fmt: skip
     assert set(written["architecture"]) == {"timm_name", "options", "cut", "raw_dim"}
     assert "classifier_sha256" not in written
-    # The id that such a manifest had before there were those fields.
+    # The id of this manifest before those fields existed.
     assert manifest.release_id == "m-8db6e6ee84"
     assert Manifest.parse(manifest.canonical_json(), release_id=manifest.release_id) == manifest

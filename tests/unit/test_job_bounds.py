@@ -1,4 +1,4 @@
-"""Everything in a job is bounded: its parameters, recursively, and what is logged of it."""
+"""Everything in a job is bounded: its parameters, recursively, and the logged values."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MODELS: Final[tuple[type[JobParams], ...]] = (*PARAMS.values(), UpsertParams, De
 def unbounded(
     schema: Any, definitions: dict[str, Any], where: str, seen: frozenset[str] = frozenset()
 ) -> Iterator[str]:
-    """The places where a JSON schema allows a text, a list, an object or an integer of any size."""
+    """The places where a JSON schema allows a text, a list, an object or an integer of unlimited size."""
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
         if name not in seen:

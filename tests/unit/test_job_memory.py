@@ -108,7 +108,7 @@ def test_the_error_names_a_batch_that_fits() -> None:
         check_training(RESNET, rules(224), OptimRecipe(batch=fitting + 2), limited(4), CPU, freeze=train_all)
 
 
-# VmHWM, not ru_maxrss: a child inherits the latter from its parent, here a test process that may have held far more.
+# VmHWM, because a child inherits ru_maxrss from its parent, here a test process that may have used far more.
 _TRAINED = """
 import re, pathlib, timm, torch
 network = timm.create_model("resnet18", num_classes=0).train().to(memory_format=torch.channels_last)
@@ -130,7 +130,7 @@ def reckoned_bytes(batch: int) -> float:
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
 def test_a_training_uses_about_the_estimated_memory() -> None:
     _, small, _, large = map(int, subprocess.check_output([sys.executable, "-c", _TRAINED]).split())
-    # Thirty pictures more, so that what torch itself holds, which differs by its build, is not in it.
+    # Thirty more pictures, so that the memory of torch itself, which depends on its build, is not included.
     assert 1 / 3 < (large - small) / (reckoned_bytes(32) - reckoned_bytes(2)) < 3
     assert large < 1.5 * reckoned_bytes(32)
 
@@ -138,7 +138,7 @@ def test_a_training_uses_about_the_estimated_memory() -> None:
 @pytest.mark.parametrize("file", RECIPES, ids=lambda file: file.stem)
 def test_each_recipe_fits_where_16_gib_are_free(file: Path, tmp_path: Path) -> None:
     chain = [one.recipe for one in read_chain(file)]
-    # Asked of the model that the chain begins with, at the last recipe's size, in place of a release of it.
+    # Estimated with the first model of the chain, at the size of the last recipe, instead of a release of it.
     options = {name: value for recipe in chain for name, value in recipe.model.options.items()}
     model = chain[0].model.model_copy(
         update={"options": options, "trainable": chain[-1].model.trainable, "frozen": chain[-1].model.frozen}

@@ -1,4 +1,4 @@
-"""The parameters of jobs: the same model reads a request and a record, old records included."""
+"""Job parameters: one model validates requests and records, including those of earlier versions."""
 
 from __future__ import annotations
 

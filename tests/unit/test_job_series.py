@@ -1,4 +1,4 @@
-"""The curves of a job's record: bounded, whatever a training reports, and right after it was taken up anew."""
+"""The curves of a job's record: bounded for any training, and correct after a resumed run."""
 
 from __future__ import annotations
 

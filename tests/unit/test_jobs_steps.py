@@ -30,7 +30,7 @@ def test_one_worker_at_a_time_holds_a_step(client: redis.Redis, job_id: str) -> 
 
 
 def test_the_lease_of_a_step_is_renewed_while_the_work_runs(client: redis.Redis, job_id: str) -> None:
-    # Long enough that a busy machine renews it in time.
+    # Long enough for a busy machine to renew it in time.
     steps = StepStore(client, lease_ttl_ms=6_000)
     with steps.hold(job_id, "start") as lease:
         assert lease is not None
@@ -98,7 +98,7 @@ def test_waits_grow_with_each_consecutive_failure_up_to_a_limit(client: redis.Re
         waits_ms.append(due_ms - (seconds * 1000 + microseconds // 1000))
     assert waits_ms[0] <= 1_000
     assert max(waits_ms) <= BACKOFF_CAP_MS
-    assert len({round(wait) for wait in waits_ms[10:]}) > 10  # jitter: no two alike
+    assert len({round(wait) for wait in waits_ms[10:]}) > 10  # jitter: the waits differ
     steps.clear_retries(job_id, "batch:0")
     assert deferred(steps, job_id, "batch:0").tries == 1
 

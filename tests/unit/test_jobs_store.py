@@ -134,7 +134,7 @@ def test_concurrent_updates_lose_nothing(store: JobStore) -> None:
 
     def add() -> None:
         for _ in range(10):
-            store.update(record.id, start)  # each one adds an attempt
+            store.update(record.id, start)  # each update adds an attempt
 
     writers = [threading.Thread(target=add) for _ in range(4)]
     for writer in writers:
@@ -166,7 +166,7 @@ def test_the_first_200_issues_of_a_kind_are_stored_and_all_are_counted(store: Jo
     kept = Counter(fault.kind for fault in seen.faults)
     assert kept == {"empty_field": MAX_FAULTS_OF_A_KIND, "missing_picture": 3, "bad_id": 1, "image_truncated": 130}
     assert seen.fault_counts == {"empty_field": 1050, "missing_picture": 3, "bad_id": 1, "image_truncated": 130}
-    assert seen.progress.failed == 130  # a catalogue's faults are not items of the job
+    assert seen.progress.failed == 130  # issues of the catalogue are not items of the job
 
 
 def test_a_finished_job_counts_no_more_batches(store: JobStore) -> None:
@@ -217,7 +217,7 @@ def test_retention_removes_old_finished_jobs_with_all_their_keys_and_never_unfin
         store.update(done.id, lambda job: job.succeeded({}))
     assert store.trim(keep=2) == 3
     assert len(store.list()) == 3
-    assert store.trim(keep=100, keep_days=-1) == 2  # everything finished is older than that
+    assert store.trim(keep=100, keep_days=-1) == 2  # every finished job is older
     assert [record.id for record in store.list()] == [kept_running.id]
     left = {text(key) for key in client.keys("*")}
     assert left == {job_keys.job(kept_running.id), job_keys.ALL_JOBS, job_keys.UNFINISHED}

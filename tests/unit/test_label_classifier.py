@@ -1,4 +1,4 @@
-"""A release's classifier gives the probabilities that the validation of its training gives."""
+"""The classifier of a release gives the same probabilities as validation during training."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def recipe_of(*terms: TermRecipe) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A store, and a release in it that has no classifier."""
+    """A store, and a release in it without a classifier."""
     folder = tmp_path_factory.mktemp("classifier") / "releases"
     return folder, build_tiny_release(folder)
 
 
 @pytest.fixture
 def trained(plain: tuple[Path, str], tmp_path: Path) -> TrainingResult:
-    """Stores a release with a classifier, and returns its folder and manifest."""
+    """Stores a release with a classifier. Returns its folder and manifest."""
 
     def make(stored: dict[str, torch.Tensor], recipe: dict[str, Any]) -> tuple[Path, Manifest]:
         store = store_of(tmp_path / "releases")

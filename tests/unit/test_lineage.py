@@ -1,4 +1,4 @@
-"""What a release keeps of the products that it and its ancestors were made from."""
+"""Lineage of a release: the products that it and its ancestors were trained on."""
 
 from __future__ import annotations
 

@@ -191,7 +191,7 @@ def test_on_a_full_disk_redis_is_restarted_until_there_is_space_and_loses_nothin
         with open_redis(address) as client:
             client.set("before", "x")
             filling.write_bytes(bytes(shutil.disk_usage(small_disk).free))
-            with pytest.raises(redis.RedisError):  # it exits instead of acknowledging a write it could not store
+            with pytest.raises(redis.RedisError):  # it exits instead of acknowledging a write that it could not store
                 client.set("lost", "x" * 100_000)
             wait_until(lambda: refused(client), what="the end of the server, twice")
             filling.unlink()

@@ -1,4 +1,4 @@
-"""Logging in to the pages with an API key: what a session is, what it opens, and what it does not."""
+"""Login to the pages with an API key, and the limits of a session."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def app_with(*, keys: str = KEYS, public: bool = False, prefix: str = "", wrong_
 
 @dataclass
 class Visitor:
-    """A browser: it keeps cookies, and sends what browsers send."""
+    """A browser: it keeps cookies, and sends the headers that browsers send."""
 
     app: ASGIApp = field(default_factory=app_with)
     cookies: httpx.Cookies = field(default_factory=httpx.Cookies)
@@ -177,7 +177,7 @@ def test_another_site_can_log_nobody_in_or_out(path: str, headers: dict[str, str
 def test_a_session_replaces_its_key_only_in_calls_of_the_page() -> None:
     visitor = Visitor()
     visitor.log_in("shop")
-    # Qdrant is away, so that what passes the key answers 503.
+    # Qdrant is not available, so a call with an accepted key answers 503.
     assert visitor.ask("GET", "/api/models", Sec_Fetch_Site="same-origin").status_code == 503
     assert visitor.ask("GET", "/api/models").status_code == 503
     for site in ("cross-site", "same-site"):

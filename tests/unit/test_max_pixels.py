@@ -1,4 +1,4 @@
-"""The most pixels that a picture may have, as the settings of every service say."""
+"""The limit on the pixels of a picture, in the settings of every service."""
 
 from __future__ import annotations
 

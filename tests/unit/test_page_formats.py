@@ -1,4 +1,4 @@
-"""How pages write numbers, sizes, times and confidences."""
+"""Number, size, time and confidence formats of the pages."""
 
 from __future__ import annotations
 

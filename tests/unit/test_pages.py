@@ -1,4 +1,4 @@
-"""Pages: their headers, their errors, and what decides whether an answer is a page."""
+"""Pages: their headers, their errors, and how a client's preference for a page is detected."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ERRORS: dict[str, Exception] = {
 
 @functools.cache
 def app_with(template: str = "", *, path_prefix: str = "") -> FastAPI:
-    """The search API with two pages more: one of `template`, one that raises what is asked for."""
+    """The search API with two extra pages: one renders `template`, one raises the requested error."""
     app = create_app(SETTINGS.model_copy(update={"path_prefix": path_prefix}))
 
     async def shown(request: Request, text: str = "") -> Response:
@@ -61,7 +61,7 @@ def ask(app: FastAPI, path: str, method: str = "GET", **headers: str) -> httpx.R
 
 
 class Elements(HTMLParser):
-    """What a page's elements hold."""
+    """The elements of a page with their attributes."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -111,7 +111,7 @@ def test_no_template_has_a_style_attribute_or_an_inline_script() -> None:
         (template.name, line.strip())
         for template in templates(files("search_api.pages") / "templates")
         for line in template.read_text().splitlines()
-        if inline.search(line) and "shapes[name] | safe" not in line  # icons are our own text
+        if inline.search(line) and "shapes[name] | safe" not in line  # icons are trusted text
     }
     assert not faulty
 

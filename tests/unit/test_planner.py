@@ -1,4 +1,4 @@
-"""Which way a filtered search takes."""
+"""The plan of a filtered search."""
 
 from __future__ import annotations
 

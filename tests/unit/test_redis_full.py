@@ -1,4 +1,4 @@
-"""A Redis at its memory limit: writes are refused with a retryable error, reads go on, workers stay announced."""
+"""Redis at its memory limit: writes are refused with a retryable error, reads work, and workers stay announced."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from vitrine.settings import CommonSettings
 
 
 def announced(client: redis.Redis, *, beating: Announcer | None = None) -> bytes:
-    """The key of the one worker's announcement, once it is there; until then its main loop beats, if given."""
+    """The key of the only worker's announcement, once it exists. Until then the given main loop beats."""
 
     def look() -> object:
         if beating is not None:
@@ -35,7 +35,7 @@ def announced(client: redis.Redis, *, beating: Announcer | None = None) -> bytes
 
 @contextmanager
 def full(client: redis.Redis) -> Iterator[None]:
-    """The server takes no data inside: its limit lies below what it uses."""
+    """The server accepts no data inside the block: its limit is below its used memory."""
     client.config_set("maxmemory", 100_000)
     try:
         yield
@@ -110,7 +110,7 @@ def test_a_worker_stays_announced_while_redis_is_full(client: redis.Redis) -> No
     announcer = Announcer(client, service="indexer", queues=("q",), interval_s=0.05, stale_after_s=0.1)
     announcer.start()
     try:
-        key = announced(client, beating=announcer)  # and no more: a worker does not consume from a Redis that is full
+        key = announced(client, beating=announcer)  # and nothing else: a worker does not consume from a full Redis
         with full(client):
             client.expire(key, 3)
             wait_until(lambda: client.ttl(key) > 10, what="the announcement's longer life")

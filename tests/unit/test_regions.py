@@ -1,4 +1,4 @@
-"""A region of a picture: how it is named, and which pixels it is."""
+"""Regions of a picture: their text form and their pixels."""
 
 from __future__ import annotations
 

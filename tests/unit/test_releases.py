@@ -1,4 +1,4 @@
-"""Manifests, their ids and the store of releases."""
+"""Manifests, release ids and the release store."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_a_release_on_other_storage_is_fetched_and_checked(made: tuple[Path, str
 
 
 def remote_of(made: tuple[Path, str], tmp_path: Path) -> ReleaseStore:
-    """The release on object storage, with an empty cache."""
+    """The release on remote storage, with an empty cache."""
     local = store_of(made[0])
     folder = local.local_folder(made[1])
     remote = ReleaseStore(f"memory://{tmp_path.name}/releases", cache_dir=tmp_path / "cache")
@@ -167,7 +167,7 @@ def test_concurrent_fetches_of_one_release_both_succeed(
     one_reads, get_file = threading.Lock(), MemoryFileSystem.get_file
 
     def in_turn(*args: Any, **options: Any) -> None:
-        """fsspec's files in memory have one position for all their readers; those of real storages have not."""
+        """In-memory files of fsspec share one position between readers, unlike real storage."""
         with one_reads:
             get_file(*args, **options)
 
@@ -197,7 +197,7 @@ def test_a_damaged_copy_is_fetched_again_after_an_interrupted_removal(
 
 
 def altered(made: tuple[Path, str], tmp_path: Path, **architecture: object) -> tuple[ReleaseStore, str]:
-    """A release that says something else of its network, stored under the id that goes with it."""
+    """A release with another network description, stored under the matching id."""
     fields = json.loads((made[0] / made[1] / MANIFEST_FILE).read_text())
     fields["architecture"] |= architecture
     data = json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
@@ -275,7 +275,7 @@ def test_a_file_that_is_not_regular_is_refused_without_blocking(
 def test_a_file_that_is_too_large_is_not_read(store: ReleaseStore, made: tuple[Path, str], tmp_path: Path) -> None:
     folder = tmp_path / "releases" / made[1]
     with (folder / WEIGHTS_FILE).open("ab") as file:
-        file.truncate(10**12)  # a hole, which takes no room
+        file.truncate(10**12)  # a sparse file, which uses no space
     with pytest.raises(ReleaseCorrupt, match=WEIGHTS_FILE):
         store.local_folder(made[1])
     with (folder / MANIFEST_FILE).open("ab") as file:

@@ -1,4 +1,4 @@
-"""A name that an option, an answer or the payload has is never an attribute's: one table, held to what they declare."""
+"""Reserved names: an attribute cannot have the name of an option, an answer field or a payload field."""
 
 from __future__ import annotations
 

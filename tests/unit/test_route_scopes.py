@@ -1,4 +1,4 @@
-"""Who may call which route: every route of the search API asked with no key, a wrong one, and each scope alone."""
+"""Scopes: every route of the search API is called with no key, a wrong key, and a key of each scope."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ INGEST_OR_TRAIN: Final = INGEST | TRAIN
 JOBS: Final = frozenset({"jobs", "ingest", "train", "admin"})
 ADMIN: Final = frozenset({"admin"})
 
-# A route that is missing here, or one here that is not there, fails.
+# The test fails if a route is missing here, or if one here does not exist.
 WHO_PASSES: Final = {
     "GET /": SEARCH,
     "HEAD /": SEARCH,
@@ -120,7 +120,7 @@ WHO_PASSES: Final = {
     "DELETE /api/jobs/{job_id}": INGEST_OR_TRAIN,
     "DELETE /api/jobs/{job_id}/record": INGEST_OR_TRAIN,
     "POST /api/releases/{release_id}/activate": ADMIN,
-    # Not routes: an unknown path, and methods that a path does not take.
+    # Not routes: an unknown path, and methods that a path does not support.
     "GET /anything/else": ANY_KEY,
     "HEAD /api/models": ANY_KEY,
     "DELETE /docs": ANY_KEY,
@@ -134,7 +134,7 @@ def secret_of(scope: str) -> str:
 
 @functools.cache
 def keyed_app() -> FastAPI:
-    """The search API with one key a scope, and nothing behind it: its ports are closed."""
+    """The search API with one key per scope. No dependency runs: their ports are closed."""
     keys = ",".join(f"{scope}-key:{scope}:{hashlib.sha256(secret_of(scope).encode()).hexdigest()}" for scope in SCOPES)
     return create_app(
         Settings(
@@ -169,7 +169,7 @@ def test_a_route_accepts_only_keys_with_its_scope(call: str) -> None:
             release_id="net-0123456789",
             dataset="shop",
             upload_id="A" * 32,
-            # A kind that no form starts: those with one also need the kind's own scope.
+            # A kind without a form: those with a form also need the scope of the kind.
             kind="upsert",
             report_id="0" * 21,
         )

@@ -1,4 +1,4 @@
-"""Who may call what, how often, and how many at once."""
+"""Access control, quotas and concurrency limits."""
 
 from __future__ import annotations
 

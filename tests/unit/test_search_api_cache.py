@@ -10,7 +10,7 @@ from search_api.cache import ExpiringCache
 
 
 class Loads:
-    """Counts what it is asked for."""
+    """Counts its loads."""
 
     def __init__(self) -> None:
         self.count = 0

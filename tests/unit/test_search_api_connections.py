@@ -1,4 +1,4 @@
-"""A search costs no new connection: those to Qdrant are kept, on this machine too."""
+"""Searches open no new connections to Qdrant, including a local one."""
 
 from __future__ import annotations
 

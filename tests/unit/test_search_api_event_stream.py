@@ -166,6 +166,6 @@ def test_streams_are_limited_for_the_process_and_for_each_caller() -> None:
     for place in (*mine, other, other):
         place.release()
     for _ in range(4):
-        places.take("key:mine")  # not kept, so released at once
+        places.take("key:mine")  # not stored, so it is released at once
     kept = [places.take(caller) for caller in ("key:mine", "key:mine", "key:other")]
     assert len(kept) == 3  # every place is free again

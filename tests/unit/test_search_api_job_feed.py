@@ -25,7 +25,7 @@ FOLLOWERS = 150
 async def feeds(url: str) -> AsyncIterator[tuple[RedisFeed, JobFeed]]:
     connection = open_async_redis(url)
     redis_feed = RedisFeed(url)
-    # Polls are too rare to help: only published changes wake the readers.
+    # Polls are too rare: only published changes wake the readers.
     job_feed = JobFeed(redis_feed, AsyncJobStore(connection), poll_s=600.0)
     try:
         yield redis_feed, job_feed
@@ -168,7 +168,7 @@ def test_followers_survive_a_restart_of_redis(tmp_path: Path) -> None:
     finally:
         server.kill()
     assert record.state is JobState.CANCELLED
-    assert noted[:2] == [None, None]  # once for each connection
+    assert noted[:2] == [None, None]  # once per connection
 
 
 def test_deleting_a_job_ends_its_followers(server: Redis, client: redis.Redis) -> None:

@@ -1,4 +1,4 @@
-"""Callers who do not wait, callers who have gone, and what the search API leaves to the embedder."""
+"""Callers that ignore Retry-After, callers that disconnect, and the work that is left to the embedder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the search API says of its Qdrant in `/api/status` and in its log."""
+"""The state of Qdrant in `/api/status` and in the log."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from search_api.settings import Settings
 
 
 def settings_with(qdrant_url: str, folder: Path) -> Settings:
-    """Nothing but Qdrant answers."""
+    """Only Qdrant answers."""
     return Settings(
         qdrant_url=qdrant_url,
         redis_url=f"redis://127.0.0.1:{free_port()}/0",

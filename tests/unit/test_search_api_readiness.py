@@ -1,4 +1,4 @@
-"""The search API's readiness includes what it needs, and a hung embedder holds nobody for half a minute."""
+"""The search API's readiness includes its dependencies, and a hung embedder does not block callers."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from search_api.status.dependencies import FAILURES_TO_BE_AWAY, Dependency, ask_
 from vitrine.embedding import AsyncEmbedderClient
 from vitrine.errors import EmbedderSilent
 
-NOWHERE = "http://127.0.0.1:9"  # nothing listens there
+NOWHERE = "http://127.0.0.1:9"  # no server listens there
 
 
 @contextmanager
 def answering(status: int, body: bytes = b"{}") -> Iterator[str]:
-    """The address of a server that answers everything like this."""
+    """The address of a server with this answer to every request."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -38,7 +38,7 @@ def answering(status: int, body: bytes = b"{}") -> Iterator[str]:
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = Thread(target=server.serve_forever)
@@ -103,7 +103,7 @@ def test_a_dependency_is_unavailable_after_three_failures_in_a_row_and_back_with
 
 
 def readiness_of(settings: Settings) -> tuple[int, dict[str, object]]:
-    """Status and body of /readyz once every part was asked."""
+    """Status and body of /readyz after every dependency was checked."""
 
     async def asked_all() -> tuple[int, dict[str, object]]:
         app = create_app(settings)
@@ -159,7 +159,7 @@ def test_calls_to_a_hung_embedder_are_refused_quickly(embedder: Embedder) -> Non
             dependency = Dependency("embedder", ask_embedder(probe, embedder.url), silent=silent)
             asking = asyncio.create_task(dependency.run())
             os.killpg(embedder.pid, signal.SIGSTOP)
-            # It is under way when the silence becomes known. The deadline is another error, and far away.
+            # The call is running when the embedder is found to hang. Its own deadline is another error, and much later.
             with pytest.raises(EmbedderSilent) as waiting:
                 await client.embed(picture, release_id=embedder.release, deadline_s=HUNG_AFTER_S)
             with pytest.raises(EmbedderSilent) as new:

@@ -1,4 +1,4 @@
-"""Refined searches rank as the evaluation's way of the same name, on vectors that both are given."""
+"""Refined searches rank like the same variant of the evaluation, on the same vectors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COUNT, DIM = 120, 16
 
 @pytest.fixture
 def gallery() -> np.ndarray:
-    """(120, 16) of length 1, in clusters, so that neighbours are shared."""
+    """(120, 16) of length 1, in clusters, so that products share neighbours."""
     generator = np.random.default_rng(3)
     centres = generator.normal(size=(8, DIM))
     rows = centres[np.arange(COUNT) % 8] + 0.6 * generator.normal(size=(COUNT, DIM))
@@ -24,7 +24,7 @@ def gallery() -> np.ndarray:
 
 
 def nearest(query: np.ndarray, gallery: np.ndarray, count: int) -> list[models.ScoredPoint]:
-    """What Qdrant answers: the nearest, best first, with their vectors."""
+    """The answer of Qdrant: the nearest products, best first, with their vectors."""
     scores = gallery @ query
     return [
         models.ScoredPoint(id=int(row), version=0, score=float(scores[row]), vector=gallery[row].tolist())

@@ -1,5 +1,5 @@
-"""What a search process keeps of aliases and fields is forgotten when a change is announced, and looked up anew before
-something is called unknown.
+"""A search process drops its cached aliases and fields when a change is announced, and looks again before it reports
+something as unknown.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ async def until(condition: Callable[[], Awaitable[bool]]) -> None:
 def serve(
     client: QdrantClient, generation: int, fields: dict[str, FieldType], metadata: CollectionMetadata = METADATA
 ) -> str:
-    """Make a generation and let it serve."""
+    """Create a generation and switch the alias to it."""
     name = collection_name(metadata.dataset, metadata.release_id, generation)
     create_collection(client, metadata, dim=4, fields=fields, collection=name)
     switch_alias(client, Serving(metadata.dataset, metadata.model, metadata.release_id, name))
@@ -58,7 +58,7 @@ def serve(
 def test_an_announced_switch_applies_at_once_and_an_unknown_filter_is_looked_up_again(
     server: Redis, client: redis.Redis, qdrant: LocalQdrant, tmp_path: Path
 ) -> None:
-    # Only an announcement, or a look before refusing, can make these processes see a change.
+    # These processes can see a change only by an announcement, or by looking again before a refusal.
     settings = Settings(
         redis_url=server.url, qdrant_url=qdrant.url, uploads_dir=tmp_path, alias_ttl_s=600, collection_ttl_s=600
     )

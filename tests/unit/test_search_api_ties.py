@@ -1,4 +1,4 @@
-"""Products of exactly the same score come in the order of their ids, however many are asked for."""
+"""Products with exactly the same score are ordered by id, for any number of results."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from vitrine.qdrant.naming import Serving
 from vitrine.qdrant.schema import CollectionMetadata
 
 DIM = 4
-TWINS = 12  # of each picture
-# Nearest first; ids that are numbers are ordered as numbers, and before those that are not.
+TWINS = 12  # products of each picture
+# Nearest first. Numeric ids are ordered as numbers, before the other ids.
 SHADES = 8
 METADATA = CollectionMetadata("shop", "tiny", "tiny-0123456789", catalog="folder", root="/shop", state="building")
 
@@ -32,7 +32,7 @@ def vector(shade: int) -> list[float]:
 
 
 def ids_of(shade: int) -> list[str]:
-    """The ids of one picture's products in the order that they must come in."""
+    """The ids of one picture's products in the expected order."""
     return [*(str(shade + SHADES * number) for number in range(TWINS - 2)), f"a{shade}", f"b{shade}"]
 
 
@@ -49,7 +49,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         for shade in reversed(range(SHADES))
         for product_id in reversed(ids_of(shade))
     ]
-    for half in (products[::2], products[1::2]):  # neighbours lie apart
+    for half in (products[::2], products[1::2]):  # neighbours are far apart
         points = [models.PointStruct(id=one.point_id, vector=at, payload=one.payload()) for one, at in half]
         client.upsert(name, points, wait=True)
     client.close()
@@ -60,7 +60,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def answers(
     url: str, query: Query, counts: list[int], *, group_by: str | None = None, refine: Refinement = PLAIN
 ) -> list[list[str]]:
-    """The ids that searches for so many products find."""
+    """The ids that searches for these numbers of products return."""
 
     async def ask() -> list[list[str]]:
         store = VectorStore(open_async_qdrant(url), alias_ttl_s=1, collection_ttl_s=5, match_count_ttl_s=1)
@@ -105,7 +105,7 @@ def test_a_group_is_represented_by_its_first_product(url: str) -> None:
 
 
 def test_groups_of_the_same_score_are_cut_by_the_ids_of_their_first_products(url: str) -> None:
-    # At a right angle to all of them: every score is 0.
+    # Orthogonal to all of them: every score is 0.
     names = answers(url, [0.0, 0.0, 1.0, 0.0], [1, 2, 3, 4], group_by="colour")
     assert names == [names[-1][:count] for count in (1, 2, 3, 4)]
     assert names[-1] == [ids_of(shade)[0] for shade in range(0, SHADES, 2)]

@@ -1,4 +1,4 @@
-"""Query pictures in a real Redis: within their bounds, the oldest first, and only for their time."""
+"""Query pictures in a real Redis: bounded, the oldest removed first, and removed when they expire."""
 
 from __future__ import annotations
 

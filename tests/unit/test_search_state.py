@@ -1,4 +1,4 @@
-"""The state of the search page in its address, and what the page makes of an answer."""
+"""The state of the search page in its address, and how the page presents an answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The parts of a whole dataset: exact shares of every class, and what the dataset's authors decided."""
+"""Splits of a whole dataset: exact shares of every class, and published splits."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_products_of_two_datasets_are_not_split_together() -> None:
 
 
 def of_items(sizes: Iterable[int], kind: str = "Shirts") -> list[Product]:
-    """The pictures of items of one kind, so many of each item."""
+    """Pictures of items of one kind, with the given number for each item."""
     return [
         product(f"{kind}-{item}-{view}", itemId=f"{kind}-{item}", articleType=kind)
         for item, size in enumerate(sizes)
@@ -209,7 +209,7 @@ def test_the_published_parts_of_category_prediction_are_used() -> None:
 
 
 def in_shop(items: int, views: int = 3) -> list[Product]:
-    """Training items, and one item that is asked for."""
+    """Training items, and one item with a query and a gallery picture."""
     training = [
         product(f"{n}-{view}", itemId=f"id_{n}", partition="train") for n in range(items) for view in range(views)
     ]

@@ -1,4 +1,4 @@
-"""The files that pages load: addressed by their content, kept for good, compressed once."""
+"""Static files: addressed by their content, cached permanently, compressed once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The runner of all workers' steps, on a real Redis: what is tried again, how long, and what is recorded."""
+"""The step runner of all workers, on a real Redis: what is retried, how long, and what is recorded."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TRIES = 4
 
 
 class Bench:
-    """A runner, one job of one step, and its ends."""
+    """A runner, and one job with one step and its end."""
 
     def __init__(self, client: redis.Redis, **settings: Any) -> None:
         self.jobs, self.steps = JobStore(client), StepStore(client)
@@ -125,7 +125,7 @@ def test_a_success_between_two_failures_resets_the_count(client: redis.Redis) ->
 
 
 class Killed(BaseException):
-    """The process ends here."""
+    """The simulated crash."""
 
 
 def test_attempts_that_crashed_their_process_are_counted_and_bounded(
@@ -133,7 +133,7 @@ def test_attempts_that_crashed_their_process_are_counted_and_bounded(
 ) -> None:
     bench = Bench(client, step_max_crashes=3)
     with monkeypatch.context() as patched:
-        patched.setattr(bench.steps, "end", lambda *_: None)  # a killed process ends nothing
+        patched.setattr(bench.steps, "end", lambda *_: None)  # a killed process runs no cleanup
         for crashes in range(3):
             seen: list[int] = []
 

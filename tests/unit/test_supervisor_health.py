@@ -94,7 +94,7 @@ def test_the_cpu_time_of_a_busy_process_grows(worker: int, sleeper: int) -> None
 
 
 def test_time_without_checks_does_not_count_as_time_without_answers(sleeper: int) -> None:
-    """For example after the machine slept, or the supervisor was stopped."""
+    """For example after the machine slept or the supervisor was suspended."""
     answers = Answers("late")
 
     async def late(pid: int | None) -> str | None:

@@ -207,7 +207,7 @@ def test_a_full_disk_stops_no_other_service_and_all_recovers_with_space(small_di
         assert f"the disk of {small_disk / 'data'} has" in toys.tail()
         filling = small_disk / "filling"
         filling.write_bytes(bytes(shutil.disk_usage(small_disk).free))
-        os.kill(before.pids["second"], signal.SIGKILL)  # it writes at its start, so it cannot start now
+        os.kill(before.pids["second"], signal.SIGKILL)  # it writes a file when it starts, so it cannot start now
         wait_until(lambda: toys.tail().count("died (exit status 1)") > 1, what="starts without room")
         wait_until(lambda: "run.json cannot be written: No space left" in toys.tail(), what="the warning")
         assert not gone(before.pids["first"])
@@ -247,7 +247,7 @@ def test_no_process_outlives_a_killed_supervisor(toys: ToySystem) -> None:
     toys.wait_ready()
     pids = toys.every_pid()
     assert len(pids) == 4
-    os.kill(toys.pid, signal.SIGKILL)  # the supervisor alone, not its group
+    os.kill(toys.pid, signal.SIGKILL)  # only the supervisor, not its group
     wait_until(lambda: all(gone(pid) for pid in pids), what="the end of every service")
     wait_until(lambda: not toys.data.is_locked(), what="the lock's release")
 

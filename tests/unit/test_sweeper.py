@@ -1,4 +1,4 @@
-"""The sweeper, which brings lost work back: no job keeps it from the others."""
+"""The sweeper publishes lost work again, and no job delays the others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the services write to standard error."""
+"""The log output of the services on standard error."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ except ValueError as error:
 
 
 def logged(log_format: str) -> str:
-    """What a process of its own logs of a failed call; logging is set up once a process."""
+    """The log of a failed call, from its own process because logging is configured once per process."""
     ended = subprocess.run(
         [sys.executable, "-c", FAILING.format(log_format=log_format)], capture_output=True, text=True, check=True
     )

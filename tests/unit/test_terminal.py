@@ -1,4 +1,4 @@
-"""No control character from outside reaches a terminal, through any of the classes that print."""
+"""External text never sends control characters to a terminal, through any of the classes that print."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from vitrine_local.cli.jobs import report_job, show
 from vitrine_local.cli.output import Column, ProgressDisplay, Screen
 from vitrine_local.supervisor.logs import LogConsole, ServiceLog
 
-# Sets the title, clears the screen, goes up a line, rings; the same by C1 controls; turns the text around; hides.
+# Sets the title, clears the screen, moves up a line, rings; the same with C1 controls; reverses the text; hides it.
 HOSTILE: Final = (
     "name\x1b]0;owned\x07\x1b[2J\x1b[1A\r\n\x9b2J\x9d0;x\x9c\x85\x00\x08\x7f"
     "\u202etxt.exe\u2066\u2028\u200b\u200f\ud800\U000e0041"
 )
-SENT_BY_RICH: Final = re.compile(r"\x1b\[[0-9;]*m")  # colours of our own
+SENT_BY_RICH: Final = re.compile(r"\x1b\[[0-9;]*m")  # colours that Vitrine prints
 
 
 def commands_in(text: str) -> list[str]:
@@ -71,7 +71,7 @@ def test_every_line_of_the_screen_is_printable() -> None:
     screen.table([Column("a"), Column("b", cut=True)], [(HOSTILE, 1), (None, HOSTILE)])
     assert commands_in(written.getvalue()) == []
     assert "\\x1b]0;owned\\x07" in written.getvalue()
-    # A value makes no lines of its own: three lines, the table's head, its rows, of which one is folded.
+    # A value adds no lines: three lines, the table's head, and its rows, one of them folded.
     assert len(written.getvalue().splitlines()) == 7
 
 
@@ -90,7 +90,7 @@ def test_a_jobs_record_is_shown_printable() -> None:
     show(screen, hostile_record(), as_json=True)
     with ProgressDisplay(screen, "indexing") as display:
         display.show_job(hostile_record(JobState.RUNNING))
-    moves = re.compile(r"\x1b\[(\?25[lh]|[0-9]*[AGK]|2K|1A)|\r")  # the moving bar's own
+    moves = re.compile(r"\x1b\[(\?25[lh]|[0-9]*[AGK]|2K|1A)|\r")  # of the progress bar
     assert commands_in(moves.sub("", written.getvalue())) == []
 
 

@@ -1,4 +1,6 @@
-"""Thumbnails on disk: kept whole, bounded, the longest unused go first, and no fault of the disk reaches a caller."""
+"""The thumbnail cache on disk: complete files, bounded, least recently used removed first, and disk errors are not
+raised.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,7 @@ def test_the_cache_is_bounded_and_the_least_recently_used_file_is_removed(tmp_pa
     for number in range(100):
         cache.put(digest(number), 64, bytes(1000))
         os.utime(cache._path(digest(number), 64), (long_ago_s + number, long_ago_s + number))
-    assert cache.get(digest(0), 64)  # which makes it the one asked for last
+    assert cache.get(digest(0), 64)  # now the most recently used
     for number in range(100, 120):
         cache.put(digest(number), 64, bytes(1000))
     total_bytes = sum(path.stat().st_size for path in kept(tmp_path))

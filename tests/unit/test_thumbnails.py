@@ -1,4 +1,4 @@
-"""Thumbnails: their size, their form, and what they cost."""
+"""Thumbnails: size, shape and cost."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_rotated_picture_is_turned_upright() -> None:
     picture = Image.new("RGB", (200, 100), "blue")
     picture.paste("red", (0, 0, 100, 100))
     exif = Image.Exif()
-    exif[0x0112] = 6  # stored a quarter turn to the left
+    exif[0x0112] = 6  # stored rotated by 90 degrees to the left
     found = opened(make_thumbnail(encoded(picture, "JPEG", exif=exif.tobytes()), 64)).convert("RGB")
     assert found.size == (64, 128)
     assert near(colour_at(found, 32, 20), (255, 0, 0), 20)

@@ -1,4 +1,4 @@
-"""Checkpoints are stored whole or not at all, and an optimizer is restored exactly."""
+"""Checkpoints are stored completely or not at all, and an optimizer is restored exactly."""
 
 from __future__ import annotations
 

@@ -157,7 +157,7 @@ def test_the_best_projection_on_validation_is_chosen_and_all_trials_are_reported
 def test_among_equally_good_projections_the_best_in_map_is_chosen() -> None:
     chance = np.random.default_rng(1)
     codes = np.arange(900, dtype=np.int64)[:, None] % 3
-    # Two wide directions tell the class; whitening gives as much room to thirty narrow ones that tell nothing.
+    # Two directions with large variance separate the classes. Whitening gives thirty small random ones the same weight.
     wide = np.eye(3)[codes[:, 0]] * 4 + chance.normal(0, 1.3, (900, 3))
     features = np.concatenate([wide, chance.normal(0, 0.5, (900, 30))], axis=1).astype(np.float32)
     choice = choose_projection(

@@ -66,7 +66,7 @@ def picture_of(_: str) -> Image.Image:
 
 
 def drawn(path: Path) -> Image.Image:
-    """The picture in the file, which must show something."""
+    """The picture in the file, which must not be blank."""
     with Image.open(path) as image:
         assert image.format == "PNG"
         assert image.info.keys() <= {"dpi"}, "the file contains the program or the time"
@@ -221,7 +221,7 @@ def test_any_number_of_classes_has_a_matrix(tmp_path: Path, classes: int) -> Non
     for name in ("confusion-counts.png", "confusion-normalised.png"):
         picture = drawn(tmp_path / name)
         assert 600 <= max(picture.size) < 4000
-        # The drawing ends before the picture does.
+        # The drawing ends before the border of the picture.
         pixels = np.asarray(picture)
         edges = (pixels[:3], pixels[-3:], pixels[:, :3], pixels[:, -3:])
         assert all((edge == 255).all() for edge in edges)

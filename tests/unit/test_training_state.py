@@ -1,4 +1,4 @@
-"""What the training loop keeps beside its weights: running metrics, its state, and the moving average."""
+"""State of the training loop beside the weights: running metrics, TrainState, and the moving average."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Products put and deleted through the API: what is kept, what survives a crash, and what is merged."""
+"""Products put and deleted through the API: stored files, crash safety, and the merge with the catalogue."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def test_a_picture_path_out_of_the_uploads_is_refused(overlay: UploadStore, tmp_
 
 
 def folder_of(overlay: UploadStore, product_id: str) -> Path:
-    """The folder of a product of the shop, put or deleted."""
+    """The folder of a product of the shop, stored or deleted."""
     [folder] = (overlay.root / "shop").glob(f"{product_id}*~*")
     return folder
 
@@ -388,7 +388,7 @@ def test_a_change_that_waits_for_a_drop_of_the_dataset_is_made_in_the_new_folder
         monkeypatch.setattr("vitrine.uploads.store.fcntl.flock", announced)
         changing = threads.submit(change, UploadStore(overlay.root))
         assert waits.wait(HUNG_AFTER_S)
-        top.rename(overlay.root / ".dropped-0")  # as a drop does while it holds the lock
+        top.rename(overlay.root / ".dropped-0")  # like a drop that holds the lock
         flock(held, fcntl.LOCK_UN)
         changing.result(HUNG_AFTER_S)
     assert (top / ".lock").exists() == top.exists()

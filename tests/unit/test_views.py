@@ -1,4 +1,4 @@
-"""A picture in several views."""
+"""Views of a picture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Networks, preprocessing and projection, against scikit-learn and against themselves."""
+"""Networks, preprocessing and projection, compared with scikit-learn and torchvision."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_a_model_of_the_table_gives_the_feature_of_the_reference(model: str, raw
 def test_resnet_keeps_negative_evidence() -> None:
     entry = model_entry("resnet50")
     backbone = load_backbone(entry, weights="seed:0", options={})
-    # Random weights start with the last normalisation at zero, which would leave only the shortcut.
+    # Random weights start with the last normalisation at zero, so only the shortcut would have an effect.
     torch.nn.init.ones_(backbone.network.get_parameter("layer4.2.bn3.weight"))
     with torch.inference_mode():
         found = backbone.network(torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)))
@@ -171,7 +171,7 @@ def test_random_weights_do_not_affect_the_random_state_of_the_caller() -> None:
 
 @pytest.mark.parametrize("name", ["timm:mobilenetv4_conv_small", "timm:test_efficientnet"])
 def test_a_network_with_an_embedding_layer_is_loaded_from_its_files(name: str, tmp_path: Path) -> None:
-    """One that normalises after pooling has a single value a channel there, which training mode refuses."""
+    """A network with normalisation after pooling. It has one value per channel there, which training mode refuses."""
     loaded = load_backbone(model_entry(name), weights="seed:0", options={})
     loaded = extended(loaded, pooling=None, embedding=16, seed=0)
     save_weights(loaded.network, tmp_path / "weights.safetensors")
@@ -215,7 +215,7 @@ def test_passes_in_several_threads_give_the_same_features() -> None:
     )
     prepare = Preprocessor(rules)
     batches = [np.stack([prepare(picture(number)) for number in range(size)]) for size in (1, 4, 2, 3, 5)]
-    # No batch size was seen before, so that the threads meet in the compiler too.
+    # Every batch size is new, so the threads also run the compiler concurrently.
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(network.features, batches * 20))
     expected = [network.features(batch) for batch in batches]
@@ -269,7 +269,7 @@ def test_a_network_whose_head_follows_its_pooling_is_fused_in_half_precision_too
 
 
 class CountsItsPictures(torch.nn.Module):
-    """A network that a trace gets wrong: what it computes depends on how many pictures it is given."""
+    """A network that is traced wrongly: its output depends on the number of pictures."""
 
     def forward(self, batch: torch.Tensor) -> torch.Tensor:
         features = batch.mean(dim=(2, 3))

@@ -1,4 +1,4 @@
-"""What the networks' memory costs the kernel."""
+"""Page faults of repeated forward passes."""
 
 import subprocess
 import sys
@@ -6,11 +6,11 @@ import sys
 import pytest
 
 _PASSES = 10
-# Aligned blocks leave slivers between them; the heap finds its shape when malloc's cache of slivers is full.
+# Aligned blocks leave small gaps. The heap is stable once malloc's cache of small chunks is full.
 _WARMING_PASSES = 30
 _BLOCK_BYTES = 32 * 1024 * 1024
 
-# In a process of its own, because malloc is set once for all and torch is large.
+# In a separate process, because malloc is configured once per process and torch is large.
 _FAULTS_OF_PASSES = f"""
 {{before}}
 import resource, threading

@@ -1,4 +1,4 @@
-"""What raw clients can do to the server: floods, dawdling, crowds and refusals, over real sockets."""
+"""Raw clients against the server: floods, slow clients, too many connections, and refusals, over real sockets."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_headers_that_arrive_too_slowly_are_refused_and_a_silent_connection_is_c
     with running_edge(header_timeout_s=2.0) as edge:
         assert code(edge.ask(b"GET /echo HTTP/1.1\r\nX-Slow: ")) == (408, "request_too_slow")
         assert edge.ask(b"") == b""
-        with edge.connection() as connection:  # a byte now and then does not help
+        with edge.connection() as connection:  # single bytes do not extend the deadline
             connection.sendall(GET)
             assert read_answer(connection).endswith(b"0")
             dripping = threading.Event()
@@ -145,7 +145,7 @@ def test_a_body_that_arrives_at_the_minimum_rate_is_accepted() -> None:
     with running_edge(body_grace_s=0.2, body_min_bytes_per_s=1000) as edge, edge.connection() as connection:
         connection.sendall(POST % 20_000 + bytes(10_000))
         connection.settimeout(1.0)
-        with pytest.raises(TimeoutError):  # longer than the grace
+        with pytest.raises(TimeoutError):  # longer than the grace period
             connection.recv(1)
         connection.settimeout(HUNG_AFTER_S)
         connection.sendall(bytes(10_000))
@@ -189,7 +189,7 @@ def test_above_the_connection_limit_only_health_checks_are_answered() -> None:
         assert code(refused) == (503, "unavailable")
         assert b"retry-after: 1\r\n" in refused
         assert b"connection: close\r\n" in refused
-        # Those that do not even ask take the reserved places from each other, not from a health call.
+        # Silent connections take the reserved places from each other, not from a health check.
         silent = [stack.enter_context(edge.connection()) for _ in range(20)]
         for _ in range(5):
             assert edge.get("/livez").startswith(b"HTTP/1.1 200")
@@ -221,7 +221,7 @@ def test_one_address_has_a_share_of_the_connections_unless_it_is_a_proxy() -> No
     first = add("203.0.113.7")
     assert [first[1], add("203.0.113.7")[1], add("203.0.113.7")[1]] == [Place.FULL, Place.FULL, Place.REFUSED]
     assert add("203.0.113.8")[1] is Place.FULL
-    # Of IPv6 one caller has a whole network.
+    # With IPv6 one caller has a whole network.
     assert [add(f"2001:db8::{number}")[1] for number in range(3)] == [Place.FULL, Place.FULL, Place.REFUSED]
     connections.remove(*first)
     assert add("203.0.113.7")[1] is Place.FULL
@@ -231,7 +231,7 @@ def test_one_address_has_a_share_of_the_connections_unless_it_is_a_proxy() -> No
 
 @contextlib.contextmanager
 def full(edge: EdgeServer) -> Iterator[None]:
-    """The one place at work is taken."""
+    """The only worker is busy."""
     with edge.connection() as working:
         working.sendall(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
         wait_until(lambda: edge.toy.waiting == 1, what="the request at work")
@@ -251,7 +251,7 @@ def single() -> Iterator[EdgeServer]:
 def test_a_refused_large_body_is_answered_before_it_is_sent_and_without_a_reset(single: EdgeServer, size: int) -> None:
     with full(single), single.connection() as connection:
         connection.sendall(POST % size)
-        connection.sendall(bytes(size))  # as a client does that reads no answer before it has sent all
+        connection.sendall(bytes(size))  # like a client that reads no answer before it has sent everything
         answer = read_to_end(connection)
         assert code(answer) == (503, "unavailable")
         assert b"retry-after: 1\r\n" in answer

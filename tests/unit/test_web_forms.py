@@ -1,4 +1,4 @@
-"""Multipart bodies: what is read out of them and what is refused."""
+"""Multipart bodies: parsing and refusals."""
 
 from __future__ import annotations
 

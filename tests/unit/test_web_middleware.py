@@ -1,4 +1,4 @@
-"""The middleware before both HTTP services: body limit, API keys, request ids and the shape of errors."""
+"""The middleware of both HTTP services: body limit, API keys, request ids and error format."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_a_body_without_a_length_is_counted_and_refused() -> None:
         async with client_of(BodyLimit(build_app(), max_body_bytes=1000)) as client:
             assert (await client.post("/echo", content=stream(1000))).json() == 1000
             assert (await client.post("/echo", content=stream(5000))).status_code == 413
-            # A form is read by the framework, which would answer 400 for the interrupted reading.
+            # The framework reads forms, and would answer 400 when reading is interrupted.
             headers = {"content-type": "multipart/form-data; boundary=b"}
             part = b'--b\r\nContent-Disposition: form-data; name="image"; filename="a.jpg"\r\n\r\n'
             upload = await client.post("/upload?count=1", content=stream(5000, head=part), headers=headers)

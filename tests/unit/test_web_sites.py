@@ -1,4 +1,4 @@
-"""What a page of another web site can reach through a browser, and that programs are not concerned."""
+"""Cross-site requests are refused in a browser, and programs are not affected."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_another_site_can_neither_change_data_nor_start_expensive_calls(method: 
         {"sec-fetch-site": "same-origin", "origin": OWN},
         {"sec-fetch-site": "none"},
         {"origin": OWN},
-        # Behind a proxy that ends TLS and keeps the Host, the browser's origin has the other scheme.
+        # Behind a proxy that terminates TLS and keeps the Host, the browser's origin has another scheme.
         {"origin": "https://localhost", "host": "localhost:443"},
     ],
 )

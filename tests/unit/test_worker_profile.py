@@ -1,4 +1,4 @@
-"""The Celery profile and the check that refuses a worse one, each defect by itself."""
+"""The Celery profile, and the check that refuses each unsafe change to it."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_a_worker_refuses_to_start_with_a_task_that_no_queue_carries() -> None:
 
     @app.task(name="somebody.elses", shared=False)  # type: ignore[untyped-decorator]
     def stray() -> None:
-        """Not in the table of tasks."""
+        """A task that is not in the table of tasks."""
 
     with pytest.raises(SettingsInvalid, match=r"somebody\.elses"):
         check_profile(app, remap_sigterm="SIGQUIT")

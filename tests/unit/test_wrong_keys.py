@@ -1,4 +1,4 @@
-"""Guessing keys: how many guesses an address has, and which address a request counts for."""
+"""The limit on wrong keys per address, and which address a request counts for."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_an_address_with_too_many_wrong_keys_waits_and_others_do_not() -> None:
         assert [(await ask(f"guess {n}")).status_code for n in range(5)] == [403, 403, 403, 429, 429]
         refused = await ask("guess")
         assert (refused.json()["code"], refused.headers["retry-after"]) == ("too_many_requests", "20")
-        # Not even the right key is looked at, but another address, no key and the open routes are as before.
+        # Even the right key is refused. Other addresses, calls without a key and public routes are not affected.
         assert (await ask(SECRET)).status_code == 429
         assert (await ask(SECRET, address="10.0.0.2")).status_code == 200
         assert (await ask(None)).status_code == 401
@@ -134,7 +134,7 @@ def test_callers_are_distinguished_by_the_address_range_one_caller_can_have(one:
         ((), "127.0.0.1", "203.0.113.9", "127.0.0.1"),
         (("10.0.0.0/8",), "127.0.0.1", "203.0.113.9", "127.0.0.1"),
         (("10.0.0.0/8",), "10.1.2.3", "203.0.113.9", "203.0.113.9"),
-        # What the caller wrote itself comes first in the list and is not believed.
+        # The entries that the caller wrote come first in the list and are not trusted.
         (("10.0.0.0/8",), "10.1.2.3", "198.51.100.1, 203.0.113.9", "203.0.113.9"),
         (("10.0.0.0/8",), "10.1.2.3", "198.51.100.1, 203.0.113.9, 10.9.9.9", "203.0.113.9"),
         (("10.0.0.0/8",), "10.1.2.3", "<script>", "unknown"),
@@ -143,7 +143,7 @@ def test_callers_are_distinguished_by_the_address_range_one_caller_can_have(one:
 def test_a_forwarded_address_is_trusted_only_from_configured_proxies(
     trusted: tuple[str, ...], peer: str, forwarded: str, seen: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "*")  # uvicorn's own variable opens nothing
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "*")  # uvicorn's variable has no effect
     app = FastAPI()
 
     @app.get("/")
