@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser
 
-from harness.accessibility import accessibility_faults
+from harness.accessibility import accessibility_findings
 from harness.browser import Visit, every_look
 from tools.chromium import Look
 
@@ -131,10 +131,10 @@ def test_what_a_test_provokes_is_no_fault_but_must_happen(visited: Visit) -> Non
 
 def test_axe_reports_what_hinders_a_reader_with_the_element_although_the_policy_is_strict(visited: Visit) -> None:
     visited.open("/picture")
-    faults = accessibility_faults(visited.page)
+    faults = accessibility_findings(visited.page)
     assert [fault.split(" ")[0] for fault in faults] == ["button-name", "image-alt"]
     assert all(selector in fault for fault, selector in zip(faults, ("button", "img"), strict=True))
-    assert accessibility_faults(visited.page, exclude=["img", "button"]) == []
+    assert accessibility_findings(visited.page, exclude=["img", "button"]) == []
     assert visited.watch.faults() == [], "axe itself breaks no rule of the policy"
 
 

@@ -82,7 +82,7 @@ def deps(system: System) -> Iterator[Dependencies]:
     deps.close()
 
 
-def take_up(deps: Dependencies, job_id: str) -> JobRecord:
+def resume(deps: Dependencies, job_id: str) -> JobRecord:
     """Run every task that the sweeper finds due, once."""
     record = deps.jobs.get(job_id)
     for message in due_messages(deps, record):
@@ -92,7 +92,7 @@ def take_up(deps: Dependencies, job_id: str) -> JobRecord:
 
 def run_to_the_end(deps: Dependencies, job_id: str) -> JobRecord:
     for _ in range(5):
-        record = take_up(deps, job_id)
+        record = resume(deps, job_id)
         if record.state.finished:
             return record
     raise AssertionError(f"the job does not end: {record}")

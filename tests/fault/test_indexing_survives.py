@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from harness.aborting_embedder import magenta_picture
-from harness.killing import KeptRunning, processes_of_the_pool
+from harness.killing import Restarter, pool_processes
 from harness.processes import Process
 from harness.servers import Qdrant
 from harness.system import System, running_system
@@ -132,7 +132,7 @@ def test_one_process_of_the_indexer_is_killed(system: System) -> None:
     release_id = system.release(weights="seed:106")
     job_id = system.enqueue_index(release_id, system.catalog(count=COUNT))
     wait_until(lambda: len(system.jobs.finished_batches(job_id)) >= 3, what="three batches are done")
-    children = processes_of_the_pool(system.services["indexer"].pid)
+    children = pool_processes(system.services["indexer"].pid)
     assert children, "the pool has processes"
     for child in children:
         os.kill(child, signal.SIGKILL)
@@ -203,9 +203,9 @@ def test_a_picture_that_crashes_its_worker_is_found_and_left_out(system: System)
     root = system.catalog("poisoned", count=4)
     job_id = system.enqueue_index(release_id, root, dataset="poisoned")
     ids = sorted(path.stem for path in (root / "images").iterdir())
-    guilty = Group(ids=(ids[2],), crashes=2)
+    crashing = Group(ids=(ids[2],), crashes=2)
     rest = tuple(Group(ids=(one,)) for one in ids if one != ids[2])
-    search = SearchState(ids=tuple(ids), groups=(guilty, *rest), at_work=True)
+    search = SearchState(ids=tuple(ids), groups=(crashing, *rest), at_work=True)
     SearchStore(system.redis_client).save(job_id, "batch:0", search)
     system.start("indexer", **SETTINGS)
     record = system.succeeded(job_id)
@@ -226,7 +226,7 @@ def test_a_picture_that_crashes_the_embedder_is_found_and_the_others_are_indexed
     root = system.catalog("crashing", count=24)
     ids = sorted(path.stem for path in (root / "images").iterdir())
     (root / "images" / f"{ids[10]}.jpg").write_bytes(magenta_picture())
-    with KeptRunning(system.services["embedder"]) as embedder:
+    with Restarter(system.services["embedder"]) as embedder:
         job_id = system.enqueue_index(system.release(), root, dataset="crashing")
         wait_until(lambda: embedder.starts >= 1, what="the picture ends the embedder")
         waiting = wait_until(lambda: system.jobs.get(job_id).last_failure, what="the failure is in the record")

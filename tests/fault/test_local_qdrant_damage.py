@@ -59,7 +59,7 @@ class Damaged:
         self.server: LocalQdrant | None = None
 
     @property
-    def hurt(self) -> Path:
+    def collection_folder(self) -> Path:
         """The folder of the collection to damage."""
         records = self.storage.glob("collections/*/collection.json")
         [record] = [path for path in records if json.loads(path.read_bytes())["name"] == HURT]
@@ -134,7 +134,7 @@ def remove_shard(folder: Path) -> None:
 def test_a_damaged_collection_is_set_aside_and_the_other_is_served(
     damaged: Damaged, damage: Callable[[Path], None]
 ) -> None:
-    folder = damaged.hurt
+    folder = damaged.collection_folder
     damage(folder)
     # The engine cleans up its logs and journals when it opens them.
     kept = {"collection.json", "chunk_0.mmap", "page_0.dat", "segment.json", "tracker.dat", "open-1"}
@@ -161,7 +161,7 @@ def test_a_damaged_collection_is_set_aside_and_the_other_is_served(
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\x00"])
 def test_a_damaged_file_is_restored_from_its_copy(damaged: Damaged, content: bytes) -> None:
-    record, aliases = damaged.hurt / "collection.json", damaged.storage / "aliases.json"
+    record, aliases = damaged.collection_folder / "collection.json", damaged.storage / "aliases.json"
     record.write_bytes(content)
     aliases.write_bytes(content)
     client = damaged.start()
@@ -188,7 +188,7 @@ def test_without_the_alias_table_collections_are_served_under_their_own_names(da
 
 
 def test_an_older_storage_without_copies_gets_them(damaged: Damaged) -> None:
-    copies = [damaged.hurt / "collection.copy.json", damaged.storage / "aliases.copy.json"]
+    copies = [damaged.collection_folder / "collection.copy.json", damaged.storage / "aliases.copy.json"]
     for copy in copies:
         copy.unlink()
     damaged.start().close()

@@ -167,10 +167,10 @@ def test_killing_the_optimizer_process_loses_nothing(server: LocalQdrant, client
     create(client, "shop")
     os.kill(filled_while_it_optimizes(client, server), signal.SIGKILL)
 
-    def told() -> bool:
+    def failure_is_reported() -> bool:
         return isinstance(client.get_collection("shop").optimizer_status, models.OptimizersStatusOneOf1)
 
-    wait_until(told, what="the failure in the collection's status")
+    wait_until(failure_is_reported, what="the failure in the collection's status")
     assert client.count("shop").count == BULK
     assert len(client.query_points("shop", query=3, limit=5).points) == 5
     wait_until(lambda: len(shard_folders(tmp_path)) == 1, what="the removal of the half-made copy")

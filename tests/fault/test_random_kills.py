@@ -19,7 +19,7 @@ import httpx
 import numpy as np
 import pytest
 
-from harness.killing import KeptRunning, processes_of_the_pool
+from harness.killing import Restarter, pool_processes
 from harness.processes import Process
 from harness.shop import DATASET, Shop, queries, running_shop
 from harness.system import System
@@ -41,7 +41,7 @@ class Searches:
         self.wrong: list[str] = []
         self.refused: Counter[str] = Counter()
         self._shop = shop
-        self._peace = {one: self._ranking(one) for one in queries(shop)}
+        self._expected = {one: self._ranking(one) for one in queries(shop)}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -55,13 +55,13 @@ class Searches:
 
     def _run(self) -> None:
         while not self._stop.wait(PAUSE_S):
-            for product_id, peace in self._peace.items():
+            for product_id, expected in self._expected.items():
                 try:
                     answer = self._ask(product_id)
                 except httpx.TransportError as error:
                     self.refused[type(error).__name__] += 1  # the search API itself was killed
                     continue
-                if answer.status_code == 200 and answer.json()["ranking"] == peace:
+                if answer.status_code == 200 and answer.json()["ranking"] == expected:
                     self.right += 1
                 elif answer.status_code in UNAVAILABLE and answer.json()["retryable"]:
                     self.refused[answer.json()["code"]] += 1
@@ -82,20 +82,20 @@ class Searches:
 @pytest.mark.timeout(900)  # on a busy machine
 def test_random_kills_lose_nothing_and_cause_no_wrong_answer(tmp_path: Path) -> None:
     with running_shop(tmp_path / "shop", products=150, **SETTINGS) as shop:
-        system, chance = shop.system, random.Random(SEED)
+        system, rng = shop.system, random.Random(SEED)
         system.start("trainer")
         named: dict[str, Process] = {**system.services, "redis": system.redis}
         if isinstance(system.qdrant, Process):  # a server given by its URL cannot be killed
             named["qdrant"] = system.qdrant
 
         def one_of_the_pool() -> None:
-            children = wait_until(lambda: processes_of_the_pool(named["indexer"].pid), what="the indexer has processes")
-            os.kill(chance.choice(children), signal.SIGKILL)
+            children = wait_until(lambda: pool_processes(named["indexer"].pid), what="the indexer has processes")
+            os.kill(rng.choice(children), signal.SIGKILL)
 
         victims: dict[str, Callable[[], None]] = {name: process.kill for name, process in named.items()}
         victims["a process of the indexer"] = one_of_the_pool
-        order = chance.sample(sorted(victims), len(victims))
-        with Searches(shop) as searches, KeptRunning(*named.values()):
+        order = rng.sample(sorted(victims), len(victims))
+        with Searches(shop) as searches, Restarter(*named.values()):
             job_id = system.enqueue_index(shop.release, shop.root, dataset=KILLED)
             for number, victim in enumerate(order, 1):
                 # The next kill waits until indexing has made progress since the last.

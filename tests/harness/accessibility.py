@@ -15,7 +15,7 @@ _OPTIONS: Final = {"resultTypes": ["violations"], "rules": {"target-size": {"ena
 _RUN: Final = "([context, options]) => axe.run(context, options).then((found) => found.violations)"
 
 
-def accessibility_faults(page: Page, *, exclude: Sequence[str] = ()) -> list[str]:
+def accessibility_findings(page: Page, *, exclude: Sequence[str] = ()) -> list[str]:
     """The serious and critical findings, each with its rule, its help and the elements.
 
     `exclude`: CSS selectors of third-party elements.
@@ -23,16 +23,16 @@ def accessibility_faults(page: Page, *, exclude: Sequence[str] = ()) -> list[str
     page.evaluate(f"() => {{ {AXE_SCRIPT} }}")
     context = {"exclude": [[selector] for selector in exclude]} if exclude else {"include": [["html"]]}
     violations: list[dict[str, Any]] = page.evaluate(_RUN, [context, _OPTIONS])
-    return [_told(violation) for violation in violations if violation["impact"] in _FAILING]
+    return [_described(violation) for violation in violations if violation["impact"] in _FAILING]
 
 
 def check_accessible(page: Page, *, exclude: Sequence[str] = ()) -> None:
     """Raise AssertionError if axe finds anything serious or critical."""
-    faults = accessibility_faults(page, exclude=exclude)
+    faults = accessibility_findings(page, exclude=exclude)
     assert not faults, "\n".join([f"{page.url} is not accessible:", *faults])
 
 
-def _told(violation: dict[str, Any]) -> str:
+def _described(violation: dict[str, Any]) -> str:
     lines = [f"{violation['id']} ({violation['impact']}): {violation['help']}, {violation['helpUrl']}"]
     for node in violation["nodes"]:
         why = " ".join(node.get("failureSummary", "").split())

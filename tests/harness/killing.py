@@ -11,7 +11,7 @@ from harness.processes import Process
 _LOOK_EVERY_S = 0.1
 
 
-class KeptRunning:
+class Restarter:
     """Restarts each process that has ended."""
 
     def __init__(self, *processes: Process) -> None:
@@ -20,7 +20,7 @@ class KeptRunning:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def __enter__(self) -> KeptRunning:
+    def __enter__(self) -> Restarter:
         self._thread.start()
         return self
 
@@ -36,7 +36,7 @@ class KeptRunning:
                     self.starts += 1
 
 
-def processes_of_the_pool(pid: int) -> list[int]:
+def pool_processes(pid: int) -> list[int]:
     """The processes that a worker has spawned to run its tasks."""
     found = []
     for status in Path("/proc").glob("[0-9]*/status"):

@@ -95,7 +95,7 @@ def queries(shop: Shop, count: int = 5) -> list[str]:
     return list(shop.rows)[:: PRODUCTS // count]
 
 
-class Whole:
+class CollectionVectors:
     """The vectors of a collection, to search them with the functions of the evaluation."""
 
     def __init__(self, shop: Shop, release: str) -> None:
@@ -108,7 +108,7 @@ class Whole:
         found: np.ndarray = self.vectors[[self.ids.index(int(product_id))]]
         return found
 
-    def clear_count(self, vector: np.ndarray, counts: range) -> int:
+    def count_with_clear_gap(self, vector: np.ndarray, counts: range) -> int:
         """The count with the largest gap between the scores of its last result and the next product."""
         scores = np.sort((vector @ self.vectors.T)[0])[::-1]
         return max(counts, key=lambda count: float(scores[count - 1] - scores[count]))

@@ -47,7 +47,7 @@ class Listener:
     notes: list[str] = field(default_factory=list)
     phases: list[str] = field(default_factory=list)
     curves: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
-    told: list[JobFault] = field(default_factory=list)
+    issues: list[JobFault] = field(default_factory=list)
     done: list[int] = field(default_factory=list)
     eta_s: list[float | None] = field(default_factory=list)
 
@@ -62,7 +62,7 @@ class Listener:
             self.curves.setdefault(name, []).append((x, value))
 
     def faults(self, source: str, faults: list[JobFault]) -> None:
-        self.told += faults
+        self.issues += faults
 
     def progress(self, done: int, total: int, *, eta_s: float | None, phase: str | None = None) -> None:
         if phase == "training":

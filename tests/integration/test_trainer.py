@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from harness.killing import processes_of_the_pool
+from harness.killing import pool_processes
 from harness.releases import TINY_MODEL, store_of
 from harness.system import System, running_system
 from harness.waiting import wait_until
@@ -153,7 +153,7 @@ def test_the_process_of_a_job_ends_with_it_and_an_idle_trainer_uses_little_memor
     trainer = system.services["trainer"].pid
 
     def is_small() -> bool:
-        pool = processes_of_the_pool(trainer)
+        pool = pool_processes(trainer)
         return len(pool) == 1 and sum(map(resident_mib, [trainer, *pool])) < IDLE_MIB
 
     done: set[str] = set()

@@ -327,7 +327,7 @@ def test_unreadable_images_are_reported_and_left_out(tmp_path: Path) -> None:
         (catalog.root / product.picture).write_bytes(b"\xff\xd8 nothing")
     listener = Listener()
     result = trained(tiny_recipe(optim={"epochs": 1}), catalog, tmp_path, listener)
-    assert {fault.product_id for fault in listener.told} == {product.id for product in catalog.products[:4]}
+    assert {fault.product_id for fault in listener.issues} == {product.id for product in catalog.products[:4]}
     assert result["release_id"]
 
 

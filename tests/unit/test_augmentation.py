@@ -165,7 +165,7 @@ def test_tint_scales_each_channel_separately() -> None:
     assert float(shares.std(dim=1).min()) > 0.005
 
 
-def softly_cut() -> tuple[torch.Tensor, torch.Tensor]:
+def soft_edged_garment() -> tuple[torch.Tensor, torch.Tensor]:
     """A dark garment of (30, 40, 50) with a rim that is half white, as after resizing, and its mask."""
     image = np.full((HEIGHT, WIDTH, 3), 255, dtype=np.uint8)
     image[11:37, 7:25] = (142, 147, 152)
@@ -175,7 +175,7 @@ def softly_cut() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def test_a_replaced_background_leaves_no_white_rim() -> None:
-    image, mask = softly_cut()
+    image, mask = soft_edged_garment()
     assert mask[0, 0, 24, 7] == pytest.approx(128, abs=3), "the rim is half garment"
     black = np.zeros((1, HEIGHT, WIDTH, 3), dtype=np.uint8)
     augmenter = Augmenter(AugmentRecipe(background=1.0), HEIGHT, WIDTH, seed=0, backgrounds=black, background_share=1.0)

@@ -41,7 +41,7 @@ def ids(catalog: Catalog) -> list[str]:
     return [product.id for product in catalog.products]
 
 
-def the_issue(catalog: Catalog) -> Issue:
+def only_issue(catalog: Catalog) -> Issue:
     assert len(catalog.issues) == 1, catalog.issues
     return catalog.issues[0]
 
@@ -100,7 +100,7 @@ def test_a_category_without_an_article_type_is_kept_and_reported(tmp_path: Path)
     catalog = read(with_pictures(tmp_path, *ALL))
     assert catalog.products[1].attributes["category"] == "Ball Gown"
     assert "articleType" not in catalog.products[1].attributes
-    assert the_issue(catalog) == Issue("Maxi_Dress--img_00000001", 4, "unknown_category", "'Ball Gown'")
+    assert only_issue(catalog) == Issue("Maxi_Dress--img_00000001", 4, "unknown_category", "'Ball Gown'")
 
 
 @pytest.mark.parametrize("number", ["0", "6", "-1", "two", "٢", "9" * 30])
@@ -108,7 +108,7 @@ def test_a_number_outside_the_table_loses_only_the_category(tmp_path: Path, numb
     category_benchmark(tmp_path, {BLOUSE: number, TEE: "1"}, CATEGORY_PARTS)
     catalog = read(with_pictures(tmp_path, *ALL))
     assert {"articleType", "category"}.isdisjoint(catalog.products[0].attributes)
-    issue = the_issue(catalog)
+    issue = only_issue(catalog)
     assert (issue.line, issue.kind, issue.kept) == (3, "unknown_category", True)
     assert issue.detail.endswith("of 5 categories")
 
@@ -117,7 +117,7 @@ def test_a_row_with_a_missing_picture_is_skipped(tmp_path: Path) -> None:
     category_benchmark(tmp_path, CATEGORY_ROWS, CATEGORY_PARTS)
     catalog = read(with_pictures(tmp_path, BLOUSE, DRESS))
     assert len(catalog.products) == 2
-    assert the_issue(catalog) == Issue("Striped_Tee--img_00000007", 4, "missing_picture", TEE)
+    assert only_issue(catalog) == Issue("Striped_Tee--img_00000007", 4, "missing_picture", TEE)
 
 
 def test_a_path_that_leaves_the_folder_is_never_followed(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_a_path_that_leaves_the_folder_is_never_followed(tmp_path: Path) -> None
     category_benchmark(root, {**CATEGORY_ROWS, outside: "1"}, {**CATEGORY_PARTS, outside: "train"})
     with_pictures(root, *ALL)
     with_pictures(tmp_path, "secret/img_1.jpg")
-    issue = the_issue(read(root))
+    issue = only_issue(read(root))
     assert (issue.kind, issue.line, issue.kept) == ("unsafe_picture", 6, False)
 
 
@@ -134,8 +134,8 @@ def test_a_short_line_keeps_its_picture(tmp_path: Path) -> None:
     category_benchmark(tmp_path, {BLOUSE: "", TEE: "1"}, CATEGORY_PARTS)
     catalog = read(with_pictures(tmp_path, *ALL))
     assert "category" not in catalog.products[0].attributes
-    assert the_issue(catalog).kind == "short_row"
-    assert (the_issue(catalog).line, the_issue(catalog).detail) == (3, "1 of 2 fields")
+    assert only_issue(catalog).kind == "short_row"
+    assert (only_issue(catalog).line, only_issue(catalog).detail) == (3, "1 of 2 fields")
 
 
 def test_a_repeated_path_counts_once(tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_a_repeated_path_counts_once(tmp_path: Path) -> None:
     rewrite(tmp_path, "Anno_coarse/list_category_img.txt", 3, "image_name  category_label", *rows)
     catalog = read(tmp_path)
     assert [product.attributes["category"] for product in catalog.products] == ["Blouse", "Tee"]
-    assert (the_issue(catalog).kind, the_issue(catalog).line) == ("duplicate_id", 5)
+    assert (only_issue(catalog).kind, only_issue(catalog).line) == ("duplicate_id", 5)
 
 
 @pytest.mark.parametrize(
@@ -161,17 +161,17 @@ def test_an_invalid_partition_row_loses_no_product(tmp_path: Path, row: str, kin
     rewrite(tmp_path, "Eval/list_eval_partition.txt", 3, "image_name  evaluation_status", *rows)
     catalog = read(tmp_path)
     assert [product.attributes.get("partition") for product in catalog.products] == ["train", None, "test"]
-    told = {issue.kind: issue for issue in catalog.issues}
-    assert told[kind].line == 5
-    assert "list_eval_partition.txt" in told[kind].detail
-    assert told[kind].kept
+    reported = {issue.kind: issue for issue in catalog.issues}
+    assert reported[kind].line == 5
+    assert "list_eval_partition.txt" in reported[kind].detail
+    assert reported[kind].kept
 
 
 def test_a_picture_in_no_part_is_reported(tmp_path: Path) -> None:
     category_benchmark(tmp_path, CATEGORY_ROWS, {BLOUSE: "train", TEE: "val"})
     catalog = read(with_pictures(tmp_path, *ALL))
     assert "partition" not in catalog.products[2].attributes
-    issue = the_issue(catalog)
+    issue = only_issue(catalog)
     assert (issue.product_id, issue.kind) == ("Maxi_Dress--img_00000001", "empty_field")
     assert issue.detail.startswith("partition")
 

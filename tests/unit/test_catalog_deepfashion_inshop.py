@@ -35,7 +35,7 @@ def ids(catalog: Catalog) -> list[str]:
     return [product.id for product in catalog.products]
 
 
-def the_issue(catalog: Catalog) -> Issue:
+def only_issue(catalog: Catalog) -> Issue:
     assert len(catalog.issues) == 1, catalog.issues
     return catalog.issues[0]
 
@@ -105,11 +105,11 @@ def test_the_view_is_read_from_the_file_name(tmp_path: Path, name: str, view: st
 def test_a_category_missing_from_the_table_is_kept_and_reported(tmp_path: Path) -> None:
     catalog = read_rows(tmp_path, "img/WOMEN/Swimwear/id_1/01_1_front.jpg id_1 train")
     assert catalog.products[0].attributes["category"] == "Swimwear"
-    assert the_issue(catalog) == Issue("id_1--01_1_front", 3, "unknown_category", "'Swimwear'")
+    assert only_issue(catalog) == Issue("id_1--01_1_front", 3, "unknown_category", "'Swimwear'")
 
 
 @pytest.mark.parametrize(
-    ("row", "told"),
+    ("row", "message"),
     [
         ("img/Dresses/id_1/01_1_front.jpg id_1 train", "not img/GENDER"),
         ("img/KIDS/Dresses/id_1/01_1_front.jpg id_1 train", "'KIDS' is not a gender"),
@@ -117,13 +117,13 @@ def test_a_category_missing_from_the_table_is_kept_and_reported(tmp_path: Path) 
         ("01_1_front.jpg id_1 train", "not img/GENDER"),
     ],
 )
-def test_an_incomplete_path_loses_only_the_missing_attribute(tmp_path: Path, row: str, told: str) -> None:
+def test_an_incomplete_path_loses_only_the_missing_attribute(tmp_path: Path, row: str, message: str) -> None:
     with_pictures(tmp_path, "img/" + row.split()[0].removeprefix("img/"))
     catalog = read(inshop_benchmark(tmp_path, row))
     (product,) = catalog.products
     assert product.attributes["itemId"] == row.split()[1]
     assert {issue.kind for issue in catalog.issues} == {"unusual_path"}
-    assert told in catalog.issues[0].detail
+    assert message in catalog.issues[0].detail
     assert all(issue.kept for issue in catalog.issues)
 
 
@@ -150,7 +150,7 @@ def test_a_missing_picture_a_short_line_and_an_unknown_part_are_reported(tmp_pat
 def test_a_repeated_picture_counts_once(tmp_path: Path) -> None:
     catalog = read_rows(tmp_path, *ROWS, f"{FRONT} id_00000002 gallery")
     assert [product.attributes["partition"] for product in catalog.products] == ["query", "gallery", "train"]
-    assert the_issue(catalog) == Issue("id_00000002--02_1_front", 6, "duplicate_id", "the first row is used")
+    assert only_issue(catalog) == Issue("id_00000002--02_1_front", 6, "duplicate_id", "the first row is used")
 
 
 def test_one_item_in_two_categories_gives_two_ids(tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_an_item_missing_from_the_list_of_items_is_reported_once(tmp_path: Path)
     inshop_benchmark(tmp_path, *ROWS, items=["id_00000080"])
     catalog = read(with_pictures(tmp_path, FRONT, BACK, MAN))
     assert len(catalog.products) == 3
-    issue = the_issue(catalog)
+    issue = only_issue(catalog)
     assert (issue.product_id, issue.line, issue.kind) == ("id_00000002--02_1_front", 3, "unlisted_item")
 
 
@@ -175,7 +175,7 @@ def test_an_item_missing_from_the_list_of_items_is_reported_once(tmp_path: Path)
 def test_a_wrong_count_in_the_list_of_items_is_reported(tmp_path: Path, head: list[str | int]) -> None:
     inshop_benchmark(tmp_path, *ROWS)
     with_list(tmp_path, "Anno/list_item_inshop.txt", head, ITEMS)
-    issue = the_issue(read(with_pictures(tmp_path, FRONT, BACK, MAN)))
+    issue = only_issue(read(with_pictures(tmp_path, FRONT, BACK, MAN)))
     assert (issue.kind, issue.line) == ("wrong_count", 1)
     assert issue.detail.startswith("list_item_inshop.txt")
 
@@ -183,7 +183,7 @@ def test_a_wrong_count_in_the_list_of_items_is_reported(tmp_path: Path, head: li
 def test_a_wrong_count_of_pictures_is_reported_unless_a_limit_ends_the_reading(tmp_path: Path) -> None:
     file = inshop_benchmark(with_pictures(tmp_path, FRONT, BACK, MAN), *ROWS) / "Eval" / "list_eval_partition.txt"
     file.write_text(file.read_text().replace("3\n", "52712\n", 1))
-    issue = the_issue(read(tmp_path))
+    issue = only_issue(read(tmp_path))
     assert (issue.kind, issue.detail) == (
         "wrong_count",
         "list_eval_partition.txt: the first line states 52712 rows, there are 3",

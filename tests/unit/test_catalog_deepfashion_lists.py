@@ -19,28 +19,28 @@ def read(root: Path) -> Catalog:
     return catalog
 
 
-def the_issue(catalog: Catalog) -> Issue:
+def only_issue(catalog: Catalog) -> Issue:
     assert len(catalog.issues) == 1, catalog.issues
     return catalog.issues[0]
 
 
 @pytest.mark.parametrize("name", ["list_category_img.txt", "list_category_cloth.txt"])
 @pytest.mark.parametrize(
-    ("first", "told"), [("289222", "states 289222 rows"), ("many", "does not state"), ("-3", "does")]
+    ("first", "message"), [("289222", "states 289222 rows"), ("many", "does not state"), ("-3", "does")]
 )
-def test_a_wrong_count_is_reported_once(tmp_path: Path, name: str, first: str, told: str) -> None:
+def test_a_wrong_count_is_reported_once(tmp_path: Path, name: str, first: str, message: str) -> None:
     file = whole_category_benchmark(tmp_path) / "Anno_coarse" / name
     file.write_text(first + "\n" + file.read_text().split("\n", 1)[1])
-    issue = the_issue(read(tmp_path))
+    issue = only_issue(read(tmp_path))
     assert (issue.kind, issue.line, issue.product_id) == ("wrong_count", 1, None)
-    assert issue.detail.startswith(f"{name}: the first line {told}")
+    assert issue.detail.startswith(f"{name}: the first line {message}")
 
 
 def test_a_list_without_the_line_of_its_count_is_read(tmp_path: Path) -> None:
     file = whole_category_benchmark(tmp_path) / "Eval" / "list_eval_partition.txt"
     file.write_text(file.read_text().split("\n", 1)[1])
     catalog = read(tmp_path)
-    assert the_issue(catalog).kind == "wrong_count"
+    assert only_issue(catalog).kind == "wrong_count"
     assert all("partition" in product.attributes for product in catalog.products)
 
 
@@ -79,28 +79,28 @@ def test_a_row_of_another_encoding_is_read_and_reported(tmp_path: Path) -> None:
     catalog = read(tmp_path)
     assert catalog.products[-1].attributes["name"] == "Plissé Blouse"
     assert catalog.products[-1].attributes["partition"] == "val"
-    assert (the_issue(catalog).kind, the_issue(catalog).line) == ("bad_encoding", 6)
+    assert (only_issue(catalog).kind, only_issue(catalog).line) == ("bad_encoding", 6)
 
 
 def test_a_row_far_too_long_is_skipped(tmp_path: Path) -> None:
     whole_category_benchmark(tmp_path)
     rows = (f"{BLOUSE} 2", f"img/{'x' * 20_000}/img_1.jpg 2")
     with_list(tmp_path, "Anno_coarse/list_category_img.txt", [2, "image_name  category_label"], rows)
-    issue = the_issue(read(tmp_path))
+    issue = only_issue(read(tmp_path))
     assert (issue.kind, issue.line, issue.kept) == ("unreadable_row", 4, False)
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("Anno_coarse/list_category_cloth.txt", "no list_category_cloth.txt below .* Anno_coarse/.* or Anno/"),
         ("Anno_coarse/list_category_img.txt", "no list_category_img.txt"),
         ("Eval/list_eval_partition.txt", "no list_eval_partition.txt below .*Eval/"),
     ],
 )
-def test_a_missing_list_is_named_with_its_places(tmp_path: Path, name: str, told: str) -> None:
+def test_a_missing_list_is_named_with_its_places(tmp_path: Path, name: str, message: str) -> None:
     (whole_category_benchmark(tmp_path) / name).unlink()
-    with pytest.raises(CatalogNotFound, match=told):
+    with pytest.raises(CatalogNotFound, match=message):
         read(tmp_path)
 
 

@@ -45,7 +45,7 @@ def ids(catalog: Catalog) -> list[str]:
     return [product.id for product in catalog.products]
 
 
-def the_issue(catalog: Catalog) -> Issue:
+def only_issue(catalog: Catalog) -> Issue:
     assert len(catalog.issues) == 1, catalog.issues
     return catalog.issues[0]
 
@@ -73,7 +73,7 @@ def test_a_good_row_becomes_a_product_with_its_attributes(tmp_path: Path) -> Non
 def test_a_row_without_a_picture_is_skipped_and_reported(tmp_path: Path) -> None:
     catalog = read(tmp_path, row("1"), row("77"), row("2"))
     assert ids(catalog) == ["1", "2"]
-    assert the_issue(catalog) == Issue("77", 3, "missing_picture", "images/77.jpg")
+    assert only_issue(catalog) == Issue("77", 3, "missing_picture", "images/77.jpg")
 
 
 @pytest.mark.parametrize("name", ["Shirt, slim", "Shirt, slim, blue", "Shirt,,", 'Shirt 5" long, slim'])
@@ -81,7 +81,7 @@ def test_unquoted_commas_in_the_name_are_joined_again(tmp_path: Path, name: str)
     catalog = read(tmp_path, row("1", name=name), row("2"))
     assert ids(catalog) == ["1", "2"]
     assert catalog.products[0].attributes["name"] == name.strip()
-    issue = the_issue(catalog)
+    issue = only_issue(catalog)
     assert (issue.product_id, issue.line, issue.kind, issue.kept) == ("1", 2, "malformed_row", True)
 
 
@@ -101,14 +101,14 @@ def test_a_quoted_name_may_span_two_lines(tmp_path: Path) -> None:
     catalog = read(tmp_path, row("1", name='"Shirt\nslim"'), row("2"), row("99"))
     assert ids(catalog) == ["1", "2"]
     assert catalog.products[0].attributes["name"] == "Shirt\nslim"
-    assert the_issue(catalog).line == 5
+    assert only_issue(catalog).line == 5
 
 
 def test_the_first_of_two_rows_with_one_id_is_used(tmp_path: Path) -> None:
     catalog = read(tmp_path, row("1", name="first"), row("2"), row("1", name="second"))
     assert ids(catalog) == ["1", "2"]
     assert catalog.products[0].attributes["name"] == "first"
-    issue = the_issue(catalog)
+    issue = only_issue(catalog)
     assert (issue.product_id, issue.line, issue.kind, issue.kept) == ("1", 4, "duplicate_id", False)
 
 
@@ -116,39 +116,39 @@ def test_the_first_of_two_rows_with_one_id_is_used(tmp_path: Path) -> None:
 def test_an_invalid_year_is_left_out(tmp_path: Path, year: str) -> None:
     catalog = read(tmp_path, row("1", year=year))
     assert "year" not in catalog.products[0].attributes
-    assert (the_issue(catalog).kind, the_issue(catalog).product_id) == ("bad_year", "1")
+    assert (only_issue(catalog).kind, only_issue(catalog).product_id) == ("bad_year", "1")
 
 
 def test_a_year_changed_by_a_spreadsheet_is_repaired(tmp_path: Path) -> None:
     catalog = read(tmp_path, row("1", year="2014.0"))
     year = catalog.products[0].attributes["year"]
     assert (year, type(year)) == (2014, int)
-    assert the_issue(catalog).kind == "repaired_year"
+    assert only_issue(catalog).kind == "repaired_year"
 
 
 @pytest.mark.parametrize("nothing", ["", "NA", "N/A", "  ", "nan", "NULL"])
 def test_an_empty_field_is_missing_and_reported(tmp_path: Path, nothing: str) -> None:
     catalog = read(tmp_path, row("1", name=nothing, year=nothing))
     assert {"name", "year"}.isdisjoint(catalog.products[0].attributes)
-    assert the_issue(catalog) == Issue("1", 2, "empty_field", "year, productDisplayName")
+    assert only_issue(catalog) == Issue("1", 2, "empty_field", "year, productDisplayName")
 
 
 def test_a_row_that_is_too_short_keeps_what_it_has(tmp_path: Path) -> None:
     catalog = read(tmp_path, "1,Men,Apparel", row("2"))
     assert catalog.products[0].attributes == {"gender": "Men", "masterCategory": "Apparel"}
-    assert (the_issue(catalog).kind, the_issue(catalog).detail) == ("short_row", "3 of 10 fields")
+    assert (only_issue(catalog).kind, only_issue(catalog).detail) == ("short_row", "3 of 10 fields")
 
 
 @pytest.mark.parametrize("bad", ["", "a/b", "..", "../1", "a\\b", "x" * 201, "tab\there"])
 def test_a_row_with_an_invalid_id_is_skipped(tmp_path: Path, bad: str) -> None:
     catalog = read(tmp_path, row(bad), row("1"))
     assert ids(catalog) == ["1"]
-    assert (the_issue(catalog).kind, the_issue(catalog).line) == ("bad_id", 2)
+    assert (only_issue(catalog).kind, only_issue(catalog).line) == ("bad_id", 2)
 
 
 def test_blank_lines_are_skipped_and_line_numbers_stay_right(tmp_path: Path) -> None:
     catalog = read(tmp_path, "", row("1"), "", "   ", row("88"))
-    assert (ids(catalog), catalog.rows, the_issue(catalog).line) == (["1"], 2, 6)
+    assert (ids(catalog), catalog.rows, only_issue(catalog).line) == (["1"], 2, 6)
 
 
 @pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
@@ -170,7 +170,7 @@ def test_a_row_of_another_encoding_is_read_and_reported(tmp_path: Path) -> None:
     csv = f"{HEADER}\n{row('1', name='Größe')}\n".encode("cp1252") + row("2", name="Größe").encode()
     catalog = read_catalog("fashion-product", written(tmp_path, csv, "1", "2"))
     assert [product.attributes["name"] for product in catalog.products] == ["Größe", "Größe"]
-    assert (the_issue(catalog).product_id, the_issue(catalog).kind) == ("1", "bad_encoding")
+    assert (only_issue(catalog).product_id, only_issue(catalog).kind) == ("1", "bad_encoding")
 
 
 def test_missing_and_unknown_columns_are_reported(tmp_path: Path) -> None:
@@ -184,11 +184,11 @@ def test_missing_and_unknown_columns_are_reported(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("csv", "told"),
+    ("csv", "message"),
     [("", "empty"), ("\n\n", "empty"), ("gender,year\nMen,2012\n", "no column 'id'"), (HEADER, "0 rows")],
 )
-def test_a_file_without_a_usable_header_or_row_is_malformed(tmp_path: Path, csv: str, told: str) -> None:
-    with pytest.raises(CatalogMalformed, match=told):
+def test_a_file_without_a_usable_header_or_row_is_malformed(tmp_path: Path, csv: str, message: str) -> None:
+    with pytest.raises(CatalogMalformed, match=message):
         read_catalog("fashion-product", written(tmp_path, csv))
 
 
@@ -227,8 +227,8 @@ def test_a_picture_that_is_not_a_file_inside_the_folder_is_unsafe(tmp_path: Path
     (root / "images" / "6.jpg").symlink_to("nowhere.jpg")
     catalog = read(root, *(row(number) for number in "123456"), pictures=("3", "5"))
     assert ids(catalog) == ["3", "4", "5"]
-    told = {issue.product_id: issue.kind for issue in catalog.issues}
-    assert told == {"1": "unsafe_picture", "2": "unsafe_picture", "6": "missing_picture"}
+    kinds = {issue.product_id: issue.kind for issue in catalog.issues}
+    assert kinds == {"1": "unsafe_picture", "2": "unsafe_picture", "6": "missing_picture"}
 
 
 def test_a_picture_folder_that_links_out_of_the_catalogue_is_unsafe(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ class Killed(BaseException):
     """The simulated crash of the worker."""
 
 
-class MortalStore(SearchStore):
+class CrashingStore(SearchStore):
     """The store of a worker, which writes nothing after the worker is killed."""
 
     killed = False
@@ -41,12 +41,12 @@ class Scene:
     embedder: frozenset[str] = frozenset()
     worker: frozenset[str] = frozenset()
     settings: Settings = field(default_factory=Settings)
-    chance: random.Random = field(default_factory=lambda: random.Random(0))
+    rng: random.Random = field(default_factory=lambda: random.Random(0))
     accidents: float = 0.0
 
     def __post_init__(self) -> None:
         self.steps = StepStore(self.client)
-        self.searches = MortalStore(self.client)
+        self.searches = CrashingStore(self.client)
         self.job_id = JobStore(self.client).create(JobKind.INDEX, {})[0].id
         products = [Product("d", str(number), f"{number}.jpg", {}) for number in range(self.count)]
         self.planned = [PlannedProduct(product, "catalog") for product in products]
@@ -60,7 +60,7 @@ class Scene:
             self.worker_crashes += 1
             self.searches.killed = True
             raise Killed
-        if self.embedder & ids or self.chance.random() < self.accidents:
+        if self.embedder & ids or self.rng.random() < self.accidents:
             self.embedder_crashes += 1
             raise EmbedderConnectionLost("it ended")
         fresh = ids - self.stored
@@ -91,14 +91,14 @@ class Scene:
 
 def check(scene: Scene, outcome: BatchOutcome) -> None:
     """The crashing pictures are reported with their reasons, and all others are stored."""
-    guilty = scene.embedder | scene.worker
-    assert outcome.failed_ids() == guilty
+    crashing = scene.embedder | scene.worker
+    assert outcome.failed_ids() == crashing
     assert {fault.product_id: fault.kind for fault in outcome.faults} == {
         **dict.fromkeys(scene.embedder, "picture_crashes_embedder"),
         **dict.fromkeys(scene.worker, "picture_crashes_worker"),
     }
-    assert scene.stored == {one.product.id for one in scene.planned} - guilty
-    assert outcome.done + outcome.skipped == scene.count - len(guilty)
+    assert scene.stored == {one.product.id for one in scene.planned} - crashing
+    assert outcome.done + outcome.skipped == scene.count - len(crashing)
 
 
 @pytest.mark.parametrize("count", [1, 2, 17, 64, 256])
@@ -116,12 +116,12 @@ def test_several_pictures_of_one_batch_are_found(client: redis.Redis) -> None:
 
 def test_a_random_crash_loses_no_picture(client: redis.Redis) -> None:
     for seed in range(20):
-        scene = Scene(client, 64, accidents=0.15, chance=random.Random(seed))
+        scene = Scene(client, 64, accidents=0.15, rng=random.Random(seed))
         check(scene, scene.run())
 
 
 def test_a_batch_that_crashed_randomly_is_sent_again_whole(client: redis.Redis) -> None:
-    scene = Scene(client, 64, chance=random.Random(1), accidents=1.0)
+    scene = Scene(client, 64, rng=random.Random(1), accidents=1.0)
     with pytest.raises(EmbedderConnectionLost):
         scene.search().store(scene.planned, scene.store)
     scene.accidents = 0.0

@@ -43,7 +43,7 @@ class Fragile:
         self.dim, self.raw_dim, self.size_bytes = network.dim, network.raw_dim, network.size_bytes
         self.batches: list[int] = []
         self.alone: list[bool] = []
-        self.guilty: list[Pixels] = []
+        self.failing: list[Pixels] = []
         self.fatal = False
         self.go = threading.Event()
         self.go.set()
@@ -54,7 +54,7 @@ class Fragile:
         self.batches.append(len(pixels))
         if self.fatal:
             raise SystemExit("the device is gone")
-        if any((one == bad).all() for one in pixels for bad in self.guilty):
+        if any((one == bad).all() for one in pixels for bad in self.failing):
             raise RuntimeError("kernel failed")
         return self._network.submit(pixels)
 
@@ -192,7 +192,7 @@ def test_the_network_knows_if_a_picture_is_alone_on_the_device(
 def test_a_picture_that_breaks_a_pass_does_not_affect_a_concurrent_pass(
     wide_pipeline: Pipeline, loaded: LoadedRelease, network: Fragile
 ) -> None:
-    network.guilty = [loaded.preprocessor(picture(6))]
+    network.failing = [loaded.preprocessor(picture(6))]
     results = asyncio.run(ask(wide_pipeline, loaded, *(picture(number) for number in range(12))))
     assert [number for number, result in enumerate(results) if isinstance(result, EmbeddingFailed)] == [6]
     assert wide_pipeline.state()["alive"]
@@ -210,7 +210,7 @@ def test_a_bad_picture_loses_only_its_own_result(pipeline: Pipeline, loaded: Loa
 def test_a_picture_that_breaks_the_network_fails_alone(
     pipeline: Pipeline, loaded: LoadedRelease, network: Fragile
 ) -> None:
-    network.guilty = [loaded.preprocessor(picture(6))]
+    network.failing = [loaded.preprocessor(picture(6))]
     results = asyncio.run(ask(pipeline, loaded, *(picture(number) for number in range(12))))
     assert [number for number, result in enumerate(results) if isinstance(result, EmbeddingFailed)] == [6]
     assert pipeline.state()["alive"]
@@ -224,10 +224,10 @@ def test_a_full_embedder_refuses_at_once_and_recovers(
         network.go.clear()
         waiting = asyncio.create_task(ask(pipeline, loaded, *(picture(number) for number in range(16))))
         await asyncio.sleep(0)
-        with pytest.raises(EmbedderOverloaded) as told:
+        with pytest.raises(EmbedderOverloaded) as refusal:
             await ask(pipeline, loaded, picture(0))
-        assert told.value.retry_after_s is not None
-        assert told.value.retry_after_s >= 1
+        assert refusal.value.retry_after_s is not None
+        assert refusal.value.retry_after_s >= 1
         assert pipeline.state()["full"]
         network.go.set()
         assert len(await waiting) == 16
@@ -262,8 +262,8 @@ def test_a_picture_whose_deadline_passed_never_reaches_the_device(
 def test_a_dead_device_fails_every_call_and_readiness(
     pipeline: Pipeline, loaded: LoadedRelease, network: Fragile, caplog: pytest.LogCaptureFixture
 ) -> None:
-    told = threading.Event()
-    pipeline.when_dead(told.set)
+    notified = threading.Event()
+    pipeline.when_dead(notified.set)
 
     async def scenario() -> None:
         network.fatal = True
@@ -274,7 +274,7 @@ def test_a_dead_device_fails_every_call_and_readiness(
 
     asyncio.run(scenario())
     assert not pipeline.state()["alive"]
-    assert told.wait(HUNG_AFTER_S)
+    assert notified.wait(HUNG_AFTER_S)
     assert pipeline.dead
     wait_until(lambda: pipeline.state()["in_flight"] == 0, what="every picture is accounted for")
 

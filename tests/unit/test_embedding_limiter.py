@@ -49,9 +49,9 @@ def test_a_call_that_would_wait_too_long_is_refused_and_one_of_another_caller_wa
 
         calls = [asyncio.create_task(call("greedy")) for _ in range(6)]
         await settle()
-        with pytest.raises(EmbedderOverloaded) as told:
+        with pytest.raises(EmbedderOverloaded) as refusal:
             await call("greedy")
-        assert told.value.retry_after_s is not None
+        assert refusal.value.retry_after_s is not None
         modest = asyncio.create_task(call("modest"))
         await settle()
         assert not modest.done(), "it waits for its turn"

@@ -44,7 +44,7 @@ def test_an_answer_of_another_shape_is_refused(shapes: str) -> None:
         decode_views(rows([1.0, 0.0]).tobytes(), shapes)
 
 
-def test_the_ood_score_is_returned_for_each_release() -> None:
+def test_the_in_distribution_flag_is_returned_for_each_release() -> None:
     assert decode_familiar(encode_familiar([True, None, False]), count=3) == [True, None, False]
     assert decode_familiar("", count=2) == [None, None]
 

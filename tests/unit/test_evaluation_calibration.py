@@ -61,10 +61,10 @@ def test_the_calibration_error_is_the_mean_gap_of_the_bins() -> None:
 
 
 def matches(count: int, seed: int) -> ScoredMatches:
-    chance = np.random.default_rng(seed)
-    scores = chance.beta(8, 2, count)
+    rng = np.random.default_rng(seed)
+    scores = rng.beta(8, 2, count)
     return ScoredMatches(
-        scores, chance.random(count) < 1 / (1 + np.exp(-12 * (scores - 0.75))), np.zeros(count, dtype=np.int64)
+        scores, rng.random(count) < 1 / (1 + np.exp(-12 * (scores - 0.75))), np.zeros(count, dtype=np.int64)
     )
 
 
@@ -90,9 +90,9 @@ def test_too_few_or_equal_matches_give_no_calibration() -> None:
 
 
 def test_the_matches_are_the_first_fifteen_of_each_query_without_itself() -> None:
-    chance = np.random.default_rng(3)
-    vectors = unit_rows(chance.normal(size=(60, 6)).astype(np.float32))
-    kinds = chance.integers(0, 3, 60)
+    rng = np.random.default_rng(3)
+    vectors = unit_rows(rng.normal(size=(60, 6)).astype(np.float32))
+    kinds = rng.integers(0, 3, 60)
     queries, gallery = np.arange(50, 60), np.arange(10, 60)
     pairs = collect_matches(vectors, kinds, queries, gallery, most=100, seed=0)
     assert len(pairs.scores) == 10 * 15

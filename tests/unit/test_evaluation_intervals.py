@@ -11,18 +11,18 @@ from vitrine.evaluation import bootstrap_interval, compare
 
 
 def test_the_interval_contains_the_true_mean_at_about_its_confidence_level() -> None:
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     held = 0
     for number in range(300):
-        interval = bootstrap_interval(chance.beta(5, 2, size=120), samples=400, seed=number)
+        interval = bootstrap_interval(rng.beta(5, 2, size=120), samples=400, seed=number)
         held += interval.low <= 5 / 7 <= interval.high
     assert 0.90 <= held / 300 <= 0.98
 
 
 def test_more_queries_make_a_narrower_interval() -> None:
-    chance = np.random.default_rng(1)
+    rng = np.random.default_rng(1)
     widths = [
-        interval.high - interval.low for interval in (bootstrap_interval(chance.random(count)) for count in (50, 800))
+        interval.high - interval.low for interval in (bootstrap_interval(rng.random(count)) for count in (50, 800))
     ]
     assert widths[1] < widths[0] / 3
 
@@ -35,20 +35,20 @@ def test_intervals_are_the_same_for_the_same_seed_and_no_values_give_no_interval
 
 
 def test_a_small_gain_on_every_query_is_significant_and_no_gain_is_not() -> None:
-    chance = np.random.default_rng(3)
-    first = chance.random(300)
-    better = compare(first, first + 0.02 + chance.normal(0, 0.05, 300))
+    rng = np.random.default_rng(3)
+    first = rng.random(300)
+    better = compare(first, first + 0.02 + rng.normal(0, 0.05, 300))
     assert better.p < 0.01
     assert better.interval.low > 0
     assert better.difference == pytest.approx(0.02, abs=0.01)
-    same = compare(first, first + chance.normal(0, 0.05, 300))
+    same = compare(first, first + rng.normal(0, 0.05, 300))
     assert same.p > 0.05
     assert same.interval.low < 0 < same.interval.high
 
 
 def test_random_differences_are_significant_in_one_case_of_twenty() -> None:
-    chance = np.random.default_rng(4)
-    called = sum(compare(chance.random(40), chance.random(40), samples=400).p < 0.05 for _ in range(300))
+    rng = np.random.default_rng(4)
+    called = sum(compare(rng.random(40), rng.random(40), samples=400).p < 0.05 for _ in range(300))
     assert 3 <= called <= 30
 
 

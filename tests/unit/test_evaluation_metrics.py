@@ -43,12 +43,12 @@ def corners(count: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).choice([-0.5, 0.5], size=(count, 4)).astype(np.float32)
 
 
-def plain_ranking(query: np.ndarray, gallery: np.ndarray, left_out: set[int]) -> list[int]:
+def naive_ranking(query: np.ndarray, gallery: np.ndarray, left_out: set[int]) -> list[int]:
     scores = [float(np.dot(query, row)) for row in gallery]
     return sorted((row for row in range(len(gallery)) if row not in left_out), key=lambda row: (-scores[row], row))
 
 
-def plain_relevant(label: np.ndarray, labels: np.ndarray, left_out: set[int]) -> set[int]:
+def naive_relevant(label: np.ndarray, labels: np.ndarray, left_out: set[int]) -> set[int]:
     return {
         row
         for row, other in enumerate(labels)
@@ -56,24 +56,24 @@ def plain_relevant(label: np.ndarray, labels: np.ndarray, left_out: set[int]) ->
     }
 
 
-def plain_grades(label: np.ndarray, labels: np.ndarray) -> list[int]:
+def naive_grades(label: np.ndarray, labels: np.ndarray) -> list[int]:
     same = [[a == b and a != -1 for a, b in zip(label, other, strict=True)] for other in labels]
     return [sum(row) if row[0] else 0 for row in same]
 
 
-def plain_ndcg(gains: list[int], k: int) -> float:
+def naive_ndcg(gains: list[int], k: int) -> float:
     def dcg(values: list[int]) -> float:
         return sum(gain / math.log2(rank + 1) for rank, gain in enumerate(values[:k], start=1))
 
     return dcg(gains) / dcg(sorted(gains, reverse=True)) if any(gains) else math.nan
 
 
-def plain_measures(ranking: list[int], relevant: set[int], grades: list[int]) -> dict[str, float]:
+def naive_metrics(ranking: list[int], relevant: set[int], grades: list[int]) -> dict[str, float]:
     """Every metric of NAMES, computed by loops."""
     gains = [grades[row] for row in ranking]
-    told = dict.fromkeys(NAMES, math.nan) | {"ndcg@7": plain_ndcg(gains, 7)}
+    expected = dict.fromkeys(NAMES, math.nan) | {"ndcg@7": naive_ndcg(gains, 7)}
     if not relevant:
-        return told
+        return expected
     hits = [row in relevant for row in ranking]
 
     def precision(k: int) -> float:
@@ -83,7 +83,7 @@ def plain_measures(ranking: list[int], relevant: set[int], grades: list[int]) ->
         summed = sum(precision(rank) for rank in range(1, min(k, len(hits)) + 1) if hits[rank - 1])
         return summed / min(len(relevant), k)
 
-    return told | {
+    return expected | {
         "average_precision": average(len(hits)),
         "average_precision@5": average(5),
         "precision@4": precision(4),
@@ -127,10 +127,10 @@ def test_metrics_match_their_definitions(
         left_out = {int(own[query])} | (
             {row for row in range(gallery_size) if colours[row] != colours[picked[query]]} if filtered else set()
         )
-        ranking = plain_ranking(queries[query], gallery, left_out)
-        relevant = plain_relevant(query_labels[query], labels, left_out)
+        ranking = naive_ranking(queries[query], gallery, left_out)
+        relevant = naive_relevant(query_labels[query], labels, left_out)
         assert indices[query].tolist() == (ranking[:k] + [-1] * k)[:k]
-        expected = plain_measures(ranking, relevant, plain_grades(query_labels[query], labels))
+        expected = naive_metrics(ranking, relevant, naive_grades(query_labels[query], labels))
         for name in NAMES:
             assert found.values[name][query] == pytest.approx(expected[name], abs=1e-12, nan_ok=True), name
         answered += bool(relevant)
@@ -293,7 +293,7 @@ def test_ndcg_needs_grades() -> None:
 
 
 @pytest.mark.parametrize(
-    ("queries", "gallery", "k", "own", "told"),
+    ("queries", "gallery", "k", "own", "message"),
     [
         (unit(3, 4, 0), unit(3, 5, 0), 1, None, "ranked against"),
         (unit(3, 4, 0), np.empty((0, 4), dtype=np.float32), 1, None, "ranked against"),
@@ -305,9 +305,9 @@ def test_ndcg_needs_grades() -> None:
     ],
 )
 def test_arguments_that_do_not_match_are_refused(
-    queries: np.ndarray, gallery: np.ndarray, k: int, own: np.ndarray | None, told: str
+    queries: np.ndarray, gallery: np.ndarray, k: int, own: np.ndarray | None, message: str
 ) -> None:
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=message):
         top_k(queries, gallery, k, own)
 
 

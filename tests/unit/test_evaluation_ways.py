@@ -21,10 +21,10 @@ NAMES = ("average_precision", "precision@15")
 
 def clouds(count: int, dim: int, classes: int, seed: int, spread: float = 0.7) -> tuple[np.ndarray, np.ndarray]:
     """Unit vectors around a center for each class, and their labels (count, 1)."""
-    chance = np.random.default_rng(seed)
-    labels = chance.integers(0, classes, count)
-    middles = chance.normal(size=(classes, dim))
-    return unit_rows((middles[labels] + spread * chance.normal(size=(count, dim))).astype(np.float32)), labels[:, None]
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, classes, count)
+    middles = rng.normal(size=(classes, dim))
+    return unit_rows((middles[labels] + spread * rng.normal(size=(count, dim))).astype(np.float32)), labels[:, None]
 
 
 @settings(max_examples=15, deadline=None)
@@ -133,9 +133,9 @@ def test_fused_scores_equal_those_of_concatenated_vectors() -> None:
 def test_measuring_sizes_reports_progress_and_can_be_stopped() -> None:
     vectors = np.random.default_rng(0).standard_normal((60, 6)).astype(np.float32)
     relevant = equal_labels(np.arange(60)[:, None] % 3, np.arange(60)[:, None] % 3)
-    told: list[tuple[int, int]] = []
-    measure_sizes(vectors, vectors, [2, 4, 6], relevant, chunk=20, step=lambda *one: told.append(one))
-    assert told == [(done, 9) for done in range(1, 10)]
+    progress: list[tuple[int, int]] = []
+    measure_sizes(vectors, vectors, [2, 4, 6], relevant, chunk=20, step=lambda *one: progress.append(one))
+    assert progress == [(done, 9) for done in range(1, 10)]
 
     class Stop(Exception): ...
 

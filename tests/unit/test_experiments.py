@@ -44,7 +44,7 @@ def test_a_named_recipe_is_inserted_into_its_release() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"releases": [{"name": "one", "make": "project"}]}, "needs either a model or a step"),
         ({"releases": [{**TRAINED, "name": "one"}]}, "which no earlier step creates"),
@@ -61,19 +61,19 @@ def test_a_named_recipe_is_inserted_into_its_release() -> None:
         ({"surprise": 1}, "surprise"),
     ],
 )
-def test_an_invalid_experiment_is_refused_with_the_reason(changes: dict[str, Any], told: str) -> None:
-    with pytest.raises(ParameterInvalid, match=told):
+def test_an_invalid_experiment_is_refused_with_the_reason(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ParameterInvalid, match=message):
         parse_experiment({**LEAST, **changes})
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [(None, "toml cannot be read: No such file or directory$"), (b"= nothing", "not TOML"), (b"\xff", "read")],
 )
-def test_an_invalid_experiment_file_is_named(content: bytes | None, told: str, tmp_path: Path) -> None:
+def test_an_invalid_experiment_file_is_named(content: bytes | None, message: str, tmp_path: Path) -> None:
     path = tmp_path / "experiment.toml"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(ParameterInvalid, match=told) as refused:
+    with pytest.raises(ParameterInvalid, match=message) as refused:
         read_experiment(path)
     assert str(path) in refused.value.detail

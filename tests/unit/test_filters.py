@@ -95,7 +95,7 @@ def test_an_invalid_filter_is_refused_with_advice(pairs: list[tuple[str, str]], 
         parse_filters(pairs, SCHEMA)
 
 
-def test_a_decimal_number_is_compared_by_a_narrow_range() -> None:
+def test_a_decimal_number_is_matched_by_a_range() -> None:
     one = parse_filters([("price", "29.95")], {"price": "float"}).compile()
     span = models.Range(gte=29.95, lte=29.95)
     assert one == models.Filter(must=[models.FieldCondition(key="price", range=span)])

@@ -121,7 +121,7 @@ for pictures in (2, 2, 32, 32):
 """
 
 
-def reckoned_bytes(batch: int) -> float:
+def estimated_bytes(batch: int) -> float:
     with pytest.raises(JobTooLarge) as refused:
         check_training(RESNET, rules(224), OptimRecipe(batch=batch), limited(0.1), CPU, freeze=train_all)
     return float(re.findall(r"about ([\d.]+) GiB", refused.value.detail)[0]) * GIB
@@ -131,8 +131,8 @@ def reckoned_bytes(batch: int) -> float:
 def test_a_training_uses_about_the_estimated_memory() -> None:
     _, small, _, large = map(int, subprocess.check_output([sys.executable, "-c", _TRAINED]).split())
     # Thirty more pictures, so that the memory of torch itself, which depends on its build, is not included.
-    assert 1 / 3 < (large - small) / (reckoned_bytes(32) - reckoned_bytes(2)) < 3
-    assert large < 1.5 * reckoned_bytes(32)
+    assert 1 / 3 < (large - small) / (estimated_bytes(32) - estimated_bytes(2)) < 3
+    assert large < 1.5 * estimated_bytes(32)
 
 
 @pytest.mark.parametrize("file", RECIPES, ids=lambda file: file.stem)

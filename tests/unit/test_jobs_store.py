@@ -318,6 +318,6 @@ def test_the_size_of_a_record_is_bounded(store: JobStore) -> None:
     assert ended.result == {"release": "net-0123456789", "count": 7, "left_out": ["table"]}
     assert len(store.get(job.id).model_dump_json()) < 10_000
     failed = running(store)
-    told = store.update(failed.id, lambda record: record.failed(Conflict("c" * 5_000_000)))
-    assert told.error is not None
-    assert len(told.error.detail) == 2_000
+    updated = store.update(failed.id, lambda record: record.failed(Conflict("c" * 5_000_000)))
+    assert updated.error is not None
+    assert len(updated.error.detail) == 2_000

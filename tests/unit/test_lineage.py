@@ -59,7 +59,7 @@ def test_the_first_of_two_splits_of_a_dataset_is_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"about": None}, "about"),
         ({"0.flags": np.zeros(1, dtype=np.uint8)}, "do not match"),
@@ -67,10 +67,10 @@ def test_the_first_of_two_splits_of_a_dataset_is_kept() -> None:
         ({"about": np.frombuffer(b'{"version": 99}', dtype=np.uint8)}, "update Vitrine"),
     ],
 )
-def test_a_damaged_file_is_reported(changes: dict[str, Any], told: str) -> None:
+def test_a_damaged_file_is_reported(changes: dict[str, Any], message: str) -> None:
     tensors = {**load(TRAINED.as_bytes()), **changes}
     damaged = save({name: tensor for name, tensor in tensors.items() if tensor is not None})
-    with pytest.raises(ReleaseCorrupt, match=told):
+    with pytest.raises(ReleaseCorrupt, match=message):
         Lineage.parse(damaged, release_id="m-0123456789")
     with pytest.raises(ReleaseCorrupt, match="m-0123456789"):
         Lineage.parse(b"no safetensors", release_id="m-0123456789")

@@ -49,7 +49,7 @@ def app_with(*, keys: str = KEYS, public: bool = False, prefix: str = "", wrong_
 
 
 @dataclass
-class Visitor:
+class Browser:
     """A browser: it keeps cookies, and sends the headers that browsers send."""
 
     app: ASGIApp = field(default_factory=app_with)
@@ -84,19 +84,19 @@ class Visitor:
 
 
 def test_a_page_leads_to_the_form_and_the_form_leads_back() -> None:
-    visitor = Visitor()
-    led = visitor.look("/?model=a%20b&topK=5")
+    browser = Browser()
+    led = browser.look("/?model=a%20b&topK=5")
     assert (led.status_code, led.headers["location"]) == (303, "/login?next=%2F%3Fmodel%3Da%2520b%26topK%3D5")
-    form = visitor.look(led.headers["location"])
+    form = browser.look(led.headers["location"])
     assert form.status_code == 200
     assert 'name="next" value="/?model=a%20b&amp;topK=5"' in form.text
-    back = visitor.log_in("shop", "/?model=a%20b&topK=5")
+    back = browser.log_in("shop", "/?model=a%20b&topK=5")
     assert (back.status_code, back.headers["location"]) == (303, "/?model=a%20b&topK=5")
-    assert visitor.look("/").status_code == 200
+    assert browser.look("/").status_code == 200
 
 
 def test_the_cookie_is_kept_from_scripts_and_from_other_sites() -> None:
-    cookie = Visitor().log_in("shop").headers["set-cookie"]
+    cookie = Browser().log_in("shop").headers["set-cookie"]
     assert re.fullmatch(
         r"vitrine_session_[0-9a-f]{8}=[\w.-]+; Path=/; Max-Age=43200; HttpOnly; SameSite=Strict", cookie
     )
@@ -105,7 +105,7 @@ def test_the_cookie_is_kept_from_scripts_and_from_other_sites() -> None:
 
 def test_over_tls_the_cookie_is_never_sent_without_it() -> None:
     assert (
-        Visitor(base="https://127.0.0.1:8000")
+        Browser(base="https://127.0.0.1:8000")
         .log_in("shop", Origin="https://127.0.0.1:8000")
         .headers["set-cookie"]
         .endswith("; Secure")
@@ -115,17 +115,17 @@ def test_over_tls_the_cookie_is_never_sent_without_it() -> None:
 @pytest.mark.parametrize(("proxies", "secure"), [(["127.0.0.1"], True), (["10.0.0.1"], False)])
 def test_only_a_configured_proxy_can_report_that_the_client_uses_tls(proxies: list[str], *, secure: bool) -> None:
     behind = ProxyHeadersMiddleware(app_with(), trusted_hosts=proxies)  # type: ignore[arg-type]
-    cookie = Visitor(app=cast(ASGIApp, behind)).log_in("shop", X_Forwarded_Proto="https").headers["set-cookie"]
+    cookie = Browser(app=cast(ASGIApp, behind)).log_in("shop", X_Forwarded_Proto="https").headers["set-cookie"]
     assert cookie.endswith("; Secure") is secure
 
 
 def test_behind_a_path_the_cookie_and_the_addresses_have_the_prefix() -> None:
-    visitor = Visitor(app=app_with(prefix="/vitrine"))
-    assert visitor.look("/vitrine/").headers["location"] == "/vitrine/login?next=%2F"
-    back = visitor.send("/vitrine/login", {"key": "the key of shop", "next": "/?q=1"})
+    browser = Browser(app=app_with(prefix="/vitrine"))
+    assert browser.look("/vitrine/").headers["location"] == "/vitrine/login?next=%2F"
+    back = browser.send("/vitrine/login", {"key": "the key of shop", "next": "/?q=1"})
     assert back.headers["location"] == "/vitrine/?q=1"
     assert "; Path=/vitrine;" in back.headers["set-cookie"]
-    assert visitor.look("/vitrine/").status_code == 200
+    assert browser.look("/vitrine/").status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -133,30 +133,30 @@ def test_behind_a_path_the_cookie_and_the_addresses_have_the_prefix() -> None:
     ["https://evil.example/", "//evil.example", "/\\evil.example", "javascript:alert(1)", "evil", "/%0d%0aX: 1"],
 )
 def test_the_form_redirects_only_within_the_site(wanted: str) -> None:
-    visitor = Visitor()
-    location = visitor.log_in("shop", wanted).headers["location"]
+    browser = Browser()
+    location = browser.log_in("shop", wanted).headers["location"]
     assert location in ("/", "/%0d%0aX: 1", "/%0d%0aX:%201")
-    assert "evil" not in visitor.look(f"/login?{urlencode({'next': wanted})}").text
+    assert "evil" not in browser.look(f"/login?{urlencode({'next': wanted})}").text
 
 
 def test_a_wrong_key_in_the_form_is_reported_and_counted_like_one_in_a_call() -> None:
-    visitor = Visitor(app=app_with(wrong_keys_per_minute=2))
-    refused = visitor.log_in("nobody", "/?q=1")
+    browser = Browser(app=app_with(wrong_keys_per_minute=2))
+    refused = browser.log_in("nobody", "/?q=1")
     assert refused.status_code == 403
     assert "The API key is not known." in refused.text
     assert 'name="next" value="/?q=1"' in refused.text
-    assert visitor.ask("GET", "/api/models", X_Api_Key="guessed").status_code == 403
-    limited = visitor.log_in("nobody")
+    assert browser.ask("GET", "/api/models", X_Api_Key="guessed").status_code == 403
+    limited = browser.log_in("nobody")
     assert limited.status_code == 429
     assert int(limited.headers["retry-after"]) > 0
     assert "too many wrong API keys" in limited.text.replace("Too", "too")
-    assert visitor.ask("GET", "/api/models", X_Api_Key="guessed").status_code == 429
+    assert browser.ask("GET", "/api/models", X_Api_Key="guessed").status_code == 429
     assert "set-cookie" not in limited.headers
 
 
 def test_a_form_without_a_key_or_with_too_much_is_refused() -> None:
-    assert "Type or paste an API key." in Visitor().send("/login", {"key": " "}).text
-    assert Visitor().send("/login", {"key": "k" * 9_000}).status_code == 413
+    assert "Type or paste an API key." in Browser().send("/login", {"key": " "}).text
+    assert Browser().send("/login", {"key": "k" * 9_000}).status_code == 413
 
 
 @pytest.mark.parametrize("path", ["/login", "/logout"])
@@ -169,35 +169,35 @@ def test_a_form_without_a_key_or_with_too_much_is_refused() -> None:
     ],
 )
 def test_another_site_can_log_nobody_in_or_out(path: str, headers: dict[str, str]) -> None:
-    answer = Visitor().send(path, {"key": "the key of shop"}, **headers)
+    answer = Browser().send(path, {"key": "the key of shop"}, **headers)
     assert answer.status_code == 403
     assert "set-cookie" not in answer.headers
 
 
 def test_a_session_replaces_its_key_only_in_calls_of_the_page() -> None:
-    visitor = Visitor()
-    visitor.log_in("shop")
+    browser = Browser()
+    browser.log_in("shop")
     # Qdrant is not available, so a call with an accepted key answers 503.
-    assert visitor.ask("GET", "/api/models", Sec_Fetch_Site="same-origin").status_code == 503
-    assert visitor.ask("GET", "/api/models").status_code == 503
+    assert browser.ask("GET", "/api/models", Sec_Fetch_Site="same-origin").status_code == 503
+    assert browser.ask("GET", "/api/models").status_code == 503
     for site in ("cross-site", "same-site"):
-        assert visitor.ask("GET", "/api/models", Sec_Fetch_Site=site).status_code == 401
-    assert visitor.ask("GET", "/api/models", Origin="http://127.0.0.1:9").status_code == 401
+        assert browser.ask("GET", "/api/models", Sec_Fetch_Site=site).status_code == 401
+    assert browser.ask("GET", "/api/models", Origin="http://127.0.0.1:9").status_code == 401
 
 
 def test_a_session_has_the_scopes_of_its_key() -> None:
-    visitor = Visitor()
-    visitor.log_in("shop")
-    refused = visitor.ask("DELETE", "/api/datasets/shop", **NAVIGATION)
+    browser = Browser()
+    browser.log_in("shop")
+    refused = browser.ask("DELETE", "/api/datasets/shop", **NAVIGATION)
     assert (refused.status_code, refused.json()["code"]) == (403, "key_refused")
-    visitor.log_in("operator")
-    assert visitor.ask("DELETE", "/api/datasets/shop", **NAVIGATION).status_code == 503
+    browser.log_in("operator")
+    assert browser.ask("DELETE", "/api/datasets/shop", **NAVIGATION).status_code == 503
 
 
 def test_a_page_closed_to_a_session_names_the_required_scope() -> None:
-    visitor = Visitor()
-    assert visitor.log_in("feed").status_code == 303
-    refused = visitor.look("/")
+    browser = Browser()
+    assert browser.log_in("feed").status_code == 303
+    refused = browser.look("/")
     assert refused.status_code == 403
     assert "Your key does not open this" in refused.text
     assert "lacks the scope &#39;search&#39;" in refused.text
@@ -205,72 +205,72 @@ def test_a_page_closed_to_a_session_names_the_required_scope() -> None:
 
 
 def test_a_key_in_the_request_takes_precedence_over_the_session() -> None:
-    visitor = Visitor()
-    visitor.log_in("operator")
-    assert visitor.ask("GET", "/api/models", X_Api_Key="guessed").status_code == 403
-    assert visitor.ask("DELETE", "/api/datasets/shop", X_Api_Key="the key of shop").status_code == 403
+    browser = Browser()
+    browser.log_in("operator")
+    assert browser.ask("GET", "/api/models", X_Api_Key="guessed").status_code == 403
+    assert browser.ask("DELETE", "/api/datasets/shop", X_Api_Key="the key of shop").status_code == 403
 
 
 def test_logging_out_ends_the_session() -> None:
-    visitor = Visitor()
-    visitor.log_in("shop")
-    assert "Log out" in visitor.look("/").text
-    left = visitor.send("/logout", {})
+    browser = Browser()
+    browser.log_in("shop")
+    assert "Log out" in browser.look("/").text
+    left = browser.send("/logout", {})
     assert (left.status_code, left.headers["location"]) == (303, "/")
-    assert visitor.look("/").status_code == 303
+    assert browser.look("/").status_code == 303
 
 
 def test_the_top_bar_of_a_public_page_shows_who_is_logged_in() -> None:
-    visitor = Visitor()
-    assert "Log in" in visitor.look("/docs").text
-    visitor.log_in("operator")
-    assert "Logged in with the key operator" in visitor.look("/docs").text
+    browser = Browser()
+    assert "Log in" in browser.look("/docs").text
+    browser.log_in("operator")
+    assert "Logged in with the key operator" in browser.look("/docs").text
 
 
 def test_a_link_from_another_site_opens_the_page_with_a_session() -> None:
-    visitor = Visitor()
-    visitor.log_in("shop")
-    kept, visitor.cookies = visitor.cookies, httpx.Cookies()  # the browser sends no cookie with the first request
-    first = visitor.look("/?q=1", Sec_Fetch_Site="cross-site")
+    browser = Browser()
+    browser.log_in("shop")
+    kept, browser.cookies = browser.cookies, httpx.Cookies()  # the browser sends no cookie with the first request
+    first = browser.look("/?q=1", Sec_Fetch_Site="cross-site")
     assert first.status_code == 200
     (onwards,) = re.findall(r'http-equiv="refresh" content="0; url=([^"]+)"', first.text)
-    visitor.cookies = kept
-    arrived = visitor.look(onwards.replace("&amp;", "&"))
+    browser.cookies = kept
+    arrived = browser.look(onwards.replace("&amp;", "&"))
     assert (arrived.status_code, arrived.headers["location"]) == (303, "/?q=1")
 
 
 def test_a_link_from_another_site_leads_to_the_form_without_a_session() -> None:
-    visitor = Visitor()
-    (onwards,) = re.findall(r"url=([^\"]+)", visitor.look("/?q=1", Sec_Fetch_Site="cross-site").text)
-    assert visitor.look(onwards.replace("&amp;", "&")).status_code == 200
+    browser = Browser()
+    (onwards,) = re.findall(r"url=([^\"]+)", browser.look("/?q=1", Sec_Fetch_Site="cross-site").text)
+    assert browser.look(onwards.replace("&amp;", "&")).status_code == 200
 
 
 def test_a_part_of_a_page_leads_the_whole_page_to_the_form() -> None:
-    answer = Visitor().look("/", HX_Request="true", HX_Current_URL=f"{HOST}/jobs?state=running")
+    answer = Browser().look("/", HX_Request="true", HX_Current_URL=f"{HOST}/jobs?state=running")
     assert answer.status_code == 401
     assert answer.headers["hx-redirect"] == "/login?next=%2Fjobs%3Fstate%3Drunning"
 
 
 def test_without_keys_there_is_no_login() -> None:
-    visitor = Visitor(app=app_with(keys=""))
-    assert visitor.look("/login?next=/docs").headers["location"] == "/docs"
-    assert visitor.log_in("shop").headers["location"] == "/"
-    assert "Log in" not in visitor.look("/").text
+    browser = Browser(app=app_with(keys=""))
+    assert browser.look("/login?next=/docs").headers["location"] == "/docs"
+    assert browser.log_in("shop").headers["location"] == "/"
+    assert "Log in" not in browser.look("/").text
 
 
 def test_a_public_page_and_its_calls_need_no_key_and_others_do() -> None:
-    visitor = Visitor(app=app_with(public=True))
-    assert visitor.look("/").status_code == 200
-    assert "Log in" in visitor.look("/").text
-    assert visitor.look("/nowhere").status_code == 404
+    browser = Browser(app=app_with(public=True))
+    assert browser.look("/").status_code == 200
+    assert "Log in" in browser.look("/").text
+    assert browser.look("/nowhere").status_code == 404
     for path in ("/api/models", "/api/facets?field=gender", "/api/products/1"):
-        assert visitor.ask("GET", path).status_code == 503, path
+        assert browser.ask("GET", path).status_code == 503, path
     for method, path in (
         ("GET", "/api/jobs"), ("GET", "/api/status"), ("GET", "/metrics"), ("PUT", "/api/products/1"),
         ("DELETE", "/api/datasets/shop"), ("POST", "/api/jobs/train"),
     ):  # fmt: skip
-        assert visitor.ask(method, path).status_code == 401, path
-    assert visitor.ask("GET", "/api/models", X_Api_Key="guessed").status_code == 403
+        assert browser.ask(method, path).status_code == 401, path
+    assert browser.ask("GET", "/api/models", X_Api_Key="guessed").status_code == 403
 
 
 NOW: Final = [1_800_000_000.0]

@@ -190,7 +190,7 @@ def test_the_documentation_is_swagger_ui_with_the_document_of_the_api() -> None:
     assert 'data-document="/vitrine/openapi.json"' in page.text
 
 
-def test_the_top_bar_links_all_pages() -> None:
+def test_the_top_bar_links_the_pages_of_the_application() -> None:
     app = app_with()
     links = [
         attributes["href"] for tag, attributes in Elements(ask(app, "/").text).found

@@ -22,7 +22,7 @@ def test_a_field_that_a_recipe_omits_is_recorded_with_its_default() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"kind": "dream"}, "kind"),
         ({"name": "no spaces"}, "name"),
@@ -42,10 +42,10 @@ def test_a_field_that_a_recipe_omits_is_recorded_with_its_default() -> None:
         ({"augment": {"undress": 0.5}}, "background"),
     ],
 )
-def test_an_invalid_recipe_is_refused_with_the_name_of_the_field(changes: dict[str, Any], told: str) -> None:
+def test_an_invalid_recipe_is_refused_with_the_name_of_the_field(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ParameterInvalid) as refused:
         parse_recipe({**LEAST, **changes})
-    assert told in refused.value.detail
+    assert message in refused.value.detail
 
 
 def test_a_recipe_file_may_name_its_catalogue(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_chained_recipes_are_listed_in_the_order_of_training(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("links", "told"),
+    ("links", "message"),
     [
         ([("one", "two.toml"), ("two", "one.toml")], "continues after"),
         ([("one", "one.toml")], "continues after"),
@@ -107,9 +107,9 @@ def test_chained_recipes_are_listed_in_the_order_of_training(tmp_path: Path) -> 
     ],
 )
 def test_a_chain_of_recipes_without_a_beginning_is_refused(
-    tmp_path: Path, links: list[tuple[str, str]], told: str
+    tmp_path: Path, links: list[tuple[str, str]], message: str
 ) -> None:
-    with pytest.raises(ParameterInvalid, match=told):
+    with pytest.raises(ParameterInvalid, match=message):
         read_chain(chain(tmp_path, *links))
 
 

@@ -224,9 +224,9 @@ def test_an_application_with_a_route_without_a_scope_does_not_start() -> None:
     app.mount("/files", Starlette(routes=[Route("/x", hello)]))
     with pytest.raises(ScopeUndeclared) as caught:
         declared_routes(app)
-    told = str(caught.value)
-    assert all(path in told for path in ("POST /in/forgotten", "GET/HEAD /plain", "any method /files"))
-    assert "/in/marked" not in told
+    message = str(caught.value)
+    assert all(path in message for path in ("POST /in/forgotten", "GET/HEAD /plain", "any method /files"))
+    assert "/in/marked" not in message
 
 
 def test_the_documentation_routes_of_the_framework_are_refused_too() -> None:

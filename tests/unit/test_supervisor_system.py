@@ -80,7 +80,7 @@ def ready(toys: ToySystem, *, after: RunRecord | None = None) -> RunRecord | Non
     return run
 
 
-def in_trouble(toys: ToySystem, *, state: str = "restarting", deaths: int = 0) -> RunRecord | None:
+def run_with_second_toy(toys: ToySystem, *, state: str = "restarting", deaths: int = 0) -> RunRecord | None:
     """run.json if the second toy service is in this state, or has died that often."""
     run = toys.data.read_run()
     if run is None:
@@ -153,7 +153,7 @@ def test_a_service_that_keeps_dying_is_restarted_with_backoff_while_the_other_se
     for death in range(1, 5):
         run = wait_run(lambda: ready(toys), what=f"readiness before death {death}")
         os.kill(run.pids["second"], signal.SIGKILL)
-        wait_until(partial(in_trouble, toys, deaths=death), what=f"death {death} in run.json")
+        wait_until(partial(run_with_second_toy, toys, deaths=death), what=f"death {death} in run.json")
     run = wait_run(lambda: ready(toys), what="readiness after the last death")
     assert run.pids["first"] == before.pids["first"]
     assert run.services["second"].deaths == 4
@@ -178,7 +178,7 @@ def test_run_json_shows_a_silent_service_until_it_answers_again(folder: Path) ->
     try:
         before = toys.wait_ready()
         os.kill(before.pids["second"], signal.SIGSTOP)
-        silent = wait_run(lambda: in_trouble(toys, state="silent"), what="its silence in run.json")
+        silent = wait_run(lambda: run_with_second_toy(toys, state="silent"), what="its silence in run.json")
         assert not silent.ready
         assert silent.services["first"].state == "ready"
         os.kill(before.pids["second"], signal.SIGCONT)

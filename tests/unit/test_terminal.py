@@ -127,8 +127,8 @@ def test_a_services_log_is_shown_printable(tmp_path: Path) -> None:
     written = io.StringIO()
     log_console = LogConsole(Console(file=written, force_terminal=True, width=200))
     log = ServiceLog("indexer", folder=tmp_path, console=log_console)
-    told = {"event": HOSTILE, "level": "error", "timestamp": HOSTILE, HOSTILE: HOSTILE, "exception": HOSTILE}
-    log.add(json.dumps(told))
+    entry = {"event": HOSTILE, "level": "error", "timestamp": HOSTILE, HOSTILE: HOSTILE, "exception": HOSTILE}
+    log.add(json.dumps(entry))
     log.add(HOSTILE.replace("\n", ""))
     log.show_tail()
     log.close()
@@ -145,13 +145,13 @@ def test_the_console_log_of_a_service_is_printable(capsys: pytest.CaptureFixture
             raise Conflict(HOSTILE)
         except Conflict as error:
             log.error("failure", exc_info=error)
-        told = capsys.readouterr().err
+        output = capsys.readouterr().err
     finally:
         logging.getLogger().handlers[:] = handlers
         logging.getLogger().setLevel(level)
         structlog.reset_defaults()
-    assert commands_in(told) == []
-    assert "owned" in told
+    assert commands_in(output) == []
+    assert "owned" in output
 
 
 def test_ordinary_text_is_unchanged() -> None:

@@ -131,10 +131,10 @@ def test_an_unknown_module_is_refused() -> None:
 
 def clustered(count: int = 300, dim: int = 12) -> tuple[np.ndarray, np.ndarray]:
     """Features of three classes, and their codes (N, 1)."""
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     codes = np.arange(count, dtype=np.int64)[:, None] % 3
-    centres = chance.normal(0, 1, (3, dim))
-    noise = chance.normal(0, 1.5, (count, dim))
+    centres = rng.normal(0, 1, (3, dim))
+    noise = rng.normal(0, 1.5, (count, dim))
     return (centres[codes[:, 0]] + noise).astype(np.float32), codes
 
 
@@ -155,11 +155,11 @@ def test_the_best_projection_on_validation_is_chosen_and_all_trials_are_reported
 
 
 def test_among_equally_good_projections_the_best_in_map_is_chosen() -> None:
-    chance = np.random.default_rng(1)
+    rng = np.random.default_rng(1)
     codes = np.arange(900, dtype=np.int64)[:, None] % 3
     # Two directions with large variance separate the classes. Whitening gives thirty small random ones the same weight.
-    wide = np.eye(3)[codes[:, 0]] * 4 + chance.normal(0, 1.3, (900, 3))
-    features = np.concatenate([wide, chance.normal(0, 0.5, (900, 30))], axis=1).astype(np.float32)
+    wide = np.eye(3)[codes[:, 0]] * 4 + rng.normal(0, 1.3, (900, 3))
+    features = np.concatenate([wide, rng.normal(0, 0.5, (900, 30))], axis=1).astype(np.float32)
     choice = choose_projection(
         features, codes, train=np.arange(600, dtype=np.int64), validation=np.arange(600, 700, dtype=np.int64),
         queries=100, by="precision_at_15", seed=0, recipe=ProjectionRecipe(components=(2, 20)), step=lambda: None,

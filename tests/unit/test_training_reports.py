@@ -248,23 +248,23 @@ def test_a_text_that_is_too_wide_is_shortened() -> None:
 
 
 def test_the_sheets_show_the_best_and_the_worst_queries(tmp_path: Path) -> None:
-    judged = queries(30, captions=[f"Kind {row}" for row in range(30)])
-    write_gallery(tmp_path, judged, picture_of, shown=5, matches=6)
-    told = document(tmp_path / "queries.json")
-    order = np.argsort(judged.scores)
-    assert [one["id"] for one in told["worst"]] == [f"p{row}" for row in order[:5]]
-    assert [one["id"] for one in told["best"]] == [f"p{row}" for row in order[:-6:-1]]
+    ranked = queries(30, captions=[f"Kind {row}" for row in range(30)])
+    write_gallery(tmp_path, ranked, picture_of, shown=5, matches=6)
+    saved = document(tmp_path / "queries.json")
+    order = np.argsort(ranked.scores)
+    assert [one["id"] for one in saved["worst"]] == [f"p{row}" for row in order[:5]]
+    assert [one["id"] for one in saved["best"]] == [f"p{row}" for row in order[:-6:-1]]
     best = order[-1]
-    assert told["best"][0] == {
+    assert saved["best"][0] == {
         "id": f"p{best}",
         "caption": f"Kind {best}",
-        "score": judged.scores[best],
+        "score": ranked.scores[best],
         "matches": [
             {"id": f"p{row}", "caption": f"Kind {row}", "relevant": bool(right)}
-            for row, right in zip(judged.matches[best, :6], judged.relevant[best, :6], strict=True)
+            for row, right in zip(ranked.matches[best, :6], ranked.relevant[best, :6], strict=True)
         ],
     }
-    assert (told["scored"], told["left_out"], told["unreadable"]) == (30, 0, [])
+    assert (saved["scored"], saved["left_out"], saved["unreadable"]) == (30, 0, [])
     assert drawn(tmp_path / "best-queries.png").size == drawn(tmp_path / "worst-queries.png").size
 
 
@@ -272,8 +272,8 @@ def test_the_sheets_show_the_best_and_the_worst_queries(tmp_path: Path) -> None:
 def test_the_color_of_a_frame_shows_whether_a_match_is_relevant(
     tmp_path: Path, right: bool, frame: tuple[int, int, int], other: tuple[int, int, int]
 ) -> None:
-    judged = queries(4, relevant=np.full((4, 8), right))
-    write_gallery(tmp_path, judged, picture_of, shown=2)
+    ranked = queries(4, relevant=np.full((4, 8), right))
+    write_gallery(tmp_path, ranked, picture_of, shown=2)
     sheet = np.asarray(drawn(tmp_path / "best-queries.png")).astype(int)
     below_the_head = sheet[62:]
     of_frame, of_other = ((below_the_head == colour).all(axis=2).sum() for colour in (frame, other))
@@ -300,8 +300,8 @@ def test_an_unreadable_picture_is_a_gray_tile(tmp_path: Path) -> None:
             raise RuntimeError("a share that is not mounted")
         return Image.new("RGBA", (80, 20), (10, 20, 30, 0))
 
-    judged = queries(3, matches=np.tile([0, 1, 2], (3, 1)), relevant=np.ones((3, 3), dtype=np.bool_))
-    write_gallery(tmp_path, judged, picture)
+    ranked = queries(3, matches=np.tile([0, 1, 2], (3, 1)), relevant=np.ones((3, 3), dtype=np.bool_))
+    write_gallery(tmp_path, ranked, picture)
     assert document(tmp_path / "queries.json")["unreadable"] == ["p1", "p2"]
     assert has_colour(drawn(tmp_path / "best-queries.png"), GREY)
     assert sorted(asked) == ["p0", "p1", "p2"], "each picture is asked for once"
@@ -309,13 +309,13 @@ def test_an_unreadable_picture_is_a_gray_tile(tmp_path: Path) -> None:
 
 def test_a_query_that_was_left_out_is_neither_best_nor_worst(tmp_path: Path) -> None:
     scores = np.array([math.nan, 0.4, math.nan, 0.9])
-    judged = queries(4, scores=scores, matches=np.full((4, 8), -1))
-    write_gallery(tmp_path, judged, picture_of)
-    told = document(tmp_path / "queries.json")
-    assert [one["id"] for one in told["best"]] == ["p3", "p1"]
-    assert [one["id"] for one in told["worst"]] == ["p1", "p3"]
-    assert (told["scored"], told["left_out"]) == (2, 2)
-    assert all(one["matches"] == [] for one in told["best"]), "-1 stands for no match"
+    ranked = queries(4, scores=scores, matches=np.full((4, 8), -1))
+    write_gallery(tmp_path, ranked, picture_of)
+    saved = document(tmp_path / "queries.json")
+    assert [one["id"] for one in saved["best"]] == ["p3", "p1"]
+    assert [one["id"] for one in saved["worst"]] == ["p1", "p3"]
+    assert (saved["scored"], saved["left_out"]) == (2, 2)
+    assert all(one["matches"] == [] for one in saved["best"]), "-1 stands for no match"
     drawn(tmp_path / "best-queries.png")
 
 
@@ -326,8 +326,8 @@ def test_without_a_scored_query_there_is_no_sheet(tmp_path: Path) -> None:
 
 def test_one_easy_class_does_not_fill_the_sheet() -> None:
     scores = np.array([1, 1, 1, 1, 0.5, 0.4, 0.3, 0.2])
-    judged = queries(8, scores=scores, captions=["Shoes"] * 4 + ["Bags", "Bags", "Bags", "Hats"])
-    best, worst = judged.best_and_worst(5, per_caption=2)
+    ranked = queries(8, scores=scores, captions=["Shoes"] * 4 + ["Bags", "Bags", "Bags", "Hats"])
+    best, worst = ranked.best_and_worst(5, per_caption=2)
     assert best == [0, 1, 4, 5, 7]
     assert worst == [7, 6, 5, 0, 1]
     same_kind = queries(8, scores=scores, captions=["Shoes"] * 8)

@@ -167,7 +167,7 @@ def folder_of(overlay: UploadStore, product_id: str) -> Path:
     return folder
 
 
-def with_other_words(old: str, new: str) -> Callable[[Path], object]:
+def replacing(old: str, new: str) -> Callable[[Path], object]:
     return lambda record: record.write_text(record.read_text().replace(old, new))
 
 
@@ -182,10 +182,10 @@ def replaced_by(make: Callable[[Path], object]) -> Callable[[Path], object]:
 DAMAGES: dict[str, Callable[[Path], object]] = {
     "half of it": lambda record: record.write_bytes(record.read_bytes()[:20]),
     "zeros": lambda record: record.write_bytes(bytes(100)),
-    "another version": with_other_words('"schema_version": 1', '"schema_version": 9'),
-    "another product's": with_other_words('"product_id": "1"', '"product_id": "7"'),
-    "a number too large": with_other_words('"size": 1', f'"size": {2**70}'),
-    "a picture elsewhere": with_other_words('"picture": "', '"picture": "../'),
+    "another version": replacing('"schema_version": 1', '"schema_version": 9'),
+    "another product's": replacing('"product_id": "1"', '"product_id": "7"'),
+    "a number too large": replacing('"size": 1', f'"size": {2**70}'),
+    "a picture elsewhere": replacing('"picture": "', '"picture": "../'),
     "a folder": replaced_by(Path.mkdir),
     "a pipe": replaced_by(os.mkfifo),
     "a link": replaced_by(lambda record: record.symlink_to("/etc/hostname")),

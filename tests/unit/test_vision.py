@@ -156,9 +156,9 @@ def test_a_weights_file_that_is_not_safetensors_is_refused(tmp_path: Path, conte
 
 
 def test_missing_weights_are_reported_without_their_folder(tmp_path: Path) -> None:
-    with pytest.raises(WeightsUnusable) as told:
+    with pytest.raises(WeightsUnusable) as refusal:
         load_backbone(model_entry(TINY_MODEL), weights=str(tmp_path / "none.safetensors"), options={})
-    assert str(tmp_path) not in told.value.detail
+    assert str(tmp_path) not in refusal.value.detail
 
 
 def test_random_weights_do_not_affect_the_random_state_of_the_caller() -> None:
@@ -251,10 +251,10 @@ def test_half_precision_on_a_cpu_keeps_the_direction_of_the_features() -> None:
 
 def test_a_network_whose_head_follows_its_pooling_is_fused_in_half_precision_too() -> None:
     network = load_backbone(model_entry("timm:mobilenetv4_conv_small"), weights="seed:0", options={}).network
-    chance = torch.Generator().manual_seed(0)
+    rng = torch.Generator().manual_seed(0)
 
     def noise(count: int) -> torch.Tensor:
-        return torch.randn(count, 3, 64, 64, generator=chance)
+        return torch.randn(count, 3, 64, 64, generator=rng)
 
     state = {key: value.clone() for key, value in network.state_dict().items()}
     with capture_logs() as logs:

@@ -32,7 +32,7 @@ thread.join()
 """
 
 
-def faulted_pages(before: str) -> int:
+def page_faults(before: str) -> int:
     code = _FAULTS_OF_PASSES.format(before=before)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return int(done.stdout)
@@ -40,6 +40,6 @@ def faulted_pages(before: str) -> int:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only glibc's malloc is configured to keep memory")
 def test_a_pass_reuses_the_pages_of_the_pass_before() -> None:
-    kept = faulted_pages("from vitrine.vision.process import configure_process; configure_process()")
-    fresh = faulted_pages("")
+    kept = page_faults("from vitrine.vision.process import configure_process; configure_process()")
+    fresh = page_faults("")
     assert kept < fresh / 10, f"{kept} pages faulted where freed memory is kept, {fresh} where it is not"

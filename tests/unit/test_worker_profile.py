@@ -138,7 +138,7 @@ def test_every_kind_of_job_has_a_first_message(kind: JobKind) -> None:
     assert message.args == ["0" * 21]
 
 
-def test_steps_are_told_apart_by_batch() -> None:
+def test_steps_are_identified_by_batch() -> None:
     assert Message(Task.INDEX_BATCH, "j", 3).step == "batch:3"
     assert Message(Task.INDEX_FINISH, "j").step == "finish"
 

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 from harness.photographs import photographed
 from harness.pictures import encoded
 from harness.releases import build_tiny_release
-from harness.shop import DATASET, PRODUCTS, Shop, Whole, queries
+from harness.shop import DATASET, PRODUCTS, CollectionVectors, Shop, queries
 from harness.system import MODEL
 from vitrine.evaluation.expansion import expand_queries
 from vitrine.images.cutout import cut_out
@@ -19,17 +19,17 @@ from vitrine.images.views import views
 
 
 def test_a_refined_search_ranks_as_the_evaluations_way_of_that_name(shop: Shop) -> None:
-    whole = Whole(shop, shop.release)
+    whole = CollectionVectors(shop, shop.release)
     for query in queries(shop, 3):
         vector = whole.vector(query)
-        neighbours = whole.clear_count(vector, range(3, 10))
+        neighbours = whole.count_with_clear_gap(vector, range(3, 10))
         for alpha in (0.0, 3.0):
             expanded = expand_queries(vector, whole.vectors, k=neighbours, alpha=alpha)
             found = shop.search(query, topK=10, expand=neighbours, expandAlpha=alpha)["ranking"]
             whole.check_ranking(found, expanded @ whole.vectors.T)
         # Who is whose neighbour among the candidates may change with the last bit of a score, and with it their order,
         # which `test_search_api_refinement` compares on vectors that it gives. What is ranked anew does not change.
-        count = whole.clear_count(vector, range(20, 40))
+        count = whole.count_with_clear_gap(vector, range(20, 40))
         plain, again = (shop.search(query, topK=PRODUCTS, rerank=rerank)["results"] for rerank in (0, count))
         assert again[count:] == plain[count:]
         assert again[:count] != plain[:count]
