@@ -228,7 +228,7 @@ class TestSearch:
         answer = qdrant.query_points(collection, query=models.RecommendQuery(recommend=recommend), limit=1)
         assert numbers(answer)[0] < 10
 
-    def test_recommending_from_nothing_is_refused(self, qdrant: QdrantClient, collection: str) -> None:
+    def test_a_recommendation_without_examples_is_refused(self, qdrant: QdrantClient, collection: str) -> None:
         recommend = models.RecommendInput(positive=[], negative=[IDS[0]])
         with pytest.raises(UnexpectedResponse) as refusal:
             qdrant.query_points(collection, query=models.RecommendQuery(recommend=recommend), limit=4)

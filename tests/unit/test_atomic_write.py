@@ -96,7 +96,7 @@ def test_json_has_no_nan(tmp_path: Path) -> None:
     assert json.loads(path.read_bytes()) == {"ä": 1.5}
 
 
-def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+def test_a_folder_appears_completely_or_not(tmp_path: Path) -> None:
     path = tmp_path / "parent" / "folder"
 
     def write_part() -> None:

@@ -133,7 +133,7 @@ def test_an_empty_field_is_missing_and_reported(tmp_path: Path, nothing: str) ->
     assert only_issue(catalog) == Issue("1", 2, "empty_field", "year, productDisplayName")
 
 
-def test_a_row_that_is_too_short_keeps_what_it_has(tmp_path: Path) -> None:
+def test_a_row_that_is_too_short_keeps_its_fields(tmp_path: Path) -> None:
     catalog = read(tmp_path, "1,Men,Apparel", row("2"))
     assert catalog.products[0].attributes == {"gender": "Men", "masterCategory": "Apparel"}
     assert (only_issue(catalog).kind, only_issue(catalog).detail) == ("short_row", "3 of 10 fields")

@@ -241,7 +241,7 @@ def test_a_body_that_is_not_a_json_object_is_reported_as_not_vitrine() -> None:
         api.get("/api/status")
 
 
-def test_the_report_of_an_indexing_lists_what_it_changed_or_would_remove(
+def test_the_report_of_an_index_job_lists_changes_and_pending_removals(
     screen: tuple[Screen, Callable[[], str], Callable[[], str]],
 ) -> None:
     made, out, _ = screen

@@ -184,7 +184,7 @@ def test_a_service_that_is_starting_or_answers_is_left_alone(tmp_path: Path, sta
     assert "still serving" in in_a_container(tmp_path, statuses)
 
 
-def test_outside_a_container_nothing_is_ended(tmp_path: Path) -> None:
+def test_outside_a_container_no_process_is_ended(tmp_path: Path) -> None:
     assert "still serving" in in_a_container(tmp_path, "0 2 2 2 2 2 2", init="systemd")
 
 

@@ -110,7 +110,7 @@ def test_fifty_concurrent_posts_with_one_key_create_one_job(store: JobStore) -> 
     assert sum(created for _, created in made) == 1
 
 
-def test_a_job_goes_from_queued_through_running_to_one_end(store: JobStore) -> None:
+def test_a_job_is_queued_then_running_and_ends_once(store: JobStore) -> None:
     record = running(store)
     assert (record.state, record.attempt, record.phase) == (JobState.RUNNING, 1, "reading")
     ended = store.update(record.id, lambda job: job.succeeded({"indexed": 3}))

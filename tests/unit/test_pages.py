@@ -82,7 +82,7 @@ def test_every_page_has_the_security_headers() -> None:
         assert answer.headers["x-request-id"]
 
 
-def test_the_policy_allows_nothing_inline_and_nothing_from_elsewhere() -> None:
+def test_the_content_security_policy_forbids_inline_code_and_other_origins() -> None:
     policy = SECURITY_HEADERS["Content-Security-Policy"]
     assert "default-src 'none'" in policy
     assert not re.search(r"unsafe|https?:|\*", policy)
@@ -116,7 +116,7 @@ def test_no_template_has_a_style_attribute_or_an_inline_script() -> None:
     assert not faulty
 
 
-def test_what_a_page_shows_is_escaped() -> None:
+def test_text_on_a_page_is_escaped() -> None:
     answer = ask(app_with('<p title="{{ text }}">{{ text }}</p>'), "/shown?text=%3Cscript%3Ealert(1)%3C/script%3E%22")
     assert answer.text == (
         '<p title="&lt;script&gt;alert(1)&lt;/script&gt;&#34;">&lt;script&gt;alert(1)&lt;/script&gt;&#34;</p>'
@@ -161,7 +161,7 @@ def test_a_part_of_a_page_that_fails_is_a_fragment() -> None:
 
 
 @pytest.mark.parametrize("path", ["/api/none", "/api", "/static/x/none.css", "/favicon.ico"])
-def test_calls_of_programs_get_problem_documents_whatever_they_accept(path: str) -> None:
+def test_api_calls_get_problem_documents_for_any_accept_header(path: str) -> None:
     answer = ask(app_with(), path, accept="text/html")
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["status"] == 404

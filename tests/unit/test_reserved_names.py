@@ -49,7 +49,7 @@ def _has_free_fields(operation: dict[str, Any]) -> bool:
     return "filters" in named or any(form.get("additionalProperties") for form in _forms(operation))
 
 
-def test_the_table_of_options_is_what_the_calls_with_free_fields_declare() -> None:
+def test_the_table_of_options_matches_the_declared_options() -> None:
     declared: set[str] = set()
     for operation in _operations():
         declared |= {one["name"] for one in operation.get("parameters", []) if one["in"] == "query"}
@@ -59,11 +59,11 @@ def test_the_table_of_options_is_what_the_calls_with_free_fields_declare() -> No
     assert declared - {"filters"} == OPTION_NAMES, "put the option into vitrine.products, or take it out"
 
 
-def test_the_table_of_answer_names_is_what_the_models_of_a_product_declare() -> None:
+def test_the_table_of_answer_names_matches_the_product_models() -> None:
     assert {*ProductOut.model_fields, *ScoredProduct.model_fields} == ANSWER_NAMES
 
 
-def test_the_table_of_payload_names_is_what_a_product_stores() -> None:
+def test_the_table_of_payload_names_matches_the_stored_payload() -> None:
     stored = Product("shop", "1", "1.jpg", {"gender": "Women", "articleType": "Tops"}).payload()
     assert stored.keys() - {"gender", "articleType"} == PAYLOAD_NAMES - {"origin", "picture_sha256", "added_at_ms"}
 

@@ -234,7 +234,7 @@ def test_the_documentation_routes_of_the_framework_are_refused_too() -> None:
         declared_routes(FastAPI())
 
 
-def test_a_mount_declares_for_all_below_it_and_head_goes_with_get() -> None:
+def test_a_mount_declares_the_scope_of_all_routes_below_it_and_get_includes_head() -> None:
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     app.router.routes.append(Route("/plain", open_to_all(hello)))
     app.router.routes.append(Mount("/files", requires("ingest")(Starlette(routes=[Route("/x", hello)]))))

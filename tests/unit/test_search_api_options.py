@@ -20,7 +20,7 @@ def test_options_are_distinguished_from_filters() -> None:
     assert filters == [("gender", "Women"), ("gender", "Men")]
 
 
-def test_the_defaults_are_fifteen_products_of_any_score() -> None:
+def test_the_default_is_fifteen_products_with_any_score() -> None:
     options, _ = split_options([], SearchOptions)
     assert (options.top_k, options.min_score, options.expand, options.group_by) == (15, None, 0, None)
 
