@@ -115,7 +115,7 @@ def readiness_of(settings: Settings) -> tuple[int, dict[str, object]]:
             async with asyncio.timeout(30):
                 while True:
                     answer = await client.get("/readyz")
-                    if "not asked yet" not in answer.text:
+                    if "not checked yet" not in answer.text:
                         return answer.status_code, answer.json()
                     await asyncio.sleep(0.02)
 

@@ -21,7 +21,7 @@ def main() -> int:
     except SettingsInvalid as error:
         sys.stderr.write(f"search-api: {error.detail}\n")
         return EXIT_SETTINGS
-    # What lives as long as the process need not be gone through again at each full collection.
+    # Objects that live as long as the process are left out of full garbage collections.
     gc.collect()
     gc.freeze()
     log.info("start", host=settings.api_host, port=settings.api_port)

@@ -1,6 +1,7 @@
-"""Points of a collection as products of an answer, with how likely each match is right, by the calibration that its
-release carries. Plain dicts, written as JSON without a detour through models: the result path is the hot one, and the
-models of `search.schemas` document the same shape (a test holds the two together).
+"""Turn points of a collection into the products of an answer, with the confidence of each match.
+
+Answers are plain dicts that are encoded as JSON without pydantic, because this is the hot path. `search.schemas`
+documents the same shape; a test compares the two.
 """
 
 from __future__ import annotations
@@ -23,19 +24,20 @@ from vitrine.products import ANSWER_NAMES, PAYLOAD_NAMES, AttributeValue, public
 from vitrine.qdrant.naming import Serving
 from vitrine.releases import CATALOGUE_PICTURES, ReleaseStore
 
-# The path below which a proxy serves the API, put before every address in answers. Set for each request with one.
+# Path below which a proxy serves the API. It prefixes every address in answers; `PathPrefix` sets it per request.
 PATH_PREFIX: Final = ContextVar("path_prefix", default="")
-# A release never changes, so its calibration is good for as long as it is asked for; the age bounds what else is kept.
+# A release never changes, so its calibration cannot go stale; the lifetime only frees memory.
 _TTL_S: Final = 3600.0
 _MOST_RELEASES: Final = 256
-# Above every cosine: what nothing reaches.
+# A score above every cosine, which no product reaches.
 _UNREACHABLE: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Confidence:
-    """How likely the matches of one search are right, measured on queries of the kind `calibrated_for`. Without a curve
-    it is unknown, and for a query that is `strange` it is 0.
+    """The probability that a match of one search is right, measured on queries of the kind `calibrated_for`.
+
+    It is unknown without a calibration curve, and 0 for an out-of-distribution query (`strange`).
     """
 
     curve: Curve | None = None
@@ -44,7 +46,7 @@ class Confidence:
     label: str | None = None  # the field whose values the release's classifier predicts
 
     def asked(self, familiar: bool | None) -> Confidence:
-        """The same for a query of which the embedder says so; None where it cannot tell."""
+        """The confidence, given the verdict of the OOD detector; None if the release has no detector."""
         return replace(self, strange=familiar is False)
 
     def of(self, score: float) -> float | None:
@@ -54,7 +56,7 @@ class Confidence:
         return 0.0 if self.strange else round(float(self.curve.confidence(score)), 4)
 
     def answer_members(self) -> dict[str, str]:
-        """What the answer says beside its results, where they have confidences."""
+        """The members that an answer with confidences has beside its results."""
         return {} if self.curve is None else {"calibratedFor": self.calibrated_for}
 
     def min_score(self, min_score: float | None, min_confidence: float | None) -> float | None:
@@ -77,21 +79,21 @@ class Confidences:
         self._known: ExpiringCache[str, Confidence] = ExpiringCache(ttl_s=_TTL_S, max_entries=_MOST_RELEASES)
 
     async def of(self, release_id: str, *, min_confidence: float | None, refined: bool = False) -> Confidence:
-        """What searches in a release's vectors say. A release whose files are gone, or that was never calibrated, says
-        nothing, and neither does a refined search, whose scores the curve was not made for.
+        """The confidence of searches with a release. It has no curve if the release is not stored or not calibrated, or
+        if the search is refined, because its scores are then on another scale.
 
-        Raises ParameterInvalid where `min_confidence` is asked for all the same.
+        Raises ParameterInvalid if `min_confidence` is set and there is no curve.
         """
         known = await self._known.get(release_id, lambda: self._load(release_id))
         if refined:
             known = Confidence(label=known.label)
         if known.curve is None and min_confidence is not None:
             why = (
-                "it is known for plain searches alone: leave out 'expand', 'rerank' and 'fuse'"
+                "confidence is known for plain searches only: leave out 'expand', 'rerank' and 'fuse'"
                 if refined
                 else f"the release {release_id!r} is not calibrated: make one that is (POST /api/jobs/tune)"
             )
-            raise ParameterInvalid(f"'minConfidence' cannot be honoured, since {why}")
+            raise ParameterInvalid(f"'minConfidence' cannot be applied: {why}")
         return known
 
     async def _load(self, release_id: str) -> Confidence:
@@ -117,19 +119,19 @@ class JsonAnswer(Response):
 
 
 def image_url(dataset: str, product_id: str) -> str:
-    """Where the product's picture is, as a path on the host of the API."""
+    """The path of the product's picture on the host of the API."""
     return f"{PATH_PREFIX.get()}/api/images/{_quoted(product_id)}?dataset={_quoted(dataset)}"
 
 
 def _quoted(text: str) -> str:
-    # Nearly all names need no quoting, and a search makes many of them.
+    # Fast path: nearly all names need no quoting, and one search returns many.
     return text if text.isalnum() and text.isascii() else quote(text, safe="")
 
 
 def attributes_of(payload: Mapping[str, Any]) -> dict[str, AttributeValue]:
     """The product's attributes."""
     return {
-        # What was indexed before these names were reserved still has them.
+        # Collections indexed before these names were reserved still have them.
         f"{name}_" if name in ANSWER_NAMES else name: value
         for name, value in payload.items()
         if name not in PAYLOAD_NAMES
@@ -137,7 +139,7 @@ def attributes_of(payload: Mapping[str, Any]) -> dict[str, AttributeValue]:
 
 
 def product(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """A product as answers show it."""
+    """A product in an answer."""
     product_id, dataset = str(payload["product_id"]), str(payload["dataset"])
     return {
         "id": public_id(product_id),
@@ -148,7 +150,7 @@ def product(payload: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def scored(point: models.ScoredPoint, confidence: Confidence) -> dict[str, Any]:
-    """A found product, with its cosine similarity, and how likely it is right where that is known."""
+    """A result: a product with its cosine similarity and, if known, its confidence."""
     shown = product(point.payload or {})
     likely = confidence.of(point.score)
     told = {} if likely is None else {"confidence": likely}
@@ -163,7 +165,7 @@ def search_answer(
     took_ms: Mapping[str, float],
     confidence: Confidence = UNKNOWN,
 ) -> dict[str, Any]:
-    """The answer to everything that finds products."""
+    """The answer of every call that finds products."""
     results = [scored(point, confidence) for point in points]
     return {
         "success": True,
@@ -179,5 +181,5 @@ def search_answer(
 
 
 def with_members(answer: dict[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
-    """The answer with those of the members that are not empty. A count of 0 is no empty member."""
+    """The answer with the members of `more` that are not empty. A count of 0 is kept."""
     return answer | {name: value for name, value in more.items() if value or value == 0}

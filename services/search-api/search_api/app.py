@@ -49,13 +49,13 @@ from vitrine.web import (
     parse_api_keys,
 )
 
-# A write waits for the indexer that long and then still has its answer to make.
+# A write may wait for the indexer this long, and then needs time for its answer.
 _WRITE_MARGIN_S = 5.0
 _VERSION_RETRY_S = 5.0
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """Build the application. Raises SettingsInvalid for settings that cannot work; connects to nothing yet."""
+    """Build the application without connecting to anything. Raises SettingsInvalid."""
     check_exposure(settings)
     ring = KeyRing(
         parse_api_keys(settings.api_keys.get_secret_value()), wrong_keys_per_minute=settings.wrong_keys_per_minute
@@ -69,7 +69,7 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         context.dependencies.start()
         context.redis_feed.start()
-        looking = asyncio.create_task(_look_at_qdrants_version(context))
+        looking = asyncio.create_task(_log_qdrant_version(context))
         yield
         looking.cancel()
         await context.close()
@@ -82,7 +82,7 @@ def create_app(settings: Settings) -> FastAPI:
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
-        redirect_slashes=False,  # the redirection would repeat the Host that the caller sent
+        redirect_slashes=False,  # a redirect would repeat the Host header that the caller sent
         lifespan=lifespan,
     )
     app.state.context = context
@@ -135,8 +135,8 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-async def _look_at_qdrants_version(context: Context) -> None:
-    """Have a version that is not the client's logged, once Qdrant answers."""
+async def _log_qdrant_version(context: Context) -> None:
+    """Log a version that does not match the client, once Qdrant answers."""
     while True:
         try:
             await context.store.server.version()

@@ -1,7 +1,7 @@
-"""Who calls and how often they may, decided before a body is read.
+"""Rate limits per caller, applied before the body is read.
 
-A caller that the embedder had no room for and that asks again at once is refused after a pause and without any work: a
-client that asks in a loop would otherwise take the processor from the others.
+A caller that the embedder has just refused is held for a moment and then refused again without work. Otherwise a client
+that retries in a loop would take the CPU from the others.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from vitrine.errors import EmbedderOverloaded, TooManyRequests
 from vitrine.web import PROBLEM_CODE, DeclaredRoutes, TokenBuckets, address_of, caller_name, send_problem
 
-# Less than the embedder has queued for a caller that it refuses, so that its queue never runs dry meanwhile.
+# Shorter than the queue of a caller that the embedder refuses takes to drain, so the embedder is never idle.
 _LONGEST_S: Final = 0.75
 _MOST_HELD: Final = 2048
 _MOST_CALLERS_KEPT: Final = 10_000
@@ -26,9 +26,9 @@ _RETRY_AFTER_S: Final = 1.0
 
 
 class RateLimit:
-    """ASGI middleware: a token bucket for each API key, or for each address where there is no key.
+    """ASGI middleware: a token bucket for each API key, or for each address without a key.
 
-    Answers 429 with Retry-After. Calls that are open to all, health calls among them, are not counted.
+    Answers 429 with Retry-After. Public calls, such as health checks, are not counted.
     """
 
     def __init__(
@@ -59,7 +59,10 @@ class RateLimit:
 
 
 class Patience:
-    """ASGI middleware for the calls that `wanted` names by method and path. Those held take no place at work."""
+    """ASGI middleware that delays callers the embedder has refused, for the (method, path) pairs in `wanted`.
+
+    Delayed requests do not count as requests at work.
+    """
 
     def __init__(
         self, app: ASGIApp, *, wanted: Callable[[str, str], bool], clock: Callable[[], float] = time.monotonic
@@ -81,7 +84,7 @@ class Patience:
             await send_problem(
                 send,
                 EmbedderOverloaded(
-                    "the embedder has no room for more of your calls yet: wait for the seconds in Retry-After",
+                    "the embedder cannot take more of your calls yet: wait for the seconds in Retry-After",
                     retry_after_s=_RETRY_AFTER_S,
                 ),
             )
@@ -104,7 +107,7 @@ class Patience:
 
 
 def caller_of(scope: Scope) -> str:
-    """Who calls, for limits: the key, or the address of a caller without one."""
+    """The caller's identity for limits: the key, or the address without one."""
     key = caller_name(scope)
     if key is not None:
         return f"key:{key}"
@@ -112,5 +115,5 @@ def caller_of(scope: Scope) -> str:
 
 
 def opaque_caller(scope: Scope) -> str:
-    """The caller's name for the embedder: a hash of the key or address, so that neither is passed on."""
+    """The caller's identity for the embedder: a hash, so that neither key nor address is passed on."""
     return hashlib.sha256(caller_of(scope).encode()).hexdigest()[:16]

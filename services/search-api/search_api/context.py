@@ -1,4 +1,4 @@
-"""Dependencies shared by the routes: built once by `create_app`, closed with it, handed to each request."""
+"""The dependencies of the routes: built once by `create_app` and closed with it."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ from vitrine.uploads.store import UploadStore
 
 @dataclass(slots=True)
 class Lifecycle:
-    """Whether the process takes work. `draining` is set once and ends readiness and the event streams."""
+    """The state of the process. Once `draining` is set, readiness fails and the event streams end."""
 
     draining: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The search API's parts."""
+    """The services and clients of the search API."""
 
     settings: Settings
     lifecycle: Lifecycle
@@ -74,11 +74,11 @@ class Context:
     dependencies: Dependencies
 
     async def announce_change(self, dataset: str) -> None:
-        """Have every search process read aliases and collections anew, this one at once."""
+        """Make every search process reload aliases and collections, this one at once."""
         self.store.forget()
         try:
             await announce_change_async(self.redis, dataset)
-        except BrokerUnavailable as error:  # the others find out when what they keep expires
+        except BrokerUnavailable as error:  # the other processes notice when their caches expire
             get_logger("context").warning("change_announcement_failure", dataset=dataset, code=error.code)
 
     async def close(self) -> None:
@@ -93,7 +93,7 @@ class Context:
 
 
 def build_context(settings: Settings) -> Context:
-    """Make the clients; none of them connects before it is used."""
+    """Create the clients. None connects before its first use."""
     qdrant = open_async_qdrant(
         settings.qdrant_url, api_key=settings.qdrant_api_key, timeout_s=settings.qdrant_timeout_s
     )

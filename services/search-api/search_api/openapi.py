@@ -1,5 +1,5 @@
-"""The OpenAPI document: the description of the whole API, and what FastAPI cannot derive: forms with free fields,
-filters in the query.
+"""The OpenAPI document: the description of the API, and the parts that FastAPI cannot derive, such as filter fields
+in forms and queries.
 """
 
 from __future__ import annotations
@@ -58,8 +58,9 @@ TAGS: Final = [
 
 
 def complete_document(app: FastAPI, routes: DeclaredRoutes) -> None:
-    """Add to the OpenAPI document how a key is presented, and the scopes of which it needs one for each call, as
-    `x-scopes`. Keys are optional: with none configured none is asked for.
+    """Add the security schemes, and as `x-scopes` the scopes of each call, of which a key needs one.
+
+    Keys are optional: without configured keys no call asks for one.
     """
     generate: Callable[[], dict[str, Any]] = app.openapi
 
@@ -81,7 +82,7 @@ def complete_document(app: FastAPI, routes: DeclaredRoutes) -> None:
     app.openapi = openapi  # type: ignore[method-assign]
 
 
-# What any call may answer, whatever it is about.
+# Errors that every call may answer.
 COMMON_ERRORS: Final[tuple[type[VitrineError], ...]] = (
     ParameterInvalid,
     KeyMissing,
@@ -136,7 +137,7 @@ UPLOAD_SCHEMA: Final[dict[str, Any]] = {
 
 
 def picture_schema(description: str) -> dict[str, Any]:
-    """A picture as a part of a form."""
+    """The schema of a picture in a form."""
     return {**_BINARY, "description": f"{description} JPEG, PNG or WebP"}
 
 
@@ -174,12 +175,12 @@ def form_body(
 
 
 def filter_form(properties: dict[str, Any], *, required: list[str], options: type[BaseModel]) -> dict[str, Any]:
-    """A form whose free fields are filters."""
+    """The schema of a form whose other fields are filters."""
     return form_body(properties, required=required, options=options, free_fields=_FILTER_TEXT)
 
 
 def _without_null(field: dict[str, Any]) -> dict[str, Any]:
-    """A field's schema without `null`, which a form or an address cannot say, and without pydantic's title."""
+    """A field's schema without pydantic's title and without `null`, which forms and queries cannot express."""
     plain = {key: value for key, value in field.items() if key not in ("title", "anyOf")}
     for choice in field.get("anyOf", ()):
         if choice.get("type") != "null":

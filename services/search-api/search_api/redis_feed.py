@@ -1,10 +1,10 @@
-"""One subscription to Redis for the whole process, shared by everything that waits for a message.
+"""One subscription to Redis for the whole process.
 
     feed.on("vitrine:collections", callback)    callback(data) for each message on that channel, in the event loop
     callback(None)                              after each connection: messages may have been missed before it
 
-Redis delivers a message only to those connected at that moment, so a callback that keeps something drops it on None.
-The feed subscribes to the pattern `vitrine:*` once; the number of callbacks costs Redis nothing.
+Redis delivers a message only to connected subscribers, so a callback with a cache clears it on None.
+The feed subscribes to the pattern `vitrine:*` once; more callbacks cost Redis nothing.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _BACKOFF_MAX_S: Final = 5.0
 
 
 class RedisFeed:
-    """Delivers what is published on `vitrine:*` to the callbacks of each channel, and reconnects for ever."""
+    """Delivers messages on `vitrine:*` to the callbacks of their channel, and always reconnects."""
 
     def __init__(self, url: str, *, ping_after_s: float = _PING_AFTER_S, silence_max_s: float = _SILENCE_MAX_S) -> None:
         self._url = url
@@ -81,7 +81,7 @@ class RedisFeed:
                 if self.connected.is_set():
                     self._log.warning("redis_feed_lost", error=type(error).__name__)
                     backoff_s = 0.1
-            except Exception as error:  # a message nobody thought of must not end the feed of all others
+            except Exception as error:  # an unexpected message must not end the feed
                 self._log.error("redis_feed_defect", exc_info=error)
             finally:
                 self.connected.clear()
@@ -115,5 +115,5 @@ class RedisFeed:
         for callback in tuple(self._callbacks.get(channel, ())):
             try:
                 callback(data)
-            except Exception as defect:  # one faulty callback must not end everybody's feed
+            except Exception as defect:  # one faulty callback must not end the feed of the others
                 self._log.error("redis_feed_callback_defect", channel=channel, exc_info=defect)

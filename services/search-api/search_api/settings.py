@@ -1,4 +1,4 @@
-"""What the search API reads from its environment, beyond the settings every service shares."""
+"""The settings of the search API, beyond those of every service."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class Settings(HttpSettings):
 
 
 def check_exposure(settings: Settings) -> None:
-    """Raise SettingsInvalid where the API would listen to the network with no key configured."""
+    """Raise SettingsInvalid if the API would listen on the network without a configured key."""
     if settings.api_keys.get_secret_value().strip() or is_loopback(settings.api_host):
         return
     raise SettingsInvalid(

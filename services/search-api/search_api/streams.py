@@ -1,4 +1,4 @@
-"""Streamed answers: how many may be open at once, and how they end."""
+"""Streamed responses, and limits on how many are open at once."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class StreamPlaces:
         self._open: Counter[str] = Counter()
 
     def take(self, caller: str) -> StreamPlace:
-        """Take a place, which must be released. Raises Unavailable and TooManyRequests with a time to retry."""
+        """Take a place, which the caller must release. Raises Unavailable and TooManyRequests with Retry-After."""
         if self._open.total() >= self._max_streams:
             raise Unavailable(
                 f"this service has no room for another {self._what}: {self._instead}, or try again later",

@@ -1,5 +1,5 @@
-"""The search API's reads of Qdrant. A collection's description and the count of a filter's matches are kept for a few
-seconds, so a search is one call.
+"""The search API's access to Qdrant. Descriptions of collections and counts of matches are cached for a few seconds, so
+that a search is one call.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Query = list[float] | str | models.RecommendQuery
 _MAX_COLLECTIONS_KEPT: Final = 1_000
 _MAX_FILTERS_KEPT: Final = 10_000
 _MAX_LIMIT: Final = 1_000  # what a collection's strict mode allows
-_TIED: Final = 2  # so many of a group show whether its best is the only best
+_TIED: Final = 2  # two hits show whether the best of a group is tied
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,17 +58,17 @@ class VectorStore:
         await self._client.close()
 
     async def servings(self, *, fresh: bool = False) -> list[Serving]:
-        """Everything that serves."""
+        """All collections that serve a model of a dataset."""
         with qdrant_errors():
             return await self._directory.list(fresh=fresh)
 
     async def resolve(self, dataset: str, model: str | None) -> Serving:
-        """What answers for a model in a dataset. Raises ModelUnknown."""
+        """The collection that serves a model of a dataset. Raises ModelUnknown."""
         with qdrant_errors():
             return await self._directory.resolve(dataset, model)
 
     def forget(self) -> None:
-        """Read aliases, collections and counts anew when they are next asked for."""
+        """Clear the caches of aliases, collections and counts."""
         self._directory.forget()
         self._collections.clear()
         self._matches.clear()
@@ -79,7 +79,7 @@ class VectorStore:
             return await self._directory.activate(serving)
 
     async def drop(self, collections: Sequence[str]) -> None:
-        """Remove collections: first all their aliases, in one request, so that nothing half removed serves."""
+        """Remove collections. Their aliases go first, in one request, so that no half-removed collection serves."""
         with qdrant_errors():
             aliases = (await self._client.get_aliases()).aliases
             operations = [
@@ -94,13 +94,13 @@ class VectorStore:
                 await self._client.delete_collection(name)
 
     async def collection(self, name: str, *, fresh: bool = False) -> CollectionInfo:
-        """What the collection says of itself. Raises CollectionNotFound."""
+        """The description of a collection. Raises CollectionNotFound."""
         if fresh:
             self._collections.drop(name)
         return await self._collections.get(name, lambda: self._describe(name))
 
     async def collections(self, *, fresh: bool = False) -> list[CollectionInfo]:
-        """All of Vitrine's collections, ordered by name."""
+        """All collections made by Vitrine, sorted by name."""
         with qdrant_errors():
             listed = (await self._client.get_collections()).collections
         names = sorted(item.name for item in listed if parse_collection_name(item.name))
@@ -109,7 +109,7 @@ class VectorStore:
         )
         found = []
         for info in described:
-            if isinstance(info, CollectionNotFound):  # dropped between the two calls, or made by somebody else
+            if isinstance(info, CollectionNotFound):  # dropped between the two calls, or not made by Vitrine
                 continue
             if isinstance(info, BaseException):
                 raise info
@@ -122,7 +122,7 @@ class VectorStore:
             return (await self._client.count(collection, count_filter=condition, exact=True)).count
 
     async def matches(self, collection: str, spec: FilterSpec) -> int:
-        """How many points match, as it was a short while ago: what the planner decides by."""
+        """How many points match, possibly a few seconds old. The planner uses this."""
         return await self._matches.get((collection, spec.key), lambda: self.count(collection, spec.compile()))
 
     async def nearest(
@@ -188,7 +188,7 @@ class VectorStore:
         limit: int,
         min_score: float | None = None,
     ) -> list[models.ScoredPoint]:
-        """The nearest point of each value of `field`, best first, those of one score by product id."""
+        """The nearest point of each value of `field`, best first; ties are ordered by product id."""
 
         async def ask(count: int) -> list[models.PointGroup]:
             with qdrant_errors(collection, filtered=condition is not None):
@@ -227,7 +227,7 @@ class VectorStore:
         offset: str | None = None,
         order_by: models.OrderBy | None = None,
     ) -> tuple[list[models.Record], str | None]:
-        """(points with their payloads, by id from `offset` on or in the order of a field; the id that follows)."""
+        """(points with payloads, in the order of their ids from `offset` or of a field; the next id)."""
         with qdrant_errors(collection, filtered=condition is not None):
             records, following = await self._client.scroll(
                 collection, scroll_filter=condition, limit=limit, offset=offset, order_by=order_by, with_payload=True
@@ -235,13 +235,13 @@ class VectorStore:
         return records, None if following is None else str(following)
 
     async def retrieve(self, collection: str, point_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """The payloads of those of the points that exist, by point id."""
+        """The payloads of the points that exist, by point id."""
         with qdrant_errors(collection):
             records = await self._client.retrieve(collection, ids=list(point_ids), with_payload=True)
         return payloads_of(records)
 
     async def vectors(self, collection: str, point_ids: Sequence[str]) -> dict[str, list[float]]:
-        """The vectors of those of the points that exist, by point id."""
+        """The vectors of the points that exist, by point id."""
         with qdrant_errors(collection):
             records = await self._client.retrieve(
                 collection, ids=list(point_ids), with_payload=False, with_vectors=True
@@ -251,7 +251,7 @@ class VectorStore:
     async def facet(
         self, collection: str, field: str, *, condition: models.Filter | None, limit: int
     ) -> list[FacetCount]:
-        """The commonest values of a field among the points that match, with exact counts."""
+        """The most frequent values of a field among the matching points, with exact counts."""
         with qdrant_errors(collection, filtered=condition is not None):
             answer = await self._client.facet(collection, field, facet_filter=condition, limit=limit, exact=True)
         return [FacetCount(hit.value, hit.count) for hit in answer.hits]

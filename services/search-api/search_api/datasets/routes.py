@@ -1,4 +1,4 @@
-"""Datasets: which there are, what of them was deleted, and dropping one."""
+"""The routes of datasets: list them, list their deleted products, drop one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from vitrine.web import problem_responses, requires
 
 router = APIRouter(tags=["datasets"])
 DatasetName = Annotated[str, Path(description="The dataset's name", max_length=200)]
-# What changes a dataset's collections.
+# The kinds of job that change a dataset's collections.
 _WRITING: frozenset[JobKind] = frozenset({JobKind.INDEX, JobKind.UPSERT, JobKind.DELETE})
 _JOBS_LOOKED_AT = 1_000
 
@@ -112,7 +112,7 @@ async def drop_dataset(
     ]
     known = await asyncio.to_thread(context.upload_store.counts)
     if not collections and not (uploads and dataset in known):
-        kept = "; it has uploads alone: `uploads=true` removes them" if dataset in known else ""
+        kept = "; it has uploads only: `uploads=true` removes them" if dataset in known else ""
         raise DatasetNotFound(f"the dataset {dataset!r} is not indexed{kept}")
     await context.store.drop(collections)
     if uploads:
@@ -122,12 +122,12 @@ async def drop_dataset(
 
 
 async def _must_be_idle(context: Context, dataset: str) -> None:
-    """Raise Conflict where a job works on the dataset or waits to."""
+    """Raise Conflict if a job for the dataset is running or queued."""
     for state in (JobState.RUNNING, JobState.QUEUED):
         for record in await context.jobs.store.list(limit=_JOBS_LOOKED_AT, state=state):
             if record.kind in _WRITING and record.params.get("dataset") == dataset:
                 raise Conflict(
                     f"the {record.kind.value} job {record.id} works on the dataset {dataset!r}: "
-                    "wait for its end or cancel it",
+                    "wait for it to end or cancel it",
                     job=record.id,
                 )

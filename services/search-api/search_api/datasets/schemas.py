@@ -1,4 +1,4 @@
-"""The shapes of the answers about datasets."""
+"""The answers about datasets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from search_api.products.schemas import PublicId
 
 
 class DatasetOut(BaseModel):
-    """A dataset, by what is indexed of it and what was put or deleted through the API."""
+    """A dataset: its collections, and the number of products put or deleted through the API."""
 
     dataset: str
     models: list[ServedModel]
@@ -21,14 +21,14 @@ class DatasetOut(BaseModel):
 
 
 class DatasetsAnswer(BaseModel):
-    """Every dataset that is indexed, or that something was put into."""
+    """Every dataset that is indexed or has uploads."""
 
     success: Literal[True]
     datasets: list[DatasetOut]
 
 
 class DeletedProductsAnswer(BaseModel):
-    """The ids of deleted products, ordered."""
+    """The ids of deleted products, sorted."""
 
     success: Literal[True]
     dataset: str
@@ -37,7 +37,7 @@ class DeletedProductsAnswer(BaseModel):
 
 
 class DatasetDroppedAnswer(BaseModel):
-    """The dataset is gone."""
+    """The dataset was dropped."""
 
     success: Literal[True]
     dataset: str

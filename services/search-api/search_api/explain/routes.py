@@ -1,4 +1,4 @@
-"""Why a product matches a picture: where each of the two was seen by the network."""
+"""The route that explains a match: a heatmap of the picture and of the product."""
 
 from __future__ import annotations
 
@@ -59,6 +59,6 @@ async def explain(request: Request, context: Ctx) -> Response:
         raise ParameterInvalid(f"the form names {len(ids)} products: give one 'id'")
     options, rest = split_options([pair for pair in pairs if pair[0] != _ID_FIELD], Target)
     if rest:
-        raise ParameterInvalid(f"{rest[0][0][:80]!r} means nothing here: an explanation has no filters")
+        raise ParameterInvalid(f"{rest[0][0][:80]!r} is not a field of this call: an explanation has no filters")
     asked = Asked(opaque_caller(request.scope), started_s)
     return JsonAnswer(await context.explanations.explain(picture, ids[0], options, asked))

@@ -1,4 +1,4 @@
-"""The shape of an explanation."""
+"""The answer of an explanation."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from search_api.products.schemas import PublicId
 
 
 class HeatOut(BaseModel):
-    """Where a picture was seen."""
+    """The heatmap of one picture."""
 
     heat: list[list[float]] = Field(description="By row and column, how much the likeness falls without that part")
 
 
 class ExplainAnswer(BaseModel):
-    """Where a picture and a product look alike."""
+    """The heatmaps of a picture and a product that it is compared with."""
 
     success: Literal[True]
     id: PublicId

@@ -1,4 +1,4 @@
-"""Why a product matches a picture: the likeness that is lost where parts of either are covered."""
+"""Explain why a product matches a picture, by occlusion: the similarity lost when a part of either is covered."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _DIGITS: Final = 6
 
 
 class Explanations:
-    """Explanations by the release that serves."""
+    """Explains matches with the serving release."""
 
     def __init__(
         self, retrieval: Retrieval, pictures: Pictures, embedder: AsyncEmbedderClient, *, timeout_s: float
@@ -28,7 +28,7 @@ class Explanations:
         self._timeout_s = timeout_s
 
     async def explain(self, picture: bytes, product_id: str, target: Target, asked: Asked) -> dict[str, Any]:
-        """The answer for a picture file and a product. Raises ProductNotFound, PictureNotFound, and as searches do."""
+        """Explain a match. Raises ProductNotFound, PictureNotFound and the errors of a search."""
 
         async def explained(serving: Serving) -> dict[str, Any]:
             product = await self._pictures.get(serving.dataset, product_id)

@@ -15,7 +15,7 @@ from vitrine.jobs import JobRecord
 
 MAX_EVENT_ID_DIGITS: Final = 15
 _HEARTBEAT: Final = format_sse_event(comment="alive")
-# The client reconnects after these; the delay in milliseconds.
+# Reasons after which the client reconnects, with the delay in milliseconds.
 _RECONNECT_MS: Final[dict[EndReason, int]] = {"slow": 1_000, "unavailable": 2_000, "draining": 1_000, "age": 100}
 
 
@@ -66,7 +66,7 @@ def seen_version(last_event_id: str | None) -> int | None:
 
 
 def encoded(record: JobRecord) -> bytes:
-    """One event. Only the last one has the list of faults, the others their counts."""
+    """One event. Only the last has the list of faults; the others have their counts."""
     sent = record if record.state.finished else record.model_copy(update={"faults": ()})
     return format_sse_event(id=str(record.version), event=record.state.value, data_str=sent.model_dump_json())
 

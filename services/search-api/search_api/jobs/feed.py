@@ -22,7 +22,7 @@ EndReason = Literal["finished", "slow", "gone", "unavailable", "draining", "age"
 _POLL_S: Final = 5.0  # the longest delay after a lost message
 _RETRY_S: Final = 0.5
 _OUTAGE_MAX_S: Final = 10.0
-_READS_AT_ONCE: Final = 8  # leaves connections to Redis for the other calls
+_READS_AT_ONCE: Final = 8  # leaves connections to Redis for other calls
 _MAX_WAITING: Final = 32
 
 
@@ -78,7 +78,7 @@ class JobFeed:
 
     @contextmanager
     def follow(self, job_id: str, *, max_waiting: int = _MAX_WAITING) -> Iterator[Follower]:
-        """A follower that gets the present record first, then each version that is read, last the finished one."""
+        """A follower that gets the current record, then each newer version up to the finished one."""
         self._feed.start()
         watched = self._watched.get(job_id)
         if watched is None or watched.task.done():

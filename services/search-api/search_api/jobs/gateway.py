@@ -30,7 +30,7 @@ class JobsGateway:
     async def submit(
         self, kind: JobKind, params: JobParams, *, idempotency_key: str | None = None
     ) -> tuple[JobRecord, bool]:
-        """(the job, whether it is new). A repeated key returns the job it made before. Raises BrokerUnavailable."""
+        """(the job, whether it is new). A repeated key returns the earlier job. Raises BrokerUnavailable."""
         record, created = await self.store.create(
             kind, params.as_record(), idempotency_key=idempotency_key, request_id=current_request_id()
         )

@@ -1,6 +1,4 @@
-"""Start and change jobs: which kinds can be started, with which parameters, by whom. The JSON routes and the forms of
-the pages share it.
-"""
+"""Start jobs and check who may start or change them. Shared by the JSON routes and the forms of the pages."""
 
 from __future__ import annotations
 
@@ -22,7 +20,7 @@ from vitrine.releases import ReleaseStore
 
 P = TypeVar("P", bound=JobParams)
 
-# The kinds that a caller can start. Upserts and deletes are started by the calls that change a product.
+# The kinds that callers start. The calls that change a product start upserts and deletes.
 PARAMS: Final[dict[JobKind, type[JobParams]]] = {
     JobKind.INDEX: IndexParams,
     JobKind.PROJECT: ProjectParams,
@@ -40,14 +38,14 @@ _INGEST_KINDS: Final = frozenset({JobKind.INDEX, JobKind.UPSERT, JobKind.DELETE}
 async def start_job(
     context: Context, kind: JobKind, params: JobParams, *, idempotency_key: str | None = None
 ) -> JobRecord:
-    """The new job, or the one that the same key made before. Raises what `resolved` raises, and BrokerUnavailable."""
+    """The new job, or the earlier one of the same key. Raises the errors of `resolved`, and BrokerUnavailable."""
     params = await resolved(params, context.settings, context.releases)
     record, _ = await context.jobs.submit(kind, params, idempotency_key=idempotency_key)
     return record
 
 
 async def resolved(params: P, settings: Settings, releases: ReleaseStore) -> P:
-    """The parameters with nothing left open: every catalogue's folder and reader, and the release of an index job.
+    """The parameters with every default resolved: catalogue folders and readers, and the release of an index job.
 
     Raises CatalogRootRefused, CatalogNotFound, ReleaseNotFound, ModelUnknown for an index job whose model has no
     release, and ReleaseMismatch if the release belongs to another model.

@@ -1,4 +1,4 @@
-"""Models, their releases, and the switch from one release to another."""
+"""The routes of models and releases: list them, and make a release serve."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ ReleaseId = Annotated[str, Path(description="The release's id", examples=["mobil
 
 
 class Activation(BaseModel):
-    """Nothing yet: the body may be empty."""
+    """An empty body; it has no options yet."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -54,7 +54,7 @@ async def list_models(context: Ctx, dataset: Dataset = None) -> Response:
     chosen = dataset if dataset is not None else context.settings.default_dataset
     if chosen is not None:
         check_dataset_name(chosen)
-    # Read anew: who has just seen an indexing end asks for what it made.
+    # Not from the cache: a client asks right after an indexing has ended.
     servings = [one for one in await context.store.servings(fresh=True) if chosen in (None, one.dataset)]
     described = await asyncio.gather(*(_detail(context, serving) for serving in servings))
     details = [detail for detail in described if detail is not None]
@@ -65,7 +65,7 @@ async def list_models(context: Ctx, dataset: Dataset = None) -> Response:
 async def _detail(context: Context, serving: Serving) -> dict[str, Any] | None:
     try:
         info = await context.store.collection(serving.collection, fresh=True)
-    except CollectionNotFound:  # removed since the aliases were read
+    except CollectionNotFound:  # removed after the aliases were read
         return None
     return {
         "dataset": serving.dataset,

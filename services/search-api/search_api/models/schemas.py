@@ -1,4 +1,4 @@
-"""The shapes of the answers about models and releases."""
+"""The answers about models and releases."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 
 class ModelDetail(BaseModel):
-    """What serves a model in a dataset."""
+    """The release and collection that serve a model in a dataset."""
 
     dataset: str
     model: str
@@ -22,7 +22,7 @@ class ModelDetail(BaseModel):
 
 
 class ModelsAnswer(BaseModel):
-    """The models that can be searched with."""
+    """The searchable models."""
 
     success: Literal[True]
     models: list[str] = Field(examples=[["mobilenetv2_100", "resnet50"]])
@@ -30,7 +30,7 @@ class ModelsAnswer(BaseModel):
 
 
 class CollectionOut(BaseModel):
-    """A release's vectors of one dataset."""
+    """A collection: the vectors of a dataset, made by a release."""
 
     dataset: str
     collection: str
@@ -40,7 +40,7 @@ class CollectionOut(BaseModel):
 
 
 class ServedModel(BaseModel):
-    """What serves a model in a dataset."""
+    """The release and collection that serve a model in a dataset."""
 
     model: str
     release: str
@@ -50,7 +50,7 @@ class ServedModel(BaseModel):
 
 
 class ReleaseOut(BaseModel):
-    """A release, and where it is used."""
+    """A release and its collections."""
 
     id: str
     model: str
@@ -67,7 +67,7 @@ class ReleasesAnswer(BaseModel):
 
 
 class ActivatedAnswer(BaseModel):
-    """The release serves."""
+    """The release that serves now."""
 
     success: Literal[True]
     dataset: str

@@ -1,6 +1,4 @@
-"""Releases: which there are, where each is indexed, which serves, and the switch from one to another. Shared by the
-JSON calls and the pages.
-"""
+"""List releases and their collections, and make a release serve. Shared by the JSON routes and the pages."""
 
 from __future__ import annotations
 
@@ -18,7 +16,7 @@ from vitrine.releases import Manifest
 
 @dataclass(frozen=True, slots=True)
 class Indexed:
-    """A release's vectors of one dataset."""
+    """A collection of a release."""
 
     info: CollectionInfo
     serving: bool
@@ -30,7 +28,7 @@ class Indexed:
 
 @dataclass(frozen=True, slots=True)
 class KnownRelease:
-    """A release that is stored, indexed or both. `manifest` is None where it is not stored or cannot be read."""
+    """A release that is stored, indexed or both. `manifest` is None if it is not stored or unreadable."""
 
     id: str
     model: str
@@ -41,7 +39,7 @@ class KnownRelease:
 
 @dataclass(frozen=True, slots=True)
 class Activated:
-    """The release that serves now, and the collection that served before."""
+    """What serves now, and the collection that served before."""
 
     serving: Serving
     previous_collection: str | None
@@ -64,12 +62,12 @@ def collection_entry(info: CollectionInfo, *, serving: bool) -> dict[str, Any]:
 
 
 async def stored_manifests(context: Context) -> dict[str, Manifest | None]:
-    """Every stored release by its id, None where its manifest cannot be read."""
+    """Manifests of stored releases by id; None if unreadable."""
     return await asyncio.to_thread(_manifests, context)
 
 
 async def indexed_releases(context: Context) -> dict[str, tuple[Indexed, ...]]:
-    """Where each release is indexed. Raises VectorStoreUnavailable."""
+    """The collections of each release. Raises VectorStoreUnavailable."""
     servings, collections = await asyncio.gather(context.store.servings(fresh=True), context.store.collections())
     serving = {item.collection for item in servings}
     indexed: dict[str, tuple[Indexed, ...]] = {}
@@ -83,7 +81,7 @@ async def indexed_releases(context: Context) -> dict[str, tuple[Indexed, ...]]:
 def known_releases(
     stored: dict[str, Manifest | None], indexed: dict[str, tuple[Indexed, ...]]
 ) -> tuple[KnownRelease, ...]:
-    """Both together, by id."""
+    """All releases that are stored or indexed, sorted by id."""
     return tuple(
         KnownRelease(
             id=release_id,
@@ -99,7 +97,7 @@ def known_releases(
 async def activate_release(
     context: Context, release_id: str, *, dataset: str | None, collection: str | None
 ) -> Activated:
-    """Make a release serve its model, by the collection named or the newest that passed its checks.
+    """Make a release serve its model, with the named collection or the newest that passed its checks.
 
     Raises ParameterInvalid, ReleaseNotFound, CollectionIncomplete, VectorStoreUnavailable.
     """
@@ -133,9 +131,9 @@ def _manifests(context: Context) -> dict[str, Manifest | None]:
 
 
 async def _collection_of(context: Context, dataset: str, release_id: str, named: str | None) -> CollectionInfo | None:
-    """The release's collection of this name, or else the one that passed its checks last, or else any of it.
+    """The named collection of the release, else the last that passed its checks, else any.
 
-    Raises ParameterInvalid for a name that is not one of the release's collections.
+    Raises ParameterInvalid if the named collection is not one of the release.
     """
     own = [
         info
@@ -156,7 +154,7 @@ async def _collection_of(context: Context, dataset: str, release_id: str, named:
 
 
 async def _dataset_of(context: Context, release_id: str, dataset: str | None) -> str:
-    """The dataset named or configured, or the only one that the release is indexed for."""
+    """The named or configured dataset, or the only one that the release is indexed for."""
     chosen = dataset if dataset is not None else context.settings.default_dataset
     if chosen is not None:
         return check_dataset_name(chosen)

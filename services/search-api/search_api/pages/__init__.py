@@ -1,3 +1,3 @@
-"""The web application: pages rendered on the server with Jinja2, htmx for parts of them, and small ES modules.
-docs/decisions/0025-pages.md says how a page is made.
+"""The web application: pages rendered on the server with Jinja2, htmx for partial updates, and small ES modules. See
+docs/decisions/0025-pages.md.
 """

@@ -1,5 +1,5 @@
-"""The catalogue: browse, filter and sort the products of a dataset, add one, and bring deleted ones back. Changes are
-sent by the pages' scripts to the JSON API, so that nothing typed is lost where one is refused.
+"""The pages of the catalogue: browse, filter and sort products, add one, restore deleted ones. Scripts send the changes
+to the JSON API, so that a refused form keeps what was typed.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ async def catalogue_page(request: Request, context: Ctx) -> Response:
     except VitrineError as error:
         if error.status >= 500 or is_fragment_request(request):
             raise
-        # A filter or an order of an older link: the page says so and offers the way without it.
+        # The link has an outdated filter or order: the page shows the error and links to the catalogue without it.
         values |= {"trouble": error.problem(), "dataset": state.dataset, "datasets": ()}
         return render(request, "catalogue/page.html", status=error.status, **values)
     return render(request, "catalogue/_view.html" if is_fragment_request(request) else "catalogue/page.html", **values)
@@ -49,7 +49,7 @@ async def catalogue_page(request: Request, context: Ctx) -> Response:
 @router.get("/catalogue/more")
 @requires("search")
 async def more_products(request: Request, context: Ctx) -> Response:
-    """The next products, as items of the grid."""
+    """The next items of the grid."""
     pairs = request.query_params.multi_items()
     state = CatalogueState.of(pairs)
     cursor = next((value for name, value in pairs if name == "cursor"), None)
@@ -79,7 +79,7 @@ async def new_product_page(request: Request, context: Ctx) -> Response:
 @router.get("/catalogue/taken")
 @requires("ingest")
 async def is_taken(context: Ctx, dataset: str, id: str) -> Response:
-    """Whether a product has the id already, and whether one of it was deleted."""
+    """Whether the id is in use, and whether a product with it was deleted."""
     try:
         await context.products.get(dataset, check_product_id(id))
     except ProductNotFound:

@@ -1,4 +1,4 @@
-"""What the catalogue's pages show, as their addresses say it: the dataset, the filters and the order."""
+"""The state of the catalogue's pages, which is their URL: the dataset, the filters and the order."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _OWN_NAMES = ("sort", "cursor", "offset")
 
 @dataclass(frozen=True, slots=True)
 class CatalogueState(SearchState):
-    """The filters are those of a search, so that a link to a search carries them on."""
+    """It has the filters of a search, so that a link to the search page keeps them."""
 
     sort: str | None = None
 

@@ -1,5 +1,5 @@
-"""What the catalogue's templates show: the products of a page, facets with counts, the orders there are, and the fields
-of the form that adds or changes a product.
+"""View models of the catalogue's templates: products, facets with counts, sort orders, and the fields of the form that
+adds or changes a product.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _VERSION_CHARS: Final = 12
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A product in the grid. `image` lacks only its width."""
+    """A product in the grid. The template adds the width to `image`."""
 
     id: str
     name: str
@@ -46,7 +46,7 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class FormField:
-    """A field of the form. `suggestions` are the commonest of its values."""
+    """A field of the form. `suggestions` are its most frequent values."""
 
     name: str
     label: str
@@ -64,7 +64,7 @@ async def datasets_of(context: Context) -> tuple[str, ...]:
 
 
 async def serving_of(context: Context, dataset: str | None) -> Serving:
-    """What shows a dataset: any of its models has the same products. Without a name the configured one or the first."""
+    """Any collection that serves the dataset, by default the configured dataset or the first."""
     if dataset is None:
         offered, configured = await datasets_of(context), context.settings.default_dataset
         dataset = configured if configured in offered else offered[0]
@@ -96,12 +96,12 @@ def shown_product(one: Mapping[str, Any], state: CatalogueState, home: str, *, v
 
 
 def api_of(home: str, dataset: str, product_id: str) -> str:
-    """Where the JSON API has the product, for the scripts that change it."""
+    """The product's address in the JSON API, for scripts."""
     return f"{home}api/products/{quote(product_id, safe='')}{CatalogueState(dataset=dataset).query()}"
 
 
 def sorts(schema: Mapping[str, FieldType]) -> list[tuple[str, str]]:
-    """The orders that can be chosen, as (value, words)."""
+    """The available orders, as (value, label)."""
     times = [("newest", "Newest first"), ("oldest", "Oldest first")] if ADDED_AT_FIELD in schema else []
     numbers = [
         choice
@@ -112,8 +112,9 @@ def sorts(schema: Mapping[str, FieldType]) -> list[tuple[str, str]]:
 
 
 async def counted(context: Context, prepared: Prepared) -> dict[str, Any]:
-    """`facets` and `ranges` as a search's answer has them, of all products that the filters let through. A field's own
-    filter is left out of its counts. A field whose values are all different is no facet.
+    """`facets` and `ranges` as in a search's answer, over all products that match the filters.
+
+    A field's own filter does not apply to its counts. A field whose values are all different is not a facet.
     """
     schema = prepared.info.schema
     fields = facet_fields(schema)[:_FACETS]
@@ -131,7 +132,7 @@ async def counted(context: Context, prepared: Prepared) -> dict[str, Any]:
 
 
 async def form_fields(context: Context, prepared: Prepared, present: Mapping[str, AttributeValue]) -> list[FormField]:
-    """The dataset's fields, the name first, with the product's present values; then what else the product has."""
+    """The dataset's fields, the name first, with the product's values; then its further attributes."""
     schema = {name: kind for name, kind in prepared.info.schema.items() if name not in PAYLOAD_NAMES}
     order = ["name", *(name for name in STANDARD_ATTRIBUTES if name in schema and name != "name")]
     order += sorted(name for name in {*schema, *present} if name not in order)

@@ -1,4 +1,4 @@
-"""How pages write numbers, sizes, times and confidences: the filters of the templates."""
+"""Template filters that format numbers, sizes, times and confidences."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any, Final
 
-NARROW_SPACE: Final = "\u202f"  # no line breaks there, and narrower than a space
+NARROW_SPACE: Final = "\u202f"  # a narrow, non-breaking space
 _VERY_LIKELY: Final = 0.8
 _LIKELY: Final = 0.5
 _UNITS: Final = ("bytes", "kB", "MB", "GB", "TB")
@@ -19,12 +19,12 @@ _MONTH_S: Final = 30 * _DAY_S
 
 
 def number(value: float, digits: int = 0) -> str:
-    """1204 as `1,204`; `digits` after the point."""
+    """1204 as `1,204`, with `digits` decimals."""
     return f"{value:,.{digits}f}"
 
 
 def percent(fraction: float, digits: int = 0) -> str:
-    """0.83 as `83 %`. What is not quite all or nothing is never written as 100 % or 0 %."""
+    """0.83 as `83 %`. Only exactly 1 and 0 are written as 100 % and 0 %."""
     shown = fraction * 100
     least = 10.0**-digits
     if 0 < fraction < 1:
@@ -33,7 +33,7 @@ def percent(fraction: float, digits: int = 0) -> str:
 
 
 def size(count_bytes: float) -> str:
-    """31457280 as `31 MB`, in units of a thousand; one digit after the point below ten."""
+    """31457280 as `31 MB`, in decimal units; one decimal below ten."""
     amount = float(count_bytes)
     for unit in _UNITS:
         if amount < 999.5 or unit == _UNITS[-1]:
@@ -44,7 +44,7 @@ def size(count_bytes: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """110 as `about 2 min`; below a minute to the second, below ten seconds to the tenth."""
+    """110 as `about 2 min`; whole seconds below a minute, tenths below ten seconds."""
     if seconds < 1:
         return f"{max(0.0, seconds) * 1000:.0f}{NARROW_SPACE}ms"
     if seconds < 9.95:
@@ -62,7 +62,7 @@ def duration(seconds: float) -> str:
 
 
 def relative_time(moment: datetime | float | str, now_s: float | None = None) -> str:
-    """A moment as `3 min ago`; seconds since 1970, a datetime or an ISO text. What is far back is a date."""
+    """A time as `3 min ago`, or as a date if long ago. Takes seconds since 1970, a datetime or an ISO text."""
     at_s = _seconds(moment)
     past_s = (time.time() if now_s is None else now_s) - at_s
     if past_s < 0:
@@ -82,25 +82,25 @@ def relative_time(moment: datetime | float | str, now_s: float | None = None) ->
 
 
 def date(moment: datetime | float | str) -> str:
-    """A moment's day, as `30 November 2026`, in UTC."""
+    """The date in UTC, as `30 November 2026`."""
     at = datetime.fromtimestamp(_seconds(moment), UTC)
     return f"{at.day} {at:%B %Y}"
 
 
 def iso_time(moment: datetime | float | str) -> str:
-    """A moment for the attribute of a <time> element."""
+    """The value of a <time> element's `datetime`."""
     return datetime.fromtimestamp(_seconds(moment), UTC).isoformat(timespec="seconds")
 
 
 def confidence(probability: float) -> str:
-    """How likely a result is of the same kind, in words."""
+    """A confidence in words."""
     if probability >= _VERY_LIKELY:
         return "very likely the same kind"
     return "likely" if probability >= _LIKELY else "maybe"
 
 
 def confidence_word(probability: float) -> str:
-    """The same as one word, for class names and filters: `high`, `medium` or `low`."""
+    """A confidence as `high`, `medium` or `low`."""
     if probability >= _VERY_LIKELY:
         return "high"
     return "medium" if probability >= _LIKELY else "low"
@@ -112,17 +112,17 @@ def plural(count: float, one: str, many: str | None = None) -> str:
 
 
 def curve_titles(names: Iterable[str]) -> tuple[str, ...]:
-    """What series of these names are drawn as: those that share the words before the comma share a drawing."""
+    """The titles of the charts for these series. Series with the same words before the comma share a chart."""
     return tuple(dict.fromkeys(name.partition(", ")[0] for name in names))
 
 
 def json_text(value: Any) -> str:
-    """A value as JSON in its own order, for a script to read from an attribute."""
+    """A value as compact JSON, for an attribute that a script reads."""
     return json.dumps(value, ensure_ascii=False)
 
 
 def pretty_json(value: Any) -> str:
-    """A value as indented JSON, for a reader."""
+    """A value as indented JSON, for display."""
     return json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True)
 
 

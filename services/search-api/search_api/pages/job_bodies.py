@@ -1,4 +1,4 @@
-"""From the values of a form to the parameters of a job, and from an error in them back to the field."""
+"""Convert the values of a form to the parameters of a job, and errors back to messages at the fields."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from vitrine.recipes import parse_recipe
 WHOLE_FORM: Final = ""
 Values = Mapping[str, Value]
 Faults = dict[str, str]
-# The sentence for an error of pydantic, by its type. `{…}` is filled from the context of the error.
+# The message for each type of pydantic error. `{…}` is filled from the error's context.
 _SENTENCES: Final = {
     "missing": "This is needed.",
     "string_too_short": "This is needed.",
@@ -51,7 +51,7 @@ _FIELD_OF_ERROR: Final[tuple[tuple[type[VitrineError], tuple[str, ...]], ...]] =
     (ModelUnknown, ("release_id",)),
     (WeightsUnusable, ("weights", "recipe")),
 )
-# How a ParameterInvalid begins, and the fields it may belong to.
+# The beginning of a ParameterInvalid, and the fields it may belong to.
 _FIELD_OF_WORDS: Final = (
     ("dataset name", ("dataset",)),
     ("model name", ("name", "model")),
@@ -62,7 +62,7 @@ _FIELD_OF_WORDS: Final = (
 
 
 class FormInvalid(Exception):
-    """The values of a form are not valid. `faults` has a sentence by field; WHOLE_FORM is the key of the rest."""
+    """The values of a form are invalid. `faults` has a message by field, or by WHOLE_FORM for the whole form."""
 
     def __init__(self, faults: Faults) -> None:
         super().__init__("; ".join(faults.values()))
@@ -70,7 +70,7 @@ class FormInvalid(Exception):
 
 
 def sent_values(form: Form, sent: FormData) -> dict[str, Value]:
-    """The values of a form as they were sent. What is absent is empty."""
+    """The values of a form as they were sent. Missing fields are empty."""
     values: dict[str, Value] = {}
     for field in form.fields:
         texts = [text for text in sent.getlist(field.name) if isinstance(text, str)]
@@ -95,7 +95,7 @@ def body_of(form: Form, values: Values) -> JobParams:
 
 
 def fault_of(form: Form, error: VitrineError) -> Faults:
-    """An error of the service, at the field it is about or for the whole form."""
+    """The message of a service error, at its field or for the whole form."""
     detail = error.detail[:1].upper() + error.detail[1:]
     said = detail if detail[-1:] in ".!?" else f"{detail}."
     names: tuple[str, ...] = next((names for kind, names in _FIELD_OF_ERROR if isinstance(error, kind)), ())
@@ -126,7 +126,7 @@ def _faults_of(form: Form, error: ValidationError) -> Faults:
 
 
 def _content(kind: JobKind, values: Values) -> dict[str, Any]:
-    """The parameters as plain values. What is empty is left out, so that the defaults of the model hold."""
+    """The parameters as plain values, without empty ones, so that the model's defaults apply."""
     content: dict[str, Any] = {name: value for name, value in values.items() if value not in ("", ())}
     if kind is JobKind.INDEX:
         content["model"] = model_of_release(str(content["release_id"]))
@@ -150,14 +150,14 @@ def _content(kind: JobKind, values: Values) -> dict[str, Any]:
             name: content.pop(name) for name in ("releases", "measures", "queries", "part", "protocol")
             if name in content
         }  # fmt: skip
-        if plan.get("protocol") == "faults":  # has its own measures
+        if plan.get("protocol") == "faults":  # has its own metrics
             plan.pop("measures", None)
         content["plan"] = plan
     return content
 
 
 def _recipe(text: str, release: Any) -> dict[str, Any]:
-    """The recipe as JSON. Raises FormInvalid, also for a recipe that continues another one without a release."""
+    """The recipe as JSON. Raises FormInvalid, also for a second-stage recipe without a release to start from."""
     try:
         parsed = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

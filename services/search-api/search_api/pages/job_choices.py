@@ -1,5 +1,5 @@
-"""The choices that the forms of jobs offer: datasets, catalogue folders, releases and recipe files. If a part of the
-system is unavailable, its choices are missing and the page says so; the values can be typed.
+"""The choices in the forms of jobs: datasets, catalogue folders, releases and recipe files. If a source is
+unavailable, the page says so and the values can be typed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _CATALOG_FILES: Final = (".csv", ".json", ".txt", ".jpg", ".jpeg", ".png", ".web
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """`missing` has a sentence for each part that could not be read."""
+    """`missing` has a sentence for each source that could not be read."""
 
     datasets: tuple[str, ...]
     folders: tuple[str, ...]
@@ -36,7 +36,7 @@ class Choices:
 
 
 async def read_choices(context: Context) -> Choices:
-    """Read all choices. A part that is unavailable raises nothing."""
+    """Read all choices. An unavailable source raises nothing."""
     datasets, folders, releases, recipes = await asyncio.gather(
         _datasets(context),
         asyncio.to_thread(catalog_folders, context.settings),
@@ -51,7 +51,7 @@ async def read_choices(context: Context) -> Choices:
 
 
 def catalog_folders(settings: Settings) -> tuple[str, ...]:
-    """The folders below the allowed roots that may be catalogues."""
+    """Possible catalogue folders below the allowed roots."""
     try:
         roots = allowed_roots(settings)
     except SettingsInvalid:
@@ -73,7 +73,7 @@ def recipe_names(settings: Settings) -> tuple[str, ...]:
 
 
 def recipe_text(settings: Settings, name: str) -> str:
-    """The text of a recipe file. Raises NotFound for a name that is not offered or a file that is not text."""
+    """The text of a recipe file. Raises NotFound for an unknown name or a file that is not text."""
     if name not in recipe_names(settings):
         raise NotFound(f"there is no recipe file {name[:80]!r}")
     try:
@@ -107,7 +107,7 @@ async def _datasets(context: Context) -> tuple[str, ...] | None:
 
 
 def _releases(store: ReleaseStore) -> tuple[str, ...] | None:
-    """Every release; the newest of each model comes first."""
+    """All releases; the newest of each model comes first."""
     try:
         return tuple(store.ids())
     except (VitrineError, OSError):

@@ -22,7 +22,7 @@ Value = str | tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field. `offers` names the choices that are read from the system; a `rare` field is folded away.
+    """One field. `offers` names a source of choices; `rare` fields are in a collapsed section.
 
     `default`, `least` and `most` come from the model of the job.
     """

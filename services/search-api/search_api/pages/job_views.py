@@ -30,18 +30,18 @@ _VERBS: Final = {
     JobKind.UPSERT: "Put a product into",
     JobKind.DELETE: "Delete a product from",
 }
-# Kinds whose report is an evaluation's; a map has a page of its own.
+# Kinds that write an evaluation report. A map has its own page.
 REPORTING: Final = frozenset({JobKind.EVALUATE, JobKind.EXPERIMENT})
-# Members of a result that the page shows in another way, or that say nothing to a reader.
+# Members of a result that the page shows elsewhere or that mean nothing to users.
 _RESULT_SHOWN: Final = frozenset({"report", "release_id", "release", "lines", "strictness", "collection", "seconds"})
 _MAX_TEXT: Final = 200
-# Below this many seconds a mean rate is chance.
+# A mean rate over fewer seconds is noise.
 _RATE_AFTER_S: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class FaultGroup:
-    """The faults of one kind: `count` of all, `listed` those in the record."""
+    """The faults of one kind. `count` is the number of all, `listed` has those in the record."""
 
     kind: str
     count: int

@@ -1,5 +1,5 @@
-"""The pages of jobs: the list, the forms that start a job, and the page of a job, which is reloaded while it runs.
-`static/js/job.js` follows the events of the job.
+"""The pages of jobs: the list, the forms that start jobs, and the page of a job. `static/js/job.js` updates the latter
+from the job's events.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ async def jobs_page(
 @router.api_route("/jobs/recipes", methods=_READ)
 @requires("train")
 async def recipe(request: Request, context: Ctx, file: str = "") -> Response:
-    """The recipe field of the training form, with the text of a file."""
+    """The recipe field of the training form, filled from a file."""
     text = recipe_text(context.settings, file) if file else _PLAIN_RECIPE
     return render(request, "jobs/_recipe.html", field=FORMS[JobKind.TRAIN].named("recipe"), value=text, fault=None)
 
@@ -143,7 +143,7 @@ async def job_page(request: Request, context: Ctx, job_id: str) -> Response:
 @requires("ingest", "train")
 async def cancel(request: Request, context: Ctx, job_id: str) -> Response:
     check_may_change(caller_scopes(request), await context.jobs.store.get(job_id))
-    with contextlib.suppress(Conflict):  # it has ended; its page shows how
+    with contextlib.suppress(Conflict):  # it has ended; its page shows the result
         await context.jobs.store.request_cancel(job_id)
     return _see(request, f"/jobs/{job_id}")
 
@@ -157,12 +157,12 @@ async def remove(request: Request, context: Ctx, job_id: str) -> Response:
 
 
 def _form(request: Request, kind: JobKind) -> Form:
-    """The form of a kind. Raises NotFound for a kind without a form, KeyRefused if the visitor may not start it."""
+    """The form of a kind. Raises NotFound if there is none, KeyRefused if the visitor may not start such jobs."""
     form = FORMS.get(kind)
     if form is None:
         raise NotFound(f"jobs of the kind {kind.value!r} are not started by a form")
     if scope_of(kind) not in caller_scopes(request):
-        raise KeyRefused(f"the API key lacks the scope {scope_of(kind)!r}, which starting this job takes")
+        raise KeyRefused(f"the API key lacks the scope {scope_of(kind)!r}, which starting this job needs")
     return form
 
 

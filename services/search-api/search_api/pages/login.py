@@ -1,4 +1,4 @@
-"""Logging in with an API key, and out."""
+"""Log in with an API key, and log out."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NO_STORE: Final = {"Cache-Control": "no-store"}
 
 @dataclass(frozen=True, slots=True)
 class LoginForm:
-    """What the form was sent with: the key, and where to go then."""
+    """The sent form: the key, and the page to open afterwards."""
 
     key: str
     wanted: str | None
@@ -33,7 +33,7 @@ class LoginForm:
 async def login_page(
     request: Request, wanted: Annotated[str | None, Query(alias="next")] = None, arriving: bool = False
 ) -> Response:
-    """The form. Somebody who is logged in and only `arriving` from another site goes on at once."""
+    """The form. A visitor who is logged in and only `arriving` from another site is redirected at once."""
     pages: Pages = request.app.state.pages
     visitor = pages.visitor_of(request.scope)
     if not visitor.keys_needed or (arriving and visitor.name):
@@ -79,9 +79,9 @@ async def logout(request: Request) -> Response:
 
 
 def _check_own_form(request: Request) -> None:
-    """Raise ForeignSite where another site sends the form, one that may make API calls included."""
+    """Raise ForeignSite if another site sends the form, even one that may call the API."""
     if not is_same_origin(request.scope):
-        raise ForeignSite("logging in and out works from Vitrine's own pages alone")
+        raise ForeignSite("logging in and out works only from Vitrine's own pages")
 
 
 async def _read(request: Request, pages: Pages) -> LoginForm:
@@ -94,7 +94,7 @@ async def _read(request: Request, pages: Pages) -> LoginForm:
 
 
 def _within(pages: Pages, wanted: str | None) -> str | None:
-    """A path of this application to go to; None for anything else, an address of another site above all."""
+    """A path of this application to redirect to; None for anything else, such as another site."""
     return pages.path_of(f"{pages.path_prefix}{wanted}") if wanted and wanted.startswith("/") else None
 
 

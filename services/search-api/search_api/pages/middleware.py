@@ -1,5 +1,5 @@
-"""The outermost middleware: the path prefix, and for pages their security headers, errors as pages, and the way to the
-login form. What is a page is decided by the path, so that a program which calls `/api` always gets problem documents.
+"""The outermost middleware: the path prefix, and for pages security headers, errors as HTML and the redirect to the
+login form. The path decides what is a page, so that clients of `/api` always get problem documents.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ SECURITY_HEADERS: Final = {
 }
 _DATA_PATHS: Final = frozenset({"/api", "/openapi.json", "/livez", "/readyz", "/metrics", "/favicon.ico"})
 _MAX_DETAIL_HEADER_BYTES: Final = 600
-# What says something of the problem document itself, which the page replaces.
+# Headers about the problem document, which the page replaces.
 _REPLACED: Final = ("content-type", "content-length", "www-authenticate")
 
 
 def is_page(path: str) -> bool:
-    """Whether a path, without the prefix, is for people."""
+    """Whether a path (without the prefix) is a page."""
     return not (path.startswith(("/api/", f"{URL_ROOT}/")) or path in _DATA_PATHS)
 
 
 class PageAnswers:
-    """ASGI middleware. An error of a page becomes a page, for htmx a fragment; 401 leads to the login form."""
+    """ASGI middleware. Errors of pages become HTML, for htmx a fragment; 401 redirects to the login form."""
 
     def __init__(self, app: ASGIApp, *, pages: Pages) -> None:
         self._app = app
@@ -107,7 +107,7 @@ class PageAnswers:
         return html_answer(request, text, status=problem["status"], headers=headers)
 
     def _login(self, request: Request) -> Response:
-        """The way to the login form and back. A form that was sent cannot be sent again, so that leads to its page."""
+        """Redirect to the login form and then back. After a POST, back to the page with the form."""
         query = request.scope["query_string"].decode("latin-1")
         wanted = request.scope["path"] + (f"?{query}" if query else "")
         if is_fragment_request(request):
@@ -122,9 +122,10 @@ class PageAnswers:
 
 
 class PathPrefix:
-    """ASGI middleware for an application that a proxy serves below a path. The proxy may take the prefix off or leave
-    it on; health calls come past the proxy without it. Within the application paths have no prefix, `root_path` is
-    the prefix, and what makes addresses puts it before them.
+    """ASGI middleware for an application that a proxy serves below a path.
+
+    The proxy may strip the prefix or not; health checks bypass the proxy and have none. Within the application paths
+    have no prefix, and `root_path` holds it for making addresses.
     """
 
     def __init__(self, app: ASGIApp, *, prefix: str) -> None:
@@ -149,5 +150,5 @@ class PathPrefix:
 
 
 def _header_text(text: str) -> str:
-    """Text that a header can carry; `decodeURIComponent` reads it."""
+    """Text encoded for a header; `decodeURIComponent` decodes it."""
     return quote(text[:_MAX_DETAIL_HEADER_BYTES], safe=" ,.:;'!?()/")

@@ -1,6 +1,5 @@
-"""The pages of models: releases, one release, reports and maps. They need the scope `jobs`, so that pages open to the
-public do not include them. The browser makes changes through the JSON API, so that what the page does is what any
-client can do.
+"""The pages of models: releases, one release, reports and maps. They need the scope `jobs`, so they are never public.
+Scripts make changes through the JSON API.
 """
 
 from __future__ import annotations
@@ -39,8 +38,8 @@ from vitrine.web import requires
 
 router = APIRouter(include_in_schema=False)
 _READ: Final = ["GET", "HEAD"]
-# A report is a page that needs nothing beside it: it may show its own styles and pictures, and nothing else. It runs in
-# an origin of its own, so that what a catalogue's texts might do there reaches nothing here.
+# A report is a self-contained page: only its inline styles and pictures are allowed. It runs in its own origin, so that
+# text of a catalogue cannot attack this application.
 _REPORT_POLICY: Final = "; ".join(
     (
         "sandbox allow-popups",
@@ -152,13 +151,13 @@ async def release_page(request: Request, context: Ctx, release_id: str) -> Respo
 async def _releases(
     context: Context,
 ) -> tuple[dict[str, Manifest | None], tuple[KnownRelease, ...], tuple[str, ...]]:
-    """What is stored, everything known, and a sentence for each part that is away."""
+    """(stored releases, all known releases, a sentence for each unavailable service)."""
     away = []
     indexed, stored = {}, {}
     try:
         indexed = await indexed_releases(context)
     except VectorStoreUnavailable:
-        away.append("Qdrant is away: where releases serve is not known now, and nothing can be switched.")
+        away.append("Qdrant is unavailable: it is not known which releases serve, and none can be activated.")
     try:
         stored = await stored_manifests(context)
     except OSError:

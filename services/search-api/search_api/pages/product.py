@@ -1,4 +1,4 @@
-"""The page of one product: its picture, all it has, what is like it under the same filters, and near duplicates."""
+"""The page of one product: its picture, attributes, similar products under the same filters, and near duplicates."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _FILTERED_BY: Final = ("gender", "masterCategory", "articleType", "baseColour", 
 
 @dataclass(frozen=True, slots=True)
 class Duplicate:
-    """A near-identical product, and with which models it is one: (model, score), the highest first."""
+    """A near duplicate. `found` has the (model, score) pairs that found it, best first."""
 
     shown: view.Shown
     found: tuple[tuple[str, float], ...]
@@ -92,7 +92,7 @@ async def product_page(request: Request, context: Ctx, product_id: str) -> Respo
 @router.get("/products/{product_id}/more")
 @requires("search")
 async def more_alike(request: Request, context: Ctx, product_id: str) -> Response:
-    """The next products that are like one, after the first `offset`."""
+    """The next similar products, after the first `offset`."""
     pairs = request.query_params.multi_items()
     state = CatalogueState.of(pairs)
     text = next((value for name, value in pairs if name == "offset"), "")
@@ -115,8 +115,8 @@ async def _alike(
     *,
     offset: int = 0,
 ) -> dict[str, Any]:
-    """What is like the product under the state's filters, with the state's model or else the one listed first. Where
-    that fails the rest of the page is there all the same.
+    """Similar products under the state's filters, by the state's model or the first one. An error is returned, not
+    raised, so that the rest of the page is shown.
     """
     model = state.model or servings[0].model
     try:
@@ -141,7 +141,7 @@ async def _alike(
 
 
 async def _duplicates(request: Request, context: Context, servings: list[Serving], product_id: str) -> list[Duplicate]:
-    """Products whose pictures are nearly the same for any of the dataset's models."""
+    """Products that any of the dataset's models finds nearly identical."""
 
     async def of(serving: Serving) -> dict[str, Any]:
         options = MatchOptions(
@@ -152,7 +152,7 @@ async def _duplicates(request: Request, context: Context, servings: list[Serving
     answers = await asyncio.gather(*(of(one) for one in servings), return_exceptions=True)
     found: dict[str, tuple[dict[str, Any], list[tuple[str, float]]]] = {}
     for answer in answers:
-        if isinstance(answer, VitrineError):  # what serves changes at the moment; the others still say something
+        if isinstance(answer, VitrineError):  # this collection is being replaced; the others can still answer
             continue
         if isinstance(answer, BaseException):
             raise answer
@@ -167,14 +167,14 @@ async def _duplicates(request: Request, context: Context, servings: list[Serving
 
 
 def _listed(attributes: dict[str, AttributeValue]) -> list[tuple[str, AttributeValue]]:
-    """The attributes with their labels, those of every catalogue first."""
+    """The attributes with their labels, the standard ones first."""
     order: list[str] = [name for name in STANDARD_ATTRIBUTES if name in attributes and name != "name"]
     order += sorted(name for name in attributes if name not in order and name != "name")
     return [(label_of(name), attributes[name]) for name in order]
 
 
 def _narrowings(attributes: dict[str, AttributeValue], state: CatalogueState, here: str) -> list[Link]:
-    """Chips that leave among the alike only those which share a value with the product."""
+    """Chips that narrow the similar products to those that share a value with the product."""
     found = []
     for name in _FILTERED_BY:
         value = str(attributes.get(name, ""))

@@ -1,4 +1,4 @@
-"""A release as pages show it: what it was made from, what it was trained on, how good it is, and where it serves."""
+"""View model of a release: its ancestors, training data, metrics, and the datasets it serves."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MEASURE_NAMES: Final = {
     "r_precision": "R-precision",
     "accuracy": "Accuracy",
 }
-# What a manifest calls them: its training's own test, without intervals.
+# Metric names in a manifest, from its training's own test, without intervals.
 _OWN_METRICS: Final = (
     ("average_precision", "test_mean_average_precision"),
     ("precision@15", "test_precision_at_15"),
@@ -48,7 +48,7 @@ _RELEASE: Final = "release:"
 
 @dataclass(frozen=True, slots=True)
 class Ancestor:
-    """One step of the line a release comes from: a stored release, or a name alone."""
+    """One step in the lineage of a release: a stored release, or only a name."""
 
     name: str
     stored: bool
@@ -56,7 +56,7 @@ class Ancestor:
 
 @dataclass(frozen=True, slots=True)
 class ReleaseView:
-    """One release. `ancestors` begins with the oldest; `figures` say what they were measured on in `measured_on`."""
+    """One release. `ancestors` are oldest first; `measured_on` says what `figures` were measured on."""
 
     release: KnownRelease
     ancestors: tuple[Ancestor, ...]
@@ -84,7 +84,7 @@ class ReleaseView:
 
     @property
     def standing_by(self) -> tuple[Indexed, ...]:
-        """Indexed, checked and not serving: could serve at once. The newest of each dataset."""
+        """Collections that could serve at once: checked, not serving, the newest of each dataset."""
         newest: dict[str, Indexed] = {}
         for one in self.release.indexed:
             if one.info.metadata.state == "ready" and not one.serving:
@@ -98,7 +98,7 @@ class ReleaseView:
 def release_view(
     release: KnownRelease, stored: Mapping[str, Manifest | None], measured: Mapping[str, tuple[Figure, ...]]
 ) -> ReleaseView:
-    """A release beside all those that are stored, and what evaluations found."""
+    """The view of a release, given all stored manifests and the metrics of evaluations."""
     figures, measured_on = measured.get(release.id, ()), "by an evaluation, 95 % intervals"
     if not figures and release.manifest is not None:
         figures, measured_on = _own_figures(release.manifest)
@@ -106,7 +106,7 @@ def release_view(
 
 
 def fitted_on(store: ReleaseStore, release_id: str) -> tuple[tuple[str, int], ...] | None:
-    """How many products of each dataset something was fitted or chosen on; None where that cannot be read."""
+    """The number of products per dataset that the release was fitted or tuned on; None if unreadable."""
     try:
         lineage: Lineage = lineage_of(store, release_id)
     except (ReleaseNotFound, ReleaseCorrupt, OSError):
@@ -115,7 +115,7 @@ def fitted_on(store: ReleaseStore, release_id: str) -> tuple[tuple[str, int], ..
 
 
 def training_document(store: ReleaseStore, release_id: str, name: str) -> Any:
-    """A JSON file from the release's training, or None if it is missing or unreadable."""
+    """A JSON file of the release's training; None if missing or unreadable."""
     try:
         data = store.training_file(release_id, name)
         return None if data is None else json.loads(data)
@@ -124,7 +124,7 @@ def training_document(store: ReleaseStore, release_id: str, name: str) -> Any:
 
 
 def history_series(content: Any) -> dict[str, dict[str, list[list[float]]]]:
-    """The curves of a training from its `history.json`, as a job's record has them."""
+    """The curves in a training's `history.json`, in the format of a job's record."""
     named = {
         "train_loss": "loss, training",
         "validation_loss": "loss, validation",
@@ -144,8 +144,8 @@ def history_series(content: Any) -> dict[str, dict[str, list[list[float]]]]:
 
 
 def projection_series(tuning: Any, tried: Any) -> dict[str, dict[str, list[list[float]]]]:
-    """What was found with so many components of the PCA, from a tuning's `tuning.json` or a training's
-    `projections.json`, and the variance that they explain where that is written down.
+    """Metrics and explained variance by number of PCA components, from a tuning's `tuning.json` or a training's
+    `projections.json`.
     """
     series: dict[str, list[list[float]]] = {}
     if isinstance(tuning, dict):

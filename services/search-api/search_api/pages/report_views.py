@@ -1,5 +1,5 @@
-"""The report of an evaluation or an experiment as tables of text, from its JSON document. The document is a file that
-another program wrote: what is missing or of another type shows as a dash.
+"""Convert the JSON report of an evaluation or an experiment to tables of text. The file is untrusted: a value that is
+missing or has another type is shown as a dash.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SHORT: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A value, and its range in small print."""
+    """A value, and its interval."""
 
     text: str
     range: str = ""
@@ -34,7 +34,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """`words` is how many of the first columns hold words; the others hold figures."""
+    """The first `words` columns hold text, the others numbers."""
 
     id: str
     title: str
@@ -46,7 +46,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Confusion:
-    """What was found for what: `rows` of (name, shares from 0 to 10 for coloring and per cent for reading)."""
+    """A confusion matrix. `rows` are (kind of the query, (color level from 0 to 10, percentage) per kind found)."""
 
     names: tuple[str, ...]
     rows: tuple[tuple[str, tuple[tuple[int, str], ...]], ...]
@@ -55,7 +55,7 @@ class Confusion:
 
 @dataclass(frozen=True, slots=True)
 class ReportTables:
-    """A whole report."""
+    """A report."""
 
     title: str
     facts: tuple[str, ...]
@@ -89,7 +89,7 @@ def report_tables(document: Mapping[str, Any]) -> ReportTables:
 
 
 def confusion_pairs(content: Any) -> tuple[tuple[str, str, int, float], ...]:
-    """The commonest mistakes of a classifier: (true kind, taken for, how often, share of the true kind)."""
+    """The most frequent confusions of a classifier: (true kind, predicted kind, count, share of the true kind)."""
     document = _mapping(content)
     labels, counts = _sequence(document.get("labels")), _sequence(document.get("counts"))
     pairs = []
@@ -147,12 +147,15 @@ def _comparisons(document: Mapping[str, Any]) -> list[Table]:
             )
         )
     heads = ("Release", "Gallery", "Way", "Measure", "Difference", "p")
-    says = "Each line less the first of its gallery, over the same queries; p: how often chance alone does as much."
-    return [Table("comparisons", "Against the first line", heads, tuple(rows), 4, says)] if rows else []
+    says = (
+        "Difference to the first row of the same gallery, over the same queries. "
+        "p: probability of a difference at least this large by chance."
+    )
+    return [Table("comparisons", "Compared with the first row", heads, tuple(rows), 4, says)] if rows else []
 
 
 def _kinds(lines: Sequence[Mapping[str, Any]], measures: Sequence[str]) -> list[Table]:
-    """The first line by kind of product."""
+    """The first row by kind of product."""
     kinds = _mapping(lines[0].get("kinds")) if lines else {}
     rows = [
         (
@@ -163,7 +166,7 @@ def _kinds(lines: Sequence[Mapping[str, Any]], measures: Sequence[str]) -> list[
         for kind, told in list(kinds.items())[:_MOST_ROWS]
     ]
     heads = ("Kind", "Queries", *map(short_name, measures))
-    return [Table("kinds", "By kind, first line", heads, tuple(rows), 1)] if rows else []
+    return [Table("kinds", "By kind, first row", heads, tuple(rows), 1)] if rows else []
 
 
 def _facts(document: Mapping[str, Any], plan: Mapping[str, Any]) -> tuple[str, ...]:

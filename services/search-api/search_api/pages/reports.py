@@ -1,5 +1,5 @@
-"""The reports that the trainer wrote, read from its folder: evaluations, maps and experiments. The folder is looked at
-and not Redis, so that reports outlive the records of their jobs. Whatever a file holds is data from outside.
+"""Read the trainer's reports from its folder: evaluations, maps and experiments. Reports outlive the records of their
+jobs in Redis. The content of files is untrusted.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ MEDIA_TYPES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One report in the folder. `made_at_s` is in seconds since 1970; `title` is empty where it is not told at once."""
+    """One report in the folder. `made_at_s` is in seconds since 1970; `title` may be empty."""
 
     id: str
     kind: ReportKind
@@ -45,7 +45,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A measure of a release with its 95 % interval, where one is known, and the report it is from."""
+    """A metric of a release with its 95 % interval, if known, and its report."""
 
     measure: str
     mean: float
@@ -55,7 +55,7 @@ class Figure:
 
 
 def list_reports(folder: Path) -> tuple[Report, ...]:
-    """The newest reports first. A folder that is not there holds none."""
+    """The reports, newest first. Empty if the folder does not exist."""
     found = []
     try:
         entries = [entry for entry in folder.iterdir() if _REPORT_ID.fullmatch(entry.name)]
@@ -87,7 +87,7 @@ def read_document(folder: Path, report_id: str, name: str) -> dict[str, Any]:
 
 
 def report_file(folder: Path, report_id: str, name: str) -> tuple[bytes, str]:
-    """A file of a report and its media type. Raises NotFound for whatever is not a report's regular file."""
+    """A file of a report and its media type. Raises NotFound if it is not a regular file of a report."""
     match = _FILE.fullmatch(name)
     if _REPORT_ID.fullmatch(report_id) is None or match is None:
         raise NotFound("there is no such report")
@@ -102,7 +102,7 @@ def report_file(folder: Path, report_id: str, name: str) -> tuple[bytes, str]:
 
 
 def measured_figures(folder: Path, *, measures: tuple[str, ...]) -> dict[str, tuple[Figure, ...]]:
-    """By release, these measures as the newest evaluation found them with the plain way in the whole gallery."""
+    """By release, these metrics of its newest evaluation, for plain searches in the full gallery."""
     found: dict[str, tuple[Figure, ...]] = {}
     evaluations = [report for report in list_reports(folder) if report.kind == "evaluation"]
     for report in evaluations[:_MAX_MEASURED]:
@@ -136,7 +136,7 @@ def _file_of(kind: ReportKind) -> str:
 
 
 def _title(path: Path) -> str:
-    """The title, which stands at the beginning of the file: the whole of it may be megabytes."""
+    """The title, read from the beginning of the file, which may have megabytes."""
     try:
         with open_file(path) as file:
             match = _TITLE.search(file.read(_TITLE_WITHIN_BYTES).decode(errors="ignore"))

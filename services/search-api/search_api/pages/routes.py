@@ -1,4 +1,4 @@
-"""The pages that belong to the frame, and the static files."""
+"""The API documentation and the static files."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The search page: empty, with what a picture finds, more of it, and what to say where that fails. A picture that is
-dropped is kept, searched with and answered by one request.
+"""The search page: the start page, results, further results and errors. One request stores a dropped picture, searches
+with it and returns the results.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ async def search_page(request: Request, context: Ctx) -> Response:
 @router.post("/")
 @requires("search", work="query")
 async def search_with_picture(request: Request, context: Ctx) -> Response:
-    """Keep the picture and answer with what it finds. A form sent without script is led to the page of its picture."""
+    """Store the picture and return its results. Without JavaScript the form is redirected to the results page."""
     asked_s = time.perf_counter()
     form = await read_form(request)
     state = SearchState.of(form.fields(except_for=frozenset({_PICTURE_FIELD})))
@@ -56,7 +56,7 @@ async def search_with_picture(request: Request, context: Ctx) -> Response:
 @router.get("/search/more")
 @requires("search", work="query")
 async def more_results(request: Request, context: Ctx) -> Response:
-    """The next products of a state, after the first `offset`."""
+    """The next results of a state, after the first `offset`."""
     pairs = request.query_params.multi_items()
     state = SearchState.of(pairs)
     offset = _offset(next((value for name, value in pairs if name == "offset"), ""))
@@ -76,7 +76,7 @@ async def more_results(request: Request, context: Ctx) -> Response:
 @router.get("/search/facets")
 @requires("search", work="query")
 async def facets(request: Request, context: Ctx) -> Response:
-    """The filters of a state. They follow the results of a picture that was just sent, which do not wait for them."""
+    """The filters of a state, loaded after the results of a new picture so as not to delay them."""
     state = SearchState.of(request.query_params.multi_items())
     found = await offer(context, state)
     asked = Asked(opaque_caller(request.scope), time.perf_counter())
@@ -93,7 +93,7 @@ async def _page(
     picture: bytes | None = None,
     asked_s: float | None = None,
 ) -> Response:
-    """The page of a state, or for a fragment its content. What fails is said on the page, and the state stays."""
+    """The page of a state, or its content for a fragment. The page shows errors and keeps the state."""
     asked = Asked(opaque_caller(request.scope), time.perf_counter() if asked_s is None else asked_s)
     home = _home(request)
     values: dict[str, Any] = {
@@ -118,12 +118,12 @@ async def _page(
             values |= more
     except VitrineError as error:
         unindexed = isinstance(error, DatasetNotFound) and state.dataset is None
-        # The empty page is there, only without its samples; what was asked for is not.
+        # The start page works without its samples; a search without results does not.
         status = error.status if (state.searches or picture is not None) and not unindexed else 200
         if not unindexed:
             values["trouble"] = error.problem()
             values["retry_s"] = _retry_s(error)
-    # A picture that could not be kept is not in the state, so its filters are those of the page it was dropped on.
+    # The picture was not stored, so only the filters of the page remain in the state.
     values |= {"state": state, "chips": view.chips(state, home)}
     fragment = is_fragment_request(request)
     headers = {"HX-Push-Url": home + state.query()} if fragment and picture is not None and status == 200 else {}
@@ -135,7 +135,7 @@ async def _page(
 async def _dropped(
     context: Context, state: SearchState, found: Offer, asked: Asked, home: str, picture: bytes
 ) -> tuple[SearchState, dict[str, Any]]:
-    """(the state with the kept picture, what it finds). The links need its id, so it is kept first."""
+    """(the state with the stored picture, the answer). The picture is stored first, because links need its id."""
     kept = await context.uploads.keep(picture)
     state = state.having(upload=kept.id, id=None, region=None, by_examples=False)
     return state, await _found(context, state, found, asked, home, picture=picture)
@@ -150,7 +150,7 @@ async def _found(
     *,
     picture: bytes | None = None,
 ) -> dict[str, Any]:
-    """What the templates show of an answer, beside that of the other model where two are compared."""
+    """The template values of an answer, and of the other model's answer in a comparison."""
     comparing = state.compare is not None and state.compare != found.serving.model
     deferred = picture is not None
     searches = [find(context, state, found, asked, picture=picture, with_facets=not deferred)]
@@ -188,7 +188,7 @@ def _offset(text: str) -> int:
 
 
 def _retry_s(error: VitrineError) -> int | None:
-    """In how many seconds the page asks again by itself; None where that cannot help."""
+    """Seconds until the page retries by itself; None if a retry cannot help."""
     if error.status not in (429, 503, 504):
         return None
     return max(1, round(error.retry_after_s or _RETRY_S))

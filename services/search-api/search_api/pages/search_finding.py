@@ -1,6 +1,4 @@
-"""How the search page finds what it shows: what is offered to search in, the answer for a state by the services that
-the JSON calls use, and a few products to begin with.
-"""
+"""The data of the search page: searchable datasets and models, the answer for a state, and sample products."""
 
 from __future__ import annotations
 
@@ -27,7 +25,7 @@ from vitrine.qdrant.naming import Serving
 from vitrine.qdrant.schema import CollectionInfo
 
 PAGE_SIZE: Final = 20
-MOST_FOUND: Final = 1_000  # what a collection lets one search reach
+MOST_FOUND: Final = 1_000  # the limit of a collection's strict mode
 SAMPLES: Final = 8
 _SAMPLES_TTL_S: Final = 60.0
 _SAMPLE_FIELDS: Final = ("articleType", "subCategory", "category", "masterCategory")
@@ -35,7 +33,7 @@ _SAMPLE_FIELDS: Final = ("articleType", "subCategory", "category", "masterCatego
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What can be searched, and the dataset and model chosen of it."""
+    """The searchable datasets and models, and the chosen ones."""
 
     datasets: tuple[str, ...]
     models: tuple[str, ...]
@@ -44,8 +42,9 @@ class Offer:
 
 
 async def offer(context: Context, state: SearchState) -> Offer:
-    """What is served. Of several datasets and models that the state leaves open, the configured dataset or else the
-    first, and the model published last, are chosen. Raises DatasetNotFound and ModelUnknown.
+    """Everything that is served. Defaults are the configured or first dataset, and the model published last.
+
+    Raises DatasetNotFound and ModelUnknown.
     """
     servings = await context.store.servings() or await context.store.servings(fresh=True)
     datasets = tuple(sorted({one.dataset for one in servings}))
@@ -82,10 +81,10 @@ async def find(
     model: str | None = None,
     with_facets: bool = True,
 ) -> dict[str, Any]:
-    """The answer for a state, as the JSON calls give it. `picture` is that of the state's upload, where it is at hand.
+    """The answer for a state, as from the JSON API. `picture` is the state's upload, if already loaded.
 
-    `model` is another one than the chosen, with which that is compared. Raises as searches do, UploadNotFound and
-    PictureNotFound among it.
+    `model` overrides the chosen one, for a comparison. Raises the errors of a search, UploadNotFound and
+    PictureNotFound.
     """
     asked = dataclasses.replace(asked, upload=state.upload)
     options: dict[str, Any] = {
@@ -112,7 +111,7 @@ async def find(
 
 
 def _examples(state: SearchState, options: dict[str, Any], picture: bytes | None) -> Examples:
-    """The examples of the tray, and what was searched with as one more that is liked."""
+    """The examples in the tray, with the query as one more liked example."""
     liked = [*state.positive]
     if picture is None and state.id is not None and state.id not in liked:
         liked.insert(0, state.id)
@@ -127,18 +126,18 @@ def _examples(state: SearchState, options: dict[str, Any], picture: bytes | None
 
 
 class Samples:
-    """A few varied products of each collection, which stay the same for a while."""
+    """A cache of a few varied products per collection."""
 
     def __init__(self) -> None:
         self._kept: ExpiringCache[str, dict[str, Any]] = ExpiringCache(ttl_s=_SAMPLES_TTL_S, max_entries=64)
 
     async def of(self, context: Context, found: Offer) -> dict[str, Any]:
-        """An answer with one product of each of the commonest kinds, as far as the collection tells kinds apart."""
+        """An answer with one product of each of the most frequent kinds, if the collection has kinds."""
         return await self._kept.get(found.info.name, lambda: self._load(context, found))
 
     async def _load(self, context: Context, found: Offer) -> dict[str, Any]:
         info = found.info
-        # A direction of chance, the same for the same collection: whatever lies near it is as good as anything.
+        # A random direction, seeded by the collection: any products will do.
         chance = np.random.default_rng(zlib.crc32(info.name.encode()))
         vector = chance.standard_normal(info.dim)
         direction: list[float] = (vector / np.linalg.norm(vector)).tolist()

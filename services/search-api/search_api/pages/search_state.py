@@ -1,5 +1,5 @@
-"""What a search page shows, as its address says it: the picture or product to search with, the part of it, the models,
-the examples and the filters. Every link of the page is a state a little different from the present one.
+"""The state of the search page, which is its URL: the query picture or product, the region, the models, the examples
+and the filters. Every link of the page is a modified state.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 from urllib.parse import urlencode
 
 Pair = tuple[str, str]
-# Those of the calls that mean the same here; `compare` and `by` are the page's own.
+# Options shared with the API calls; `compare` and `by` exist only on the page.
 _SINGLE: Final = ("dataset", "model", "upload", "id", "region", "compare")
 _EXAMPLES: Final = ("positive", "negative")
 _OWN_NAMES: Final = frozenset({*_SINGLE, *_EXAMPLES, "cutout", "by", "offset"})
@@ -19,9 +19,9 @@ _YES: Final = "true"
 
 @dataclass(frozen=True, slots=True)
 class SearchState:
-    """`upload` names a kept picture and `id` a product whose picture is searched with; an upload goes first.
+    """The query is the upload `upload`, or else the picture of the product `id`.
 
-    `by_examples`: the results are those of the examples, and not of the picture alone.
+    With `by_examples` the results are those of the examples.
     """
 
     dataset: str | None = None
@@ -38,7 +38,7 @@ class SearchState:
 
     @classmethod
     def of(cls, pairs: Iterable[Pair]) -> Self:
-        """The state of an address or a form. Empty values are missing ones; of several the first counts."""
+        """Parse a URL or a form. Empty values are ignored; of repeated ones the first counts."""
         given = [(name, value) for name, value in pairs if value]
         single: dict[str, Any] = {}
         for name, value in given:
@@ -65,20 +65,20 @@ class SearchState:
 
     @property
     def subject(self) -> str:
-        """What is searched with, the same for every filter and part of it."""
+        """An identifier of the query, independent of filters and region."""
         if self.upload is not None:
             return f"upload:{self.upload}"
         return f"id:{self.id}" if self.id is not None else "examples"
 
     def pairs(self) -> list[Pair]:
-        """The names and values of the address."""
+        """The (name, value) pairs of the URL."""
         single = [(name, value) for name in _SINGLE if (value := getattr(self, name)) is not None]
         examples = [(name, value) for name in _EXAMPLES for value in getattr(self, name)]
         switches = [("cutout", _YES)] * self.cutout + [("by", "examples")] * self.by_examples
         return [*single, *switches, *examples, *self.filters]
 
     def query(self, *more: Pair) -> str:
-        """The address's query with its question mark; nothing for the empty page."""
+        """The query string with its question mark; empty for the start page."""
         text = urlencode([*self.pairs(), *more])
         return f"?{text}" if text else ""
 
@@ -87,15 +87,15 @@ class SearchState:
         return replace(self, **changes)
 
     def searching_with(self, product_id: str) -> Self:
-        """The state that searches with a product's picture, under the same filters."""
+        """A search with a product's picture, under the same filters."""
         return self.having(id=product_id, upload=None, region=None, by_examples=False)
 
     def values_of(self, field: str) -> tuple[str, ...]:
-        """The values that a field may have; none where it is not filtered by."""
+        """The values that the field is filtered by."""
         return tuple(value for name, value in self.filters if name == field)
 
     def filtering(self, field: str, *values: str) -> Self:
-        """The state in which the field has one of these values, and no other condition on it holds."""
+        """The state with these values as the only filter on the field."""
         others = tuple(pair for pair in self.filters if pair[0] not in names_of(field))
         return self.having(filters=(*others, *((field, value) for value in values)))
 
@@ -105,5 +105,5 @@ class SearchState:
 
 
 def names_of(field: str) -> frozenset[str]:
-    """The names under which an address has conditions on a field."""
+    """The parameter names of conditions on a field."""
     return frozenset({field, f"!{field}", f"{field}Min", f"{field}Max"})

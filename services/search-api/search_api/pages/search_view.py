@@ -1,6 +1,4 @@
-"""What the search page's templates show, made of a state and the answer of the search: chips, facets, tiles and the
-address behind each of them.
-"""
+"""View models of the search page, made from a state and an answer: chips, facets and tiles with their links."""
 
 from __future__ import annotations
 
@@ -21,13 +19,13 @@ _LABELS: Final = {
     "masterCategory": "Department",
     "subCategory": "Category",
 }
-# Before the others, in this order.
+# These come first, in this order.
 _FIRST: Final = ("gender", "articleType", "baseColour", "year")
 _SHOWN_VALUES: Final = 8
 _SHOWN_KINDS: Final = 3
 _LEAST_PROBABILITY: Final = 0.05
 _MAIN_ATTRIBUTES: Final = ("gender", "articleType", "baseColour")
-# What a release predicts whose manifest does not name the field.
+# The predicted field of a release whose manifest does not name one.
 _KIND_FIELD: Final = "articleType"
 _WORD: Final = re.compile(r"[A-Z]?[^A-Z_]+|[A-Z]+")
 FacetKind = Literal["values", "colours", "range"]
@@ -35,7 +33,7 @@ FacetKind = Literal["values", "colours", "range"]
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A chip: its text, where it leads, and whether it is chosen already. `aside` is a number beside the text."""
+    """A chip with its link. `aside` is a number beside the text."""
 
     text: str
     href: str
@@ -54,7 +52,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Facet:
-    """A field to filter by. A range has the bounds `least` and `greatest`, and the part chosen of it."""
+    """A field to filter by. A range has the bounds `least` and `greatest`, and the chosen part."""
 
     name: str
     label: str
@@ -68,7 +66,7 @@ class Facet:
 
     @property
     def shown(self) -> tuple[Choice, ...]:
-        """The values in sight: those chosen, and the commonest."""
+        """The visible values: the chosen and the most frequent ones."""
         return tuple(one for place, one in enumerate(self.choices) if place < _SHOWN_VALUES or one.chosen)
 
     @property
@@ -82,7 +80,7 @@ class Facet:
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """A found product. `rank` counts from 1, and `other_rank` is its rank with the other model of a comparison."""
+    """A result. `rank` starts at 1; `other_rank` is the rank with the other model in a comparison."""
 
     id: str
     name: str
@@ -97,7 +95,7 @@ class Tile:
 
 
 def label_of(field: str) -> str:
-    """A field's name for people: `baseColour` as Colour, `sleeve_length` as Sleeve length."""
+    """A field's label: `baseColour` as Colour, `sleeve_length` as Sleeve length."""
     if field in _LABELS:
         return _LABELS[field]
     words = " ".join(_WORD.findall(field)).lower() or field
@@ -105,7 +103,7 @@ def label_of(field: str) -> str:
 
 
 def facet_fields(schema: Mapping[str, FieldType]) -> list[str]:
-    """The fields that the page counts: those of every catalogue first."""
+    """The fields that the page counts, the standard ones first."""
     order = list(dict.fromkeys((*_FIRST, *STANDARD_ATTRIBUTES)))
     known = [name for name in order if name in schema]
     others = sorted(name for name in schema if name not in known and name not in PAYLOAD_NAMES)
@@ -113,7 +111,7 @@ def facet_fields(schema: Mapping[str, FieldType]) -> list[str]:
 
 
 def chips(state: SearchState, home: str) -> list[Link]:
-    """A chip for each condition, which takes it away."""
+    """A chip for each condition, which removes it."""
     found = []
     for name, value in state.filters:
         found.append(Link(_condition(name, value), home + state.lacking((name, value)).query()))
@@ -121,7 +119,7 @@ def chips(state: SearchState, home: str) -> list[Link]:
 
 
 def facets(state: SearchState, answer: Mapping[str, Any], schema: Mapping[str, FieldType]) -> list[Facet]:
-    """The facets of an answer, in the order of the page. One without anything to choose is left out."""
+    """The facets of an answer, in the page's order. Facets without a choice are left out."""
     counts, ranges = answer.get("facets", {}), answer.get("ranges", {})
     found: list[Facet] = []
     for name in facet_fields(schema):
@@ -134,7 +132,7 @@ def facets(state: SearchState, answer: Mapping[str, Any], schema: Mapping[str, F
 
 
 def kinds(state: SearchState, answer: Mapping[str, Any], schema: Mapping[str, FieldType], home: str) -> list[Link]:
-    """Chips for what the picture seems to show, which search among that kind alone, or no longer do."""
+    """Chips for the predicted kinds, which restrict the search to a kind or lift that."""
     predicted = answer.get("predicted") or []
     field = (predicted[0]["field"] or _KIND_FIELD) if predicted else _KIND_FIELD
     if field not in schema:
@@ -151,7 +149,7 @@ def kinds(state: SearchState, answer: Mapping[str, Any], schema: Mapping[str, Fi
 
 
 def relaxations(state: SearchState, answer: Mapping[str, Any], home: str) -> list[Link]:
-    """What to leave out where nothing is found, the filter in the way of most products first."""
+    """Links without one of the filters, the one that excludes most products first."""
     return [
         Link(
             f"{label_of(one['filter'])} = {', '.join(map(str, one['values']))}",
@@ -179,7 +177,7 @@ def tiles(
 
 
 def main_attributes(product: Mapping[str, Any]) -> str:
-    """The attributes that say most, in one line."""
+    """The most useful attributes, in one line."""
     return " · ".join(str(product[name]) for name in _MAIN_ATTRIBUTES if product.get(name) not in (None, ""))
 
 

@@ -1,6 +1,6 @@
-"""The session of somebody who logged in with an API key: a signed cookie that names the key. Nothing is stored, so each
-process of the API knows every session; the signature's secret comes from the configured keys, so that changing any of
-them ends all sessions.
+"""Sessions of visitors who logged in with an API key: a signed cookie with the key's name. Nothing is stored, so every
+process of the API accepts every session. The signing secret derives from the configured keys: changing any of them
+ends all sessions.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _MAX_COOKIE_BYTES: Final = 1_024
 
 
 class _Signer(TimestampSigner):
-    """A signer with a clock that is given."""
+    """A signer with an injected clock."""
 
     def __init__(self, *arguments: Any, clock: Callable[[], float], **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -41,7 +41,7 @@ class Sessions:
         self, keys: tuple[ApiKey, ...], *, path_prefix: str = "", clock: Callable[[], float] = time.time
     ) -> None:
         secret = hashlib.sha256("\n".join(f"{k.name}:{'+'.join(sorted(k.scopes))}:{k.sha256}" for k in keys).encode())
-        # Browsers send a cookie to every port of a host: systems with other keys beside this one have other cookies.
+        # Browsers send cookies to every port of a host, so systems with other keys need other cookie names.
         self.cookie: Final = f"vitrine_session_{secret.hexdigest()[:8]}"
         self._keys = {(key.name, _print_of(key)): key for key in keys}
         self._path = path_prefix or "/"
@@ -53,7 +53,7 @@ class Sessions:
         )
 
     def key_of(self, scope: Scope) -> ApiKey | None:
-        """The key that a request's session was started with; None without a session, or where another site asks."""
+        """The key of a request's session; None without a session or if another site sends the request."""
         value = self._cookie_of(scope)
         if not value or not is_same_origin(scope):
             return None
@@ -85,5 +85,5 @@ class Sessions:
 
 
 def _print_of(key: ApiKey) -> str:
-    """What tells keys of the same name apart; the key itself is not to be had from it."""
+    """A fingerprint that differs between keys of the same name and does not reveal the key."""
     return hashlib.sha256(f"{_SALT}:{key.sha256}".encode()).hexdigest()[:16]

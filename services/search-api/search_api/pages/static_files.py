@@ -1,5 +1,5 @@
-"""The stylesheets, scripts and other files that pages load, read into memory once. Their addresses carry a hash of the
-whole tree, so that a browser keeps them for good and modules can import each other by relative addresses.
+"""The static files of the pages, read into memory once. Their addresses contain a hash of the whole tree, so that
+browsers can cache them for good and modules can import each other by relative addresses.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _HEADERS: Final = {"X-Content-Type-Options": "nosniff", "Cross-Origin-Resource-P
 
 @dataclass(slots=True)
 class StaticFile:
-    """One file. `packed` is its gzip form, made when it is first asked for; None where that saves nothing."""
+    """One file. `packed` is its gzip form, made on first use; None if that is not smaller."""
 
     data: bytes
     media_type: str
@@ -56,7 +56,7 @@ class StaticFiles:
     """Every file below a folder of the package."""
 
     def __init__(self, contents: Mapping[str, bytes]) -> None:
-        """`contents` is what each path holds. A file without a media type here is left out."""
+        """`contents` maps paths to bytes. Files of an unknown media type are left out."""
         whole = hashlib.sha256()
         self._files: dict[str, StaticFile] = {}
         for path, data in sorted(contents.items()):
@@ -79,13 +79,13 @@ class StaticFiles:
         return path in self._files
 
     def url(self, path: str) -> str:
-        """Where a file is, without the path prefix. Raises KeyError for one that is not there."""
+        """The address of a file, without the path prefix. Raises KeyError."""
         if path not in self._files:
             raise KeyError(f"no static file {path!r}")
         return f"{URL_ROOT}/{self.version}/{path}"
 
     def vendored(self, package: str, name: str) -> str:
-        """Where a file of another project is, whatever the version. Raises KeyError for one that is not there."""
+        """The address of a vendored file, whatever its version. Raises KeyError."""
         for path in self._files:
             folder, _, rest = path.removeprefix(_VENDOR).partition("/")
             if path.startswith(_VENDOR) and rest == name and folder.rpartition("-")[0] == package:
@@ -93,10 +93,9 @@ class StaticFiles:
         raise KeyError(f"no vendored file {name!r} of {package!r}")
 
     def answer(self, request: Request, version: str, path: str) -> Response:
-        """The answer to a request for a file. Raises NotFound.
+        """The response for a file. Raises NotFound.
 
-        An address of another version, which a page of before may still ask for, is answered with today's file and
-        without leave to keep it.
+        An address of another version, from a page loaded earlier, gets the current file and must not be cached.
         """
         file = self._files.get(path)
         if file is None:
@@ -115,7 +114,7 @@ class StaticFiles:
 
 
 def accepts_gzip(request: Request) -> bool:
-    """Whether the caller takes gzip."""
+    """Whether the client accepts gzip."""
     for offer in request.headers.get("accept-encoding", "").split(","):
         coding, _, weight = offer.partition(";")
         if coding.strip().lower() in ("gzip", "*"):

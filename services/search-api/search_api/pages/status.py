@@ -1,5 +1,5 @@
-"""The status page: services, queues, collections, datasets and what went wrong lately. It shows whatever can be had and
-says what is away and what still works; its parts are asked for again every five seconds.
+"""The status page: services, queues, collections, datasets and recent failures. It shows which services are unavailable
+and what still works, and refreshes every five seconds.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ _READ: Final = ["GET", "HEAD"]
 _ERRORS_SHOWN: Final = 5
 _ASK_S: Final = 2.0
 _STARTED_AT: Final = datetime.now(UTC).isoformat(timespec="seconds")
-# What a part is for, and what goes on without it.
+# The purpose of each service, and what still works without it.
 _SAYS: Final = {
     "search-api": ("Answers searches and shows these pages.", ""),
     "embedder": (
         "Turns query pictures into vectors.",
         "Browsing, similar products and jobs of the trainer still work.",
     ),
-    "qdrant": ("Keeps the vectors and attributes of products.", "Nothing can be found meanwhile; jobs wait."),
-    "redis": ("Keeps jobs and their queues.", "Searching still works; jobs can be neither started nor seen."),
+    "qdrant": ("Keeps the vectors and attributes of products.", "Searches fail; jobs wait."),
+    "redis": ("Keeps jobs and their queues.", "Searching still works; jobs can be neither started nor shown."),
     "indexer": ("Indexes catalogues and writes products.", "Searching still works; indexing and writes wait."),
     "trainer": ("Trains, evaluates and draws maps.", "Everything else still works; its jobs wait."),
 }
@@ -48,7 +48,7 @@ _SAYS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One service. `since` is when it started or went away, where that is known."""
+    """One service. `since` is when it started or became unavailable, if known."""
 
     name: str
     up: bool
@@ -62,7 +62,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class CollectionRow:
-    """A collection. `release` is empty for a name that is not of the usual form."""
+    """A collection. `release` is empty if the name has another form."""
 
     name: str
     dataset: str
@@ -116,7 +116,7 @@ def _parts(context: Context, facts: SystemFacts, redis_facts: Mapping[str, Any],
     for name in WORKERS:
         workers = facts.redis.of(name)
         broker_up = facts.redis.facts["up"]
-        reason = "no worker has announced itself" if broker_up else "not known while Redis is away"
+        reason = "no worker is registered" if broker_up else "unknown while Redis is unavailable"
         told = {"up": bool(workers), "reason": reason}
         started = min((str(worker.get("started_at")) for worker in workers), default=None)
         hosts = sorted({str(worker.get("host")) for worker in workers})
@@ -188,7 +188,7 @@ def _memory_facts(info: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 async def _redis_memory(context: Context) -> Mapping[str, Any]:
-    """Redis's own account of itself; nothing where it is away or does not allow the question."""
+    """Redis's memory report; empty if Redis is unavailable or refuses the command."""
     try:
         async with asyncio.timeout(_ASK_S):
             found: Mapping[str, Any] = await context.redis.info()
@@ -198,7 +198,7 @@ async def _redis_memory(context: Context) -> Mapping[str, Any]:
 
 
 def _own_memory() -> list[tuple[str, str]]:
-    """This process's memory, where the system says it."""
+    """This process's memory, if the operating system reports it."""
     try:
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
         return [("Memory", size(pages * os.sysconf("SC_PAGE_SIZE")))]

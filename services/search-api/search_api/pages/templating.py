@@ -1,5 +1,5 @@
-"""Templates and what every page's template can use. `render` is the one way to a page: it escapes whatever is shown,
-fails on a name that was not given, and puts the path prefix before every address.
+"""Render templates. `render` makes every page: it escapes all values, fails on undefined names, and adds the path
+prefix to addresses.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from search_api.pages.static_files import StaticFiles, accepts_gzip
 from search_api.pages.visitors import Visitor
 from vitrine.web import DeclaredRoutes
 
-# The top bar. A page that no route answers yet is left out.
+# The top bar. Pages without a route are left out.
 _NAVIGATION: Final = (
     ("Search", "/"),
     ("Catalogue", "/catalogue"),
@@ -34,16 +34,16 @@ _NAVIGATION: Final = (
 _LEAST_COMPRESSED_BYTES: Final = 1_024
 STYLESHEETS: Final = ("tokens", "base", "frame", "controls", "surfaces", "states", "floating")
 _HTMX_CONFIG: Final = {
-    # Neither inline styles nor evaluated text: the Content-Security-Policy allows none.
+    # The Content-Security-Policy allows neither inline styles nor eval.
     "includeIndicatorStyles": False,
     "allowEval": False,
     "allowScriptTags": False,
     "selfRequestsOnly": True,
-    # Pages are asked for anew on the way back, and nothing of them is kept in the browser's storage.
+    # Going back reloads the page; nothing is kept in the browser's storage.
     "historyCacheSize": 0,
     "refreshOnHistoryMiss": True,
     "scrollIntoViewOnBoost": False,
-    # A refusal is an answer: `frame.js` shows it, and the console keeps to what is a defect.
+    # Error responses are swapped in like others: `frame.js` shows them, and the console has only real defects.
     "responseHandling": [
         {"code": "204", "swap": False},
         {"code": "[23]..", "swap": True},
@@ -54,7 +54,7 @@ _HTMX_CONFIG: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Pages:
-    """What rendering needs, made once by `create_app` and kept in the application's state as `pages`."""
+    """The rendering environment, created by `create_app` and stored in the application's state as `pages`."""
 
     environment: Environment
     static: StaticFiles
@@ -63,12 +63,12 @@ class Pages:
     routes: DeclaredRoutes
 
     def url(self, path: str, **query: Any) -> str:
-        """An address of this application for a browser: the prefix, `path`, and what of `query` is not None."""
+        """An address of this application: the prefix, `path`, and the members of `query` that are not None."""
         asked = urlencode({name: value for name, value in query.items() if value is not None}, doseq=True)
         return f"{self.path_prefix}{path}{'?' if asked else ''}{asked}"
 
     def path_of(self, address: str) -> str | None:
-        """The path and query, without the prefix, of an address of this application; None for any other text."""
+        """The path and query of an address of this application, without the prefix; None for any other text."""
         parts = urlsplit(address)
         path = parts.path.removeprefix(self.path_prefix) if parts.path.startswith(self.path_prefix) else ""
         if not path.startswith("/") or path.startswith(("//", "/\\")):
@@ -76,7 +76,7 @@ class Pages:
         return path + (f"?{parts.query}" if parts.query else "")
 
     def navigation(self, visitor: Visitor) -> tuple[tuple[str, str], ...]:
-        """The label and path of each page of the top bar that there is and that the visitor may open."""
+        """The label and path of each page in the top bar that the visitor may open."""
         entries = []
         for label, path in _NAVIGATION:
             route = self.routes.match("GET", path)
@@ -85,7 +85,7 @@ class Pages:
         return tuple(entries)
 
     def text(self, request: Request, name: str, values: Mapping[str, Any]) -> str:
-        """A template's text."""
+        """Render a template to text."""
         visitor = self.visitor_of(request.scope)
         return self.environment.get_template(name).render(
             path=request.scope["path"],
@@ -97,7 +97,7 @@ class Pages:
 
 
 def build_pages(*, path_prefix: str, visitor_of: Callable[[Scope], Visitor], routes: DeclaredRoutes) -> Pages:
-    """Read templates' folder and static files. Templates themselves are compiled when first used."""
+    """Load the static files and prepare the templates, which are compiled on first use."""
     static = StaticFiles.of_package()
     environment = Environment(
         loader=PackageLoader("search_api.pages"),
@@ -130,10 +130,10 @@ def render(
     headers: Mapping[str, str] | None = None,
     **values: Any,
 ) -> HTMLResponse:
-    """Answer with a template, compressed where the caller takes that. Pages are never kept by the browser, because
-    what they show changes and depends on who looks.
+    """Respond with a template, compressed if the client accepts that. Pages are never cached, because they change and
+    depend on the visitor.
 
-    Raises jinja2.UndefinedError for a name that the template uses and `values` lacks.
+    Raises jinja2.UndefinedError if `values` lacks a name that the template uses.
     """
     pages: Pages = request.app.state.pages
     return html_answer(request, pages.text(request, name, values), status=status, headers=headers)
@@ -142,7 +142,7 @@ def render(
 def html_answer(
     request: Request, text: str, *, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> HTMLResponse:
-    """An answer of HTML text."""
+    """A response with HTML text."""
     sent = {"Cache-Control": "no-store", "Vary": "Accept-Encoding, HX-Request, Cookie", **(headers or {})}
     data = text.encode()
     if len(data) >= _LEAST_COMPRESSED_BYTES and accepts_gzip(request):
@@ -152,13 +152,13 @@ def html_answer(
 
 
 def is_fragment_request(request: Request) -> bool:
-    """Whether htmx asks for a part of a page. Going back in the history asks for the whole."""
+    """Whether htmx requests a part of a page. Going back in the history requests the whole page."""
     headers = request.headers
     return headers.get("hx-request") == "true" and headers.get("hx-history-restore-request") != "true"
 
 
 def _attributes(values: Mapping[str, Any]) -> Markup:
-    """HTML attributes from a mapping: None and False leave one out, True gives it no value."""
+    """Format HTML attributes. None and False omit one; True writes it without a value."""
     parts = [
         Markup(" {}").format(name) if value is True else Markup(' {}="{}"').format(name, value)
         for name, value in values.items()

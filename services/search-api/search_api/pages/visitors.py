@@ -1,4 +1,4 @@
-"""Who looks at a page, as templates see it: whether there are keys at all, whose session it is, what it may do."""
+"""The visitor of a page as templates see it: the session and its scopes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vitrine.web import ANY_KEY, KeyRing, caller_name, scopes_held
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """`name` is that of the session's key, None for someone without one."""
+    """`name` is the name of the session's key, None without a session."""
 
     keys_needed: bool
     name: str | None
@@ -29,14 +29,14 @@ _ANYBODY: Final = Visitor(keys_needed=False, name=None, scopes=ANY_KEY)
 
 @dataclass(frozen=True, slots=True)
 class Visitors:
-    """Tells the visitor of a request. `public` is what somebody without a key may do."""
+    """Finds the visitor of a request. `public` are the scopes without a key."""
 
     ring: KeyRing
     sessions: Sessions
     public: frozenset[str]
 
     def of(self, scope: Scope) -> Visitor:
-        """The visitor of a request, of a page that asks for no key too."""
+        """The visitor of a request, also on pages that need no key."""
         if not self.ring:
             return _ANYBODY
         held = scopes_held(scope)

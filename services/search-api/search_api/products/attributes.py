@@ -1,5 +1,5 @@
-"""Attributes as they come in a put: checked names, and values of the type the dataset has the field indexed as. A name
-that means something else in a call or an answer is renamed as a catalogue's reader renames it, and the answer says so.
+"""Parse the attributes of a put: check names, and convert values to the type of the indexed field. Reserved names are
+renamed as in a catalogue, and the answer reports it.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ _INT64_MAX: Final = 2**63 - 1
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """The attributes of a product after a put. `notices` say which of them were stored under another name."""
+    """The attributes of a product after a put. `notices` report renamed attributes."""
 
     attributes: dict[str, AttributeValue]
     notices: tuple[str, ...]
 
 
 def typed_attributes(fields: Sequence[tuple[str, str]], schema: Mapping[str, FieldType], *, max_attributes: int) -> Put:
-    """Text fields as attributes. An empty value is a missing one and is left out.
+    """Convert text fields to attributes. Empty values are left out.
 
-    A field that the dataset does not have yet is read as a catalogue's column is: a whole number, a number or text.
-    Raises ParameterInvalid for a bad name, one that comes twice, or a value that does not fit the field.
+    The type of a new field is inferred as for a catalogue's column: a whole number, a number or text. Raises
+    ParameterInvalid for an invalid or repeated name, or a value that does not fit the field.
     """
     names = _stored_names((name for name, _ in fields), schema)
     attributes: dict[str, AttributeValue] = {}
@@ -64,8 +64,8 @@ def changed_attributes(
     *,
     max_attributes: int,
 ) -> Put:
-    """`present` with the changes: null takes an attribute away. A field that the dataset does not have yet gets the
-    type of its JSON value. Raises ParameterInvalid as `typed_attributes` does.
+    """`present` with the changes; None removes an attribute. A new field gets the type of its JSON value. Raises
+    ParameterInvalid as `typed_attributes` does.
     """
     names = _stored_names(changes, schema)
     attributes = dict(present)
@@ -139,7 +139,7 @@ def _typed(name: str, text: str, kind: FieldType) -> AttributeValue:
 
 
 def _refused(name: str, detail: str) -> ParameterInvalid:
-    """The error about one attribute, which a form shows beside its field."""
+    """An error with the name of the attribute, so that a form can show it at the field."""
     return ParameterInvalid(detail, errors=[{"where": name[:MAX_FAULT_CHARS], "message": detail}])
 
 

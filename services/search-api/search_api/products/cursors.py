@@ -1,5 +1,5 @@
-"""Cursors: the place where a page of a listing begins, as text for an address. A cursor is bound to its listing, so
-that it cannot be used with other filters or another order; what it holds is checked as any input is.
+"""Cursors: the beginning of a page of a listing, as text for a URL. A cursor is bound to its listing and is refused
+with other filters or another sort. Its content is validated like any input.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from vitrine.errors import ParameterInvalid
 
 MAX_CURSOR_CHARS: Final = 400
 _DIGEST_CHARS: Final = 16
-_NO_CURSOR: Final = "'cursor' is not one that this call gave: use the `next` of an answer as it is"
+_NO_CURSOR: Final = "'cursor' is invalid: use the `next` of an answer unchanged"
 
 
 class _Cursor(BaseModel):
@@ -29,7 +29,7 @@ class _Cursor(BaseModel):
 
 
 def cursor_of(place: Place, listing: Listing) -> str:
-    """The text of a place in a listing."""
+    """Encode a place of a listing."""
     point = UUID(place.point) if place.point is not None else None
     cursor = _Cursor(l=_digest(listing), p=place.part, v=place.value, i=point)
     text = cursor.model_dump_json(by_alias=True, exclude_none=True)
@@ -37,7 +37,7 @@ def cursor_of(place: Place, listing: Listing) -> str:
 
 
 def place_of(cursor: str, listing: Listing) -> Place:
-    """The place a cursor means. Raises ParameterInvalid for text that is no cursor, or one of another listing."""
+    """Decode a cursor. Raises ParameterInvalid if it is invalid or of another listing."""
     try:
         read = _Cursor.model_validate_json(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except ValueError:
@@ -59,6 +59,6 @@ def _is_possible(place: Place) -> bool:
 
 
 def _digest(listing: Listing) -> str:
-    """The same for every model of a dataset: their products are the same, and so are the ids of their points."""
+    """A digest of dataset, filters and sort. It leaves out the model, because all models have the same point ids."""
     whole = repr((listing.dataset, listing.spec.key, listing.order))
     return hashlib.sha256(whole.encode()).hexdigest()[:_DIGEST_CHARS]

@@ -1,4 +1,4 @@
-"""The products of a dataset as a list: page by page as JSON, or all of them as lines of JSON."""
+"""The route that lists the products of a dataset: page by page as JSON, or all as NDJSON."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MAX_LISTED: Final = 1_000
 
 
 class ProductListOptions(Target):
-    """Which products to list, in which order, and where to begin."""
+    """The options of a list of products."""
 
     sort: str | None = Field(
         default=None,
@@ -53,7 +53,7 @@ class ProductListOptions(Target):
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A page of products as an answer shows it. `total` products match in all."""
+    """A page of products. `total` is the number on all pages."""
 
     dataset: str
     payloads: list[dict[str, Any]]
@@ -122,7 +122,7 @@ async def _export(request: Request, context: Context, options: ProductListOption
 
     async def opened(serving: Serving) -> AsyncGenerator[bytes, None]:
         pages = (await _listing(context, serving, options, filters)).pages()
-        first = await anext(pages)  # what is wrong is answered before the stream begins
+        first = await anext(pages)  # errors are answered before the stream begins
 
         async def lines() -> AsyncGenerator[bytes, None]:
             yield _lines(first)
@@ -138,7 +138,7 @@ async def _export(request: Request, context: Context, options: ProductListOption
 
 
 async def _target(context: Context, options: ProductListOptions) -> ProductListOptions:
-    """The same with a model: every model of a dataset has the same products, so any will do where none is named."""
+    """The options with a model. All models of a dataset have the same products, so the default is any of them."""
     if options.model is not None:
         return options
     dataset = await context.retrieval.dataset(options.dataset)

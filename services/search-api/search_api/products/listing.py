@@ -1,11 +1,11 @@
-"""The products of a dataset page by page, filtered and in an order. Each page says where the next one begins.
+"""The products of a dataset, page by page, filtered and sorted. Each page returns the place where the next one begins.
 
-A listing has up to two parts: the products that have the number they are ordered by, and the rest. Qdrant orders by a
-number and cannot go on after a point, so the ordered part is read value by value: where a page ends within the products
-of one value, it goes on among them by their ids. Point ids follow from product ids, so the order is the same with every
-model of the dataset, and a place stays good when a new indexing serves.
+A listing has up to two parts: the products with a value in the sort field, and the rest. Qdrant can sort by a number
+but not continue after a point. So the sorted part is read value by value; a page that ends among products of one value
+continues there by their ids. Point ids derive from product ids: the order is the same with every model of the dataset,
+and a place stays valid after a new indexing.
 
-A product that is there all the while comes once, unless the number that orders it changes meanwhile.
+A product that exists throughout is listed once, unless its sort value changes meanwhile.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from vitrine.qdrant.schema import FieldType
 
 Payload = dict[str, Any]
 Part = Literal["ordered", "rest"]
-_MAX_ASKED: Final = 1_000  # what a collection's strict mode allows
+_MAX_ASKED: Final = 1_000  # the limit of a collection's strict mode
 _EXPORT_PAGE: Final = 250
 _LOWEST_ID: Final = "00000000-0000-0000-0000-000000000000"
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """By which field, and which part comes first. Without a field there is the rest alone, ordered by point id."""
+    """The sort field, and which part comes first. Without a field all products are sorted by point id."""
 
     field: str | None = None
     descending: bool = False
@@ -40,16 +40,16 @@ class Order:
 
     @classmethod
     def of(cls, sort: str | None, schema: Mapping[str, FieldType]) -> Order:
-        """The order of `newest`, `oldest`, a numeric field, or one with `-` before it. Raises ParameterInvalid."""
+        """Parse `newest`, `oldest`, or a numeric field with an optional `-`. Raises ParameterInvalid."""
         if sort is None:
             return cls()
         if sort in ("newest", "oldest"):
             if ADDED_AT_FIELD not in schema:
                 raise ParameterInvalid(
-                    f"sort {sort!r}: this dataset was indexed before Vitrine noted when products are added; "
-                    "index it once more, or put a product"
+                    f"sort {sort!r}: this dataset was indexed before Vitrine stored when products are added; "
+                    "index it again, or put a product"
                 )
-            # What has no time was there before times were kept.
+            # Products without a time were stored before Vitrine recorded times.
             return (
                 cls(ADDED_AT_FIELD, descending=True, parts=("ordered", "rest"))
                 if sort == "newest"
@@ -67,7 +67,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a page begins: in which part, after which value, or among the products of that value, at which point."""
+    """The beginning of a page: the part, the value to continue after, or a point among the products of that value."""
 
     part: Part
     value: float | None = None
@@ -76,7 +76,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The products of a dataset that match `spec`, as one of its collections has them, in `order`."""
+    """The products of one collection that match `spec`, in `order`."""
 
     store: VectorStore
     dataset: str
@@ -89,9 +89,7 @@ class Listing:
         return Place(self.order.parts[0])
 
     async def page(self, place: Place, limit: int) -> tuple[list[Payload], Place | None]:
-        """(up to `limit` payloads, where the next page begins or None at the end). It is shorter than `limit` only at
-        the end.
-        """
+        """(payloads, the place of the next page or None at the end). Only the last page is shorter than `limit`."""
         found: list[Payload] = []
         at: Place | None = place
         while at is not None and len(found) < limit:
@@ -102,7 +100,7 @@ class Listing:
         return found, at
 
     async def pages(self, place: Place | None = None) -> AsyncIterator[list[Payload]]:
-        """All pages, of a size that keeps little in memory."""
+        """All pages, in small batches."""
         at: Place | None = place or self.beginning
         while at is not None:
             found, at = await self.page(at, _EXPORT_PAGE)
@@ -126,9 +124,7 @@ class Listing:
         return await self._beyond(place.value, limit)
 
     async def _beyond(self, value: float | None, limit: int) -> tuple[list[Payload], Place | None]:
-        """Products of further values. Those of the last value found may not all be there: they are left to be read by
-        their ids.
-        """
+        """Products of the next values. Those of the last value may be incomplete, so they are read by id afterwards."""
         assert self.order.field is not None
         asked = min(limit + 1, _MAX_ASKED)
         direction = models.Direction.DESC if self.order.descending else models.Direction.ASC
@@ -176,7 +172,7 @@ class Listing:
     def _lacking(self) -> models.Filter | None:
         if self.order.field is None:
             return self._filter()
-        # Not that the field is empty: it may hold text, which has no place among numbers.
+        # Not an "is empty" condition: the field may hold text, which has no place among numbers.
         number = models.FieldCondition(key=self.order.field, range=models.Range(gte=-sys.float_info.max))
         without = models.Filter(must_not=[number])
         return self._filter(without)
@@ -189,7 +185,7 @@ class Listing:
 
 
 def sortable_fields(schema: Mapping[str, FieldType]) -> list[str]:
-    """The fields that products can be ordered by."""
+    """The fields that products can be sorted by."""
     return sorted(name for name, kind in schema.items() if kind != "keyword" and name not in HIDDEN_FIELDS)
 
 

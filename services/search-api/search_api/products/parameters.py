@@ -1,4 +1,4 @@
-"""The parameters that calls about a product share."""
+"""Parameters shared by the calls about a product."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pictures of products, as they are stored or small."""
+"""The route of products' pictures and thumbnails."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vitrine.images.thumbnails import THUMBNAIL_WIDTHS_PX, check_thumbnail_width
 from vitrine.web import problem_responses, requires
 
 router = APIRouter(tags=["products"])
-# Short, because a put replaces the picture under the same address; the entity tag makes asking again cheap.
+# Short, because a put replaces the picture at the same address; the entity tag makes revalidation cheap.
 _CACHE_CONTROL: Final = "private, max-age=60"
 _STAND_IN: Final = "private, max-age=10"
 _FOREVER: Final = "private, max-age=31536000, immutable"
@@ -86,7 +86,7 @@ async def get_picture(
     known = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
     if picture.etag in known or "*" in known:
         return Response(status_code=304, headers=headers)
-    # The type is of our own list and told to be final, so that no browser runs a picture as a page.
+    # The media type is from a fixed list and nosniff is set, so that no browser runs a picture as a page.
     headers["X-Content-Type-Options"] = "nosniff"
     return Response(picture.data, media_type=picture.media_type, headers=headers)
 

@@ -1,5 +1,5 @@
-"""The pictures of products: those of the catalogue, read below the root that the collection names, and those put
-through the API. Nothing is served from outside the allowed roots, whatever a payload says.
+"""The pictures of products: the catalogue's, below the root of their collection, and uploaded ones. Nothing outside the
+allowed roots is served, whatever a payload says.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from vitrine.uploads.store import UploadStore
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture file's bytes, its media type by its content, and an entity tag. `sha256` is that of the product's
-    picture as it was indexed, if known. A stand-in is shown for a thumbnail that cannot be made now.
+    """A picture file. `media_type` is by its content; `sha256` is that of the indexed picture, if known.
+
+    A stand-in replaces a thumbnail that cannot be made now.
     """
 
     data: bytes
@@ -36,7 +37,7 @@ class Picture:
 
 
 class Pictures:
-    """Look-ups of pictures by product."""
+    """Looks up pictures by product."""
 
     def __init__(self, products: Products, upload_store: UploadStore, settings: Settings) -> None:
         self._products = products
@@ -61,7 +62,7 @@ class Pictures:
         try:
             return self._read_checked(stored.payload, Path(stored.info.metadata.root))
         except (CatalogError, ImageRejected) as refused:
-            # The reason is for the operator: to the caller a picture outside the roots is one that is not there.
+            # Only the log has the reason: to callers a picture outside the roots does not exist.
             self._log.warning("picture_refusal", dataset=dataset, product=product_id, reason=refused.detail)
             raise PictureNotFound(f"the picture of {product_id!r} cannot be read") from refused
 
@@ -73,7 +74,7 @@ class Pictures:
 
 
 def entity_tag(data: bytes) -> str:
-    """A strong one: the same for the same bytes alone."""
+    """A strong entity tag: equal only for equal bytes."""
     return f'"{hashlib.blake2b(data, digest_size=16).hexdigest()}"'
 
 
@@ -81,5 +82,5 @@ def _described(data: bytes, sha256: str | None) -> Picture:
     try:
         media_type = MEDIA_TYPES[inspect_image(data)[0]]
     except ImageRejected as rejected:
-        raise PictureNotFound("the picture's file is no picture") from rejected
+        raise PictureNotFound("the file is not a picture") from rejected
     return Picture(data, media_type, entity_tag(data), sha256)

@@ -1,4 +1,4 @@
-"""Single products: look at one, put, change, delete, restore."""
+"""The routes of single products: show, put, change, delete, restore."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ async def get_product(context: Ctx, product_id: ProductId, dataset: Dataset = No
 
 
 class AttributeChanges(BaseModel):
-    """Attributes to set; null takes one away; those not named stay."""
+    """Attributes to set; null removes one; others are kept."""
 
     model_config = ConfigDict(
         frozen=True,

@@ -1,4 +1,4 @@
-"""The shapes of the answers about products."""
+"""The answers about products."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PRODUCT_EXAMPLE: dict[str, JsonValue] = {
 
 
 class ProductOut(BaseModel):
-    """A product. Its attributes stand beside these members under their own names."""
+    """A product. Its attributes are further members, under their own names."""
 
     model_config = ConfigDict(extra="allow", json_schema_extra={"examples": [_PRODUCT_EXAMPLE]})
     __pydantic_extra__: dict[str, Value]
@@ -55,7 +55,7 @@ class ProductsAnswer(BaseModel):
 
 
 class DeletedAnswer(BaseModel):
-    """The product is gone."""
+    """The product was deleted."""
 
     success: Literal[True]
     id: PublicId
@@ -63,7 +63,7 @@ class DeletedAnswer(BaseModel):
 
 
 class RestoredAnswer(BaseModel):
-    """The deletion is undone."""
+    """The product was restored."""
 
     success: Literal[True]
     id: PublicId

@@ -1,6 +1,5 @@
-"""Thumbnails on disk, bounded in bytes: the ones that were not asked for longest go first. Several processes may share
-the folder; a file appears whole or not at all. What cannot be kept is made again, so a disk that is full or cannot be
-written costs time and nothing else.
+"""An LRU cache of thumbnails on disk, bounded in bytes. Several processes may share the folder; files are written
+atomically. A thumbnail that cannot be stored is made again, so a full or read-only disk only costs time.
 """
 
 from __future__ import annotations
@@ -17,27 +16,27 @@ from vitrine.disk_space import free_bytes
 from vitrine.telemetry import get_logger
 
 _SUFFIX: Final = ".webp"
-# After this share of the bound was written the folder is looked through, and then emptied to the second share.
+# After this share of the bound has been written the folder is scanned, and files are removed down to the second share.
 _LOOKED_THROUGH_AFTER: Final = 1 / 16
 _EMPTIED_TO: Final = 0.9
-# A file's time is when it was last asked for, to this precision: not each read is a write.
+# A file's modification time is its last use, to this precision, so that not every read is a write.
 _TIME_PRECISION_S: Final = 3600.0
 
 
 class ThumbnailCache:
-    """At most about `max_bytes` in `folder`, which is made when the first one comes; 0 keeps none. Used by threads."""
+    """Keeps about `max_bytes` in `folder`, which is created on first use; 0 disables the cache. Thread-safe."""
 
     def __init__(self, folder: Path, *, max_bytes: int, reserve_bytes: int = 0) -> None:
-        """`reserve_bytes` stay free on the disk: what would go below is not kept."""
+        """Nothing is stored that would leave less than `reserve_bytes` free on the disk."""
         self._folder = folder
         self._max_bytes = max_bytes
         self._reserve_bytes = reserve_bytes
-        self._unseen_bytes = max_bytes  # so that the first one has the folder looked through
+        self._unseen_bytes = max_bytes  # so that the first write scans the folder
         self._lock = threading.Lock()
         self._failed = False
 
     def get(self, digest: str, width_px: int) -> bytes | None:
-        """The thumbnail of the picture with this SHA-256, if it is kept."""
+        """The thumbnail of the picture with this SHA-256, or None."""
         path = self._path(digest, width_px)
         try:
             data = path.read_bytes()
@@ -48,7 +47,7 @@ class ThumbnailCache:
         return data or None
 
     def put(self, digest: str, width_px: int, data: bytes) -> None:
-        """Keep a thumbnail, and make room where there are too many."""
+        """Store a thumbnail, and remove old ones above the bound."""
         if not self._max_bytes:
             return
         path = self._path(digest, width_px)

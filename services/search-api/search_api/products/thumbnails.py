@@ -1,5 +1,5 @@
-"""Pictures of products as pages show them: no wider than asked for. The embedder makes thumbnails, since nothing is
-decoded here; they are kept. While it is away or full the picture itself is the answer.
+"""Thumbnails of products. The embedder makes them, because this process decodes no pictures; they are cached. While the
+embedder is unavailable or full, the answer is the picture itself.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from vitrine.images.thumbnails import THUMBNAIL_MEDIA_TYPE
 from vitrine.telemetry import get_logger
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
-# A page asks for many at once: they leave room at the embedder for the search that its reader is waiting for.
+# A page requests many at once. The limit leaves room at the embedder for searches.
 _MADE_AT_ONCE: Final = 4
 _PATIENCE_S: Final = 5.0
 _CALLER: Final = "thumbnails"
 
 
 class Thumbnails:
-    """Look-ups of small pictures by product."""
+    """Makes and looks up thumbnails by product."""
 
     def __init__(
         self, products: Products, pictures: Pictures, embedder: AsyncEmbedderClient, cache: ThumbnailCache
@@ -39,8 +39,9 @@ class Thumbnails:
         self._log = get_logger("thumbnails")
 
     async def get(self, dataset: str, product_id: str, width_px: int) -> Picture:
-        """The product's picture, at most `width_px` wide, or the picture itself, marked as a stand-in, where none can
-        be made now. Raises PictureNotFound, ProductNotFound, DatasetNotFound.
+        """The product's picture, at most `width_px` wide. If no thumbnail can be made now, the original as a stand-in.
+
+        Raises PictureNotFound, ProductNotFound, DatasetNotFound.
         """
         stored = await self._products.get(dataset, product_id)
         noted = str(stored.payload.get("picture_sha256") or "")
@@ -60,7 +61,7 @@ class Thumbnails:
             level("thumbnail_stand_in", dataset=dataset, product=product_id, code=code)
             return original.as_stand_in()
         if known is not None and hashlib.sha256(original.data).hexdigest() == known:
-            # One that was changed on the disk since it was indexed would be kept under the wrong name.
+            # A file that changed since it was indexed would be cached under the wrong digest.
             await asyncio.to_thread(self._cache.put, known, width_px, small)
         return Picture(small, THUMBNAIL_MEDIA_TYPE, entity_tag(small), known)
 

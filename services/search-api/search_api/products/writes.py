@@ -1,5 +1,5 @@
-"""Put, change, delete and restore single products. What is put lies in the overlay, which a later indexing carries
-over, before the job that makes it searchable; each call returns when its job has ended.
+"""Put, change, delete and restore single products. A product is first written to the upload store, which later
+indexings read too; then a job makes it searchable. Each call returns when its job has ended.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from vitrine.uploads.store import UploadStore
 
 
 class ProductWrites:
-    """Changes of single products. Every call may raise DatasetNotFound, BrokerUnavailable, StorageFull, and what the
-    job failed with.
+    """Changes single products. Every call may raise DatasetNotFound, BrokerUnavailable, StorageFull, and the error of
+    its job.
     """
 
     def __init__(
@@ -49,9 +49,9 @@ class ProductWrites:
     async def put(
         self, dataset: str, product_id: str, fields: Sequence[tuple[str, str]], picture: bytes, *, caller: str
     ) -> tuple[StoredProduct, tuple[str, ...]]:
-        """(the whole product as it is stored now, notices). Raises ImageRejected and ParameterInvalid."""
+        """(the stored product, notices). Raises ImageRejected and ParameterInvalid."""
         put = typed_attributes(fields, await self._schema_of(dataset), max_attributes=MAX_ATTRIBUTES)
-        # All of the picture is decoded first, so that a bad one is this call's error and is never stored.
+        # The whole picture is decoded first: a bad one fails this call and is never stored.
         if not picture:
             raise ImageRejected("empty", "the picture file is empty")
         await self._embedder.check(picture, caller=caller)
@@ -60,7 +60,7 @@ class ProductWrites:
     async def change(
         self, dataset: str, product_id: str, changes: Mapping[str, AttributeValue | None]
     ) -> tuple[StoredProduct, tuple[str, ...]]:
-        """(the product with these attributes set, notices); None takes one away. Raises ProductNotFound."""
+        """(the product with these attributes set, notices). None removes an attribute. Raises ProductNotFound."""
         schema = await self._schema_of(dataset)
         stored = await self._products.get(dataset, product_id)
         put = changed_attributes(attributes_of(stored.payload), changes, schema, max_attributes=MAX_ATTRIBUTES)
@@ -68,7 +68,7 @@ class ProductWrites:
         return await self._stored(dataset, product_id, put.attributes, picture), put.notices
 
     async def delete(self, dataset: str, product_id: str) -> None:
-        """Take the product out of every model's search. Raises ProductNotFound."""
+        """Remove the product from the searches of every model. Raises ProductNotFound."""
         check_product_id(product_id)
         try:
             await self._products.get(dataset, product_id)
@@ -79,7 +79,7 @@ class ProductWrites:
         await self._run(JobKind.DELETE, DeleteParams(dataset=dataset, product_id=product_id))
 
     async def restore(self, dataset: str, product_id: str) -> tuple[bool, str]:
-        """(whether the product is served again, what happened and what brings it back). Raises ProductNotFound."""
+        """(whether the product is served again, a sentence on what happened). Raises ProductNotFound."""
         if not await asyncio.to_thread(self._upload_store.restore, dataset, check_product_id(product_id)):
             raise ProductNotFound(
                 f"the product {product_id!r} of the dataset {dataset!r} was not deleted through the API"
@@ -105,9 +105,7 @@ class ProductWrites:
         return await self._products.get(dataset, product_id)
 
     async def _schema_of(self, dataset: str) -> dict[str, FieldType]:
-        """The fields of everything that serves the dataset, read anew; a value must fit the narrowest type of its
-        field.
-        """
+        """The current fields of all serving collections. A value must fit the narrowest type of its field."""
         schema: dict[str, FieldType] = {}
         for serving in await self._products.servings(dataset):
             fields = (await self._store.collection(serving.collection, fresh=True)).schema
@@ -119,4 +117,4 @@ class ProductWrites:
         try:
             return await self._jobs.finished(record.id, timeout_s=self._timeout_s)
         finally:
-            self._store.forget()  # who has just changed a product sees it in the counts
+            self._store.forget()  # so that the next counts include the change

@@ -1,4 +1,4 @@
-"""The examples of a recommendation: products and pictures, liked and disliked, from JSON or a form."""
+"""Parse the examples of a recommendation from JSON or a form: liked and disliked products and pictures."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class RecommendBody(ListOptions):
     )
 
     def filter_pairs(self) -> Pairs:
-        """The filters as the pairs that a form would hold."""
+        """The filters as (name, value) pairs."""
         return [
             (name, str(value))
             for name, values in self.filters.items()
@@ -52,7 +52,7 @@ class RecommendBody(ListOptions):
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """What a recommendation starts from: ids and pictures, liked and disliked."""
+    """The liked and disliked ids and pictures of a recommendation."""
 
     options: ListOptions
     filters: Pairs
@@ -63,7 +63,7 @@ class Examples:
 
 
 async def read_examples(request: Request, uploads: Uploads) -> Examples:
-    """The examples of a recommendation, from JSON or a form.
+    """Parse the request.
 
     Raises BodyInvalid, ParameterInvalid, UploadNotFound, MediaTypeUnsupported.
     """
@@ -109,7 +109,7 @@ def _check(examples: Examples) -> None:
     if not examples.positive and not examples.positive_pictures:
         raise ParameterInvalid("give at least one liked product ('positive') or picture ('positiveImage')")
     if len(examples.positive) > MAX_EXAMPLES or len(examples.negative) > MAX_EXAMPLES:
-        raise ParameterInvalid(f"at most {MAX_EXAMPLES} ids of either kind")
+        raise ParameterInvalid(f"at most {MAX_EXAMPLES} ids of each kind")
     pictures = [*examples.positive_pictures, *examples.negative_pictures]
     if len(pictures) > MAX_EXAMPLE_PICTURES:
         raise ParameterInvalid(f"at most {MAX_EXAMPLE_PICTURES} pictures")

@@ -1,4 +1,4 @@
-"""What a search answers beside its results: how many of the matches have which value, and why nothing was found."""
+"""Facets of a search, and hints for one without results."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from search_api.search.retrieval import Prepared, Retrieval
     from search_api.vector_store import Query
 
-# Among so many of the nearest, where no least confidence says which ones match.
+# The number of nearest products that are counted if no minimum confidence decides which ones match.
 BEST_COUNTED: Final = 200
 MOST_COUNTED: Final = 1_000
 _MOST_VALUES: Final = 100
@@ -34,10 +34,10 @@ async def count_facets(
     min_score: float | None,
     count: int = BEST_COUNTED,
 ) -> dict[str, Any]:
-    """`facets`, the values of each field with their counts, the commonest first, and `ranges`, the least and the
-    greatest value of each numeric one, among the `count` nearest products of at least `min_score`.
+    """Count the values of fields among the `count` nearest products with at least `min_score`.
 
-    A field's own filter is left out of its counts, so that another value of it can be chosen. Raises ParameterInvalid.
+    `facets` has the values of each field with their counts, most frequent first; `ranges` the bounds of numeric fields.
+    A field's own filter does not apply to its counts, so that another value can be chosen. Raises ParameterInvalid.
     """
     for field in fields:
         if field not in prepared.info.schema or field in HIDDEN_FIELDS:
@@ -72,7 +72,7 @@ async def count_facets(
 
 
 async def why_nothing(retrieval: Retrieval, prepared: Prepared) -> dict[str, Any]:
-    """`hints`, values of filters that no product has, and `relax`, how many products each filter keeps out."""
+    """`hints` on filter values that no product has, and `relax`: the matches without each filter."""
     unknown = await asyncio.gather(
         *(
             _hint(retrieval, prepared, name, value)
@@ -93,7 +93,7 @@ async def why_nothing(retrieval: Retrieval, prepared: Prepared) -> dict[str, Any
 
 
 async def _hint(retrieval: Retrieval, prepared: Prepared, name: str, value: str) -> str | None:
-    """What to write in place of a value that no product has; None for one that some product has."""
+    """A suggestion for a value that no product has; None if some product has it."""
     alone = prepared.with_spec(FilterSpec({name: FieldFilter(any_of=(value,))}))
     if await retrieval.matches(alone):
         return None
@@ -110,7 +110,7 @@ def _commonest(values: Sequence[Any]) -> list[dict[str, Any]]:
 
 
 def _shown(conditions: FieldFilter) -> list[str]:
-    """The conditions on one field, as they were written."""
+    """The conditions on one field, as text."""
     return [
         *(str(value) for value in conditions.any_of),
         *(f"not {value}" for value in conditions.none_of),

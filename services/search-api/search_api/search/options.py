@@ -1,5 +1,5 @@
-"""The options and inputs of searches. Form fields and query parameters say the same things; whatever is not an option
-is a filter, checked later against the fields of the collection.
+"""Parse the options and inputs of searches from forms and queries. Any other name is a filter, which is checked later
+against the fields of the collection.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from vitrine.images.views import MAX_CROPS, views_text
 from vitrine.web import read_form
 from vitrine.web.problems import MAX_FAULT_CHARS
 
-MAX_REACH: Final = 1_000  # of offset and topK together: what a collection's strict mode allows
+MAX_REACH: Final = 1_000  # of offset + topK: the limit of a collection's strict mode
 _MAX_GROUPS: Final = 500
 _MAX_FUSED: Final = 200
 MAX_FACETS: Final = 8
@@ -32,7 +32,7 @@ Pairs = list[tuple[str, str]]
 
 
 class Target(BaseModel):
-    """Which products a call is about."""
+    """The model and dataset of a call."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
@@ -51,7 +51,7 @@ class Target(BaseModel):
 
 
 class ListOptions(Target):
-    """How many products to find, and which to leave out."""
+    """The options of every call that returns a list of products."""
 
     top_k: int = Field(default=15, ge=1, le=MAX_REACH, alias="topK", description="How many products")
     offset: int = Field(
@@ -98,7 +98,7 @@ class ListOptions(Target):
 
 
 class MatchOptions(ListOptions):
-    """The options of a search whose scores are likenesses to one picture."""
+    """The options of a search whose scores are similarities to one picture."""
 
     min_confidence: float | None = Field(
         default=None,
@@ -170,9 +170,11 @@ class SearchOptions(MatchOptions):
     @model_validator(mode="after")
     def _go_together(self) -> Self:
         if self.rerank and self.group_by is not None:
-            raise ValueError("rerank and groupBy do not go together")
+            raise ValueError("rerank and groupBy cannot be combined")
         if self.fuse is not None and (self.rerank or self.expand or self.group_by is not None):
-            raise ValueError("fuse goes with cutout, flip and crops alone, not with expand, rerank or groupBy")
+            raise ValueError(
+                "fuse can be combined with cutout, flip and crops only, not with expand, rerank or groupBy"
+            )
         if self.fuse is not None and self.offset + self.top_k > _MAX_FUSED:
             raise ValueError(f"offset and topK are at most {_MAX_FUSED} together, with fuse")
         return self
@@ -189,19 +191,19 @@ class SearchOptions(MatchOptions):
 
     @property
     def picture_region(self) -> Region | None:
-        """The part of the picture to search with; None for all of it."""
+        """The part of the picture to search with; None for the whole."""
         return None if self.region is None else parse_region(self.region)
 
     @property
     def views(self) -> str:
-        """How the picture is looked at, as the embedder is asked; empty for the picture as it is."""
+        """The search variants as the embedder names them; empty for the plain picture."""
         if not (self.flip or self.crops or self.cutout):
             return ""
         return views_text(flip=self.flip, crops=self.crops, cutout=self.cutout)
 
 
 class FacetOptions(Target):
-    """How many values of a field to tell."""
+    """The options of a facet count."""
 
     limit: int = Field(default=50, ge=1, le=1000, description="Values told of each field, the commonest first")
 
@@ -212,7 +214,7 @@ OptionsT = TypeVar("OptionsT", bound=Target)
 def split_options(pairs: Iterable[tuple[str, str]], kind: type[OptionsT]) -> tuple[OptionsT, Pairs]:
     """(options of `kind`, the other pairs, which are filters).
 
-    Raises ParameterInvalid naming each option that is wrong, or that is there twice.
+    Raises ParameterInvalid with every invalid or repeated option.
     """
     names = {field.alias or name for name, field in kind.model_fields.items()}
     given: dict[str, str] = {}
@@ -234,8 +236,7 @@ def split_options(pairs: Iterable[tuple[str, str]], kind: type[OptionsT]) -> tup
 async def read_picture(
     request: Request, uploads: Uploads, *, with_query: bool = True
 ) -> tuple[bytes, list[tuple[str, str]]]:
-    """(the picture of a call, its query parameters and other form fields). The picture is the form's file `image`, or a
-    kept one that `upload` names.
+    """(the picture, query parameters and other form fields). The picture is the file `image`, or the upload `upload`.
 
     Raises ImageMissing, ImageRejected for an empty file, UploadNotFound, MediaTypeUnsupported and ParameterInvalid.
     """
@@ -264,13 +265,13 @@ def read_facets(request: Request) -> tuple[list[str], FacetOptions, Pairs]:
 
 
 def parameter_invalid(error: ValidationError) -> ParameterInvalid:
-    """A pydantic error about parameters as ParameterInvalid, naming each parameter."""
+    """Convert a pydantic error about parameters."""
     faults = _faults(error)
     return ParameterInvalid(_summary(faults), errors=faults)
 
 
 def body_invalid(error: ValidationError) -> BodyInvalid:
-    """A pydantic error about a JSON body as BodyInvalid, naming each member."""
+    """Convert a pydantic error about a JSON body."""
     faults = _faults(error)
     return BodyInvalid(_summary(faults), errors=faults)
 

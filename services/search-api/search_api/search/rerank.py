@@ -1,5 +1,5 @@
-"""What a search may do beyond asking for the nearest: expand the query, rerank the first candidates by the neighbours
-they share, and fuse the scores of two releases. Each is the same as the search variant of that name in an evaluation.
+"""Refinements of a search: query expansion, reranking by shared neighbours, and fusion of two releases' scores. Each
+equals the search variant of that name in an evaluation.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from vitrine.types import Vectors
 if TYPE_CHECKING:
     from search_api.search.retrieval import Prepared, Retrieval, Wanted
 
-# Of each release: what neither has among so many is not found. The same for every topK, and so is the order.
+# Candidates of each release. Fixed, so that the order does not depend on topK.
 _FUSION_CANDIDATES: Final = 400
 
 
 @dataclass(frozen=True, slots=True)
 class Refinement:
-    """`expand` neighbours, each weighed by its score to the power of `alpha`; `rerank` candidates."""
+    """`expand` neighbours, weighted by score ** `alpha`; `rerank` candidates."""
 
     expand: int = 0
     alpha: float = 0.0
@@ -47,7 +47,7 @@ def expanded(query: Sequence[float], neighbours: Sequence[models.ScoredPoint], a
 
 
 def reranked(query: Sequence[float], points: Sequence[models.ScoredPoint]) -> list[models.ScoredPoint]:
-    """The points, which carry their vectors, in the order of their reciprocal distance. Their scores stay."""
+    """The points, which must have vectors, sorted by reciprocal distance. Their scores are unchanged."""
     if len(points) < 3:
         return list(points)
     candidates = np.stack([vector_of(point) for point in points])
@@ -60,8 +60,8 @@ def fused(
     second: Mapping[str, float],
     weight: float,
 ) -> list[models.ScoredPoint]:
-    """The points of `first` by the weighted sum of their cosine and that of the second release, which `second` has by
-    point id; the sum is their score. A point that the second release does not know counts as 0 there.
+    """The points of `first`, sorted and scored by the weighted sum of both cosines. `second` has the second release's
+    cosine by point id, 0 if missing.
     """
     summed = [
         point.model_copy(update={"score": (1 - weight) * point.score + weight * second.get(str(point.id), 0.0)})
@@ -81,7 +81,7 @@ async def fused_search(
 ) -> list[models.ScoredPoint]:
     """The candidates of both releases by the weighted sum of their cosines, best first.
 
-    `vectors` are the query as each release sees it; `plan` is that of the first collection.
+    `vectors` are the query's embeddings by each release; `plan` is that of the first collection.
     """
     (prepared, other), (query, other_query) = both, vectors
     mine, theirs = await asyncio.gather(
@@ -101,7 +101,7 @@ async def fused_search(
     scores |= {name: _cosine(vector, other_query) for name, vector in other_missing.items()}
     for point in only_theirs:
         vector = missing.get(str(point.id))
-        if vector is not None:  # indexed by the one release and not, or not yet, by the other
+        if vector is not None:  # indexed with one release but not (yet) with the other
             points[str(point.id)] = point.model_copy(update={"score": _cosine(vector, query)})
     found = fused(list(points.values()), scores, weight)
     least = wanted.min_score
@@ -109,11 +109,11 @@ async def fused_search(
 
 
 def _cosine(vector: Sequence[float], query: Sequence[float]) -> float:
-    """Of two vectors of length 1."""
+    """The cosine of two unit vectors."""
     return float(np.asarray(vector) @ np.asarray(query))
 
 
 def vector_of(point: models.ScoredPoint | models.Record) -> Vectors:
-    """The point's one vector."""
+    """The point's vector."""
     vector: Vectors = np.asarray(point.vector, dtype=np.float32)
     return vector

@@ -1,7 +1,7 @@
-"""Filtered nearest-neighbour searches in the collections that serve.
+"""Filtered nearest-neighbour searches in the serving collections.
 
-A model is resolved to a release and its collection once, and everything after that uses the three together. Where the
-collection has gone in between (an old release was removed), the whole is done once more with what serves now.
+A request resolves its model to a release and collection once and uses these throughout. If the collection is removed
+meanwhile, the whole request is repeated once with the collection that serves now.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from vitrine.qdrant.naming import Serving
 from vitrine.qdrant.schema import CollectionInfo
 
 T = TypeVar("T")
-# How often a refused filter may have the fields read anew.
+# Minimum time between reloads of the fields because of a refused filter.
 _REREAD_INTERVAL_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A collection with a checked filter."""
+    """A collection and a filter that was checked against its fields."""
 
     serving: Serving
     info: CollectionInfo
@@ -47,15 +47,13 @@ class Prepared:
         return replace(self, spec=spec)
 
     def without(self, field: str) -> Prepared:
-        """The same without the conditions on one field."""
+        """The same collection without the conditions on one field."""
         return self.with_spec(FilterSpec({name: one for name, one in self.spec.fields.items() if name != field}))
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which products to find: `top_k` after the first `offset`, from which similarity on, and one for each value of
-    which field.
-    """
+    """The products to find: `top_k` after the first `offset`, with a minimum score, optionally one per group."""
 
     top_k: int
     min_score: float | None = None
@@ -68,23 +66,23 @@ class Wanted:
 
     @property
     def reach(self) -> int:
-        """How many of the nearest must be known."""
+        """How many of the nearest products are needed."""
         return self.offset + self.top_k
 
 
 class Retrieval:
-    """Filtered nearest-neighbour searches in the collections that serve."""
+    """Searches in the serving collections."""
 
     def __init__(self, store: VectorStore, *, planner: Planner, default_dataset: str | None = None) -> None:
         self.store = store
         self._planner = planner
         self._default_dataset = default_dataset
-        self._reread_s: dict[str, float] = {}  # by dataset, when a refused filter had the fields read anew
+        self._reread_s: dict[str, float] = {}  # by dataset, when a refused filter last reloaded the fields
 
     async def dataset(self, named: str | None) -> str:
-        """The dataset a call is about: the one it names, the configured one, or the only one that is served.
+        """The dataset of a call: the named one, the configured one, or the only one that is served.
 
-        Raises DatasetNotFound where nothing is served, ParameterInvalid where it could be any of several.
+        Raises DatasetNotFound if none is served, ParameterInvalid if it is ambiguous.
         """
         chosen = named if named is not None else self._default_dataset
         if chosen is not None:
@@ -98,7 +96,7 @@ class Retrieval:
         raise ParameterInvalid(f"several datasets are served; name one with 'dataset': {', '.join(served)}")
 
     async def in_serving(self, target: Target, action: Callable[[Serving], Awaitable[T]]) -> T:
-        """Do `action` in what serves the target, and once more where that has just been removed or has other fields."""
+        """Run `action` with the serving collection. If that was removed or its fields changed, run it again."""
         dataset = await self.dataset(target.dataset)
         serving = await self.store.resolve(dataset, target.model)
         try:
@@ -110,7 +108,7 @@ class Retrieval:
                 raise
             return await action(again)
         except (FilterInvalid, ParameterInvalid):
-            # An indexing that has just ended may have added the field: once more with what is there now.
+            # An indexing that just ended may have added the field.
             now_s = time.monotonic()
             if now_s - self._reread_s.get(dataset, float("-inf")) < _REREAD_INTERVAL_S:
                 raise
@@ -128,29 +126,29 @@ class Retrieval:
         return Prepared(serving, info, parse_filters(filters, info.schema))
 
     async def prepare_other(self, prepared: Prepared, model: str, filters: Pairs) -> Prepared:
-        """The same filters in a second model's collection, read by its own fields: it may have been indexed when a
-        column had another type. Raises ModelUnknown and FilterInvalid.
+        """The same filters for a second model's collection. Its fields may have other types, if the catalogue changed
+        between the indexings. Raises ModelUnknown and FilterInvalid.
         """
         return await self.prepare(await self.store.resolve(prepared.serving.dataset, model), filters)
 
     async def matches(self, prepared: Prepared) -> int:
-        """How many products the filters let through, as it was a short while ago."""
+        """How many products match the filters, possibly a few seconds old."""
         if not prepared.spec:
             return prepared.info.points
         return await self.store.matches(prepared.info.name, prepared.spec)
 
     async def plan(self, prepared: Prepared) -> Plan:
-        """How to search so that nothing near is missed, from the count of matches."""
+        """The search plan for the number of matches."""
         matches = await self.matches(prepared)
         return self._planner.choose(prepared.spec, expected_matches=matches, points=prepared.info.points)
 
     async def nearest(
         self, prepared: Prepared, query: Query, wanted: Wanted, *, plan: Plan, refine: Refinement = PLAIN
     ) -> list[models.ScoredPoint]:
-        """The nearest products to a vector, to a product (by its point id) or to examples, best first.
+        """The nearest products to a vector, a product (by point id) or examples, best first.
 
-        A vector may be refined. Its expansion is computed here and not by Qdrant, whose query by examples leaves the
-        examples out of the answer.
+        A vector may be refined. Query expansion is computed here, because Qdrant's query by examples excludes the
+        examples from the result.
         """
         if isinstance(query, list):
             if len(query) != prepared.info.dim:
@@ -199,7 +197,7 @@ class Retrieval:
         min_score: float | None = None,
         with_vectors: bool = True,
     ) -> list[models.ScoredPoint]:
-        """The `count` nearest products, with their vectors unless not wanted, best first."""
+        """The `count` nearest products, best first, by default with vectors."""
         return await self.store.nearest(
             prepared.info.name,
             vector,
@@ -226,7 +224,7 @@ class Retrieval:
 
 
 def check_field(field: str, info: CollectionInfo, *, what: str) -> str:
-    """Return `field` where the collection has it indexed and its values can be told apart. Raises ParameterInvalid."""
+    """Return `field` if it is indexed with discrete values. Raises ParameterInvalid."""
     offered = sorted(name for name, kind in info.schema.items() if kind != "float" and name not in HIDDEN_FIELDS)
     if field not in offered:
         raise ParameterInvalid(

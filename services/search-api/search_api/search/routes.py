@@ -1,4 +1,4 @@
-"""The calls that find products: by picture, by a product, by examples; and the counts of values for filters."""
+"""The routes of searches: by picture, by product, by examples; facet counts; uploads of query pictures."""
 
 from __future__ import annotations
 
@@ -203,7 +203,7 @@ async def facets(request: Request, context: Ctx) -> Response:
 async def upload(request: Request, context: Ctx) -> Response:
     form = await read_form(request)
     for name, _ in form.fields(except_for=frozenset({PICTURE_FIELD})):
-        raise ParameterInvalid(f"the field {name[:80]!r} means nothing here")
+        raise ParameterInvalid(f"{name[:80]!r} is not a field of this call")
     kept = await context.uploads.keep(form.one_picture(PICTURE_FIELD))
     answer = {
         "success": True,
@@ -230,6 +230,6 @@ async def upload(request: Request, context: Ctx) -> Response:
 @requires("search")
 async def get_upload(context: Ctx, upload_id: Annotated[str, Path(description="The upload's id")]) -> Response:
     data = await context.uploads.get(upload_id)
-    # A picture under an id never changes. The type is of our own list, so that no browser runs a picture as a page.
+    # An upload never changes. The media type is from a fixed list, so that no browser runs a picture as a page.
     headers = {"Cache-Control": "private, max-age=3600, immutable", "X-Content-Type-Options": "nosniff"}
     return Response(data, media_type=MEDIA_TYPES[inspect_image(data)[0]], headers=headers)

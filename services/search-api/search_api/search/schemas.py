@@ -1,4 +1,4 @@
-"""The shapes of the answers of searches."""
+"""The answers of searches."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from search_api.products.schemas import ProductOut, PublicId, Value
 
 
 class ScoredProduct(ProductOut):
-    """A found product."""
+    """A result."""
 
     score: float = Field(description="Cosine similarity to the query, 1 at most")
     confidence: float | None = Field(
@@ -32,7 +32,7 @@ class TookMs(BaseModel):
 
 
 class PredictionOut(BaseModel):
-    """What the query may be."""
+    """A label predicted for the query."""
 
     field: str | None = Field(description="The attribute whose values are predicted, so that it can be filtered by")
     label: str
@@ -40,14 +40,14 @@ class PredictionOut(BaseModel):
 
 
 class RangeOut(BaseModel):
-    """The least and the greatest value."""
+    """The bounds of a numeric field."""
 
     min: float
     max: float
 
 
 class RelaxOut(BaseModel):
-    """A filter that keeps products out."""
+    """A filter that excludes products."""
 
     filter: str
     values: list[str]
@@ -62,7 +62,7 @@ class FacetValue(BaseModel):
 
 
 class SearchAnswer(BaseModel):
-    """Found products, best first."""
+    """The results of a search, best first."""
 
     success: Literal[True]
     ranking: list[PublicId] = Field(description="The products' ids, best first")
@@ -96,7 +96,7 @@ class SearchAnswer(BaseModel):
 
 
 class FacetsAnswer(BaseModel):
-    """Values with counts, the commonest first, for each field."""
+    """The values of each field with counts, most frequent first."""
 
     success: Literal[True]
     dataset: str
@@ -108,7 +108,7 @@ class FacetsAnswer(BaseModel):
 
 
 class UploadAnswer(BaseModel):
-    """A picture that is kept."""
+    """A stored query picture."""
 
     success: Literal[True]
     upload: str = Field(description="Its id, which stands for the picture wherever one is taken")

@@ -1,6 +1,4 @@
-"""Searches from top to bottom: the query's vector and the plan, then the nearest products with how likely each is
-right, and what is answered beside them.
-"""
+"""The whole search: embed the query, plan, find the nearest products, and add confidences, facets and hints."""
 
 from __future__ import annotations
 
@@ -31,9 +29,9 @@ _MOST_SEEN: Final = 512
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Who asks, by the name that the embedder is given, and since when (`time.perf_counter`).
+    """The caller as the embedder knows it, and the start of the request (`time.perf_counter`).
 
-    `upload` names a kept picture, with which a page searches again and again: how it was seen is remembered.
+    `upload` is the id of a stored picture. Its embedding is cached, because pages search with it repeatedly.
     """
 
     caller: str
@@ -42,7 +40,7 @@ class Asked:
 
 
 class SearchService:
-    """Searches by pictures, products and examples."""
+    """Searches by picture, product and examples."""
 
     def __init__(
         self,
@@ -61,7 +59,7 @@ class SearchService:
         self._seen: OrderedDict[tuple[str, str, str, str | None], Embedding] = OrderedDict()
 
     async def by_picture(self, picture: bytes, options: SearchOptions, filters: Pairs, asked: Asked) -> dict[str, Any]:
-        """The answer to a search by a picture file."""
+        """Search by a picture file."""
 
         async def searched(serving: Serving) -> dict[str, Any]:
             prepared = await self._retrieval.prepare(serving, filters, group_by=options.group_by)
@@ -73,7 +71,7 @@ class SearchService:
             if options.fuse is not None:
                 other = await self._retrieval.prepare_other(prepared, options.fuse, filters)
             embedding_s = time.perf_counter()
-            # The plan needs the filter alone, so it is made while the embedder works.
+            # The plan needs only the filter, so it is made while the embedder works.
             seen, plan = await asyncio.gather(
                 self._embed(picture, prepared, other, options, asked, deadline_s=self._left_s(asked, embedding_s)),
                 self._retrieval.plan(prepared),
@@ -105,7 +103,7 @@ class SearchService:
     async def similar(
         self, product_id: str, options: MatchOptions, filters: Pairs, *, started_s: float
     ) -> dict[str, Any]:
-        """The products most like one of the catalogue, which is left out."""
+        """Search by a product of the catalogue, which is excluded from the results."""
         asked = Asked("", started_s)
 
         async def searched(serving: Serving) -> dict[str, Any]:
@@ -124,7 +122,7 @@ class SearchService:
         return await self._retrieval.in_serving(options, searched)
 
     async def recommend(self, examples: Examples, asked: Asked) -> dict[str, Any]:
-        """The products like the liked examples and unlike the disliked ones; the examples are left out."""
+        """Search by liked and disliked examples, which are excluded from the results."""
         options = examples.options
         pictures = [*examples.positive_pictures, *examples.negative_pictures]
 
@@ -153,7 +151,7 @@ class SearchService:
         return await self._retrieval.in_serving(options, searched)
 
     async def facets(self, fields: list[str], options: FacetOptions, filters: Pairs) -> dict[str, Any]:
-        """How many products have each value of the fields, among those that the filters let through."""
+        """Count the values of fields among all products that match the filters."""
 
         async def count(serving: Serving) -> dict[str, Any]:
             prepared = await self._retrieval.prepare(serving, filters)
@@ -188,7 +186,7 @@ class SearchService:
         *,
         min_score: float | None,
     ) -> tuple[list[models.ScoredPoint], dict[str, Any]]:
-        """(the found points, the answer's members beside them). Facets are counted while the search is under way."""
+        """(the points, further members of the answer). Facets are counted concurrently with the search."""
         more: dict[str, Any] = {"total": await self._retrieval.matches(prepared)}
         if options.facets:
             confident = isinstance(options, MatchOptions) and options.min_confidence is not None
@@ -209,7 +207,7 @@ class SearchService:
         return points, more
 
     def _left_s(self, asked: Asked, now_s: float) -> float:
-        """Seconds of the request's time that are left for the embedder."""
+        """The seconds that remain of the request's timeout."""
         return self._timeout_s - (now_s - asked.started_s)
 
     async def _embed(
@@ -222,7 +220,7 @@ class SearchService:
         *,
         deadline_s: float,
     ) -> tuple[Embedding, ...]:
-        """The picture as the release sees it, and as the second one does where there is one."""
+        """Embed the picture with the release, and with the second one if there is one."""
         release_id = prepared.serving.release_id
         if other is not None:
             return await self._embedder.embed_for_both(
@@ -257,7 +255,7 @@ class SearchService:
     async def _embed_all(
         self, pictures: list[bytes], serving: Serving, asked: Asked, *, deadline_s: float
     ) -> tuple[list[list[float]], float]:
-        """(a vector for each picture, milliseconds of decoding), from one call. Raises the first picture's error."""
+        """(a vector for each picture, decoding time in ms), in one call. Raises the first picture's error."""
         if not pictures:
             return [], 0.0
         results, timings_ms = await self._embedder.embed_batch(
@@ -272,7 +270,7 @@ class SearchService:
 
 
 def _took_ms(asked: Asked, embedding_s: float, searching_s: float, *, decode_ms: float = 0.0) -> dict[str, float]:
-    """Milliseconds of each stage up to now."""
+    """Milliseconds of each stage so far."""
     found_s = time.perf_counter()
     return {
         "decode": decode_ms,

@@ -1,5 +1,5 @@
-"""Query pictures that are kept for an hour under an unguessable id, so that a search can be linked to, reloaded and
-gone back to. They live in Redis, bounded in number and bytes: the oldest goes first.
+"""Query pictures, kept in Redis for an hour under an unguessable id, so that a search has a link and can be reloaded.
+Their number and bytes are bounded; the oldest are evicted first.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _ORDER: Final = "vitrine:uploads"  # sorted set: id by the time it was made
 _SIZES: Final = "vitrine:uploads:bytes"  # hash: id to its bytes
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{32}")
 _ID_BYTES: Final = 24
-# Adds an upload; forgets the expired ones and then the oldest ones, until the others are within the bounds.
+# Add an upload. Evict expired ones, then the oldest, until the rest is within the bounds.
 _ADD: Final = """
 local key, order, sizes = KEYS[1], KEYS[2], KEYS[3]
 local prefix, id, size = ARGV[1], ARGV[2], tonumber(ARGV[4])
@@ -54,7 +54,7 @@ return count + 1
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A kept picture: its id, its size upright or not as stored, and when it expires."""
+    """A stored picture. Width and height are those of the file, before any EXIF rotation."""
 
     id: str
     media_type: str
@@ -64,7 +64,7 @@ class Upload:
 
 
 class Uploads:
-    """The kept query pictures. Every call may raise BrokerUnavailable."""
+    """Stores query pictures. Every call may raise BrokerUnavailable."""
 
     def __init__(
         self, connection: redis.asyncio.Redis, *, ttl_s: float, max_uploads: int, max_total_bytes: int
@@ -76,7 +76,7 @@ class Uploads:
         self._add: Any = connection.register_script(_ADD)
 
     async def keep(self, picture: bytes) -> Upload:
-        """Keep a picture file. Its header is checked; decoding is left to the search. Raises ImageRejected."""
+        """Store a picture file. Only its header is checked; the search decodes it. Raises ImageRejected."""
         header = check_image(picture)
         upload_id = secrets.token_urlsafe(_ID_BYTES)
         now_s = time.time()

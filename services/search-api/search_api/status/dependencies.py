@@ -1,7 +1,7 @@
-"""What the search API needs to do its work, asked in the background: the embedder, Qdrant and Redis.
+"""Background health checks of the embedder, Qdrant and Redis.
 
-Readiness shows the last answers and costs nothing. A part counts as away once it has failed three times in a row, so
-that one lost answer does not take every replica out of a balancer at once.
+Readiness reports the last results and makes no calls of its own. A dependency counts as unavailable after three failed
+checks in a row, so that one lost answer does not take every replica out of a load balancer.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _EMBEDDER_TIMEOUT_S: Final = 2.0
 _RECENTLY_S: Final = 5.0
 FAILURES_TO_BE_AWAY: Final = 3
 
-# None where the part works, else what is wrong, without addresses: everybody may read readiness.
+# None if it works, else the reason, without addresses: readiness is public.
 Ask = Callable[[], Awaitable[str | None]]
 
 
 class Dependency:
-    """One part, asked again and again. `silent` is set while it is away and gives no answer at all."""
+    """One dependency, checked periodically. `silent` is set while it is unavailable and does not answer at all."""
 
     def __init__(
         self, name: str, ask: Ask, *, silent: asyncio.Event | None = None, interval_s: float = INTERVAL_S,
@@ -47,16 +47,16 @@ class Dependency:
 
     @property
     def up(self) -> bool:
-        """Did it work when it was asked last? False before the first answer."""
+        """Whether the last check succeeded. False before the first one."""
         return self._asked and not self._away
 
     def facts(self) -> dict[str, Any]:
         if self.up:
             return {"up": True}
-        return {"up": False, "since": self._since, "reason": self._reason or "not asked yet"}
+        return {"up": False, "since": self._since, "reason": self._reason or "not checked yet"}
 
     async def run(self) -> None:
-        """Ask for ever."""
+        """Check until cancelled."""
         while True:
             await self.ask()
             await asyncio.sleep(self._interval_s)
@@ -68,7 +68,7 @@ class Dependency:
                 self._take(await self._ask(), answered=True)
         except TimeoutError:
             self._take(f"no answer within {self._ask_timeout_s:g} s", answered=False)
-        except Exception as error:  # whatever a client raises, the loop goes on
+        except Exception as error:  # no error of a client may end the loop
             self._take(type(error).__name__, answered=False)
 
     def _take(self, missing: str | None, *, answered: bool) -> None:
@@ -94,7 +94,7 @@ class Dependency:
 
 
 class Dependencies:
-    """The three parts. A search needs the embedder and Qdrant; without Redis only jobs and writes are refused."""
+    """The three dependencies. A search needs the embedder and Qdrant; without Redis only jobs and writes fail."""
 
     def __init__(self, *, embedder: Dependency, qdrant: Dependency, redis: Dependency) -> None:
         self._needed_to_search = (embedder, qdrant)
@@ -120,8 +120,9 @@ class Dependencies:
 
 
 def ask_embedder(client: httpx.AsyncClient, url: str, answered_within: Callable[[float], bool] | None = None) -> Ask:
-    """Asks for its readiness. One whose queue is full works: it answers what it refuses. So does one that is late with
-    this answer and has just given another (`answered_within`): it is busy, and does not hang."""
+    """Check its readiness. An embedder with a full queue works, because it still answers. One that is late here but
+    has just answered another call (`answered_within`) is busy, not hanging.
+    """
 
     async def ask() -> str | None:
         try:
@@ -141,7 +142,7 @@ def ask_embedder(client: httpx.AsyncClient, url: str, answered_within: Callable[
 
 
 def ask_qdrant(client: httpx.AsyncClient, url: str) -> Ask:
-    """Asks for its readiness. The refusal of a proxy in front of it also shows that it can be reached."""
+    """Check its readiness. A refusal by a proxy in front of it also shows that it is reachable."""
 
     async def ask() -> str | None:
         answer = await client.get(f"{url.rstrip('/')}/readyz")
@@ -151,7 +152,7 @@ def ask_qdrant(client: httpx.AsyncClient, url: str) -> Ask:
 
 
 def ask_redis(connection: redis.asyncio.Redis) -> Ask:
-    """Asks for a ping."""
+    """Check with a ping."""
 
     async def ask() -> str | None:
         await connection.ping()

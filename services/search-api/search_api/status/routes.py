@@ -1,5 +1,5 @@
-"""The status of the system's parts, as this process sees it. Shared parts are reported here rather than in readiness,
-which would take every replica out when one of them fails.
+"""The route of the system's status. Shared services are reported here and not in readiness, which would take every
+replica out when one of them fails.
 """
 
 from __future__ import annotations
@@ -39,6 +39,6 @@ async def status(request: Request, context: Ctx) -> Response:
     for name in WORKERS:
         workers = facts.redis.of(name)
         services[name] = {"up": bool(workers), "workers": workers}
-    if "admin" not in caller_scopes(request):  # hosts, process ids and addresses are not for every caller
+    if "admin" not in caller_scopes(request):  # hosts, process ids and addresses are for operators only
         services = {name: {"up": one["up"]} for name, one in services.items()}
     return JsonAnswer({"success": True, "services": services, "datasets": facts.qdrant.datasets()})

@@ -1,4 +1,4 @@
-"""The shape of the status."""
+"""The answer of the status call."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 
 class StatusAnswer(BaseModel):
-    """The parts of the system as this process sees them."""
+    """The services as this process sees them."""
 
     success: Literal[True]
     services: dict[str, dict[str, Any]]

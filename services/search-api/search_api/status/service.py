@@ -1,4 +1,4 @@
-"""The parts of the system as this process sees them, asked now. Shared by the JSON call and the page."""
+"""The current state of every service, as this process sees it. Shared by the JSON route and the page."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ WORKERS: Final = ("indexer", "trainer")
 
 @dataclass(frozen=True, slots=True)
 class VectorStoreFacts:
-    """What Qdrant says; `facts` has `up`, and the reason where it is not."""
+    """The state of Qdrant. `facts` has `up`, and the reason if it is down."""
 
     facts: dict[str, Any]
     servings: tuple[Serving, ...] = ()
     collections: tuple[CollectionInfo, ...] = ()
 
     def datasets(self) -> list[dict[str, Any]]:
-        """Each dataset and the models that serve it."""
+        """The datasets and the models that serve them."""
         points = {info.name: info.points for info in self.collections}
         found: dict[str, list[dict[str, Any]]] = {}
         for serving in self.servings:
@@ -47,7 +47,7 @@ class VectorStoreFacts:
 
 @dataclass(frozen=True, slots=True)
 class BrokerFacts:
-    """What Redis says: the workers that announced themselves, and messages waiting by queue."""
+    """The state of Redis: registered workers, and waiting messages by queue."""
 
     facts: dict[str, Any]
     workers: tuple[dict[str, Any], ...] = ()
@@ -59,7 +59,7 @@ class BrokerFacts:
 
 @dataclass(frozen=True, slots=True)
 class SystemFacts:
-    """Everything at once."""
+    """The state of all services."""
 
     embedder: dict[str, Any]
     qdrant: VectorStoreFacts
@@ -67,7 +67,7 @@ class SystemFacts:
 
 
 async def system_facts(context: Context) -> SystemFacts:
-    """Ask every part, each for at most two seconds. Raises nothing for one that is away."""
+    """Ask every service, each with a timeout of two seconds. An unavailable one raises nothing."""
     embedder, qdrant, broker = await asyncio.gather(_embedder(context), _qdrant(context), _redis(context))
     return SystemFacts(embedder, qdrant, broker)
 
@@ -120,7 +120,7 @@ async def _redis(context: Context) -> BrokerFacts:
 
 
 async def _workers(connection: redis.asyncio.Redis) -> list[dict[str, Any]]:
-    """What the workers last said of themselves; one that died is forgotten with its key."""
+    """The last reports of the workers. The report of a dead worker expires with its key."""
     keys = []
     async for key in connection.scan_iter(match=_WORKER_KEYS, count=500):
         keys.append(key)
