@@ -204,6 +204,6 @@ def test_without_qdrant_stored_releases_are_still_listed(visit: OpenVisit, bare:
     with bare.another_api(VITRINE_QDRANT_URL="http://127.0.0.1:9") as url:
         visited = visit(url)
         page = visited.open("/models")
-        expect(page.get_by_text("Qdrant is unavailable")).to_be_visible()
+        expect(page.get_by_text("Qdrant is down")).to_be_visible()
         expect(page.get_by_text(release, exact=True)).to_be_visible()
         visited.check_accessible()

@@ -39,8 +39,8 @@ def test_what_goes_away_is_said_by_itself_and_so_is_its_return(visit: OpenVisit,
     state = page.locator(".card", has=page.get_by_role("heading", name="embedder")).locator(".state")
     expect(state).to_have_text("up")
     with shop.system.without("embedder"):
-        expect(state).to_have_text("away")
-        expect(page.get_by_text("Embedder is away.")).to_be_visible()
+        expect(state).to_have_text("down")
+        expect(page.get_by_text("Embedder is down.")).to_be_visible()
         visited.check_accessible()
     expect(state).to_have_text("up")
 
@@ -49,5 +49,5 @@ def test_a_system_with_nothing_in_it_says_so(visit: OpenVisit, bare: System) -> 
     visited = visit(bare.url("search_api"))
     page = visited.open("/status")
     expect(page.get_by_text("No catalogue yet.")).to_be_visible()
-    expect(page.get_by_text("Indexer is away.")).to_be_visible()
+    expect(page.get_by_text("Indexer is down.")).to_be_visible()
     visited.check_accessible()

@@ -135,7 +135,7 @@ def test_an_undefined_template_variable_is_an_error_and_not_an_empty_text() -> N
     [
         ("/nowhere", 404, ["Nothing is here", "may be mistyped"]),
         ("/raising/gone", 404, ["This product is not here", "No product &lt;b&gt;7&lt;/b&gt; in the dataset"]),
-        ("/raising/fast", 429, ["A little too fast", "Try again in 3\u202fs"]),
+        ("/raising/fast", 429, ["Too many requests", "Try again in 3\u202fs"]),
         ("/raising/away", 503, ["Back in a moment", "The embedder is starting again", "Try again in 3\u202fs"]),
         ("/raising/defect", 500, ["Something went wrong here"]),
     ],
@@ -171,7 +171,7 @@ def test_api_calls_get_problem_documents_for_any_accept_header(path: str) -> Non
 def test_a_refusal_before_the_routes_is_a_page_too() -> None:
     answer = ask(app_with(), "/", host="evil.example")
     assert answer.status_code == 421
-    assert "This is not the name of this service" in answer.text
+    assert "This is not a host name of this service" in answer.text
 
 
 def test_a_page_is_compressed_if_the_client_accepts_it() -> None:

@@ -175,6 +175,6 @@ def test_without_the_times_newest_says_what_brings_them(shop: Shop) -> None:
         with shop.system.another_api() as url:
             answer = httpx.get(f"{url}/api/products", params={**ORDER, "sort": "newest"})
         assert answer.status_code == 400
-        assert "index it once more" in answer.json()["detail"]
+        assert "index it again" in answer.json()["detail"]
     finally:
         shop.system.store.create_payload_index(collection, "added_at_ms", models.PayloadSchemaType.INTEGER, wait=True)

@@ -165,7 +165,7 @@ def _recipe(text: str, release: Any) -> dict[str, Any]:
     content, _ = without_catalog(parsed, Path("typed"), what="recipe")
     after = content.pop("after", None)
     if after is not None and release is None:
-        raise FormInvalid({"release": f"This recipe goes on after {after}: choose the release that one made."})
+        raise FormInvalid({"release": f"This recipe continues {after}: choose the release that one made."})
     if release is not None:
         model = content.get("model")
         kept = {name: value for name, value in model.items() if name != "model"} if isinstance(model, dict) else {}

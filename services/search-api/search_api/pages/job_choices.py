@@ -44,7 +44,7 @@ async def read_choices(context: Context) -> Choices:
         asyncio.to_thread(recipe_names, context.settings),
     )
     missing = [
-        *(["Qdrant is away, so the datasets that are served cannot be offered."] if datasets is None else []),
+        *(["Qdrant is down, so the indexed datasets cannot be offered."] if datasets is None else []),
         *(["The release store cannot be read, so releases cannot be offered."] if releases is None else []),
     ]
     return Choices(datasets or (), folders, releases or (), recipes, tuple(missing))

@@ -57,7 +57,14 @@ class Form:
 
 _READER_OPTIONS: Final = (("", "As the dataset's name says"), *((name, name) for name in READERS))
 _CATALOG: Final = (
-    Field("dataset", "Dataset", "list", "The name its products go by.", offers="datasets", required=True),
+    Field(
+        "dataset",
+        "Dataset",
+        "list",
+        "The name of the dataset that its products belong to.",
+        offers="datasets",
+        required=True,
+    ),
     Field("root", "Catalogue folder", "list", "On the server, below an allowed root.", offers="folders", required=True),
     Field("reader", "Reader", "choice", "How the folder is laid out.", options=_READER_OPTIONS),
     Field("limit", "Only the first", "number", "Products; empty reads all of them.", rare=True),
@@ -68,7 +75,7 @@ _WHITEN: Final = Field(
     "Whitening",
     "choice",
     "Gives every component of the projection the same weight.",
-    options=(("", "As before, or whichever is better"), ("true", "With"), ("false", "Without")),
+    options=(("", "Unchanged, or the better one"), ("true", "With"), ("false", "Without")),
     rare=True,
 )
 _RELEASE: Final = Field("release_id", "Release", "choice", offers="releases", required=True)
@@ -119,7 +126,7 @@ FORMS: Final[dict[JobKind, Form]] = {
         _form(
             JobKind.INDEX,
             "Index a catalogue",
-            "Reads every product, computes its vector with a release, and lets that release serve once all is checked.",
+            "Reads every product, computes its vector with a release, and makes the release serve once all is checked.",
             "Start indexing",
             _RELEASE,
             Field(
@@ -138,18 +145,18 @@ FORMS: Final[dict[JobKind, Form]] = {
                 "release",
                 "Start from a release",
                 "choice",
-                "Only where the recipe goes on after another.",
+                "Only if the recipe continues another one.",
                 options=(("", "As the recipe says"),),
                 offers="releases",
             ),
             Field(
-                "recipe", "Recipe", "area", "TOML. Change what you like; it is checked before it starts.", required=True
+                "recipe", "Recipe", "area", "TOML. You can edit it; it is checked before the job starts.", required=True
             ),
         ),
         _form(
             JobKind.ADAPT,
             "Adapt a release",
-            "Makes a release's network get used to other pictures, without labels. A minute, not hours.",
+            "Adapts a release's network to other pictures, without labels. Takes a minute, not hours.",
             "Start adapting",
             _RELEASE,
             _NEW_NAME,
@@ -157,13 +164,13 @@ FORMS: Final[dict[JobKind, Form]] = {
                 "target_dataset",
                 "Adapt to another dataset",
                 "list",
-                "Empty: to this catalogue itself.",
+                "Empty: adapt to this catalogue.",
                 offers="datasets",
                 rare=True,
             ),
             Field("target_root", "Its folder", "list", offers="folders", rare=True),
-            Field("share", "How far", "number", "From 0, not at all, to 1, entirely.", step="any"),
-            Field("components", "Components", "number", "Of a vector; empty keeps as many.", rare=True),
+            Field("share", "How far", "number", "From 0 (unchanged) to 1 (fully adapted).", step="any"),
+            Field("components", "Components", "number", "Of a vector; empty keeps the number.", rare=True),
             _WHITEN,
             _SEED,
         ),
@@ -183,7 +190,7 @@ FORMS: Final[dict[JobKind, Form]] = {
         _form(
             JobKind.EVALUATE,
             "Evaluate releases",
-            "Measures how well releases find on a catalogue, with intervals, and writes a report with pictures.",
+            "Measures the search quality of releases on a catalogue and writes a report with intervals and pictures.",
             "Start evaluating",
             Field("releases", "Releases", "checks", offers="releases", required=True),
             Field("measures", "Measures", "checks", options=_MEASURES, required=True),
@@ -211,13 +218,13 @@ FORMS: Final[dict[JobKind, Form]] = {
         _form(
             JobKind.PROJECT,
             "Make a release",
-            "Takes a network as it is, fits a projection on a catalogue, and makes a release of both. No training.",
+            "Fits a projection on a catalogue for an existing network, and makes a release of both. No training.",
             "Make the release",
             Field(
                 "model",
                 "Network",
                 "list",
-                "Of the table, or any of timm's as timm:NAME.",
+                "A name from the table, or any timm network as timm:NAME.",
                 options=tuple((name, name) for name in _NETWORKS),
                 required=True,
             ),
@@ -228,7 +235,7 @@ FORMS: Final[dict[JobKind, Form]] = {
             Field(
                 "weights_trained_on",
                 "What the weights were trained on",
-                hint="Of a file, in your words; evaluations name it.",
+                hint="For a weights file: a description, which evaluations show.",
                 rare=True,
             ),
             _SEED,
@@ -236,7 +243,7 @@ FORMS: Final[dict[JobKind, Form]] = {
         _form(
             JobKind.VISUALIZE,
             "Draw a map",
-            "Lays a catalogue out in two dimensions as a release sees it: what is alike lies together.",
+            "Lays a catalogue out in two dimensions as a release sees it: similar products are close together.",
             "Draw the map",
             _RELEASE,
             Field(

@@ -157,7 +157,7 @@ async def _releases(
     try:
         indexed = await indexed_releases(context)
     except VectorStoreUnavailable:
-        away.append("Qdrant is unavailable: it is not known which releases serve, and none can be activated.")
+        away.append("Qdrant is down: it is not known which releases serve, and none can be activated.")
     try:
         stored = await stored_manifests(context)
     except OSError:

@@ -116,7 +116,7 @@ def _parts(context: Context, facts: SystemFacts, redis_facts: Mapping[str, Any],
     for name in WORKERS:
         workers = facts.redis.of(name)
         broker_up = facts.redis.facts["up"]
-        reason = "no worker is registered" if broker_up else "unknown while Redis is unavailable"
+        reason = "no worker is registered" if broker_up else "unknown while Redis is down"
         told = {"up": bool(workers), "reason": reason}
         started = min((str(worker.get("started_at")) for worker in workers), default=None)
         hosts = sorted({str(worker.get("host")) for worker in workers})

@@ -1,5 +1,5 @@
-// Forms that ask before they are sent: `data-asks`, `data-asks-text` and `data-asks-confirm` are the dialog's words.
-// Listens on the document, so that forms that come later are asked about too.
+// Forms that need a confirmation: `data-asks`, `data-asks-text` and `data-asks-confirm` are the texts of the dialog.
+// Listens on the document, so it also covers forms that are added later.
 
 import { ask } from "./dialogs.js";
 
@@ -17,6 +17,6 @@ export function askBeforeSending() {
     });
     if (!agreed) return;
     form.dataset.agreed = "true";
-    form.submit(); // the form may have been replaced meanwhile: its address is all that counts
+    form.submit(); // the form may have been replaced meanwhile; only its address matters
   });
 }

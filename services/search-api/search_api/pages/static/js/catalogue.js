@@ -1,4 +1,4 @@
-// The catalogue: filters, order and what is removed change the grid in place. The state is the address.
+// The catalogue: filters, order and removals update the grid in place. The URL is the state.
 
 import { followActions, shortened, whileBusy } from "./catalogue/actions.js";
 import { sayWhatCame } from "./catalogue/flash.js";
@@ -42,7 +42,7 @@ watchEnd();
 sayWhatCame();
 
 /**
- * The present state with the form's fields in the place of its own.
+ * The current state with the form's fields replaced.
  * @param {HTMLFormElement} form
  */
 function addressOf(form) {
@@ -53,7 +53,7 @@ function addressOf(form) {
   for (const field of fields) params.delete(field.name);
   for (const field of fields) {
     if (field.type === "checkbox" && !field.checked) continue;
-    // The end of a range that leaves nothing out is no filter.
+    // The end of a range that excludes nothing is not a filter.
     if (field.type === "range" && field.value === (field.name.endsWith("Min") ? field.min : field.max)) continue;
     if (field.value) params.append(field.name, field.value);
   }
@@ -93,7 +93,7 @@ async function go(address, { push = true } = {}) {
   }
 }
 
-/** @param {string} text the server's own HTML, in which every text of the catalogue is escaped */
+/** @param {string} text HTML from the server's templates, which escape all text */
 function exchange(text) {
   const sheet = document.getElementById("filter-sheet");
   const inSheet = sheet instanceof HTMLDialogElement && sheet.open;
@@ -115,7 +115,7 @@ function exchange(text) {
 }
 
 /**
- * The tile stays where it is, with the way back in it, so that nothing else moves.
+ * The tile stays in place with an undo button, so that nothing shifts.
  * @param {HTMLElement} tile
  * @param {() => Promise<void>} undo
  */
@@ -149,7 +149,7 @@ function removed(tile, undo) {
   say(`${name} is removed.`);
 }
 
-// The filters of phones lie in a sheet, to which they are moved while it is open.
+// On phones the filters are moved into a sheet while it is open.
 
 function openSheet() {
   const sheet = document.getElementById("filter-sheet");

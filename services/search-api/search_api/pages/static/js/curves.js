@@ -1,11 +1,11 @@
-// Curves by uPlot (loaded by the page as `window.uPlot`), in the theme's colors. Measures that share the words before
-// the comma, such as `loss, training` and `loss, validation`, share a drawing. Their newest values stand below as text.
+// Curves by uPlot (loaded by the page as `window.uPlot`), in the theme's colors. Series with the same words before the
+// comma, such as `loss, training` and `loss, validation`, share a chart. The newest values are shown below as text.
 
 const HEIGHT_PX = 220;
 const TOKENS = ["--accent", "--good", "--doubtful", "--second"];
 
 /**
- * What a token's color is now: a canvas does not know custom properties.
+ * The current color of a token: a canvas has no custom properties.
  * @param {string} token
  */
 export function colorOf(token) {
@@ -25,7 +25,7 @@ function shown(value) {
 }
 
 /**
- * The figure that the server has made for a drawing, or a new one at the end.
+ * The figure that the server rendered for a chart, or a new one at the end.
  * @param {HTMLElement} list
  * @param {string} title
  */
@@ -49,10 +49,10 @@ function placeFor(list, title) {
   return figure;
 }
 
-/** One drawing of a few lines over the same axis. */
+/** One chart with a few lines. */
 export class Curve {
   /**
-   * @param {HTMLElement} list what the drawing is added to
+   * @param {HTMLElement} list the parent of the chart
    * @param {string} title
    * @param {string} axis what the horizontal axis counts
    */
@@ -78,7 +78,7 @@ export class Curve {
     this.draw(false);
   }
 
-  /** @param {boolean} anew whether the colors may be others */
+  /** @param {boolean} anew whether the theme may have changed */
   draw(anew) {
     const names = [...this.lines.keys()];
     const xs = [...new Set([...this.lines.values()].flat().map(([x]) => x))].sort((a, b) => a - b);
@@ -141,9 +141,9 @@ export class Curve {
 }
 
 /**
- * Draw a record's series, one drawing for each measure.
+ * Draw a record's series, one chart per title.
  * @param {HTMLElement} list
- * @param {Map<string, Curve>} curves those drawn already, by title
+ * @param {Map<string, Curve>} curves the existing charts, by title
  * @param {Record<string, {points: [number, number][]}>} series
  * @param {string} axis
  */

@@ -1,5 +1,5 @@
 // Dialogs and sheets are native <dialog> elements: `data-opens="ID"` on a button opens one, a button with `data-closes`
-// or a click outside closes it, Esc does by itself, and the focus goes back to where it was.
+// or a click outside closes it. The browser handles Esc and restores the focus.
 
 /** Listen for the buttons. Called once, by `frame.js`. */
 export function openDialogs() {
@@ -8,7 +8,7 @@ export function openDialogs() {
     const opener = event.target.closest("[data-opens]");
     if (opener instanceof HTMLElement && opener.dataset.opens) show(opener.dataset.opens);
     if (event.target.closest("[data-closes]")) event.target.closest("dialog")?.close();
-    // The dialog itself is the target only where its backdrop is clicked: its content fills it.
+    // The dialog itself is the target only for clicks on the backdrop: its content fills it.
     if (event.target instanceof HTMLDialogElement && outside(event.target, event)) event.target.close();
   });
 }
@@ -23,7 +23,7 @@ export function show(id) {
 }
 
 /**
- * Ask before something is done. Resolves to whether the reader agreed.
+ * Ask for a confirmation. Resolves to whether it was given.
  * @param {{title: string, text: string, confirm: string, danger?: boolean}} question
  * @returns {Promise<boolean>}
  */
@@ -59,5 +59,5 @@ function outside(dialog, event) {
   const box = dialog.getBoundingClientRect();
   const inside =
     event.clientX >= box.left && event.clientX <= box.right && event.clientY >= box.top && event.clientY <= box.bottom;
-  return !inside && event.detail > 0; // a click by keyboard has no place
+  return !inside && event.detail > 0; // a click by keyboard has no position
 }

@@ -1,4 +1,4 @@
-// Swagger UI over the API's own document, in the page's theme. Calls made here carry the session, if there is one.
+// Swagger UI in the page's theme. Its calls carry the session, if there is one.
 
 const root = document.documentElement;
 const darkWish = matchMedia("(prefers-color-scheme: dark)");
@@ -14,7 +14,7 @@ document.addEventListener("vitrine:theme", followTheme);
 
 const target = document.getElementById("swagger");
 if (target) {
-  // Swagger UI draws nothing until the document has arrived: the page is busy until its calls, or an error, are there.
+  // Swagger UI renders nothing until the document has loaded: the page is busy until calls or an error are shown.
   target.setAttribute("aria-busy", "true");
   const drawn = new MutationObserver(() => {
     if (target.querySelector(".opblock, .errors-wrapper")) {

@@ -1,5 +1,5 @@
-// The behavior every page has: theme switch, dialogs, select boxes that submit, buttons that copy, and what becomes of
-// htmx requests that fail. Pages add modules of their own; nothing here knows a page.
+// The behavior of every page: theme switch, dialogs, select boxes that submit, copy buttons, and errors of htmx requests.
+// Pages add their own modules.
 
 import { openDialogs } from "./dialogs.js";
 import { toast } from "./toast.js";
@@ -7,7 +7,7 @@ import { toast } from "./toast.js";
 const THEME_KEY = "vitrine-theme";
 const darkWish = matchMedia("(prefers-color-scheme: dark)");
 
-/** @returns {"light" | "dark"} the theme that shows now */
+/** @returns {"light" | "dark"} the current theme */
 function shownTheme() {
   const chosen = document.documentElement.dataset.theme;
   if (chosen === "light" || chosen === "dark") return chosen;
@@ -24,9 +24,9 @@ function chooseTheme(theme) {
     if (isSystems) localStorage.removeItem(THEME_KEY);
     else localStorage.setItem(THEME_KEY, theme);
   } catch {
-    // The choice then lasts as long as the page.
+    // Without storage the choice is lost with the page.
   }
-  // Canvases, such as curves, draw with the tokens and so draw again.
+  // Canvases, such as charts, must be redrawn with the new colors.
   document.dispatchEvent(new CustomEvent("vitrine:theme", { detail: theme }));
 }
 
@@ -68,7 +68,7 @@ darkWish.addEventListener("change", labelSwitches);
 labelSwitches();
 openDialogs();
 
-// htmx: a line under the bar while a request is under way, and a toast for one that failed. What was typed stays.
+// htmx: a line below the bar during a request, and a toast if it fails. Typed text is kept.
 
 const bar = document.querySelector(".bar");
 let underWay = 0;

@@ -1,4 +1,4 @@
-// The form that starts a job: the first fault takes the focus, a second press starts nothing twice.
+// The form that starts a job: focus the first error, and prevent a second submit.
 
 const form = document.querySelector("[data-job-form]");
 const fault = form?.querySelector('[aria-invalid="true"]') ?? document.getElementById("form-faults");
@@ -6,11 +6,11 @@ if (fault instanceof HTMLElement) fault.focus();
 
 form?.addEventListener("submit", () => {
   const button = form.querySelector("button.primary");
-  // After the form's own values were collected, so that nothing is missing from them.
+  // After the form's values were collected, so that none is missing.
   setTimeout(() => button instanceof HTMLButtonElement && (button.disabled = true));
 });
 
-// Back from the job's page the browser may show this page as it was left.
+// Going back, the browser may restore this page with its buttons disabled.
 addEventListener("pageshow", () => {
   const button = form?.querySelector("button.primary");
   if (button instanceof HTMLButtonElement) button.disabled = false;

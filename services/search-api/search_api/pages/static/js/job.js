@@ -1,5 +1,5 @@
-// A job's page follows the job by server-sent events: each brings the record. The log and the curves grow from it; the
-// rest is asked for anew as HTML, at most twice a second. A lost connection is said, and tried again by itself.
+// A job's page follows the job by server-sent events, each with the record. They extend the log and the charts; the rest
+// is reloaded as HTML, at most twice a second. A lost connection is shown and retried.
 
 import { askBeforeSending } from "./asks.js";
 import { showSeries } from "./curves.js";
@@ -8,7 +8,7 @@ import { fetchPart, replaceContent } from "./refresh.js";
 const STATES = ["queued", "running", "succeeded", "failed", "cancelled"];
 const LIVE_EVERY_MS = 500;
 const RETRY_MS = 3000;
-const SILENT_MS = 1500; // the browser comes back by itself: a moment without a stream is no loss yet
+const SILENT_MS = 1500; // the browser reconnects by itself, so a short gap is not shown
 
 const page = document.querySelector("[data-job]");
 const log = document.querySelector("[data-log]");
@@ -28,7 +28,7 @@ function showNotes(notes) {
   if (!(log instanceof HTMLElement)) return;
   const newest = notes.at(-1);
   const mark = newest ? newest.at + newest.text : "";
-  // Of a long story the middle is left out, so its length does not tell whether there is something new.
+  // The middle of a long log is left out, so its length does not show whether there is something new.
   if (notes.length === noted && (mark === lastNote || lastNote === "")) {
     lastNote = mark;
     return;
@@ -79,7 +79,7 @@ function showParts(html) {
 async function refreshLive() {
   if (!(page instanceof HTMLElement)) return;
   if (asking || silence !== undefined) {
-    due = true; // once what is asked has come, or the connection is back
+    due = true; // after the current request, or once the connection is back
     return;
   }
   asking = true;
@@ -134,7 +134,7 @@ function follow() {
   });
   source.addEventListener("error", () => {
     disconnected();
-    if (source.readyState === EventSource.CLOSED) setTimeout(follow, RETRY_MS); // an answer that is no stream
+    if (source.readyState === EventSource.CLOSED) setTimeout(follow, RETRY_MS); // the answer was not a stream
   });
 }
 
@@ -144,7 +144,7 @@ async function start() {
     follow();
     return;
   }
-  // It changes no more: its record is read once, for the curves.
+  // The job has ended: its record is read once, for the charts.
   const answer = await fetch(page.dataset.record ?? "");
   if (answer.ok) showRecord((await answer.json()).job);
 }

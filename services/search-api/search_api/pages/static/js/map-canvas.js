@@ -1,5 +1,5 @@
-// The canvas of the map: points in two dimensions, looked at through a window that zooms and moves. Knows positions and
-// colors; names, pictures and what a selection means come from its `hooks`.
+// The canvas of the map: points in two dimensions, with zoom and pan. It has only positions and colors; names,
+// pictures and the handling of selections come from its `hooks`.
 
 const PAD_PX = 28;
 const NEAR_PX = 14;
@@ -253,7 +253,7 @@ export class Canvas {
       this.select(this.#inside(loop));
     } else if (this.#moved <= DRAG_PX && event.type === "pointerup") {
       const index = this.#nearest(event.offsetX, event.offsetY);
-      // A finger has no hover: its first tap shows the card, the second opens the product.
+      // Touch has no hover: the first tap shows the card, the second opens the product.
       if (index >= 0 && (event.pointerType !== "touch" || index === this.#tapped)) this.hooks.open(index);
       this.#tapped = index;
       this.#point(index);

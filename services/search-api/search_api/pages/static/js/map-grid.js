@@ -1,4 +1,4 @@
-// The products that were circled on the map, as a grid of pictures; more of them by a button.
+// The products selected on the map, as a grid of pictures with a button for more.
 
 const PAGE = 48;
 

@@ -1,5 +1,5 @@
 // The map of a catalogue: a canvas of points with zoom, pan, lasso, a card for the product under the pointer or the
-// keyboard, and the selection as a grid. What it shows is in the address: the layout and the attribute of the colors.
+// keyboard, and the selection as a grid. The URL has the layout and the attribute of the colors.
 
 import { colorOf } from "./curves.js";
 import { Canvas } from "./map-canvas.js";
@@ -16,7 +16,7 @@ const LIGHTNESS = { light: [40, 55, 32], dark: [66, 76, 56] };
  */
 
 /**
- * The element of a kind with an attribute, which the template has.
+ * An element of the template, with its type checked.
  * @template {Element} T
  * @param {string} selector
  * @param {new () => T} kind
@@ -81,7 +81,7 @@ function show(data) {
     },
   });
 
-  /** Colors by value, the commonest first; those beyond the legend, and none, are grey. */
+  /** Colors by value, most frequent first; values beyond the legend and missing ones are grey. */
   function color() {
     /** @type {Map<string, number>} */
     const counts = new Map();

@@ -1,4 +1,4 @@
-// Activating a release, and going back: a dialog says what changes, the JSON API does it.
+// Activate a release, and go back: confirmed by a dialog, done by the JSON API.
 
 import { ask } from "./dialogs.js";
 import { fetchPart, replaceContent } from "./refresh.js";
@@ -21,7 +21,7 @@ async function activate(button) {
 
 /**
  * @param {string} address
- * @param {{root: string, dataset: string}} place where releases are, and the dataset, for the way back
+ * @param {{root: string, dataset: string}} place the address of releases and the dataset, to go back
  */
 async function send(address, { root, dataset }) {
   let answer;

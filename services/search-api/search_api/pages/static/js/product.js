@@ -1,4 +1,4 @@
-// The page of a product: change its attributes, replace its picture, remove it and bring it back.
+// The product page: change attributes, replace the picture, remove and restore the product.
 
 import { followActions, whileBusy } from "./catalogue/actions.js";
 import { change, restore } from "./catalogue/api.js";

@@ -1,5 +1,5 @@
-// Parts of a page that are asked for again: `data-refresh="ADDRESS"` with `data-every-s`. A hidden page asks for
-// nothing and catches up when it is looked at again. The focus, open details and scrolled boxes stay as they are.
+// Parts of a page that refresh: `data-refresh="ADDRESS"` with `data-every-s`. A hidden page pauses and refreshes when it
+// is visible again. Focus, open details and scroll positions are kept.
 
 /**
  * Put HTML of this application into an element.
@@ -20,7 +20,7 @@ export function replaceContent(element, html) {
 }
 
 /**
- * Ask for a part of a page. Resolves to its HTML, or to null where it cannot be had.
+ * Load a part of a page. Resolves to its HTML, or to null on failure.
  * @param {string} address
  * @returns {Promise<string | null>}
  */

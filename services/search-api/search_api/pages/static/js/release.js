@@ -1,4 +1,4 @@
-// The curves of a release, drawn once from what the page carries in `data-curves-of`.
+// The charts of a release, drawn once from the page's `data-curves-of`.
 
 import { showSeries } from "./curves.js";
 

@@ -1,4 +1,4 @@
-// The search page. Its state is the address; the modules beside this one each do one thing with it.
+// The search page. The URL is its state; each module in search/ has one task.
 
 import { addressOfForm, withPresentExamples } from "./search/address.js";
 import { drawBox } from "./search/box.js";
@@ -22,7 +22,7 @@ document.addEventListener("click", (event) => {
   const twin = event.target.closest("[data-twin]");
   if (twin) showTwin(twin);
   const link = event.target.closest("a[data-go]");
-  // A new tab or window, and a saved target, are the browser's.
+  // The browser handles new tabs, new windows and downloads.
   if (!(link instanceof HTMLAnchorElement) || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
   event.preventDefault();
   const fromStart = !host().querySelector('[data-view="found"]');
@@ -34,7 +34,7 @@ document.addEventListener("submit", (event) => {
   const form = event.target;
   if (!(form instanceof HTMLFormElement) || !form.matches("[data-go]")) return;
   event.preventDefault();
-  // Another dataset or model changes what the frame offers too.
+  // Another dataset or model also changes the select boxes.
   if (form.matches("[data-whole-page]")) location.assign(addressOfForm(form));
   else void go(addressOfForm(form));
 });
@@ -57,14 +57,14 @@ followKeys();
 onShown(followPicture);
 onShown(() => drawRanges(document));
 
-// What failed while the page was made on the server is asked for again by itself too.
+// An error that the server rendered is retried too.
 const failed = host().querySelector("[data-trouble][data-retry-s]");
 if (failed) {
   const retryS = Number(failed.getAttribute("data-retry-s"));
   showNotice(failed, { retryS, repeat: () => void go(location.href, { push: false }) });
 }
 
-/** On phones the picture leaves a small one in the bar of the results as it is scrolled away. @param {Element} shown */
+/** On phones a thumbnail in the results bar replaces the picture once it is scrolled out of view. @param {Element} shown */
 function followPicture(shown) {
   watching?.disconnect();
   const picture = shown.querySelector("[data-query-picture]");

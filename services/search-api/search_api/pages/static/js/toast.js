@@ -1,5 +1,4 @@
-// Short messages at the edge of the window. They are read out, and leave by themselves unless the pointer or the focus
-// is on them or they are errors.
+// Short messages at the edge of the window. They are announced, and disappear unless they are errors, hovered or focused.
 
 const SHOWN_MS = 6000;
 
@@ -7,7 +6,7 @@ const SHOWN_MS = 6000;
  * Show a message.
  * @param {string} text shown as text, never as HTML
  * @param {{kind?: "plain" | "good" | "doubtful" | "bad", action?: {label: string, run: () => void}}} [options]
- * @returns {() => void} takes the message away
+ * @returns {() => void} removes the message
  */
 export function toast(text, { kind = "plain", action } = {}) {
   const region = document.getElementById("toasts");
@@ -38,7 +37,7 @@ export function toast(text, { kind = "plain", action } = {}) {
   box.addEventListener("pointerleave", wait);
   box.addEventListener("focusout", wait);
 
-  // A popover lies in the top layer; shown anew it lies above a dialog that was opened meanwhile.
+  // Showing a popover again moves it above a dialog that was opened meanwhile.
   if (region.matches(":popover-open")) region.hidePopover();
   region.showPopover?.();
   region.append(box);

@@ -1,4 +1,4 @@
-// Remove a product, with a way back, and replace its picture: the same on a tile and on the product's own page.
+// Remove a product, with undo, and replace its picture; on a tile and on the product page.
 
 import { ask } from "../dialogs.js";
 import { toast } from "../toast.js";
@@ -7,7 +7,7 @@ import { attributesOf, put, Refused, remove, wrongFile } from "./api.js";
 const MAX_BYTES = 20_000_000;
 
 /**
- * Follow the buttons. Called once.
+ * Handle the buttons. Called once.
  * @param {{removed: (host: HTMLElement, undo: () => Promise<void>) => void}} events
  */
 export function followActions({ removed }) {
@@ -23,7 +23,7 @@ export function followActions({ removed }) {
 }
 
 /**
- * Do something that may be refused, and say so.
+ * Run `work` and show its error, if any.
  * @param {HTMLButtonElement} button
  * @param {() => Promise<void>} work
  */
@@ -48,7 +48,7 @@ async function removeAsked(host, removed) {
   const { name = "", api = "", image = "" } = host.dataset;
   const agreed = await ask({
     title: "Remove this product?",
-    text: `No search will find ${shortened(name)} any more, whatever is indexed. You can undo this.`,
+    text: `Searches will no longer find ${shortened(name)}, even after an indexing. You can undo this.`,
     confirm: "Remove",
     danger: true,
   });
@@ -80,7 +80,7 @@ async function replace(host, file) {
   const wrong = wrongFile(file, Number(host.dataset.maxBytes ?? MAX_BYTES));
   if (wrong) throw new Refused(wrong);
   await put(api, file, await attributesOf(api));
-  // The address stays the same, and the browser would show what it has kept.
+  // The address stays the same, so the browser would show its cached copy.
   const version = Date.now().toString(36);
   const fresh = (/** @type {string} */ address) => `${address.replace(/&v=[^&]*/, "")}&v=${version}`;
   host.dataset.image = fresh(host.dataset.image ?? "");

@@ -1,6 +1,6 @@
-// Calls of the JSON API that change products. What is refused is thrown with the API's own words.
+// Calls of the JSON API that change products. Errors are thrown with the API's message.
 
-/** The API's answer to what it did not do. */
+/** An error answer of the API. */
 export class Refused extends Error {
   /**
    * @param {string} detail
@@ -34,7 +34,7 @@ export async function call(address, options = {}) {
 }
 
 /**
- * The attributes of a product, without what every answer has.
+ * The attributes of a product, without the standard members.
  * @param {string} api
  * @returns {Promise<Record<string, string | number>>}
  */
@@ -57,7 +57,7 @@ export function put(api, picture, attributes) {
 }
 
 /**
- * Change attributes; null takes one away.
+ * Change attributes; null removes one.
  * @param {string} api
  * @param {Record<string, string | null>} attributes
  */
@@ -73,8 +73,8 @@ export function restore(api) {
 }
 
 /**
- * Remove a product. Resolves to what brings it back: the catalogue's from its row, an uploaded one from a copy that is
- * kept here, since its picture goes with it.
+ * Remove a product. Resolves to a function that restores it: from the catalogue's row, or for an uploaded product from
+ * a copy kept here, because its picture is deleted too.
  * @param {string} api
  * @param {string} image
  * @returns {Promise<() => Promise<void>>}
@@ -91,7 +91,7 @@ export async function remove(api, image) {
 }
 
 /**
- * Why a file cannot be a product's picture, by what the browser knows of it; undefined where nothing is wrong with it.
+ * Why a file cannot be a product's picture, by its type and size; undefined if it can.
  * @param {File} file
  * @param {number} maxBytes
  */

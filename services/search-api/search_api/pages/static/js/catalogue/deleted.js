@@ -1,4 +1,4 @@
-// The removed products: each can be brought back.
+// The page of removed products: restore them.
 
 import { whileBusy } from "./actions.js";
 import { call } from "./api.js";

@@ -1,10 +1,9 @@
-// The fields of a product, on the page that adds one and in the dialog that changes one: what was typed, and beside each
-// field what is wrong with it.
+// The form of a product, to add or change one: read its fields, and show errors at them.
 
 import { Refused } from "./api.js";
 
 /**
- * Follow the rows for further attributes. Called once for a form.
+ * Handle the rows for further attributes. Called once per form.
  * @param {HTMLFormElement} form
  */
 export function followRows(form) {
@@ -50,7 +49,7 @@ export function changes(form) {
 }
 
 /**
- * Say what is wrong, each fault beside its field, and take the reader to the first.
+ * Show each error at its field and focus the first.
  * @param {HTMLFormElement} form
  * @param {unknown} error
  */
@@ -101,7 +100,7 @@ export function clearFaults(form) {
 }
 
 /**
- * Send the form by `work`. Meanwhile its button is busy, and what happens is said.
+ * Send the form by `work`. Meanwhile its button is busy and the status is announced.
  * @param {HTMLFormElement} form
  * @param {string} words
  * @param {() => Promise<void>} work

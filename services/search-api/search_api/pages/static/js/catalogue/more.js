@@ -1,9 +1,9 @@
-// More products as the reader nears the end of those that are there, or by the button.
+// Load more products near the end of the grid, or by the button.
 
 /** @type {IntersectionObserver | undefined} */
 let observer;
 
-/** Watch the end of the grid. Called again after the grid was exchanged. */
+/** Watch the end of the grid. Called again after the grid was replaced. */
 export function watchEnd() {
   observer?.disconnect();
   observer = new IntersectionObserver(

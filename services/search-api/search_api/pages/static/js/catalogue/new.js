@@ -1,4 +1,4 @@
-// Add a product: its picture, chosen or dropped, its id and its attributes. Nothing typed is lost where it is refused.
+// Add a product: its picture, id and attributes. A refused form keeps what was typed.
 
 import { call, put, Refused, wrongFile } from "./api.js";
 import { leaveSaying } from "./flash.js";

@@ -1,11 +1,11 @@
-// The state of the search page is its address: what is searched with, the filters, the models and the examples.
+// The URL is the state of the search page: the query, the filters, the models and the examples.
 
-/** Where the search page is. */
+/** The path of the search page. */
 export const home = `${document.body.dataset.prefix ?? ""}/`;
 
 const EXAMPLES = ["positive", "negative"];
 
-/** @returns {URLSearchParams} the state as it is now, to be changed and gone to */
+/** @returns {URLSearchParams} a copy of the current state */
 export function present() {
   return new URLSearchParams(location.search);
 }
@@ -17,7 +17,7 @@ export function addressOf(params) {
 }
 
 /**
- * The address of a link of the page, with the examples that are in the tray by now.
+ * The address of a link of the page, with the current examples of the tray.
  * @param {string} href
  */
 export function withPresentExamples(href) {
@@ -30,7 +30,7 @@ export function withPresentExamples(href) {
 }
 
 /**
- * The address that a form of the page leads to: the present state with the form's fields in the place of its own.
+ * The address for a form of the page: the current state with the form's fields replaced.
  * @param {HTMLFormElement} form
  */
 export function addressOfForm(form) {
@@ -42,7 +42,7 @@ export function addressOfForm(form) {
   for (const field of fields) {
     const input = /** @type {HTMLInputElement} */ (field);
     if (input.type === "checkbox" && !input.checked) continue;
-    // The end of a range that leaves nothing out is no filter.
+    // The end of a range that excludes nothing is not a filter.
     if (input.type === "range" && input.value === (input.name.endsWith("Min") ? input.min : input.max)) continue;
     if (input.value) params.append(input.name, input.value);
   }
@@ -53,7 +53,7 @@ export function addressOfForm(form) {
 }
 
 /**
- * Leave out what another dataset does not know.
+ * Remove what is specific to a dataset.
  * @param {URLSearchParams} params
  */
 function forgetDataset(params) {
@@ -62,7 +62,7 @@ function forgetDataset(params) {
 }
 
 /**
- * The state that searches with another picture: the filters stay.
+ * The state for another picture, with the same filters.
  * @returns {URLSearchParams}
  */
 export function forNewPicture() {

@@ -1,4 +1,4 @@
-// The box on the picture that searches one garment. Cropper is loaded when the box is first wanted.
+// The box on the picture that selects one garment. Cropper is loaded on first use.
 
 import { addressOf, present } from "./address.js";
 import { go } from "./loader.js";
@@ -17,7 +17,7 @@ let cropper;
 /** @type {HTMLElement | undefined} */
 let framed;
 
-/** Follow the button, and show the box of an address that has one. Called once. */
+/** Handle the button, and show the box of the URL. Called once. */
 export function drawBox() {
   document.addEventListener("click", (event) => {
     if (event.target instanceof Element && event.target.closest("[data-part-of]")) void toggleBox();

@@ -1,11 +1,11 @@
-// The filters of a picture that was just sent follow its results, which do not wait for them.
+// Load the filters of a new picture after its results, so as not to delay them.
 
 import { home } from "./address.js";
 import { onShown, shown } from "./view.js";
 
 const LONGEST_WAIT_MS = 1000;
 
-/** Get the filters that are still to come. Called once. */
+/** Load missing filters. Called once. */
 export function fetchFacets() {
   onShown(() => {
     const waiting = document.querySelector("[data-facets-query]");

@@ -1,4 +1,4 @@
-// The page by keyboard: to the picture, through the results, and what can be done with one of them.
+// Keyboard shortcuts: to the picture, through the results, and the actions of a result.
 
 import { show } from "../dialogs.js";
 import { go } from "./loader.js";
@@ -54,7 +54,7 @@ function onResult(key, result) {
 }
 
 /**
- * The result beside one in the grid, as it is laid out now.
+ * The neighbor of a result in the current layout of the grid.
  * @param {string} key
  * @param {HTMLElement} result
  */

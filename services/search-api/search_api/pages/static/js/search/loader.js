@@ -1,5 +1,5 @@
-// Gets the content of a state from the server and exchanges it part by part, keeps the history, and asks again where
-// the server or the connection is away. One request is under way at most: a newer one gives the older one up.
+// Loads the content of a state and replaces it part by part, manages the history, and retries if the server cannot be
+// reached. There is at most one request: a newer one aborts the older one.
 
 import { clearNotice, notice, showNotice } from "./notice.js";
 import { exchange, snapshot } from "./view.js";
@@ -7,7 +7,7 @@ import { exchange, snapshot } from "./view.js";
 const LOST_RETRY_S = 3;
 const MOST_KEPT = 12;
 
-/** Sends the picture again that the server no longer keeps, and tells whether it is at hand. */
+/** Sends an expired picture again; returns whether this page has it. */
 let sendAgain = () => false;
 
 /** @param {() => boolean} send */
@@ -15,7 +15,7 @@ export function whenExpired(send) {
   sendAgain = send;
 }
 
-/** What was shown at entries of the history, by their keys. @type {Map<string, string>} */
+/** The content shown at entries of the history, by their keys. @type {Map<string, string>} */
 const kept = new Map();
 /** @type {AbortController | undefined} */
 let underWay;
@@ -24,16 +24,16 @@ let entry = newKey();
 /**
  * @typedef {object} Asking
  * @property {string} address
- * @property {FormData} [body] sent by POST; without it the address is got
+ * @property {FormData} [body] sent by POST; without it the request is a GET
  * @property {boolean} [push] whether the history gets an entry (default: yes)
  * @property {number} [scrollY] where to scroll to; by default the page stays where it is
  * @property {(answer: Response) => void} [answered] called before what was found is shown
  * @property {(status: number, code: string) => boolean} [failed] whether the caller has dealt with a failure
- * @property {() => void} [giveUp] what a reader who does not want to wait any longer is offered
+ * @property {() => void} [giveUp] the action of the button that stops waiting
  */
 
 /**
- * Ask for a state and show it.
+ * Load a state and show it.
  * @param {Asking} asking
  * @returns {Promise<boolean>} whether it is shown
  */
@@ -87,12 +87,12 @@ export function go(address, { push = true, scrollY } = {}) {
   return ask({ address, push, scrollY });
 }
 
-/** Change the address without asking for anything. @param {string} address */
+/** Change the URL without loading anything. @param {string} address */
 export function rename(address) {
   history.replaceState({ ...history.state, key: entry }, "", address);
 }
 
-/** Keep what is shown, to come back to it, before something takes its place. */
+/** Save what is shown for the history, before it is replaced. */
 export function keepShown() {
   keepEntry();
   for (const key of kept.keys()) {
@@ -109,7 +109,7 @@ function keepEntry() {
   kept.set(entry, shown);
 }
 
-/** Take the way back and forward. Called once. */
+/** Handle back and forward. Called once. */
 export function followHistory() {
   history.scrollRestoration = "manual";
   entry = history.state?.key ?? entry;
@@ -148,28 +148,28 @@ function show(content, asking, address) {
   else resultsIntoView();
 }
 
-/** Other results are looked at from their beginning. */
+/** Scroll new results to their beginning. */
 function resultsIntoView() {
   const column = document.querySelector(".results-column");
   if (column && column.getBoundingClientRect().top < 0) column.scrollIntoView();
 }
 
 /**
- * Put an address into the history, unless the asking is for the entry that is there.
+ * Add an address to the history, unless the request is for the current entry.
  * @param {Asking} asking
  * @param {string} address
  */
 function enter(asking, address) {
   const target = new URL(address, location.href);
   if (asking.push === false || target.href === location.href) return;
-  // A picture that waits for its answer has taken the place of what was shown, which is kept already.
+  // A waiting picture has replaced what was shown, which is saved already.
   if (!asking.body) keepShown();
   entry = newKey();
   history.pushState({ key: entry }, "", target);
 }
 
 /**
- * A failure is said above what is shown, and what was chosen stays.
+ * Show an error above the results, which stay.
  * @param {DocumentFragment} content
  * @param {Response} answer
  * @param {Asking} asking
@@ -178,7 +178,7 @@ function fail(content, answer, asking) {
   const note = content.querySelector(".note[data-trouble], .note");
   const code = note?.getAttribute("data-trouble") ?? "";
   if (asking.failed?.(answer.status, code)) return;
-  // What was chosen is the state, though it could not be shown: a reload tries it again.
+  // The URL becomes the failed state, so that a reload tries it again.
   if (!asking.body) enter(asking, asking.address);
   if (code === "upload_not_found" && sendAgain()) return;
   const away = [429, 503, 504].includes(answer.status);

@@ -1,5 +1,4 @@
-// More results as the reader nears the end of those that are there, or by the button. They take the place of the
-// skeletons that stand there already, so that nothing moves.
+// Load more results near the end of the list, or by the button. They replace skeletons, so that nothing shifts.
 
 import { home } from "./address.js";
 import { host, onShown } from "./view.js";
@@ -48,7 +47,7 @@ export function loadMore() {
       list.append(...fresh);
       const after = template.content.querySelector("[data-more]");
       if (after) {
-        // The focus goes on from the button to the first of the new results.
+        // The focus moves from the button to the first new result.
         const focused = end.contains(document.activeElement);
         end.replaceWith(after);
         const first = fresh[0]?.querySelector(".tile-name");

@@ -1,19 +1,18 @@
-// What failed, above the results: said once, with the way out. Where waiting helps, the same is asked again by itself,
-// and the seconds until then are counted down.
+// An error above the results, with an action. If waiting helps, the request is retried after a countdown.
 
 /** @typedef {{retryS?: number, repeat?: () => void, giveUp?: () => void}} Again */
 
 /** @type {ReturnType<typeof setInterval> | undefined} */
 let counting;
 
-/** Take the notice away, and stop waiting. */
+/** Remove the notice and stop waiting. */
 export function clearNotice() {
   clearInterval(counting);
   counting = undefined;
   region().replaceChildren();
 }
 
-/** Take away a notice that waits for nothing. Returns whether there was one. */
+/** Remove a notice without a countdown. Returns whether there was one. */
 export function dismissNotice() {
   const there = counting === undefined && region().hasChildNodes();
   if (there) clearNotice();
@@ -21,7 +20,7 @@ export function dismissNotice() {
 }
 
 /**
- * Say something in words of the page's own.
+ * Show a notice with this text.
  * @param {string} text
  * @param {Again} [again]
  */
@@ -66,7 +65,7 @@ function countDown(shown, seconds, done) {
   read.className = "visually-hidden";
   read.textContent = "Trying by itself in a few seconds.";
   const seen = document.createElement("span");
-  // Read out once; a reader of the screen would otherwise hear every second.
+  // Announced once; a screen reader would otherwise read every second.
   seen.setAttribute("aria-hidden", "true");
   shown.append(read, seen);
   let left = seconds;

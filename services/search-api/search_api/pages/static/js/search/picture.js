@@ -1,5 +1,5 @@
-// A picture comes by drop, paste, the file dialog or the camera. What cannot be read is refused here, before it is sent,
-// and what is shown stays.
+// Take a picture by drop, paste, the file dialog or the camera. Unreadable files are refused before they are sent, and
+// the page stays as it is.
 
 import { forNewPicture, home, present } from "./address.js";
 import { ask, keepShown, whenExpired } from "./loader.js";
@@ -8,9 +8,9 @@ import { exchange, host, sent, snapshot } from "./view.js";
 
 const READ = new Set(["image/jpeg", "image/png", "image/webp"]);
 const WANTED = "Send a JPEG, PNG or WebP picture.";
-const FORM_BYTES = 4096; // what the form's other fields and its frame take
+const FORM_BYTES = 4096; // the other fields and the multipart framing
 const MOST_SENT = 6;
-/** What was shown before the picture that waits. @type {string | undefined} */
+/** What was shown before the waiting picture. @type {string | undefined} */
 let shownBefore;
 /** @type {[RegExp, string][]} */
 const KINDS = [
@@ -25,7 +25,7 @@ const KINDS = [
   [/zip/, "an archive"],
 ];
 
-/** Take pictures from everywhere. Called once. */
+/** Handle all sources of pictures. Called once. */
 export function takePictures() {
   const chooser = element("picture-file", HTMLInputElement);
   const camera = element("picture-camera", HTMLInputElement);
@@ -73,12 +73,12 @@ export function searchWith(file) {
     answered: (answer) => remember(answer, file, url),
     giveUp: () => restore(shownBefore),
     failed: (status) => {
-      // What cannot be read leaves what was there; what only has to wait keeps the picture in sight.
+      // An unreadable picture restores the previous view; one that only has to wait stays visible.
       if (status < 500 && status !== 429) restore(shownBefore);
       return false;
     },
   });
-  // The request is on its way before anything is drawn.
+  // Send the request before rendering.
   shownBefore = snapshot() ?? shownBefore;
   keepShown();
   showWaiting(url);
@@ -86,7 +86,7 @@ export function searchWith(file) {
 }
 
 /**
- * What is wrong with a file, as a sentence; undefined for one that can be sent.
+ * Why a file cannot be sent; undefined if it can.
  * @param {File} file
  */
 export function faultOf(file) {
@@ -140,7 +140,7 @@ function remember(answer, file, url) {
   }
 }
 
-/** A picture that the server no longer keeps may still be here: it is sent again, under the filters chosen meanwhile. */
+/** Send an expired picture again, if this page still has it, with the current filters. */
 function sendAgain() {
   const again = sent.get(present().get("upload") ?? "");
   if (!again) return false;
@@ -151,7 +151,7 @@ function sendAgain() {
 function takeDrops() {
   const veil = element(document.querySelector("[data-veil]"), HTMLElement);
   let depth = 0;
-  let own = false; // a picture of the page itself that is dragged
+  let own = false; // a picture of this page is being dragged
   const brings = (/** @type {DragEvent} */ event) => !own && (event.dataTransfer?.types.includes("Files") ?? false);
   const cover = (/** @type {boolean} */ on) => {
     veil.hidden = !on;

@@ -1,6 +1,6 @@
-// A range with two handles: two sliders on one track. Neither passes the other.
+// A range with two handles: two sliders on one track that cannot pass each other.
 
-/** Follow the handles. Called once. */
+/** Handle the sliders. Called once. */
 export function followRanges() {
   document.addEventListener("input", (event) => {
     const range = event.target instanceof HTMLInputElement && event.target.closest("[data-range]");
@@ -8,7 +8,7 @@ export function followRanges() {
   });
 }
 
-/** Draw the handles that were just put into the page. @param {ParentNode} shown */
+/** Draw the ranges that were just added to the page. @param {ParentNode} shown */
 export function drawRanges(shown) {
   for (const range of shown.querySelectorAll("[data-range]")) draw(range);
 }
@@ -30,7 +30,7 @@ function draw(range, moved) {
     fill.style.insetInlineStart = `${share(low.value)}%`;
     fill.style.insetInlineEnd = `${100 - share(high.value)}%`;
   }
-  // Where both are at the upper end only the lower one can still be moved: it lies on top.
+  // If both are at the upper end only the lower one can move, so it is on top.
   low.classList.toggle("on-top", share(low.value) > 50);
   for (const [name, input] of /** @type {[string, HTMLInputElement][]} */ ([["low", low], ["high", high]])) {
     const told = range.querySelector(`[data-${name}]`);

@@ -1,4 +1,4 @@
-// The tray of examples: products that the results shall be more like or less like. Which they are is in the address.
+// The tray of examples: products that the results should or should not resemble. The URL has their ids.
 
 import { addressOf, home, present } from "./address.js";
 import { go, rename } from "./loader.js";
@@ -6,10 +6,10 @@ import { host, onShown } from "./view.js";
 
 /** @typedef {"positive" | "negative"} Side */
 
-/** Where the pictures and names of examples were seen. @type {Map<string, {image: string, name: string}>} */
+/** Pictures and names of examples, by id. @type {Map<string, {image: string, name: string}>} */
 const seen = new Map();
 
-/** Follow the buttons of the results and of the tray. Called once. */
+/** Handle the buttons of the results and the tray. Called once. */
 export function keepTray() {
   document.addEventListener("click", (event) => {
     if (!(event.target instanceof Element)) return;
@@ -30,7 +30,7 @@ export function keepTray() {
 }
 
 /**
- * Put a product on a side of the tray, or take it off that side.
+ * Add a product to a side of the tray, or remove it.
  * @param {string} id
  * @param {Side} side
  */

@@ -1,10 +1,9 @@
-// Exchanges what is shown for what the server sent. Parts that are the same stay: the picture with its box, which
-// details are open, where the focus was.
+// Replaces the content of the page. Kept are the picture with its box, open details and the focus.
 
 /** The pictures that were sent from this page, by the ids of their uploads. @type {Map<string, {file: File, url: string}>} */
 export const sent = new Map();
 
-/** Told after every exchange. @type {((host: Element) => void)[]} */
+/** Called after every replacement. @type {((host: Element) => void)[]} */
 const listeners = [];
 
 /** @param {(host: Element) => void} listener */
@@ -13,7 +12,7 @@ export function onShown(listener) {
   listener(host());
 }
 
-/** Tell that something else is shown. */
+/** Notify the listeners. */
 export function shown() {
   for (const listener of listeners) listener(host());
 }
@@ -25,7 +24,7 @@ export function host() {
   return found;
 }
 
-/** What is shown, as text, without what scripts put around the picture; undefined while a picture waits. */
+/** The content as HTML, without what scripts added to the picture; undefined while a picture waits. */
 export function snapshot() {
   if (host().querySelector('[data-view="waiting"]')) return undefined;
   restoreFacets();
@@ -33,7 +32,7 @@ export function snapshot() {
   for (const one of copy.querySelectorAll(".cropper-container")) one.remove();
   for (const one of copy.querySelectorAll(".cropper-hidden")) one.classList.remove("cropper-hidden");
   for (const one of copy.querySelectorAll("img[data-src]")) come(one);
-  // The policy lets no text set styles; what scripts have set they set again.
+  // The Content-Security-Policy forbids style attributes in HTML; scripts set their styles again.
   for (const one of copy.querySelectorAll("[style]")) one.removeAttribute("style");
   return copy.innerHTML;
 }
@@ -103,7 +102,7 @@ function exchangePart(part) {
   old.replaceWith(part);
 }
 
-/** The picture that was just sent is here already: it is not fetched. @param {DocumentFragment} content */
+/** Use the local copy of a picture that this page sent. @param {DocumentFragment} content */
 function useSentPicture(content) {
   const picture = content.querySelector("[data-query-picture]");
   const key = picture?.closest("[data-key]")?.getAttribute("data-key") ?? "";
@@ -154,7 +153,7 @@ function reopen(opened) {
   }
 }
 
-// The filters of phones lie in a sheet, to which they are moved while it is open.
+// On phones the filters are moved into a sheet while it is open.
 
 /** Open the sheet with the filters. */
 export function openSheet() {

@@ -1,4 +1,4 @@
-// Why a product matched: the heat of both pictures, from the API, drawn over them.
+// Why a product matched: the API's heatmaps, drawn over both pictures.
 
 import { home, present } from "./address.js";
 import { show as showDialog } from "../dialogs.js";
@@ -9,7 +9,7 @@ const HIGHEST_DVH = 50;
 /** @type {AbortController | undefined} */
 let asking;
 
-/** Follow the buttons. Called once. */
+/** Handle the buttons. Called once. */
 export function explain() {
   document.addEventListener("click", (event) => {
     if (!(event.target instanceof Element)) return;
