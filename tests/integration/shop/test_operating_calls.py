@@ -78,7 +78,8 @@ def test_many_event_streams_leave_the_other_calls_their_connections(shop: Shop) 
         streams = [open_.enter_context(client.stream("GET", f"/api/jobs/{job}/events")) for job in jobs]
         assert {stream.status_code for stream in streams} == {200}
         lines = [stream.iter_lines() for stream in streams]
-        assert {next(one) for one in lines} == {"id: 1"}
+        for one in lines:
+            assert "id: 1" in itertools.takewhile(bool, one)
         with client.stream("GET", f"/api/jobs/{jobs[0]}/events") as refused:
             assert (refused.status_code, refused.headers["retry-after"]) == (429, "5")
         for _ in range(20):
