@@ -166,14 +166,14 @@ def test_a_folder_without_a_csv_is_told(system: System, first: str) -> None:
 
 
 def test_uploads_go_into_every_serving_collection_and_outlive_an_indexing(system: System, first: str) -> None:
-    overlay = UploadStore(Path(system.env["VITRINE_UPLOADS_DIR"]))
+    upload_store = UploadStore(Path(system.env["VITRINE_UPLOADS_DIR"]))
     system.index(first, system.catalog(), dataset="uploads")
-    overlay.put(Product("uploads", "mine", "", {"gender": "Women", "articleType": "Tops"}), picture(5))
+    upload_store.put(Product("uploads", "mine", "", {"gender": "Women", "articleType": "Tops"}), picture(5))
     record = system.succeeded(system.enqueue(JobKind.UPSERT, {"dataset": "uploads", "product_id": "mine"}))
     assert record.result is not None
     assert record.result["collections"] == [system.collection(first, dataset="uploads")]
     gone = next(iter(payloads(system, system.collection(first, dataset="uploads"))))
-    overlay.delete("uploads", gone)
+    upload_store.delete("uploads", gone)
     system.succeeded(system.enqueue(JobKind.DELETE, {"dataset": "uploads", "product_id": gone}))
     second = system.release(weights="seed:21")
     system.index(second, system.catalog(), dataset="uploads")
@@ -193,8 +193,8 @@ def test_a_product_keeps_the_moment_it_was_added_whatever_indexes_it_again(syste
     assert all(isinstance(moment, int) and before_ms <= moment <= time.time() * 1000 for moment in known.values())
     again = system.index(first, system.catalog(), dataset="moments")
     assert (moments(first), again.progress.done) == (known, 0)
-    overlay = UploadStore(Path(system.env["VITRINE_UPLOADS_DIR"]))
-    overlay.put(Product("moments", "mine", "", {"gender": "Women"}), picture(5))
+    upload_store = UploadStore(Path(system.env["VITRINE_UPLOADS_DIR"]))
+    upload_store.put(Product("moments", "mine", "", {"gender": "Women"}), picture(5))
     system.succeeded(system.enqueue(JobKind.UPSERT, {"dataset": "moments", "product_id": "mine"}))
     newer = moments(first)["mine"]
     assert isinstance(newer, int)
@@ -208,7 +208,7 @@ def test_a_product_keeps_the_moment_it_was_added_whatever_indexes_it_again(syste
 
 
 def test_what_is_put_and_deleted_during_an_indexing_is_right_in_the_new_collection(system: System, first: str) -> None:
-    overlay = UploadStore(Path(system.env["VITRINE_UPLOADS_DIR"]))
+    upload_store = UploadStore(Path(system.env["VITRINE_UPLOADS_DIR"]))
     dataset = "meanwhile"
     root = system.catalog("long", count=300)
     system.index(first, system.catalog("long", count=300), dataset=dataset, limit=40)
@@ -216,9 +216,9 @@ def test_what_is_put_and_deleted_during_an_indexing_is_right_in_the_new_collecti
     second = system.release(weights="seed:22")
     job_id = system.enqueue_index(second, root, dataset=dataset)
     wait_until(lambda: system.jobs.finished_batches(job_id), what="the first batch is done")
-    overlay.put(Product(dataset, "new", "", {"gender": "Women"}), picture(6))
-    overlay.put(Product(dataset, ids[1], "", {"gender": "Unisex"}), picture(7))
-    overlay.delete(dataset, ids[2])
+    upload_store.put(Product(dataset, "new", "", {"gender": "Women"}), picture(6))
+    upload_store.put(Product(dataset, ids[1], "", {"gender": "Unisex"}), picture(7))
+    upload_store.delete(dataset, ids[2])
     changes = [(JobKind.UPSERT, "new"), (JobKind.UPSERT, ids[1]), (JobKind.DELETE, ids[2])]
     for changed in [system.enqueue(kind, {"dataset": dataset, "product_id": one}) for kind, one in changes]:
         system.succeeded(changed)
@@ -281,8 +281,8 @@ def test_a_delete_of_a_product_that_is_nowhere_says_so(system: System, first: st
 
 
 def test_a_change_to_a_dataset_that_is_not_indexed_says_so(system: System) -> None:
-    overlay = UploadStore(Path(system.env["VITRINE_UPLOADS_DIR"]))
-    overlay.put(Product("unindexed", "mine", "", {}), picture(5))
+    upload_store = UploadStore(Path(system.env["VITRINE_UPLOADS_DIR"]))
+    upload_store.put(Product("unindexed", "mine", "", {}), picture(5))
     record = system.finished(system.enqueue(JobKind.UPSERT, {"dataset": "unindexed", "product_id": "mine"}))
     assert record.error is not None
     assert record.error.code == "dataset_not_found"
@@ -299,19 +299,19 @@ def test_a_deleted_product_of_the_catalogue_stays_away(system: System, first: st
 
 
 def test_of_two_changes_that_overtake_each_other_the_later_one_stands(system: System, first: str) -> None:
-    overlay = UploadStore(Path(system.env["VITRINE_UPLOADS_DIR"]))
+    upload_store = UploadStore(Path(system.env["VITRINE_UPLOADS_DIR"]))
     system.index(first, system.catalog(), dataset="overtaken")
-    overlay.delete("overtaken", "back")
-    overlay.put(Product("overtaken", "back", "", {"gender": "Men"}), picture(8))
+    upload_store.delete("overtaken", "back")
+    upload_store.put(Product("overtaken", "back", "", {"gender": "Men"}), picture(8))
     for kind in (JobKind.UPSERT, JobKind.DELETE):  # the deletion's job comes last, though it was asked for first
         system.succeeded(system.enqueue(kind, {"dataset": "overtaken", "product_id": "back"}))
     assert "back" in payloads(system, system.collection(first, dataset="overtaken"))
 
 
 def test_an_upload_that_is_no_good_fails_with_the_pictures_own_error(system: System, first: str) -> None:
-    overlay = UploadStore(Path(system.env["VITRINE_UPLOADS_DIR"]))
+    upload_store = UploadStore(Path(system.env["VITRINE_UPLOADS_DIR"]))
     system.index(first, system.catalog(), dataset="bad-upload")
-    path = overlay.picture_path(overlay.put(Product("bad-upload", "torn", "", {}), picture(5)))
+    path = upload_store.picture_path(upload_store.put(Product("bad-upload", "torn", "", {}), picture(5)))
     path.write_bytes(path.read_bytes()[:700])
     record = system.finished(system.enqueue(JobKind.UPSERT, {"dataset": "bad-upload", "product_id": "torn"}))
     assert record.state is JobState.FAILED

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from harness.overlays import picture
+from harness.upload_files import picture
 from search_api.answers import attributes_of
 from search_api.app import create_app
 from search_api.products.attributes import changed_attributes, typed_attributes
@@ -117,11 +117,11 @@ def test_a_put_that_names_the_product_in_its_attributes_is_refused_with_the_righ
 
 
 def test_an_upload_of_an_older_version_keeps_its_value_under_the_new_name(tmp_path: Path) -> None:
-    overlay = UploadStore(tmp_path)
-    stored = overlay.put(Product("shop", "1", "", {"fit": "Slim"}), picture())
+    upload_store = UploadStore(tmp_path)
+    stored = upload_store.put(Product("shop", "1", "", {"fit": "Slim"}), picture())
     record = (tmp_path / stored.picture).parent / "record.json"
     record.write_text(record.read_text().replace('"fit"', '"cutout"'))
-    found = overlay.get("shop", "1")
+    found = upload_store.get("shop", "1")
     assert found is not None
     assert found.attributes == {"cutout_": "Slim"}
 

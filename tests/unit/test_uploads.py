@@ -16,7 +16,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from harness.disks import fill
-from harness.overlays import files, picture, product
+from harness.upload_files import files, picture, product
 from harness.waiting import HUNG_AFTER_S
 from vitrine.errors import CatalogRootRefused, ImageRejected, ParameterInvalid, StorageFull
 from vitrine.products import AttributeValue, Product
@@ -24,146 +24,148 @@ from vitrine.uploads.store import UploadStore, merge
 
 
 @pytest.fixture
-def overlay(tmp_path: Path) -> UploadStore:
+def upload_store(tmp_path: Path) -> UploadStore:
     return UploadStore(tmp_path / "uploads")
 
 
-def test_a_stored_product_is_read_back(overlay: UploadStore, tmp_path: Path) -> None:
-    put = overlay.put(product("A 1", gender="Men", year=2012, price=9.5, size="38", stock=-1), picture(5))
+def test_a_stored_product_is_read_back(upload_store: UploadStore, tmp_path: Path) -> None:
+    put = upload_store.put(product("A 1", gender="Men", year=2012, price=9.5, size="38", stock=-1), picture(5))
     assert put.attributes == {"gender": "Men", "year": 2012, "price": 9.5, "size": "38", "stock": -1}
-    for other in (overlay, UploadStore(tmp_path / "uploads")):
+    for other in (upload_store, UploadStore(tmp_path / "uploads")):
         assert other.get("shop", "A 1") == put
         assert other.products("shop") == (put,)
         assert not other.is_deleted("shop", "A 1")
-    assert overlay.picture_path(put).read_bytes() == picture(5)
-    types = {name: type(value) for name, value in overlay.products("shop")[0].attributes.items()}
+    assert upload_store.picture_path(put).read_bytes() == picture(5)
+    types = {name: type(value) for name, value in upload_store.products("shop")[0].attributes.items()}
     assert types == {"gender": str, "year": int, "price": float, "size": str, "stock": int}
 
 
-def test_nothing_is_written_before_the_first_product(overlay: UploadStore) -> None:
-    assert overlay.get("shop", "1") is None
-    assert overlay.products("shop") == ()
-    assert overlay.tombstones("shop") == frozenset()
-    assert not overlay.is_deleted("shop", "1")
-    assert not overlay.root.exists()
+def test_nothing_is_written_before_the_first_product(upload_store: UploadStore) -> None:
+    assert upload_store.get("shop", "1") is None
+    assert upload_store.products("shop") == ()
+    assert upload_store.tombstones("shop") == frozenset()
+    assert not upload_store.is_deleted("shop", "1")
+    assert not upload_store.root.exists()
 
 
-def test_putting_again_replaces_attributes_and_picture(overlay: UploadStore) -> None:
-    first = overlay.put(product(gender="Men"), picture(1))
-    second = overlay.put(product(season="Fall"), picture(2))
-    assert overlay.get("shop", "1") == second
+def test_putting_again_replaces_attributes_and_picture(upload_store: UploadStore) -> None:
+    first = upload_store.put(product(gender="Men"), picture(1))
+    second = upload_store.put(product(season="Fall"), picture(2))
+    assert upload_store.get("shop", "1") == second
     assert second.attributes == {"season": "Fall"}
-    assert overlay.picture_path(second).read_bytes() == picture(2)
-    assert not (overlay.root / first.picture).exists()
-    assert len(files(overlay)) == 3, files(overlay)  # record, picture, lock
+    assert upload_store.picture_path(second).read_bytes() == picture(2)
+    assert not (upload_store.root / first.picture).exists()
+    assert len(files(upload_store)) == 3, files(upload_store)  # record, picture, lock
 
 
-def test_putting_the_same_again_changes_nothing(overlay: UploadStore) -> None:
-    first = overlay.put(product(gender="Men"), picture(1))
-    before = {name: (overlay.root / name).read_bytes() for name in files(overlay)}
-    assert overlay.put(product(gender="Men"), picture(1)) == first
-    assert {name: (overlay.root / name).read_bytes() for name in files(overlay)} == before
+def test_putting_the_same_again_changes_nothing(upload_store: UploadStore) -> None:
+    first = upload_store.put(product(gender="Men"), picture(1))
+    before = {name: (upload_store.root / name).read_bytes() for name in files(upload_store)}
+    assert upload_store.put(product(gender="Men"), picture(1)) == first
+    assert {name: (upload_store.root / name).read_bytes() for name in files(upload_store)} == before
 
 
 @pytest.mark.parametrize(("image_format", "suffix"), [("JPEG", ".jpg"), ("PNG", ".png"), ("WEBP", ".webp")])
-def test_the_picture_keeps_its_format(overlay: UploadStore, image_format: str, suffix: str) -> None:
-    assert overlay.put(product(), picture(1, image_format)).picture.endswith(suffix)
+def test_the_picture_keeps_its_format(upload_store: UploadStore, image_format: str, suffix: str) -> None:
+    assert upload_store.put(product(), picture(1, image_format)).picture.endswith(suffix)
 
 
-def test_deleting_leaves_a_tombstone_and_no_picture(overlay: UploadStore) -> None:
-    put = overlay.put(product(), picture())
-    overlay.delete("shop", "1")
-    assert overlay.get("shop", "1") is None
-    assert overlay.is_deleted("shop", "1")
-    assert overlay.tombstones("shop") == {"1"}
-    assert overlay.products("shop") == ()
-    assert not (overlay.root / put.picture).exists()
+def test_deleting_leaves_a_tombstone_and_no_picture(upload_store: UploadStore) -> None:
+    put = upload_store.put(product(), picture())
+    upload_store.delete("shop", "1")
+    assert upload_store.get("shop", "1") is None
+    assert upload_store.is_deleted("shop", "1")
+    assert upload_store.tombstones("shop") == {"1"}
+    assert upload_store.products("shop") == ()
+    assert not (upload_store.root / put.picture).exists()
 
 
-def test_a_product_that_is_only_in_the_catalogue_can_be_deleted_twice(overlay: UploadStore) -> None:
-    overlay.delete("shop", "77")
-    overlay.delete("shop", "77")
-    assert overlay.tombstones("shop") == {"77"}
+def test_a_product_that_is_only_in_the_catalogue_can_be_deleted_twice(upload_store: UploadStore) -> None:
+    upload_store.delete("shop", "77")
+    upload_store.delete("shop", "77")
+    assert upload_store.tombstones("shop") == {"77"}
 
 
-def test_putting_a_deleted_product_restores_it(overlay: UploadStore) -> None:
-    overlay.delete("shop", "1")
-    put = overlay.put(product(), picture())
-    assert (overlay.get("shop", "1"), overlay.tombstones("shop")) == (put, frozenset())
+def test_putting_a_deleted_product_restores_it(upload_store: UploadStore) -> None:
+    upload_store.delete("shop", "1")
+    put = upload_store.put(product(), picture())
+    assert (upload_store.get("shop", "1"), upload_store.tombstones("shop")) == (put, frozenset())
 
 
-def test_datasets_are_kept_separate(overlay: UploadStore) -> None:
-    overlay.put(product("1", "shop"), picture())
-    overlay.delete("other", "1")
-    assert overlay.get("other", "1") is None
-    assert overlay.tombstones("shop") == frozenset()
-    assert not overlay.is_deleted("shop", "1")
+def test_datasets_are_kept_separate(upload_store: UploadStore) -> None:
+    upload_store.put(product("1", "shop"), picture())
+    upload_store.delete("other", "1")
+    assert upload_store.get("other", "1") is None
+    assert upload_store.tombstones("shop") == frozenset()
+    assert not upload_store.is_deleted("shop", "1")
 
 
-def test_similar_ids_are_kept_separate(overlay: UploadStore) -> None:
+def test_similar_ids_are_kept_separate(upload_store: UploadStore) -> None:
     composed, decomposed = "\u00e9", "e\u0301"
     ids = ["a", "A", "a~", "%61", "\u00e4", "a.b", ".a", "...", "~", "record.json", ".lock", composed, decomposed]
     ids += ["x" * 200, "x" * 199]
     for number, product_id in enumerate(ids):
-        overlay.put(product(product_id, size=number), picture(number))
-    assert len({item.picture.lower() for item in overlay.products("shop")}) == len(ids)
+        upload_store.put(product(product_id, size=number), picture(number))
+    assert len({item.picture.lower() for item in upload_store.products("shop")}) == len(ids)
     for number, product_id in enumerate(ids):
-        found = overlay.get("shop", product_id)
+        found = upload_store.get("shop", product_id)
         assert found is not None
         assert (found.id, found.attributes["size"]) == (product_id, number)
-        assert overlay.picture_path(found).read_bytes() == picture(number)
+        assert upload_store.picture_path(found).read_bytes() == picture(number)
 
 
 @pytest.mark.parametrize(
     "bad", ["", ".", "..", "../1", "a/b", "/etc", "a\\b", "a\0", "a\n", " a", "x" * 201, "a\ud800"]
 )
-def test_an_id_that_could_leave_its_folder_is_refused(overlay: UploadStore, bad: str) -> None:
+def test_an_id_that_could_leave_its_folder_is_refused(upload_store: UploadStore, bad: str) -> None:
     with pytest.raises(ParameterInvalid):
-        overlay.put(product(bad), picture())
-    for call in (overlay.delete, overlay.get, overlay.is_deleted):
+        upload_store.put(product(bad), picture())
+    for call in (upload_store.delete, upload_store.get, upload_store.is_deleted):
         with pytest.raises(ParameterInvalid):
             call("shop", bad)
-    assert not overlay.root.exists()
+    assert not upload_store.root.exists()
 
 
 @pytest.mark.parametrize("bad", ["", "..", "a/b", "../shop", ".lock", "a--b", "a\0"])
-def test_a_dataset_that_could_leave_its_folder_is_refused(overlay: UploadStore, bad: str) -> None:
+def test_a_dataset_that_could_leave_its_folder_is_refused(upload_store: UploadStore, bad: str) -> None:
     with pytest.raises(ParameterInvalid):
-        overlay.put(product("1", bad), picture())
-    for call in (overlay.products, overlay.tombstones):
+        upload_store.put(product("1", bad), picture())
+    for call in (upload_store.products, upload_store.tombstones):
         with pytest.raises(ParameterInvalid):
             call(bad)
-    assert not overlay.root.exists()
+    assert not upload_store.root.exists()
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
     [("score", 1), ("a b", 1), ("price", float("nan")), ("price", float("inf")), ("stock", 2**63), ("fit", "\ud800")],
 )
-def test_an_attribute_that_cannot_be_stored_is_refused(overlay: UploadStore, name: str, value: AttributeValue) -> None:
+def test_an_attribute_that_cannot_be_stored_is_refused(
+    upload_store: UploadStore, name: str, value: AttributeValue
+) -> None:
     with pytest.raises(ParameterInvalid):
-        overlay.put(Product("shop", "1", "", {name: value}), picture())
-    assert not overlay.root.exists()
+        upload_store.put(Product("shop", "1", "", {name: value}), picture())
+    assert not upload_store.root.exists()
 
 
-def test_a_file_that_is_not_a_picture_is_refused_and_the_old_one_is_kept(overlay: UploadStore) -> None:
-    put = overlay.put(product(), picture())
+def test_a_file_that_is_not_a_picture_is_refused_and_the_old_one_is_kept(upload_store: UploadStore) -> None:
+    put = upload_store.put(product(), picture())
     for data in (b"", b"no picture", picture()[:-30]):
         with pytest.raises(ImageRejected):
-            overlay.put(product(), data)
-    assert overlay.get("shop", "1") == put
+            upload_store.put(product(), data)
+    assert upload_store.get("shop", "1") == put
 
 
-def test_a_picture_path_out_of_the_uploads_is_refused(overlay: UploadStore, tmp_path: Path) -> None:
+def test_a_picture_path_out_of_the_uploads_is_refused(upload_store: UploadStore, tmp_path: Path) -> None:
     (tmp_path / "secret.png").write_bytes(picture())
-    overlay.put(product(), picture())
+    upload_store.put(product(), picture())
     with pytest.raises(CatalogRootRefused):
-        overlay.picture_path(Product("shop", "1", "../secret.png"))
+        upload_store.picture_path(Product("shop", "1", "../secret.png"))
 
 
-def folder_of(overlay: UploadStore, product_id: str) -> Path:
+def folder_of(upload_store: UploadStore, product_id: str) -> Path:
     """The folder of a product of the shop, stored or deleted."""
-    [folder] = (overlay.root / "shop").glob(f"{product_id}*~*")
+    [folder] = (upload_store.root / "shop").glob(f"{product_id}*~*")
     return folder
 
 
@@ -194,87 +196,87 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
 def test_a_damaged_record_hides_only_its_product_until_it_is_put_again(
-    overlay: UploadStore, damage: Callable[[Path], object]
+    upload_store: UploadStore, damage: Callable[[Path], object]
 ) -> None:
-    overlay.put(product("1", size=1), picture(1))
-    other = overlay.put(product("2"), picture(2))
-    overlay.delete("shop", "3")
-    damage(folder_of(overlay, "1") / "record.json")
-    assert overlay.get("shop", "1") is None
-    assert not overlay.is_deleted("shop", "1")
-    uploads = overlay.uploads("shop")
+    upload_store.put(product("1", size=1), picture(1))
+    other = upload_store.put(product("2"), picture(2))
+    upload_store.delete("shop", "3")
+    damage(folder_of(upload_store, "1") / "record.json")
+    assert upload_store.get("shop", "1") is None
+    assert not upload_store.is_deleted("shop", "1")
+    uploads = upload_store.uploads("shop")
     assert uploads.products == {"2": other}
     assert uploads.deleted == {"3"}
     [damaged] = uploads.damaged
     assert (damaged.product_id, damaged.deleted) == ("1", False)
     assert "record.json" in damaged.detail
-    assert overlay.counts() == {"shop": (2, 1)}
+    assert upload_store.counts() == {"shop": (2, 1)}
     catalog = [Product("shop", number, f"images/{number}.jpg") for number in "123"]
     assert merge(catalog, uploads) == [(catalog[0], "catalog"), (other, "upload")]
-    again = overlay.put(product("1", size=2), picture(3))
-    assert overlay.get("shop", "1") == again
-    assert overlay.uploads("shop").damaged == ()
-    assert overlay.picture_path(again).read_bytes() == picture(3)
+    again = upload_store.put(product("1", size=2), picture(3))
+    assert upload_store.get("shop", "1") == again
+    assert upload_store.uploads("shop").damaged == ()
+    assert upload_store.picture_path(again).read_bytes() == picture(3)
 
 
-def test_a_damaged_file_is_kept_beside_its_replacement(overlay: UploadStore) -> None:
+def test_a_damaged_file_is_kept_beside_its_replacement(upload_store: UploadStore) -> None:
     def kept() -> list[bytes]:
-        return sorted(path.read_bytes() for path in folder_of(overlay, "1").glob(".damaged-*-record.json"))
+        return sorted(path.read_bytes() for path in folder_of(upload_store, "1").glob(".damaged-*-record.json"))
 
-    overlay.put(product("1"), picture(1))
-    for number, change in enumerate((overlay.delete, overlay.restore)):
-        (folder_of(overlay, "1") / "record.json").write_bytes(b"%d" % number)
+    upload_store.put(product("1"), picture(1))
+    for number, change in enumerate((upload_store.delete, upload_store.restore)):
+        (folder_of(upload_store, "1") / "record.json").write_bytes(b"%d" % number)
         change("shop", "1")
         assert kept() == [b"%d" % one for one in range(number + 1)]
-    overlay.put(product("1"), picture(1))
+    upload_store.put(product("1"), picture(1))
     assert kept() == [b"0", b"1"]
 
 
-def test_a_damaged_tombstone_still_deletes_its_product(overlay: UploadStore) -> None:
+def test_a_damaged_tombstone_still_deletes_its_product(upload_store: UploadStore) -> None:
     long = "x" * 150
     for product_id in ("1", long):
-        overlay.delete("shop", product_id)
-        (folder_of(overlay, product_id[:9]) / "record.json").write_bytes(b"")
-    assert overlay.is_deleted("shop", "1")
-    assert overlay.is_deleted("shop", long)
-    uploads = overlay.uploads("shop")
+        upload_store.delete("shop", product_id)
+        (folder_of(upload_store, product_id[:9]) / "record.json").write_bytes(b"")
+    assert upload_store.is_deleted("shop", "1")
+    assert upload_store.is_deleted("shop", long)
+    uploads = upload_store.uploads("shop")
     assert uploads.deleted == {"1"}
     assert {one.product_id for one in uploads.damaged} == {"1", None}
     assert merge([Product("shop", "1", "1.jpg"), Product("shop", long, "2.jpg")], uploads) == []
-    assert overlay.restore("shop", "1")
-    assert not overlay.is_deleted("shop", "1")
+    assert upload_store.restore("shop", "1")
+    assert not upload_store.is_deleted("shop", "1")
 
 
-def test_a_file_or_folder_in_the_wrong_place_is_moved_aside(overlay: UploadStore) -> None:
-    put = overlay.put(product("1"), picture(1))
-    file = overlay.root / put.picture
+def test_a_file_or_folder_in_the_wrong_place_is_moved_aside(upload_store: UploadStore) -> None:
+    put = upload_store.put(product("1"), picture(1))
+    file = upload_store.root / put.picture
     file.unlink()
     file.mkdir()
     (file / "note").write_text("kept")
-    assert overlay.put(product("1"), picture(1)) == put
-    assert overlay.picture_path(put).read_bytes() == picture(1)
+    assert upload_store.put(product("1"), picture(1)) == put
+    assert upload_store.picture_path(put).read_bytes() == picture(1)
     assert [path.read_text() for path in file.parent.glob(".damaged-*/note")] == ["kept"]
-    file.parent.rename(overlay.root / "elsewhere")
+    file.parent.rename(upload_store.root / "elsewhere")
     file.parent.write_text("no folder")
-    assert overlay.get("shop", "1") is None
-    assert overlay.put(product("1"), picture(2)) == overlay.get("shop", "1")
-    assert [path.read_text() for path in (overlay.root / "shop").glob(".damaged-*")] == ["no folder"]
+    assert upload_store.get("shop", "1") is None
+    assert upload_store.put(product("1"), picture(2)) == upload_store.get("shop", "1")
+    assert [path.read_text() for path in (upload_store.root / "shop").glob(".damaged-*")] == ["no folder"]
 
 
-def test_a_damaged_record_is_logged_once_with_its_product(overlay: UploadStore) -> None:
-    overlay.put(product("1"), picture(1))
-    (folder_of(overlay, "1") / "record.json").write_text("{")
+def test_a_damaged_record_is_logged_once_with_its_product(upload_store: UploadStore) -> None:
+    upload_store.put(product("1"), picture(1))
+    (folder_of(upload_store, "1") / "record.json").write_text("{")
     with capture_logs() as lines:
         for _ in range(3):
-            overlay.uploads("shop")
+            upload_store.uploads("shop")
     [line] = lines
     assert (line["event"], line["product"], line["log_level"]) == ("upload_damaged", "1", "warning")
     assert "record.json" in line["detail"]
 
 
-def test_the_record_is_plain_json(overlay: UploadStore) -> None:
-    put = overlay.put(product("ä 1", gender="Men"), picture())
-    record = json.loads((overlay.root / put.picture).with_name("record.json").read_bytes())
+def test_the_record_is_plain_json(upload_store: UploadStore) -> None:
+    put = upload_store.put(product("ä 1", gender="Men"), picture())
+    record = json.loads((upload_store.root / put.picture).with_name("record.json").read_bytes())
     assert record == {
         "schema_version": 1,
         "dataset": "shop",
@@ -284,65 +286,69 @@ def test_the_record_is_plain_json(overlay: UploadStore) -> None:
     }
 
 
-def test_folders_that_are_not_products_are_ignored(overlay: UploadStore) -> None:
-    put = overlay.put(product(), picture())
-    (overlay.root / "shop" / "lost+found").mkdir()
-    (overlay.root / "shop" / "link").symlink_to("/etc")
-    assert overlay.products("shop") == (put,)
+def test_folders_that_are_not_products_are_ignored(upload_store: UploadStore) -> None:
+    put = upload_store.put(product(), picture())
+    (upload_store.root / "shop" / "lost+found").mkdir()
+    (upload_store.root / "shop" / "link").symlink_to("/etc")
+    assert upload_store.products("shop") == (put,)
 
 
-def test_merging_puts_uploads_over_the_catalogue(overlay: UploadStore) -> None:
+def test_merging_puts_uploads_over_the_catalogue(upload_store: UploadStore) -> None:
     catalog = [Product("shop", number, f"images/{number}.jpg", {"gender": "Men"}) for number in "123"]
-    changed = overlay.put(product("2", gender="Women"), picture())
-    added = overlay.put(product("9"), picture())
-    overlay.delete("shop", "3")
-    overlay.delete("shop", "88")
-    overlay.put(product("7", "other"), picture())
-    assert merge(catalog, overlay.uploads("shop")) == [(catalog[0], "catalog"), (changed, "upload"), (added, "upload")]
+    changed = upload_store.put(product("2", gender="Women"), picture())
+    added = upload_store.put(product("9"), picture())
+    upload_store.delete("shop", "3")
+    upload_store.delete("shop", "88")
+    upload_store.put(product("7", "other"), picture())
+    assert merge(catalog, upload_store.uploads("shop")) == [
+        (catalog[0], "catalog"),
+        (changed, "upload"),
+        (added, "upload"),
+    ]
 
 
-def test_merging_without_uploads_gives_the_catalogue(overlay: UploadStore) -> None:
+def test_merging_without_uploads_gives_the_catalogue(upload_store: UploadStore) -> None:
     catalog = [Product("shop", "1", "images/1.jpg")]
-    assert merge(iter(catalog), overlay.uploads("shop")) == [(catalog[0], "catalog")]
-    assert merge([], overlay.uploads("shop")) == []
+    assert merge(iter(catalog), upload_store.uploads("shop")) == [(catalog[0], "catalog")]
+    assert merge([], upload_store.uploads("shop")) == []
 
 
 def test_a_product_that_does_not_fit_on_the_disk_is_refused_and_the_old_one_is_kept(small_disk: Path) -> None:
-    overlay = UploadStore(small_disk / "uploads", reserve_bytes=256 * 1024)
-    before = overlay.put(product(size=1), picture(1))
+    upload_store = UploadStore(small_disk / "uploads", reserve_bytes=256 * 1024)
+    before = upload_store.put(product(size=1), picture(1))
     filling = fill(small_disk)
     with pytest.raises(StorageFull, match=f"{small_disk}.*VITRINE_UPLOADS_DIR"):
-        overlay.put(product(size=2), picture(2))
-    assert overlay.products("shop") == (before,)
-    assert overlay.picture_path(before).read_bytes() == picture(1)
+        upload_store.put(product(size=2), picture(2))
+    assert upload_store.products("shop") == (before,)
+    assert upload_store.picture_path(before).read_bytes() == picture(1)
     without_reserve = UploadStore(small_disk / "uploads")
     with pytest.raises(StorageFull, match="VITRINE_UPLOADS_DIR"):
         without_reserve.delete("shop", "other")
     filling.unlink()
-    assert overlay.put(product(size=2), picture(2)) == overlay.get("shop", before.id)
+    assert upload_store.put(product(size=2), picture(2)) == upload_store.get("shop", before.id)
 
 
-def test_a_deletion_is_undone_and_a_put_is_not(overlay: UploadStore) -> None:
-    overlay.put(product("1"), picture())
-    overlay.delete("shop", "2")
-    assert not overlay.restore("shop", "1")
-    assert not overlay.restore("shop", "3")
-    assert overlay.restore("shop", "2")
-    assert not overlay.restore("shop", "2")
-    assert overlay.tombstones("shop") == frozenset()
-    assert overlay.get("shop", "1") is not None
+def test_a_deletion_is_undone_and_a_put_is_not(upload_store: UploadStore) -> None:
+    upload_store.put(product("1"), picture())
+    upload_store.delete("shop", "2")
+    assert not upload_store.restore("shop", "1")
+    assert not upload_store.restore("shop", "3")
+    assert upload_store.restore("shop", "2")
+    assert not upload_store.restore("shop", "2")
+    assert upload_store.tombstones("shop") == frozenset()
+    assert upload_store.get("shop", "1") is not None
 
 
-def test_the_uploads_of_each_dataset_are_counted_and_dropped(overlay: UploadStore) -> None:
-    assert overlay.counts() == {}
-    overlay.drop("shop")
-    overlay.put(product("1"), picture())
-    overlay.delete("shop", "2")
-    overlay.put(product("1", dataset="other"), picture())
-    assert overlay.counts() == {"shop": (1, 1), "other": (1, 0)}
-    overlay.drop("shop")
-    assert overlay.counts() == {"other": (1, 0)}
-    assert not [name for name in files(overlay) if not name.startswith("other/")]
+def test_the_uploads_of_each_dataset_are_counted_and_dropped(upload_store: UploadStore) -> None:
+    assert upload_store.counts() == {}
+    upload_store.drop("shop")
+    upload_store.put(product("1"), picture())
+    upload_store.delete("shop", "2")
+    upload_store.put(product("1", dataset="other"), picture())
+    assert upload_store.counts() == {"shop": (1, 1), "other": (1, 0)}
+    upload_store.drop("shop")
+    assert upload_store.counts() == {"other": (1, 0)}
+    assert not [name for name in files(upload_store) if not name.startswith("other/")]
 
 
 def test_concurrent_writers_that_create_the_same_folders_both_store_their_product(
@@ -366,17 +372,17 @@ def test_concurrent_writers_that_create_the_same_folders_both_store_their_produc
 @pytest.mark.parametrize(
     "change",
     [
-        lambda overlay: overlay.put(product("1"), picture(2)),
-        lambda overlay: overlay.delete("shop", "1"),
-        lambda overlay: overlay.drop("shop"),
+        lambda upload_store: upload_store.put(product("1"), picture(2)),
+        lambda upload_store: upload_store.delete("shop", "1"),
+        lambda upload_store: upload_store.drop("shop"),
     ],
     ids=["put", "delete", "drop"],
 )
 def test_a_change_that_waits_for_a_drop_of_the_dataset_is_made_in_the_new_folder(
-    overlay: UploadStore, change: Callable[[UploadStore], object], monkeypatch: pytest.MonkeyPatch
+    upload_store: UploadStore, change: Callable[[UploadStore], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    overlay.put(product("1"), picture(1))
-    top = overlay.root / "shop"
+    upload_store.put(product("1"), picture(1))
+    top = upload_store.root / "shop"
     waits, flock = threading.Event(), fcntl.flock
 
     def announced(descriptor: int, operation: int) -> None:
@@ -386,18 +392,18 @@ def test_a_change_that_waits_for_a_drop_of_the_dataset_is_made_in_the_new_folder
     with (top / ".lock").open() as held, ThreadPoolExecutor(1) as threads:
         flock(held, fcntl.LOCK_EX)
         monkeypatch.setattr("vitrine.uploads.store.fcntl.flock", announced)
-        changing = threads.submit(change, UploadStore(overlay.root))
+        changing = threads.submit(change, UploadStore(upload_store.root))
         assert waits.wait(HUNG_AFTER_S)
-        top.rename(overlay.root / ".dropped-0")  # like a drop that holds the lock
+        top.rename(upload_store.root / ".dropped-0")  # like a drop that holds the lock
         flock(held, fcntl.LOCK_UN)
         changing.result(HUNG_AFTER_S)
     assert (top / ".lock").exists() == top.exists()
-    assert overlay.counts() in ({}, {"shop": (1, 0)}, {"shop": (0, 1)})
+    assert upload_store.counts() in ({}, {"shop": (1, 0)}, {"shop": (0, 1)})
 
 
-def test_concurrent_drops_both_succeed(overlay: UploadStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_concurrent_drops_both_succeed(upload_store: UploadStore, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(20):
-        overlay.put(product(str(number)), picture())
+        upload_store.put(product(str(number)), picture())
     together, rmtree = threading.Barrier(2), shutil.rmtree
 
     def once_both_have_listed(path: Path) -> None:
@@ -405,8 +411,8 @@ def test_concurrent_drops_both_succeed(overlay: UploadStore, monkeypatch: pytest
             together.wait(HUNG_AFTER_S)
         rmtree(path)
 
-    overlay.root.joinpath("shop").rename(overlay.root / ".dropped-left-by-a-crash")
+    upload_store.root.joinpath("shop").rename(upload_store.root / ".dropped-left-by-a-crash")
     monkeypatch.setattr("vitrine.uploads.store.shutil.rmtree", once_both_have_listed)
     with ThreadPoolExecutor(2) as threads:
-        list(threads.map(lambda _: UploadStore(overlay.root).drop("shop"), range(2)))
-    assert files(overlay) == []
+        list(threads.map(lambda _: UploadStore(upload_store.root).drop("shop"), range(2)))
+    assert files(upload_store) == []

@@ -30,7 +30,7 @@ class Dependencies:
     crash_searches: CrashSearches
     vectors: Vectors
     embedder: EmbedderClient
-    overlay: UploadStore
+    upload_store: UploadStore
     releases: ReleaseStore
     publisher: JobPublisher
     counts: Counts
@@ -58,7 +58,7 @@ def build_dependencies(settings: Settings, client: redis.Redis) -> Dependencies:
         embedder=EmbedderClient(
             settings.embedder_url, api_key=settings.embedder_api_key, retry_budget_s=settings.embed_patience_s
         ),
-        overlay=UploadStore(settings.uploads_dir),
+        upload_store=UploadStore(settings.uploads_dir),
         releases=ReleaseStore(settings.releases_url, cache_dir=settings.releases_cache_dir),
         publisher=JobPublisher(settings),
         counts=Counts(client, service="indexer"),

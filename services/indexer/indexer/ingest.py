@@ -85,8 +85,8 @@ def _is_current(deps: Dependencies, planned: PlannedProduct) -> bool:
     """Whether the product was not put or deleted since the plan was made. If it was, the finish handles it."""
     product = planned.product
     if planned.origin == "upload":
-        return deps.overlay.get(product.dataset, product.id) == product
-    return deps.overlay.get(product.dataset, product.id) is None and not deps.overlay.is_deleted(
+        return deps.upload_store.get(product.dataset, product.id) == product
+    return deps.upload_store.get(product.dataset, product.id) is None and not deps.upload_store.is_deleted(
         product.dataset, product.id
     )
 
@@ -208,7 +208,7 @@ class Ingest:
         product = planned.product
         try:
             if planned.origin == "upload":
-                data = read_picture(self._deps.overlay.root, product.picture)
+                data = read_picture(self._deps.upload_store.root, product.picture)
             elif self._root is None:
                 raise PictureNotFound("the product's catalogue is not known")
             else:

@@ -60,7 +60,7 @@ def _change(deps: Dependencies, record: JobRecord) -> dict[str, Any]:
         else:
             _write_tombstone(deps, record, dataset, product_id)
     done: set[str] = set()
-    wanted = deps.overlay.get(dataset, product_id)
+    wanted = deps.upload_store.get(dataset, product_id)
     while left := [serving for serving in _servings(deps, dataset) if serving.collection not in done]:
         faults: list[JobFault] = []
         for serving in left:
@@ -70,7 +70,7 @@ def _change(deps: Dependencies, record: JobRecord) -> dict[str, Any]:
                 _create_fields(deps, serving, wanted)
                 faults += _store(deps, record, serving, wanted, origin="upload", root=None)
             done.add(serving.collection)
-        now = deps.overlay.get(dataset, product_id)
+        now = deps.upload_store.get(dataset, product_id)
         if now != wanted:
             # Even if a picture could not be read: its file is removed when another replaces it.
             wanted = now
@@ -82,7 +82,7 @@ def _change(deps: Dependencies, record: JobRecord) -> dict[str, Any]:
 
 def _is_untouched(deps: Dependencies, dataset: str, product_id: str) -> bool:
     """Whether the product is the catalogue's own: neither put nor deleted through the API."""
-    return deps.overlay.get(dataset, product_id) is None and not deps.overlay.is_deleted(dataset, product_id)
+    return deps.upload_store.get(dataset, product_id) is None and not deps.upload_store.is_deleted(dataset, product_id)
 
 
 def _servings(deps: Dependencies, dataset: str) -> list[Serving]:
@@ -99,7 +99,7 @@ def _write_tombstone(deps: Dependencies, record: JobRecord, dataset: str, produc
     point = point_id(dataset, product_id)
     if not any(deps.vectors.payloads(serving.collection, [point]) for serving in _servings(deps, dataset)):
         raise ProductNotFound(f"there is no product {product_id!r} in the dataset {dataset!r}")
-    deps.overlay.delete(dataset, product_id)
+    deps.upload_store.delete(dataset, product_id)
 
 
 def _create_fields(deps: Dependencies, serving: Serving, product: Product) -> None:

@@ -60,14 +60,14 @@ def finish_indexing(deps: Dependencies, record: JobRecord) -> dict[str, Any] | N
             break
         except VerificationFailed:
             # A product that was put or deleted in the meantime changes the count. If there was none, it is a failure.
-            if attempt == _VERIFY_ATTEMPTS or deps.overlay.uploads(target.dataset) == reconciled.uploads:
+            if attempt == _VERIFY_ATTEMPTS or deps.upload_store.uploads(target.dataset) == reconciled.uploads:
                 raise
     deps.vectors.mark_ready(target.metadata, collection=target.collection, expected=len(expected))
     previous = deps.vectors.switch(target.serving)
     announce_change(deps.redis, target.dataset)
     # Again, because a product that was put just before the switch went only into the previous collection.
     reconcile(deps, target, planned)
-    note_damaged(deps, target.job_id, deps.overlay.uploads(target.dataset))
+    note_damaged(deps, target.job_id, deps.upload_store.uploads(target.dataset))
     changes = changes_since(deps, target, served)
     aliased = deps.vectors.aliased()
     neighbours = _neighbour_collections(deps, aliased | {target.collection})
@@ -142,7 +142,7 @@ def _remove_stale(
     if target.limit is not None:
         stale &= {point_id(target.dataset, product_id) for product_id in rejected}
         expected = expected | (stored - stale)
-    deleted = deps.overlay.tombstones(target.dataset)
+    deleted = deps.upload_store.tombstones(target.dataset)
     check_removal(deps, target, [product_id for product_id in served if product_id not in deleted], expected)
     deps.vectors.delete(target.collection, stale)
     return expected

@@ -37,7 +37,7 @@ def reconcile(deps: Dependencies, target: IndexTarget, planned: Iterable[Planned
     deleted: frozenset[str] = frozenset()
     failed: set[str] = set()
     for _ in range(_MAX_ROUNDS):
-        uploads = deps.overlay.uploads(target.dataset)
+        uploads = deps.upload_store.uploads(target.dataset)
         changed = [product for product in uploads.products.values() if known.get(product.id) != product]
         if not changed and uploads.deleted == deleted:
             return Reconciled(uploads, frozenset(failed & uploads.products.keys()))

@@ -46,7 +46,7 @@ def _plan(deps: Dependencies, target: IndexTarget) -> JobRecord:
     catalog = read_catalog(target.reader, root, dataset=target.dataset, limit=target.limit)
     faults = (JobFault(product_id=one.product_id, kind=one.kind, detail=one.detail) for one in catalog.issues)
     deps.jobs.note_faults(target.job_id, _CATALOG_FAULTS, faults)
-    uploads = deps.overlay.uploads(target.dataset)
+    uploads = deps.upload_store.uploads(target.dataset)
     note_damaged(deps, target.job_id, uploads)
     planned = [PlannedProduct(product, origin) for product, origin in merge(catalog.products, uploads)]
     if not planned:

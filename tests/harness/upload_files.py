@@ -20,5 +20,7 @@ def product(product_id: str = "1", dataset: str = "shop", **attributes: Attribut
     return Product(dataset, product_id, "", attributes)
 
 
-def files(overlay: UploadStore) -> list[str]:
-    return sorted(path.relative_to(overlay.root).as_posix() for path in overlay.root.rglob("*") if path.is_file())
+def files(upload_store: UploadStore) -> list[str]:
+    return sorted(
+        path.relative_to(upload_store.root).as_posix() for path in upload_store.root.rglob("*") if path.is_file()
+    )
