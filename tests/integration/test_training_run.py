@@ -48,7 +48,7 @@ def test_a_training_run_publishes_a_release_with_its_reports(catalog: Catalog, t
     assert manifest.metrics["test_precision_at_15"] == result["test_precision_at_15"]
     reports = store.local_folder(manifest.release_id) / "training"
     assert {path.name for path in reports.iterdir()} >= {
-        "curves.png", "hireports.json", "confusion-counts.png", "confusion-normalised.png", "confusion.json",
+        "curves.png", "history.json", "confusion-counts.png", "confusion-normalised.png", "confusion.json",
         "best-queries.png", "worst-queries.png", "queries.json", "recipe.json", "parts.json", "projections.json",
     }  # fmt: skip
     for drawn in reports.glob("*.png"):
@@ -67,7 +67,7 @@ def test_a_training_run_publishes_a_release_with_its_reports(catalog: Catalog, t
         "validation": (0, len(parts["ids"]["validation"])),
         "test": (0, 0),
     }
-    assert len(json.loads((reports / "hireports.json").read_text())["epochs"]) == 3
+    assert len(json.loads((reports / "history.json").read_text())["epochs"]) == 3
     assert [note.partition(":")[0] for note in listener.notes[:3]] == ["epoch 1", "epoch 2", "epoch 3"]
     assert listener.done == sorted(listener.done)
     assert listener.done[-1] % 3 == 0
@@ -281,7 +281,7 @@ def test_a_run_without_gain_stops_early(catalog: Catalog, tmp_path: Path) -> Non
 def test_the_best_epoch_is_published(catalog: Catalog, tmp_path: Path) -> None:
     result = trained(tiny_recipe(optim={"epochs": 4}, validation={"best_by": "loss"}), catalog, tmp_path)
     reports = store_of(tmp_path / "releases").local_folder(result["release_id"]) / "training"
-    epochs = json.loads((reports / "hireports.json").read_text())["epochs"]
+    epochs = json.loads((reports / "history.json").read_text())["epochs"]
     assert result["best_epoch"] == min(epochs, key=lambda one: one["validation_loss"])["epoch"]
 
 
