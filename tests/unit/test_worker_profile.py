@@ -149,3 +149,11 @@ def test_the_producer_loads_neither_torch_nor_a_model() -> None:
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"
+
+
+def test_task_names_do_not_change_between_versions() -> None:
+    """Messages of an earlier version may be in the queues, and the keys of leases and attempts contain the names."""
+    assert {task.value for task in Task} == {
+        "indexer.start", "indexer.batch", "indexer.finish", "indexer.product", "trainer.project", "trainer.train",
+        "trainer.adapt", "trainer.tune", "trainer.evaluate", "trainer.experiment", "trainer.visualize",
+    }  # fmt: skip

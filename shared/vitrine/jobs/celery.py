@@ -30,7 +30,7 @@ class Task(StrEnum):
     INDEX_BATCH = "indexer.batch"
     INDEX_FINISH = "indexer.finish"
     PRODUCT = "indexer.product"
-    PROJECT = "trainer.jobs.project"
+    PROJECT = "trainer.project"
     TRAIN = "trainer.train"
     ADAPT = "trainer.adapt"
     TUNE = "trainer.tune"
