@@ -20,7 +20,7 @@ from search_api.models.service import (
     stored_manifests,
 )
 from search_api.openapi import COMMON_ERRORS, READ_ERRORS
-from search_api.products.parameters import Dataset
+from search_api.products.schemas import Dataset
 from vitrine.errors import (
     BodyInvalid,
     CollectionIncomplete,

@@ -10,8 +10,8 @@ from starlette.responses import Response
 
 from search_api.context import Ctx
 from search_api.openapi import READ_ERRORS
-from search_api.products.parameters import Dataset, ProductId
 from search_api.products.pictures import Picture
+from search_api.products.schemas import Dataset, ProductId
 from vitrine.errors import PictureNotFound, ProductNotFound
 from vitrine.images.checks import MEDIA_TYPES
 from vitrine.images.thumbnails import THUMBNAIL_WIDTHS_PX, check_thumbnail_width

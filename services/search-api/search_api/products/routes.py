@@ -13,8 +13,7 @@ from search_api.auth import opaque_caller
 from search_api.context import Ctx
 from search_api.openapi import READ_ERRORS, form_body, picture_schema
 from search_api.products.attributes import MAX_ATTRIBUTES
-from search_api.products.parameters import Dataset, ProductId
-from search_api.products.schemas import DeletedAnswer, ProductAnswer, RestoredAnswer
+from search_api.products.schemas import Dataset, DeletedAnswer, ProductAnswer, ProductId, RestoredAnswer
 from search_api.search.options import PICTURE_FIELD, body_invalid, read_picture
 from vitrine.errors import (
     BodyInvalid,

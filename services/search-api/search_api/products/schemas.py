@@ -1,9 +1,10 @@
-"""The answers about products."""
+"""Schemas of the products calls: their shared parameters and their answers."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
+from fastapi import Path, Query
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 PublicId = int | str
@@ -70,3 +71,9 @@ class RestoredAnswer(BaseModel):
     dataset: str
     served: bool = Field(description="Whether searches find the product again already")
     detail: str = Field(description="If not, why, and what brings it back")
+
+
+ProductId = Annotated[str, Path(description="The product's id, unique in its dataset", examples=["7747"])]
+Dataset = Annotated[
+    str | None, Query(description="The dataset; may be left out where one is configured or only one is served")
+]

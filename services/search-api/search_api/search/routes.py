@@ -22,7 +22,7 @@ from search_api.openapi import (
     picture_schema,
     query_parameters,
 )
-from search_api.products.parameters import ProductId
+from search_api.products.schemas import ProductId
 from search_api.search.examples import MAX_EXAMPLE_PICTURES, MAX_EXAMPLES, RecommendBody, read_examples
 from search_api.search.options import (
     MAX_FACET_FIELDS,
