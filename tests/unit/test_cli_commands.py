@@ -353,3 +353,8 @@ def test_a_second_catalogue_needs_both_name_and_folder() -> None:
     assert second_catalog(elsewhere, "street", dataset="photographs", reader="folder", root=street) == {
         "dataset": "photographs", "reader": "folder", "root": "/srv/street",
     }  # fmt: skip
+
+
+def test_an_evaluation_without_releases_says_what_to_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate"]) == 2
+    assert capsys.readouterr().err == "error: name one or more releases, or a plan that does (--plan)\n"

@@ -30,6 +30,7 @@ from vitrine_local.cli.options import (
 from vitrine_local.cli.output import Column, Screen
 from vitrine_local.cli.paths import catalog_of, catalog_of_file, second_catalog
 from vitrine_local.cli.releases import find_release
+from vitrine_local.errors import UsageInvalid
 
 
 def evaluate(
@@ -151,6 +152,8 @@ def _plan(
         raise ParameterInvalid(f"the plan {file} has a 'data' that is no table")
     if releases:
         content["releases"] = [find_release(target, named) for named in releases]
+    if not content.get("releases"):
+        raise UsageInvalid("name one or more releases, or a plan that does (--plan)")
     content |= {name: value for name, value in changes.items() if value is not None}
     data |= {name: value for name, value in rules.items() if value is not None}
     return parse_plan(content), catalog
