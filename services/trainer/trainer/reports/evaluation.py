@@ -88,7 +88,7 @@ def markdown(document: Document) -> str:
     parts.append("\nStrict means that nothing was fitted or chosen on what is tested:\n")
     parts.append("\n".join(f"- `{one['id']}`: {strictness_text(one)}" for one in document["releases"]) + "\n")
     if document["comparisons"]:
-        parts.append("\nDifference to the first line of the same gallery, over the same queries:\n")
+        parts.append("\nDifference to the first row of the same gallery, over the same queries:\n")
         parts.append(_table(_COMPARISON_HEADS, _comparison_rows(document)))
     return "\n".join(parts) + "\n"
 
