@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from celery import Celery
+from indexer import tasks
 
 from vitrine.errors import SettingsInvalid
 from vitrine.jobs import JobKind
@@ -31,13 +32,10 @@ REDIS_URL = "redis://127.0.0.1:1/0"
 
 
 def app_of(profile: Any = INDEX) -> Celery:
+    """An app that has the indexer's tasks: Celery adds shared tasks to every app of the process."""
     app = celery_app(profile, redis_url=REDIS_URL)
-
-    @app.task(name=Task.INDEX_BATCH.value, shared=False)  # type: ignore[untyped-decorator]
-    def batch(job_id: str, number: int) -> None:
-        """A task as the services define them."""
-
     app.finalize()
+    assert tasks.batch.name in app.tasks
     return app
 
 
