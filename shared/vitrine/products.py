@@ -11,11 +11,27 @@ import re
 import uuid
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Final
 
 from vitrine.errors import ParameterInvalid
 
-AttributeValue = str | int | float
+# A list holds several keywords, or several category paths; a date is text in ISO 8601.
+AttributeValue = str | int | float | bool | list[str]
+
+
+class AttributeKind(StrEnum):
+    """What the values of an attribute are. It decides how they are indexed, filtered, counted and shown."""
+
+    KEYWORD = "keyword"
+    KEYWORDS = "keywords"  # a list of keywords; a filter matches each of them
+    INTEGER = "integer"
+    DECIMAL = "decimal"
+    BOOLEAN = "boolean"
+    DATE = "date"  # 2024-01-15, or with a time and zone
+    PATH = "path"  # Clothing > Dresses > Midi; a filter matches each level
+    TEXT = "text"  # free text: shown, not filtered
+
 
 POINT_NAMESPACE: Final = uuid.UUID("5a1f2f6e-6d0b-5c1e-9a53-2f1d8a4f7c10")
 
@@ -42,14 +58,22 @@ _MAX_PRODUCT_ID_CHARS: Final = 200
 class Product:
     """One garment of a dataset.
 
-    `picture` is a path relative to the catalogue's root, with forward slashes. `attributes` has known values only:
-    an unknown value is absent, never an empty string. `year` is an integer.
+    `picture` is the product's face: a path relative to the catalogue's root, with forward slashes. `more_pictures` are
+    its further pictures. `attributes` has known values only: an unknown value is absent, never an empty string. `year`
+    is an integer. `variant_of` is the id that the variants of one product share; None if the product has no variants.
     """
 
     dataset: str
     id: str
     picture: str
     attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
+    more_pictures: tuple[str, ...] = ()
+    variant_of: str | None = None
+
+    @property
+    def pictures(self) -> tuple[str, ...]:
+        """All pictures, the face first."""
+        return (self.picture, *self.more_pictures)
 
     @property
     def point_id(self) -> str:
@@ -63,6 +87,10 @@ class Product:
             "picture": self.picture,
             **self.attributes,
         }
+        if self.more_pictures:
+            payload[PICTURES_FIELD] = list(self.pictures)
+        if self.variant_of is not None:
+            payload[VARIANT_FIELD] = self.variant_of
         gender, article_type = self.attributes.get("gender"), self.attributes.get("articleType")
         if gender is not None and article_type is not None:
             payload[COMPOSITE_FIELD] = composite_value(gender, article_type)
@@ -138,10 +166,16 @@ def _check_name(name: str, what: str) -> str:
 
 
 COMPOSITE_FIELD: Final = "genderArticleType"
+# All pictures of a product that has several.
+PICTURES_FIELD: Final = "pictures"
+# The id that the variants of a product share.
+VARIANT_FIELD: Final = "variant_of"
+# The levels of each category path: {"category": ["Clothing", "Clothing > Dresses"]}. Filters use these.
+PATHS_FIELD: Final = "paths_"
 # The time when Vitrine first stored the product, in milliseconds since 1970.
 ADDED_AT_FIELD: Final = "added_at_ms"
 # Fields that are indexed for internal use and are neither filters nor facets.
-HIDDEN_FIELDS: Final = frozenset({COMPOSITE_FIELD, ADDED_AT_FIELD})
+HIDDEN_FIELDS: Final = frozenset({COMPOSITE_FIELD, ADDED_AT_FIELD, VARIANT_FIELD})
 
 # Query parameters and form fields of calls that also accept attributes as fields.
 OPTION_NAMES: Final = frozenset(
@@ -153,11 +187,14 @@ OPTION_NAMES: Final = frozenset(
     }
 )  # fmt: skip
 # Members of a product in a response.
-ANSWER_NAMES: Final = frozenset({"id", "dataset", "image", "score", "confidence"})
+ANSWER_NAMES: Final = frozenset({"id", "dataset", "image", "score", "confidence", "matchedPicture", "variants"})
 # Members of a point's payload besides the attributes.
 PAYLOAD_NAMES: Final = frozenset(
-    {"product_id", "dataset", "picture", "origin", "picture_sha256", COMPOSITE_FIELD, ADDED_AT_FIELD}
-)
+    {
+        "product_id", "dataset", "picture", "origin", "picture_sha256", COMPOSITE_FIELD, ADDED_AT_FIELD,
+        PICTURES_FIELD, "pictures_sha256", VARIANT_FIELD, PATHS_FIELD,
+    }
+)  # fmt: skip
 # Not used any more, but existing filters rely on the changed name of such columns.
 _ALWAYS_RENAMED: Final = frozenset({"release"})
 

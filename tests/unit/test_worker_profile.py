@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from celery import Celery
-from indexer import tasks
 
+from indexer import tasks
 from vitrine.errors import SettingsInvalid
 from vitrine.jobs import JobKind
 from vitrine.jobs.celery import (

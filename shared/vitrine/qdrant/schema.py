@@ -159,6 +159,8 @@ def _type_of(value: AttributeValue) -> FieldType:
 
 
 def _converted(value: AttributeValue, kind: FieldType) -> AttributeValue | None:
+    if isinstance(value, list):
+        return value if kind == "keyword" else None
     if kind == "keyword":
         return value if isinstance(value, str) else _text_of(value)
     try:

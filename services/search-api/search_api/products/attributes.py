@@ -146,6 +146,6 @@ def _refused(name: str, detail: str) -> ParameterInvalid:
 def _bounded(name: str, value: AttributeValue) -> AttributeValue:
     if isinstance(value, str) and len(value) > MAX_VALUE_CHARS:
         raise _refused(name, f"the value of {name!r} is longer than {MAX_VALUE_CHARS} characters")
-    if not isinstance(value, str) and abs(value) > _INT64_MAX:
+    if not isinstance(value, str | list) and abs(value) > _INT64_MAX:
         raise _refused(name, f"the value of {name!r} is out of range: {str(value)[:40]}")
     return value
