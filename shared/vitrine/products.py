@@ -52,6 +52,8 @@ UNFILTERED_ATTRIBUTES: Final = frozenset({"name"})
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._]|-(?!-)){0,119}")
 _ATTRIBUTE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 _MAX_PRODUCT_ID_CHARS: Final = 200
+_SLASHES: Final = re.compile(r"[/\\]")
+_DOTS: Final = frozenset({".", ".."})
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,17 +143,18 @@ def check_attribute_name(name: str) -> str:
 
 
 def check_product_id(product_id: str) -> str:
-    """Return the id. Raises ParameterInvalid unless it has 1 to 200 printable characters, no slash and no backslash."""
+    """Return the id. Raises ParameterInvalid unless it has 1 to 200 printable characters, none of them a blank at
+    either end, and no part between slashes is `.` or `..`, which an address would lose.
+    """
     if (
         not 0 < len(product_id) <= _MAX_PRODUCT_ID_CHARS
         or not product_id.isprintable()
-        or any(character in product_id for character in "/\\")
-        or product_id in {".", ".."}
         or product_id != product_id.strip()
+        or ("." in product_id and not _DOTS.isdisjoint(_SLASHES.split(product_id)))
     ):
         raise ParameterInvalid(
             f"product id {product_id[:80]!r} is not allowed: "
-            f"1 to {_MAX_PRODUCT_ID_CHARS} printable characters, no slashes"
+            f"1 to {_MAX_PRODUCT_ID_CHARS} printable characters, and neither '.' nor '..' between slashes"
         )
     return product_id
 

@@ -56,6 +56,7 @@ def fits_in_place(facts: CollectionInfo, target: IndexTarget, *, dim: int, field
         and facts.metadata.model == target.model
         and facts.metadata.catalog == target.reader
         and facts.metadata.root == str(target.root)
+        and dict(facts.metadata.mapping) == dict(target.mapping or {})
     )
     if facts.metadata.state == "building":
         # Left incomplete by a crash: it is completed if what is there is right.

@@ -46,6 +46,7 @@ class IndexTarget:
     model: str
     release_id: str
     limit: int | None
+    mapping: Mapping[str, str] | None = None
     allow_removal: bool = False
     placed_in: str | None = None
     source: str | None = None
@@ -64,6 +65,7 @@ class IndexTarget:
             model=params.model,
             release_id=params.release_id,
             limit=params.limit,
+            mapping=params.mapping,
             allow_removal=params.allow_removal,
             placed_in=record.params.get("collection"),
             source=record.params.get("source_collection"),
@@ -87,6 +89,7 @@ class IndexTarget:
             catalog=self.reader,
             root=str(self.root),
             state="building",
+            mapping=self.mapping or {},
         )
 
 

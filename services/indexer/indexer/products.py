@@ -7,6 +7,7 @@ the uploads and the serving collections are read again, and the work is repeated
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -151,13 +152,13 @@ def _restore(deps: Dependencies, record: JobRecord, servings: Sequence[Serving])
     """
     params = UpsertParams.of(record)
     dataset, product_id = params.dataset, params.product_id
-    catalogs: dict[tuple[str, str], Catalog | str] = {}
+    catalogs: dict[tuple[str, str, str], Catalog | str] = {}
     done, reason = [], ""
     for serving in servings:
         facts = deps.vectors.describe(serving.collection)
         if facts is None:
             continue
-        read_from = (facts.metadata.catalog, facts.metadata.root)
+        read_from = (facts.metadata.catalog, facts.metadata.root, json.dumps(dict(facts.metadata.mapping)))
         if read_from not in catalogs:
             catalogs[read_from] = _read_catalog(deps, dataset, facts.metadata)
         found = _find(catalogs[read_from], product_id)
@@ -176,8 +177,8 @@ def _read_catalog(deps: Dependencies, dataset: str, metadata: CollectionMetadata
     """The catalogue of a collection, or why it cannot be read."""
     try:
         root = resolve_catalog_root(metadata.root, allowed_roots(deps.settings))
-        return read_catalog(metadata.catalog, root, dataset=dataset)
-    except CatalogError as error:
+        return read_catalog(metadata.catalog, root, dataset=dataset, mapping=metadata.mapping or None)
+    except (CatalogError, ParameterInvalid) as error:  # the table may have lost a column of the mapping
         return error.detail
 
 

@@ -4,6 +4,7 @@ once the plan is written, it is not made again.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Final
 
 from indexer.dependencies import Dependencies
@@ -43,7 +44,10 @@ def _plan(deps: Dependencies, target: IndexTarget) -> JobRecord:
     manifest = deps.releases.manifest(target.release_id)
     GalleryAugmentation.of(target.dataset, manifest, deps.vectors)
     root = resolve_catalog_root(target.root, allowed_roots(deps.settings))
-    catalog = read_catalog(target.reader, root, dataset=target.dataset, limit=target.limit)
+    target = replace(target, mapping=_mapping(deps, target))
+    catalog = read_catalog(
+        target.reader, root, dataset=target.dataset, limit=target.limit, mapping=target.mapping or None
+    )
     faults = (JobFault(product_id=one.product_id, kind=one.kind, detail=one.detail) for one in catalog.issues)
     deps.jobs.note_faults(target.job_id, _CATALOG_FAULTS, faults)
     uploads = deps.upload_store.uploads(target.dataset)
@@ -66,7 +70,8 @@ def _plan(deps: Dependencies, target: IndexTarget) -> JobRecord:
         kept |= _unplanned_points(deps, generation)
     check_removal(deps, target, served, kept)
     # Recorded before the collection is created, so that no other job removes it as a leftover.
-    deps.jobs.update(target.job_id, lambda record: record.model_copy(update={"params": _placed(record, generation)}))
+    placed = {"mapping": target.mapping, **_place(generation)}
+    deps.jobs.update(target.job_id, lambda record: record.model_copy(update={"params": {**record.params, **placed}}))
     deps.vectors.create(target.metadata, collection=generation.collection, dim=manifest.dim, fields=generation.fields)
     batches = deps.plans.write(target.job_id, planned, batch_size=deps.settings.index_batch)
     deps.plans.write_served(target.job_id, served)
@@ -82,5 +87,15 @@ def _unplanned_points(deps: Dependencies, generation: Generation) -> set[str]:
     return {point for name in existing for point in deps.vectors.ids(name)}
 
 
-def _placed(record: JobRecord, generation: Generation) -> dict[str, Any]:
-    return {**record.params, "collection": generation.collection, "source_collection": generation.source}
+def _place(generation: Generation) -> dict[str, Any]:
+    return {"collection": generation.collection, "source_collection": generation.source}
+
+
+def _mapping(deps: Dependencies, target: IndexTarget) -> dict[str, str]:
+    """The columns that the job names; if it names none, those of the dataset's last indexing."""
+    if target.mapping is not None:
+        return dict(target.mapping)
+    served = [deps.vectors.describe(one.collection) for one in deps.vectors.servings() if one.dataset == target.dataset]
+    known = [facts.metadata for facts in served if facts is not None]
+    last = max(known, key=lambda metadata: metadata.published_at or "", default=None)
+    return {} if last is None else dict(last.mapping)

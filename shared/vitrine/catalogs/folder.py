@@ -7,7 +7,7 @@ path below the folder or its `images` folder, with or without suffix), else `ima
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -37,14 +37,16 @@ class _Columns:
     name_column: str | None
 
 
-def read_folder(root: Path, *, dataset: str, reader: str, limit: int | None = None) -> Catalog:
+def read_folder(
+    root: Path, *, dataset: str, reader: str, limit: int | None = None, mapping: Mapping[str, str] | None = None
+) -> Catalog:
     """Read the catalogue below `root`, which is absolute and free of links, up to `limit` products.
 
     Raises CatalogNotFound if there is no CSV, CatalogRootRefused if it is a link out of the root, and CatalogMalformed
     if there are several CSV files, no column identifies the products, or no row is usable.
     """
     table = read_table(_csv_path(root), root=root, known_columns=(*ID_COLUMNS, *PICTURE_COLUMNS))
-    builder = CatalogBuilder(dataset=dataset, reader=reader, root=root, limit=limit)
+    builder = CatalogBuilder(dataset=dataset, reader=reader, root=root, limit=limit, mapping=mapping)
     columns = _columns(table, builder)
     rows = [(row, table.fitted(row, name_column=columns.name_column)) for row in table.rows()]
     readable = [fields for _, fields in rows if fields is not None]

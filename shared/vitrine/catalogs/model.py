@@ -7,7 +7,8 @@ A bad row never costs more than its own product. `ISSUE_KINDS` says for each kin
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +16,7 @@ from vitrine.catalogs.picture_index import Found
 from vitrine.catalogs.roots import resolve_picture
 from vitrine.catalogs.table import Row
 from vitrine.errors import CatalogMalformed, ParameterInvalid
-from vitrine.products import AttributeValue, Product, check_product_id
+from vitrine.products import AttributeKind, AttributeValue, Product, check_product_id
 
 # kind -> whether the product is kept, and what the kind means
 ISSUE_KINDS: Final[dict[str, tuple[bool, str]]] = {
@@ -66,7 +67,9 @@ class Catalog:
     """A catalogue read from a folder.
 
     `root` is absolute and free of links. `rows` counts the product rows that were read, without blank lines and header;
-    with a limit, reading stops at the product that reaches it.
+    with a limit, reading stops at the product that reaches it. `further_rows` counts the rows that only add pictures or
+    variants to the product of another row. `kinds` holds the kind of each attribute, and `mapping` the columns that the
+    caller named for roles and attributes.
     """
 
     dataset: str
@@ -75,6 +78,9 @@ class Catalog:
     products: tuple[Product, ...]
     issues: tuple[Issue, ...]
     rows: int
+    further_rows: int = 0
+    kinds: Mapping[str, AttributeKind] = field(default_factory=dict)
+    mapping: Mapping[str, str] = field(default_factory=dict)
 
     def picture_path(self, product: Product) -> Path:
         """The file of the product's picture. Raises as `resolve_picture` does."""
@@ -89,11 +95,14 @@ class Catalog:
         return tuple(issue for issue in self.issues if not issue.kept)
 
     def attribute_counts(self) -> dict[str, Counter[AttributeValue]]:
-        """For each attribute, in order of first appearance, the number of products with each value."""
+        """For each attribute, in order of first appearance, the number of products with each value.
+
+        A product with a list counts once for each of its values.
+        """
         counts: dict[str, Counter[AttributeValue]] = {}
         for product in self.products:
             for name, value in product.attributes.items():
-                counts.setdefault(name, Counter())[value] += 1
+                counts.setdefault(name, Counter()).update(set(value) if isinstance(value, list) else (value,))
         return counts
 
 
@@ -103,7 +112,10 @@ _SHOWN_CHARS: Final = 120
 class CatalogBuilder:
     """Collects products and issues while a catalogue is read. Ids must be allowed and unique."""
 
-    def __init__(self, *, dataset: str, reader: str, root: Path, limit: int | None) -> None:
+    def __init__(
+        self, *, dataset: str, reader: str, root: Path, limit: int | None, mapping: Mapping[str, str] | None = None
+    ) -> None:
+        self._mapping = dict(mapping or {})
         self._dataset = dataset
         self._reader = reader
         self._root = root
@@ -162,4 +174,12 @@ class CatalogBuilder:
             raise CatalogMalformed(
                 f"{csv_path} has {self.rows} rows and no usable product" + (f" ({listed})" if listed else "")
             )
-        return Catalog(self._dataset, self._reader, self._root, tuple(self.products), tuple(self.issues), self.rows)
+        return Catalog(
+            self._dataset,
+            self._reader,
+            self._root,
+            tuple(self.products),
+            tuple(self.issues),
+            self.rows,
+            mapping=self._mapping,
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -24,15 +24,25 @@ class CatalogReader(Protocol):
     def __call__(self, root: Path, *, dataset: str, reader: str, limit: int | None = None) -> Catalog: ...
 
 
+class MappedReader(Protocol):
+    """A reader of tables, whose columns the caller may name."""
+
+    def __call__(
+        self, root: Path, *, dataset: str, reader: str, limit: int | None = None, mapping: Mapping[str, str] | None
+    ) -> Catalog: ...
+
+
 # The generated demo catalogue has the layout of the published one.
 _READERS: Final[dict[str, CatalogReader]] = {
     "deepfashion-category": read_deepfashion_category,
     "deepfashion-inshop": read_deepfashion_inshop,
     "fashion-product": read_fashion_product,
-    "folder": read_folder,
     "synthetic": read_fashion_product,
 }
-READERS: Final = tuple(_READERS)
+_MAPPED_READERS: Final[dict[str, MappedReader]] = {
+    "folder": read_folder,
+}
+READERS: Final = tuple(sorted((*_READERS, *_MAPPED_READERS)))
 
 
 def reader_for(dataset: str) -> str:
@@ -42,18 +52,27 @@ def reader_for(dataset: str) -> str:
 
 def check_reader(reader: str) -> str:
     """Return the name of a reader. Raises ParameterInvalid if it is unknown."""
-    if reader not in _READERS:
+    if reader not in READERS:
         raise ParameterInvalid(f"there is no catalogue reader {reader[:80]!r}; there are {', '.join(READERS)}")
     return reader
 
 
-def read_catalog(reader: str, root: Path, *, dataset: str | None = None, limit: int | None = None) -> Catalog:
+def read_catalog(
+    reader: str,
+    root: Path,
+    *,
+    dataset: str | None = None,
+    limit: int | None = None,
+    mapping: Mapping[str, str] | None = None,
+) -> Catalog:
     """Read the catalogue in the folder `root`.
 
     `dataset` is the dataset name of the products, by default the reader's name; `limit` is the maximum number of
-    products, taken from the start of the file. Issues of single rows are in the result. Raises ParameterInvalid for an
-    unknown reader or an invalid name, and CatalogNotFound, CatalogMalformed or CatalogRootRefused if the folder cannot
-    be read.
+    products, taken from the start of the file. `mapping` names the columns of roles (`id`, `picture`, `variantOf`) and
+    of attributes, such as `{"id": "Handle", "price": "Variant Price"}`. Issues of single rows are in the result. Raises
+    ParameterInvalid for an unknown reader, an invalid name, a column that the table does not have, or a mapping for a
+    reader whose columns are fixed; and CatalogNotFound, CatalogMalformed or CatalogRootRefused if the folder cannot be
+    read.
     """
     check_reader(reader)
     if limit is not None and limit < 0:
@@ -65,6 +84,10 @@ def read_catalog(reader: str, root: Path, *, dataset: str | None = None, limit: 
         raise CatalogNotFound(f"there is no catalogue folder {root}") from error
     if not resolved.is_dir():
         raise CatalogNotFound(f"{root} is not a folder")
+    if reader in _MAPPED_READERS:
+        return _MAPPED_READERS[reader](resolved, dataset=name, reader=reader, limit=limit, mapping=mapping)
+    if mapping:
+        raise ParameterInvalid(f"the reader {reader!r} has fixed columns; use 'folder' with a mapping")
     return _READERS[reader](resolved, dataset=name, reader=reader, limit=limit)
 
 

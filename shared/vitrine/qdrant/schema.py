@@ -43,6 +43,8 @@ class CollectionMetadata:
     state: CollectionState
     expected: int = 0
     published_at: str | None = None
+    # The columns that the catalogue's owner named for roles and attributes; see `read_catalog`.
+    mapping: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, metadata: Mapping[str, Any] | None) -> CollectionMetadata | None:

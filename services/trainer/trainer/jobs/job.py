@@ -58,7 +58,9 @@ class Job(ABC, Generic[P]):
         Raises as `resolve_catalog_root` and `read_catalog` do.
         """
         root = resolve_catalog_root(params.root, allowed_roots(self.settings))
-        catalog = read_catalog(params.reader_name, root, dataset=params.dataset, limit=params.limit)
+        catalog = read_catalog(
+            params.reader_name, root, dataset=params.dataset, limit=params.limit, mapping=params.mapping
+        )
         faults = [JobFault(product_id=one.product_id, kind=one.kind, detail=one.detail) for one in catalog.issues]
         self.progress.faults(f"catalog {catalog.dataset}", faults)
         return catalog

@@ -137,12 +137,19 @@ def _described(catalog: Catalog) -> dict[str, Any]:
         "root": str(catalog.root),
         "dataset": catalog.dataset,
         "limit": len(catalog.products),
+        "mapping": dict(catalog.mapping),
     }
 
 
 def _read(described: dict[str, Any]) -> Catalog:
     root = Path(described["root"])
-    return read_catalog(described["reader"], root, dataset=described["dataset"], limit=described["limit"])
+    return read_catalog(
+        described["reader"],
+        root,
+        dataset=described["dataset"],
+        limit=described["limit"],
+        mapping=described["mapping"] or None,
+    )
 
 
 def _free_port() -> int:

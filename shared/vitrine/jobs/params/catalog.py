@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 from vitrine.catalogs.registry import READERS, check_reader, reader_for
 from vitrine.jobs.record import JobRecord
 from vitrine.parsing import parse_as
 from vitrine.products import check_dataset_name, check_model_name, check_product_id
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+# A role may have several columns, separated by commas.
+Column = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
 
 
 class JobParams(BaseModel):
@@ -44,6 +48,12 @@ class CatalogParams(JobParams):
     )
     root: str = Field(min_length=1, max_length=4096, description="The catalogue's folder, below an allowed root")
     limit: int | None = Field(default=None, ge=1, le=100_000_000, description="Read only the first N products")
+    mapping: dict[Name, Column] | None = Field(
+        default=None,
+        max_length=256,
+        description="The columns of the roles `id`, `picture` and `variantOf`, and of attributes by their name, such "
+        'as `{"id": "Handle", "price": "Variant Price"}`; by default those of the last indexing, else usual names',
+    )
 
     @property
     def reader_name(self) -> str:
