@@ -93,10 +93,18 @@ class Product:
             payload[PICTURES_FIELD] = list(self.pictures)
         if self.variant_of is not None:
             payload[VARIANT_FIELD] = self.variant_of
-        gender, article_type = self.attributes.get("gender"), self.attributes.get("articleType")
-        if gender is not None and article_type is not None:
-            payload[COMPOSITE_FIELD] = composite_value(gender, article_type)
+        pairs = [
+            composite_value(gender, article_type)
+            for gender in _several(self.attributes.get("gender"))
+            for article_type in _several(self.attributes.get("articleType"))
+        ]
+        if pairs:
+            payload[COMPOSITE_FIELD] = pairs[0] if len(pairs) == 1 else pairs
         return payload
+
+
+def _several(value: AttributeValue | None) -> list[Any]:
+    return [] if value is None else value if isinstance(value, list) else [value]
 
 
 def point_id(dataset: str, product_id: str) -> str:

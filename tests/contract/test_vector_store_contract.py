@@ -14,6 +14,7 @@ from qdrant_client.http.exceptions import UnexpectedResponse
 from harness.circle import DIM, IDS, POINTS, field, must, payload, points, unit, vector
 from harness.containers import QdrantBackend
 from harness.waiting import HUNG_AFTER_S
+from vitrine.products import AttributeKind as K
 from vitrine.qdrant.aliases import servings, switch_alias
 from vitrine.qdrant.client import create_collection, mark_ready, open_qdrant, read_metadata, version_notice
 from vitrine.qdrant.naming import Serving, collection_name
@@ -85,7 +86,7 @@ class TestCollections:
                 return found
 
             monkeypatch.setattr(client, "collection_exists", seen_by_all)
-            return create_collection(client, wanted, dim=DIM, fields={"gender": "keyword", "year": "integer"})
+            return create_collection(client, wanted, dim=DIM, kinds={"gender": K.KEYWORD, "year": K.INTEGER})
 
         with ThreadPoolExecutor(len(clients)) as threads:
             names = set(threads.map(create, clients))
@@ -106,7 +107,7 @@ class TestCollections:
         dataset = f"shop{uuid.uuid4().hex[:8]}"
         clients = [open_qdrant(qdrant_backend.url) for _ in range(2)]
         wanted = [metadata(dataset, digest) for digest in ("0123456789", "1123456789", "2123456789")]
-        names = [create_collection(clients[0], one, dim=DIM, fields={}) for one in wanted]
+        names = [create_collection(clients[0], one, dim=DIM, kinds={}) for one in wanted]
         serving = [Serving(dataset, one.model, one.release_id, name) for one, name in zip(wanted, names, strict=True)]
         looked = threading.Barrier(len(clients))
         before = names[2] if served else None
@@ -265,8 +266,8 @@ class TestAliases:
         dataset = f"shop{uuid.uuid4().hex[:8]}"
         first, second = (metadata(dataset, digest) for digest in ("0123456789", "abcdef0123"))
         for each in (first, second):
-            name = create_collection(qdrant, each, dim=DIM, fields={"gender": "keyword", "year": "integer"})
-            assert create_collection(qdrant, each, dim=DIM, fields={"price": "float"}) == name
+            name = create_collection(qdrant, each, dim=DIM, kinds={"gender": K.KEYWORD, "year": K.INTEGER})
+            assert create_collection(qdrant, each, dim=DIM, kinds={"price": K.DECIMAL}) == name
             assert qdrant.get_collection(name).payload_schema.keys() >= {"product_id", "gender", "year", "price"}
             mark_ready(qdrant, each, expected=7)
             known = read_metadata(qdrant, name)

@@ -8,7 +8,7 @@ from qdrant_client import models
 from vitrine.errors import ParameterInvalid
 from vitrine.qdrant.aliases import switch_operations
 from vitrine.qdrant.naming import Serving, alias_name, collection_name, generation_of, parse_collection_name, serving_of
-from vitrine.qdrant.schema import CollectionMetadata, FieldType, convert_attributes, field_types, widened
+from vitrine.qdrant.schema import CollectionMetadata
 
 RELEASE = "mobilenetv2_100-0123456789"
 
@@ -69,32 +69,3 @@ def test_metadata_of_a_foreign_collection_is_not_accepted() -> None:
     assert CollectionMetadata.parse({**ours.as_dict(), "later_field": 1}) == ours
     assert CollectionMetadata.parse(None) is None
     assert CollectionMetadata.parse({"something": "else"}) is None
-
-
-def test_attributes_are_indexed_with_the_widest_type_of_their_values() -> None:
-    rows: list[dict[str, str | int | float]] = [
-        {"gender": "Men", "year": 2012, "price": 3, "name": "Shirt", "size": 40},
-        {"price": 3.5, "size": "XL"},
-    ]
-    assert field_types(rows) == {"gender": "keyword", "year": "integer", "price": "float", "size": "keyword"}
-
-
-def test_values_are_stored_in_the_type_of_their_field() -> None:
-    fields: dict[str, FieldType] = {"size": "keyword", "price": "float", "stock": "integer", "note": "keyword"}
-    converted, misfits = convert_attributes(
-        {"size": 37, "price": 20, "stock": "3", "note": "new", "name": "Shirt"}, fields
-    )
-    assert converted == {"size": "37", "price": 20.0, "stock": 3, "note": "new", "name": "Shirt"}
-    assert isinstance(converted["price"], float)
-    assert misfits == ()
-    assert convert_attributes({"size": 37.5, "stock": 4.0}, fields) == ({"size": "37.5", "stock": 4}, ())
-    assert convert_attributes({"size": 29.0}, fields)[0] == {"size": "29"}
-    kept, misfits = convert_attributes({"stock": 3.5, "price": "many"}, fields)
-    assert kept == {"stock": 3.5, "price": "many"}
-    assert misfits == ("stock", "price")
-
-
-def test_fields_of_two_indexings_are_widened_together() -> None:
-    assert widened({"size": "integer", "fit": "keyword"}, {"size": "float", "price": "integer"}) == {
-        "size": "float", "fit": "keyword", "price": "integer",
-    }  # fmt: skip

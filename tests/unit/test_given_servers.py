@@ -40,7 +40,7 @@ def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[QdrantPro
 
 def test_a_qdrant_program_is_started_killed_and_restarted(given: QdrantProgram) -> None:
     client = open_qdrant(given.url)
-    name = create_collection(client, SHOP, dim=2, fields={})
+    name = create_collection(client, SHOP, dim=2, kinds={})
     given.kill()
     given.start()
     given.wait_ready()
@@ -52,7 +52,7 @@ def test_a_qdrant_address_is_used_emptied_and_never_killed(
     given: QdrantProgram, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     client = open_qdrant(given.url)
-    name = create_collection(client, SHOP, dim=2, fields={})
+    name = create_collection(client, SHOP, dim=2, kinds={})
     monkeypatch.setenv(QDRANT_URL, given.url)
     at_url = open_test_qdrant(tmp_path / "unused")
     assert isinstance(at_url, QdrantAtUrl)

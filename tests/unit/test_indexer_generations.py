@@ -10,11 +10,13 @@ import pytest
 from indexer.generations import fits_in_place, newest_ready
 from indexer.plan import IndexTarget
 from indexer.verify import payload_digest
+from vitrine.products import AttributeKind
 from vitrine.qdrant.naming import collection_name
 from vitrine.qdrant.schema import CollectionInfo, CollectionMetadata, FieldType
 
 RELEASE = "net-0123456789"
 FIELDS: dict[str, FieldType] = {"size": "integer", "fit": "keyword"}
+KINDS = {"size": AttributeKind.INTEGER, "fit": AttributeKind.KEYWORD}
 TARGET = IndexTarget("0" * 21, "shop", "folder", Path("/shop"), "net", RELEASE, None)
 READY = CollectionInfo(
     name="shop--made-0123456789",
@@ -30,7 +32,7 @@ def with_metadata(facts: CollectionInfo, **changes: str) -> CollectionInfo:
 
 
 def test_a_collection_with_the_same_configuration_is_changed_in_place() -> None:
-    assert fits_in_place(READY, TARGET, dim=8, fields=dict(reversed(FIELDS.items())))
+    assert fits_in_place(READY, TARGET, dim=8, kinds=dict(reversed(KINDS.items())))
 
 
 @pytest.mark.parametrize(
@@ -46,14 +48,14 @@ def test_a_collection_with_the_same_configuration_is_changed_in_place() -> None:
     ],
 )
 def test_any_difference_requires_another_generation(facts: CollectionInfo) -> None:
-    assert not fits_in_place(facts, TARGET, dim=8, fields=FIELDS)
+    assert not fits_in_place(facts, TARGET, dim=8, kinds=KINDS)
 
 
 def test_an_incomplete_generation_is_completed_unless_it_does_not_match() -> None:
     half = with_metadata(replace(READY, schema={"fit": "keyword"}), state="building")
-    assert fits_in_place(half, TARGET, dim=8, fields=FIELDS)
+    assert fits_in_place(half, TARGET, dim=8, kinds=KINDS)
     wrong = replace(half, schema={"size": "keyword"})
-    assert not fits_in_place(wrong, TARGET, dim=8, fields=FIELDS)
+    assert not fits_in_place(wrong, TARGET, dim=8, kinds=KINDS)
 
 
 def test_the_generation_that_passed_its_checks_last_is_the_newest() -> None:

@@ -22,6 +22,8 @@ from vitrine.products import (
     OPTION_NAMES,
     PAYLOAD_NAMES,
     RESERVED_NAMES,
+    AttributeKind,
+    AttributeValue,
     Product,
     check_attribute_name,
     is_reserved,
@@ -64,8 +66,10 @@ def test_the_table_of_answer_names_matches_the_product_models() -> None:
 
 
 def test_the_table_of_payload_names_matches_the_stored_payload() -> None:
-    stored = Product("shop", "1", "1.jpg", {"gender": "Women", "articleType": "Tops"}).payload()
-    assert stored.keys() - {"gender", "articleType"} == PAYLOAD_NAMES - {"origin", "picture_sha256", "added_at_ms"}
+    attributes: dict[str, AttributeValue] = {"gender": "Women", "articleType": "Tops"}
+    product = Product("shop", "1", "1.jpg", attributes, more_pictures=("2.jpg",), variant_of="0")
+    by_the_indexer = {"origin", "picture_sha256", "pictures_sha256", "added_at_ms", "paths_"}
+    assert product.payload().keys() - attributes.keys() == PAYLOAD_NAMES - by_the_indexer
 
 
 @pytest.mark.parametrize(
@@ -106,7 +110,7 @@ def test_a_put_with_such_a_name_is_stored_under_another_and_reports_it() -> None
     assert put.notices == ("the attribute 'cutout' is stored as 'cutout_': 'cutout' is an option of a call",)
     changed = changed_attributes(put.attributes, {"cutout": None, "score": 3}, {}, max_attributes=10)
     assert changed.attributes == {"fit": "Slim", "score_": 3}
-    ranged = typed_attributes([("priceMin", "3")], {"price": "integer"}, max_attributes=10)
+    ranged = typed_attributes([("priceMin", "3")], {"price": AttributeKind.INTEGER}, max_attributes=10)
     assert ranged.attributes == {"priceMin_": 3}
 
 
@@ -128,11 +132,11 @@ def test_an_upload_of_an_older_version_keeps_its_value_under_the_new_name(tmp_pa
 
 def test_a_new_attribute_is_typed_by_its_value_and_a_known_one_by_the_dataset() -> None:
     fields = [("weight", "250"), ("length", "37.5"), ("code", "007"), ("year", "2012.0"), ("size", "40"), ("name", "7")]
-    put = typed_attributes(fields, {"size": "float"}, max_attributes=10)
+    put = typed_attributes(fields, {"size": AttributeKind.DECIMAL}, max_attributes=10)
     assert put.attributes == {"weight": 250, "length": 37.5, "code": "007", "year": 2012, "size": 40.0, "name": "7"}
     assert isinstance(put.attributes["size"], float)
     with pytest.raises(ParameterInvalid, match="whole number"):
-        typed_attributes([("size", "37.5")], {"size": "integer"}, max_attributes=10)
+        typed_attributes([("size", "37.5")], {"size": AttributeKind.INTEGER}, max_attributes=10)
     assert changed_attributes({}, {"weight": 250, "code": "007"}, {}, max_attributes=9).attributes == {
         "weight": 250, "code": "007",
     }  # fmt: skip

@@ -8,9 +8,9 @@ from pydantic import ValidationError
 from search_api.products.attributes import changed_attributes, typed_attributes
 from search_api.search.options import ListOptions, SearchOptions, split_options
 from vitrine.errors import ParameterInvalid
-from vitrine.qdrant.schema import FieldType
+from vitrine.products import AttributeKind
 
-SCHEMA: dict[str, FieldType] = {"gender": "keyword", "year": "integer", "price": "float"}
+KINDS = {"gender": AttributeKind.KEYWORD, "year": AttributeKind.INTEGER, "price": AttributeKind.DECIMAL}
 
 
 def test_options_are_distinguished_from_filters() -> None:
@@ -57,7 +57,7 @@ def test_options_cannot_be_changed() -> None:
 
 def test_attributes_are_converted_to_the_type_of_their_field() -> None:
     fields = [("gender", "Women"), ("year", "2012"), ("price", "9.5"), ("colour", " Red "), ("season", "")]
-    attributes = typed_attributes(fields, SCHEMA, max_attributes=10).attributes
+    attributes = typed_attributes(fields, KINDS, max_attributes=10).attributes
     assert attributes == {"gender": "Women", "year": 2012, "price": 9.5, "colour": "Red"}
 
 
@@ -70,12 +70,12 @@ def test_attributes_are_converted_to_the_type_of_their_field() -> None:
 )  # fmt: skip
 def test_an_attribute_that_does_not_fit_is_refused(field: tuple[str, str]) -> None:
     with pytest.raises(ParameterInvalid):
-        typed_attributes([field], SCHEMA, max_attributes=10)
+        typed_attributes([field], KINDS, max_attributes=10)
 
 
 def test_attributes_are_changed_individually() -> None:
     present: dict[str, str | int | float] = {"gender": "Women", "season": "Fall", "year": 2012}
-    changed = changed_attributes(present, {"season": None, "year": 2013, "colour": "Red"}, SCHEMA, max_attributes=10)
+    changed = changed_attributes(present, {"season": None, "year": 2013, "colour": "Red"}, KINDS, max_attributes=10)
     assert changed.attributes == {"gender": "Women", "year": 2013, "colour": "Red"}
 
 

@@ -18,11 +18,12 @@ from search_api.context import Context, build_context
 from search_api.search.options import Target
 from search_api.settings import Settings
 from vitrine.errors import FilterInvalid
+from vitrine.products import AttributeKind as K
 from vitrine.qdrant.aliases import announce_change, switch_alias
 from vitrine.qdrant.client import create_collection
 from vitrine.qdrant.filters import FieldFilter
 from vitrine.qdrant.naming import Serving, collection_name
-from vitrine.qdrant.schema import CollectionMetadata, FieldType
+from vitrine.qdrant.schema import CollectionMetadata
 
 RELEASE = "net-0123456789"
 METADATA = CollectionMetadata("shop", "net", RELEASE, "folder", "/shop", "ready")
@@ -45,12 +46,10 @@ async def until(condition: Callable[[], Awaitable[bool]]) -> None:
             await asyncio.sleep(0.01)  # a poll with a deadline
 
 
-def serve(
-    client: QdrantClient, generation: int, fields: dict[str, FieldType], metadata: CollectionMetadata = METADATA
-) -> str:
+def serve(client: QdrantClient, generation: int, kinds: dict[str, K], metadata: CollectionMetadata = METADATA) -> str:
     """Create a generation and switch the alias to it."""
     name = collection_name(metadata.dataset, metadata.release_id, generation)
-    create_collection(client, metadata, dim=4, fields=fields, collection=name)
+    create_collection(client, metadata, dim=4, kinds=kinds, collection=name)
     switch_alias(client, Serving(metadata.dataset, metadata.model, metadata.release_id, name))
     return name
 
@@ -75,14 +74,14 @@ def test_an_announced_switch_applies_at_once_and_an_unknown_filter_is_looked_up_
         try:
             context.redis_feed.start()
             await asyncio.wait_for(context.redis_feed.connected.wait(), HUNG_AFTER_S)
-            first = await asyncio.to_thread(serve, writer, 1, {"size": "integer"})
+            first = await asyncio.to_thread(serve, writer, 1, {"size": K.INTEGER})
             assert await resolved(context) == first
-            second = await asyncio.to_thread(serve, writer, 2, {"size": "float"})
+            second = await asyncio.to_thread(serve, writer, 2, {"size": K.DECIMAL})
             assert await resolved(context) == first, "kept until the change is announced"
             announce_change(client, "shop")
             await until(lambda: switched(context, second))
 
-            third = await asyncio.to_thread(serve, writer, 3, {"size": "keyword", "fabric": "keyword"})
+            third = await asyncio.to_thread(serve, writer, 3, {"size": K.KEYWORD, "fabric": K.KEYWORD})
             seen: list[str] = []
 
             async def search(serving: Serving) -> None:
@@ -111,7 +110,10 @@ def test_the_second_model_of_a_search_parses_the_filters_with_its_own_fields(
 ) -> None:
     settings = Settings(redis_url=server.url, qdrant_url=qdrant.url, uploads_dir=tmp_path)
     writer = QdrantClient(url=qdrant.url, check_compatibility=False)
-    models: dict[str, dict[str, FieldType]] = {"early": {"size": "integer"}, "late": {"size": "keyword"}}
+    models: dict[str, dict[str, K]] = {
+        "early": {"size": K.INTEGER},
+        "late": {"size": K.KEYWORD},
+    }
 
     async def scenario() -> list[FieldFilter]:
         context = build_context(settings)

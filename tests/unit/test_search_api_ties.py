@@ -14,7 +14,7 @@ from search_api.search.rerank import PLAIN, Refinement, fused
 from search_api.search.retrieval import Prepared, Retrieval, Wanted
 from search_api.ties import with_ties
 from search_api.vector_store import Query, VectorStore
-from vitrine.products import Product
+from vitrine.products import AttributeKind, Product
 from vitrine.qdrant.client import create_collection, open_async_qdrant, open_qdrant
 from vitrine.qdrant.filters import FilterSpec, Plan, Planner
 from vitrine.qdrant.naming import Serving
@@ -43,7 +43,7 @@ ORDER = [product_id for shade in range(SHADES) for product_id in ids_of(shade)]
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     server = LocalQdrant(tmp_path_factory.mktemp("qdrant"))
     client = open_qdrant(server.url)
-    name = create_collection(client, METADATA, dim=DIM, fields={"colour": "keyword"})
+    name = create_collection(client, METADATA, dim=DIM, kinds={"colour": AttributeKind.KEYWORD})
     products = [
         (Product("shop", product_id, "", {"colour": f"colour {shade // 2}"}), vector(shade))
         for shade in reversed(range(SHADES))

@@ -19,7 +19,7 @@ _CREATE = TypeAdapter(models.CreateCollection)
 _UPDATE = TypeAdapter(models.UpdateCollection)
 _INDEX = TypeAdapter(models.CreateFieldIndex)
 _ALIASES = TypeAdapter(models.ChangeAliasesOperation)
-_INDEX_TYPES: Final = frozenset({"keyword", "integer", "float", "bool", "uuid", "text"})
+_INDEX_TYPES: Final = frozenset({"keyword", "integer", "float", "bool", "datetime", "uuid", "text"})
 _WAL_CAPACITY_MB: Final = 32
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, date, datetime, time
 from typing import Any, cast
 
 import numpy as np
@@ -112,9 +113,20 @@ def _match(match: models.Match | None) -> Any:
     raise Unsupported(f"the filter condition {type(match).__name__}")
 
 
-def _range(wanted: models.RangeInterface | None) -> edge.RangeFloat | None:
+def _range(wanted: models.RangeInterface | None) -> edge.RangeFloat | edge.RangeDateTime | None:
     if wanted is None:
         return None
-    if not isinstance(wanted, models.Range):
-        raise Unsupported("the filter condition DatetimeRange")
-    return edge.RangeFloat(gte=wanted.gte, gt=wanted.gt, lte=wanted.lte, lt=wanted.lt)
+    if isinstance(wanted, models.Range):
+        return edge.RangeFloat(gte=wanted.gte, gt=wanted.gt, lte=wanted.lte, lt=wanted.lt)
+    return edge.RangeDateTime(
+        gte=instant(wanted.gte), gt=instant(wanted.gt), lte=instant(wanted.lte), lt=instant(wanted.lt)
+    )
+
+
+def instant(moment: datetime | date | None) -> str | None:
+    """A moment as the engine reads it. Without a zone it is UTC, and a date is its first moment, as on the server."""
+    if moment is None:
+        return None
+    if not isinstance(moment, datetime):
+        moment = datetime.combine(moment, time())
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).isoformat()

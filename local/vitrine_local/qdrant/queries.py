@@ -15,7 +15,7 @@ from qdrant_client.http import models
 from vitrine_local.qdrant.collection import Collection
 from vitrine_local.qdrant.engine import engine_errors
 from vitrine_local.qdrant.errors import NotFound, Unsupported, ValidationFailed, WrongInput
-from vitrine_local.qdrant.filters import engine_filter, excluding
+from vitrine_local.qdrant.filters import engine_filter, excluding, instant
 from vitrine_local.qdrant.updates import checked_vector
 
 DEFAULT_LIMIT: Final = 10
@@ -100,13 +100,12 @@ def engine_query(collection: Collection, query: models.QueryInterface | None) ->
 
 
 def engine_order(order_by: str | models.OrderBy) -> edge.OrderBy:
-    """The engine's order by a payload field. Raises Unsupported for a start at a date."""
+    """The engine's order by a payload field."""
     if isinstance(order_by, str):
         return edge.OrderBy(order_by)
-    if order_by.start_from is not None and not isinstance(order_by.start_from, int | float):
-        raise Unsupported("order_by from a date")
     direction = _DIRECTIONS[order_by.direction] if order_by.direction is not None else None
-    return edge.OrderBy(order_by.key, direction, order_by.start_from)
+    start = order_by.start_from
+    return edge.OrderBy(order_by.key, direction, start if isinstance(start, int | float | None) else instant(start))
 
 
 def checked_limit(limit: int | None, *, name: str = "limit") -> int:

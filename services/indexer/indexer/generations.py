@@ -1,7 +1,7 @@
 """The collections of a dataset and release: which one an indexing fills, and which ones are removed.
 
-A serving collection is changed in place only if this indexing would create it the same: with the same fields and types,
-dimensions, reader and folder. Otherwise a new generation is built beside it, and serves once it is complete and
+A serving collection is changed in place only if this indexing would create it the same: with attributes of the same
+kinds, dimensions, reader and folder. Otherwise a new generation is built beside it, and serves once it is complete and
 verified.
 """
 
@@ -14,24 +14,26 @@ from indexer.dependencies import Dependencies
 from indexer.plan import IndexTarget
 from vitrine.errors import VitrineError
 from vitrine.jobs import JobKind
+from vitrine.kinds import filterable, widened
+from vitrine.products import AttributeKind
 from vitrine.qdrant.naming import collection_name, generation_of, parse_collection_name
-from vitrine.qdrant.schema import CollectionInfo, FieldType, widened
+from vitrine.qdrant.schema import CollectionInfo
 from vitrine.telemetry import get_logger
 
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """The collection that an indexing fills, and its fields. `source` is a collection whose vectors can be reused."""
+    """The collection that an indexing fills, and its attributes. Vectors of `source`, another one, can be reused."""
 
     collection: str
-    fields: Mapping[str, FieldType]
+    kinds: Mapping[str, AttributeKind]
     source: str | None
 
 
 def choose_generation(
-    deps: Dependencies, target: IndexTarget, *, dim: int, fields: Mapping[str, FieldType]
+    deps: Dependencies, target: IndexTarget, *, dim: int, kinds: Mapping[str, AttributeKind]
 ) -> Generation:
-    """Choose the collection for products with these `fields`. The same again, unless another job came in between."""
+    """Choose the collection for attributes of these `kinds`. The same again, unless another job came in between."""
     own = {
         name: facts
         for name, facts in deps.vectors.described().items()
@@ -39,17 +41,17 @@ def choose_generation(
     }
     source = _newest(deps, own)
     if target.limit is not None and source is not None:
-        # The other products stay, so the fields must fit their values too.
-        fields = widened(fields, own[source].fields)
+        # The other products stay, so the kinds must fit their values too.
+        kinds = widened(kinds, own[source].kinds)
     preferred = sorted(own, key=lambda name: (name == source, generation_of(name)), reverse=True)
     for name in preferred:
-        if fits_in_place(own[name], target, dim=dim, fields=fields):
-            return Generation(name, fields, None if source == name else source)
+        if fits_in_place(own[name], target, dim=dim, kinds=kinds):
+            return Generation(name, kinds, None if source == name else source)
     number = 1 + max(map(generation_of, (*own, *_planned_by_others(deps, target))), default=0)
-    return Generation(collection_name(target.dataset, target.release_id, number), fields, source)
+    return Generation(collection_name(target.dataset, target.release_id, number), kinds, source)
 
 
-def fits_in_place(facts: CollectionInfo, target: IndexTarget, *, dim: int, fields: Mapping[str, FieldType]) -> bool:
+def fits_in_place(facts: CollectionInfo, target: IndexTarget, *, dim: int, kinds: Mapping[str, AttributeKind]) -> bool:
     """Whether the target's indexing would create the collection the same, so that it can be changed in place."""
     same = (
         facts.dim == dim
@@ -58,10 +60,11 @@ def fits_in_place(facts: CollectionInfo, target: IndexTarget, *, dim: int, field
         and facts.metadata.root == str(target.root)
         and dict(facts.metadata.mapping) == dict(target.mapping or {})
     )
+    stored, wanted = filterable(facts.kinds), filterable(kinds)
     if facts.metadata.state == "building":
         # Left incomplete by a crash: it is completed if what is there is right.
-        return same and all(fields.get(name) == kind for name, kind in facts.fields.items())
-    return same and facts.fields == fields
+        return same and all(wanted.get(name) is kind for name, kind in stored.items())
+    return same and stored == wanted
 
 
 def newest_ready(collections: Mapping[str, CollectionInfo], dataset: str, release_id: str) -> str | None:

@@ -33,8 +33,8 @@ from vitrine.errors import (
 from vitrine.jobs import BatchOutcome, JobFault
 from vitrine.jobs.celery import Message, Task
 from vitrine.jobs.runner import EMBEDDER, VECTOR_STORE, Attempt
+from vitrine.kinds import convert_attributes, paths_member
 from vitrine.products import ADDED_AT_FIELD
-from vitrine.qdrant.schema import convert_attributes
 from vitrine.telemetry import get_logger
 
 # Well below the embedder's limit of a body, with room for the largest picture.
@@ -144,7 +144,7 @@ class Ingest:
         # A collection of the same release, whose vectors are reused if the picture is the same.
         self._source = source if self._augmentation is None else None
         facts = deps.vectors.describe(collection)
-        self._fields = {} if facts is None else facts.fields
+        self._kinds = {} if facts is None else facts.kinds
         self._root = None if root is None else resolve_catalog_root(root, allowed_roots(deps.settings))
         self.took_s: dict[str, float] = {}
 
@@ -220,9 +220,10 @@ class Ingest:
             detail = f"the picture {product.picture[:200]!r} cannot be read ({type(error).__name__})"
             tally.faults.append(_fault(planned, _UNREADABLE, detail))
             return None
-        attributes, _ = convert_attributes(product.attributes, self._fields)
+        attributes, _ = convert_attributes(product.attributes, self._kinds)
         payload = {
             **replace(product, attributes=attributes).payload(),
+            **paths_member(attributes, self._kinds),
             "origin": planned.origin,
             "picture_sha256": hashlib.sha256(data).hexdigest(),
         }

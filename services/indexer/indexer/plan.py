@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -20,7 +20,8 @@ from vitrine.errors import Conflict, ParameterInvalid
 from vitrine.jobs import JobRecord, keys
 from vitrine.jobs.params.catalog import IndexParams
 from vitrine.jobs.redis import broker_errors
-from vitrine.products import Product
+from vitrine.kinds import kinds_from
+from vitrine.products import AttributeKind, Product
 from vitrine.qdrant.naming import Serving, collection_name
 from vitrine.qdrant.schema import CollectionMetadata
 from vitrine.uploads.store import Origin
@@ -36,7 +37,7 @@ class IndexTarget:
     """The parameters of an indexing job.
 
     `placed_in` is the collection it fills, None until that is decided. `source` is another collection of the same
-    release, whose vectors it reuses.
+    release, whose vectors it reuses. `kinds` are those of the planned products' attributes.
     """
 
     job_id: str
@@ -50,6 +51,7 @@ class IndexTarget:
     allow_removal: bool = False
     placed_in: str | None = None
     source: str | None = None
+    kinds: Mapping[str, AttributeKind] = field(default_factory=dict)
 
     @classmethod
     def of(cls, record: JobRecord) -> IndexTarget:
@@ -69,6 +71,7 @@ class IndexTarget:
             allow_removal=params.allow_removal,
             placed_in=record.params.get("collection"),
             source=record.params.get("source_collection"),
+            kinds=kinds_from(record.params.get("kinds") or {}),
         )
 
     @property
@@ -90,6 +93,7 @@ class IndexTarget:
             root=str(self.root),
             state="building",
             mapping=self.mapping or {},
+            kinds=dict(self.kinds),
         )
 
 

@@ -31,10 +31,11 @@ from vitrine.errors import (
 )
 from vitrine.jobs import JobFault, JobKind, JobRecord
 from vitrine.jobs.params.catalog import UpsertParams
+from vitrine.kinds import convert_attributes, kinds_of
 from vitrine.products import Product, point_id
 from vitrine.qdrant.aliases import announce_change
 from vitrine.qdrant.naming import Serving
-from vitrine.qdrant.schema import CollectionMetadata, convert_attributes, field_types
+from vitrine.qdrant.schema import CollectionMetadata
 from vitrine.uploads.store import Origin
 
 
@@ -104,23 +105,22 @@ def _write_tombstone(deps: Dependencies, record: JobRecord, dataset: str, produc
 
 
 def _create_fields(deps: Dependencies, serving: Serving, product: Product) -> None:
-    """Make the product's attributes filterable. New fields get the type of their value.
+    """Make the product's attributes filterable. A new attribute gets the kind of its value.
 
-    Raises ParameterInvalid if a value does not fit its field's type, which an earlier product decided.
+    Raises ParameterInvalid if a value does not fit its attribute's kind, which an earlier product decided.
     """
     before = deps.vectors.describe(serving.collection)
-    deps.vectors.add_fields(serving.collection, field_types([product.attributes]))
+    deps.vectors.add_attributes(serving.collection, kinds_of([product.attributes]))
     facts = deps.vectors.describe(serving.collection)
     if before != facts:
         announce_change(deps.redis, serving.dataset)
-    _, misfits = convert_attributes(product.attributes, {} if facts is None else facts.fields)
-    if facts is not None and misfits:
-        values = ", ".join(
-            f"{name} is {facts.fields[name]}, {str(product.attributes[name])[:40]!r}" for name in misfits
-        )
+    kinds = {} if facts is None else facts.kinds
+    _, misfits = convert_attributes(product.attributes, kinds)
+    if misfits:
+        values = ", ".join(f"{name} is {kinds[name]}, {str(product.attributes[name])[:40]!r}" for name in misfits)
         raise ParameterInvalid(
-            f"the product {product.id!r} is kept, but not served: a value has another type than its field ({values}); "
-            "the next indexing makes fields of the wider type"
+            f"the product {product.id!r} is kept, but not served: a value is of another kind than its attribute "
+            f"({values}); the next indexing makes the attribute of the wider kind"
         )
 
 

@@ -7,7 +7,7 @@ be repeated.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
@@ -20,10 +20,10 @@ from indexer.reconcile import Reconciled, note_damaged, reconcile
 from indexer.verify import changes_since, check_removal, verify
 from vitrine.errors import CatalogMalformed, Conflict, ReleaseNotFound, VerificationFailed
 from vitrine.jobs import JobRecord
-from vitrine.products import PAYLOAD_NAMES, point_id
+from vitrine.kinds import convert_attributes, paths_member
+from vitrine.products import PATHS_FIELD, PAYLOAD_NAMES, AttributeKind, AttributeValue, point_id
 from vitrine.qdrant.aliases import announce_change
 from vitrine.qdrant.naming import parse_collection_name
-from vitrine.qdrant.schema import convert_attributes
 
 _MAX_GREEN_WAIT_S: Final = 20.0
 _GREEN_POLL_S: Final = 0.25
@@ -62,7 +62,11 @@ def finish_indexing(deps: Dependencies, record: JobRecord) -> dict[str, Any] | N
             # A product that was put or deleted in the meantime changes the count. If there was none, it is a failure.
             if attempt == _VERIFY_ATTEMPTS or deps.upload_store.uploads(target.dataset) == reconciled.uploads:
                 raise
-    deps.vectors.mark_ready(target.metadata, collection=target.collection, expected=len(expected))
+    # Products put meanwhile may have added attributes.
+    current = deps.vectors.metadata(target.collection)
+    kinds = {**(current.kinds if current is not None else {}), **target.metadata.kinds}
+    ready = replace(target.metadata, kinds=kinds)
+    deps.vectors.mark_ready(ready, collection=target.collection, expected=len(expected))
     previous = deps.vectors.switch(target.serving)
     announce_change(deps.redis, target.dataset)
     # Again, because a product that was put just before the switch went only into the previous collection.
@@ -88,12 +92,12 @@ def finish_indexing(deps: Dependencies, record: JobRecord) -> dict[str, Any] | N
 def _copy_unplanned(deps: Dependencies, target: IndexTarget, planned: Iterable[PlannedProduct]) -> None:
     """With a limit and a new generation: copy the products outside the plan from the source collection.
 
-    Their values are converted to the types of the new fields. Copying again changes nothing.
+    Their values are converted to the kinds of the new collection. Copying again changes nothing.
     """
     if target.limit is None or target.source is None or not deps.vectors.exists(target.source):
         return
     facts = deps.vectors.describe(target.collection)
-    fields = {} if facts is None else facts.fields
+    kinds = {} if facts is None else facts.kinds
     left = set(deps.vectors.ids(target.source)) - set(deps.vectors.ids(target.collection))
     left -= {one.product.point_id for one in planned}
     ids = sorted(left)
@@ -101,19 +105,18 @@ def _copy_unplanned(deps: Dependencies, target: IndexTarget, planned: Iterable[P
         points = deps.vectors.points(target.source, ids[start : start + _POINTS_PER_COPY])
         deps.vectors.upsert(
             target.collection,
-            [
-                replace(point, payload={**point.payload, **convert_attributes(_attributes(point.payload), fields)[0]})
-                for point in points
-            ],
+            [replace(point, payload=_converted(point.payload, kinds)) for point in points],
         )
 
 
-def _attributes(payload: dict[str, object]) -> dict[str, str | int | float]:
-    return {
-        name: value
-        for name, value in payload.items()
-        if name not in PAYLOAD_NAMES and isinstance(value, str | int | float)
+def _converted(payload: dict[str, Any], kinds: Mapping[str, AttributeKind]) -> dict[str, Any]:
+    """The payload of a point with its attributes as a collection with these kinds stores them."""
+    attributes: dict[str, AttributeValue] = {
+        name: value for name, value in payload.items() if name not in PAYLOAD_NAMES
     }
+    attributes, _ = convert_attributes(attributes, kinds)
+    others = {name: value for name, value in payload.items() if name in PAYLOAD_NAMES and name != PATHS_FIELD}
+    return {**others, **attributes, **paths_member(attributes, kinds)}
 
 
 def _expected_points(

@@ -14,8 +14,8 @@ from indexer.ingest import Ingest
 from indexer.plan import IndexTarget, PlannedProduct
 from vitrine.errors import VectorStoreUnavailable
 from vitrine.jobs import JobFault
+from vitrine.kinds import kinds_of
 from vitrine.products import point_id
-from vitrine.qdrant.schema import field_types
 from vitrine.uploads.store import Uploads
 
 _BATCH: Final = 64
@@ -41,7 +41,7 @@ def reconcile(deps: Dependencies, target: IndexTarget, planned: Iterable[Planned
         changed = [product for product in uploads.products.values() if known.get(product.id) != product]
         if not changed and uploads.deleted == deleted:
             return Reconciled(uploads, frozenset(failed & uploads.products.keys()))
-        deps.vectors.add_fields(target.collection, field_types(product.attributes for product in changed))
+        deps.vectors.add_attributes(target.collection, kinds_of(product.attributes for product in changed))
         ingest = Ingest(
             deps, dataset=target.dataset, release_id=target.release_id, collection=target.collection, root=None
         )

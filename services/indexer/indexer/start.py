@@ -18,7 +18,8 @@ from vitrine.catalogs.roots import allowed_roots, resolve_catalog_root
 from vitrine.errors import CatalogMalformed
 from vitrine.jobs import JobFault, JobRecord
 from vitrine.jobs.celery import Message, Task
-from vitrine.qdrant.schema import MAX_FIELDS, field_types
+from vitrine.kinds import filterable, kinds_of
+from vitrine.qdrant.schema import MAX_FIELDS
 from vitrine.uploads.store import merge
 
 _CATALOG_FAULTS: Final = "catalog"
@@ -57,13 +58,15 @@ def _plan(deps: Dependencies, target: IndexTarget) -> JobRecord:
         raise CatalogMalformed(
             f"the catalogue has no product that can be indexed: {catalog.rows} rows, faults {catalog.issue_counts()}"
         )
-    fields = field_types(one.product.attributes for one in planned)
-    if len(fields) > MAX_FIELDS:
+    uploaded = (one.product.attributes for one in planned if one.origin == "upload")
+    kinds = kinds_of(uploaded, catalog.kinds)
+    fields = len(filterable(kinds))
+    if fields > MAX_FIELDS:
         raise CatalogMalformed(
-            f"the catalogue has {len(fields)} attributes to filter by, and a dataset has at most {MAX_FIELDS}: "
+            f"the catalogue has {fields} attributes to filter by, and a dataset has at most {MAX_FIELDS}: "
             "remove columns that nobody filters by"
         )
-    generation = choose_generation(deps, target, dim=manifest.dim, fields=fields)
+    generation = choose_generation(deps, target, dim=manifest.dim, kinds=kinds)
     served = served_now(deps, target)
     kept = {one.product.point_id for one in planned}
     if target.limit is not None:
@@ -72,7 +75,7 @@ def _plan(deps: Dependencies, target: IndexTarget) -> JobRecord:
     # Recorded before the collection is created, so that no other job removes it as a leftover.
     placed = {"mapping": target.mapping, **_place(generation)}
     deps.jobs.update(target.job_id, lambda record: record.model_copy(update={"params": {**record.params, **placed}}))
-    deps.vectors.create(target.metadata, collection=generation.collection, dim=manifest.dim, fields=generation.fields)
+    deps.vectors.create(target.metadata, collection=generation.collection, dim=manifest.dim, kinds=generation.kinds)
     batches = deps.plans.write(target.job_id, planned, batch_size=deps.settings.index_batch)
     deps.plans.write_served(target.job_id, served)
     return deps.jobs.update(
@@ -88,7 +91,11 @@ def _unplanned_points(deps: Dependencies, generation: Generation) -> set[str]:
 
 
 def _place(generation: Generation) -> dict[str, Any]:
-    return {"collection": generation.collection, "source_collection": generation.source}
+    return {
+        "collection": generation.collection,
+        "source_collection": generation.source,
+        "kinds": dict(generation.kinds),
+    }
 
 
 def _mapping(deps: Dependencies, target: IndexTarget) -> dict[str, str]:

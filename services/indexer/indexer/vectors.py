@@ -13,11 +13,12 @@ import numpy.typing as npt
 from qdrant_client import QdrantClient, models
 
 from vitrine.errors import CollectionNotFound, VectorStoreUnavailable
+from vitrine.products import AttributeKind
 from vitrine.qdrant.aliases import servings, switch_alias
-from vitrine.qdrant.client import add_fields, create_collection, mark_ready, payloads_of, read_metadata, vectors_of
+from vitrine.qdrant.client import add_attributes, create_collection, mark_ready, payloads_of, read_metadata, vectors_of
 from vitrine.qdrant.errors import qdrant_errors
 from vitrine.qdrant.naming import Serving, parse_collection_name
-from vitrine.qdrant.schema import CollectionInfo, CollectionMetadata, FieldType
+from vitrine.qdrant.schema import CollectionInfo, CollectionMetadata
 
 _PAGE: Final = 1_000
 _DELETED_AT_ONCE: Final = 1_000
@@ -46,15 +47,15 @@ class Vectors:
             return self._client.info().version
 
     def create(
-        self, metadata: CollectionMetadata, *, collection: str, dim: int, fields: Mapping[str, FieldType]
+        self, metadata: CollectionMetadata, *, collection: str, dim: int, kinds: Mapping[str, AttributeKind]
     ) -> str:
         with qdrant_errors():
-            return create_collection(self._client, metadata, dim=dim, fields=fields, collection=collection)
+            return create_collection(self._client, metadata, dim=dim, kinds=kinds, collection=collection)
 
-    def add_fields(self, collection: str, fields: Mapping[str, FieldType]) -> None:
-        """Make those fields filterable that are not yet."""
+    def add_attributes(self, collection: str, kinds: Mapping[str, AttributeKind]) -> None:
+        """Make those attributes filterable that are not yet."""
         with qdrant_errors(collection):
-            add_fields(self._client, collection, fields)
+            add_attributes(self._client, collection, kinds)
 
     def describe(self, collection: str) -> CollectionInfo | None:
         """A collection's description; None if Vitrine did not make it. Raises CollectionNotFound."""

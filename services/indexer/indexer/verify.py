@@ -18,7 +18,8 @@ from indexer.dependencies import Dependencies
 from indexer.plan import IndexTarget
 from indexer.vectors import Vectors
 from vitrine.errors import RemovalRefused, VerificationFailed
-from vitrine.products import ADDED_AT_FIELD, point_id
+from vitrine.kinds import text_of
+from vitrine.products import ADDED_AT_FIELD, PATHS_FIELD, point_id
 
 TOP: Final = 10
 # Products with the same picture have the same score, in any order.
@@ -145,10 +146,11 @@ def changes_since(deps: Dependencies, target: IndexTarget, served: Mapping[str, 
 def payload_digest(payload: Mapping[str, Any]) -> str:
     """A digest of a payload, including the picture's hash.
 
-    A number and its text have the same digest, so a field that only changes its type does not change its products. The
-    time when the product was added is ignored.
+    A value and its text have the same digest, so an attribute that only changes its kind does not change its products.
+    The time when the product was added is ignored.
     """
-    members = sorted((name, _text(value)) for name, value in payload.items() if name != ADDED_AT_FIELD)
+    ignored = (ADDED_AT_FIELD, PATHS_FIELD)
+    members = sorted((name, _text(value)) for name, value in payload.items() if name not in ignored)
     return hashlib.blake2b(repr(members).encode(), digest_size=_DIGEST_BYTES).hexdigest()
 
 
@@ -158,4 +160,6 @@ def _digests(deps: Dependencies, collection: str) -> Iterator[tuple[str, str]]:
 
 
 def _text(value: Any) -> str:
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    return str(value) if isinstance(value, list | dict) else text_of(value)

@@ -16,6 +16,7 @@ from vitrine.catalogs.picture_index import Found
 from vitrine.catalogs.roots import resolve_picture
 from vitrine.catalogs.table import Row
 from vitrine.errors import CatalogMalformed, ParameterInvalid
+from vitrine.kinds import kinds_of
 from vitrine.products import AttributeKind, AttributeValue, Product, check_product_id
 
 # kind -> whether the product is kept, and what the kind means
@@ -68,8 +69,8 @@ class Catalog:
 
     `root` is absolute and free of links. `rows` counts the product rows that were read, without blank lines and header;
     with a limit, reading stops at the product that reaches it. `further_rows` counts the rows that only add pictures or
-    variants to the product of another row. `kinds` holds the kind of each attribute, and `mapping` the columns that the
-    caller named for roles and attributes.
+    variants to the product of another row. `kinds` holds the kind of each attribute; without it, the values decide.
+    `mapping` holds the columns that the caller named for roles and attributes.
     """
 
     dataset: str
@@ -81,6 +82,10 @@ class Catalog:
     further_rows: int = 0
     kinds: Mapping[str, AttributeKind] = field(default_factory=dict)
     mapping: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.kinds:
+            object.__setattr__(self, "kinds", kinds_of(product.attributes for product in self.products))
 
     def picture_path(self, product: Product) -> Path:
         """The file of the product's picture. Raises as `resolve_picture` does."""
@@ -122,6 +127,8 @@ class CatalogBuilder:
         self._limit = limit
         self._ids: set[str] = set()
         self.rows = 0
+        # The readers that know the kinds of the columns put them here.
+        self.kinds: dict[str, AttributeKind] = {}
         self.products: list[Product] = []
         self.issues: list[Issue] = []
 
@@ -181,5 +188,6 @@ class CatalogBuilder:
             tuple(self.products),
             tuple(self.issues),
             self.rows,
+            kinds=self.kinds,
             mapping=self._mapping,
         )

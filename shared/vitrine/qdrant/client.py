@@ -16,9 +16,18 @@ import httpx
 from pydantic import SecretStr
 from qdrant_client import AsyncQdrantClient, QdrantClient, models
 
+from vitrine.products import AttributeKind
 from vitrine.qdrant.errors import unless_exists
 from vitrine.qdrant.naming import collection_name
-from vitrine.qdrant.schema import SYSTEM_FIELDS, CollectionMetadata, FieldType
+from vitrine.qdrant.schema import (
+    SYSTEM_FIELDS,
+    CollectionInfo,
+    CollectionMetadata,
+    FieldType,
+    index_fields,
+    json_path,
+    schema_of,
+)
 from vitrine.telemetry import get_logger
 
 DEFAULT_TIMEOUT_S: Final = 30
@@ -28,6 +37,8 @@ _SCHEMA_TYPES: Final[Mapping[FieldType, models.PayloadSchemaType]] = {
     "keyword": models.PayloadSchemaType.KEYWORD,
     "integer": models.PayloadSchemaType.INTEGER,
     "float": models.PayloadSchemaType.FLOAT,
+    "bool": models.PayloadSchemaType.BOOL,
+    "datetime": models.PayloadSchemaType.DATETIME,
 }
 
 
@@ -67,7 +78,7 @@ def create_collection(
     metadata: CollectionMetadata,
     *,
     dim: int,
-    fields: Mapping[str, FieldType],
+    kinds: Mapping[str, AttributeKind],
     collection: str | None = None,
 ) -> str:
     """Create a collection with its payload indexes, or complete one that a crash left incomplete. Returns its name.
@@ -85,19 +96,42 @@ def create_collection(
                 strict_mode_config=models.StrictModeConfig(
                     enabled=True, max_query_limit=1000, unindexed_filtering_retrieve=False, filter_max_conditions=200
                 ),
-                metadata=metadata.as_dict(),
+                metadata=replace(metadata, kinds=dict(kinds)).as_dict(),
             )
-    add_fields(client, name, fields)
+    _add_indexes(client, name, client.get_collection(name), index_fields(kinds))
     return name
 
 
-def add_fields(client: QdrantClient, collection: str, fields: Mapping[str, FieldType]) -> None:
+def add_attributes(client: QdrantClient, collection: str, kinds: Mapping[str, AttributeKind]) -> None:
+    """Make attributes filterable that are not yet, and record their kinds. Existing ones keep their kind, but a
+    keyword may become a list of keywords, which has the same index.
+    """
+    described = client.get_collection(collection)
+    info = CollectionInfo.parse(collection, described)
+    known = {} if info is None else info.kinds
+    new = {name: kind for name, kind in kinds.items() if name not in known}
+    lists = {
+        name: kind
+        for name, kind in kinds.items()
+        if kind is AttributeKind.KEYWORDS and known.get(name) is AttributeKind.KEYWORD
+    }
+    _add_indexes(client, collection, described, index_fields(new))
+    if info is not None and (new or lists):
+        changed = replace(info.metadata, kinds={**info.metadata.kinds, **new, **lists})
+        client.update_collection(collection, metadata=changed.as_dict())
+
+
+def _add_indexes(
+    client: QdrantClient, collection: str, described: models.CollectionInfo, fields: Mapping[str, FieldType]
+) -> None:
     """Create the missing payload indexes of `fields` and of the system fields. Existing ones keep their type."""
-    indexed = client.get_collection(collection).payload_schema
-    for field, field_type in {**SYSTEM_FIELDS, **fields}.items():
-        if field not in indexed:
+    indexed = schema_of(described.payload_schema)
+    for key, field_type in {**SYSTEM_FIELDS, **fields}.items():
+        if key not in indexed:
             with unless_exists():
-                client.create_payload_index(collection, field, field_schema=_SCHEMA_TYPES[field_type], wait=True)
+                client.create_payload_index(
+                    collection, json_path(key), field_schema=_SCHEMA_TYPES[field_type], wait=True
+                )
 
 
 def read_metadata(client: QdrantClient, collection: str) -> CollectionMetadata | None:

@@ -1,21 +1,21 @@
-"""The fields of a collection, their types, and its metadata.
+"""The payload indexes of a collection, the kinds of its attributes, and its metadata.
 
-A payload index finds values of its own type only and ignores all others. So values are stored in their field's type. If
-new values need a wider type (whole numbers, then decimals, then text), the field is indexed in a new collection.
+The kind of an attribute decides the type of its index, and a payload index finds values of its own type only. If an
+attribute's kind changes, it is indexed in a new collection.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from qdrant_client import models
 
-from vitrine.products import ADDED_AT_FIELD, COMPOSITE_FIELD, UNFILTERED_ATTRIBUTES, AttributeValue
+from vitrine.kinds import filterable, kinds_from
+from vitrine.products import ADDED_AT_FIELD, COMPOSITE_FIELD, HIDDEN_FIELDS, PATHS_FIELD, AttributeKind
 
-FieldType = Literal["keyword", "integer", "float"]
+FieldType = Literal["keyword", "integer", "float", "bool", "datetime"]
 CollectionState = Literal["building", "ready"]
 
 METADATA_VERSION: Final = 1
@@ -27,13 +27,34 @@ SYSTEM_FIELDS: Final[Mapping[str, FieldType]] = {
     COMPOSITE_FIELD: "keyword",
     ADDED_AT_FIELD: "integer",
 }
-_WHOLE_MAX: Final = 2**53  # beyond it a float is not exact
-_INT64_MAX: Final = 2**63 - 1
+_INDEX_TYPES: Final[Mapping[AttributeKind, FieldType]] = {
+    AttributeKind.KEYWORD: "keyword",
+    AttributeKind.KEYWORDS: "keyword",
+    AttributeKind.PATH: "keyword",
+    AttributeKind.INTEGER: "integer",
+    AttributeKind.DECIMAL: "float",
+    AttributeKind.BOOLEAN: "bool",
+    AttributeKind.DATE: "datetime",
+}
+# The kind of an attribute whose kind was not recorded.
+_KINDS: Final[Mapping[FieldType, AttributeKind]] = {
+    "keyword": AttributeKind.KEYWORD,
+    "integer": AttributeKind.INTEGER,
+    "float": AttributeKind.DECIMAL,
+    "bool": AttributeKind.BOOLEAN,
+    "datetime": AttributeKind.DATE,
+}
+_PATHS: Final = f"{PATHS_FIELD}."
+_FIELD_TYPES: Final[Mapping[str, FieldType]] = {kind: kind for kind in _KINDS}
 
 
 @dataclass(frozen=True, slots=True)
 class CollectionMetadata:
-    """The metadata that Vitrine stores with a collection. `ready`: it passed verification at least once."""
+    """The metadata that Vitrine stores with a collection. `ready`: it passed verification at least once.
+
+    `kinds` has the kind of each attribute; collections of older versions have none. `mapping` has the column that each
+    role (`id`, `picture`) or attribute is read from, where that was chosen.
+    """
 
     dataset: str
     model: str
@@ -43,7 +64,7 @@ class CollectionMetadata:
     state: CollectionState
     expected: int = 0
     published_at: str | None = None
-    # The columns that the catalogue's owner named for roles and attributes; see `read_catalog`.
+    kinds: Mapping[str, str] = field(default_factory=dict)
     mapping: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -60,9 +81,10 @@ class CollectionMetadata:
 
 @dataclass(frozen=True, slots=True)
 class CollectionInfo:
-    """A collection of Vitrine. `dim` is 0 if it has other than one plain vector; `schema` holds the filterable fields.
+    """A collection of Vitrine. `dim` is 0 if it has other than one plain vector.
 
-    `points` is approximate and does not count in comparisons.
+    `schema` has the types of the payload indexes. The index of a category path is named `paths_.NAME`. `points` is
+    approximate and does not count in comparisons.
     """
 
     name: str
@@ -87,97 +109,50 @@ class CollectionInfo:
         )
 
     @property
-    def fields(self) -> dict[str, FieldType]:
-        """The fields that are attributes of the catalogue."""
-        return {name: kind for name, kind in self.schema.items() if name not in SYSTEM_FIELDS}
+    def kinds(self) -> dict[str, AttributeKind]:
+        """The kind of each attribute of the catalogue, free text included."""
+        recorded = kinds_from(self.metadata.kinds)
+        kinds: dict[str, AttributeKind] = dict.fromkeys(recorded.keys() - filterable(recorded), AttributeKind.TEXT)
+        for key, index_type in self.schema.items():
+            if key in SYSTEM_FIELDS or key in HIDDEN_FIELDS:
+                continue
+            name = key.removeprefix(_PATHS)
+            kind = AttributeKind.PATH if name != key else _KINDS[index_type]
+            known = recorded.get(name)
+            # What is indexed decides; the record tells a list from a single keyword.
+            same = known is not None and field_key(name, known) == key and _INDEX_TYPES.get(known) == index_type
+            kinds[name] = known if known is not None and same else kind
+        return kinds
+
+    @property
+    def filters(self) -> dict[str, AttributeKind]:
+        """The kind of everything that filters may name, and of free text, which they may not."""
+        own = {name: _KINDS[kind] for name, kind in self.schema.items() if name in SYSTEM_FIELDS.keys() - HIDDEN_FIELDS}
+        return own | self.kinds
+
+
+def index_fields(kinds: Mapping[str, AttributeKind]) -> dict[str, FieldType]:
+    """The payload indexes of attributes: the key in the payload and the type of each."""
+    return {field_key(name, kind): _INDEX_TYPES[kind] for name, kind in filterable(kinds).items()}
+
+
+def field_key(name: str, kind: AttributeKind = AttributeKind.KEYWORD) -> str:
+    """The payload member that an attribute is filtered by."""
+    return f"{_PATHS}{name}" if kind is AttributeKind.PATH else name
+
+
+def json_path(key: str) -> str:
+    """A payload member as Qdrant's paths name it: names with other characters than letters and digits are quoted."""
+    prefix, name = (_PATHS, key.removeprefix(_PATHS)) if key.startswith(_PATHS) else ("", key)
+    plain = all(character.isalnum() or character in "_-" for character in name)
+    return f"{prefix}{name}" if plain else f'{prefix}"{name}"'
 
 
 def schema_of(payload_schema: Mapping[str, models.PayloadIndexInfo]) -> dict[str, FieldType]:
-    """The filterable fields of a collection, by its payload indexes."""
+    """The payload indexes of a collection, by the payload member."""
     types: dict[str, FieldType] = {}
-    for name, info in payload_schema.items():
-        kind = info.data_type.value
-        if kind == "keyword":
-            types[name] = "keyword"
-        elif kind == "integer":
-            types[name] = "integer"
-        elif kind == "float":
-            types[name] = "float"
+    for key, info in payload_schema.items():
+        index_type = _FIELD_TYPES.get(info.data_type.value)
+        if index_type is not None:
+            types[key.replace('"', "")] = index_type
     return types
-
-
-def field_types(attributes: Iterable[Mapping[str, AttributeValue]]) -> dict[str, FieldType]:
-    """The type of each attribute's field: integer or float if every value is a number, keyword otherwise.
-
-    Free text (`name`) is left out: it is shown, not filtered by.
-    """
-    types: dict[str, FieldType] = {}
-    for product in attributes:
-        for name, value in product.items():
-            if name not in UNFILTERED_ATTRIBUTES:
-                found = _type_of(value)
-                types[name] = wider(types.get(name, found), found)
-    return types
-
-
-def wider(one: FieldType, other: FieldType) -> FieldType:
-    """The type that values of both types can be indexed as."""
-    if one == other:
-        return one
-    return "keyword" if "keyword" in (one, other) else "float"
-
-
-def narrower(one: FieldType, other: FieldType) -> FieldType:
-    """The type whose values can be indexed as both types."""
-    return min(one, other, key=("integer", "float", "keyword").index)
-
-
-def widened(fields: Mapping[str, FieldType], others: Mapping[str, FieldType]) -> dict[str, FieldType]:
-    """The fields of both, each in a type that fits the values of both."""
-    return {name: wider(fields.get(name, kind), others.get(name, kind)) for name, kind in {**fields, **others}.items()}
-
-
-def convert_attributes(
-    attributes: Mapping[str, AttributeValue], fields: Mapping[str, FieldType]
-) -> tuple[dict[str, AttributeValue], tuple[str, ...]]:
-    """The attributes with each value converted to its field's type, and the names of those that cannot be converted.
-
-    The latter keep their value: they are shown, but no filter finds them.
-    """
-    found: dict[str, AttributeValue] = {}
-    misfits = []
-    for name, value in attributes.items():
-        kind = fields.get(name)
-        converted = value if kind is None else _converted(value, kind)
-        if converted is None:
-            misfits.append(name)
-            converted = value
-        found[name] = converted
-    return found, tuple(misfits)
-
-
-def _type_of(value: AttributeValue) -> FieldType:
-    return "keyword" if isinstance(value, str) else "float" if isinstance(value, float) else "integer"
-
-
-def _converted(value: AttributeValue, kind: FieldType) -> AttributeValue | None:
-    if isinstance(value, list):
-        return value if kind == "keyword" else None
-    if kind == "keyword":
-        return value if isinstance(value, str) else _text_of(value)
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return None
-    if not math.isfinite(number):
-        return None
-    if kind == "float":
-        return number
-    if isinstance(value, int):
-        return value
-    return int(number) if number.is_integer() and abs(number) <= _INT64_MAX else None
-
-
-def _text_of(value: float) -> str:
-    """A number as catalogues write it: `37`, not `37.0`."""
-    return str(int(value)) if float(value).is_integer() and abs(value) <= _WHOLE_MAX else str(value)

@@ -45,7 +45,7 @@ class Record(BaseModel):
     dataset: str
     product_id: str
     picture: str | None = Field(description="the picture's file name in the product's folder")
-    attributes: dict[str, int | float | str]
+    attributes: dict[str, bool | int | float | str | list[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,9 +150,9 @@ def check_value(name: str, value: AttributeValue) -> None:
         raise ParameterInvalid(f"the attribute {name} must be a finite number")
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
         raise ParameterInvalid(f"the attribute {name} must fit into a signed 64-bit integer")
-    if isinstance(value, str):
+    for text in [value] if isinstance(value, str) else value if isinstance(value, list) else ():
         try:
-            value.encode()
+            text.encode()
         except UnicodeEncodeError as error:
             raise ParameterInvalid(f"the attribute {name} is not valid Unicode text") from error
 

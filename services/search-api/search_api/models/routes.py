@@ -29,7 +29,8 @@ from vitrine.errors import (
     ReleaseNotFound,
     VectorStoreUnavailable,
 )
-from vitrine.products import HIDDEN_FIELDS, check_dataset_name
+from vitrine.kinds import filterable
+from vitrine.products import check_dataset_name
 from vitrine.qdrant.naming import Serving
 from vitrine.web import JsonRoute, problem_responses, requires
 
@@ -74,7 +75,7 @@ async def _detail(context: Context, serving: Serving) -> dict[str, Any] | None:
         "collection": serving.collection,
         "dim": info.dim,
         "products": info.points,
-        "fields": {name: kind for name, kind in sorted(info.schema.items()) if name not in HIDDEN_FIELDS},
+        "fields": dict(sorted(filterable(info.filters).items())),
         "catalog": info.metadata.catalog,
         "publishedAt": info.metadata.published_at,
     }

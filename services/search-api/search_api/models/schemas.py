@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from vitrine.products import AttributeKind
+
 
 class ModelDetail(BaseModel):
     """The release and collection that serve a model in a dataset."""
@@ -16,7 +18,7 @@ class ModelDetail(BaseModel):
     collection: str
     dim: int = Field(description="Components of a vector")
     products: int
-    fields: dict[str, Literal["keyword", "integer", "float"]] = Field(description="Fields that filters may name")
+    fields: dict[str, AttributeKind] = Field(description="Fields that filters may name, and the kind of each")
     catalog: str = Field(description="The reader the catalogue was read with")
     publishedAt: str | None  # noqa: N815
 

@@ -11,19 +11,23 @@ from typing import Final
 
 from vitrine.catalogs.columns import column_reader
 from vitrine.errors import ParameterInvalid
+from vitrine.kinds import converted_value, filterable, text_of
 from vitrine.products import (
     IDENTITY_NAMES,
     UNFILTERED_ATTRIBUTES,
+    AttributeKind,
     AttributeValue,
     check_attribute_name,
     stored_name,
     why_renamed,
 )
-from vitrine.qdrant.schema import MAX_FIELDS, FieldType
+from vitrine.qdrant.schema import MAX_FIELDS
 from vitrine.web.problems import MAX_FAULT_CHARS
 
 MAX_ATTRIBUTES: Final = 64
 MAX_VALUE_CHARS: Final = 1_000
+MAX_VALUES: Final = 64  # of a list
+_LISTS: Final = (AttributeKind.KEYWORDS, AttributeKind.PATH)
 _INT64_MAX: Final = 2**63 - 1
 
 
@@ -35,52 +39,63 @@ class Put:
     notices: tuple[str, ...]
 
 
-def typed_attributes(fields: Sequence[tuple[str, str]], schema: Mapping[str, FieldType], *, max_attributes: int) -> Put:
+def typed_attributes(
+    fields: Sequence[tuple[str, str]], kinds: Mapping[str, AttributeKind], *, max_attributes: int
+) -> Put:
     """Convert text fields to attributes. Empty values are left out.
 
-    The type of a new field is inferred as for a catalogue's column: a whole number, a number or text. Raises
-    ParameterInvalid for an invalid or repeated name, or a value that does not fit the field.
+    The kind of a new attribute is inferred as for a catalogue's column. A text that is given more than once becomes a
+    list. Raises ParameterInvalid for an invalid name, a repeated one that is not text, or a value that does not fit.
     """
-    names = _stored_names((name for name, _ in fields), schema)
+    names = _stored_names((name for name, _ in fields), kinds)
     attributes: dict[str, AttributeValue] = {}
     for given, text in fields:
         name = names[given]
-        if name in attributes:
-            raise _refused(given, f"the attribute {given!r} is given more than once")
         if not text.strip():
             continue
-        known = _typed(name, text.strip(), schema[name]) if name in schema else None
+        if name in attributes:
+            attributes[name] = [*_several(given, attributes[name], kinds.get(name)), text.strip()]
+            continue
+        known = _typed(name, text.strip(), kinds[name]) if name in kinds else None
         read = known if known is not None else column_reader(name, [text.strip()])(text.strip())
         if read is None:
             raise _refused(name, f"the attribute {name!r} is a year, such as 2012; {text[:40]!r} is not")
         attributes[name] = _bounded(name, read)
-    return _put(attributes, names, schema, max_attributes)
+    return _put(attributes, names, kinds, max_attributes)
+
+
+def _several(name: str, value: AttributeValue, kind: AttributeKind | None) -> list[str]:
+    """The values so far of an attribute that is given more than once."""
+    if not isinstance(value, str | list) or kind not in (None, AttributeKind.KEYWORD, *_LISTS):
+        raise _refused(name, f"the attribute {name!r} is given more than once")
+    return value if isinstance(value, list) else [value]
 
 
 def changed_attributes(
     present: Mapping[str, AttributeValue],
     changes: Mapping[str, AttributeValue | None],
-    schema: Mapping[str, FieldType],
+    kinds: Mapping[str, AttributeKind],
     *,
     max_attributes: int,
 ) -> Put:
     """`present` with the changes; None removes an attribute. A new field gets the type of its JSON value. Raises
     ParameterInvalid as `typed_attributes` does.
     """
-    names = _stored_names(changes, schema)
+    names = _stored_names(changes, kinds)
     attributes = dict(present)
     for given, value in changes.items():
         name = names[given]
         if value is None or value == "":
             attributes.pop(name, None)
-        elif name in schema:
-            attributes[name] = _bounded(name, _typed(name, str(value), schema[name]))
+        elif name in kinds:
+            typed = value if isinstance(value, list) else _typed(name, text_of(value), kinds[name])
+            attributes[name] = _bounded(name, typed)
         else:
             attributes[name] = _bounded(name, value)
-    return _put(attributes, names, schema, max_attributes)
+    return _put(attributes, names, kinds, max_attributes)
 
 
-def _stored_names(given: Iterable[str], schema: Mapping[str, FieldType]) -> dict[str, str]:
+def _stored_names(given: Iterable[str], kinds: Mapping[str, AttributeKind]) -> dict[str, str]:
     names = {}
     for name in given:
         if name in IDENTITY_NAMES:
@@ -89,7 +104,7 @@ def _stored_names(given: Iterable[str], schema: Mapping[str, FieldType]) -> dict
                 "(`?dataset=NAME`), and the picture is the form's file 'image'"
             )
         try:
-            names[name] = check_attribute_name(stored_name(name, [*schema]))
+            names[name] = check_attribute_name(stored_name(name, [*kinds]))
         except ParameterInvalid as error:
             raise _refused(name, error.detail) from None
     return names
@@ -98,16 +113,17 @@ def _stored_names(given: Iterable[str], schema: Mapping[str, FieldType]) -> dict
 def _put(
     attributes: dict[str, AttributeValue],
     names: Mapping[str, str],
-    schema: Mapping[str, FieldType],
+    kinds: Mapping[str, AttributeKind],
     max_attributes: int,
 ) -> Put:
     if len(attributes) > max_attributes:
         raise ParameterInvalid(f"a product has at most {max_attributes} attributes")
-    new = attributes.keys() - schema.keys() - UNFILTERED_ATTRIBUTES
-    if new and len(schema) + len(new) > MAX_FIELDS:
+    known = filterable(kinds)
+    new = attributes.keys() - kinds.keys() - UNFILTERED_ATTRIBUTES
+    if new and len(known) + len(new) > MAX_FIELDS:
         raise ParameterInvalid(
             f"a dataset has at most {MAX_FIELDS} attributes to filter by, and this would add {len(new)} to its "
-            f"{len(schema)}: {', '.join(sorted(new)[:10])}"
+            f"{len(known)}: {', '.join(sorted(new)[:10])}"
         )
     renamed = tuple(
         f"the attribute {given!r} is stored as {stored!r}: {why_renamed(given)}"
@@ -117,25 +133,36 @@ def _put(
     return Put(attributes, renamed)
 
 
-def _typed(name: str, text: str, kind: FieldType) -> AttributeValue:
-    if kind == "keyword":
-        return text
-    try:
-        number = float(text)
-        whole = int(text) if text.lstrip("+-").isdigit() else int(number) if number.is_integer() else None
-    except (ValueError, OverflowError):
-        raise _refused(name, f"{name!r} is a number in this dataset; {text[:40]!r} is not") from None
-    if not math.isfinite(number):
-        raise _refused(name, f"{name!r} is a number in this dataset; {text[:40]!r} is out of range")
-    if kind == "float":
-        return number
-    if whole is None:
+def _typed(name: str, text: str, kind: AttributeKind) -> AttributeValue:
+    """The value that a text means. Several keywords or paths are separated by `|`."""
+    value: AttributeValue = text
+    if kind in _LISTS and "|" in text:
+        value = [part.strip() for part in text.split("|") if part.strip()]
+    if kind is AttributeKind.INTEGER and text.lstrip("+-").isdigit():
+        return int(text)
+    if kind in (AttributeKind.INTEGER, AttributeKind.DECIMAL):
+        value = _number(name, text)
+    converted = converted_value(value, kind)
+    if converted is not None:
+        return converted
+    if kind is AttributeKind.INTEGER:
         raise _refused(
             name,
             f"{name!r} is a whole number in this dataset; {text[:40]!r} is not. A catalogue that has such a value "
             "changes the type when it is indexed",
         )
-    return whole
+    meaning = "a date, such as 2024-01-15," if kind is AttributeKind.DATE else "true or false"
+    raise _refused(name, f"{name!r} is {meaning} in this dataset; {text[:40]!r} is not")
+
+
+def _number(name: str, text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        raise _refused(name, f"{name!r} is a number in this dataset; {text[:40]!r} is not") from None
+    if not math.isfinite(number):
+        raise _refused(name, f"{name!r} is a number in this dataset; {text[:40]!r} is out of range")
+    return number
 
 
 def _refused(name: str, detail: str) -> ParameterInvalid:
@@ -146,6 +173,8 @@ def _refused(name: str, detail: str) -> ParameterInvalid:
 def _bounded(name: str, value: AttributeValue) -> AttributeValue:
     if isinstance(value, str) and len(value) > MAX_VALUE_CHARS:
         raise _refused(name, f"the value of {name!r} is longer than {MAX_VALUE_CHARS} characters")
+    if isinstance(value, list) and (len(value) > MAX_VALUES or any(len(one) > MAX_VALUE_CHARS for one in value)):
+        raise _refused(name, f"{name!r} has more than {MAX_VALUES} values, or one longer than {MAX_VALUE_CHARS}")
     if not isinstance(value, str | list) and abs(value) > _INT64_MAX:
         raise _refused(name, f"the value of {name!r} is out of range: {str(value)[:40]}")
     return value

@@ -56,7 +56,7 @@ class AttributeChanges(BaseModel):
         json_schema_extra={"examples": [{"attributes": {"baseColour": "Red", "season": None}}]},
     )
 
-    attributes: dict[str, str | int | float | None] = Field(min_length=1, max_length=MAX_ATTRIBUTES)
+    attributes: dict[str, bool | int | float | str | list[str] | None] = Field(min_length=1, max_length=MAX_ATTRIBUTES)
 
 
 @router.put(

@@ -8,7 +8,7 @@ from fastapi import Path, Query
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 PublicId = int | str
-Value = str | int | float
+Value = str | int | float | bool | list[str]
 
 _PRODUCT_EXAMPLE: dict[str, JsonValue] = {
     "id": 7747,
@@ -33,6 +33,13 @@ class ProductOut(BaseModel):
     id: PublicId = Field(description="A number where the catalogue's ids are numbers")
     dataset: str
     image: str = Field(description="Address of the picture, relative to this API")
+    matchedPicture: str | None = Field(  # noqa: N815 - the member's name in the answer
+        default=None,
+        description="The picture that matched, where the product has several: its path in the catalogue",
+    )
+    variants: int | None = Field(
+        default=None, description="How many more variants the product has; absent if it has none"
+    )
 
 
 class ProductAnswer(BaseModel):

@@ -17,8 +17,8 @@ from vitrine.embedding import AsyncEmbedderClient
 from vitrine.errors import DatasetNotFound, ImageRejected, ProductNotFound
 from vitrine.jobs import JobKind, JobRecord
 from vitrine.jobs.params.catalog import DeleteParams, UpsertParams
-from vitrine.products import AttributeValue, Product, check_product_id
-from vitrine.qdrant.schema import FieldType, narrower
+from vitrine.kinds import narrower
+from vitrine.products import AttributeKind, AttributeValue, Product, check_product_id
 from vitrine.uploads.store import UploadStore
 
 
@@ -50,7 +50,7 @@ class ProductWrites:
         self, dataset: str, product_id: str, fields: Sequence[tuple[str, str]], picture: bytes, *, caller: str
     ) -> tuple[StoredProduct, tuple[str, ...]]:
         """(the stored product, notices). Raises ImageRejected and ParameterInvalid."""
-        put = typed_attributes(fields, await self._schema_of(dataset), max_attributes=MAX_ATTRIBUTES)
+        put = typed_attributes(fields, await self._kinds_of(dataset), max_attributes=MAX_ATTRIBUTES)
         # The whole picture is decoded first: a bad one fails this call and is never stored.
         if not picture:
             raise ImageRejected("empty", "the picture file is empty")
@@ -61,9 +61,9 @@ class ProductWrites:
         self, dataset: str, product_id: str, changes: Mapping[str, AttributeValue | None]
     ) -> tuple[StoredProduct, tuple[str, ...]]:
         """(the product with these attributes set, notices). None removes an attribute. Raises ProductNotFound."""
-        schema = await self._schema_of(dataset)
+        kinds = await self._kinds_of(dataset)
         stored = await self._products.get(dataset, product_id)
-        put = changed_attributes(attributes_of(stored.payload), changes, schema, max_attributes=MAX_ATTRIBUTES)
+        put = changed_attributes(attributes_of(stored.payload), changes, kinds, max_attributes=MAX_ATTRIBUTES)
         picture = await self._pictures.read(stored, dataset, product_id)
         return await self._stored(dataset, product_id, put.attributes, picture), put.notices
 
@@ -104,13 +104,13 @@ class ProductWrites:
         await self._run(JobKind.UPSERT, UpsertParams(dataset=dataset, product_id=product_id))
         return await self._products.get(dataset, product_id)
 
-    async def _schema_of(self, dataset: str) -> dict[str, FieldType]:
-        """The current fields of all serving collections. A value must fit the narrowest type of its field."""
-        schema: dict[str, FieldType] = {}
+    async def _kinds_of(self, dataset: str) -> dict[str, AttributeKind]:
+        """The attributes of all serving collections. A value must fit the narrowest kind of its attribute."""
+        kinds: dict[str, AttributeKind] = {}
         for serving in await self._products.servings(dataset):
-            fields = (await self._store.collection(serving.collection, fresh=True)).schema
-            schema |= {name: narrower(schema.get(name, kind), kind) for name, kind in fields.items()}
-        return schema
+            own = (await self._store.collection(serving.collection, fresh=True)).kinds
+            kinds |= {name: narrower(kinds.get(name, kind), kind) for name, kind in own.items()}
+        return kinds
 
     async def _run(self, kind: JobKind, params: DeleteParams) -> JobRecord:
         record, _ = await self._jobs.submit(kind, params)
