@@ -3,10 +3,10 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 BIN := .venv/bin
-MEMBERS := shared services/embedder services/indexer services/trainer services/search-api local
+MEMBERS := shared services/embedder services/indexer services/trainer services/search-api local clients/python
 SETUP := .venv/.vitrine-set-up
 # Names of the members, which the lock must leave out: they are installed from their folders.
-OWN := vitrine vitrine-embedder vitrine-indexer vitrine-trainer vitrine-search-api vitrine-local
+OWN := vitrine vitrine-embedder vitrine-indexer vitrine-trainer vitrine-search-api vitrine-local vitrine-client
 
 .PHONY: help
 help: ## Show this list
@@ -46,7 +46,7 @@ lint: setup ## Check style, formatting and the import rules
 
 .PHONY: types
 types: setup ## Check types (mypy strict)
-	@$(BIN)/mypy shared/vitrine services/embedder/embedder services/indexer/indexer services/trainer/trainer services/search-api/search_api local/vitrine_local tests tools benchmarks
+	@$(BIN)/mypy shared/vitrine services/embedder/embedder services/indexer/indexer services/trainer/trainer services/search-api/search_api local/vitrine_local clients/python/vitrine_client tests tools benchmarks
 
 .PHONY: format
 format: setup ## Rewrite the code in the house format
@@ -59,11 +59,12 @@ bench: setup ## Print the embedder's table, and the search's where VITRINE_URL a
 	@if [ -n "$$VITRINE_URL" ]; then $(BIN)/python -m benchmarks.search --pictures $(PICTURES); fi
 
 .PHONY: docs
-docs: setup ## Write the generated pages anew (configuration, recipes, OpenAPI)
+docs: setup ## Write the generated pages anew (configuration, recipes, OpenAPI) and the client's models
 	@$(BIN)/python -m tools.configuration_table
 	@$(BIN)/python -m tools.recipe_table
 	@$(BIN)/python -m search_api.print_openapi > docs/openapi/search-api.json
 	@$(BIN)/python -m embedder.openapi > docs/openapi/embedder.json
+	@$(BIN)/python -m tools.client_models
 
 .PHONY: vendor
 vendor: setup ## Fetch the files of other projects that the pages load (LOCK=1: take their hashes)

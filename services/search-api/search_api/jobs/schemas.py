@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel
+
+from vitrine.jobs import JobRecord
 
 
-class JobOut(BaseModel):
-    """A job's record."""
+class JobOut(JobRecord):
+    """A job.
 
-    model_config = ConfigDict(extra="allow")
-
-    id: str
-    kind: str
-    state: Literal["queued", "running", "succeeded", "failed", "cancelled"]
-    version: int = Field(description="Grows by one with every change")
+    `faults` has the first of each kind, `fault_counts` counts all of them. `version` grows with every change. `batches`
+    is null until the work is planned. `notes` are the log of a long job, `series` the metrics of a training over
+    epochs, by name. Times are ISO 8601 in UTC.
+    """
 
 
 class JobAnswer(BaseModel):

@@ -1,0 +1,169 @@
+"""The asynchronous client of the search API."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self, Unpack
+
+import httpx
+
+from vitrine_client._async.connection import AsyncConnection
+from vitrine_client._async.datasets import AsyncDatasets
+from vitrine_client._async.jobs import AsyncJobs
+from vitrine_client._async.products import AsyncProducts
+from vitrine_client._async.releases import AsyncReleases
+from vitrine_client.examples import Example, is_id
+from vitrine_client.filters import Filters, filter_members, filter_pairs
+from vitrine_client.models import ExplainAnswer, FacetsAnswer, SearchAnswer, StatusAnswer, UploadAnswer
+from vitrine_client.options import ListOptions, MatchOptions, SearchOptions
+from vitrine_client.pictures import Picture, Upload
+from vitrine_client.requests import (
+    DEFAULT_RETRIES,
+    DEFAULT_TIMEOUT_S,
+    form_of,
+    option_members,
+    option_pairs,
+    parse,
+    path_of,
+    query_of,
+)
+
+
+class AsyncVitrine:
+    """An asynchronous client of one search API. Close it, or use it as a context manager.
+
+    `url` and `api_key` are by default those in VITRINE_URL and VITRINE_API_KEY. `timeout_s` is for one answer. A call
+    that the server refuses for the moment (429, 503), or that does not reach it, is repeated up to `max_retries` times.
+    Calls raise VitrineError.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        api_key: str | None = None,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        max_retries: int = DEFAULT_RETRIES,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self.connection = AsyncConnection(
+            url, api_key=api_key, timeout_s=timeout_s, max_retries=max_retries, transport=transport
+        )
+        self.products = AsyncProducts(self.connection)
+        self.datasets = AsyncDatasets(self.connection)
+        self.releases = AsyncReleases(self.connection)
+        self.jobs = AsyncJobs(self.connection)
+
+    @property
+    def url(self) -> str:
+        return self.connection.url
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        await self.connection.aclose()
+
+    async def search(
+        self, picture: Picture, *, filters: Filters | None = None, **options: Unpack[SearchOptions]
+    ) -> SearchAnswer:
+        """The products that look most like a picture: a path, bytes, an open file, an Upload or a Link."""
+        pairs = [*option_pairs(options), *filter_pairs(filters)]
+        return parse(SearchAnswer, await self._post_picture("search", picture, form_of(pairs)), "a search")
+
+    async def similar(
+        self, product_id: str | int, *, filters: Filters | None = None, **options: Unpack[MatchOptions]
+    ) -> SearchAnswer:
+        """The products that look most like one of the catalogue."""
+        pairs = [*option_pairs(options), *filter_pairs(filters)]
+        content = await self.connection.call("GET", path_of("products", product_id, "similar"), params=query_of(pairs))
+        return parse(SearchAnswer, content, "a search by product")
+
+    async def recommend(
+        self,
+        positive: Sequence[Example],
+        negative: Sequence[Example] = (),
+        *,
+        filters: Filters | None = None,
+        **options: Unpack[ListOptions],
+    ) -> SearchAnswer:
+        """Products like the examples of `positive` and unlike those of `negative`. Text and numbers are ids of
+        products; pictures are a Path, bytes, an open file, an Upload or a Link.
+        """
+        examples = {"positive": positive, "negative": negative}
+        if all(is_id(one) for some in examples.values() for one in some):
+            body = {**examples, **option_members(options), "filters": filter_members(filters)}
+            content = await self.connection.call("POST", path_of("recommend"), json=body)
+        else:
+            form = form_of([*option_pairs(options), *filter_pairs(filters)])
+            files: list[tuple[str, tuple[str, bytes]]] = []
+            for name, some in examples.items():
+                for one in some:
+                    await self._add_example(name, one, form, files)
+            content = await self.connection.call("POST", path_of("recommend"), data=form, files=files)
+        return parse(SearchAnswer, content, "a recommendation")
+
+    async def explain(
+        self, picture: Picture, product_id: str | int, *, model: str | None = None, dataset: str | None = None
+    ) -> ExplainAnswer:
+        """Where a picture and a product look alike, as a picture of both."""
+        form = form_of([("id", str(product_id)), *option_pairs({"model": model, "dataset": dataset})])
+        return parse(ExplainAnswer, await self._post_picture("explain", picture, form), "an explanation")
+
+    async def facets(
+        self,
+        *fields: str,
+        model: str | None = None,
+        dataset: str | None = None,
+        limit: int | None = None,
+        filters: Filters | None = None,
+    ) -> FacetsAnswer:
+        """The number of products of each value of the fields, among those that the filters let through."""
+        named = option_pairs({"model": model, "dataset": dataset, "limit": limit})
+        pairs = [*(("field", name) for name in fields), *named, *filter_pairs(filters)]
+        content = await self.connection.call("GET", path_of("facets"), params=query_of(pairs))
+        return parse(FacetsAnswer, content, "facets")
+
+    async def upload(self, picture: Picture) -> UploadAnswer:
+        """Let the server keep a picture for a while. `Upload(answer.upload)` stands for it."""
+        content = await self._post_picture("uploads", picture, {})
+        return parse(UploadAnswer, content, "an upload")
+
+    async def picture(self, address: str, *, width: int | None = None) -> bytes:
+        """The picture at an address that an answer named, such as `result.image`; smaller with `width` (pixels)."""
+        return await self.connection.file(address, **({} if width is None else {"width": width}))
+
+    async def status(self) -> StatusAnswer:
+        """Which services are up and what is indexed."""
+        return parse(StatusAnswer, await self.connection.call("GET", path_of("status")), "the status")
+
+    async def request(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        """Any call of the API as JSON, for what has no method here. `options` are those of httpx."""
+        return await self.connection.call(method, path, **options)
+
+    async def _post_picture(self, call: str, picture: Picture, form: Mapping[str, list[str]]) -> dict[str, Any]:
+        part = await self.connection.part(picture)
+        if isinstance(part, Upload):
+            # A file part without a name is a plain field: the call takes multipart forms alone.
+            fields = [*((name, (None, value)) for name, values in form.items() for value in values)]
+            files: Any = [*fields, ("upload", (None, part.id))]
+            return await self.connection.call("POST", path_of(call), files=files)
+        return await self.connection.call("POST", path_of(call), files={"image": ("query", part)}, data=dict(form))
+
+    async def _add_example(
+        self, name: str, example: Example, form: dict[str, list[str]], files: list[tuple[str, tuple[str, bytes]]]
+    ) -> None:
+        if is_id(example):
+            form.setdefault(name, []).append(str(example))
+            return
+        part = await self.connection.part(example)  # type: ignore[arg-type]
+        if isinstance(part, Upload):
+            form.setdefault(f"{name}Upload", []).append(part.id)
+        else:
+            files.append((f"{name}Image", ("example", part)))

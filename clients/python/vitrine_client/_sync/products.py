@@ -1,0 +1,131 @@
+# Generated from _async/products.py by `make docs`.
+"""The products of a dataset: read, list, export, put, change, delete, restore."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Generator, Mapping
+from typing import Any, Final
+
+from pydantic_core import from_json
+
+from vitrine_client._sync.connection import Connection
+from vitrine_client.errors import AnswerInvalid
+from vitrine_client.filters import Filters, FilterValue, filter_pairs, text_of
+from vitrine_client.models import DeletedAnswer, Product, ProductAnswer, ProductsAnswer, RestoredAnswer
+from vitrine_client.pictures import Picture, Upload
+from vitrine_client.requests import option_pairs, parse, path_of, query_of
+
+NDJSON: Final = "application/x-ndjson"
+
+
+class Products:
+    """Calls about products. `dataset` may be left out if one is configured or only one is served."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def get(self, product_id: str | int, *, dataset: str | None = None) -> Product:
+        content = self._call("GET", product_id, dataset=dataset)
+        return parse(ProductAnswer, content, "a product").product
+
+    def put(
+        self,
+        product_id: str | int,
+        picture: Picture,
+        attributes: Mapping[str, FilterValue | builtins.list[str]] | None = None,
+        *,
+        dataset: str | None = None,
+    ) -> ProductAnswer:
+        """Store a product whole: its picture and its attributes. It can be found when this returns."""
+        part = self._connection.part(picture)
+        if isinstance(part, Upload):
+            raise ValueError("a product is put with its picture, not with an upload")
+        fields = {
+            name: [text_of(one) for one in value] if isinstance(value, builtins.list) else [text_of(value)]
+            for name, value in (attributes or {}).items()
+        }
+        content = self._call("PUT", product_id, dataset=dataset, data=fields, files={"image": ("picture", part)})
+        return parse(ProductAnswer, content, "a put")
+
+    def change(
+        self, product_id: str | int, attributes: Mapping[str, Any], *, dataset: str | None = None
+    ) -> ProductAnswer:
+        """Change attributes; None removes one, the others are kept."""
+        content = self._call("PUT", product_id, dataset=dataset, json={"attributes": dict(attributes)})
+        return parse(ProductAnswer, content, "a change")
+
+    def delete(self, product_id: str | int, *, dataset: str | None = None) -> DeletedAnswer:
+        """Delete a product from every search. A later indexing leaves it out, until it is restored."""
+        return parse(DeletedAnswer, self._call("DELETE", product_id, dataset=dataset), "a deletion")
+
+    def restore(self, product_id: str | int, *, dataset: str | None = None) -> RestoredAnswer:
+        """Undo a deletion."""
+        content = self._call("POST", product_id, "restore", dataset=dataset)
+        return parse(RestoredAnswer, content, "a restoration")
+
+    def page(
+        self,
+        *,
+        cursor: str | None = None,
+        limit: int | None = None,
+        sort: str | None = None,
+        filters: Filters | None = None,
+        dataset: str | None = None,
+        model: str | None = None,
+    ) -> ProductsAnswer:
+        """One page of a list; `next` is the cursor of the page after."""
+        named = {"dataset": dataset, "model": model, "sort": sort, "limit": limit, "cursor": cursor}
+        params = query_of([*option_pairs(named), *filter_pairs(filters)])
+        content = self._connection.call("GET", path_of("products"), params=params)
+        return parse(ProductsAnswer, content, "a list of products")
+
+    def list(
+        self,
+        *,
+        limit: int | None = None,
+        page_size: int = 200,
+        sort: str | None = None,
+        filters: Filters | None = None,
+        dataset: str | None = None,
+        model: str | None = None,
+    ) -> Generator[Product, None]:
+        """The products that the filters let through, at most `limit`, read page by page.
+
+        `sort` is `newest`, `oldest` or a numeric field, with `-` before it for the largest first.
+        """
+        left, cursor = limit, None
+        while left is None or left > 0:
+            size = page_size if left is None else min(left, page_size)
+            page = self.page(cursor=cursor, limit=size, sort=sort, filters=filters, dataset=dataset, model=model)
+            for product in page.products:
+                yield product
+            if page.next is None:
+                return
+            cursor = page.next
+            left = None if left is None else left - len(page.products)
+
+    def export(
+        self,
+        *,
+        sort: str | None = None,
+        filters: Filters | None = None,
+        dataset: str | None = None,
+        model: str | None = None,
+    ) -> Generator[Product, None]:
+        """All products as one stream. Raises ConnectionLost if the stream ends before the last of them."""
+        named = {"dataset": dataset, "model": model, "sort": sort}
+        params = query_of([*option_pairs(named), *filter_pairs(filters)])
+        with self._connection.stream(path_of("products"), media_type=NDJSON, params=params) as lines:
+            for line in lines:
+                try:
+                    content = from_json(line)
+                except ValueError as error:
+                    raise AnswerInvalid(f"a line of the export is not JSON: {line[:80]!r}") from error
+                yield parse(Product, content, "an export")
+
+    def _call(
+        self, method: str, product_id: str | int, *more: str, dataset: str | None, **options: Any
+    ) -> dict[str, Any]:
+        params = {} if dataset is None else {"dataset": dataset}
+        return self._connection.call(method, path_of("products", product_id, *more), params=params, **options)
