@@ -30,6 +30,9 @@ class CatalogParams(Parameters):
     dataset: str
     # Read only the first N products
     limit: int | None = None
+    # The columns of the roles `id`, `picture` and `variantOf`, and of attributes by their name, such as `{"id":
+    # "Handle", "price": "Variant Price"}`; by default those of the last indexing, else usual names
+    mapping: dict[str, str] | None = None
     # How the folder is laid out: deepfashion-category, deepfashion-inshop, fashion-product, folder, synthetic; by
     # default the reader of the dataset's name
     reader: str | None = None
@@ -70,6 +73,9 @@ class AdaptParams(Parameters):
     dataset: str
     # Read only the first N products
     limit: int | None = None
+    # The columns of the roles `id`, `picture` and `variantOf`, and of attributes by their name, such as `{"id":
+    # "Handle", "price": "Variant Price"}`; by default those of the last indexing, else usual names
+    mapping: dict[str, str] | None = None
     # The model name of the new release
     name: str
     # How the folder is laid out: deepfashion-category, deepfashion-inshop, fashion-product, folder, synthetic; by
@@ -88,6 +94,9 @@ class AdaptParams(Parameters):
     target: CatalogParams | None = None
     # By default as before
     whiten: bool | None = None
+
+
+AttributeKind = Literal["keyword", "keywords", "integer", "decimal", "boolean", "date", "path", "text"] | str
 
 
 class AugmentRecipe(Parameters):
@@ -271,6 +280,9 @@ class EvaluateParams(Parameters):
     dataset: str
     # Read only the first N products
     limit: int | None = None
+    # The columns of the roles `id`, `picture` and `variantOf`, and of attributes by their name, such as `{"id":
+    # "Handle", "price": "Variant Price"}`; by default those of the last indexing, else usual names
+    mapping: dict[str, str] | None = None
     # What is measured, of which releases, by which protocol
     plan: EvaluationPlan
     # Photographs of the same kinds, as queries
@@ -393,7 +405,7 @@ class FacetValue(Model):
     """A value and how many products have it."""
 
     count: int
-    value: str | int | float
+    value: str | int | float | bool | list[str]
 
 
 class FacetsAnswer(Model):
@@ -415,6 +427,9 @@ class IndexParams(Parameters):
     dataset: str
     # Read only the first N products
     limit: int | None = None
+    # The columns of the roles `id`, `picture` and `variantOf`, and of attributes by their name, such as `{"id":
+    # "Handle", "price": "Variant Price"}`; by default those of the last indexing, else usual names
+    mapping: dict[str, str] | None = None
     # The model
     model: str
     # How the folder is laid out: deepfashion-category, deepfashion-inshop, fashion-product, folder, synthetic; by
@@ -559,8 +574,8 @@ class ModelDetail(Model):
     dataset: str
     # Components of a vector
     dim: int
-    # Fields that filters may name
-    fields: dict[str, Literal["keyword", "integer", "float"] | str]
+    # Fields that filters may name, and the kind of each
+    fields: dict[str, AttributeKind]
     model: str
     products: int
     published_at: str | None = Field(alias="publishedAt")
@@ -643,13 +658,17 @@ class Prediction(Model):
 class Product(AttributesModel):
     """A product. Its attributes are further members, under their own names."""
 
-    __pydantic_extra__: dict[str, str | int | float]
+    __pydantic_extra__: dict[str, str | int | float | bool | list[str]]
 
     dataset: str
     # A number where the catalogue's ids are numbers
     id: int | str
     # Address of the picture, relative to this API
     image: str
+    # The picture that matched, where the product has several: its path in the catalogue
+    matched_picture: str | None = Field(default=None, alias="matchedPicture")
+    # How many more variants the product has; absent if it has none
+    variants: int | None = None
 
 
 class ProductAnswer(Model):
@@ -684,6 +703,9 @@ class ProjectParams(Parameters):
     dataset: str
     # Read only the first N products
     limit: int | None = None
+    # The columns of the roles `id`, `picture` and `variantOf`, and of attributes by their name, such as `{"id":
+    # "Handle", "price": "Variant Price"}`; by default those of the last indexing, else usual names
+    mapping: dict[str, str] | None = None
     # A model of the table, or any other model of timm as timm:NAME
     model: str
     # Options of the architecture, e.g. {'pad_type': 'same'}
@@ -856,7 +878,7 @@ class RestoredAnswer(Model):
 class ScoredProduct(AttributesModel):
     """A result."""
 
-    __pydantic_extra__: dict[str, str | int | float]
+    __pydantic_extra__: dict[str, str | int | float | bool | list[str]]
 
     # How likely it is of the query's kind, 0 to 1, and 0 where the query shows nothing of the catalogue's kind;
     # absent where the release is not calibrated. It holds for queries of the kind in `calibratedFor`
@@ -866,8 +888,12 @@ class ScoredProduct(AttributesModel):
     id: int | str
     # Address of the picture, relative to this API
     image: str
+    # The picture that matched, where the product has several: its path in the catalogue
+    matched_picture: str | None = Field(default=None, alias="matchedPicture")
     # Cosine similarity to the query, 1 at most
     score: float
+    # How many more variants the product has; absent if it has none
+    variants: int | None = None
 
 
 class TookMs(Model):
@@ -930,6 +956,9 @@ class TrainParams(Parameters):
     dataset: str
     # Read only the first N products
     limit: int | None = None
+    # The columns of the roles `id`, `picture` and `variantOf`, and of attributes by their name, such as `{"id":
+    # "Handle", "price": "Variant Price"}`; by default those of the last indexing, else usual names
+    mapping: dict[str, str] | None = None
     # How the folder is laid out: deepfashion-category, deepfashion-inshop, fashion-product, folder, synthetic; by
     # default the reader of the dataset's name
     reader: str | None = None
@@ -955,6 +984,9 @@ class TuneParams(Parameters):
     dataset: str
     # Read only the first N products
     limit: int | None = None
+    # The columns of the roles `id`, `picture` and `variantOf`, and of attributes by their name, such as `{"id":
+    # "Handle", "price": "Variant Price"}`; by default those of the last indexing, else usual names
+    mapping: dict[str, str] | None = None
     # The model name of the new release
     name: str
     # Measures and their weights; the size with the best weighted mean is chosen
@@ -1002,6 +1034,9 @@ class VisualizeParams(Parameters):
     expand: int = 0
     # Read only the first N products
     limit: int | None = None
+    # The columns of the roles `id`, `picture` and `variantOf`, and of attributes by their name, such as `{"id":
+    # "Handle", "price": "Variant Price"}`; by default those of the last indexing, else usual names
+    mapping: dict[str, str] | None = None
     # How the vectors are laid out
     methods: list[Literal["tsne", "umap"]] = ["tsne", "umap"]
     # How the folder is laid out: deepfashion-category, deepfashion-inshop, fashion-product, folder, synthetic; by
