@@ -31,6 +31,7 @@ from search_api.pages.sessions import Sessions
 from search_api.pages.status import router as status_pages
 from search_api.pages.templating import build_pages
 from search_api.pages.visitors import Visitors
+from search_api.product_addresses import ProductAddresses
 from search_api.products.list_routes import router as product_lists
 from search_api.products.picture_routes import router as pictures
 from search_api.products.routes import router as products
@@ -124,6 +125,7 @@ def create_app(settings: Settings) -> FastAPI:
         },
         outer=[
             *([Middleware(PathPrefix, prefix=settings.path_prefix)] if settings.path_prefix else []),
+            Middleware(ProductAddresses),
             Middleware(PageAnswers, pages=pages),
         ],
         before_keys=[cross_origin] if settings.allowed_origins else [],

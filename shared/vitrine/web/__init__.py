@@ -25,7 +25,7 @@ from vitrine.web.api_keys import (
 )
 from vitrine.web.bodies import Bodies, BodyLimit
 from vitrine.web.connections import ConnectionLimits
-from vitrine.web.forms import media_type, read_form
+from vitrine.web.forms import is_picture, media_type, read_form, read_picture_body
 from vitrine.web.json_bodies import JsonRoute, is_json, parse_json, read_json_bytes
 from vitrine.web.middleware import install_middleware
 from vitrine.web.problems import PROBLEM_CODE, error_headers, install_problem_handlers, problem_responses, send_problem
@@ -58,8 +58,10 @@ __all__ = [
     "Bodies",
     "BodyLimit",
     "ConnectionLimits",
+    "is_picture",
     "media_type",
     "read_form",
+    "read_picture_body",
     "JsonRoute",
     "is_json",
     "parse_json",

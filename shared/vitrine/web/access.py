@@ -82,7 +82,9 @@ def _marking(access: Access) -> Callable[[T], T]:
 
 @dataclass(frozen=True, slots=True)
 class DeclaredRoute:
-    """A route and its declaration. `methods` is None for a mounted application, which takes any method."""
+    """A route and its declaration. `path` names its parameters without their converters. `methods` is None for a
+    mounted application, which takes any method.
+    """
 
     path: str
     methods: frozenset[str] | None
@@ -143,7 +145,8 @@ def declared_routes(app: FastAPI) -> DeclaredRoutes:
             undeclared.append(f"{'/'.join(sorted(context.methods or ())) or 'any method'} {context.path}")
             continue
         methods = None if context.methods is None else frozenset(context.methods)
-        routes.append(DeclaredRoute(context.path or "", methods, access, context.path_regex))
+        path = (context.path or "").replace(":path}", "}")
+        routes.append(DeclaredRoute(path, methods, access, context.path_regex))
     if undeclared:
         raise ScopeUndeclared(
             f"no scope is declared for {', '.join(undeclared)}: put @requires(...) or @open_to_all below the route"

@@ -13,6 +13,8 @@ from starlette.requests import ClientDisconnect, Request
 from vitrine.errors import ImageMissing, MediaTypeUnsupported, ParameterInvalid
 
 MAX_PARTS: Final = 400
+_MAX_TEXT_BYTES: Final = 4_096
+_URLENCODED: Final = " (the type of `curl -d` and `--data-binary` unless another is named)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +40,13 @@ class Form:
         """The one picture of this name. Raises ImageMissing if there is none, ParameterInvalid if there are several."""
         pictures = self.pictures(name)
         if not pictures:
-            raise ImageMissing(f"the form has no picture: send it as the file {name!r}")
+            others = [part.name for part in self.parts if part.is_file]
+            instead = f", not {others[0][:80]!r}" if others else ""
+            raise ImageMissing(f"the form has no picture: send it as the file {name!r}{instead}")
         if len(pictures) > 1:
             raise ParameterInvalid(f"the form has {len(pictures)} parts named {name!r}: send one picture a call")
+        if text := next((_plain_text(part) for part in self.parts if part.name == name), None):
+            raise ImageMissing(_text_for_picture(name, text))
         return pictures[0]
 
     def all_pictures(self, name: str, *, most: int) -> list[bytes]:
@@ -59,16 +65,58 @@ class Form:
             if part.name in except_for:
                 continue
             if part.is_file:
-                raise ParameterInvalid(f"the form's file {part.name[:80]!r} is not expected")
+                known = " or ".join(map(repr, sorted(except_for)))
+                raise ParameterInvalid(
+                    f"the form's file {part.name[:80]!r} is not expected"
+                    + (f": send the picture as {known}" if known else "")
+                )
             try:
                 yield part.name, part.data.decode()
             except UnicodeDecodeError:
                 raise ParameterInvalid(f"the form's field {part.name[:80]!r} is not UTF-8") from None
 
 
+def _plain_text(part: Part) -> str | None:
+    """The text of a part that has a line of text where a picture should be, such as a path or a link."""
+    if part.is_file or not 0 < len(part.data) <= _MAX_TEXT_BYTES:
+        return None
+    try:
+        text = part.data.decode()
+    except UnicodeDecodeError:
+        return None
+    return text if text.isprintable() else None
+
+
+def _text_for_picture(name: str, text: str) -> str:
+    shown = repr(text[:80])
+    if text.lower().startswith(("http://", "https://")):
+        return (
+            f"the form's field {name!r} is a link, {shown}, and links are not fetched: download the picture and send "
+            f"the file itself (`curl -F {name}=@FILE`)"
+        )
+    return (
+        f"the form's field {name!r} is text, {shown}, not a picture: send the file itself "
+        f"(with curl an @ goes before its name: `-F {name}=@FILE`)"
+    )
+
+
 def media_type(request: Request) -> str:
     """The body's media type without its parameters, in lower case; empty if the header is missing."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def is_picture(request: Request) -> bool:
+    """Whether the body is a picture itself and not a form: a media type of pictures, or of bytes in general."""
+    found = media_type(request)
+    return found.startswith("image/") or found == "application/octet-stream"
+
+
+async def read_picture_body(request: Request) -> bytes:
+    """The body as a picture. Raises ImageMissing if it is empty."""
+    data = await read_body(request)
+    if not data:
+        raise ImageMissing("the request has no body: send the picture's bytes")
+    return data
 
 
 async def read_body(request: Request) -> bytes:
@@ -89,14 +137,19 @@ async def read_form(request: Request, *, max_parts: int = MAX_PARTS, may_be_abse
             if may_be_absent:
                 return Form(())
             raise ImageMissing("the request has no body: send a multipart form with the picture as the file 'image'")
-        raise MediaTypeUnsupported("this call takes a form: multipart/form-data")
+        raise MediaTypeUnsupported(
+            f"this call takes a form (multipart/form-data) with the picture as its file, for example "
+            f"`curl -F image=@FILE`, not {media_type(request)[:80] or 'a body without a Content-Type'}"
+            + (_URLENCODED if media_type(request) == "application/x-www-form-urlencoded" else "")
+        )
     parser = _FormParser(request, max_parts=max_parts)
     try:
         await parser.parse()
     except ClientDisconnect:
         raise ParameterInvalid("the connection was closed before the body was complete") from None
     except MultiPartException as error:
-        raise ParameterInvalid(f"the multipart form cannot be read: {error.message}") from None
+        advice = "; leave Content-Type to the client, which adds the boundary" if "oundary" in error.message else ""
+        raise ParameterInvalid(f"the multipart form cannot be read: {error.message.rstrip('.')}{advice}") from None
     if not parser.began:
         raise ImageMissing("the form has no parts: send the picture as the file 'image'")
     if not parser.ended:

@@ -89,7 +89,8 @@ class SiteGuard:
     def _check(self, scope: Scope) -> None:
         if self._hosts is not None:
             self._check_host(_single(scope, b"host"))
-        if scope["method"] not in _SAFE_METHODS:
+        # A preflight asks whether the call that follows may be made.
+        if scope["method"] not in _SAFE_METHODS or _is_preflight(scope):
             self._check_site(scope)
 
     def _check_host(self, host: str | None) -> None:
@@ -124,6 +125,10 @@ def is_same_origin(scope: Scope) -> bool:
     if site is not None:
         return site in _OWN_SITE
     return origin is None or _same_host(origin, _single(scope, b"host"))
+
+
+def _is_preflight(scope: Scope) -> bool:
+    return scope["method"] == "OPTIONS" and _single(scope, b"access-control-request-method") is not None
 
 
 def _single(scope: Scope, name: bytes) -> str | None:

@@ -18,6 +18,7 @@ from search_api.pages.catalogue import catalogue_of, home_of
 from search_api.pages.catalogue_state import CatalogueState
 from search_api.pages.search_view import Link, chips, label_of
 from search_api.pages.templating import render
+from search_api.products.schemas import ProductId
 from search_api.products.service import StoredProduct
 from search_api.search.options import MAX_REACH, MatchOptions
 from vitrine.errors import ParameterInvalid, ProductNotFound, VitrineError
@@ -40,9 +41,26 @@ class Duplicate:
     found: tuple[tuple[str, float], ...]
 
 
-@router.api_route("/products/{product_id}", methods=["GET", "HEAD"])
+@router.get("/products/{product_id:path}/more")
 @requires("search")
-async def product_page(request: Request, context: Ctx, product_id: str) -> Response:
+async def more_alike(request: Request, context: Ctx, product_id: ProductId) -> Response:
+    """The next similar products, after the first `offset`."""
+    pairs = request.query_params.multi_items()
+    state = CatalogueState.of(pairs)
+    text = next((value for name, value in pairs if name == "offset"), "")
+    if not text.isdecimal() or len(text) > 6:
+        raise ParameterInvalid("'offset' is a number")
+    serving = await view.serving_of(context, state.dataset)
+    servings = await context.products.servings(serving.dataset)
+    state = state.having(dataset=serving.dataset)
+    return render(
+        request, "product/_items.html", **await _alike(request, context, state, servings, product_id, offset=int(text))
+    )
+
+
+@router.api_route("/products/{product_id:path}", methods=["GET", "HEAD"])
+@requires("search")
+async def product_page(request: Request, context: Ctx, product_id: ProductId) -> Response:
     state = CatalogueState.of(request.query_params.multi_items())
     serving = await view.serving_of(context, state.dataset)
     state = state.having(dataset=serving.dataset)
@@ -86,23 +104,6 @@ async def product_page(request: Request, context: Ctx, product_id: str) -> Respo
         fields=fields,
         **alike,
         **values,
-    )
-
-
-@router.get("/products/{product_id}/more")
-@requires("search")
-async def more_alike(request: Request, context: Ctx, product_id: str) -> Response:
-    """The next similar products, after the first `offset`."""
-    pairs = request.query_params.multi_items()
-    state = CatalogueState.of(pairs)
-    text = next((value for name, value in pairs if name == "offset"), "")
-    if not text.isdecimal() or len(text) > 6:
-        raise ParameterInvalid("'offset' is a number")
-    serving = await view.serving_of(context, state.dataset)
-    servings = await context.products.servings(serving.dataset)
-    state = state.having(dataset=serving.dataset)
-    return render(
-        request, "product/_items.html", **await _alike(request, context, state, servings, product_id, offset=int(text))
     )
 
 

@@ -57,9 +57,9 @@ _RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
-@router.head("/api/images/{product_id}", summary="Headers of a product's picture", responses=_RESPONSES)
+@router.head("/api/images/{product_id:path}", summary="Headers of a product's picture", responses=_RESPONSES)
 @router.get(
-    "/api/images/{product_id}",
+    "/api/images/{product_id:path}",
     summary="The picture of a product",
     description=(
         "With `width` no wider than that. A picture that is not wider is the file as it is stored, and so is one whose "

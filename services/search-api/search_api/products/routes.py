@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+import json
+from typing import Any, Final
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -36,7 +37,7 @@ _JOB_ERRORS: Final = (BrokerUnavailable, EmbedderUnavailable, EmbeddingFailed, J
 
 
 @router.get(
-    "/api/products/{product_id}",
+    "/api/products/{product_id:path}",
     summary="Look at one product",
     response_model=ProductAnswer,
     responses=problem_responses(*READ_ERRORS, ProductNotFound),
@@ -59,8 +60,13 @@ class AttributeChanges(BaseModel):
     attributes: dict[str, bool | int | float | str | list[str] | None] = Field(min_length=1, max_length=MAX_ATTRIBUTES)
 
 
+@router.patch(
+    "/api/products/{product_id:path}",
+    summary="Change the attributes of a product",
+    include_in_schema=False,
+)
 @router.put(
-    "/api/products/{product_id}",
+    "/api/products/{product_id:path}",
     summary="Put a product, or change its attributes",
     description=(
         "A form with the picture as `image` and the attributes as text fields puts the whole product. A JSON body "
@@ -98,7 +104,7 @@ async def put_product(request: Request, context: Ctx, product_id: ProductId, dat
     check_product_id(product_id)
     if is_json(request):
         try:
-            changes = AttributeChanges.model_validate(parse_json(await read_json_bytes(request)))
+            changes = AttributeChanges.model_validate(_checked_shape(parse_json(await read_json_bytes(request))))
         except ValidationError as error:
             raise body_invalid(error) from None
         stored, notices = await context.writes.change(name, product_id, changes.attributes)
@@ -108,12 +114,23 @@ async def put_product(request: Request, context: Ctx, product_id: ProductId, dat
             name, product_id, fields, picture, caller=opaque_caller(request.scope)
         )
     else:
-        raise MediaTypeUnsupported("this call takes multipart/form-data or application/json")
+        raise MediaTypeUnsupported(
+            "this call takes multipart/form-data (the whole product, with its picture as the file 'image') or "
+            "application/json (changes of attributes alone)"
+        )
     return JsonAnswer({"success": True, "product": product(stored.payload), "notices": list(notices)})
 
 
+def _checked_shape(body: Any) -> Any:
+    """The body. Raises BodyInvalid for attributes that are not below `attributes`."""
+    if isinstance(body, dict) and body and "attributes" not in body:
+        example = json.dumps({"attributes": dict(list(body.items())[:3])}, ensure_ascii=False)
+        raise BodyInvalid(f"put the attributes below 'attributes': {example[:300]}")
+    return body
+
+
 @router.delete(
-    "/api/products/{product_id}",
+    "/api/products/{product_id:path}",
     summary="Delete a product",
     description="It is gone from every model's search when this returns, and a later indexing leaves it out.",
     response_model=DeletedAnswer,
@@ -127,7 +144,7 @@ async def delete_product(context: Ctx, product_id: ProductId, dataset: Dataset =
 
 
 @router.post(
-    "/api/products/{product_id}/restore",
+    "/api/products/{product_id:path}/restore",
     summary="Undo the deletion of a product",
     description=(
         "The catalogue's product is served again when this returns, if the catalogue still has its row and picture; "

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from fastapi import Path, Query
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
+
+from search_api.product_addresses import id_of_path
 
 PublicId = int | str
 Value = str | int | float | bool | list[str]
@@ -80,7 +82,11 @@ class RestoredAnswer(BaseModel):
     detail: str = Field(description="If not, why, and what brings it back")
 
 
-ProductId = Annotated[str, Path(description="The product's id, unique in its dataset", examples=["7747"])]
+ProductId = Annotated[
+    str,
+    Path(description="The product's id, unique in its dataset; a slash in it may be written `%2F`", examples=["7747"]),
+    AfterValidator(id_of_path),
+]
 Dataset = Annotated[
     str | None, Query(description="The dataset; may be left out where one is configured or only one is served")
 ]

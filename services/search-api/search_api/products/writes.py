@@ -62,7 +62,12 @@ class ProductWrites:
     ) -> tuple[StoredProduct, tuple[str, ...]]:
         """(the product with these attributes set, notices). None removes an attribute. Raises ProductNotFound."""
         kinds = await self._kinds_of(dataset)
-        stored = await self._products.get(dataset, product_id)
+        try:
+            stored = await self._products.get(dataset, product_id)
+        except ProductNotFound as error:
+            raise ProductNotFound(
+                f"{error.detail}: a new product is put with its picture, as a form with the file 'image'"
+            ) from None
         put = changed_attributes(attributes_of(stored.payload), changes, kinds, max_attributes=MAX_ATTRIBUTES)
         picture = await self._pictures.read(stored, dataset, product_id)
         return await self._stored(dataset, product_id, put.attributes, picture), put.notices

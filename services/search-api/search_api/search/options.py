@@ -4,7 +4,7 @@ against the fields of the collection.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -14,7 +14,7 @@ from search_api.search.uploads import Uploads
 from vitrine.errors import BodyInvalid, ImageRejected, ParameterInvalid
 from vitrine.images.regions import Region, parse_region
 from vitrine.images.views import MAX_CROPS, views_text
-from vitrine.web import read_form
+from vitrine.web import is_picture, read_form, read_picture_body
 from vitrine.web.problems import MAX_FAULT_CHARS
 
 MAX_REACH: Final = 1_000  # of offset + topK: the limit of a collection's strict mode
@@ -221,6 +221,9 @@ def split_options(pairs: Iterable[tuple[str, str]], kind: type[OptionsT]) -> tup
     rest: Pairs = []
     for name, value in pairs:
         if name not in names:
+            meant = _option_meant(name, names)
+            if meant is not None:
+                raise ParameterInvalid(f"{name!r} is not an option of this call: did you mean {meant!r}?")
             rest.append((name, value))
         elif name in given:
             raise ParameterInvalid(f"{name!r} is given more than once")
@@ -233,14 +236,25 @@ def split_options(pairs: Iterable[tuple[str, str]], kind: type[OptionsT]) -> tup
     return options, rest
 
 
+def _option_meant(name: str, names: Collection[str]) -> str | None:
+    """The option that differs from the name only in upper and lower case. No filter has such a name."""
+    lowered = name.lower()
+    if lowered == "limit" and "topK" in names:
+        return "topK"
+    return next((option for option in names if option.lower() == lowered), None)
+
+
 async def read_picture(
     request: Request, uploads: Uploads, *, with_query: bool = True
 ) -> tuple[bytes, list[tuple[str, str]]]:
-    """(the picture, query parameters and other form fields). The picture is the file `image`, or the upload `upload`.
+    """(the picture, query parameters and other form fields). The picture is the file `image`, the upload `upload`, or
+    with the query's parameters alone the whole body.
 
     Raises ImageMissing, ImageRejected for an empty file, UploadNotFound, MediaTypeUnsupported and ParameterInvalid.
     """
     given = request.query_params.multi_items() if with_query else []
+    if with_query and is_picture(request) and not any(name == UPLOAD_FIELD for name, _ in given):
+        return await read_picture_body(request), given
     form = await read_form(request, may_be_absent=any(name == UPLOAD_FIELD for name, _ in given))
     pairs = [*given, *form.fields(except_for=frozenset({PICTURE_FIELD}))]
     ids = [value for name, value in pairs if name == UPLOAD_FIELD]

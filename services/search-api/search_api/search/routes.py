@@ -38,6 +38,7 @@ from search_api.search.options import (
 )
 from search_api.search.schemas import FacetsAnswer, SearchAnswer, UploadAnswer
 from search_api.search.service import Asked
+from search_api.search.uploads import Upload
 from vitrine.errors import (
     BodyInvalid,
     BrokerUnavailable,
@@ -49,7 +50,7 @@ from vitrine.errors import (
     UploadNotFound,
 )
 from vitrine.images.checks import MEDIA_TYPES, inspect_image
-from vitrine.web import problem_responses, read_form, requires
+from vitrine.web import is_picture, problem_responses, read_form, read_picture_body, requires
 
 router = APIRouter(tags=["search"])
 
@@ -59,8 +60,9 @@ router = APIRouter(tags=["search"])
     summary="Find the products that look most like a picture",
     description=(
         "A form with the picture as `image`, or with the id of a kept one as `upload` (POST /api/uploads). Options and "
-        "filters may be form fields or query parameters. The vector is made by the release that serves the model and "
-        "compared with that release's vectors alone. Where nothing is found, `hints` and `relax` say why."
+        "filters may be form fields or query parameters. The picture may also be the whole body, with its media type "
+        "(`Content-Type: image/jpeg`) and the options in the query. The vector is made by the release that serves the "
+        "model and compared with that release's vectors alone. Where nothing is found, `hints` and `relax` say why."
     ),
     response_model=SearchAnswer,
     responses=problem_responses(*SEARCH_ERRORS, *PICTURE_ERRORS, UploadNotFound),
@@ -91,7 +93,7 @@ async def search(request: Request, context: Ctx) -> Response:
 
 
 @router.get(
-    "/api/products/{product_id}/similar",
+    "/api/products/{product_id:path}/similar",
     summary="Find the products that look most like one of the catalogue",
     description="The product itself is left out of the answer.",
     response_model=SearchAnswer,
@@ -201,10 +203,15 @@ async def facets(request: Request, context: Ctx) -> Response:
 )
 @requires("search")
 async def upload(request: Request, context: Ctx) -> Response:
+    if is_picture(request):
+        return _kept(await context.uploads.keep(await read_picture_body(request)))
     form = await read_form(request)
     for name, _ in form.fields(except_for=frozenset({PICTURE_FIELD})):
         raise ParameterInvalid(f"{name[:80]!r} is not a field of this call")
-    kept = await context.uploads.keep(form.one_picture(PICTURE_FIELD))
+    return _kept(await context.uploads.keep(form.one_picture(PICTURE_FIELD)))
+
+
+def _kept(kept: Upload) -> Response:
     answer = {
         "success": True,
         "upload": kept.id,
