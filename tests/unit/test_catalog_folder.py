@@ -141,7 +141,8 @@ def test_without_an_id_column_the_picture_names_the_product(tmp_path: Path) -> N
 def test_without_a_picture_column_the_id_names_the_picture(tmp_path: Path) -> None:
     catalog = read(tmp_path, "id,brand\n1,Maru\n2,Maru\n3,Maru\n", "1.png", "images/2.jpg")
     assert found(catalog) == {"1": "1.png", "2": "images/2.jpg"}
-    assert catalog.issues == (Issue("3", 4, "missing_picture", "3"),)
+    where = "3: looked for its path, and for '3' among 2 files of all folders"
+    assert catalog.issues == (Issue("3", 4, "missing_picture", where),)
 
 
 def test_a_row_whose_picture_field_is_empty_has_no_picture(tmp_path: Path) -> None:

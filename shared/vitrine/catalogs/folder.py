@@ -2,19 +2,19 @@
 
 The CSV is `products.csv`, `styles.csv` or the folder's only CSV. The id is the column `id`, `product_id` or `sku`, else
 the picture's file name without suffix. The picture is the column `image`, `picture`, `file`, `filename` or `path` (a
-path below the folder or its `images` folder, with or without suffix), else `images/<id>.*` or `<id>.*`.
+path or link, see `PictureIndex.lookup`), else the picture is named after the id.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Final
 
 from vitrine.catalogs.columns import Reader, attribute_names, column_reader, known, renaming
 from vitrine.catalogs.model import Catalog, CatalogBuilder
-from vitrine.catalogs.picture_index import PICTURE_SUFFIXES, Found, PictureIndex
+from vitrine.catalogs.picture_index import PictureIndex, stem_of
 from vitrine.catalogs.table import Row, Table, read_table
 from vitrine.errors import CatalogMalformed, CatalogNotFound
 from vitrine.products import AttributeValue
@@ -22,8 +22,6 @@ from vitrine.products import AttributeValue
 CSV_NAMES: Final = ("products.csv", "styles.csv")
 ID_COLUMNS: Final = ("id", "product_id", "sku")
 PICTURE_COLUMNS: Final = ("image", "picture", "file", "filename", "path")
-# Folders that are tried for a picture, relative to the root.
-PICTURE_FOLDERS: Final = ("images", "")
 _LISTED_NAMES: Final = 10
 
 
@@ -118,43 +116,19 @@ def _take(
     pictures: PictureIndex,
     builder: CatalogBuilder,
 ) -> None:
-    wanted = _field(fields, columns.picture_at).replace("\\", "/")
-    product_id = _field(fields, columns.id_at) if columns.id_at is not None else _stem(wanted)
+    wanted = _field(fields, columns.picture_at)
+    product_id = _field(fields, columns.id_at) if columns.id_at is not None else stem_of(wanted)
     if not builder.id_is_usable(product_id, row.line):
         return
-    found, picture = _find(pictures, wanted) if columns.picture_at is not None else _find(pictures, product_id)
-    shown = picture or wanted or product_id
-    if not builder.picture_is_usable(found, product_id, row.line, shown):
+    found = pictures.lookup(wanted if columns.picture_at is not None else product_id)
+    if not builder.picture_is_usable(found, product_id, row.line, wanted or product_id):
         return
     builder.row_issues(row, width, product_id)
-    builder.add(product_id, picture, _attributes(fields, columns, readers, product_id, row.line, builder))
+    builder.add(product_id, found.picture, _attributes(fields, columns, readers, product_id, row.line, builder))
 
 
 def _field(fields: Sequence[str], index: int | None) -> str:
     return fields[index].strip() if index is not None and index < len(fields) else ""
-
-
-def _stem(picture: str) -> str:
-    name = PurePosixPath(picture).name
-    return PurePosixPath(name).stem if PurePosixPath(name).suffix.lower() in PICTURE_SUFFIXES else name
-
-
-def _find(pictures: PictureIndex, wanted: str) -> tuple[Found, str]:
-    """The picture that a field names: as it is, below `images`, or with a suffix added."""
-    if not wanted:
-        return "missing", ""
-    outcome: Found = "missing"
-    has_suffix = PurePosixPath(wanted).suffix.lower() in PICTURE_SUFFIXES
-    for folder in PICTURE_FOLDERS:
-        path = f"{folder}/{wanted}" if folder and not wanted.startswith("/") else wanted
-        found = pictures.find(path) if has_suffix else "missing"
-        if found == "missing":
-            found, path = pictures.find_stem("", path)
-        if found == "found":
-            return found, str(PurePosixPath(path))
-        if found == "unsafe":
-            outcome = found
-    return outcome, ""
 
 
 def _attributes(

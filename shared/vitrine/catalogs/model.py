@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from vitrine.catalogs.picture_index import Found
+from vitrine.catalogs.picture_index import Found, Lookup
 from vitrine.catalogs.roots import resolve_picture
 from vitrine.catalogs.table import Row
 from vitrine.errors import CatalogMalformed, ParameterInvalid
@@ -37,6 +37,8 @@ ISSUE_KINDS: Final[dict[str, tuple[bool, str]]] = {
     "repeated_row": (True, "a second list has this row twice; the first one is used"),
     "wrong_count": (True, "the first line of a list does not state its number of rows"),
     "missing_picture": (False, "there is no such picture"),
+    "ambiguous_picture": (False, "several files have the picture's name, in different folders"),
+    "format_unsupported": (False, "the file has a format that is not read as a picture"),
     "unsafe_picture": (False, "the picture's path or link leads out of the catalogue, or it is not a regular file"),
     "duplicate_id": (False, "an earlier row has this id; the first row is used"),
     "bad_id": (False, "the id is empty or not allowed"),
@@ -112,6 +114,12 @@ class Catalog:
 
 
 _SHOWN_CHARS: Final = 120
+_PICTURE_ISSUES: Final[dict[Found, str]] = {
+    "missing": "missing_picture",
+    "unsafe": "unsafe_picture",
+    "ambiguous": "ambiguous_picture",
+    "unsupported": "format_unsupported",
+}
 
 
 class CatalogBuilder:
@@ -151,11 +159,14 @@ class CatalogBuilder:
             return False
         return True
 
-    def picture_is_usable(self, found: Found, product_id: str, line: int, picture: str) -> bool:
-        if found == "found":
+    def picture_is_usable(self, found: Found | Lookup, product_id: str, line: int, picture: str) -> bool:
+        """Whether the picture is found; if not, an issue is added, with `picture` as the table names it."""
+        lookup = found if isinstance(found, Lookup) else Lookup(found)
+        if lookup.found == "found":
             return True
-        kind = "missing_picture" if found == "missing" else "unsafe_picture"
-        self.issue(kind, picture[:_SHOWN_CHARS], product_id=product_id, line=line)
+        shown = picture[:_SHOWN_CHARS]
+        detail = f"{shown}: {lookup.detail}" if lookup.detail else shown
+        self.issue(_PICTURE_ISSUES[lookup.found], detail, product_id=product_id, line=line)
         return False
 
     def row_issues(self, row: Row, width: int, product_id: str) -> None:
