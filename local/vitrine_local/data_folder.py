@@ -80,6 +80,10 @@ class DataFolder:
         return self.root / "uploads"
 
     @property
+    def downloads(self) -> Path:
+        return self.root / "downloads"
+
+    @property
     def cache(self) -> Path:
         return self.root / "cache"
 
@@ -110,7 +114,8 @@ class DataFolder:
     def create(self) -> None:
         """Create the folders, for their owner only. Raises DataFolderUnusable."""
         folders = (
-            self.redis, self.qdrant, self.releases, self.uploads, self.cache, self.work, self.reports, self.logs,
+            self.redis, self.qdrant, self.releases, self.uploads, self.downloads, self.cache, self.work, self.reports,
+            self.logs,
         )  # fmt: skip
         try:
             self.root.mkdir(parents=True, exist_ok=True, mode=_OWNER_ONLY)

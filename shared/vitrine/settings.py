@@ -55,6 +55,10 @@ class CommonSettings(BaseSettings):
     uploads_dir: Path = Field(
         default=Path(".vitrine/uploads"), description="Pictures and attributes of products put through the API"
     )
+    downloads_dir: Path = Field(
+        default=Path(".vitrine/downloads"),
+        description="Pictures that the indexer downloaded by their links",
+    )
     disk_reserve_mb: int = Field(
         default=128,
         ge=0,

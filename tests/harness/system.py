@@ -49,6 +49,7 @@ class System:
             "VITRINE_RELEASES_CACHE_DIR": str(folder / "release-cache"),
             "VITRINE_THUMBNAILS_DIR": str(folder / "thumbnails"),
             "VITRINE_UPLOADS_DIR": str(folder / "uploads"),
+            "VITRINE_DOWNLOADS_DIR": str(folder / "downloads"),
             "VITRINE_WORK_DIR": str(folder / "work"),
             "VITRINE_REPORTS_DIR": str(folder / "reports"),
             "VITRINE_CATALOG_ROOTS": str(self.catalogs),

@@ -105,6 +105,14 @@ def test_optional_variables_are_in_the_example_with_their_default() -> None:
     assert dict(re.findall(r"^#(\w+)=(.*)$", ENV_EXAMPLE, re.MULTILINE)) == defaulted_variables()
 
 
+def test_downloads_open_the_network_of_the_indexer_alone() -> None:
+    overlay = yaml.safe_load((DEPLOY / "docker-compose.downloads.yml").read_text())["services"]
+    assert overlay.keys() == {"indexer"}
+    assert overlay["indexer"].keys() == {"environment", "networks"}
+    assert overlay["indexer"]["environment"].keys() == {"VITRINE_DOWNLOAD_HOSTS"}
+    assert "VITRINE_DOWNLOAD_HOSTS" in documented_settings()["indexer"]
+
+
 def test_no_file_contains_a_secret() -> None:
     for service in SERVICES:
         for name, value in environment_of(service).items():

@@ -98,7 +98,7 @@ def _handler(host: PictureHost) -> type[BaseHTTPRequestHandler]:
             """Breaks off in the middle as often as `flaky` says; then goes on where it is asked to."""
             start = int((self.headers.get("Range") or "bytes=0-")[6:-1])
             rest = PICTURE[start:]
-            headers = {"ETag": host.version}
+            headers: dict[str, Any] = {"ETag": host.version}
             if start:
                 headers["Content_Range"] = f"bytes {start}-{len(PICTURE) - 1}/{len(PICTURE)}"
             if host.flaky > 0:
@@ -173,8 +173,9 @@ def fetcher(downloads: Downloads, shop: PictureHost, client: redis.Redis) -> Ite
         max_bytes=MAX_BYTES,
         rate_per_s=1_000.0,
         timeout_s=3.0,
-        silence_s=1.0,
+        silence_s=0.5,
         total_s=20.0,
+        attempts=2,
     )
 
     def open_(*, resolve: Any = resolve_host, rate_per_s: float | None = None, **changed: Any) -> Fetcher:

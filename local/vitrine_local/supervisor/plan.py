@@ -184,6 +184,7 @@ def _common_settings(data: DataFolder, environment: Mapping[str, str]) -> dict[s
         "VITRINE_RELEASES_CACHE_DIR": str(data.cache / "releases"),
         "VITRINE_THUMBNAILS_DIR": str(data.cache / "thumbnails"),
         "VITRINE_UPLOADS_DIR": str(data.uploads),
+        "VITRINE_DOWNLOADS_DIR": str(data.downloads),
         "VITRINE_WORK_DIR": str(data.work),
         "VITRINE_REPORTS_DIR": str(data.reports),
         "VITRINE_CATALOG_ROOTS_FILE": str(data.catalog_roots_file),

@@ -8,9 +8,11 @@ from functools import cache
 import redis
 
 from indexer.crash_search import CrashSearches, SearchStore
+from indexer.fetching import Fetcher, FetchLimits, Rate
 from indexer.plan import PlanStore
 from indexer.settings import Settings
 from indexer.vectors import Vectors
+from vitrine.catalogs.downloads import Downloads
 from vitrine.embedding import EmbedderClient
 from vitrine.jobs import JobStore, StepStore, open_redis
 from vitrine.jobs.metrics import Counts
@@ -31,6 +33,8 @@ class Dependencies:
     vectors: Vectors
     embedder: EmbedderClient
     upload_store: UploadStore
+    downloads: Downloads
+    fetcher: Fetcher
     releases: ReleaseStore
     publisher: JobPublisher
     counts: Counts
@@ -39,6 +43,7 @@ class Dependencies:
 
     def close(self) -> None:
         """Close every connection except the Redis client's."""
+        self.fetcher.close()
         self.publisher.close()
         self.embedder.close()
         self.vectors.close()
@@ -48,6 +53,8 @@ def build_dependencies(settings: Settings, client: redis.Redis) -> Dependencies:
     """Create the dependencies. None of them connects before its first call."""
     qdrant = open_qdrant(settings.qdrant_url, api_key=settings.qdrant_api_key, timeout_s=settings.qdrant_timeout_s)
     steps = StepStore(client)
+    downloads = Downloads(settings.downloads_dir)
+    limits = FetchLimits.of(settings)
     return Dependencies(
         settings=settings,
         jobs=JobStore(client),
@@ -59,6 +66,8 @@ def build_dependencies(settings: Settings, client: redis.Redis) -> Dependencies:
             settings.embedder_url, api_key=settings.embedder_api_key, retry_budget_s=settings.embed_patience_s
         ),
         upload_store=UploadStore(settings.uploads_dir),
+        downloads=downloads,
+        fetcher=Fetcher(downloads, limits, Rate(client, limits.rate_per_s)),
         releases=ReleaseStore(settings.releases_url, cache_dir=settings.releases_cache_dir),
         publisher=JobPublisher(settings),
         counts=Counts(client, service="indexer"),

@@ -27,6 +27,7 @@ from urllib.parse import quote, urljoin, urlsplit
 import httpcore
 import redis
 
+from indexer.settings import Settings
 from vitrine.catalogs.downloads import Downloaded, Downloads, Validators
 from vitrine.errors import ImageRejected
 from vitrine.images.checks import inspect_image
@@ -73,6 +74,17 @@ class FetchLimits:
     attempts: int = 3
     total_s: float = 120.0
     max_age_s: float = 7 * 86_400.0
+
+    @classmethod
+    def of(cls, settings: Settings) -> FetchLimits:
+        return cls(
+            hosts=settings.download_hosts,
+            networks=tuple(ipaddress.ip_network(one) for one in settings.download_networks),
+            max_bytes=settings.download_max_bytes,
+            rate_per_s=settings.download_rate_per_s,
+            timeout_s=settings.download_timeout_s,
+            max_age_s=settings.download_max_age_days * 86_400.0,
+        )
 
 
 class Rate:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+import ipaddress
+from typing import Annotated
 
+from pydantic import Field, field_validator
+from pydantic_settings import NoDecode
+
+from vitrine.images.checks import DEFAULT_LIMITS
 from vitrine.settings import WorkerSettings
 
 
@@ -34,8 +39,45 @@ class Settings(WorkerSettings):
         le=1,
         description="Largest share of the served products an indexing may remove without `allowRemoval`",
     )
+    download_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description=(
+            "Hosts that pictures may be downloaded from (`vitrine index --download`), separated by commas: "
+            "`cdn.example.com`, `*.example.com` for all below it, `example.com:8080` for another port; none: no "
+            "downloads"
+        ),
+    )
+    download_networks: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Private networks that allowed hosts may be in, e.g. 10.1.2.0/24; none: public addresses only",
+    )
+    download_rate_per_s: float = Field(
+        default=10.0, gt=0, description="Maximum downloads per second from one host, by all processes together"
+    )
+    download_timeout_s: float = Field(default=20.0, gt=0, le=60, description="Timeout of one download, in seconds")
+    download_max_bytes: int = Field(
+        default=DEFAULT_LIMITS.max_bytes,
+        ge=1_024,
+        le=DEFAULT_LIMITS.max_bytes,
+        description="Maximum size of a download",
+    )
+    download_max_age_days: float = Field(
+        default=7.0, ge=0, description="Days after which a downloaded picture is checked for changes"
+    )
     keep_previous: int = Field(default=1, ge=1, description="Earlier collections kept for rollback")
     indexer_metrics_host: str = Field(default="127.0.0.1", description="Address of the worker's Prometheus metrics")
     indexer_metrics_port: int = Field(
         default=0, ge=0, le=65535, description="Port of the worker's Prometheus metrics; 0: none"
     )
+
+    @field_validator("download_hosts", "download_networks", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("download_networks")
+    @classmethod
+    def _valid_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(str(ipaddress.ip_network(part, strict=False)) for part in value)

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+from vitrine.catalogs.downloads import Downloads, is_link
 from vitrine.errors import CatalogNotFound, CatalogRootRefused, ImageRejected, PictureNotFound, SettingsInvalid
 from vitrine.images.checks import DEFAULT_LIMITS
 from vitrine.safe_read import open_regular
@@ -87,12 +88,16 @@ def resolve_picture(root: Path, picture: str) -> Path:
     return resolved
 
 
-def read_picture(root: Path, picture: str, *, max_bytes: int = DEFAULT_LIMITS.max_bytes) -> bytes:
-    """The bytes of a picture file.
+def read_picture(
+    root: Path, picture: str, *, downloads: Downloads | None = None, max_bytes: int = DEFAULT_LIMITS.max_bytes
+) -> bytes:
+    """The bytes of a picture: a file below `root`, or one of `downloads` if it is a link.
 
     Raises as `resolve_picture` does, and ImageRejected("bytes_exceeded") if the file is larger than `max_bytes`. A file
     or folder that is replaced by a link, a pipe or a device between the check and the read is refused.
     """
+    if downloads is not None and is_link(picture):
+        return downloads.read(picture, max_bytes=max_bytes)
     path = resolve_picture(root, picture)
     try:
         file = open_regular(path)

@@ -12,6 +12,7 @@ from typing import Any
 
 from search_api.products.service import Products, StoredProduct
 from search_api.settings import Settings
+from vitrine.catalogs.downloads import Downloads
 from vitrine.catalogs.roots import allowed_roots, read_picture, resolve_catalog_root
 from vitrine.errors import CatalogError, ImageRejected, PictureNotFound
 from vitrine.images.checks import MEDIA_TYPES, inspect_image
@@ -43,6 +44,7 @@ class Pictures:
         self._products = products
         self._upload_store = upload_store
         self._settings = settings
+        self._downloads = Downloads(settings.downloads_dir)
         self._log = get_logger("pictures")
 
     async def get(self, dataset: str, product_id: str) -> Picture:
@@ -70,7 +72,9 @@ class Pictures:
         picture = str(payload["picture"])
         if payload.get("origin") == "upload":
             return read_picture(self._upload_store.root, picture)
-        return read_picture(resolve_catalog_root(root, allowed_roots(self._settings)), picture)
+        return read_picture(
+            resolve_catalog_root(root, allowed_roots(self._settings)), picture, downloads=self._downloads
+        )
 
 
 def entity_tag(data: bytes) -> str:

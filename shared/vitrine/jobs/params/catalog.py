@@ -91,6 +91,11 @@ class IndexParams(CatalogParams):
         description="Index even if more than a fifth of the products that are served would be removed",
     )
 
+    download: bool = Field(
+        default=False,
+        description="Download pictures that are links and are not in the folder, from the hosts that the indexer allows",
+    )
+
     @field_validator("model")
     @classmethod
     def _model(cls, name: str) -> str:
