@@ -199,6 +199,13 @@ def index(
             help="Index even if more than a fifth of the products that are served would be removed.",
         ),
     ] = False,
+    download: Annotated[
+        bool,
+        typer.Option(
+            "--download",
+            help="Download pictures that are links and not in the folder, from the hosts in VITRINE_DOWNLOAD_HOSTS.",
+        ),
+    ] = False,
     no_wait: NoWait = False,
     as_json: AsJson = False,
     url: Url = None,
@@ -212,6 +219,7 @@ def index(
         model=model_name(model),
         release_id=release,
         allow_removal=allow_removal,
+        download=download,
     )
     run_job(
         screen_of(context),

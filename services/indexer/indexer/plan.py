@@ -49,6 +49,7 @@ class IndexTarget:
     limit: int | None
     mapping: Mapping[str, str] | None = None
     allow_removal: bool = False
+    download: bool = False
     placed_in: str | None = None
     source: str | None = None
     kinds: Mapping[str, AttributeKind] = field(default_factory=dict)
@@ -69,6 +70,7 @@ class IndexTarget:
             limit=params.limit,
             mapping=params.mapping,
             allow_removal=params.allow_removal,
+            download=params.download,
             placed_in=record.params.get("collection"),
             source=record.params.get("source_collection"),
             kinds=kinds_from(record.params.get("kinds") or {}),

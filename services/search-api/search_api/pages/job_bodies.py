@@ -131,6 +131,7 @@ def _content(kind: JobKind, values: Values) -> dict[str, Any]:
     if kind is JobKind.INDEX:
         content["model"] = model_of_release(str(content["release_id"]))
         content["allow_removal"] = "allow_removal" in content
+        content["download"] = "download" in content
     elif kind is JobKind.PROJECT:
         content["whiten"] = "whiten" in content
     elif kind is JobKind.TRAIN:

@@ -129,6 +129,7 @@ FORMS: Final[dict[JobKind, Form]] = {
             "Reads every product, computes its vector with a release, and makes the release serve once all is checked.",
             "Start indexing",
             _RELEASE,
+            Field("download", "Download pictures that are links and not in the folder", "check", rare=True),
             Field(
                 "allow_removal",
                 "Go on even if more than a fifth of the products would be removed",

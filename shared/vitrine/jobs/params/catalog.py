@@ -93,7 +93,7 @@ class IndexParams(CatalogParams):
 
     download: bool = Field(
         default=False,
-        description="Download pictures that are links and are not in the folder, from the hosts that the indexer allows",
+        description="Download pictures that are links and not in the folder, from the hosts that the indexer allows",
     )
 
     @field_validator("model")
