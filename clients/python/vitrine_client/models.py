@@ -425,6 +425,8 @@ class IndexParams(Parameters):
     allow_removal: bool = Field(default=False, alias="allowRemoval")
     # The name its products go by
     dataset: str
+    # Download pictures that are links and not in the folder, from the hosts that the indexer allows
+    download: bool = False
     # Read only the first N products
     limit: int | None = None
     # The columns of the roles `id`, `picture` and `variantOf`, and of attributes by their name, such as `{"id":
