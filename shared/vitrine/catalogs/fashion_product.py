@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from vitrine.catalogs import columns
+from vitrine.catalogs.columns import known, year
 from vitrine.catalogs.model import Catalog, CatalogBuilder
 from vitrine.catalogs.picture_index import PictureIndex
 from vitrine.catalogs.table import Row, Table, read_table
@@ -86,12 +86,12 @@ def _attributes(
     for column, attribute in COLUMNS.items():
         if column not in fields:
             continue
-        text = columns.known(fields[column])
+        text = known(fields[column])
         if text is None:
             empty.append(column)
         elif attribute != "year":
             attributes[attribute] = text
-        elif (year := columns.year(text)) is None:
+        elif (year := year(text)) is None:
             builder.issue("bad_year", repr(text[:40]), product_id=product_id, line=line)
         else:
             attributes["year"] = year

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from vitrine.catalogs.columns import Reader, attribute_names, column_reader, known, renaming
+from vitrine.catalogs.columns import ColumnTyper, TypedColumn, attribute_names, known, renaming, typed_columns
 from vitrine.catalogs.model import Catalog, CatalogBuilder
 from vitrine.catalogs.picture_index import PictureIndex, stem_of
 from vitrine.catalogs.table import Row, Table, read_table

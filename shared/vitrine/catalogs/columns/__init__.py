@@ -1,0 +1,18 @@
+"""The columns of a table as attributes: their names, their kinds, and the values of their texts. See `typer`."""
+
+from vitrine.catalogs.columns.keywords import known
+from vitrine.catalogs.columns.names import attribute_names, renaming
+from vitrine.catalogs.columns.numbers import year
+from vitrine.catalogs.columns.typer import ColumnTyper, TypedColumn, column_reader, kinds_of, typed_columns
+
+__all__ = [
+    "ColumnTyper",
+    "TypedColumn",
+    "attribute_names",
+    "column_reader",
+    "kinds_of",
+    "known",
+    "renaming",
+    "typed_columns",
+    "year",
+]

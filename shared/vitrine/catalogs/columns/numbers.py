@@ -1,0 +1,232 @@
+"""Read numbers and prices as catalogues write them: decimal points and commas, thousands separators, currencies.
+
+One text may have several readings: `1,299` is 1299 with a decimal point and 1.299 with a decimal comma. So `number_forms`
+returns every possible reading, the readings that all texts of a column share are kept, and `Notation` is chosen from
+these.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from enum import IntFlag, StrEnum
+from typing import Final
+
+from price_parser.parser import CURRENCY_CODES, SAFE_CURRENCY_SYMBOLS
+
+# Outside groups of thousands, a leading zero is part of a code (a size, an article number) and not of a quantity.
+_WHOLE: Final = re.compile(r"[+-]?(?:0|[1-9][0-9]{0,17})")  # 18 digits always fit 64 bits
+_PLAIN: Final = re.compile(r"[+-]?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,3})?")
+_YEAR: Final = re.compile(r"([12][0-9]{3})(?:\.0+)?")
+_BLANK: Final = "[ \u00a0\u2009\u202f'\u2019]"
+_POINT: Final = re.compile(
+    rf"[+-]?(?:[1-9][0-9]{{0,2}}(?:(?:,[0-9]{{3}}){{1,4}}|(?:{_BLANK}[0-9]{{3}}){{1,4}})|[1-9][0-9]?(?:,[0-9]{{2}}){{1,4}},[0-9]{{3}}"
+    r"|0|[1-9][0-9]{0,17}|(?=\.))(?:\.[0-9]{1,18})?"
+)
+_COMMA: Final = re.compile(
+    rf"[+-]?(?:[1-9][0-9]{{0,2}}(?:(?:\.[0-9]{{3}}){{1,4}}|(?:{_BLANK}[0-9]{{3}}){{1,4}})|0|[1-9][0-9]{{0,17}}|(?=,))(?:,[0-9]{{1,18}})?"
+)
+# `1,299` and `1.299` need their column; `1,299.00`, `19,9` and `1.299.000` do not.
+_AMBIGUOUS: Final = re.compile(r"[+-]?[1-9][0-9]{0,2}[.,][0-9]{3}")
+_SEPARATORS: Final = re.compile(r"[ \u00a0\u2009\u202f'\u2019,.]")
+_WRITTEN_MINUS: Final = str.maketrans({"\u2212": "-", "\u2013": "-"})
+# What stands for no cents: 19,- and 19.-
+_NO_CENTS: Final = re.compile(r"(?<=[0-9])[.,](?:-+|\u2013|\u2014)$")
+_MAX_CHARS: Final = 40
+
+_MONEY: Final = re.compile(r"([+-]?)\s*([^\d\s,+'\u2019-][^\d,+'\u2019-]{0,9}?)?\s*([+-]?[.,]?\d.*?)\s*([^\d\s,.+'\u2019-][^\d,+'\u2019]{0,9})?")
+
+# Codes that are common words or sizes rather than currencies, and the entries of ISO 4217 that nobody pays with.
+_NOT_PAID: Final = frozenset({"ALL", "TOP", "CUP", "BAM", "VAL", "XXX", "XTS", "STD"})
+_ISO_OF: Final = {
+    "$": "USD", "US$": "USD", "$US": "USD", "€": "EUR", "EURO": "EUR", "EUROS": "EUR", "£": "GBP", "¥": "JPY", "￥": "JPY",
+    "円": "JPY", "CN¥": "CNY", "RMB": "CNY", "元": "CNY", "₹": "INR", "RS": "INR", "RS.": "INR", "₨": "INR", "ZŁ": "PLN",
+    "ZŁ.": "PLN", "KČ": "CZK", "FT": "HUF", "LEI": "RON", "FR": "CHF", "FR.": "CHF", "SFR": "CHF", "SFR.": "CHF",
+    "₽": "RUB", "РУБ": "RUB", "РУБ.": "RUB", "Р.": "RUB", "₴": "UAH", "ГРН": "UAH", "ГРН.": "UAH", "₺": "TRY",
+    "TL": "TRY", "₩": "KRW", "원": "KRW", "฿": "THB", "₫": "VND", "₪": "ILS", "₱": "PHP", "₦": "NGN", "₸": "KZT",
+    "₾": "GEL", "₼": "AZN", "R$": "BRL", "A$": "AUD", "AU$": "AUD", "C$": "CAD", "CA$": "CAD", "NZ$": "NZD",
+    "HK$": "HKD", "S$": "SGD", "MX$": "MXN", "NT$": "TWD", "AR$": "ARS", "CL$": "CLP", "CO$": "COP", "RD$": "DOP",
+    "RP": "IDR", "RP.": "IDR", "RM": "MYR", "ЛВ": "BGN", "ЛВ.": "BGN", "DKR": "DKK", "SKR": "SEK", "NKR": "NOK",
+    "DH": "AED", "DHS": "AED", "AED.": "AED", "SR": "SAR", "ر.س": "SAR", "د.إ": "AED",
+    # Several countries use these, so they stay as they are.
+    "KR": "kr", "KR.": "kr",
+}  # fmt: skip
+_CODES: Final = frozenset(CURRENCY_CODES) - _NOT_PAID
+_SYMBOLS: Final = frozenset(symbol.strip().upper() for symbol in SAFE_CURRENCY_SYMBOLS if not symbol.strip().isascii()) | _ISO_OF.keys()
+
+
+class NumberForms(IntFlag):
+    """The readings of a text as a number, and what else was seen in it."""
+
+    WHOLE = 1  # digits only
+    POINT = 2  # with a decimal point
+    COMMA = 4  # with a decimal comma
+    EITHER = 8  # the decimal sign is evident in the text itself
+    # Not readings: observations.
+    CURRENCY = 16
+    GROUPED_POINT = 32  # thousands, if the decimal sign is a point
+    GROUPED_COMMA = 64
+    CENTS_POINT = 128  # decimals, if the decimal sign is a point
+    CENTS_COMMA = 256
+
+
+NUMBER_READINGS: Final = NumberForms.WHOLE | NumberForms.POINT | NumberForms.COMMA | NumberForms.EITHER
+_NONE: Final = NumberForms(0)
+
+
+class Notation(StrEnum):
+    """How the numbers of a column are written."""
+
+    POINT = "point"
+    COMMA = "comma"
+    EITHER = "either"  # both occur, and each number shows which it has
+
+
+def year(text: str) -> int | None:
+    """A year from 1000 to 2999, also if a spreadsheet wrote it as 2014.0; None for anything else."""
+    match = _YEAR.fullmatch(text)
+    return int(match[1]) if match else None
+
+
+def whole_number(text: str) -> int | None:
+    """An integer of at most 18 digits without leading zeros, or None."""
+    return int(text) if _WHOLE.fullmatch(text) else None
+
+
+def number(text: str) -> float | None:
+    """A finite decimal number with a point and without leading zeros, or None."""
+    if not _PLAIN.fullmatch(text):
+        return None
+    value = float(text)
+    return value if math.isfinite(value) else None
+
+
+def number_forms(text: str) -> NumberForms:
+    """The readings of a text as a number, without or with a currency. Zero if it is not a number."""
+    if _WHOLE.fullmatch(text):
+        return NUMBER_READINGS
+    if len(text) > _MAX_CHARS or not any(character.isdigit() for character in text):
+        return _NONE
+    if "e" in text or "E" in text:
+        if number(text) is not None:
+            comma = _NONE if "." in text else NumberForms.COMMA
+            return NumberForms.POINT | NumberForms.EITHER | NumberForms.CENTS_POINT | NumberForms.CENTS_COMMA | comma
+    amount, currency = _split_currency(text)
+    forms = _forms_of(amount)
+    if not forms or (currency is None and not _NO_CENTS.search(text)):
+        return forms
+    return forms & ~NumberForms.WHOLE | NumberForms.CURRENCY
+
+
+def _forms_of(amount: str) -> NumberForms:
+    forms = _NONE
+    if _WHOLE.fullmatch(amount):
+        return NumberForms.POINT | NumberForms.COMMA | NumberForms.EITHER
+    if _POINT.fullmatch(amount):
+        forms |= NumberForms.POINT
+        whole, _, cents = amount.partition(".")
+        forms |= NumberForms.CENTS_POINT if cents else _NONE
+        forms |= NumberForms.GROUPED_POINT if "," in whole else _NONE
+    if _COMMA.fullmatch(amount):
+        forms |= NumberForms.COMMA
+        whole, _, cents = amount.partition(",")
+        forms |= NumberForms.CENTS_COMMA if cents else _NONE
+        forms |= NumberForms.GROUPED_COMMA if "." in whole else _NONE
+    if forms and not _AMBIGUOUS.fullmatch(amount):
+        forms |= NumberForms.EITHER
+    return forms
+
+
+def notation_of(shared: NumberForms, seen: NumberForms) -> Notation | None:
+    """The notation of a column, by the readings that all its texts share and all that was seen. None: no numbers."""
+    point, comma = NumberForms.POINT in shared, NumberForms.COMMA in shared
+    if point and comma:
+        # Every separator stands before three digits. A comma is a thousands separator then; a point is a decimal sign,
+        # except in a price: nobody asks 1.299 euros with three decimals.
+        if NumberForms.CURRENCY in seen and NumberForms.GROUPED_COMMA in seen and NumberForms.GROUPED_POINT not in seen:
+            return Notation.COMMA
+        return Notation.POINT
+    if point:
+        return Notation.POINT
+    if comma:
+        return Notation.COMMA
+    if NumberForms.EITHER in shared and NumberForms.CURRENCY in seen:
+        return Notation.EITHER
+    return None
+
+
+def has_decimals(notation: Notation, seen: NumberForms) -> bool:
+    """Whether a column of this notation has decimals, so that its numbers are not integers."""
+    if notation == Notation.POINT:
+        return NumberForms.CENTS_POINT in seen
+    if notation == Notation.COMMA:
+        return NumberForms.CENTS_COMMA in seen
+    return True
+
+
+def read_number(text: str, notation: Notation) -> float | None:
+    """The number in a text, without its currency; None if it is none."""
+    plain = number(text)
+    if plain is not None and not (notation == Notation.COMMA and _AMBIGUOUS.fullmatch(text)):
+        return plain
+    amount, _ = _split_currency(text)
+    return _read_amount(amount, notation)
+
+
+def read_any_number(text: str) -> float | None:
+    """The number in a single text that has no column: `1,299` is 1299, and `1.299` is 1.299."""
+    forms = number_forms(text)
+    notation = notation_of(forms, forms)
+    return read_number(text, notation) if notation is not None else None
+
+
+def read_currency(text: str) -> str | None:
+    """The currency of a price: its ISO code where it is known, else as it is written. None if there is none."""
+    return _split_currency(text)[1]
+
+
+def _read_amount(amount: str, notation: Notation) -> float | None:
+    if notation == Notation.EITHER:
+        notation = Notation.COMMA if not _POINT.fullmatch(amount) else Notation.POINT
+    wanted = _POINT if notation == Notation.POINT else _COMMA
+    if not wanted.fullmatch(amount):
+        return None
+    whole, _, cents = amount.partition("." if notation == Notation.POINT else ",")
+    value = float(f"{_SEPARATORS.sub('', whole) or '0'}.{cents or '0'}")
+    return value if math.isfinite(value) else None
+
+
+def _split_currency(text: str) -> tuple[str, str | None]:
+    """The number in a text as it is written, and the currency before or after it.
+
+    A word that is not a currency stays, so that `Size 10` and `10 cm` are no prices.
+    """
+    text = text.translate(_WRITTEN_MINUS) if not text.isascii() else text
+    match = _MONEY.fullmatch(text)
+    if match is None:
+        return text, None
+    sign, before, amount, after = match.groups()
+    amount = _NO_CENTS.sub("", amount)
+    if not before and not after:
+        return (sign + amount) if amount != text else text, None
+    if before and amount.startswith(".") and _currency(f"{before}."):
+        before, amount = f"{before}.", amount[1:]  # Rs.500
+    currencies = [_currency(word) for word in (before, after) if word]
+    if None in currencies:
+        return text, None
+    iso = [currency for currency in currencies if currency is not None and currency in _CODES]
+    return sign + amount, iso[-1] if iso else currencies[0]
+
+
+def _currency(word: str) -> str | None:
+    word = word.strip()
+    upper = word.upper()
+    if upper in _ISO_OF:
+        return _ISO_OF[upper]
+    if upper in _CODES:
+        return upper
+    if upper in _SYMBOLS:
+        return word
+    # `US$` with a blank, and the currencies that the library knows by a longer spelling.
+    joined = upper.replace(" ", "")
+    return _ISO_OF.get(joined)
