@@ -8,6 +8,7 @@ strings.
 from __future__ import annotations
 
 import re
+import unicodedata
 import uuid
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -50,7 +51,7 @@ STANDARD_ATTRIBUTES: Final = (
 UNFILTERED_ATTRIBUTES: Final = frozenset({"name"})
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._]|-(?!-)){0,119}")
-_ATTRIBUTE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+_ATTRIBUTE = re.compile(r"[^\W\d_]\w{0,63}")
 _MAX_PRODUCT_ID_CHARS: Final = 200
 _SLASHES: Final = re.compile(r"[/\\]")
 _DOTS: Final = frozenset({".", ".."})
@@ -137,8 +138,12 @@ def check_model_name(name: str) -> str:
 
 
 def check_attribute_name(name: str) -> str:
-    """Return the name. Raises ParameterInvalid unless it is a letter, then letters, digits or `_`, not reserved."""
-    if not _ATTRIBUTE.fullmatch(name):
+    """Return the name. Raises ParameterInvalid unless it is a letter, then letters, digits or `_`, not reserved.
+
+    Letters and digits of all scripts are allowed, as composed characters (Unicode NFC): Qdrant reads such a key without
+    quotes.
+    """
+    if not _ATTRIBUTE.fullmatch(name) or not name[0].isalpha() or not unicodedata.is_normalized("NFC", name):
         raise ParameterInvalid(
             f"attribute name {name[:80]!r} is not allowed: use a letter, then letters, digits and '_'"
         )

@@ -98,7 +98,9 @@ def test_valid_attribute_names_are_accepted(name: str) -> None:
     assert check_attribute_name(name) == name
 
 
-@pytest.mark.parametrize("name", ["", "2nd", "_a", "a-b", "a b", "a.b", "ä", "a\n", "x" * 65, *sorted(RESERVED_NAMES)])
+@pytest.mark.parametrize(
+    "name", ["", "2nd", "_a", "a-b", "a b", "a.b", "a\u0308", "²a", "a\n", "x" * 65, *sorted(RESERVED_NAMES)]
+)
 def test_attribute_names_with_another_meaning_are_refused(name: str) -> None:
     with pytest.raises(ParameterInvalid, match="attribute name"):
         check_attribute_name(name)

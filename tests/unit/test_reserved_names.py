@@ -80,7 +80,7 @@ def test_a_column_called_like_an_option_gets_another_name_and_a_notice(tmp_path:
     (tmp_path / "1.jpg").touch()
     (tmp_path / "products.csv").write_text(f"id,{name},fit\n1,Yes,Slim\n")
     catalog = read_catalog("folder", tmp_path)
-    assert catalog.products[0].attributes == {f"{name}_": "Yes", "fit": "Slim"}
+    assert catalog.products[0].attributes == {f"{name}_": True, "fit": "Slim"}
     [fault] = catalog.issues
     assert fault.kind == "renamed_column"
     assert fault.detail.startswith(f"{name} -> {name}_ (")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from vitrine.catalogs.columns import known, year
+from vitrine.catalogs.columns import known, read_year
 from vitrine.catalogs.model import Catalog, CatalogBuilder
 from vitrine.catalogs.picture_index import PictureIndex
 from vitrine.catalogs.table import Row, Table, read_table
@@ -91,7 +91,7 @@ def _attributes(
             empty.append(column)
         elif attribute != "year":
             attributes[attribute] = text
-        elif (year := year(text)) is None:
+        elif (year := read_year(text)) is None:
             builder.issue("bad_year", repr(text[:40]), product_id=product_id, line=line)
         else:
             attributes["year"] = year

@@ -8,11 +8,11 @@ path or link, see `PictureIndex.lookup`), else the picture is named after the id
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from vitrine.catalogs.columns import ColumnTyper, TypedColumn, attribute_names, known, renaming, typed_columns
+from vitrine.catalogs.columns import ColumnTyper, TypedColumn, attribute_names, kinds_of, known, renaming, typed_columns
 from vitrine.catalogs.model import Catalog, CatalogBuilder
 from vitrine.catalogs.picture_index import PictureIndex, stem_of
 from vitrine.catalogs.table import Row, Table, read_table
@@ -47,8 +47,12 @@ def read_folder(
     builder = CatalogBuilder(dataset=dataset, reader=reader, root=root, limit=limit, mapping=mapping)
     columns = _columns(table, builder)
     rows = [(row, table.fitted(row, name_column=columns.name_column)) for row in table.rows()]
-    readable = [fields for _, fields in rows if fields is not None]
-    readers = {attribute: _reader_of(index, attribute, readable) for index, _, attribute in columns.attributes}
+    typers = [(index, ColumnTyper(attribute, column)) for index, column, attribute in columns.attributes]
+    for row, fields in rows:
+        for index, typer in typers:
+            if fields is not None and index < len(fields):
+                typer.add(fields[index], row.line)
+    typed = tuple(zip((index for index, _ in typers), typed_columns(typer for _, typer in typers), strict=True))
     pictures = PictureIndex(root)
     for row, fields in rows:
         if builder.is_full:
@@ -57,8 +61,8 @@ def read_folder(
         if fields is None:
             builder.issue("unreadable_row", "the row has too many fields or is too long", line=row.line)
         else:
-            _take(row, fields, len(table.header), columns, readers, pictures, builder)
-    return builder.catalog(table.path)
+            _take(row, fields, len(table.header), columns, typed, pictures, builder)
+    return replace(builder.catalog(table.path), kinds=kinds_of([column for _, column in typed]))
 
 
 def _csv_path(root: Path) -> Path:
@@ -102,17 +106,12 @@ def _column(header: Sequence[str], wanted: Sequence[str]) -> int | None:
     return next((lowered.index(name) for name in wanted if name in lowered), None)
 
 
-def _reader_of(index: int, attribute: str, rows: Sequence[Sequence[str]]) -> Reader:
-    texts = (known(fields[index]) for fields in rows if index < len(fields))
-    return column_reader(attribute, (text for text in texts if text is not None))
-
-
 def _take(
     row: Row,
     fields: Sequence[str],
     width: int,
     columns: _Columns,
-    readers: dict[str, Reader],
+    typed: Sequence[tuple[int, TypedColumn]],
     pictures: PictureIndex,
     builder: CatalogBuilder,
 ) -> None:
@@ -124,7 +123,7 @@ def _take(
     if not builder.picture_is_usable(found, product_id, row.line, wanted or product_id):
         return
     builder.row_issues(row, width, product_id)
-    builder.add(product_id, found.picture, _attributes(fields, columns, readers, product_id, row.line, builder))
+    builder.add(product_id, found.picture, _attributes(fields, typed, product_id, row.line, builder))
 
 
 def _field(fields: Sequence[str], index: int | None) -> str:
@@ -133,22 +132,19 @@ def _field(fields: Sequence[str], index: int | None) -> str:
 
 def _attributes(
     fields: Sequence[str],
-    columns: _Columns,
-    readers: dict[str, Reader],
+    typed: Sequence[tuple[int, TypedColumn]],
     product_id: str,
     line: int,
     builder: CatalogBuilder,
 ) -> dict[str, AttributeValue]:
     attributes: dict[str, AttributeValue] = {}
     empty = []
-    for index, column, attribute in columns.attributes:
-        if index >= len(fields):
+    for index, column in typed:
+        if index >= len(fields) or column.put(fields[index], attributes):
             continue
         text = known(fields[index])
         if text is None:
-            empty.append(column)
-        elif (value := readers[attribute](text)) is not None:
-            attributes[attribute] = value
+            empty.append(column.column)
         else:
             builder.issue("bad_year", repr(text[:40]), product_id=product_id, line=line)
     if empty:

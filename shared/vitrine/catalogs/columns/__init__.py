@@ -2,7 +2,7 @@
 
 from vitrine.catalogs.columns.keywords import known
 from vitrine.catalogs.columns.names import attribute_names, renaming
-from vitrine.catalogs.columns.numbers import year
+from vitrine.catalogs.columns.numbers import read_year
 from vitrine.catalogs.columns.typer import ColumnTyper, TypedColumn, column_reader, kinds_of, typed_columns
 
 __all__ = [
@@ -12,7 +12,7 @@ __all__ = [
     "column_reader",
     "kinds_of",
     "known",
+    "read_year",
     "renaming",
     "typed_columns",
-    "year",
 ]

@@ -18,11 +18,13 @@ _TIME: Final = (
     r"(?:[T ,]+(?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{2})(?::(?P<second>[0-9]{2})(?:[.,](?P<fraction>[0-9]{1,9}))?)?"
     r"(?:\s*(?P<half>[AaPp][Mm]))?\s*(?P<zone>Z|UTC|GMT|[+-][0-9]{2}:?(?:[0-9]{2})?)?)?"
 )
-_YEAR_FIRST: Final = re.compile(rf"(?P<year>[12][0-9]{{3}})([-/.])(?P<month>[0-9]{{1,2}})\2(?P<day>[0-9]{{1,2}}){_TIME}")
-_YEAR_LAST: Final = re.compile(
-    rf"(?P<first>[0-9]{{1,2}})(?P<sign>[-/.])(?P<second_number>[0-9]{{1,2}})(?P=sign)\s?(?P<year>[12][0-9]{{3}}){_TIME}"
+_YEAR_FIRST: Final = re.compile(
+    rf"(?P<year>[12][0-9]{{3}})([-/.])(?P<month>[0-9]{{1,2}})\2(?P<day>[0-9]{{1,2}}){_TIME}"
 )
-# A weekday may come before, and words in English alone are known: 15 Jan 2024, January 15th, 2024, Mon, 15 Jan 2024 10:00
+_YEAR_LAST: Final = re.compile(
+    rf"(?P<one>[0-9]{{1,2}})(?P<sign>[-/.])(?P<other>[0-9]{{1,2}})(?P=sign)(?P<year>[12][0-9]{{3}}){_TIME}"
+)
+# English months alone: 15 Jan 2024, January 15th, 2024, Mon, 15 Jan 2024 10:00
 _WITH_WORD: Final = re.compile(
     r"(?:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*\.?,?\s+)?"
     r"(?:[0-9]{1,2}(?:st|nd|rd|th)?[\s-]+(?:{months})[a-z]*\.?,?[\s-]+[12][0-9]{3}"
@@ -67,7 +69,7 @@ def read_date(text: str, order: DateOrders) -> str | None:
         return _iso(match, int(match["month"]), int(match["day"]))
     match = _YEAR_LAST.fullmatch(text)
     if match is not None:
-        first, second = int(match["first"]), int(match["second_number"])
+        first, second = int(match["one"]), int(match["other"])
         is_day_first = match["sign"] == "." or order == DateOrders.DAY_FIRST
         return _iso(match, second, first) if is_day_first else _iso(match, first, second)
     match = _WITH_WORD.fullmatch(text)
@@ -92,7 +94,9 @@ def _with_time(date: datetime, match: re.Match[str]) -> datetime:
             raise ValueError("no hour of half a day")
         hour = hour % 12 + (12 if half == "pm" else 0)
     fraction = (match["fraction"] or "").ljust(6, "0")[:6]
-    found = date.replace(hour=hour, minute=int(match["minute"]), second=int(match["second"] or 0), microsecond=int(fraction))
+    found = date.replace(
+        hour=hour, minute=int(match["minute"]), second=int(match["second"] or 0), microsecond=int(fraction)
+    )
     zone = match["zone"]
     if not zone:
         return found
@@ -102,7 +106,7 @@ def _with_time(date: datetime, match: re.Match[str]) -> datetime:
 
 def _read_words(text: str, *, has_time: bool) -> str | None:
     try:
-        found = dateutil_parser.parse(text)
+        found: datetime = dateutil_parser.parse(text)
     except (ValueError, OverflowError):
         return None
     return found.isoformat() if has_time else found.date().isoformat()

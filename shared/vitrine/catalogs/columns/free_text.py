@@ -15,7 +15,7 @@ _BLOCKS: Final = frozenset(
     {"p", "br", "div", "li", "ul", "ol", "tr", "table", "h1", "h2", "h3", "h4", "h5", "h6", "section", "hr"}
 )
 _UNSEEN: Final = frozenset({"script", "style"})
-_NAMES: Final = re.compile(r"(?i:name|title|(?:product_?)?(?:display_?)?name|(?:product_?|item_?)?title|produktname|titel)")
+_NAMES: Final = re.compile(r"(?i:(?:product_?)?(?:display_?)?name|(?:product_?|item_?)?title|produktname|titel)")
 _PROSE_NAMES: Final = re.compile(
     r"(?i:(?:.*_)?(?:description|body|body_html|details?|beschreibung|kurzbeschreibung|produktbeschreibung|"
     r"descripci[oó]n|descrizione|omschrijving|opis|описание)(?:_.*)?|detail_desc|.*_desc)"
@@ -101,7 +101,7 @@ class _Reader(HTMLParser):
         self.parts: list[str] = []
         self._unseen = 0
 
-    def handle_starttag(self, tag: str, attrs: object) -> None:
+    def handle_starttag(self, tag: str, attrs: object) -> None:  # noqa: ARG002 - the parser's interface
         if tag in _UNSEEN:
             self._unseen += 1
         elif tag in _BLOCKS:

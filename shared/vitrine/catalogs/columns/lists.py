@@ -38,7 +38,7 @@ _COLOUR_NAME: Final = re.compile(r"(?i:(?:base_?|product_?)?colou?rs?|farben?|co
 _QUOTED: Final = re.compile(r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"")
 _BLANK_BETWEEN_QUOTES: Final = re.compile(r"['\"]\s+['\"]")
 _PAIRS: Final = {"[": "]", "(": ")", "{": "}"}
-_QUOTES: Final = "\"'“”„‘’«»"
+_QUOTES: Final = "\"'\u201c\u201d\u201e\u2018\u2019\u00ab\u00bb"
 
 
 def list_separators(texts: Sequence[str], attribute: str, *, is_list: bool = False) -> frozenset[str]:
@@ -152,7 +152,9 @@ def _fields(text: str, separator: str) -> list[str]:
             fields = text.split(separator)
     elif "\\" in text:
         # WooCommerce writes a comma inside a value as `\,`.
-        fields = [field.replace(f"\\{separator}", separator) for field in re.split(rf"(?<!\\){re.escape(separator)}", text)]
+        fields = [
+            field.replace(f"\\{separator}", separator) for field in re.split(rf"(?<!\\){re.escape(separator)}", text)
+        ]
     else:
         fields = text.split(separator)
     return [field for field in (field.strip().strip(_QUOTES).strip() for field in fields) if field]

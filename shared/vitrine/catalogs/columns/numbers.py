@@ -1,8 +1,8 @@
 """Read numbers and prices as catalogues write them: decimal points and commas, thousands separators, currencies.
 
-One text may have several readings: `1,299` is 1299 with a decimal point and 1.299 with a decimal comma. So `number_forms`
-returns every possible reading, the readings that all texts of a column share are kept, and `Notation` is chosen from
-these.
+One text may have several readings: `1,299` is 1299 with a decimal point and 1.299 with a decimal comma. So
+`number_forms` returns every possible reading, the readings that all texts of a column share are kept, and `Notation` is
+chosen from these.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from __future__ import annotations
 import math
 import re
 from enum import IntFlag, StrEnum
+from functools import lru_cache
 from typing import Final
 
-from price_parser.parser import CURRENCY_CODES, SAFE_CURRENCY_SYMBOLS
+from price_parser import Price
 
 # Outside groups of thousands, a leading zero is part of a code (a size, an article number) and not of a quantity.
 _WHOLE: Final = re.compile(r"[+-]?(?:0|[1-9][0-9]{0,17})")  # 18 digits always fit 64 bits
@@ -32,27 +33,30 @@ _SEPARATORS: Final = re.compile(r"[ \u00a0\u2009\u202f'\u2019,.]")
 _WRITTEN_MINUS: Final = str.maketrans({"\u2212": "-", "\u2013": "-"})
 # What stands for no cents: 19,- and 19.-
 _NO_CENTS: Final = re.compile(r"(?<=[0-9])[.,](?:-+|\u2013|\u2014)$")
+_CODE: Final = re.compile(r"[A-Z]{3}")
 _MAX_CHARS: Final = 40
 
-_MONEY: Final = re.compile(r"([+-]?)\s*([^\d\s,+'\u2019-][^\d,+'\u2019-]{0,9}?)?\s*([+-]?[.,]?\d.*?)\s*([^\d\s,.+'\u2019-][^\d,+'\u2019]{0,9})?")
+_MONEY: Final = re.compile(
+    r"([+-]?)\s*([^\d\s,+'\u2019-][^\d,+'\u2019-]{0,9}?)?\s*([+-]?[.,]?\d.*?)\s*([^\d\s,.+'\u2019-][^\d,+'\u2019]{0,9})?"
+)
 
-# Codes that are common words or sizes rather than currencies, and the entries of ISO 4217 that nobody pays with.
+# Codes that are rather words or sizes, and those of ISO 4217 that nobody pays with.
 _NOT_PAID: Final = frozenset({"ALL", "TOP", "CUP", "BAM", "VAL", "XXX", "XTS", "STD"})
+# What price-parser finds and does not name by its code.
 _ISO_OF: Final = {
-    "$": "USD", "US$": "USD", "$US": "USD", "€": "EUR", "EURO": "EUR", "EUROS": "EUR", "£": "GBP", "¥": "JPY", "￥": "JPY",
-    "円": "JPY", "CN¥": "CNY", "RMB": "CNY", "元": "CNY", "₹": "INR", "RS": "INR", "RS.": "INR", "₨": "INR", "ZŁ": "PLN",
-    "ZŁ.": "PLN", "KČ": "CZK", "FT": "HUF", "LEI": "RON", "FR": "CHF", "FR.": "CHF", "SFR": "CHF", "SFR.": "CHF",
-    "₽": "RUB", "РУБ": "RUB", "РУБ.": "RUB", "Р.": "RUB", "₴": "UAH", "ГРН": "UAH", "ГРН.": "UAH", "₺": "TRY",
-    "TL": "TRY", "₩": "KRW", "원": "KRW", "฿": "THB", "₫": "VND", "₪": "ILS", "₱": "PHP", "₦": "NGN", "₸": "KZT",
-    "₾": "GEL", "₼": "AZN", "R$": "BRL", "A$": "AUD", "AU$": "AUD", "C$": "CAD", "CA$": "CAD", "NZ$": "NZD",
-    "HK$": "HKD", "S$": "SGD", "MX$": "MXN", "NT$": "TWD", "AR$": "ARS", "CL$": "CLP", "CO$": "COP", "RD$": "DOP",
-    "RP": "IDR", "RP.": "IDR", "RM": "MYR", "ЛВ": "BGN", "ЛВ.": "BGN", "DKR": "DKK", "SKR": "SEK", "NKR": "NOK",
-    "DH": "AED", "DHS": "AED", "AED.": "AED", "SR": "SAR", "ر.س": "SAR", "د.إ": "AED",
+    "$": "USD", "US$": "USD", "$US": "USD", "€": "EUR", "EURO": "EUR", "EUROS": "EUR", "£": "GBP", "¥": "JPY",
+    "￥": "JPY", "円": "JPY", "CN¥": "CNY", "RMB": "CNY", "元": "CNY", "₹": "INR", "RS": "INR", "RS.": "INR",
+    "₨": "INR", "ZŁ": "PLN", "ZŁ.": "PLN", "KČ": "CZK", "FT": "HUF", "LEI": "RON", "FR.": "CHF", "SFR": "CHF",
+    "SFR.": "CHF", "₽": "RUB", "РУБ": "RUB", "РУБ.": "RUB", "\u0420.": "RUB", "₴": "UAH", "ГРН": "UAH",
+    "ГРН.": "UAH", "₺": "TRY", "TL": "TRY", "₩": "KRW", "원": "KRW", "฿": "THB", "₫": "VND", "₪": "ILS",
+    "₱": "PHP", "₦": "NGN", "₸": "KZT", "₾": "GEL", "₼": "AZN", "R$": "BRL", "A$": "AUD", "AU$": "AUD",
+    "C$": "CAD", "CA$": "CAD", "NZ$": "NZD", "HK$": "HKD", "S$": "SGD", "MX$": "MXN", "NT$": "TWD",
+    "AR$": "ARS", "CL$": "CLP", "CO$": "COP", "RD$": "DOP", "RP": "IDR", "RP.": "IDR", "RM": "MYR", "ЛВ": "BGN",
+    "ЛВ.": "BGN", "DKR": "DKK", "SKR": "SEK", "NKR": "NOK", "DH": "AED", "DHS": "AED", "AED.": "AED",
+    "د.إ": "AED", "SR": "SAR", "ر.س": "SAR",
     # Several countries use these, so they stay as they are.
     "KR": "kr", "KR.": "kr",
 }  # fmt: skip
-_CODES: Final = frozenset(CURRENCY_CODES) - _NOT_PAID
-_SYMBOLS: Final = frozenset(symbol.strip().upper() for symbol in SAFE_CURRENCY_SYMBOLS if not symbol.strip().isascii()) | _ISO_OF.keys()
 
 
 class NumberForms(IntFlag):
@@ -82,7 +86,7 @@ class Notation(StrEnum):
     EITHER = "either"  # both occur, and each number shows which it has
 
 
-def year(text: str) -> int | None:
+def read_year(text: str) -> int | None:
     """A year from 1000 to 2999, also if a spreadsheet wrote it as 2014.0; None for anything else."""
     match = _YEAR.fullmatch(text)
     return int(match[1]) if match else None
@@ -107,10 +111,9 @@ def number_forms(text: str) -> NumberForms:
         return NUMBER_READINGS
     if len(text) > _MAX_CHARS or not any(character.isdigit() for character in text):
         return _NONE
-    if "e" in text or "E" in text:
-        if number(text) is not None:
-            comma = _NONE if "." in text else NumberForms.COMMA
-            return NumberForms.POINT | NumberForms.EITHER | NumberForms.CENTS_POINT | NumberForms.CENTS_COMMA | comma
+    if ("e" in text or "E" in text) and number(text) is not None:
+        comma = _NONE if "." in text else NumberForms.COMMA
+        return NumberForms.POINT | NumberForms.EITHER | NumberForms.CENTS_POINT | NumberForms.CENTS_COMMA | comma
     amount, currency = _split_currency(text)
     forms = _forms_of(amount)
     if not forms or (currency is None and not _NO_CENTS.search(text)):
@@ -214,19 +217,21 @@ def _split_currency(text: str) -> tuple[str, str | None]:
     currencies = [_currency(word) for word in (before, after) if word]
     if None in currencies:
         return text, None
-    iso = [currency for currency in currencies if currency is not None and currency in _CODES]
+    iso = [currency for currency in currencies if currency is not None and _CODE.fullmatch(currency)]
     return sign + amount, iso[-1] if iso else currencies[0]
 
 
+@lru_cache(maxsize=1024)
+def _known_currency(word: str) -> bool:
+    return Price.fromstring(f"{word} 1").currency == word
+
+
 def _currency(word: str) -> str | None:
+    """The currency that a word means. A word of one or two letters is rather a size: 36 L, FR 36."""
     word = word.strip()
-    upper = word.upper()
+    upper = word.upper().replace(" ", "")
     if upper in _ISO_OF:
         return _ISO_OF[upper]
-    if upper in _CODES:
-        return upper
-    if upper in _SYMBOLS:
-        return word
-    # `US$` with a blank, and the currencies that the library knows by a longer spelling.
-    joined = upper.replace(" ", "")
-    return _ISO_OF.get(joined)
+    if _CODE.fullmatch(upper):
+        return upper if upper not in _NOT_PAID and _known_currency(upper) else None
+    return word if not word.isascii() and _known_currency(word) else None

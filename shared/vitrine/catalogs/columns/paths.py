@@ -11,7 +11,7 @@ from typing import Final
 from vitrine.catalogs.columns.lists import in_brackets, key_of
 
 JOIN: Final = " > "
-_ARROW: Final = re.compile(r"\s*(?:>+|»|›|→)\s*")
+_ARROW: Final = re.compile("\\s*(?:>+|\u00bb|\u203a|\u2192)\\s*")
 _BETWEEN_PATHS: Final = re.compile(r"(?<!\\)[,;|\n]\s*")
 _MAX_LEVELS: Final = 12
 _MAX_LEVEL_CHARS: Final = 80

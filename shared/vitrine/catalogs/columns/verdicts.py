@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from vitrine.catalogs.columns.booleans import BooleanForms, are_booleans, read_boolean
-from vitrine.catalogs.columns.sample import Candidate, ColumnSample, Example
 from vitrine.catalogs.columns.dates import BOTH_ORDERS, DateOrders, read_date
 from vitrine.catalogs.columns.free_text import is_named_text, read_text
 from vitrine.catalogs.columns.keywords import read_keyword
@@ -21,9 +20,10 @@ from vitrine.catalogs.columns.numbers import (
     notation_of,
     read_currency,
     read_number,
-    year,
+    read_year,
 )
 from vitrine.catalogs.columns.paths import path_form
+from vitrine.catalogs.columns.sample import Candidate, ColumnSample, Example
 from vitrine.products import STANDARD_ATTRIBUTES, AttributeKind, AttributeValue
 
 Parser = Callable[[str], AttributeValue | None]
@@ -42,7 +42,7 @@ _MIN_CHECKED: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The kind of a column. `currency` reads the currency of a price. `spoiled` says what kept it from a better kind."""
+    """The kind of a column. `currency` reads the currency of a price, `spoiled` is what kept it from a better kind."""
 
     kind: AttributeKind
     parse: Parser
@@ -53,7 +53,7 @@ class Verdict:
 def verdict_of(sample: ColumnSample, attribute: str, hint: AttributeKind | None) -> Verdict:
     """Decide the kind of a column. A `hint` is followed unless the texts cannot be read as that kind."""
     if attribute == "year":
-        return Verdict(AttributeKind.INTEGER, year)
+        return Verdict(AttributeKind.INTEGER, read_year)
     if is_named_text(attribute) and hint is None:
         return Verdict(AttributeKind.TEXT, read_text)
     if attribute in STANDARD_ATTRIBUTES:
@@ -62,12 +62,10 @@ def verdict_of(sample: ColumnSample, attribute: str, hint: AttributeKind | None)
         return _FOLLOWED[hint](sample, attribute)
     texts = sample.texts()
     found = _scalar(sample, attribute, texts, hint) or _textual(sample, attribute, texts)
-    return Verdict(found.kind, found.parse, found.currency, _spoiled(sample, found.kind, texts, attribute))
+    return Verdict(found.kind, found.parse, found.currency, _spoiled(sample, found.kind, texts))
 
 
-def _scalar(
-    sample: ColumnSample, attribute: str, texts: dict[str, int], hint: AttributeKind | None
-) -> Verdict | None:
+def _scalar(sample: ColumnSample, attribute: str, texts: dict[str, int], hint: AttributeKind | None) -> Verdict | None:
     """Boolean, number or date; None if the column is none of these."""
     if not texts and not sample.has_long_texts:
         return None
@@ -167,7 +165,7 @@ _FOLLOWED: Final[dict[AttributeKind | None, Callable[[ColumnSample, str], Verdic
 }
 
 
-def _spoiled(sample: ColumnSample, kind: AttributeKind, texts: dict[str, int], attribute: str) -> str:
+def _spoiled(sample: ColumnSample, kind: AttributeKind, texts: dict[str, int]) -> str:
     """What kept the column from a better kind, if most of its rows have that kind; empty otherwise."""
     if kind in (AttributeKind.BOOLEAN, AttributeKind.DATE, AttributeKind.INTEGER):
         return ""
