@@ -20,7 +20,8 @@ FALLBACK: Final = "cp1252"
 _MAX_SAMPLE_BYTES: Final = 100_000
 # Longer than any row; JSON may be a single line.
 MAX_LINE_BYTES: Final = 6 * MAX_ROW_CHARS
-_MIN_LETTERS: Final = 8
+# Fewer bytes beside ASCII say nothing about a language.
+_MIN_BYTES: Final = 8
 _MIN_COVERED: Final = 0.95
 _MIN_COHERENCE: Final = 0.2
 
@@ -76,9 +77,10 @@ _LATIN: Final = {
     "mac_roman": _WESTERN,
     "cp850": _WESTERN,
 }
-# Punctuation and signs of any language.
-_NEUTRAL_CATEGORIES: Final = frozenset({"Sc", "No", "Po", "Pd", "Pi", "Pf", "Zs"})
-_NEUTRAL: Final = frozenset("©®™°±×")  # noqa: RUF001 - the sign of multiplication, as in 30 x 40
+# Punctuation and signs of any language, and those that may follow a letter.
+_SIGN_CATEGORIES: Final = frozenset({"Sc", "No", "Po", "Pd", "Pi", "Pf", "Zs"})
+_SIGNS: Final = frozenset("©®™°±×")  # noqa: RUF001 - the sign of multiplication, as in 30 x 40
+_AFTER_LETTERS: Final = frozenset("©®™\u2018\u2019\u201c\u201d\u2026\u2013\u2014»°")
 _OTHER_SCRIPTS: Final = (
     "cp932", "euc_jp", "gb18030", "big5", "cp949", "cp1251", "koi8_r", "cp866", "cp1253", "cp1255", "cp1256",
 )  # fmt: skip
@@ -179,6 +181,8 @@ def decoded(line: bytes) -> tuple[str, bool]:
 
 
 def _eight_bit(sample: bytes) -> str:
+    if sum(byte > 127 for byte in sample) < _MIN_BYTES:
+        return FALLBACK
     covered = {codec: _covered(sample, codec) for codec in _LATIN}
     best = max(covered, key=lambda codec: (covered[codec], codec == FALLBACK))
     if covered[FALLBACK] >= _MIN_COVERED and covered[best] - covered[FALLBACK] < 0.02:
@@ -198,18 +202,26 @@ def _is_east_asian(text: str) -> bool:
     """Whether nearly all characters beside ASCII are those of Chinese, Japanese and Korean."""
     others = [character for character in text if not character.isascii()]
     wide = sum(unicodedata.east_asian_width(character) in ("W", "F") for character in others)
-    return wide >= _MIN_LETTERS and wide >= _MIN_COVERED * len(others)
-
-
-def _is_neutral(character: str) -> bool:
-    return character in _NEUTRAL or unicodedata.category(character) in _NEUTRAL_CATEGORIES
+    return wide >= _MIN_COVERED * len(others)
 
 
 def _covered(sample: bytes, codec: str) -> float:
-    """The largest share of the letters beside a to z that are letters of one language."""
-    text = sample.decode(codec, errors="replace").lower()
-    counts = Counter(one for one in text if not one.isascii() and not _is_neutral(one))
+    """The largest share of the characters beside ASCII that are letters of one language.
+
+    Signs are left out, unless they follow a letter: there they are a letter of another encoding.
+    """
+    text = sample.decode(codec, errors="replace").lower().replace("\u0307", "")  # the dot of a Turkish capital i
+    counts: Counter[str] = Counter()
+    before = ""
+    for character in text:
+        if not (character.isascii() or character in _AFTER_LETTERS or (_is_sign(character) and not before.isalpha())):
+            counts[character] += 1
+        before = character
     total = counts.total()
-    if total < _MIN_LETTERS:
-        return 1.0 if codec == FALLBACK else 0.0
+    if not total:
+        return 1.0
     return max(sum(counts[letter] for letter in letters) for letters in _LATIN[codec]) / total
+
+
+def _is_sign(character: str) -> bool:
+    return character in _SIGNS or unicodedata.category(character) in _SIGN_CATEGORIES
