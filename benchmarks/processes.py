@@ -55,6 +55,11 @@ def own_peak_mb() -> float:
     return _memory_mb(os.getpid(), "VmHWM")
 
 
+def own_resident_mb() -> float:
+    """Resident memory of this process, in MB. It includes the pages of mapped files that are in memory."""
+    return _memory_mb(os.getpid(), "VmRSS")
+
+
 def session_cpu_s(session: int) -> float | None:
     """CPU seconds of a session's running processes; None if the system does not report them as Linux does."""
     ticks, known = 0, False

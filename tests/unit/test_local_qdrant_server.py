@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import resource
@@ -14,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from qdrant_client.http import models
 from starlette.testclient import TestClient
 
 from harness.edge_server import flood, read_to_end
 from harness.processes import LocalQdrant
 from harness.waiting import HUNG_AFTER_S
 from vitrine_local.errors import DataFolderInUse
+from vitrine_local.qdrant import updates
 from vitrine_local.qdrant.app import create_app
 from vitrine_local.qdrant.disk import storage_lock
 from vitrine_local.qdrant.store import Store
@@ -134,6 +137,65 @@ class TestEdges:
         }  # fmt: skip
 
 
+class TestListsOfVectors:
+    """Points with a vector for each picture."""
+
+    @pytest.fixture
+    def several(self, tmp_path: Path) -> Iterator[TestClient]:
+        vectors = {**VECTORS, "multivector_config": {"comparator": "max_sim"}}
+        # 1 KiB of vectors are 128 of them.
+        options = {"indexing_threshold": 1}
+        with serving(tmp_path) as client:
+            client.put("/collections/shop", json={"vectors": vectors, "optimizers_config": options})
+            points = [{"id": number, "vector": [[1.0, float(number)], [-1.0, 0.0]]} for number in range(1, 51)]
+            assert client.put("/collections/shop/points?wait=true", json={"points": points}).status_code == 200
+            yield client
+
+    @pytest.mark.parametrize("per_point", [1, 3])
+    def test_all_vectors_count_for_the_size_at_which_a_graph_is_built(self, tmp_path: Path, per_point: int) -> None:
+        store = Store(tmp_path)
+        store.open()
+        request = {
+            "vectors": {**VECTORS, "multivector_config": {"comparator": "max_sim"}},
+            "optimizers_config": {"indexing_threshold": 1},  # 1 KiB are 128 vectors
+        }
+        store.create("shop", models.CreateCollection.model_validate(request))
+        points = [models.PointStruct(id=number, vector=[[1.0, 0.0]] * per_point) for number in range(100)]
+        asyncio.run(updates.upsert(store.get("shop"), models.PointsList(points=points)))
+        assert store.get("shop").needs_optimizer is (per_point == 3)
+        store.close()
+        store = Store(tmp_path)
+        store.open()
+        assert store.get("shop").needs_optimizer is (per_point == 3)
+        store.close()
+
+    def test_they_are_there_after_a_restart(self, several: TestClient, tmp_path: Path) -> None:
+        several.__exit__(None, None, None)
+        with serving(tmp_path) as again:
+            answer = again.post("/collections/shop/points", json={"ids": [3], "with_vector": True}).json()
+            assert len(answer["result"][0]["vector"]) == 2
+            hits = again.post("/collections/shop/points/query", json={"query": [-1.0, 0.0], "limit": 60}).json()
+            assert len(hits["result"]["points"]) == 50
+
+    @pytest.mark.parametrize("vector", [[], [[]], [[], [1.0, 2.0]], [[1.0, 2.0], 3.0], [[1.0]], [[[1.0, 2.0]]]])
+    def test_a_list_of_another_shape_is_refused_and_the_server_lives(self, several: TestClient, vector: object) -> None:
+        refused = several.put("/collections/shop/points?wait=true", json={"points": [{"id": 1, "vector": vector}]})
+        assert 400 <= refused.status_code < 500
+        refused = several.post("/collections/shop/points/query", json={"query": vector})
+        assert 400 <= refused.status_code < 500
+        assert several.post("/collections/shop/points/count", json={}).json()["result"]["count"] == 50
+
+    def test_a_list_with_too_many_vectors_is_refused(self, several: TestClient) -> None:
+        body = {"points": [{"id": 1, "vector": [[1.0, 2.0]] * 524_289}]}
+        assert several.put("/collections/shop/points?wait=true", json=body).status_code == 422
+
+    def test_a_recommendation_of_lists_is_refused_by_name(self, several: TestClient) -> None:
+        body = {"query": {"recommend": {"positive": [1]}}}
+        answer = several.post("/collections/shop/points/query", json=body)
+        assert answer.status_code == 501
+        assert "lists of vectors" in error_of(answer)
+
+
 class TestRefusals:
     @pytest.mark.parametrize(
         ("body", "named"),
@@ -143,7 +205,6 @@ class TestRefusals:
             ({"vectors": VECTORS, "sparse_vectors": {"text": {}}}, "sparse_vectors"),
             ({"vectors": VECTORS, "shard_number": 2}, "shard_number"),
             ({"vectors": VECTORS, "replication_factor": 3}, "replication_factor"),
-            ({"vectors": {**VECTORS, "multivector_config": {"comparator": "max_sim"}}}, "multivector_config"),
             ({"vectors": VECTORS, "quantization_config": {"binary": {}}}, "BinaryQuantization"),
             ({"vectors": VECTORS, "strict_mode_config": {"read_rate_limit": 1}}, "strict_mode_config.read_rate_limit"),
             ({"vectors": VECTORS, "optimizers_config": {"flush_interval_sec": 1}}, "optimizers_config"),

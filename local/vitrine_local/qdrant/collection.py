@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, cast
 
 import qdrant_edge as edge
 from qdrant_client.http import models
@@ -36,14 +36,16 @@ SHARDS_FOLDER: Final = "shards"
 _LOG_FOLDER: Final = "wal"
 _BYTES_PER_KB: Final = 1024
 _FLOAT32_BYTES: Final = 4
+_SAMPLE_POINTS: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """An operation, and the number of points it rewrites and so removes from the search graph."""
+    """An operation, the number of points it rewrites and so removes from the search graph, and their vectors if new."""
 
     operation: edge.UpdateOperation
     rewritten: int = 0
+    vectors: int = 0
 
 
 class Collection:
@@ -68,6 +70,7 @@ class Collection:
         self._rewritten = shard.info().points_count
         self._rewritten_before_copy = 0
         self._deleted = 0
+        self._vectors_per_point = _vectors_per_point(shard) if record.has_vector_lists else 1.0
         self._schema = _schema(shard)
 
     @classmethod
@@ -144,6 +147,10 @@ class Collection:
             if self._recorded is not None:
                 self._recorded.append(change.operation)
             self._rewritten += change.rewritten
+            if change.vectors and self.record.has_vector_lists:
+                before = max(points_before, change.rewritten)
+                share = change.rewritten / before
+                self._vectors_per_point += (change.vectors / change.rewritten - self._vectors_per_point) * share
             self._deleted += max(0, points_before - self._shard.info().points_count)
             self._operations += 1
             self.unflushed = True
@@ -163,14 +170,14 @@ class Collection:
 
     @property
     def unindexed(self) -> int:
-        """Upper bound of the number of vectors without a search graph."""
+        """Upper bound of the number of points without a search graph."""
         return min(self._rewritten, self.shard.info().points_count)
 
     @property
     def needs_optimizer(self) -> bool:
         """Whether enough vectors have no search graph, or enough points are deleted."""
         threshold_kb = self.record.indexing_threshold_kb
-        unindexed_bytes = self.unindexed * self.record.dim * _FLOAT32_BYTES
+        unindexed_bytes = self.unindexed * self._vectors_per_point * self.record.dim * _FLOAT32_BYTES
         if threshold_kb and unindexed_bytes > threshold_kb * _BYTES_PER_KB:
             return True
         options = self.record.optimizers_config or models.OptimizersConfigDiff()
@@ -230,6 +237,13 @@ class Collection:
                 self.flush()
             finally:
                 self._shard.close()
+
+
+def _vectors_per_point(shard: edge.EdgeShard) -> float:
+    """The mean number of vectors of a point, by a sample; 1 without points."""
+    found, _ = shard.scroll(edge.ScrollRequest(limit=_SAMPLE_POINTS, with_payload=False, with_vector=True))
+    counts = [len(cast(list[Any], record.vector)) for record in found]
+    return sum(counts) / len(counts) if counts else 1.0
 
 
 def _schema(shard: edge.EdgeShard) -> dict[str, models.PayloadSchemaType]:

@@ -15,6 +15,7 @@ import qdrant_edge
 from vitrine_local.qdrant.errors import FormatInvalid, NotFound, QdrantError, WrongInput
 
 _MISSING_POINT: Final = re.compile(r"No point with id \S+")
+_COMPARATORS: Final = {"max_sim": qdrant_edge.MultiVectorComparator.MaxSim}
 _CLIENT_ERRORS: Final = (
     "Vector dimension error",
     "Not existing vector name",
@@ -29,7 +30,7 @@ _CLIENT_ERRORS: Final = (
 class EngineOptions(TypedDict):
     """What the engine needs to know about a collection, in JSON types."""
 
-    vectors: dict[str, Any]  # size, distance, on_disk, datatype
+    vectors: dict[str, Any]  # size, distance, on_disk, datatype, multivector_config
     hnsw: dict[str, Any]
     optimizers: dict[str, Any]
     on_disk_payload: bool
@@ -38,12 +39,13 @@ class EngineOptions(TypedDict):
 def engine_config(options: EngineOptions) -> qdrant_edge.EdgeConfig:
     """The engine's configuration of a shard."""
     vectors = options["vectors"]
-    datatype = vectors["datatype"]
+    datatype, several = vectors["datatype"], vectors["multivector_config"]
     return qdrant_edge.EdgeConfig(
         vectors=qdrant_edge.EdgeVectorParams(
             size=vectors["size"],
             distance=getattr(qdrant_edge.Distance, vectors["distance"]),
             on_disk=vectors["on_disk"],
+            multivector_config=qdrant_edge.MultiVectorConfig(_COMPARATORS[several["comparator"]]) if several else None,
             datatype=getattr(qdrant_edge.VectorStorageDatatype, datatype.capitalize()) if datatype else None,
         ),
         on_disk_payload=options["on_disk_payload"],

@@ -16,7 +16,7 @@ from vitrine_local.qdrant.collection import Collection
 from vitrine_local.qdrant.engine import engine_errors
 from vitrine_local.qdrant.errors import NotFound, Unsupported, ValidationFailed, WrongInput
 from vitrine_local.qdrant.filters import engine_filter, excluding, instant
-from vitrine_local.qdrant.updates import checked_vector
+from vitrine_local.qdrant.updates import Vector, checked_vectors
 
 DEFAULT_LIMIT: Final = 10
 _DIRECTIONS: Final = {models.Direction.ASC: edge.Direction.Asc, models.Direction.DESC: edge.Direction.Desc}
@@ -161,10 +161,11 @@ class _Examples:
         self._collection = collection
         self._ids: list[models.ExtendedPointId] = []
 
-    def vector(self, example: Any) -> list[float]:
-        """The vector of a point id, or the given vector."""
+    def vector(self, example: Any) -> Vector:
+        """The vector of a point id, or the given vector; a list of them where points have lists."""
+        record = self._collection.record
         if isinstance(example, list):
-            return checked_vector(example, dim=self._collection.record.dim)
+            return checked_vectors(example, dim=record.dim, several=record.has_vector_lists)
         if isinstance(example, models.SparseVector | models.Document | models.Image | models.InferenceObject):
             raise Unsupported(f"queries by {type(example).__name__}")
         with engine_errors():
@@ -172,12 +173,15 @@ class _Examples:
         if not found:
             raise NotFound(f"No point with id {example} found")
         self._ids.append(example)
-        return cast(list[float], found[0].vector)
+        return cast(Vector, found[0].vector)
 
     def vectors(self, examples: Iterable[Any] | None) -> list[list[float]]:
-        return [self.vector(example) for example in examples or ()]
+        """Vectors to average, which lists of vectors cannot be."""
+        if self._collection.record.has_vector_lists:
+            raise Unsupported("recommend with lists of vectors")
+        return [cast(list[float], self.vector(example)) for example in examples or ()]
 
-    def nearest(self, vector: list[float]) -> EngineQuery:
+    def nearest(self, vector: Vector) -> EngineQuery:
         return EngineQuery(edge.Query.Nearest(cast(Any, vector)), tuple(self._ids))
 
 

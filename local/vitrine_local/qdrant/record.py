@@ -73,6 +73,11 @@ class CollectionRecord(BaseModel):
         return self.vectors.size
 
     @property
+    def has_vector_lists(self) -> bool:
+        """Whether a point has a list of vectors, and the score of the one that is nearest to the query."""
+        return self.vectors.multivector_config is not None
+
+    @property
     def indexing_threshold_kb(self) -> int:
         """Kilobytes of vectors without a search graph from which one is built; 0: never."""
         given = self.optimizers_config.indexing_threshold if self.optimizers_config else None
@@ -94,7 +99,8 @@ class CollectionRecord(BaseModel):
 
     def engine_options(self) -> EngineOptions:
         """The options in the engine's terms."""
-        vectors = self.vectors.model_dump(mode="json", include={"size", "distance", "on_disk", "datatype"})
+        wanted = {"size", "distance", "on_disk", "datatype", "multivector_config"}
+        vectors = self.vectors.model_dump(mode="json", include=wanted)
         return EngineOptions(
             vectors=vectors,
             hnsw=self.hnsw(),
@@ -114,9 +120,8 @@ def new_record(name: str, request: models.CreateCollection, *, shard: str) -> Co
     for option in _NOT_SUPPORTED:
         if getattr(request, option):
             raise Unsupported(option)
-    for option in ("multivector_config", "memory"):
-        if getattr(vectors, option) is not None:
-            raise Unsupported(f"vectors.{option}")
+    if vectors.memory is not None:
+        raise Unsupported("vectors.memory")
     if not 1 <= vectors.size <= MAX_VECTOR_SIZE:
         raise ValidationFailed(f"[vectors.size: value {vectors.size} invalid, must be from 1 to {MAX_VECTOR_SIZE}]")
     quantization = vectors.quantization_config or request.quantization_config

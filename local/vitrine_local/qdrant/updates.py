@@ -14,13 +14,25 @@ import qdrant_edge as edge
 from qdrant_client.http import models
 
 from vitrine_local.qdrant.collection import Change, Collection
-from vitrine_local.qdrant.errors import FormatInvalid, NotFound, Unsupported, WrongInput
+from vitrine_local.qdrant.errors import FormatInvalid, NotFound, Unsupported, ValidationFailed, WrongInput
 from vitrine_local.qdrant.filters import engine_filter
 
 _FLOAT32_MAX: Final = 3.4028234663852886e38
 _NOT_SUPPORTED: Final = ("shard_key", "update_filter", "update_mode")
 Selector = models.SetPayload | models.DeletePayload | models.PointIdsList | models.FilterSelector
+Vector = list[float] | list[list[float]]
+# As in Qdrant: a list of vectors has at most this many numbers.
+_MAX_LIST_NUMBERS: Final = 1_048_576
 Row = tuple[models.ExtendedPointId, Any, dict[str, Any] | None]
+
+
+def checked_vectors(vector: Any, *, dim: int, several: bool) -> Vector:
+    """A dense vector, or a list of them where points have `several`. Raises as `checked_vector` does."""
+    if not several or not (isinstance(vector, list) and vector and isinstance(vector[0], list)):
+        return checked_vector(vector, dim=dim)
+    if len(vector) * dim > _MAX_LIST_NUMBERS:
+        raise ValidationFailed(f"[vector: a list of {len(vector)} vectors is too long]")
+    return [checked_vector(one, dim=dim) for one in vector]
 
 
 def checked_vector(vector: Any, *, dim: int) -> list[float]:
@@ -38,7 +50,8 @@ async def upsert(collection: Collection, request: models.PointInsertOperations) 
     """Insert or replace whole points. Returns the operation's number."""
     _refuse_unsupported(request)
     rows = _batch_rows(request.batch) if isinstance(request, models.PointsBatch) else _list_rows(request.points)
-    vectors = [checked_vector(vector, dim=collection.record.dim) for _, vector, _ in rows]
+    record = collection.record
+    vectors = [checked_vectors(vector, dim=record.dim, several=record.has_vector_lists) for _, vector, _ in rows]
 
     def build() -> Change:
         collection.strict_mode.check_upsert(len(rows), points_after=collection.shard.info().points_count + len(rows))
@@ -46,7 +59,9 @@ async def upsert(collection: Collection, request: models.PointInsertOperations) 
             edge.Point(cast(Any, point_id), cast(Any, vector), payload)
             for (point_id, _, payload), vector in zip(rows, vectors, strict=True)
         ]
-        return Change(edge.UpdateOperation.upsert_points(points), rewritten=len(points))
+        return Change(
+            edge.UpdateOperation.upsert_points(points), rewritten=len(points), vectors=sum(map(_count, vectors))
+        )
 
     return await collection.write(build)
 
@@ -120,6 +135,10 @@ async def _update_selected(
         return Change(by_ids(ids), rewritten=0 if deletes else len(ids))
 
     return await collection.write(build)
+
+
+def _count(vector: Vector) -> int:
+    return len(vector) if isinstance(vector[0], list) else 1
 
 
 def _check_exist(collection: Collection, ids: Sequence[models.ExtendedPointId]) -> None:

@@ -13,6 +13,7 @@ from importlib.metadata import version
 from typing import Any, Final
 
 import httpx
+import numpy as np
 from pydantic import SecretStr
 from qdrant_client import AsyncQdrantClient, QdrantClient, models
 
@@ -29,6 +30,7 @@ from vitrine.qdrant.schema import (
     schema_of,
 )
 from vitrine.telemetry import get_logger
+from vitrine.types import Vectors
 
 DEFAULT_TIMEOUT_S: Final = 30
 _CONNECTIONS: Final = 128
@@ -40,6 +42,8 @@ _SCHEMA_TYPES: Final[Mapping[FieldType, models.PayloadSchemaType]] = {
     "bool": models.PayloadSchemaType.BOOL,
     "datetime": models.PayloadSchemaType.DATETIME,
 }
+# The graph is built by the sum over a product's pictures, and searched by the best one. More links make up for that.
+_SEVERAL_PICTURES_GRAPH: Final = models.HnswConfigDiff(m=32, ef_construct=200)
 
 
 def open_qdrant(
@@ -80,19 +84,27 @@ def create_collection(
     dim: int,
     kinds: Mapping[str, AttributeKind],
     collection: str | None = None,
+    several_pictures: bool = False,
 ) -> str:
     """Create a collection with its payload indexes, or complete one that a crash left incomplete. Returns its name.
 
-    The default name is the first generation of `metadata`. Indexes are created before the first point, because Qdrant
+    With `several_pictures` a point has a list of vectors, one for each picture of its product, and its score is that of
+    the picture that is nearest to the query. The default name is the first generation of `metadata`. Indexes are created before the first point, because Qdrant
     then adds extra links to the search graph for each indexed value. An existing collection keeps its points and its
     metadata.
     """
     name = collection or collection_name(metadata.dataset, metadata.release_id)
     if not client.collection_exists(name):
+        several = models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM)
         with unless_exists():  # another job may create it at the same moment
             client.create_collection(
                 name,
-                vectors_config=models.VectorParams(size=dim, distance=models.Distance.COSINE),
+                vectors_config=models.VectorParams(
+                    size=dim,
+                    distance=models.Distance.COSINE,
+                    multivector_config=several if several_pictures else None,
+                ),
+                hnsw_config=_SEVERAL_PICTURES_GRAPH if several_pictures else None,
                 strict_mode_config=models.StrictModeConfig(
                     enabled=True, max_query_limit=1000, unindexed_filtering_retrieve=False, filter_max_conditions=200
                 ),
@@ -154,9 +166,14 @@ def payloads_of(records: Iterable[models.Record]) -> dict[str, dict[str, Any]]:
     return {str(record.id): record.payload or {} for record in records}
 
 
-def vectors_of(records: Iterable[models.Record]) -> dict[str, list[float]]:
-    """The vectors of points, by point id. Points without one plain vector are left out."""
-    return {str(record.id): record.vector for record in records if isinstance(record.vector, list)}  # type: ignore[misc]
+def vectors_of(records: Iterable[models.Record]) -> dict[str, Vectors]:
+    """The vectors of points, by point id: (pictures, dim) float32. Points without an unnamed vector are left out."""
+    return {str(record.id): picture_vectors(record.vector) for record in records if isinstance(record.vector, list)}
+
+
+def picture_vectors(vector: Any) -> Vectors:
+    """The vectors of a point's pictures, (pictures, dim) float32, of a collection of either kind."""
+    return np.atleast_2d(np.asarray(vector, dtype=np.float32))
 
 
 class VersionLog:

@@ -81,10 +81,11 @@ class CollectionMetadata:
 
 @dataclass(frozen=True, slots=True)
 class CollectionInfo:
-    """A collection of Vitrine. `dim` is 0 if it has other than one plain vector.
+    """A collection of Vitrine. `dim` is 0 if it has named vectors.
 
     `schema` has the types of the payload indexes. The index of a category path is named `paths_.NAME`. `points` is
-    approximate and does not count in comparisons.
+    approximate and does not count in comparisons. `several_pictures`: a point has a list of vectors, one for each
+    picture of its product.
     """
 
     name: str
@@ -92,6 +93,7 @@ class CollectionInfo:
     points: int = field(compare=False)
     schema: Mapping[str, FieldType]
     metadata: CollectionMetadata
+    several_pictures: bool = False
 
     @classmethod
     def parse(cls, name: str, info: models.CollectionInfo) -> CollectionInfo | None:
@@ -100,12 +102,14 @@ class CollectionInfo:
         if metadata is None:
             return None
         vectors = info.config.params.vectors
+        unnamed = vectors if isinstance(vectors, models.VectorParams) else None
         return cls(
             name=name,
-            dim=vectors.size if isinstance(vectors, models.VectorParams) else 0,
+            dim=unnamed.size if unnamed is not None else 0,
             points=info.points_count or 0,
             schema=schema_of(info.payload_schema),
             metadata=metadata,
+            several_pictures=unnamed is not None and unnamed.multivector_config is not None,
         )
 
     @property
