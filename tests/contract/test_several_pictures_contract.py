@@ -12,6 +12,7 @@ from qdrant_client.http.exceptions import UnexpectedResponse
 
 from harness.circle import DIM, IDS, POINTS, field, must, number_of, payload, unit, vector
 from harness.waiting import wait_until
+from vitrine.products import AttributeKind
 from vitrine.qdrant.client import create_collection, picture_vectors, vectors_of
 from vitrine.qdrant.schema import CollectionInfo, CollectionMetadata
 
@@ -32,7 +33,11 @@ def several(qdrant: QdrantClient) -> Iterator[str]:
         dataset=dataset, model="m", release_id="m-0123456789", catalog="folder", root="/shop", state="building"
     )
     name = create_collection(
-        qdrant, wanted, dim=DIM, fields={"gender": "keyword", "year": "integer"}, several_pictures=True
+        qdrant,
+        wanted,
+        dim=DIM,
+        kinds={"gender": AttributeKind.KEYWORD, "year": AttributeKind.INTEGER},
+        several_pictures=True,
     )
     points = [models.PointStruct(id=IDS[n], vector=places(n), payload=payload(n)) for n in range(POINTS)]
     qdrant.upsert(name, points, wait=True)
@@ -74,7 +79,7 @@ def test_counts_facets_and_pages_are_of_points(qdrant: QdrantClient, several: st
     following = qdrant.query_points(several, query=vector(3), limit=10, offset=10, query_filter=men).points
     assert {number_of(hit.id) for hit in (*first, *following)} == set(range(0, POINTS, 3))
     groups = qdrant.query_points_groups(several, "gender", query=vector(3), limit=3, group_size=2).groups
-    assert {group.id: [number_of(hit.id) for hit in group.hits][0] for group in groups}["Men"] == 3
+    assert {group.id: number_of(group.hits[0].id) for group in groups}["Men"] == 3
 
 
 def test_vectors_are_read_as_lists_of_unit_length(qdrant: QdrantClient, several: str) -> None:

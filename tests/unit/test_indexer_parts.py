@@ -7,26 +7,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from qdrant_client import models
 
-from indexer.ingest import request_slices
+from indexer.slices import slices_by_size
 from indexer.vectors import Vectors
 from indexer.verify import TOP, verify
 from vitrine.errors import VerificationFailed
+from vitrine.types import Vectors as EmbeddingRows
 
 
 @given(st.lists(st.integers(0, 50), max_size=80), st.integers(1, 100))
 def test_requests_contain_every_picture_once_in_order_within_their_limits(sizes: list[int], most: int) -> None:
-    parts = [sizes[part] for part in request_slices(sizes, max_bytes=most)]
+    parts = [sizes[part] for part in slices_by_size(sizes, most=most)]
     assert [size for part in parts for size in part] == sizes
     assert all(part and (sum(part) <= most or len(part) == 1) for part in parts)
 
 
 def test_pictures_that_fit_go_in_one_request() -> None:
-    assert list(request_slices([10, 10, 10], max_bytes=30)) == [slice(0, 3)]
+    assert list(slices_by_size([10, 10, 10], most=30)) == [slice(0, 3)]
 
 
 @dataclass
@@ -40,8 +42,8 @@ class Answers(Vectors):
     def count(self, collection: str) -> int:
         return len(self.ids_there)
 
-    def vectors(self, collection: str, point_ids: Sequence[str]) -> dict[str, list[float]]:
-        return {one: [1.0] for one in point_ids}
+    def vectors(self, collection: str, point_ids: Sequence[str]) -> dict[str, EmbeddingRows]:
+        return {one: np.ones((1, 1), np.float32) for one in point_ids}
 
     def neighbours(
         self,
@@ -50,6 +52,7 @@ class Answers(Vectors):
         *,
         limit: int,
         exact: bool,
+        several_pictures: bool = False,
         with_vectors: bool = False,
     ) -> list[list[models.ScoredPoint]]:
         answer = self.truth if exact else self.ranked

@@ -13,9 +13,11 @@ from typing import Final, Self
 import numpy as np
 
 from indexer.generations import newest_ready
+from indexer.slices import slices_by_size
 from indexer.vectors import Point, Vectors
 from vitrine.errors import Conflict
 from vitrine.evaluation.ranking import unit_rows
+from vitrine.qdrant.client import picture_vectors
 from vitrine.releases import Augmentation, Manifest
 
 # With their vectors, in one answer of Qdrant.
@@ -24,42 +26,60 @@ _MAX_NEIGHBOURS_PER_QUERY: Final = 4_000
 
 @dataclass(frozen=True, slots=True)
 class GalleryAugmentation:
-    """`collection` is the plain collection that has the neighbours."""
+    """`collection` is the plain collection that has the neighbours, with `several_pictures` a product or one."""
 
     collection: str
     augmentation: Augmentation
+    several_pictures: bool = False
 
     @classmethod
     def of(cls, dataset: str, manifest: Manifest, vectors: Vectors) -> Self | None:
         """The augmentation of a release, or None. Raises Conflict if the plain collection is not ready."""
         if manifest.augmentation is None or manifest.parent is None:
             return None
-        collection = newest_ready(vectors.described(), dataset, manifest.parent)
+        described = vectors.described()
+        collection = newest_ready(described, dataset, manifest.parent)
         if collection is None:
             raise Conflict(
                 f"the release takes its neighbours from the vectors of {manifest.parent!r}, with which this dataset is "
                 f"not indexed: index it with that release first"
             )
-        return cls(collection, manifest.augmentation)
+        return cls(collection, manifest.augmentation, described[collection].several_pictures)
 
     def apply(self, vectors: Vectors, points: Sequence[Point]) -> list[Point]:
-        """The points with augmented vectors, (dim,) float32 of length 1. Raises CollectionNotFound and Unavailable."""
+        """The points with augmented vectors, each moved towards the best pictures of its own neighbours.
+
+        Raises CollectionNotFound and Unavailable.
+        """
         size = max(1, _MAX_NEIGHBOURS_PER_QUERY // (self.augmentation.neighbours + 1))
-        return [
-            augmented
-            for start in range(0, len(points), size)
-            for augmented in self._apply(vectors, points[start : start + size])
-        ]
+        augmented: list[Point] = []
+        for part in slices_by_size([len(point.vectors) for point in points], most=size):
+            augmented += self._apply(vectors, points[part])
+        return augmented
 
     def _apply(self, vectors: Vectors, points: Sequence[Point]) -> list[Point]:
         count, alpha = self.augmentation.neighbours, self.augmentation.alpha
-        queries = [point.vector.tolist() for point in points]
+        queries = [vector.tolist() for point in points for vector in point.vectors]
         # One more, because the product itself may be stored already, with this picture or an earlier one.
-        found = vectors.neighbours(self.collection, queries, limit=count + 1, exact=False, with_vectors=True)
+        found = iter(
+            vectors.neighbours(
+                self.collection,
+                queries,
+                limit=count + 1,
+                exact=False,
+                with_vectors=True,
+                several_pictures=self.several_pictures,
+            )
+        )
         augmented = []
-        for point, neighbours in zip(points, found, strict=True):
-            total = point.vector.copy()
-            for one in [one for one in neighbours if str(one.id) != point.id][:count]:
-                total += np.asarray(one.vector, dtype=np.float32) * np.float32(max(one.score, 0.0) ** alpha)
-            augmented.append(replace(point, vector=unit_rows(total[None])[0]))
+        for point in points:
+            moved = []
+            for vector in point.vectors:
+                total = vector.copy()
+                for one in [one for one in next(found) if str(one.id) != point.id][:count]:
+                    pictures = picture_vectors(one.vector)
+                    best = pictures[int(np.argmax(pictures @ vector))]
+                    total += best * np.float32(max(one.score, 0.0) ** alpha)
+                moved.append(total)
+            augmented.append(replace(point, vectors=unit_rows(np.stack(moved))))
         return augmented

@@ -28,12 +28,21 @@ class Generation:
     collection: str
     kinds: Mapping[str, AttributeKind]
     source: str | None
+    several_pictures: bool = False
 
 
 def choose_generation(
-    deps: Dependencies, target: IndexTarget, *, dim: int, kinds: Mapping[str, AttributeKind]
+    deps: Dependencies,
+    target: IndexTarget,
+    *,
+    dim: int,
+    kinds: Mapping[str, AttributeKind],
+    several_pictures: bool = False,
 ) -> Generation:
-    """Choose the collection for attributes of these `kinds`. The same again, unless another job came in between."""
+    """Choose the collection for attributes of these `kinds`. The same again, unless another job came in between.
+
+    `several_pictures`: at least one product has several.
+    """
     own = {
         name: facts
         for name, facts in deps.vectors.described().items()
@@ -43,18 +52,30 @@ def choose_generation(
     if target.limit is not None and source is not None:
         # The other products stay, so the kinds must fit their values too.
         kinds = widened(kinds, own[source].kinds)
+        several_pictures = several_pictures or own[source].several_pictures
     preferred = sorted(own, key=lambda name: (name == source, generation_of(name)), reverse=True)
     for name in preferred:
-        if fits_in_place(own[name], target, dim=dim, kinds=kinds):
-            return Generation(name, kinds, None if source == name else source)
+        if fits_in_place(own[name], target, dim=dim, kinds=kinds, several_pictures=several_pictures):
+            return Generation(name, kinds, None if source == name else source, own[name].several_pictures)
     number = 1 + max(map(generation_of, (*own, *_planned_by_others(deps, target))), default=0)
-    return Generation(collection_name(target.dataset, target.release_id, number), kinds, source)
+    return Generation(collection_name(target.dataset, target.release_id, number), kinds, source, several_pictures)
 
 
-def fits_in_place(facts: CollectionInfo, target: IndexTarget, *, dim: int, kinds: Mapping[str, AttributeKind]) -> bool:
-    """Whether the target's indexing would create the collection the same, so that it can be changed in place."""
+def fits_in_place(
+    facts: CollectionInfo,
+    target: IndexTarget,
+    *,
+    dim: int,
+    kinds: Mapping[str, AttributeKind],
+    several_pictures: bool = False,
+) -> bool:
+    """Whether the target's indexing would create the collection the same, so that it can be changed in place.
+
+    A collection for several pictures fits products with one as well.
+    """
     same = (
         facts.dim == dim
+        and (facts.several_pictures or not several_pictures)
         and facts.metadata.model == target.model
         and facts.metadata.catalog == target.reader
         and facts.metadata.root == str(target.root)

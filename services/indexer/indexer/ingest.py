@@ -6,11 +6,11 @@ fault with the product's id.
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,12 +18,12 @@ import numpy as np
 
 from indexer.dependencies import Dependencies
 from indexer.gallery_augmentation import GalleryAugmentation
+from indexer.pictures import ReadProduct, read_product, sha256s_of
 from indexer.plan import IndexTarget, PlannedProduct
-from indexer.vectors import Point
+from indexer.slices import slices_by_size
 from vitrine.catalogs.roots import allowed_roots, read_picture, resolve_catalog_root
 from vitrine.embedding.wire import MAX_CALLER_CHARS
 from vitrine.errors import (
-    CatalogRootRefused,
     CollectionNotFound,
     DeadlineExpired,
     EmbeddingFailed,
@@ -39,7 +39,7 @@ from vitrine.telemetry import get_logger
 
 # Well below the embedder's limit of a body, with room for the largest picture.
 REQUEST_MAX_BYTES: Final = 64_000_000
-_UNREADABLE: Final = "picture_unreadable"
+_READ_MAX_BYTES: Final = 256_000_000
 
 
 def index_batch(deps: Dependencies, attempt: Attempt, number: int) -> None:
@@ -91,36 +91,12 @@ def _is_current(deps: Dependencies, planned: PlannedProduct) -> bool:
     )
 
 
-def request_slices(sizes_bytes: Sequence[int], *, max_bytes: int = REQUEST_MAX_BYTES) -> Iterator[slice]:
-    """Split pictures of these sizes, in order, into few requests of at most `max_bytes`. A larger one goes alone."""
-    start = total_bytes = 0
-    for position, size_bytes in enumerate(sizes_bytes):
-        if position > start and total_bytes + size_bytes > max_bytes:
-            yield slice(start, position)
-            start, total_bytes = position, 0
-        total_bytes += size_bytes
-    if start < len(sizes_bytes):
-        yield slice(start, len(sizes_bytes))
-
-
-@dataclass(slots=True)
-class _ReadProduct:
-    """A product with the bytes of its picture and the payload of its point."""
-
-    planned: PlannedProduct
-    data: bytes
-    payload: dict[str, Any]
-
-    @property
-    def point_id(self) -> str:
-        return self.planned.product.point_id
-
-
 @dataclass(slots=True)
 class _Tally:
     done: int = 0
     skipped: int = 0
     faults: list[JobFault] = field(default_factory=list)
+    picture_faults: list[JobFault] = field(default_factory=list)
 
 
 class Ingest:
@@ -141,10 +117,11 @@ class Ingest:
         self._collection = collection
         self._release_id = release_id
         self._augmentation = GalleryAugmentation.of(dataset, deps.releases.manifest(release_id), deps.vectors)
-        # A collection of the same release, whose vectors are reused if the picture is the same.
+        # A collection of the same release, whose vectors are reused for the same pictures.
         self._source = source if self._augmentation is None else None
         facts = deps.vectors.describe(collection)
         self._kinds = {} if facts is None else facts.kinds
+        self._several_pictures = facts is not None and facts.several_pictures
         self._root = None if root is None else resolve_catalog_root(root, allowed_roots(deps.settings))
         self.took_s: dict[str, float] = {}
 
@@ -154,24 +131,103 @@ class Ingest:
         Raises Unavailable, ReleaseNotFound and CollectionNotFound.
         """
         tally = _Tally()
-        with self._timed("read"):
-            read = [one for one in (self._read(item, tally) for item in planned) if one is not None]
-        with self._timed("compare"):
-            wanted = self._not_in_collection(read, tally)
-            wanted = self._not_in_source(wanted, tally)
-        for part in request_slices([len(one.data) for one in wanted]):
-            self._embed(wanted[part], tally)
-        return BatchOutcome(done=tally.done, skipped=tally.skipped, faults=tuple(tally.faults))
+        for read in self._read_parts(planned):
+            with self._timed("compare"):
+                wanted = self._not_in_collection(read, tally)
+                self._reuse_source(wanted)
+            # Those with all vectors first: they need no embedder.
+            self._finish([one for one in wanted if not one.missing], tally)
+            left = [one for one in wanted if one.missing]
+            for part in slices_by_size([one.sizes_bytes for one in left], most=REQUEST_MAX_BYTES):
+                self._embed(left[part], tally)
+        return BatchOutcome(
+            done=tally.done,
+            skipped=tally.skipped,
+            faults=tuple(tally.faults),
+            picture_faults=tuple(tally.picture_faults),
+        )
 
-    def _embed(self, wanted: Sequence[_ReadProduct], tally: _Tally) -> None:
-        """Embed and store these with one request. Points that are stored stay, even if a later request fails."""
+    def _read_parts(self, planned: Sequence[PlannedProduct]) -> Iterator[list[ReadProduct]]:
+        """The products with their pictures' files, in parts that fit into memory."""
+        part: list[ReadProduct] = []
+        size_bytes = 0
+        for one in planned:
+            with self._timed("read"):
+                read = self._read(one)
+            part.append(read)
+            size_bytes += read.sizes_bytes
+            if size_bytes > _READ_MAX_BYTES:
+                yield part
+                part, size_bytes = [], 0
+        if part:
+            yield part
+
+    def _read(self, planned: PlannedProduct) -> ReadProduct:
+        product = planned.product
+        if planned.origin == "upload":
+            root = self._deps.upload_store.root
+        elif self._root is None:
+            read = ReadProduct(planned)
+            read.note(product.picture, PictureNotFound.code, "the product's catalogue is not known")
+            return read
+        else:
+            root = self._root
+        # A collection of before has one vector a product. It keeps serving, with the face alone.
+        paths = product.pictures if self._several_pictures else (product.picture,)
+        read = read_product(planned, paths, lambda path: read_picture(root, path))
+        read.attributes, _ = convert_attributes(product.attributes, self._kinds)
+        read.members = paths_member(read.attributes, self._kinds)
+        return read
+
+    def _not_in_collection(self, read: Sequence[ReadProduct], tally: _Tally) -> list[ReadProduct]:
+        """Those whose pictures have changed, with the vectors of the unchanged ones. The others are finished."""
+        read = [one for one in read if self._has_pictures(one, tally)]
+        if not read:
+            return []
+        stored = self._deps.vectors.payloads(self._collection, [one.point_id for one in read])
+        self._set_added_times(read, stored)
+        wanted, partly = [], []
+        for one in read:
+            payload = stored.get(one.point_id)
+            known = [] if payload is None else sha256s_of(payload)
+            # An augmented vector changes with its neighbours.
+            if payload is not None and known == one.sha256s and self._augmentation is None:
+                self._update_payload(one, payload, tally)
+                continue
+            wanted.append(one)
+            if not set(known).isdisjoint(one.sha256s):
+                partly.append(one)
+        if partly and self._augmentation is None:
+            self._reuse(self._collection, partly)
+        return wanted
+
+    def _update_payload(self, one: ReadProduct, stored: Mapping[str, Any], tally: _Tally) -> None:
+        """Finish a product whose vectors are stored."""
+        payload = one.payload()
+        if payload != stored:
+            self._deps.vectors.replace_payload(self._collection, one.point_id, payload)
+        tally.skipped += 1
+        tally.picture_faults += one.faults
+
+    def _reuse_source(self, wanted: Sequence[ReadProduct]) -> None:
+        """Take over the vectors of pictures that the source collection has."""
+        missing = [one for one in wanted if one.missing]
+        if self._source is not None and missing:
+            with contextlib.suppress(CollectionNotFound):  # removed by hand: everything is embedded
+                self._reuse(self._source, missing)
+
+    def _reuse(self, collection: str, wanted: Sequence[ReadProduct]) -> None:
+        points = {point.id: point for point in self._deps.vectors.points(collection, [one.point_id for one in wanted])}
+        for one in wanted:
+            point = points.get(one.point_id)
+            if point is not None:
+                one.reuse(point)
+
+    def _embed(self, wanted: Sequence[ReadProduct], tally: _Tally) -> None:
+        """Embed and store these with few requests. Points that are stored stay, even if a later request fails."""
+        pictures = [(one, picture) for one in wanted for picture in one.missing]
         try:
-            with self._timed("embed"):
-                # Products put through the API must not wait behind a whole catalogue.
-                caller = "products" if self._root is None else self._collection
-                results = self._deps.embedder.embed_batch(
-                    [one.data for one in wanted], release_id=self._release_id, caller=caller[-MAX_CALLER_CHARS:]
-                )
+            results = self._embedded([picture.data for _, picture in pictures], halve=len(wanted) == 1)
         except DeadlineExpired:
             # A large network on a small machine: half as many may be fast enough.
             if len(wanted) == 1:
@@ -180,21 +236,53 @@ class Ingest:
             self._embed(wanted[:half], tally)
             self._embed(wanted[half:], tally)
             return
-        points: list[Point] = []
-        for one, result in zip(wanted, results, strict=True):
+        for (one, picture), result in zip(pictures, results, strict=True):
             if isinstance(result, ImageRejected | EmbeddingFailed):
-                tally.faults.append(_fault(one.planned, result.code, result.detail))
+                one.reject(picture, result.code, result.detail)
             elif not np.isfinite(result).all():
-                tally.faults.append(_fault(one.planned, EmbeddingFailed.code, "the picture's vector is not finite"))
+                one.reject(picture, EmbeddingFailed.code, "the picture's vector is not finite")
             else:
-                points.append(Point(one.point_id, np.asarray(result, dtype=np.float32), one.payload))
-        if points and self._augmentation is not None:
+                one.vectors[picture.sha256] = np.asarray(result, dtype=np.float32)
+                one.embedded = True
+        self._finish([one for one in wanted if self._has_pictures(one, tally)], tally)
+
+    def _embedded(self, pictures: Sequence[bytes], *, halve: bool) -> list[Any]:
+        """The vector or the error of each picture. Raises DeadlineExpired, unless `halve` and fewer are fast enough."""
+        results: list[Any] = []
+        for part in slices_by_size([len(data) for data in pictures], most=REQUEST_MAX_BYTES):
+            results += self._request(pictures[part], halve=halve)
+        return results
+
+    def _request(self, pictures: Sequence[bytes], *, halve: bool) -> list[Any]:
+        # Products put through the API must not wait behind a whole catalogue.
+        caller = "products" if self._root is None else self._collection
+        try:
+            with self._timed("embed"):
+                return list(
+                    self._deps.embedder.embed_batch(
+                        list(pictures), release_id=self._release_id, caller=caller[-MAX_CALLER_CHARS:]
+                    )
+                )
+        except DeadlineExpired:
+            if not halve or len(pictures) == 1:
+                raise
+            half = len(pictures) // 2
+            return [*self._request(pictures[:half], halve=True), *self._request(pictures[half:], halve=True)]
+
+    def _finish(self, wanted: Sequence[ReadProduct], tally: _Tally) -> None:
+        """Store products all of whose pictures have vectors."""
+        if not wanted:
+            return
+        points = [one.point() for one in wanted]
+        if self._augmentation is not None:
             with self._timed("augment"):
                 points = self._augmentation.apply(self._deps.vectors, points)
-        if points:
-            with self._timed("store"):
-                self._deps.vectors.upsert(self._collection, points)
-            tally.done += len(points)
+        with self._timed("store"):
+            self._deps.vectors.upsert(self._collection, points, several_pictures=self._several_pictures)
+        embedded = sum(one.embedded for one in wanted)
+        tally.done += embedded
+        tally.skipped += len(wanted) - embedded
+        tally.picture_faults += [fault for one in wanted for fault in one.faults]
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:
@@ -204,73 +292,8 @@ class Ingest:
         finally:
             self.took_s[stage] = self.took_s.get(stage, 0.0) + time.monotonic() - started_s
 
-    def _read(self, planned: PlannedProduct, tally: _Tally) -> _ReadProduct | None:
-        product = planned.product
-        try:
-            if planned.origin == "upload":
-                data = read_picture(self._deps.upload_store.root, product.picture)
-            elif self._root is None:
-                raise PictureNotFound("the product's catalogue is not known")
-            else:
-                data = read_picture(self._root, product.picture)
-        except (ImageRejected, PictureNotFound, CatalogRootRefused) as error:
-            tally.faults.append(_fault(planned, error.code, error.detail))
-            return None
-        except OSError as error:
-            detail = f"the picture {product.picture[:200]!r} cannot be read ({type(error).__name__})"
-            tally.faults.append(_fault(planned, _UNREADABLE, detail))
-            return None
-        attributes, _ = convert_attributes(product.attributes, self._kinds)
-        payload = {
-            **replace(product, attributes=attributes).payload(),
-            **paths_member(attributes, self._kinds),
-            "origin": planned.origin,
-            "picture_sha256": hashlib.sha256(data).hexdigest(),
-        }
-        return _ReadProduct(planned, data, payload)
-
-    def _not_in_collection(self, read: list[_ReadProduct], tally: _Tally) -> list[_ReadProduct]:
-        """Those whose picture is not stored yet. The payloads of the others are updated."""
-        if not read:
-            return []
-        stored = self._deps.vectors.payloads(self._collection, [one.point_id for one in read])
-        self._set_added_times(read, stored)
-        wanted = []
-        for one in read:
-            payload = stored.get(one.point_id)
-            changed = payload is None or payload.get("picture_sha256") != one.payload["picture_sha256"]
-            # An augmented vector changes with its neighbours.
-            if changed or self._augmentation is not None:
-                wanted.append(one)
-                continue
-            if payload != one.payload:
-                self._deps.vectors.replace_payload(self._collection, one.point_id, one.payload)
-            tally.skipped += 1
-        return wanted
-
-    def _not_in_source(self, wanted: list[_ReadProduct], tally: _Tally) -> list[_ReadProduct]:
-        """Those whose picture is not in the source collection. The vectors of the others are copied from it."""
-        if self._source is None or not wanted:
-            return wanted
-        ids = [one.point_id for one in wanted]
-        try:
-            stored = {point.id: point for point in self._deps.vectors.points(self._source, ids)}
-        except CollectionNotFound:  # removed by hand: everything is embedded
-            return wanted
-        points, left = [], []
-        for one in wanted:
-            point = stored.get(one.point_id)
-            if point is None or point.payload.get("picture_sha256") != one.payload["picture_sha256"]:
-                left.append(one)
-            else:
-                points.append(replace(point, payload=one.payload))
-        if points:
-            self._deps.vectors.upsert(self._collection, points)
-            tally.skipped += len(points)
-        return left
-
-    def _set_added_times(self, read: list[_ReadProduct], stored: Mapping[str, dict[str, Any]]) -> None:
-        """Put into each payload when its product was first stored, in milliseconds since 1970.
+    def _set_added_times(self, read: Sequence[ReadProduct], stored: Mapping[str, dict[str, Any]]) -> None:
+        """Note when each product was first stored, in milliseconds since 1970.
 
         The time is taken from any collection of the dataset, so that indexing with another release keeps it. A product
         that is in none was added now. One that was stored before such times existed has none.
@@ -290,7 +313,7 @@ class Ingest:
         for one in read:
             added_ms = found.get(one.point_id, now_ms)
             if isinstance(added_ms, int):
-                one.payload[ADDED_AT_FIELD] = added_ms
+                one.added_at_ms = added_ms
 
     def _other_collections(self) -> list[str]:
         """The other collections of the dataset: the source, and those that serve."""
@@ -298,6 +321,9 @@ class Ingest:
         serving = [one.collection for one in self._deps.vectors.servings() if one.dataset == self._dataset]
         return [*others, *(one for one in serving if one not in (self._collection, *others))]
 
-
-def _fault(planned: PlannedProduct, kind: str, detail: str) -> JobFault:
-    return JobFault(product_id=planned.product.id, kind=kind, detail=detail)
+    @staticmethod
+    def _has_pictures(one: ReadProduct, tally: _Tally) -> bool:
+        """Whether any picture of the product is left. If not, the product is rejected."""
+        if not one.pictures:
+            tally.faults.append(one.rejection())
+        return bool(one.pictures)

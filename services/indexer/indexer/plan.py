@@ -164,17 +164,36 @@ class PlanStore:
 
 
 def _pack(batch: Sequence[PlannedProduct]) -> bytes:
-    rows = [[one.product.id, one.product.picture, one.origin, dict(one.product.attributes)] for one in batch]
+    rows = [
+        [
+            one.product.id,
+            one.product.picture,
+            one.origin,
+            dict(one.product.attributes),
+            one.product.more_pictures,
+            one.product.variant_of,
+        ]
+        for one in batch
+    ]
     return _compress(rows)
 
 
 def _unpack(packed: bytes | str, dataset: str) -> list[PlannedProduct]:
     assert isinstance(packed, bytes)  # the client does not decode
     rows = json.loads(zlib.decompress(packed))
-    return [
-        PlannedProduct(Product(dataset, product_id, picture, attributes), origin)
-        for product_id, picture, origin, attributes in rows
-    ]
+    return [_planned(dataset, *row) for row in rows]
+
+
+def _planned(
+    dataset: str,
+    product_id: str,
+    picture: str,
+    origin: Origin,
+    attributes: dict[str, Any],
+    more_pictures: Sequence[str] = (),  # a plan of before has neither of these
+    variant_of: str | None = None,
+) -> PlannedProduct:
+    return PlannedProduct(Product(dataset, product_id, picture, attributes, tuple(more_pictures), variant_of), origin)
 
 
 def _compress(content: Any) -> bytes:

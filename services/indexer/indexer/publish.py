@@ -43,6 +43,7 @@ def finish_indexing(deps: Dependencies, record: JobRecord) -> dict[str, Any] | N
     rejected = frozenset(product_id for outcome in outcomes for product_id in outcome.failed_ids())
     deps.jobs.update(target.job_id, lambda current: current.with_phase("verifying"))
     _copy_unplanned(deps, target, planned)
+    facts = deps.vectors.describe(target.collection)
     for attempt in range(1, _VERIFY_ATTEMPTS + 1):
         reconciled = reconcile(deps, target, planned)
         expected = _expected_points(target, planned, rejected, reconciled)
@@ -56,6 +57,7 @@ def finish_indexing(deps: Dependencies, record: JobRecord) -> dict[str, Any] | N
                 expected,
                 sample=deps.settings.verify_sample,
                 min_recall=deps.settings.verify_recall,
+                several_pictures=facts is not None and facts.several_pictures,
             )
             break
         except VerificationFailed:
@@ -106,6 +108,7 @@ def _copy_unplanned(deps: Dependencies, target: IndexTarget, planned: Iterable[P
         deps.vectors.upsert(
             target.collection,
             [replace(point, payload=_converted(point.payload, kinds)) for point in points],
+            several_pictures=facts is not None and facts.several_pictures,
         )
 
 

@@ -66,7 +66,8 @@ def _plan(deps: Dependencies, target: IndexTarget) -> JobRecord:
             f"the catalogue has {fields} attributes to filter by, and a dataset has at most {MAX_FIELDS}: "
             "remove columns that nobody filters by"
         )
-    generation = choose_generation(deps, target, dim=manifest.dim, kinds=kinds)
+    several_pictures = any(one.product.more_pictures for one in planned)
+    generation = choose_generation(deps, target, dim=manifest.dim, kinds=kinds, several_pictures=several_pictures)
     served = served_now(deps, target)
     kept = {one.product.point_id for one in planned}
     if target.limit is not None:
@@ -75,7 +76,13 @@ def _plan(deps: Dependencies, target: IndexTarget) -> JobRecord:
     # Recorded before the collection is created, so that no other job removes it as a leftover.
     placed = {"mapping": target.mapping, **_place(generation)}
     deps.jobs.update(target.job_id, lambda record: record.model_copy(update={"params": {**record.params, **placed}}))
-    deps.vectors.create(target.metadata, collection=generation.collection, dim=manifest.dim, kinds=generation.kinds)
+    deps.vectors.create(
+        target.metadata,
+        collection=generation.collection,
+        dim=manifest.dim,
+        kinds=generation.kinds,
+        several_pictures=generation.several_pictures,
+    )
     batches = deps.plans.write(target.job_id, planned, batch_size=deps.settings.index_batch)
     deps.plans.write_served(target.job_id, served)
     return deps.jobs.update(

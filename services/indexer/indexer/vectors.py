@@ -15,8 +15,17 @@ from qdrant_client import QdrantClient, models
 from vitrine.errors import CollectionNotFound, VectorStoreUnavailable
 from vitrine.products import AttributeKind
 from vitrine.qdrant.aliases import servings, switch_alias
-from vitrine.qdrant.client import add_attributes, create_collection, mark_ready, payloads_of, read_metadata, vectors_of
+from vitrine.qdrant.client import (
+    add_attributes,
+    create_collection,
+    mark_ready,
+    payloads_of,
+    picture_vectors,
+    read_metadata,
+    vectors_of,
+)
 from vitrine.qdrant.errors import qdrant_errors
+from vitrine.qdrant.filters import Plan, Planner
 from vitrine.qdrant.naming import Serving, parse_collection_name
 from vitrine.qdrant.schema import CollectionInfo, CollectionMetadata
 
@@ -26,10 +35,10 @@ _DELETED_AT_ONCE: Final = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A product as it is stored: `vector` is (dim,) float32 of length 1."""
+    """A product as it is stored: `vectors` is (pictures, dim) float32, each row of length 1."""
 
     id: str
-    vector: npt.NDArray[np.float32]
+    vectors: npt.NDArray[np.float32]
     payload: dict[str, Any]
 
 
@@ -47,10 +56,23 @@ class Vectors:
             return self._client.info().version
 
     def create(
-        self, metadata: CollectionMetadata, *, collection: str, dim: int, kinds: Mapping[str, AttributeKind]
+        self,
+        metadata: CollectionMetadata,
+        *,
+        collection: str,
+        dim: int,
+        kinds: Mapping[str, AttributeKind],
+        several_pictures: bool = False,
     ) -> str:
         with qdrant_errors():
-            return create_collection(self._client, metadata, dim=dim, kinds=kinds, collection=collection)
+            return create_collection(
+                self._client,
+                metadata,
+                dim=dim,
+                kinds=kinds,
+                collection=collection,
+                several_pictures=several_pictures,
+            )
 
     def add_attributes(self, collection: str, kinds: Mapping[str, AttributeKind]) -> None:
         """Make those attributes filterable that are not yet."""
@@ -105,11 +127,14 @@ class Vectors:
         with qdrant_errors():
             self._client.delete_collection(collection)
 
-    def upsert(self, collection: str, points: Sequence[Point]) -> None:
-        """Store points; when this returns they are on the disk and can be found."""
+    def upsert(self, collection: str, points: Sequence[Point], *, several_pictures: bool) -> None:
+        """Store points; when this returns they are on the disk and can be found.
+
+        Without `several_pictures`, which is of the collection, only the first picture's vector is stored.
+        """
         batch = models.Batch(
             ids=[point.id for point in points],
-            vectors=[point.vector.tolist() for point in points],
+            vectors=[point.vectors.tolist() if several_pictures else point.vectors[0].tolist() for point in points],
             payloads=[point.payload for point in points],
         )
         with qdrant_errors(collection):
@@ -148,10 +173,7 @@ class Vectors:
         """Those points that are there, with vectors and payloads."""
         with qdrant_errors(collection):
             records = self._client.retrieve(collection, ids=list(point_ids), with_payload=True, with_vectors=True)
-        return [
-            Point(str(record.id), np.asarray(record.vector, dtype=np.float32), record.payload or {})
-            for record in records
-        ]
+        return [Point(str(record.id), picture_vectors(record.vector), record.payload or {}) for record in records]
 
     def ids(self, collection: str) -> Iterator[str]:
         """The id of every point."""
@@ -174,8 +196,8 @@ class Vectors:
         with qdrant_errors(collection):
             return self._client.get_collection(collection).status == models.CollectionStatus.GREEN
 
-    def vectors(self, collection: str, point_ids: Sequence[str]) -> dict[str, list[float]]:
-        """The vectors of those points that are there."""
+    def vectors(self, collection: str, point_ids: Sequence[str]) -> dict[str, npt.NDArray[np.float32]]:
+        """The vectors of those points that are there, (pictures, dim) each."""
         with qdrant_errors(collection):
             records = self._client.retrieve(collection, ids=list(point_ids), with_payload=False, with_vectors=True)
         return vectors_of(records)
@@ -187,13 +209,17 @@ class Vectors:
         *,
         limit: int,
         exact: bool,
+        several_pictures: bool = False,
         with_vectors: bool = False,
     ) -> list[list[models.ScoredPoint]]:
-        """The nearest points of each vector, best first."""
+        """The nearest points of each vector, best first, by their best picture, found as a search finds them.
+
+        `several_pictures` is of the collection.
+        """
+        plan = Plan.EXACT if exact else Plan.GRAPH
+        params = Planner().params(plan, top_k=limit, several_pictures=several_pictures)
         requests = [
-            models.QueryRequest(
-                query=vector, limit=limit, params=models.SearchParams(exact=exact), with_vector=with_vectors
-            )
+            models.QueryRequest(query=vector, limit=limit, params=params, with_vector=with_vectors)
             for vector in vectors
         ]
         with qdrant_errors(collection):

@@ -25,13 +25,23 @@ TOP: Final = 10
 # Products with the same picture have the same score, in any order.
 _TIE: Final = 1e-6
 _BATCH: Final = 50
+_QUERIES: Final = 100
 _MAX_REMOVED_IDS: Final = 200
 _REMOVED_IDS_IN_ERROR: Final = 10
 _DIGEST_BYTES: Final = 8
 
 
-def verify(vectors: Vectors, collection: str, expected: Collection[str], *, sample: int, min_recall: float) -> float:
-    """Check that the collection's points are exactly `expected`. Returns recall@10 against exact search, on a sample.
+def verify(
+    vectors: Vectors,
+    collection: str,
+    expected: Collection[str],
+    *,
+    sample: int,
+    min_recall: float,
+    several_pictures: bool = False,
+) -> float:
+    """Check that the collection's points are exactly `expected`. Returns recall@10 against exact search, on a sample of
+    products with all of their pictures. `several_pictures` is of the collection.
 
     Raises VerificationFailed.
     """
@@ -48,14 +58,16 @@ def verify(vectors: Vectors, collection: str, expected: Collection[str], *, samp
             raise VerificationFailed(
                 f"the collection {collection!r} lacks {len(missing)} of {len(part)} sampled products"
             )
-        queries = [stored[point] for point in part]
-        found = vectors.neighbours(collection, queries, limit=TOP, exact=False)
-        exact = vectors.neighbours(collection, queries, limit=TOP, exact=True)
-        for point, approximate, truth in zip(part, found, exact, strict=True):
-            if not _finds_itself(point, approximate):
-                raise VerificationFailed(f"a product of {collection!r} does not find itself first: point {point}")
-            hits += _hits(approximate, truth)
-            wanted += len(truth)
+        queries = [(point, vector.tolist()) for point in part for vector in stored[point]]
+        for first in range(0, len(queries), _QUERIES):
+            owners, pictures = zip(*queries[first : first + _QUERIES], strict=True)
+            found = vectors.neighbours(collection, pictures, limit=TOP, exact=False, several_pictures=several_pictures)
+            exact = vectors.neighbours(collection, pictures, limit=TOP, exact=True)
+            for point, approximate, truth in zip(owners, found, exact, strict=True):
+                if not _finds_itself(point, approximate):
+                    raise VerificationFailed(f"a product of {collection!r} does not find itself first: point {point}")
+                hits += _hits(approximate, truth)
+                wanted += len(truth)
     recall = hits / wanted if wanted else 1.0
     if recall < min_recall:
         raise VerificationFailed(

@@ -128,11 +128,15 @@ class Progress(_Value):
 
 
 class BatchOutcome(_Value):
-    """The result of one batch. Every failed item has one fault, so `failed == len(faults)`."""
+    """The result of one batch. Every failed item has one fault, so `failed == len(faults)`.
+
+    `picture_faults` are of single pictures whose products are stored without them.
+    """
 
     done: int = 0
     skipped: int = 0
     faults: tuple[JobFault, ...] = ()
+    picture_faults: tuple[JobFault, ...] = ()
 
     @property
     def failed(self) -> int:
@@ -143,7 +147,10 @@ class BatchOutcome(_Value):
 
     def plus(self, other: BatchOutcome) -> BatchOutcome:
         return BatchOutcome(
-            done=self.done + other.done, skipped=self.skipped + other.skipped, faults=(*self.faults, *other.faults)
+            done=self.done + other.done,
+            skipped=self.skipped + other.skipped,
+            faults=(*self.faults, *other.faults),
+            picture_faults=(*self.picture_faults, *other.picture_faults),
         )
 
 

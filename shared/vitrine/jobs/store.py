@@ -85,7 +85,7 @@ class JobStore:
 
     def finish_batch(self, job_id: str, batch: int, outcome: BatchOutcome) -> BatchMark:
         """Count a batch as finished. The first outcome counts. Nothing is counted if the job does not run."""
-        faults, counts = operations.dump_faults(outcome.faults)
+        faults, counts = operations.dump_faults((*outcome.faults, *outcome.picture_faults))
         mark, finished = self._run_script(
             scripts.FINISH_BATCH,
             [keys.job(keys.check_job_id(job_id)), *(keys.part(job_id, name) for name in _BATCH_PARTS)],

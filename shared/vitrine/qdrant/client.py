@@ -89,7 +89,9 @@ def create_collection(
     """Create a collection with its payload indexes, or complete one that a crash left incomplete. Returns its name.
 
     With `several_pictures` a point has a list of vectors, one for each picture of its product, and its score is that of
-    the picture that is nearest to the query. The default name is the first generation of `metadata`. Indexes are created before the first point, because Qdrant
+    the picture that is nearest to the query.
+
+    The default name is the first generation of `metadata`. Indexes are created before the first point, because Qdrant
     then adds extra links to the search graph for each indexed value. An existing collection keeps its points and its
     metadata.
     """

@@ -35,6 +35,9 @@ MAX_INTEGER: Final = 2**63 - 1  # of Qdrant's integers
 DEFAULT_EXACT_MAX_MATCHES: Final = 50_000
 DEFAULT_EF: Final = 128
 DEFAULT_ACORN_EF: Final = 256
+# The graph of products with several pictures is built by another measure than it is searched by: a wider beam finds
+# as much.
+SEVERAL_PICTURES_EF_FACTOR: Final = 4
 # Without a filter the graph finds nearly everything, so it is used from the size at which Qdrant builds one.
 _UNFILTERED_EXACT_MAX_POINTS: Final = 20_000
 
@@ -224,12 +227,16 @@ class Planner:
             return Plan.EXACT if points <= _UNFILTERED_EXACT_MAX_POINTS else Plan.GRAPH
         return Plan.EXACT if expected_matches <= self.exact_max_matches else Plan.ACORN
 
-    def params(self, plan: Plan, *, top_k: int) -> models.SearchParams:
-        """Qdrant's search parameters for a plan. The beam is at least twice as wide as the answer."""
+    def params(self, plan: Plan, *, top_k: int, several_pictures: bool = False) -> models.SearchParams:
+        """Qdrant's search parameters for a plan. The beam is at least twice as wide as the answer.
+
+        `several_pictures` is of the collection.
+        """
         if plan is Plan.EXACT:
             return models.SearchParams(exact=True)
         if plan is Plan.ACORN:
             # 1 makes Qdrant always use ACORN: `choose` has decided already.
             acorn = models.AcornSearchParams(enable=True, max_selectivity=1.0)
             return models.SearchParams(hnsw_ef=max(self.acorn_ef, 2 * top_k), acorn=acorn)
-        return models.SearchParams(hnsw_ef=max(self.hnsw_ef, 2 * top_k))
+        wider = SEVERAL_PICTURES_EF_FACTOR if several_pictures else 1
+        return models.SearchParams(hnsw_ef=max(self.hnsw_ef * wider, 2 * top_k))
