@@ -152,7 +152,7 @@ def build(order: dict[str, Any]) -> dict[str, Any]:
     for name, share in FILTERS.items():
         inside = scores[:, data.shade < share]
         least[name] = np.partition(inside, -RECALL_AT, axis=1)[:, -RECALL_AT]
-    np.savez(folder / "truth.npz", queries=data.queries, **{f"least {name}": found for name, found in least.items()})
+    np.save(folder / "queries.npy", data.queries)
     # Of each query, the products that count, by filter.
     wanted = {
         name: [
@@ -168,7 +168,7 @@ def build(order: dict[str, Any]) -> dict[str, Any]:
 def search(order: dict[str, Any]) -> dict[str, Any]:
     """Search a shard that `build` wrote."""
     kind, folder = order["kind"], Path(order["folder"])
-    queries = np.load(folder / "truth.npz")["queries"]
+    queries = np.load(folder / "queries.npy")
     wanted = json.loads((folder / "wanted.json").read_text())
     shard = edge.EdgeShard.load(str(folder / "shard"), _config(kind, order["graph"]))
     rows = []
@@ -236,11 +236,13 @@ def _config(kind: str, graph: dict[str, int]) -> edge.EdgeConfig:
 
 
 def _noise(random: np.random.Generator, shape: tuple[int, ...], length: float) -> np.ndarray:
-    return random.standard_normal(shape, dtype=np.float32) * SPECTRUM * np.float32(length)
+    found: np.ndarray = random.standard_normal(shape, dtype=np.float32) * SPECTRUM * np.float32(length)
+    return found
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+    found: np.ndarray = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return found
 
 
 def _slices(count: int, size: int) -> Iterator[slice]:

@@ -20,7 +20,7 @@ from starlette.responses import Response
 from search_api.cache import ExpiringCache
 from vitrine.errors import ParameterInvalid, ReleaseCorrupt, ReleaseNotFound
 from vitrine.evaluation.calibration import Curve
-from vitrine.products import ANSWER_NAMES, PAYLOAD_NAMES, AttributeValue, public_id
+from vitrine.products import ANSWER_NAMES, PAYLOAD_NAMES, PICTURES_FIELD, AttributeValue, public_id
 from vitrine.qdrant.naming import Serving
 from vitrine.releases import CATALOGUE_PICTURES, ReleaseStore
 
@@ -118,9 +118,10 @@ class JsonAnswer(Response):
         return pydantic_core.to_json(content)
 
 
-def image_url(dataset: str, product_id: str) -> str:
-    """The path of the product's picture on the host of the API."""
-    return f"{PATH_PREFIX.get()}/api/images/{_quoted(product_id)}?dataset={_quoted(dataset)}"
+def image_url(dataset: str, product_id: str, picture: int = 0) -> str:
+    """The path of one of the product's pictures on the host of the API, by default the face."""
+    which = f"&picture={picture}" if picture else ""
+    return f"{PATH_PREFIX.get()}/api/images/{_quoted(product_id)}?dataset={_quoted(dataset)}{which}"
 
 
 def _quoted(text: str) -> str:
@@ -141,32 +142,39 @@ def attributes_of(payload: Mapping[str, Any]) -> dict[str, AttributeValue]:
 def product(payload: Mapping[str, Any]) -> dict[str, Any]:
     """A product in an answer."""
     product_id, dataset = str(payload["product_id"]), str(payload["dataset"])
+    count = len(payload.get(PICTURES_FIELD) or ())
+    pictures = {"pictures": [image_url(dataset, product_id, one) for one in range(count)]} if count > 1 else {}
     return {
         "id": public_id(product_id),
         "dataset": dataset,
         "image": image_url(dataset, product_id),
+        **pictures,
         **attributes_of(payload),
     }
 
 
-def scored(point: models.ScoredPoint, confidence: Confidence) -> dict[str, Any]:
-    """A result: a product with its cosine similarity and, if known, its confidence."""
+def scored(point: models.ScoredPoint, confidence: Confidence, matched: int | None = None) -> dict[str, Any]:
+    """A result: a product with its cosine similarity and, if known, its confidence and the picture that matched."""
     shown = product(point.payload or {})
     likely = confidence.of(point.score)
-    told = {} if likely is None else {"confidence": likely}
+    told: dict[str, Any] = {} if likely is None else {"confidence": likely}
+    if matched is not None:
+        told["matchedPicture"] = {"index": matched, "image": shown["pictures"][matched]}
     return {"id": shown.pop("id"), "score": round(point.score, 6), **told, **shown}
 
 
 def search_answer(
     serving: Serving,
     points: Iterable[models.ScoredPoint],
+    matched: Mapping[str, int] | None = None,
     *,
     plan: str,
     took_ms: Mapping[str, float],
     confidence: Confidence = UNKNOWN,
 ) -> dict[str, Any]:
-    """The answer of every call that finds products."""
-    results = [scored(point, confidence) for point in points]
+    """The answer of every call that finds products. `matched` has the picture of a point that matched, from 0."""
+    matched = matched or {}
+    results = [scored(point, confidence, matched.get(str(point.id))) for point in points]
     return {
         "success": True,
         "ranking": [result["id"] for result in results],

@@ -22,6 +22,7 @@ from vitrine.qdrant.errors import qdrant_errors
 from vitrine.qdrant.filters import FilterSpec
 from vitrine.qdrant.naming import Serving, parse_collection_name
 from vitrine.qdrant.schema import CollectionInfo
+from vitrine.types import Vectors
 
 Query = list[float] | str | models.RecommendQuery
 _MAX_COLLECTIONS_KEPT: Final = 1_000
@@ -137,7 +138,7 @@ class VectorStore:
         with_vectors: bool = False,
     ) -> list[models.ScoredPoint]:
         """The nearest points, best first; ties are ordered by product id. A query by point id or by examples excludes
-        those points.
+        those points. A product's score is that of its best picture.
         """
 
         async def ask(count: int) -> list[models.ScoredPoint]:
@@ -240,8 +241,8 @@ class VectorStore:
             records = await self._client.retrieve(collection, ids=list(point_ids), with_payload=True)
         return payloads_of(records)
 
-    async def vectors(self, collection: str, point_ids: Sequence[str]) -> dict[str, list[float]]:
-        """The vectors of the points that exist, by point id."""
+    async def vectors(self, collection: str, point_ids: Sequence[str]) -> dict[str, Vectors]:
+        """The vectors of the points that exist, by point id: (pictures, dim) each."""
         with qdrant_errors(collection):
             records = await self._client.retrieve(
                 collection, ids=list(point_ids), with_payload=False, with_vectors=True

@@ -45,7 +45,17 @@ class Record(BaseModel):
     dataset: str
     product_id: str
     picture: str | None = Field(description="the picture's file name in the product's folder")
+    more_pictures: list[str] = Field(default=[], description="further pictures, likewise")
     attributes: dict[str, bool | int | float | str | list[str]]
+
+    @property
+    def files(self) -> list[str]:
+        """The names of all pictures."""
+        return [*([self.picture] if self.picture is not None else []), *self.more_pictures]
+
+    def to_json(self) -> bytes:
+        # Records of products with one picture stay readable for versions that know no further ones.
+        return self.model_dump_json(indent=1, exclude=None if self.more_pictures else {"more_pictures"}).encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +103,7 @@ def read_record(folder: Path) -> Record | None:
         raise RecordDamaged(f"{path} cannot be used: {error.detail[:_MAX_DETAIL_CHARS]}") from error
     if (record.dataset, folder_name(record.product_id)) != (folder.parent.name, folder.name):
         raise RecordDamaged(f"{path} belongs to another product")
-    if record.picture is not None and not _PICTURE.fullmatch(record.picture):
+    if not all(map(_PICTURE.fullmatch, record.files)):
         raise RecordDamaged(f"{path} names a picture that cannot be in its folder")
     return record
 

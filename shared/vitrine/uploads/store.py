@@ -17,7 +17,7 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,28 +82,34 @@ class UploadStore:
         """The absolute folder that the paths of pictures are relative to."""
         return self._root
 
-    def put(self, product: Product, picture: bytes) -> Product:
-        """Store a product and its picture file durably, in place of an earlier one with the same id.
+    def put(self, product: Product, picture: bytes, more_pictures: Sequence[bytes] = ()) -> Product:
+        """Store a product and its picture files durably, in place of an earlier one with the same id.
 
-        Returns the product with `picture` as a path relative to `root`. Raises ParameterInvalid for an invalid name, id
-        or value, ImageRejected if the file has no valid picture header, and StorageFull. After an error the earlier
+        Returns the product with its pictures as paths relative to `root`. Raises ParameterInvalid for an invalid name,
+        id or value, ImageRejected if a file has no valid picture header, and StorageFull. After an error the earlier
         product is unchanged.
         """
         folder = self._folder(product.dataset, product.id)
         for name, value in product.attributes.items():
             check_value(check_attribute_name(name), value)
-        suffix = SUFFIXES[check_image(picture).format]
-        file_name = f"{hashlib.sha256(picture).hexdigest()[:32]}{suffix}"
+        files = {_file_name(data): data for data in (picture, *more_pictures)}
+        face, *others = files
         record = Record(
-            dataset=product.dataset, product_id=product.id, picture=file_name, attributes=dict(product.attributes)
+            dataset=product.dataset,
+            product_id=product.id,
+            picture=face,
+            more_pictures=others,
+            attributes=dict(product.attributes),
         )
-        require_space(self._root, len(picture), reserve_bytes=self._reserve_bytes, setting=_SETTING)
+        size_bytes = sum(map(len, files.values()))
+        require_space(self._root, size_bytes, reserve_bytes=self._reserve_bytes, setting=_SETTING)
         with self._reporting_full_disk(), self._changing(product.dataset):
             set_aside_damage(folder)
             _make_folder(folder)
-            _write(folder / file_name, picture)
-            _write(folder / RECORD, record.model_dump_json(indent=1).encode())
-            _sweep(folder, keep=file_name)
+            for name, data in files.items():
+                _write(folder / name, data)
+            _write(folder / RECORD, record.to_json())
+            _sweep(folder, keep=files)
         return self._product(record, folder)
 
     def delete(self, dataset: str, product_id: str) -> None:
@@ -116,8 +122,8 @@ class UploadStore:
         with self._reporting_full_disk(), self._changing(dataset):
             set_aside_damage(folder)
             _make_folder(folder)
-            _write(folder / RECORD, record.model_dump_json(indent=1).encode())
-            _sweep(folder, keep=None)
+            _write(folder / RECORD, record.to_json())
+            _sweep(folder, keep=())
 
     def restore(self, dataset: str, product_id: str) -> bool:
         """Remove a tombstone, so that the catalogue's product is used again. Returns False if there was none."""
@@ -221,10 +227,10 @@ class UploadStore:
         return self._root / check_dataset_name(dataset) / folder_name(check_product_id(product_id))
 
     def _product(self, record: Record, folder: Path) -> Product:
-        picture = f"{record.dataset}/{folder.name}/{record.picture}"
+        picture, *others = (f"{record.dataset}/{folder.name}/{name}" for name in record.files)
         # The record may have been written before a name became reserved.
         attributes: dict[str, AttributeValue] = {stored_name(name): value for name, value in record.attributes.items()}
-        return Product(record.dataset, record.product_id, picture, attributes)
+        return Product(record.dataset, record.product_id, picture, attributes, tuple(others))
 
     @contextmanager
     def _reporting_full_disk(self) -> Iterator[None]:
@@ -297,10 +303,14 @@ def _write(path: Path, data: bytes) -> None:
     write_bytes(path, data)
 
 
-def _sweep(folder: Path, *, keep: str | None) -> None:
-    """Remove files that the record does not refer to: the earlier picture, and leftovers of a crash."""
+def _file_name(picture: bytes) -> str:
+    return f"{hashlib.sha256(picture).hexdigest()[:32]}{SUFFIXES[check_image(picture).format]}"
+
+
+def _sweep(folder: Path, *, keep: Collection[str]) -> None:
+    """Remove files that the record does not refer to: earlier pictures, and leftovers of a crash."""
     for path in folder.iterdir():
-        if path.name not in {RECORD, keep} and not is_set_aside(path) and not path.is_dir():
+        if path.name not in {RECORD, *keep} and not is_set_aside(path) and not path.is_dir():
             path.unlink()
 
 

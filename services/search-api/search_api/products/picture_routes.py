@@ -47,6 +47,10 @@ Version = Annotated[
         description="The beginning of the picture's SHA-256, as pages know it: with it the answer may be kept for good",
     ),
 ]
+Index = Annotated[
+    int,
+    Query(ge=0, le=999, description="Which of the product's `pictures`, from 0, the first one"),
+]
 _RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     200: {
         "description": "The picture's file as it is stored, or its thumbnail",
@@ -75,20 +79,21 @@ async def get_picture(
     product_id: ProductId,
     dataset: Dataset = None,
     width: Width = None,
+    picture: Index = 0,
     v: Version = None,
 ) -> Response:
     name = await context.retrieval.dataset(dataset)
     if width is None:
-        picture = await context.pictures.get(name, product_id)
+        found = await context.pictures.get(name, product_id, picture)
     else:
-        picture = await context.thumbnails.get(name, product_id, check_thumbnail_width(width))
-    headers = {"ETag": picture.etag, "Cache-Control": _cache_control(picture, v)}
+        found = await context.thumbnails.get(name, product_id, check_thumbnail_width(width), picture)
+    headers = {"ETag": found.etag, "Cache-Control": _cache_control(found, v)}
     known = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
-    if picture.etag in known or "*" in known:
+    if found.etag in known or "*" in known:
         return Response(status_code=304, headers=headers)
     # The media type is from a fixed list and nosniff is set, so that no browser runs a picture as a page.
     headers["X-Content-Type-Options"] = "nosniff"
-    return Response(picture.data, media_type=picture.media_type, headers=headers)
+    return Response(found.data, media_type=found.media_type, headers=headers)
 
 
 def _cache_control(picture: Picture, version: str | None) -> str:

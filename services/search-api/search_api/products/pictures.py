@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from vitrine.catalogs.downloads import Downloads
 from vitrine.catalogs.roots import allowed_roots, read_picture, resolve_catalog_root
 from vitrine.errors import CatalogError, ImageRejected, PictureNotFound
 from vitrine.images.checks import MEDIA_TYPES, inspect_image
+from vitrine.products import PICTURES_FIELD
 from vitrine.telemetry import get_logger
 from vitrine.uploads.store import UploadStore
 
@@ -47,34 +49,55 @@ class Pictures:
         self._downloads = Downloads(settings.downloads_dir)
         self._log = get_logger("pictures")
 
-    async def get(self, dataset: str, product_id: str) -> Picture:
-        """The product's picture. Raises PictureNotFound, ProductNotFound, DatasetNotFound."""
-        return await self.of(await self._products.get(dataset, product_id), dataset, product_id)
+    async def get(self, dataset: str, product_id: str, index: int = 0) -> Picture:
+        """A picture of the product, by default the face. Raises PictureNotFound, ProductNotFound, DatasetNotFound."""
+        return await self.of(await self._products.get(dataset, product_id), dataset, product_id, index)
 
-    async def of(self, stored: StoredProduct, dataset: str, product_id: str) -> Picture:
-        """A stored product's picture. Raises PictureNotFound."""
-        noted = str(stored.payload.get("picture_sha256") or "") or None
-        return await asyncio.to_thread(lambda: _described(self._read(stored, dataset, product_id), noted))
+    async def of(self, stored: StoredProduct, dataset: str, product_id: str, index: int = 0) -> Picture:
+        """A picture of a stored product. Raises PictureNotFound."""
+        noted = digest_of(stored.payload, index)
+        return await asyncio.to_thread(lambda: _described(self._read(stored, dataset, product_id, index), noted))
 
-    async def read(self, stored: StoredProduct, dataset: str, product_id: str) -> bytes:
-        """The bytes of a stored product's picture. Raises PictureNotFound."""
-        return await asyncio.to_thread(self._read, stored, dataset, product_id)
+    async def read_all(self, stored: StoredProduct, dataset: str, product_id: str) -> list[bytes]:
+        """The bytes of all pictures of a stored product, the face first. Raises PictureNotFound."""
+        count = len(paths_of(stored.payload))
+        return await asyncio.to_thread(
+            lambda: [self._read(stored, dataset, product_id, index) for index in range(count)]
+        )
 
-    def _read(self, stored: StoredProduct, dataset: str, product_id: str) -> bytes:
+    def _read(self, stored: StoredProduct, dataset: str, product_id: str, index: int) -> bytes:
+        paths = paths_of(stored.payload)
+        if index >= len(paths):
+            raise PictureNotFound(
+                f"the product {product_id!r} has {len(paths)} pictures, from 0 to {len(paths) - 1}, and none of the "
+                f"number {index}"
+            )
         try:
-            return self._read_checked(stored.payload, Path(stored.info.metadata.root))
+            return self._read_checked(stored.payload, paths[index], Path(stored.info.metadata.root))
         except (CatalogError, ImageRejected) as refused:
             # Only the log has the reason: to callers a picture outside the roots does not exist.
             self._log.warning("picture_refusal", dataset=dataset, product=product_id, reason=refused.detail)
             raise PictureNotFound(f"the picture of {product_id!r} cannot be read") from refused
 
-    def _read_checked(self, payload: dict[str, Any], root: Path) -> bytes:
-        picture = str(payload["picture"])
+    def _read_checked(self, payload: dict[str, Any], picture: str, root: Path) -> bytes:
         if payload.get("origin") == "upload":
             return read_picture(self._upload_store.root, picture)
         return read_picture(
             resolve_catalog_root(root, allowed_roots(self._settings)), picture, downloads=self._downloads
         )
+
+
+def paths_of(payload: Mapping[str, Any]) -> list[str]:
+    """The paths of a stored product's pictures, the face first."""
+    several = payload.get(PICTURES_FIELD)
+    return [str(one) for one in several] if isinstance(several, list) and several else [str(payload["picture"])]
+
+
+def digest_of(payload: Mapping[str, Any], index: int = 0) -> str | None:
+    """The SHA-256 of the indexed picture, if known."""
+    several = payload.get("pictures_sha256")
+    noted = several if isinstance(several, list) else [payload.get("picture_sha256")]
+    return str(noted[index] or "") or None if index < len(noted) else None
 
 
 def entity_tag(data: bytes) -> str:

@@ -69,8 +69,9 @@ class AttributeChanges(BaseModel):
     "/api/products/{product_id:path}",
     summary="Put a product, or change its attributes",
     description=(
-        "A form with the picture as `image` and the attributes as text fields puts the whole product. A JSON body "
-        "changes attributes alone. The product can be found with every model of the dataset when this returns."
+        "A form with the picture as `image` and the attributes as text fields puts the whole product. Its one picture "
+        "replaces all that the product had. A JSON body changes attributes alone and keeps all pictures. The product "
+        "can be found with every model of the dataset when this returns."
     ),
     response_model=ProductAnswer,
     responses=problem_responses(

@@ -34,10 +34,9 @@ class ProductOut(BaseModel):
 
     id: PublicId = Field(description="A number where the catalogue's ids are numbers")
     dataset: str
-    image: str = Field(description="Address of the picture, relative to this API")
-    matchedPicture: str | None = Field(  # noqa: N815 - the member's name in the answer
-        default=None,
-        description="The picture that matched, where the product has several: its path in the catalogue",
+    image: str = Field(description="Address of the picture, relative to this API; of several, the first")
+    pictures: list[str] | None = Field(
+        default=None, description="Addresses of all pictures, the first one first; absent where there is only one"
     )
     variants: int | None = Field(
         default=None, description="How many more variants the product has; absent if it has none"

@@ -9,7 +9,7 @@ import hashlib
 import re
 from typing import Final
 
-from search_api.products.pictures import Picture, Pictures, entity_tag
+from search_api.products.pictures import Picture, Pictures, digest_of, entity_tag
 from search_api.products.service import Products
 from search_api.products.thumbnail_cache import ThumbnailCache
 from vitrine.embedding import AsyncEmbedderClient
@@ -38,19 +38,19 @@ class Thumbnails:
         self._places = asyncio.Semaphore(_MADE_AT_ONCE)
         self._log = get_logger("thumbnails")
 
-    async def get(self, dataset: str, product_id: str, width_px: int) -> Picture:
-        """The product's picture, at most `width_px` wide. If no thumbnail can be made now, the original as a stand-in.
+    async def get(self, dataset: str, product_id: str, width_px: int, index: int = 0) -> Picture:
+        """A picture of the product, at most `width_px` wide. If none can be made now, the original as a stand-in.
 
         Raises PictureNotFound, ProductNotFound, DatasetNotFound.
         """
         stored = await self._products.get(dataset, product_id)
-        noted = str(stored.payload.get("picture_sha256") or "")
+        noted = digest_of(stored.payload, index) or ""
         known = noted if _SHA256.fullmatch(noted) else None
         if known is not None:
             kept = await asyncio.to_thread(self._cache.get, known, width_px)
             if kept is not None:
                 return Picture(kept, THUMBNAIL_MEDIA_TYPE, entity_tag(kept), known)
-        original = await self._pictures.of(stored, dataset, product_id)
+        original = await self._pictures.of(stored, dataset, product_id, index)
         try:
             if picture_header(original.data).upright_size[0] <= width_px:
                 return original

@@ -69,8 +69,8 @@ class ProductWrites:
                 f"{error.detail}: a new product is put with its picture, as a form with the file 'image'"
             ) from None
         put = changed_attributes(attributes_of(stored.payload), changes, kinds, max_attributes=MAX_ATTRIBUTES)
-        picture = await self._pictures.read(stored, dataset, product_id)
-        return await self._stored(dataset, product_id, put.attributes, picture), put.notices
+        face, *others = await self._pictures.read_all(stored, dataset, product_id)
+        return await self._stored(dataset, product_id, put.attributes, face, others), put.notices
 
     async def delete(self, dataset: str, product_id: str) -> None:
         """Remove the product from the searches of every model. Raises ProductNotFound."""
@@ -103,9 +103,15 @@ class ProductWrites:
         )
 
     async def _stored(
-        self, dataset: str, product_id: str, attributes: dict[str, AttributeValue], picture: bytes
+        self,
+        dataset: str,
+        product_id: str,
+        attributes: dict[str, AttributeValue],
+        picture: bytes,
+        more_pictures: Sequence[bytes] = (),
     ) -> StoredProduct:
-        await asyncio.to_thread(self._upload_store.put, Product(dataset, product_id, "", attributes), picture)
+        product = Product(dataset, product_id, "", attributes)
+        await asyncio.to_thread(self._upload_store.put, product, picture, more_pictures)
         await self._run(JobKind.UPSERT, UpsertParams(dataset=dataset, product_id=product_id))
         return await self._products.get(dataset, product_id)
 

@@ -14,6 +14,7 @@ from qdrant_client import models
 
 from search_api.ties import by_score_and_id
 from vitrine.evaluation.rerank import reciprocal_distance
+from vitrine.qdrant.client import picture_vectors
 from vitrine.qdrant.filters import Plan
 from vitrine.types import Vectors
 
@@ -40,7 +41,7 @@ def expanded(query: Sequence[float], neighbours: Sequence[models.ScoredPoint], a
     """The query plus the weighted sum of its neighbours' vectors, normalized; the query itself if the sum is zero."""
     total = np.asarray(query, dtype=np.float64)
     for point in neighbours:
-        total = total + vector_of(point) * (max(point.score, 0.0) ** alpha)
+        total = total + vector_of(point, query) * (max(point.score, 0.0) ** alpha)
     length = float(np.linalg.norm(total))
     result: list[float] = (total / length if length > 0 else np.asarray(query)).tolist()
     return result
@@ -50,7 +51,7 @@ def reranked(query: Sequence[float], points: Sequence[models.ScoredPoint]) -> li
     """The points, which must have vectors, sorted by reciprocal distance. Their scores are unchanged."""
     if len(points) < 3:
         return list(points)
-    candidates = np.stack([vector_of(point) for point in points])
+    candidates = np.stack([vector_of(point, query) for point in points])
     distance = reciprocal_distance(np.asarray(query, dtype=np.float32), candidates)
     return [points[place] for place in np.argsort(distance, kind="stable")]
 
@@ -98,22 +99,30 @@ async def fused_search(
         retrieval.store.vectors(prepared.serving.collection, [str(point.id) for point in only_theirs]),
         retrieval.store.vectors(other.serving.collection, only_mine),
     )
-    scores |= {name: _cosine(vector, other_query) for name, vector in other_missing.items()}
+    scores |= {name: best_cosine(pictures, other_query) for name, pictures in other_missing.items()}
     for point in only_theirs:
-        vector = missing.get(str(point.id))
-        if vector is not None:  # indexed with one release but not (yet) with the other
-            points[str(point.id)] = point.model_copy(update={"score": _cosine(vector, query)})
+        pictures = missing.get(str(point.id))
+        if pictures is not None:  # indexed with one release but not (yet) with the other
+            points[str(point.id)] = point.model_copy(update={"score": best_cosine(pictures, query)})
     found = fused(list(points.values()), scores, weight)
     least = wanted.min_score
     return [point for point in found if least is None or point.score >= least][wanted.offset : wanted.reach]
 
 
-def _cosine(vector: Sequence[float], query: Sequence[float]) -> float:
-    """The cosine of two unit vectors."""
-    return float(np.asarray(vector) @ np.asarray(query))
+def best_cosine(pictures: Vectors, query: Sequence[float]) -> float:
+    """The cosine of a unit vector and the nearest of the unit vectors `pictures`, (pictures, dim)."""
+    return float((pictures @ np.asarray(query, dtype=np.float32)).max())
 
 
-def vector_of(point: models.ScoredPoint | models.Record) -> Vectors:
-    """The point's vector."""
-    vector: Vectors = np.asarray(point.vector, dtype=np.float32)
-    return vector
+def vector_of(point: models.ScoredPoint | models.Record, query: Sequence[float]) -> Vectors:
+    """The vector of the point's picture that is nearest to the query."""
+    pictures = picture_vectors(point.vector)
+    best: Vectors = pictures[nearest_picture(pictures, query)]
+    return best
+
+
+def nearest_picture(pictures: Vectors, query: Sequence[float]) -> int:
+    """Which of the vectors `pictures`, (pictures, dim), is nearest to the query."""
+    if len(pictures) == 1:
+        return 0
+    return int(np.argmax(pictures @ np.asarray(query, dtype=np.float32)))

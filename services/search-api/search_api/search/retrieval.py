@@ -36,11 +36,21 @@ _REREAD_INTERVAL_S: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A collection and a filter that was checked against its fields."""
+    """A collection and a filter that was checked against its fields. Points in `excluded` are not found."""
 
     serving: Serving
     info: CollectionInfo
     spec: FilterSpec
+    excluded: tuple[str, ...] = ()
+
+    @property
+    def condition(self) -> models.Filter | None:
+        """The condition of a search."""
+        own = self.spec.compile()
+        if not self.excluded:
+            return own
+        excluded = models.HasIdCondition(has_id=list(self.excluded))
+        return models.Filter(must=[own] if own is not None else None, must_not=[excluded])
 
     def with_spec(self, spec: FilterSpec) -> Prepared:
         """The same collection with another filter."""
@@ -164,8 +174,8 @@ class Retrieval:
                 found = await self.candidates(prepared, query, count=count, plan=plan, min_score=wanted.min_score)
                 first, rest = found[: refine.rerank], found[refine.rerank :]
                 return [*reranked(query, first), *rest][wanted.offset : wanted.reach]
-        condition = prepared.spec.compile()
-        params = self._planner.params(plan, top_k=wanted.reach)
+        condition = prepared.condition
+        params = self._params(prepared, plan, wanted.reach)
         if wanted.group_by is not None:
             found = await self.store.nearest_by_group(
                 prepared.info.name,
@@ -201,8 +211,8 @@ class Retrieval:
         return await self.store.nearest(
             prepared.info.name,
             vector,
-            condition=prepared.spec.compile(),
-            params=self._planner.params(plan, top_k=count),
+            condition=prepared.condition,
+            params=self._params(prepared, plan, count),
             limit=count,
             min_score=min_score,
             with_vectors=with_vectors,
@@ -216,11 +226,14 @@ class Retrieval:
             prepared.info.name,
             query,
             fields=fields,
-            condition=prepared.spec.compile(),
-            params=self._planner.params(await self.plan(prepared), top_k=limit),
+            condition=prepared.condition,
+            params=self._params(prepared, await self.plan(prepared), limit),
             limit=limit,
             min_score=min_score,
         )
+
+    def _params(self, prepared: Prepared, plan: Plan, top_k: int) -> models.SearchParams:
+        return self._planner.params(plan, top_k=top_k, several_pictures=prepared.info.several_pictures)
 
 
 def check_field(field: str, info: CollectionInfo, *, what: str) -> str:

@@ -9,10 +9,22 @@ from pydantic import BaseModel, Field
 from search_api.products.schemas import ProductOut, PublicId, Value
 
 
+class MatchedPicture(BaseModel):
+    """The picture of a product that is nearest to the query."""
+
+    index: int = Field(description="Its place among the product's `pictures`, from 0")
+    image: str = Field(description="Its address, relative to this API")
+
+
 class ScoredProduct(ProductOut):
     """A result."""
 
-    score: float = Field(description="Cosine similarity to the query, 1 at most")
+    score: float = Field(
+        description="Cosine similarity to the query, 1 at most; of several pictures, that of the nearest one"
+    )
+    matchedPicture: MatchedPicture | None = Field(  # noqa: N815 - the member's name in the answer
+        default=None, description="Which picture matched; absent where the product has only one"
+    )
     confidence: float | None = Field(
         default=None,
         description=(

@@ -18,6 +18,7 @@ from search_api.search.facets import BEST_COUNTED, MOST_COUNTED, count_facets, w
 from search_api.search.options import FacetOptions, ListOptions, MatchOptions, Pairs, SearchOptions
 from search_api.search.rerank import Refinement, fused_search
 from search_api.search.retrieval import Prepared, Retrieval, Wanted, check_field
+from search_api.search.several import matched_pictures, query_of_examples, query_of_product
 from search_api.vector_store import Query
 from vitrine.embedding import AsyncEmbedderClient, Embedding
 from vitrine.errors import VitrineError
@@ -89,13 +90,13 @@ class SearchService:
                 search = fused_search(
                     self._retrieval, (prepared, other), vectors, wanted, plan=plan, weight=options.fuse_weight
                 )
-            points, more = await self._with_facets(search, prepared, vector, options, min_score=least)
+            points, matched, more = await self._with_facets(search, prepared, vector, options, min_score=least)
             more["predicted"] = [
                 {"field": known.label, "label": one.label, "probability": one.probability} for one in seen[0].predicted
             ]
             decode_ms = seen[0].timings_ms.get("decode", 0.0)
             took_ms = _took_ms(asked, embedding_s, searching_s, decode_ms=decode_ms)
-            answer = search_answer(serving, points, plan=plan, took_ms=took_ms, confidence=confidence)
+            answer = search_answer(serving, points, matched, plan=plan, took_ms=took_ms, confidence=confidence)
             return with_members(answer, more)
 
         return await self._retrieval.in_serving(options, searched)
@@ -103,7 +104,7 @@ class SearchService:
     async def similar(
         self, product_id: str, options: MatchOptions, filters: Pairs, *, started_s: float
     ) -> dict[str, Any]:
-        """Search by a product of the catalogue, which is excluded from the results."""
+        """Search by the face of a product of the catalogue, which is excluded from the results."""
         asked = Asked("", started_s)
 
         async def searched(serving: Serving) -> dict[str, Any]:
@@ -112,11 +113,12 @@ class SearchService:
             plan = await self._retrieval.plan(prepared)
             [point] = await self._products.point_ids(serving, [product_id])
             searching_s = time.perf_counter()
+            prepared, query = await query_of_product(self._retrieval.store, prepared, point)
             least = confidence.min_score(options.min_score, options.min_confidence)
-            search = self._retrieval.nearest(prepared, point, Wanted.of(options, least), plan=plan)
-            points, more = await self._with_facets(search, prepared, point, options, min_score=least)
+            search = self._retrieval.nearest(prepared, query, Wanted.of(options, least), plan=plan)
+            points, matched, more = await self._with_facets(search, prepared, query, options, min_score=least)
             took_ms = _took_ms(asked, searching_s, searching_s)
-            answer = search_answer(serving, points, plan=plan, took_ms=took_ms, confidence=confidence)
+            answer = search_answer(serving, points, matched, plan=plan, took_ms=took_ms, confidence=confidence)
             return with_members(answer, more)
 
         return await self._retrieval.in_serving(options, searched)
@@ -135,18 +137,19 @@ class SearchService:
                 self._embed_all(pictures, serving, asked, deadline_s=self._left_s(asked, embedding_s)),
             )
             liked_ids, liked_pictures = len(examples.positive), len(examples.positive_pictures)
-            query = models.RecommendQuery(
-                recommend=models.RecommendInput(
-                    positive=[*points[:liked_ids], *vectors[:liked_pictures]],
-                    negative=[*points[liked_ids:], *vectors[liked_pictures:]],
-                    strategy=models.RecommendStrategy.AVERAGE_VECTOR,
-                )
-            )
             searching_s = time.perf_counter()
+            prepared, query = await query_of_examples(
+                self._retrieval.store,
+                prepared,
+                [*points[:liked_ids], *vectors[:liked_pictures]],
+                [*points[liked_ids:], *vectors[liked_pictures:]],
+            )
             search = self._retrieval.nearest(prepared, query, Wanted.of(options, options.min_score), plan=plan)
-            found, more = await self._with_facets(search, prepared, query, options, min_score=options.min_score)
+            found, matched, more = await self._with_facets(
+                search, prepared, query, options, min_score=options.min_score
+            )
             took_ms = _took_ms(asked, embedding_s if pictures else searching_s, searching_s, decode_ms=decode_ms)
-            return with_members(search_answer(serving, found, plan=plan, took_ms=took_ms), more)
+            return with_members(search_answer(serving, found, matched, plan=plan, took_ms=took_ms), more)
 
         return await self._retrieval.in_serving(options, searched)
 
@@ -185,8 +188,8 @@ class SearchService:
         options: ListOptions,
         *,
         min_score: float | None,
-    ) -> tuple[list[models.ScoredPoint], dict[str, Any]]:
-        """(the points, further members of the answer). Facets are counted concurrently with the search."""
+    ) -> tuple[list[models.ScoredPoint], dict[str, int], dict[str, Any]]:
+        """(the points, their matched pictures, further members of the answer). Facets are counted concurrently."""
         more: dict[str, Any] = {"total": await self._retrieval.matches(prepared)}
         if options.facets:
             confident = isinstance(options, MatchOptions) and options.min_confidence is not None
@@ -204,7 +207,8 @@ class SearchService:
             points = await search
         if not points and not options.offset and prepared.spec:
             more |= await why_nothing(self._retrieval, prepared)
-        return points, more
+        matched = await matched_pictures(self._retrieval.store, prepared, query, points)
+        return points, matched, more
 
     def _left_s(self, asked: Asked, now_s: float) -> float:
         """The seconds that remain of the request's timeout."""
