@@ -567,6 +567,15 @@ class JobsAnswer(Model):
     success: Literal[True]
 
 
+class MatchedPicture(Model):
+    """The picture of a product that is nearest to the query."""
+
+    # Its address, relative to this API
+    image: str
+    # Its place among the product's `pictures`, from 0
+    index: int
+
+
 class ModelDetail(Model):
     """The release and collection that serve a model in a dataset."""
 
@@ -665,10 +674,10 @@ class Product(AttributesModel):
     dataset: str
     # A number where the catalogue's ids are numbers
     id: int | str
-    # Address of the picture, relative to this API
+    # Address of the picture, relative to this API; of several, the first
     image: str
-    # The picture that matched, where the product has several: its path in the catalogue
-    matched_picture: str | None = Field(default=None, alias="matchedPicture")
+    # Addresses of all pictures, the first one first; absent where there is only one
+    pictures: list[str] | None = None
     # How many more variants the product has; absent if it has none
     variants: int | None = None
 
@@ -888,11 +897,13 @@ class ScoredProduct(AttributesModel):
     dataset: str
     # A number where the catalogue's ids are numbers
     id: int | str
-    # Address of the picture, relative to this API
+    # Address of the picture, relative to this API; of several, the first
     image: str
-    # The picture that matched, where the product has several: its path in the catalogue
-    matched_picture: str | None = Field(default=None, alias="matchedPicture")
-    # Cosine similarity to the query, 1 at most
+    # Which picture matched; absent where the product has only one
+    matched_picture: MatchedPicture | None = Field(default=None, alias="matchedPicture")
+    # Addresses of all pictures, the first one first; absent where there is only one
+    pictures: list[str] | None = None
+    # Cosine similarity to the query, 1 at most; of several pictures, that of the nearest one
     score: float
     # How many more variants the product has; absent if it has none
     variants: int | None = None
