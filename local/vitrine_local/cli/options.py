@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from vitrine.catalogs.registry import READERS
 from vitrine_local.cli.output import Screen
 from vitrine_local.errors import UsageInvalid
 
@@ -32,8 +33,17 @@ Reader = Annotated[
     str | None,
     typer.Option(
         metavar="READER",
-        help="How the folder is laid out: deepfashion-category, deepfashion-inshop, fashion-product, folder or "
-        "synthetic; by default the reader of the dataset's name, else folder.",
+        help=f"How the folder is laid out: {', '.join(READERS)}; by default folder, which recognises shopify, "
+        "woocommerce, google-merchant, hm, imagefolder, pictures and table by the columns.",
+    ),
+]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--map",
+        metavar="NAME=COLUMN",
+        help="The column of id, picture, variantOf or an attribute, e.g. --map id=Handle --map 'picture=Image Src'; "
+        "table=FILE chooses a table. Kept with the dataset.",
     ),
 ]
 Root = Annotated[Path, typer.Option(metavar="PATH", help="The folder of the catalogue.")]
@@ -67,6 +77,20 @@ def assignments(option: str, pairs: Sequence[str]) -> list[tuple[str, str]]:
         if not name or not equals:
             raise UsageInvalid(f"{option} takes NAME=VALUE, not {pair!r}")
     return [(name, value) for name, _, value in split]
+
+
+def mapping_of(pairs: Sequence[str] | None) -> dict[str, str] | None:
+    """`NAME=COLUMN` options as the mapping of a catalogue; several columns of one name are joined by commas.
+
+    None without options. Raises UsageInvalid.
+    """
+    if not pairs:
+        return None
+    mapping: dict[str, str] = {}
+    for name, column in assignments("--map", pairs):
+        before = mapping.get(name.strip())
+        mapping[name.strip()] = column.strip() if before is None else f"{before},{column.strip()}"
+    return mapping
 
 
 def option_value(text: str) -> str | int | float | bool:

@@ -20,11 +20,18 @@ CatalogMembers = dict[str, Any]
 
 
 def catalog_of(
-    target: Target, dataset: str, reader: str | None, root: Path, *, limit: int | None = None
+    target: Target,
+    dataset: str,
+    reader: str | None,
+    root: Path,
+    *,
+    limit: int | None = None,
+    columns: dict[str, str] | None = None,
 ) -> CatalogMembers:
     """A catalogue named on the command line. Raises UsageInvalid for a folder that cannot be used."""
     members = {"dataset": dataset, "reader": reader or reader_for(dataset), "root": catalog_root(target, root)}
-    return members if limit is None else {**members, "limit": limit}
+    given = {"limit": limit, "mapping": columns}
+    return members | {name: value for name, value in given.items() if value is not None}
 
 
 def catalog_of_file(

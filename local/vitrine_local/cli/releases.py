@@ -16,6 +16,7 @@ from vitrine_local.cli.following import job_params, run_job
 from vitrine_local.cli.jobs import report_job
 from vitrine_local.cli.options import (
     AsJson,
+    Columns,
     Data,
     Dataset,
     Limit,
@@ -26,6 +27,7 @@ from vitrine_local.cli.options import (
     Subset,
     Url,
     assignments,
+    mapping_of,
     model_name,
     option_value,
     screen_of,
@@ -188,6 +190,7 @@ def index(
     root: Root,
     model: Model,
     reader: Reader = None,
+    columns: Columns = None,
     limit: Limit = None,
     release: Annotated[
         str | None, typer.Option(metavar="ID", help="The release; by default the newest of the model.")
@@ -215,7 +218,7 @@ def index(
     target = find_target(url, data)
     params = job_params(
         IndexParams,
-        **catalog_of(target, dataset, reader, root, limit=limit),
+        **catalog_of(target, dataset, reader, root, limit=limit, columns=mapping_of(columns)),
         model=model_name(model),
         release_id=release,
         allow_removal=allow_removal,

@@ -6,9 +6,10 @@ A bad row never costs more than its own product. `ISSUE_KINDS` says for each kin
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -36,6 +37,10 @@ ISSUE_KINDS: Final[dict[str, tuple[bool, str]]] = {
     "unlisted_item": (True, "the list of items does not have this item"),
     "repeated_row": (True, "a second list has this row twice; the first one is used"),
     "wrong_count": (True, "the first line of a list does not state its number of rows"),
+    "differing_value": (True, "rows of one product differ; the first value is used"),
+    "missing_further_picture": (True, "one of several pictures of the product cannot be used; it is left out"),
+    "spreadsheet_id": (True, "a spreadsheet seems to have changed this id; the text is used as it is"),
+    "not_shown": (False, "the shop does not show this product"),
     "missing_picture": (False, "there is no such picture"),
     "ambiguous_picture": (False, "several files have the picture's name, in different folders"),
     "format_unsupported": (False, "the file has a format that is not read as a picture"),
@@ -66,13 +71,36 @@ class Issue:
 
 
 @dataclass(frozen=True, slots=True)
+class ColumnReport:
+    """An attribute: the column it comes from, its kind, and what kept it from a better one (empty if nothing did)."""
+
+    attribute: str
+    column: str
+    kind: AttributeKind
+    spoiled: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a table was read. `tables` holds each file with what it was found to be; `used` the column of each role, and
+    of each attribute that has another name than its column.
+    """
+
+    layout: str
+    tables: tuple[tuple[Path, str], ...] = ()
+    used: Mapping[str, str] = field(default_factory=dict)
+    columns: tuple[ColumnReport, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Catalog:
     """A catalogue read from a folder.
 
     `root` is absolute and free of links. `rows` counts the product rows that were read, without blank lines and header;
     with a limit, reading stops at the product that reaches it. `further_rows` counts the rows that only add pictures or
     variants to the product of another row. `kinds` holds the kind of each attribute; without it, the values decide.
-    `mapping` holds the columns that the caller named for roles and attributes.
+    `mapping` holds the columns that the caller named for roles and attributes; `reading` is None for readers of a fixed
+    layout.
     """
 
     dataset: str
@@ -84,6 +112,7 @@ class Catalog:
     further_rows: int = 0
     kinds: Mapping[str, AttributeKind] = field(default_factory=dict)
     mapping: Mapping[str, str] = field(default_factory=dict)
+    reading: Reading | None = None
 
     def __post_init__(self) -> None:
         if not self.kinds:
@@ -109,12 +138,13 @@ class Catalog:
         counts: dict[str, Counter[AttributeValue]] = {}
         for product in self.products:
             for name, value in product.attributes.items():
-                counts.setdefault(name, Counter()).update(set(value) if isinstance(value, list) else (value,))
+                each = tuple(dict.fromkeys(value)) if isinstance(value, list) else (value,)
+                counts.setdefault(name, Counter()).update(each)
         return counts
 
 
 _SHOWN_CHARS: Final = 120
-_PICTURE_ISSUES: Final[dict[Found, str]] = {
+PICTURE_ISSUES: Final[dict[Found, str]] = {
     "missing": "missing_picture",
     "unsafe": "unsafe_picture",
     "ambiguous": "ambiguous_picture",
@@ -133,8 +163,10 @@ class CatalogBuilder:
         self._reader = reader
         self._root = root
         self._limit = limit
-        self._ids: set[str] = set()
+        self._at: dict[str, int] = {}
+        self._lines = array("Q")
         self.rows = 0
+        self.further_rows = 0
         # The readers that know the kinds of the columns put them here.
         self.kinds: dict[str, AttributeKind] = {}
         self.products: list[Product] = []
@@ -144,29 +176,42 @@ class CatalogBuilder:
     def is_full(self) -> bool:
         return self._limit is not None and len(self.products) >= self._limit
 
+    def position(self, product_id: str) -> int | None:
+        """The place of a product that is collected already."""
+        return self._at.get(product_id)
+
+    def line(self, position: int) -> int:
+        """The line of the row that began a product, 0 if it has none."""
+        return self._lines[position]
+
     def issue(self, kind: str, detail: str, *, product_id: str | None = None, line: int | None = None) -> None:
         self.issues.append(Issue(product_id, line, kind, detail))
 
-    def id_is_usable(self, product_id: str, line: int) -> bool:
+    def id_is_allowed(self, product_id: str, line: int | None) -> bool:
         try:
             check_product_id(product_id)
         except ParameterInvalid:
             shown = repr(product_id[:_SHOWN_CHARS]) if product_id else "no id"
             self.issue("bad_id", shown, line=line)
             return False
-        if product_id in self._ids:
+        return True
+
+    def id_is_usable(self, product_id: str, line: int | None) -> bool:
+        if not self.id_is_allowed(product_id, line):
+            return False
+        if product_id in self._at:
             self.issue("duplicate_id", "the first row is used", product_id=product_id, line=line)
             return False
         return True
 
-    def picture_is_usable(self, found: Found | Lookup, product_id: str, line: int, picture: str) -> bool:
+    def picture_is_usable(self, found: Found | Lookup, product_id: str, line: int | None, picture: str) -> bool:
         """Whether the picture is found; if not, an issue is added, with `picture` as the table names it."""
         lookup = found if isinstance(found, Lookup) else Lookup(found)
         if lookup.found == "found":
             return True
         shown = picture[:_SHOWN_CHARS]
         detail = f"{shown}: {lookup.detail}" if lookup.detail else shown
-        self.issue(_PICTURE_ISSUES[lookup.found], detail, product_id=product_id, line=line)
+        self.issue(PICTURE_ISSUES[lookup.found], detail, product_id=product_id, line=line)
         return False
 
     def row_issues(self, row: Row, width: int, product_id: str) -> None:
@@ -180,17 +225,52 @@ class CatalogBuilder:
         elif found < width:
             self.issue("short_row", f"{found} of {width} fields", product_id=product_id, line=row.line)
 
-    def add(self, product_id: str, picture: str, attributes: dict[str, AttributeValue]) -> None:
-        self._ids.add(product_id)
-        self.products.append(Product(self._dataset, product_id, picture, attributes))
+    def add(
+        self,
+        product_id: str,
+        picture: str,
+        attributes: dict[str, AttributeValue],
+        *,
+        more_pictures: tuple[str, ...] = (),
+        variant_of: str | None = None,
+        line: int = 0,
+    ) -> None:
+        self._at[product_id] = len(self.products)
+        self._lines.append(line)
+        self.products.append(Product(self._dataset, product_id, picture, attributes, more_pictures, variant_of))
 
-    def catalog(self, csv_path: Path) -> Catalog:
-        """Raises CatalogMalformed if there is no usable product."""
+    def add_pictures(self, position: int, pictures: Iterable[str]) -> None:
+        """Add further pictures to a product."""
+        product = self.products[position]
+        self.products[position] = replace(product, more_pictures=(*product.more_pictures, *pictures))
+
+    def set_attributes(self, position: int, attributes: dict[str, AttributeValue]) -> None:
+        self.products[position] = replace(self.products[position], attributes=attributes)
+
+    def keep(self, issues: Iterable[int], kind: str) -> None:
+        """Change the kind of issues, by place, whose product is kept after all."""
+        for at in issues:
+            self.issues[at] = replace(self.issues[at], kind=kind)
+
+    def group_variants(self) -> None:
+        """Put the product that others are variants of into their group, and dissolve groups of one."""
+        sizes = Counter(product.variant_of for product in self.products if product.variant_of is not None)
+        for position, product in enumerate(self.products):
+            group = product.variant_of
+            if group is None and product.id in sizes:
+                self.products[position] = replace(product, variant_of=product.id)
+            elif group is not None and sizes[group] == 1 and (group == product.id or group not in self._at):
+                self.products[position] = replace(product, variant_of=None)
+
+    def catalog(self, csv_path: Path, *, reading: Reading | None = None, why_none: Callable[[], str] = str) -> Catalog:
+        """The catalogue. Raises CatalogMalformed if there is no usable product; `why_none` gives the reason."""
         if not self.products and self._limit != 0:
             counts = Counter(issue.kind for issue in self.issues)
             listed = ", ".join(f"{count} {kind}" for kind, count in counts.most_common())
             raise CatalogMalformed(
-                f"{csv_path} has {self.rows} rows and no usable product" + (f" ({listed})" if listed else "")
+                f"{csv_path} has {self.rows} rows and no usable product"
+                + (f" ({listed})" if listed else "")
+                + (f": {reason}" if (reason := why_none()) else "")
             )
         return Catalog(
             self._dataset,
@@ -199,6 +279,8 @@ class CatalogBuilder:
             tuple(self.products),
             tuple(self.issues),
             self.rows,
+            further_rows=self.further_rows,
             kinds=self.kinds,
             mapping=self._mapping,
+            reading=reading,
         )

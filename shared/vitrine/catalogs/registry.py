@@ -12,7 +12,7 @@ from typing import Final, Protocol
 from vitrine.catalogs.deepfashion_category import read_deepfashion_category
 from vitrine.catalogs.deepfashion_inshop import read_deepfashion_inshop
 from vitrine.catalogs.fashion_product import read_fashion_product
-from vitrine.catalogs.folder import read_folder
+from vitrine.catalogs.folder import LAYOUTS, read_folder
 from vitrine.catalogs.model import Catalog
 from vitrine.errors import CatalogMalformed, CatalogNotFound, ParameterInvalid
 from vitrine.products import AttributeValue, Product, check_dataset_name
@@ -28,10 +28,18 @@ class MappedReader(Protocol):
     """A reader of tables, whose columns the caller may name."""
 
     def __call__(
-        self, root: Path, *, dataset: str, reader: str, limit: int | None = None, mapping: Mapping[str, str] | None
+        self,
+        root: Path,
+        *,
+        dataset: str,
+        reader: str,
+        limit: int | None = None,
+        mapping: Mapping[str, str] | None,
+        keep_links: bool,
     ) -> Catalog: ...
 
 
+_FOLDER: Final = "folder"
 # The generated demo catalogue has the layout of the published one.
 _READERS: Final[dict[str, CatalogReader]] = {
     "deepfashion-category": read_deepfashion_category,
@@ -39,15 +47,14 @@ _READERS: Final[dict[str, CatalogReader]] = {
     "fashion-product": read_fashion_product,
     "synthetic": read_fashion_product,
 }
-_MAPPED_READERS: Final[dict[str, MappedReader]] = {
-    "folder": read_folder,
-}
+# `folder` recognises the layout by the columns; each layout is also a reader, which forces it.
+_MAPPED_READERS: Final[dict[str, MappedReader]] = dict.fromkeys((_FOLDER, *LAYOUTS), read_folder)
 READERS: Final = tuple(sorted((*_READERS, *_MAPPED_READERS)))
 
 
 def reader_for(dataset: str) -> str:
-    """The default reader of a dataset: the reader of that name, else `folder`."""
-    return dataset if dataset in _READERS else "folder"
+    """The default reader of a dataset: the research catalogue of that name, else `folder`."""
+    return dataset if dataset in _READERS else _FOLDER
 
 
 def check_reader(reader: str) -> str:
@@ -64,15 +71,17 @@ def read_catalog(
     dataset: str | None = None,
     limit: int | None = None,
     mapping: Mapping[str, str] | None = None,
+    keep_links: bool = False,
 ) -> Catalog:
     """Read the catalogue in the folder `root`.
 
     `dataset` is the dataset name of the products, by default the reader's name; `limit` is the maximum number of
     products, taken from the start of the file. `mapping` names the columns of roles (`id`, `picture`, `variantOf`) and
-    of attributes, such as `{"id": "Handle", "price": "Variant Price"}`. Issues of single rows are in the result. Raises
-    ParameterInvalid for an unknown reader, an invalid name, a column that the table does not have, or a mapping for a
-    reader whose columns are fixed; and CatalogNotFound, CatalogMalformed or CatalogRootRefused if the folder cannot be
-    read.
+    of attributes, such as `{"id": "Handle", "price": "Variant Price"}`. With `keep_links`, the picture of a product may
+    be a link, which the caller downloads; without it, such a product has no picture. Issues of single rows are in the
+    result. Raises ParameterInvalid for an unknown reader, an invalid name, a column that the table does not have, or a
+    mapping for a reader whose columns are fixed; and CatalogNotFound, CatalogMalformed or CatalogRootRefused if the
+    folder cannot be read.
     """
     check_reader(reader)
     if limit is not None and limit < 0:
@@ -83,9 +92,14 @@ def read_catalog(
     except (OSError, ValueError, RuntimeError) as error:
         raise CatalogNotFound(f"there is no catalogue folder {root}") from error
     if not resolved.is_dir():
-        raise CatalogNotFound(f"{root} is not a folder")
+        raise CatalogNotFound(
+            f"{root} is not a folder; name its folder {root.parent}, and the table with --map table={root.name} if the "
+            "folder has several"
+        )
     if reader in _MAPPED_READERS:
-        return _MAPPED_READERS[reader](resolved, dataset=name, reader=reader, limit=limit, mapping=mapping)
+        return _MAPPED_READERS[reader](
+            resolved, dataset=name, reader=reader, limit=limit, mapping=mapping, keep_links=keep_links
+        )
     if mapping:
         raise ParameterInvalid(f"the reader {reader!r} has fixed columns; use 'folder' with a mapping")
     return _READERS[reader](resolved, dataset=name, reader=reader, limit=limit)

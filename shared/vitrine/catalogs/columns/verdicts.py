@@ -65,6 +65,16 @@ def verdict_of(sample: ColumnSample, attribute: str, hint: AttributeKind | None)
     return Verdict(found.kind, found.parse, found.currency, _spoiled(sample, found.kind, texts))
 
 
+def _as_decimal(number: Verdict) -> Verdict:
+    """Whole numbers as decimals, which a price stays when it has cents one day."""
+
+    def read(text: str) -> AttributeValue | None:
+        value = number.parse(text)
+        return float(value) if isinstance(value, int) else None
+
+    return Verdict(AttributeKind.DECIMAL, read, number.currency)
+
+
 def _scalar(sample: ColumnSample, attribute: str, texts: dict[str, int], hint: AttributeKind | None) -> Verdict | None:
     """Boolean, number or date; None if the column is none of these."""
     if not texts and not sample.has_long_texts:
@@ -78,7 +88,7 @@ def _scalar(sample: ColumnSample, attribute: str, texts: dict[str, int], hint: A
         return Verdict(AttributeKind.BOOLEAN, read_boolean)
     number = _number(sample, attribute, texts)
     if number is not None:
-        return number
+        return _as_decimal(number) if hint == AttributeKind.DECIMAL and number.kind == AttributeKind.INTEGER else number
     order = _order(sample)
     if order is not None:
         return Verdict(AttributeKind.DATE, lambda text: read_date(text, order))
