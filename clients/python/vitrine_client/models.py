@@ -33,8 +33,9 @@ class CatalogParams(Parameters):
     # The columns of the roles `id`, `picture` and `variantOf`, and of attributes by their name, such as `{"id":
     # "Handle", "price": "Variant Price"}`; by default those of the last indexing, else usual names
     mapping: dict[str, str] | None = None
-    # How the folder is laid out: deepfashion-category, deepfashion-inshop, fashion-product, folder, synthetic; by
-    # default the reader of the dataset's name
+    # How the folder is laid out: deepfashion-category, deepfashion-inshop, fashion-product, folder, google-
+    # merchant, hm, imagefolder, pictures, shopify, synthetic, table, woocommerce; by default the reader of the
+    # dataset's name
     reader: str | None = None
     # The catalogue's folder, below an allowed root
     root: str
@@ -78,8 +79,9 @@ class AdaptParams(Parameters):
     mapping: dict[str, str] | None = None
     # The model name of the new release
     name: str
-    # How the folder is laid out: deepfashion-category, deepfashion-inshop, fashion-product, folder, synthetic; by
-    # default the reader of the dataset's name
+    # How the folder is laid out: deepfashion-category, deepfashion-inshop, fashion-product, folder, google-
+    # merchant, hm, imagefolder, pictures, shopify, synthetic, table, woocommerce; by default the reader of the
+    # dataset's name
     reader: str | None = None
     # The release to start from
     release_id: str
@@ -287,8 +289,9 @@ class EvaluateParams(Parameters):
     plan: EvaluationPlan
     # Photographs of the same kinds, as queries
     queries: CatalogParams | None = None
-    # How the folder is laid out: deepfashion-category, deepfashion-inshop, fashion-product, folder, synthetic; by
-    # default the reader of the dataset's name
+    # How the folder is laid out: deepfashion-category, deepfashion-inshop, fashion-product, folder, google-
+    # merchant, hm, imagefolder, pictures, shopify, synthetic, table, woocommerce; by default the reader of the
+    # dataset's name
     reader: str | None = None
     # The catalogue's folder, below an allowed root
     root: str
@@ -434,8 +437,9 @@ class IndexParams(Parameters):
     mapping: dict[str, str] | None = None
     # The model
     model: str
-    # How the folder is laid out: deepfashion-category, deepfashion-inshop, fashion-product, folder, synthetic; by
-    # default the reader of the dataset's name
+    # How the folder is laid out: deepfashion-category, deepfashion-inshop, fashion-product, folder, google-
+    # merchant, hm, imagefolder, pictures, shopify, synthetic, table, woocommerce; by default the reader of the
+    # dataset's name
     reader: str | None = None
     # The release; by default the newest of the model
     release_id: str | None = None
@@ -721,8 +725,9 @@ class ProjectParams(Parameters):
     model: str
     # Options of the architecture, e.g. {'pad_type': 'same'}
     options: dict[str, str | int | float | bool] = {}
-    # How the folder is laid out: deepfashion-category, deepfashion-inshop, fashion-product, folder, synthetic; by
-    # default the reader of the dataset's name
+    # How the folder is laid out: deepfashion-category, deepfashion-inshop, fashion-product, folder, google-
+    # merchant, hm, imagefolder, pictures, shopify, synthetic, table, woocommerce; by default the reader of the
+    # dataset's name
     reader: str | None = None
     # The catalogue's folder, below an allowed root
     root: str
@@ -972,8 +977,9 @@ class TrainParams(Parameters):
     # The columns of the roles `id`, `picture` and `variantOf`, and of attributes by their name, such as `{"id":
     # "Handle", "price": "Variant Price"}`; by default those of the last indexing, else usual names
     mapping: dict[str, str] | None = None
-    # How the folder is laid out: deepfashion-category, deepfashion-inshop, fashion-product, folder, synthetic; by
-    # default the reader of the dataset's name
+    # How the folder is laid out: deepfashion-category, deepfashion-inshop, fashion-product, folder, google-
+    # merchant, hm, imagefolder, pictures, shopify, synthetic, table, woocommerce; by default the reader of the
+    # dataset's name
     reader: str | None = None
     # What is trained, from where, and how; the same fields as a recipe file
     recipe: Recipe
@@ -1006,8 +1012,9 @@ class TuneParams(Parameters):
     objective: dict[str, float] = {"average_precision": 1.0, "precision@15": 1.0}
     # Most validation queries
     queries: int = 600
-    # How the folder is laid out: deepfashion-category, deepfashion-inshop, fashion-product, folder, synthetic; by
-    # default the reader of the dataset's name
+    # How the folder is laid out: deepfashion-category, deepfashion-inshop, fashion-product, folder, google-
+    # merchant, hm, imagefolder, pictures, shopify, synthetic, table, woocommerce; by default the reader of the
+    # dataset's name
     reader: str | None = None
     # The release to start from
     release_id: str
@@ -1052,8 +1059,9 @@ class VisualizeParams(Parameters):
     mapping: dict[str, str] | None = None
     # How the vectors are laid out
     methods: list[Literal["tsne", "umap"]] = ["tsne", "umap"]
-    # How the folder is laid out: deepfashion-category, deepfashion-inshop, fashion-product, folder, synthetic; by
-    # default the reader of the dataset's name
+    # How the folder is laid out: deepfashion-category, deepfashion-inshop, fashion-product, folder, google-
+    # merchant, hm, imagefolder, pictures, shopify, synthetic, table, woocommerce; by default the reader of the
+    # dataset's name
     reader: str | None = None
     # The release
     release_id: str
