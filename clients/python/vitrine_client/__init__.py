@@ -20,7 +20,9 @@ from vitrine_client.errors import TimedOut as TimedOut
 from vitrine_client.errors import VitrineError as VitrineError
 from vitrine_client.filters import MISSING as MISSING
 from vitrine_client.filters import PRESENT as PRESENT
+from vitrine_client.filters import Filters as Filters
 from vitrine_client.filters import Not as Not
 from vitrine_client.filters import Range as Range
 from vitrine_client.pictures import Link as Link
+from vitrine_client.pictures import Picture as Picture
 from vitrine_client.pictures import Upload as Upload

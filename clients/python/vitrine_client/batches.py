@@ -214,21 +214,23 @@ class _Csv:
         )
 
     def complete(self, data: bytes) -> tuple[bytes, set[str]]:
+        if self.head().startswith(data):
+            return b"" if data != self.head() else data, set()
         text = data.decode(errors="replace")
         rows = list(csv.reader(io.StringIO(text, newline="")))
-        if rows and tuple(rows[0]) != COLUMNS[: len(rows[0])]:
+        if tuple(rows[0]) != COLUMNS:
             raise ValueError(f"its columns are not {', '.join(COLUMNS)}")
-        if rows and not text.endswith("\r\n"):
+        if not text.endswith("\r\n"):
             rows.pop()
         of_query: dict[str, list[list[str]]] = {}
         for row in rows[1:]:
             if len(row) == len(COLUMNS) and row[1].isdigit():
                 of_query.setdefault(row[0], []).append(row)
         whole = {name: some for name, some in of_query.items() if len(some) == max(int(some[0][1]), 1)}
-        kept = [list(COLUMNS), *(row for some in whole.values() for row in some)] if rows else []
-        if len(kept) == len(rows):
-            return data if rows and text.endswith("\r\n") else b"", set(whole)
-        return b"".join(map(_csv_row, kept)), set(whole)
+        kept = [row for some in whole.values() for row in some]
+        if text.endswith("\r\n") and len(kept) == len(rows) - 1:
+            return data, set(whole)
+        return self.head() + b"".join(map(_csv_row, kept)), set(whole)
 
 
 @dataclass(slots=True)

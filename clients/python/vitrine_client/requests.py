@@ -29,6 +29,7 @@ _RETRIED: Final = frozenset({429, 503})
 _FIRST_PAUSE_S: Final = 0.5
 _MAX_PAUSE_S: Final = 60.0
 M = TypeVar("M", bound=BaseModel)
+Parts = list[tuple[str, tuple[str | None, str | bytes]]]
 
 
 def client_options(url: str | None, api_key: str | None, timeout_s: float) -> dict[str, Any]:
@@ -75,12 +76,10 @@ def query_of(pairs: Pairs) -> httpx.QueryParams:
     return httpx.QueryParams(tuple(pairs))
 
 
-def form_of(pairs: Pairs) -> dict[str, list[str]]:
-    """Pairs as httpx takes the fields of a form."""
-    fields: dict[str, list[str]] = {}
-    for name, value in pairs:
-        fields.setdefault(name, []).append(value)
-    return fields
+def form_of(pairs: Pairs, pictures: Sequence[tuple[str, bytes]] = ()) -> Parts:
+    """Fields and pictures as the parts of a form, which is a multipart form even without a picture."""
+    fields: Parts = [(name, (None, value)) for name, value in pairs]
+    return [*fields, *((name, ("picture", data)) for name, data in pictures)]
 
 
 def parse(model: type[M], content: object, what: str) -> M:

@@ -4,9 +4,8 @@ leaves the job running. A search API that is away for a moment, such as one that
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -15,12 +14,11 @@ from pydantic import ValidationError
 from vitrine.jobs import JobKind, JobRecord, JobState
 from vitrine.jobs.params.catalog import JobParams
 from vitrine.parsing import parse_as
-from vitrine_local.cli.api import Api, ApiRefused, Json, Target
+from vitrine_local.cli.api import Api, Json, Target
 from vitrine_local.cli.output import ProgressDisplay, Screen
-from vitrine_local.errors import CommandFailed, ServerUnreachable
+from vitrine_local.errors import CommandFailed
 
 PATIENCE_S: Final = 60.0
-_POLL_S: Final = 0.5
 P = TypeVar("P", bound=JobParams)
 
 
@@ -98,31 +96,12 @@ def follow(
     Raises ServerUnreachable if there was no answer for `patience_s` seconds, and ApiRefused if the job is unknown or
     the API key is refused.
     """
-    version: int | None = None
-    heard_s = clock()
-    while True:
-        with contextlib.suppress(ServerUnreachable, ApiRefused):  # the request below reports the reason
-            for record in _events(api, job_id, version):
-                heard_s, version = clock(), record.version
-                show(record)
-                if record.state.finished:
-                    return record
-        try:
-            record = read_job(api, job_id)
-        except ServerUnreachable:
-            if clock() - heard_s > patience_s:
-                raise
-        except ApiRefused as refused:
-            if not refused.may_pass or clock() - heard_s > patience_s:
-                raise
-        else:
-            heard_s = clock()
-            if record.version != version:
-                version = record.version
-                show(record)
-            if record.state.finished:
-                return record
-        pause(_POLL_S)
+    for content in api.job_records(job_id, patience_s=patience_s, clock=clock, pause=pause):
+        record = parse_job(content)
+        show(record)
+        if record.state.finished:
+            return record
+    raise AssertionError("the last record is a finished one")
 
 
 def read_job(api: Api, job_id: str) -> JobRecord:
@@ -149,9 +128,3 @@ def must_have_succeeded(record: JobRecord, doing: str) -> JobRecord:
         raise CommandFailed(f"{doing} was cancelled (job {record.id})")
     reason = f"{record.error.detail} ({record.error.code})" if record.error else "the job gives no reason"
     raise CommandFailed(f"{doing} failed: {reason}")
-
-
-def _events(api: Api, job_id: str, version: int | None) -> Iterator[JobRecord]:
-    last_id = None if version is None else str(version)
-    for content in api.events(f"/api/jobs/{job_id}/events", last_id=last_id):
-        yield parse_job(content)

@@ -1,4 +1,6 @@
-"""`vitrine search` finds the products that look most like a picture; `vitrine explain` shows why one does."""
+"""`vitrine search` finds the products that look most like a picture, or like each picture of a folder; `vitrine
+explain` shows why one does.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,10 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from vitrine_local.cli.api import Api, Json, find_target
+from vitrine_client import Query
+from vitrine_client.batches import DEFAULT_CONCURRENCY
+from vitrine_client.options import SearchOptions
+from vitrine_local.cli.api import Api, Json, find_target, local_errors
 from vitrine_local.cli.options import (
     AsJson,
     Data,
@@ -20,7 +25,7 @@ from vitrine_local.cli.options import (
     model_name,
     screen_of,
 )
-from vitrine_local.cli.output import Column, Screen
+from vitrine_local.cli.output import Column, ProgressDisplay, Screen, count
 from vitrine_local.errors import CommandFailed, UsageInvalid
 
 # The attributes that get a column if a product has many.
@@ -28,12 +33,17 @@ _SHOWN_ATTRIBUTES: Final = ("gender", "articleType", "baseColour", "year")
 _OTHER_ATTRIBUTES_SHOWN: Final = 4
 _NOT_ATTRIBUTES: Final = frozenset({"id", "score", "confidence", "dataset", "image", "name"})
 
-Image = Annotated[Path, typer.Argument(metavar="IMAGE", help="The picture: JPEG, PNG or WebP.")]
+# An overloaded server is waited for: a batch has no one who would ask again.
+_BATCH_RETRIES: Final = 5
+_OUTPUTS: Final = ".jsonl or .csv"
+
+Image = Annotated[Path, typer.Argument(metavar="IMAGE", help="The picture.")]
+Images = Annotated[Path, typer.Argument(metavar="IMAGE", help="The picture, or with --output a folder of pictures.")]
 
 
 def search(
     context: typer.Context,
-    image: Image,
+    image: Images,
     model: Model,
     k: Annotated[int, typer.Option(metavar="N", min=1, help="How many products.")] = 15,
     filters: Annotated[
@@ -65,14 +75,24 @@ def search(
     sheet: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="Write the query and its results as one picture.")
     ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write the results of each picture to a .jsonl or .csv file. Pictures that it has are skipped.",
+        ),
+    ] = None,
+    concurrency: Annotated[
+        int, typer.Option(metavar="N", min=1, max=64, help="With --output: searches at a time.")
+    ] = DEFAULT_CONCURRENCY,
     as_json: AsJson = False,
     url: Url = None,
     data: Data = None,
 ) -> None:
     """Succeeds if the search was answered, even with no product. Raises CommandFailed."""
-    screen, picture = screen_of(context), read_query(image)
+    screen, pairs = screen_of(context), assignments("--filter", filters or ())
     fields = search_fields(
-        filters=assignments("--filter", filters or ()),
+        filters=pairs,
         model=model_name(model),
         topK=k,
         dataset=dataset,
@@ -82,6 +102,22 @@ def search(
         expand=expand,
         cutout="true" if cutout else None,
     )
+    if output is not None or image.expanduser().is_dir():
+        options = SearchOptions(
+            model=model_name(model),
+            top_k=k,
+            dataset=dataset,
+            min_score=min_score,
+            min_confidence=min_confidence,
+            group_by=group_by,
+            expand=expand,
+            cutout=cutout or None,
+        )
+        _check_batch(image, output, sheet=sheet, as_json=as_json)
+        with Api(find_target(url, data), max_retries=_BATCH_RETRIES) as api:
+            _search_all(api, screen, image, output or image, pairs, options, concurrency)
+        return
+    picture = read_query(image)
     with Api(find_target(url, data)) as api:
         answer = api.post_picture("/api/search", picture, fields)
         if sheet is not None:
@@ -92,6 +128,46 @@ def search(
     show_results(screen, answer)
     if sheet is not None:
         screen.note(f"written: {sheet}")
+
+
+def _check_batch(image: Path, output: Path | None, *, sheet: Path | None, as_json: bool) -> None:
+    """Raise UsageInvalid for options that a batch does not go with."""
+    if output is None:
+        raise UsageInvalid(f"{image} is a folder: name a {_OUTPUTS} file for the results with --output")
+    if sheet is not None or as_json:
+        raise UsageInvalid("--sheet and --json are for one picture; --output writes a file")
+
+
+def _search_all(
+    api: Api,
+    screen: Screen,
+    image: Path,
+    output: Path,
+    filters: Sequence[tuple[str, str]],
+    options: SearchOptions,
+    concurrency: int,
+) -> None:
+    """Search with each picture of a folder. Raises CommandFailed if none could be searched with."""
+    by_name: dict[str, list[str]] = {}
+    for name, value in filters:
+        by_name.setdefault(name, []).append(value)
+    with ProgressDisplay(screen, "searching") as display, local_errors():
+        try:
+            counts = api.client.search_to_file(
+                image if image.expanduser().is_dir() else [Query(image.name, image)],
+                output,
+                on_progress=lambda seen: display.show(seen.done + seen.failed + seen.skipped, seen.total),
+                concurrency=concurrency,
+                filters=by_name,
+                **options,
+            )
+        except (ValueError, OSError) as error:
+            raise UsageInvalid(f"the results cannot be written to {output}: {error}") from error
+    skipped = f", {counts.skipped:,} there already" if counts.skipped else ""
+    summary = f"{count(counts.done, 'picture')} searched, {counts.failed:,} failed{skipped}: {output}"
+    if counts.failed and not counts.done and not counts.skipped:
+        raise CommandFailed(summary)
+    screen.say(summary)
 
 
 def explain(

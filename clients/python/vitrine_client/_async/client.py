@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self, Unpack
 
@@ -14,7 +14,7 @@ from vitrine_client._async.jobs import AsyncJobs
 from vitrine_client._async.products import AsyncProducts
 from vitrine_client._async.releases import AsyncReleases
 from vitrine_client.examples import Example, is_id
-from vitrine_client.filters import Filters, filter_members, filter_pairs
+from vitrine_client.filters import Filters, Pairs, filter_members, filter_pairs
 from vitrine_client.models import ExplainAnswer, FacetsAnswer, SearchAnswer, StatusAnswer, UploadAnswer
 from vitrine_client.options import ListOptions, MatchOptions, SearchOptions
 from vitrine_client.pictures import Picture, Upload
@@ -75,7 +75,7 @@ class AsyncVitrine:
     ) -> SearchAnswer:
         """The products that look most like a picture: a path, bytes, an open file, an Upload or a Link."""
         pairs = [*option_pairs(options), *filter_pairs(filters)]
-        return parse(SearchAnswer, await self._post_picture("search", picture, form_of(pairs)), "a search")
+        return parse(SearchAnswer, await self._post_picture("search", picture, pairs), "a search")
 
     async def similar(
         self, product_id: str | int, *, filters: Filters | None = None, **options: Unpack[MatchOptions]
@@ -101,20 +101,20 @@ class AsyncVitrine:
             body = {**examples, **option_members(options), "filters": filter_members(filters)}
             content = await self.connection.call("POST", path_of("recommend"), json=body)
         else:
-            form = form_of([*option_pairs(options), *filter_pairs(filters)])
-            files: list[tuple[str, tuple[str, bytes]]] = []
+            pairs = [*option_pairs(options), *filter_pairs(filters)]
+            pictures: list[tuple[str, bytes]] = []
             for name, some in examples.items():
                 for one in some:
-                    await self._add_example(name, one, form, files)
-            content = await self.connection.call("POST", path_of("recommend"), data=form, files=files)
+                    await self._add_example(name, one, pairs, pictures)
+            content = await self.connection.call("POST", path_of("recommend"), files=form_of(pairs, pictures))
         return parse(SearchAnswer, content, "a recommendation")
 
     async def explain(
         self, picture: Picture, product_id: str | int, *, model: str | None = None, dataset: str | None = None
     ) -> ExplainAnswer:
         """Where a picture and a product look alike, as a picture of both."""
-        form = form_of([("id", str(product_id)), *option_pairs({"model": model, "dataset": dataset})])
-        return parse(ExplainAnswer, await self._post_picture("explain", picture, form), "an explanation")
+        pairs = [("id", str(product_id)), *option_pairs({"model": model, "dataset": dataset})]
+        return parse(ExplainAnswer, await self._post_picture("explain", picture, pairs), "an explanation")
 
     async def facets(
         self,
@@ -132,7 +132,7 @@ class AsyncVitrine:
 
     async def upload(self, picture: Picture) -> UploadAnswer:
         """Let the server keep a picture for a while. `Upload(answer.upload)` stands for it."""
-        content = await self._post_picture("uploads", picture, {})
+        content = await self._post_picture("uploads", picture, [])
         return parse(UploadAnswer, content, "an upload")
 
     async def picture(self, address: str, *, width: int | None = None) -> bytes:
@@ -147,23 +147,18 @@ class AsyncVitrine:
         """Any call of the API as JSON, for what has no method here. `options` are those of httpx."""
         return await self.connection.call(method, path, **options)
 
-    async def _post_picture(self, call: str, picture: Picture, form: Mapping[str, list[str]]) -> dict[str, Any]:
+    async def _post_picture(self, call: str, picture: Picture, pairs: Pairs) -> dict[str, Any]:
         part = await self.connection.part(picture)
         if isinstance(part, Upload):
-            # A file part without a name is a plain field: the call takes multipart forms alone.
-            fields = [*((name, (None, value)) for name, values in form.items() for value in values)]
-            files: Any = [*fields, ("upload", (None, part.id))]
-            return await self.connection.call("POST", path_of(call), files=files)
-        return await self.connection.call("POST", path_of(call), files={"image": ("query", part)}, data=dict(form))
+            return await self.connection.call("POST", path_of(call), files=form_of([*pairs, ("upload", part.id)]))
+        return await self.connection.call("POST", path_of(call), files=form_of(pairs, [("image", part)]))
 
-    async def _add_example(
-        self, name: str, example: Example, form: dict[str, list[str]], files: list[tuple[str, tuple[str, bytes]]]
-    ) -> None:
-        if is_id(example):
-            form.setdefault(name, []).append(str(example))
+    async def _add_example(self, name: str, example: Example, pairs: Pairs, pictures: list[tuple[str, bytes]]) -> None:
+        if isinstance(example, str | int):
+            pairs.append((name, str(example)))
             return
-        part = await self.connection.part(example)  # type: ignore[arg-type]
+        part = await self.connection.part(example)
         if isinstance(part, Upload):
-            form.setdefault(f"{name}Upload", []).append(part.id)
+            pairs.append((f"{name}Upload", part.id))
         else:
-            files.append((f"{name}Image", ("example", part)))
+            pictures.append((f"{name}Image", part))

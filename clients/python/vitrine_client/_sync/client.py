@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self, Unpack
 
@@ -15,7 +15,7 @@ from vitrine_client._sync.jobs import Jobs
 from vitrine_client._sync.products import Products
 from vitrine_client._sync.releases import Releases
 from vitrine_client.examples import Example, is_id
-from vitrine_client.filters import Filters, filter_members, filter_pairs
+from vitrine_client.filters import Filters, Pairs, filter_members, filter_pairs
 from vitrine_client.models import ExplainAnswer, FacetsAnswer, SearchAnswer, StatusAnswer, UploadAnswer
 from vitrine_client.options import ListOptions, MatchOptions, SearchOptions
 from vitrine_client.pictures import Picture, Upload
@@ -76,7 +76,7 @@ class Vitrine:
     ) -> SearchAnswer:
         """The products that look most like a picture: a path, bytes, an open file, an Upload or a Link."""
         pairs = [*option_pairs(options), *filter_pairs(filters)]
-        return parse(SearchAnswer, self._post_picture("search", picture, form_of(pairs)), "a search")
+        return parse(SearchAnswer, self._post_picture("search", picture, pairs), "a search")
 
     def similar(
         self, product_id: str | int, *, filters: Filters | None = None, **options: Unpack[MatchOptions]
@@ -102,20 +102,20 @@ class Vitrine:
             body = {**examples, **option_members(options), "filters": filter_members(filters)}
             content = self.connection.call("POST", path_of("recommend"), json=body)
         else:
-            form = form_of([*option_pairs(options), *filter_pairs(filters)])
-            files: list[tuple[str, tuple[str, bytes]]] = []
+            pairs = [*option_pairs(options), *filter_pairs(filters)]
+            pictures: list[tuple[str, bytes]] = []
             for name, some in examples.items():
                 for one in some:
-                    self._add_example(name, one, form, files)
-            content = self.connection.call("POST", path_of("recommend"), data=form, files=files)
+                    self._add_example(name, one, pairs, pictures)
+            content = self.connection.call("POST", path_of("recommend"), files=form_of(pairs, pictures))
         return parse(SearchAnswer, content, "a recommendation")
 
     def explain(
         self, picture: Picture, product_id: str | int, *, model: str | None = None, dataset: str | None = None
     ) -> ExplainAnswer:
         """Where a picture and a product look alike, as a picture of both."""
-        form = form_of([("id", str(product_id)), *option_pairs({"model": model, "dataset": dataset})])
-        return parse(ExplainAnswer, self._post_picture("explain", picture, form), "an explanation")
+        pairs = [("id", str(product_id)), *option_pairs({"model": model, "dataset": dataset})]
+        return parse(ExplainAnswer, self._post_picture("explain", picture, pairs), "an explanation")
 
     def facets(
         self,
@@ -133,7 +133,7 @@ class Vitrine:
 
     def upload(self, picture: Picture) -> UploadAnswer:
         """Let the server keep a picture for a while. `Upload(answer.upload)` stands for it."""
-        content = self._post_picture("uploads", picture, {})
+        content = self._post_picture("uploads", picture, [])
         return parse(UploadAnswer, content, "an upload")
 
     def picture(self, address: str, *, width: int | None = None) -> bytes:
@@ -148,23 +148,18 @@ class Vitrine:
         """Any call of the API as JSON, for what has no method here. `options` are those of httpx."""
         return self.connection.call(method, path, **options)
 
-    def _post_picture(self, call: str, picture: Picture, form: Mapping[str, list[str]]) -> dict[str, Any]:
+    def _post_picture(self, call: str, picture: Picture, pairs: Pairs) -> dict[str, Any]:
         part = self.connection.part(picture)
         if isinstance(part, Upload):
-            # A file part without a name is a plain field: the call takes multipart forms alone.
-            fields = [*((name, (None, value)) for name, values in form.items() for value in values)]
-            files: Any = [*fields, ("upload", (None, part.id))]
-            return self.connection.call("POST", path_of(call), files=files)
-        return self.connection.call("POST", path_of(call), files={"image": ("query", part)}, data=dict(form))
+            return self.connection.call("POST", path_of(call), files=form_of([*pairs, ("upload", part.id)]))
+        return self.connection.call("POST", path_of(call), files=form_of(pairs, [("image", part)]))
 
-    def _add_example(
-        self, name: str, example: Example, form: dict[str, list[str]], files: list[tuple[str, tuple[str, bytes]]]
-    ) -> None:
-        if is_id(example):
-            form.setdefault(name, []).append(str(example))
+    def _add_example(self, name: str, example: Example, pairs: Pairs, pictures: list[tuple[str, bytes]]) -> None:
+        if isinstance(example, str | int):
+            pairs.append((name, str(example)))
             return
-        part = self.connection.part(example)  # type: ignore[arg-type]
+        part = self.connection.part(example)
         if isinstance(part, Upload):
-            form.setdefault(f"{name}Upload", []).append(part.id)
+            pairs.append((f"{name}Upload", part.id))
         else:
-            files.append((f"{name}Image", ("example", part)))
+            pictures.append((f"{name}Image", part))

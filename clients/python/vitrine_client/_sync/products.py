@@ -14,7 +14,7 @@ from vitrine_client.errors import AnswerInvalid
 from vitrine_client.filters import Filters, FilterValue, filter_pairs, text_of
 from vitrine_client.models import DeletedAnswer, Product, ProductAnswer, ProductsAnswer, RestoredAnswer
 from vitrine_client.pictures import Picture, Upload
-from vitrine_client.requests import option_pairs, parse, path_of, query_of
+from vitrine_client.requests import form_of, option_pairs, parse, path_of, query_of
 
 NDJSON: Final = "application/x-ndjson"
 
@@ -41,11 +41,13 @@ class Products:
         part = self._connection.part(picture)
         if isinstance(part, Upload):
             raise ValueError("a product is put with its picture, not with an upload")
-        fields = {
-            name: [text_of(one) for one in value] if isinstance(value, builtins.list) else [text_of(value)]
+        fields = [
+            (name, text_of(one))
             for name, value in (attributes or {}).items()
-        }
-        content = self._call("PUT", product_id, dataset=dataset, data=fields, files={"image": ("picture", part)})
+            for one in (value if isinstance(value, builtins.list) else [value])
+        ]
+        form = form_of(fields, [("image", part)])
+        content = self._call("PUT", product_id, dataset=dataset, files=form)
         return parse(ProductAnswer, content, "a put")
 
     def change(
