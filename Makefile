@@ -6,7 +6,7 @@ BIN := .venv/bin
 MEMBERS := shared services/embedder services/indexer services/trainer services/search-api local clients/python
 SETUP := .venv/.vitrine-set-up
 # Names of the members, which the lock must leave out: they are installed from their folders.
-OWN := vitrine vitrine-embedder vitrine-indexer vitrine-trainer vitrine-search-api vitrine-local vitrine-client
+OWN := vitrine-shared vitrine-embedder vitrine-indexer vitrine-trainer vitrine-search-api vitrine-local vitrine-client
 
 .PHONY: help
 help: ## Show this list
@@ -80,6 +80,14 @@ lock: setup ## Resolve requirements.lock anew (UPGRADE=1: to the newest releases
 	  --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url \
 	  $(OWN:%=--no-emit-package %) $(if $(UPGRADE),--upgrade) --quiet --output-file requirements.lock
 
+.PHONY: dist
+dist: setup ## Build the wheels of all members and of vitrine-search, which installs them all, into dist
+	@$(BIN)/python -m tools.dist
+
+.PHONY: version
+version: setup ## Set the version of everything (V=0.2.0)
+	@$(BIN)/python -m tools.version $(V)
+
 .PHONY: clean
 clean: ## Remove the environment and caches (never the data)
-	@rm -rf .venv .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis .schemathesis .import_linter_cache
+	@rm -rf .venv .uv dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .schemathesis .import_linter_cache

@@ -10,7 +10,9 @@ import os
 import re
 import signal
 import stat
+import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,8 @@ from PIL import Image
 
 from harness.processes import Process
 from harness.waiting import HUNG_AFTER_S, wait_until
+from tools.dist import build, metadata_of
+from tools.version import ROOT, current_version
 from vitrine_local.bundled import MODEL
 from vitrine_local.cli import main
 from vitrine_local.cli.demo import DATASET, K
@@ -37,11 +41,11 @@ OTHER = "resnet10t"  # a model that does not come with Vitrine
 class Command(Process):
     """`vitrine ...` as a process of its own, its screen in a file."""
 
-    def __init__(self, *arguments: str, folder: Path) -> None:
+    def __init__(self, *arguments: str, folder: Path, program: str = VITRINE) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         # Beside other tests a trainer of low priority gets no CPU time.
         environment = {"VITRINE_LOWER_PRIORITY": "false"}
-        super().__init__([VITRINE, *arguments], log=folder / "screen.txt", env=environment)
+        super().__init__([program, *arguments], log=folder / "screen.txt", env=environment, cwd=folder)
 
     @property
     def screen(self) -> str:
@@ -100,8 +104,41 @@ def table(text: str) -> list[dict[str, str]]:
     return rows
 
 
-def test_demo_once_draws_indexes_searches_and_leaves_nothing(tmp_path: Path) -> None:
-    command = Command("demo", "--once", "--count", str(COUNT), "--data", str(tmp_path / "data"), folder=tmp_path)
+def installed(folder: Path) -> Path:
+    """The `vitrine` of a new environment with the wheels of `make dist`. Packages of others come from this one's."""
+    wheels = build(folder / "dist")
+    environment, uv = folder / "environment", str(Path(sys.executable).with_name("uv"))
+    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, environment], check=True)
+    python = environment / "bin" / "python"
+    subprocess.run(
+        [uv, "pip", "install", "--quiet", "--offline", "--no-deps", "--compile-bytecode", "--python", python, *wheels],
+        check=True,
+    )
+    own = Path(sysconfig.get_path("purelib", vars={"base": str(environment), "platbase": str(environment)}))
+    # Only the packages: files that point to the checkout's own code take effect in no folder but that of the interpreter.
+    (own / "packages_of_others.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
+    if (Path(sys.prefix) / "redis").exists():
+        (environment / "redis").symlink_to(Path(sys.prefix) / "redis")
+    return environment / "bin" / "vitrine"
+
+
+def test_demo_once_runs_from_wheels_without_a_checkout_and_leaves_nothing(tmp_path: Path) -> None:
+    vitrine = installed(tmp_path / "installed")
+    (wheel,) = (tmp_path / "installed" / "dist").glob("vitrine_search-*.whl")
+    needed = {str(one) for one in metadata_of(wheel).requires_dist or ()}
+    assert f"vitrine-local=={current_version()}" in needed
+    assert all(one.endswith(f"=={current_version()}") for one in needed)
+    names = ("vitrine", "vitrine_client", "vitrine_local", "search_api", "embedder", "indexer", "trainer")
+    where = subprocess.run(
+        [vitrine.with_name("python"), "-c", f"import {', '.join(names)}\nfor one in ({', '.join(names)}): print(one.__file__)"],
+        check=True, capture_output=True, text=True, cwd=tmp_path,
+    ).stdout.split()  # fmt: skip
+    assert len(where) == len(names)
+    assert all(Path(path).is_relative_to(tmp_path / "installed" / "environment") for path in where)
+    folder = tmp_path / "work"
+    command = Command(
+        "demo", "--once", "--count", str(COUNT), "--data", str(folder / "data"), folder=folder, program=str(vitrine)
+    )
     assert command.wait_end() == 0, command.screen
     screen = command.screen
     assert re.search(rf"The network is {MODEL}-[0-9a-f]{{10}}, which comes with Vitrine", screen)
@@ -115,6 +152,8 @@ def test_demo_once_draws_indexes_searches_and_leaves_nothing(tmp_path: Path) -> 
     assert scores[0] > scores[-1]
     assert re.search(r"^ready: http://127\.0\.0\.1:\d+$", screen, re.MULTILINE)
     assert processes_of(tmp_path) == []
+    recipes = vitrine.parents[1].glob("lib/*/site-packages/vitrine_local/recipes/*.toml")
+    assert {path.name for path in recipes} == {path.name for path in (ROOT / "recipes").glob("*.toml")}
 
 
 @pytest.fixture(scope="module")

@@ -156,6 +156,19 @@ def test_a_missing_picture_is_a_wrong_command_line(capsys: pytest.CaptureFixture
     assert "no-such.jpg cannot be read" in capsys.readouterr().err
 
 
+def test_a_folder_of_pictures_needs_a_file_for_its_results(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = ["search", str(tmp_path), "--model", "m", "--url", NOWHERE]
+    for more, words in (
+        ([], "name a .jsonl or .csv file for the results with --output"),
+        (["--output", str(tmp_path / "out.xml")], "give it one of these suffixes"),
+        (["--output", str(tmp_path / "out.csv"), "--json"], "--json are for one picture"),
+        (["--output", str(tmp_path / "out.csv")], "has no picture"),
+    ):
+        assert main([*line, *more]) == 2
+        assert words in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_inspect_counts_attributes_and_lists_issues_by_id(catalog: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (catalog / "images" / "10003.jpg").rename(catalog / "images" / "10003.away")
     try:

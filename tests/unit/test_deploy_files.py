@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-import tomllib
 
 import pytest
 import yaml
@@ -26,6 +25,7 @@ from harness.deployment import (
     package_of,
     required_variables,
 )
+from tools.version import current_version, named_versions
 from vitrine_local.redis_server import RULES
 
 OWN = sorted(name for name in SERVICES if package_of(name) is not None)
@@ -67,8 +67,13 @@ def test_every_image_is_pinned(service: str) -> None:
     if package_of(service) is None:
         assert re.search(r":v?\d+\.\d+\.\d+(-\w+)?(@sha256:[0-9a-f]{64})?$", image), image
     else:
-        version = tomllib.loads((REPOSITORY / "shared/pyproject.toml").read_text())["project"]["version"]
+        version = current_version()
         assert image == f"vitrine/{package_of(service)}:${{IMAGE_TAG:-{version}}}"
+
+
+def test_everything_has_one_version() -> None:
+    assert set().union(*named_versions().values()) == {current_version()}, "run `make version V=...`"
+    assert all(len(versions) == 1 for versions in named_versions().values())
 
 
 def test_the_deployed_qdrant_is_the_tested_version() -> None:

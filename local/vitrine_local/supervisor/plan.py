@@ -38,6 +38,8 @@ _QDRANT_VARIABLES = ("VITRINE_QDRANT_URL", "QDRANT_URL")
 _QDRANT_KEY = "VITRINE_QDRANT_API_KEY"
 _QDRANT_KEY_VARIABLES = (_QDRANT_KEY, "QDRANT_API_KEY")
 _RECIPES = "VITRINE_RECIPES_DIR"
+# A link in a checkout, files in a wheel.
+_RECIPES_FOLDER = Path(__file__).parents[1] / "recipes"
 _EMBEDDER_KEY = "VITRINE_EMBEDDER_API_KEY"
 _LOWER_PRIORITY = "VITRINE_LOWER_PRIORITY"
 # CPU priority: searches first, then indexing, then training.
@@ -192,9 +194,8 @@ def _common_settings(data: DataFolder, environment: Mapping[str, str]) -> dict[s
 
 
 def _recipes(environment: Mapping[str, str]) -> dict[str, str]:
-    """The recipe folder of this checkout, unless the user sets another one."""
-    folder = Path(__file__).parents[3] / "recipes"
-    return {} if _RECIPES in environment or not folder.is_dir() else {_RECIPES: str(folder)}
+    """The recipe folder that comes with Vitrine, unless the user sets another one."""
+    return {} if _RECIPES in environment else {_RECIPES: str(_RECIPES_FOLDER)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -15,14 +17,16 @@ import pytest
 from harness.shop import DATASET, Shop, queries
 from vitrine_client import Filters, Not, Range, Upload, Vitrine, api_errors
 from vitrine_client.models import IndexParams
+from vitrine_local.cli import main
 
 README = (Path(__file__).parents[3] / "clients" / "python" / "README.md").read_text()
 EXAMPLES = re.findall(r"(<!-- not run -->\n)?^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture
-def vitrine(shop: Shop) -> Vitrine:
-    return Vitrine(shop.system.url("search_api"))
+def vitrine(shop: Shop) -> Iterator[Vitrine]:
+    with Vitrine(shop.system.url("search_api")) as client:
+        yield client
 
 
 def test_the_client_finds_what_the_api_finds(shop: Shop, vitrine: Vitrine) -> None:
@@ -108,6 +112,28 @@ def test_a_folder_is_searched_with_and_a_bad_picture_is_one_line(shop: Shop, vit
     assert (counts.done, counts.failed) == (len(queries(shop)), 1)
     lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert [line["error"]["code"] for line in lines if "error" in line] == ["image_format_unsupported"]
+
+
+def test_the_command_searches_with_a_folder(shop: Shop, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, output = tmp_path / "queries", tmp_path / "out.csv"
+    folder.mkdir()
+    (folder / "1.jpg").write_bytes(shop.picture(queries(shop)[0]))
+    (folder / "2.jpg").write_bytes(shop.picture(queries(shop)[1]))
+    model = shop.release.rpartition("-")[0]
+    line = ["search", str(folder), "--model", model, "--dataset", DATASET, "--k", "3", "--output", str(output)]
+    line += ["--url", shop.system.url("search_api")]
+    assert main([*line, "--filter", "yearMin=2011"]) == 0
+    assert capsys.readouterr().out == f"2 pictures searched, 0 failed: {output}\n"
+    with output.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["query"] for row in rows].count("1.jpg") == 3
+    assert min(int(json.loads(row["attributes"])["year"]) for row in rows) >= 2011
+    assert main(line) == 0
+    assert capsys.readouterr().out == f"0 pictures searched, 0 failed, 2 there already: {output}\n"
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes(b"no picture")
+    assert main(["search", str(bad), *line[2:-3], str(tmp_path / "bad.jsonl"), *line[-2:]]) == 1
+    assert "0 pictures searched, 1 failed" in capsys.readouterr().err
 
 
 def test_the_examples_of_the_readme_run(shop: Shop, tmp_path: Path) -> None:
