@@ -115,7 +115,7 @@ def installed(folder: Path) -> Path:
         check=True,
     )
     own = Path(sysconfig.get_path("purelib", vars={"base": str(environment), "platbase": str(environment)}))
-    # Only the packages: files that point to the checkout's own code take effect in no folder but that of the interpreter.
+    # It gives the packages, but not the checkout: the links of editable members are not followed from here.
     (own / "packages_of_others.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
     if (Path(sys.prefix) / "redis").exists():
         (environment / "redis").symlink_to(Path(sys.prefix) / "redis")
@@ -129,10 +129,10 @@ def test_demo_once_runs_from_wheels_without_a_checkout_and_leaves_nothing(tmp_pa
     assert f"vitrine-local=={current_version()}" in needed
     assert all(one.endswith(f"=={current_version()}") for one in needed)
     names = ("vitrine", "vitrine_client", "vitrine_local", "search_api", "embedder", "indexer", "trainer")
+    show = f"import {', '.join(names)}; print(*(one.__file__ for one in ({', '.join(names)})), sep='\\n')"
     where = subprocess.run(
-        [vitrine.with_name("python"), "-c", f"import {', '.join(names)}\nfor one in ({', '.join(names)}): print(one.__file__)"],
-        check=True, capture_output=True, text=True, cwd=tmp_path,
-    ).stdout.split()  # fmt: skip
+        [vitrine.with_name("python"), "-c", show], check=True, capture_output=True, text=True, cwd=tmp_path
+    ).stdout.splitlines()
     assert len(where) == len(names)
     assert all(Path(path).is_relative_to(tmp_path / "installed" / "environment") for path in where)
     folder = tmp_path / "work"
