@@ -82,8 +82,8 @@ class Vitrine(_Vitrine):
         Queries that are in the file already are skipped. A picture that cannot be searched with is a line with its
         error; any other error is raised, and the same call goes on later.
         """
-        source = as_queries(queries)
-        with BatchOutput(output) as file:
+        file, source = BatchOutput(output), as_queries(queries)
+        with file:
             plan = BatchPlan(source, file, on_progress)
             for result in self.search_many(plan.waiting(), concurrency=concurrency, filters=filters, **options):
                 plan.record(result)
@@ -143,8 +143,8 @@ class AsyncVitrine(_AsyncVitrine):
         Queries that are in the file already are skipped. A picture that cannot be searched with is a line with its
         error; any other error is raised, and the same call goes on later.
         """
-        source = as_queries(queries)
-        with BatchOutput(output) as file:
+        file, source = BatchOutput(output), as_queries(queries)
+        with file:
             plan = BatchPlan(source, file, on_progress)
             many = self.search_many(plan.waiting(), concurrency=concurrency, filters=filters, **options)
             async with contextlib.aclosing(many) as results:
