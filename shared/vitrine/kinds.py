@@ -50,11 +50,18 @@ class DateSpan:
                 if day is None:
                     in_year = 366 if calendar.isleap(year) else 365
                     days = in_year if month is None else calendar.monthrange(year, month)[1]
-                return cls(start, start + timedelta(days=days))
+                try:
+                    return cls(start, start + timedelta(days=days))
+                except OverflowError:  # 9999-12-31, which means for ever
+                    return cls(start, datetime.max.replace(tzinfo=UTC))
             instant = datetime.fromisoformat(text)
             return cls(instant if instant.tzinfo else instant.replace(tzinfo=UTC), None)
-        except (ValueError, OverflowError):
+        except ValueError:
             return None
+
+    def __str__(self) -> str:
+        whole = self.end is not None
+        return self.start.date().isoformat() if whole else self.start.isoformat()
 
 
 def kind_of(name: str, value: AttributeValue) -> AttributeKind:

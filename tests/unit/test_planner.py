@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from vitrine.products import AttributeKind
 from vitrine.qdrant.filters import FilterSpec, Plan, Planner, parse_filters
-from vitrine.qdrant.schema import FieldType
 
-SCHEMA: dict[str, FieldType] = {"gender": "keyword"}
+SCHEMA = {"gender": AttributeKind.KEYWORD}
 WOMEN = parse_filters([("gender", "Women")], SCHEMA)
 
 

@@ -6,18 +6,13 @@ from typing import Any
 
 from search_api.pages import search_view as view
 from search_api.pages.search_state import SearchState
-from vitrine.qdrant.schema import FieldType
+from vitrine.products import AttributeKind
 
-SCHEMA: dict[str, FieldType] = {
-    "product_id": "keyword",
-    "origin": "keyword",
-    "usage": "keyword",
-    "gender": "keyword",
-    "baseColour": "keyword",
-    "articleType": "keyword",
-    "year": "integer",
-    "sleeve_length": "keyword",
-}
+K = AttributeKind
+SCHEMA = {
+    "product_id": K.KEYWORD, "origin": K.KEYWORD, "usage": K.KEYWORD, "gender": K.KEYWORD, "baseColour": K.KEYWORD,
+    "articleType": K.KEYWORD, "year": K.INTEGER, "sleeve_length": K.KEYWORD,
+}  # fmt: skip
 PAIRS = [
     ("dataset", "shop"),
     ("model", "net"),
@@ -107,7 +102,7 @@ def test_a_predicted_label_toggles_its_filter() -> None:
     [kind] = view.kinds(chosen, {"predicted": predicted}, SCHEMA, "/")
     assert kind.chosen
     assert kind.href == "/?upload=abc"
-    assert view.kinds(chosen, {"predicted": predicted}, {"gender": "keyword"}, "/") == []
+    assert view.kinds(chosen, {"predicted": predicted}, {"gender": K.KEYWORD}, "/") == []
 
 
 def test_a_tile_shows_its_rank_in_both_models() -> None:
@@ -116,3 +111,47 @@ def test_a_tile_shows_its_rank_in_both_models() -> None:
     assert (first.rank, first.other_rank, first.name) == (21, None, "7")
     assert (second.rank, second.other_rank) == (22, 1)
     assert second.href == "/shop/products/a%2Fb?dataset=shop"
+
+
+OFFERED = {
+    "category": K.PATH, "price": K.DECIMAL, "priceCurrency": K.KEYWORD, "added": K.DATE, "in_stock": K.BOOLEAN,
+    "colours": K.KEYWORDS, "story": K.TEXT, "name": K.TEXT,
+}  # fmt: skip
+
+
+def test_free_text_and_the_currency_of_a_price_are_no_filters_of_the_page() -> None:
+    assert view.facet_fields(OFFERED) == ["category", "colours", "price", "added", "in_stock"]
+
+
+def test_category_paths_are_a_tree_with_the_commonest_branch_first() -> None:
+    counts = {"Shoes": 2, "Clothing > Dresses": 4, "Clothing": 9, "Clothing > Tops": 5, "Clothing > Dresses > Midi": 4}
+    answer: dict[str, Any] = {
+        "facets": {"category": [{"value": value, "count": count} for value, count in counts.items()]}
+    }
+    [tree] = view.facets(SearchState.of([("category", "Clothing > Dresses")]), answer, {"category": K.PATH})
+    assert [(one.level, one.words, one.count) for one in tree.shown] == [
+        (0, "Clothing", 9), (1, "Tops", 5), (1, "Dresses", 4), (2, "Midi", 4), (0, "Shoes", 2),
+    ]  # fmt: skip
+    assert [one.value for one in tree.choices if one.chosen] == ["Clothing > Dresses"]
+
+
+def test_booleans_are_shown_in_words_and_products_without_a_value_can_be_chosen() -> None:
+    answer: dict[str, Any] = {
+        "facets": {"in_stock": [{"value": True, "count": 3}, {"value": False, "count": 1}]},
+        "withoutValue": {"in_stock": 2},
+    }
+    state = SearchState.of([("in_stock", view.NO_VALUE), ("in_stock", "true"), ("!colours", view.NO_VALUE)])
+    [facet] = view.facets(state, answer, {"in_stock": K.BOOLEAN})
+    assert [(one.value, one.words, one.chosen) for one in facet.choices] == [
+        ("true", "Yes", True), ("false", "No", False),
+    ]  # fmt: skip
+    assert facet.without is not None
+    assert (facet.without.count, facet.without.chosen) == (2, True)
+    assert [chip.text for chip in view.chips(state, "/")] == ["In stock: without", "In stock: Yes", "Colours: any"]
+
+
+def test_a_date_is_filtered_from_a_day_to_a_day() -> None:
+    answer: dict[str, Any] = {"ranges": {"added": {"min": "2024-01-15T10:00:00+00:00", "max": "2024-07-01"}}}
+    [facet] = view.facets(SearchState.of([("addedMin", "2024-02-01")]), answer, {"added": K.DATE})
+    assert (facet.kind, facet.least, facet.greatest) == ("dates", "2024-01-15", "2024-07-01")
+    assert (facet.low, facet.high, facet.filtered) == ("2024-02-01", "", True)

@@ -2,9 +2,12 @@
 
 Filters are checked against the indexed fields of the collection. No text of the user is passed through unchecked.
 
-    field=value           the field equals the value; repeated: any of the values
-    fieldMin=n fieldMax=n numeric fields: at least, at most
-    !field=value          the field equals none of the values
+    field=value           the attribute equals the value; repeated: any of the values
+    field=                the attribute has no value
+    fieldMin=n fieldMax=n numbers and dates: at least, at most; a date without a time includes its whole day
+    !field=value          the attribute equals none of the values; `!field=`: it has a value
+
+A value of a list matches if the list contains it, and a category path matches at each of its levels.
 
 Qdrant searches a graph of neighbours. A filter without links of its own in the graph splits it, and recall falls: to
 0.14 for the conjunction of a common and a mid-sized value, on 200,000 vectors; to 0.87 even if half of the products
@@ -16,20 +19,33 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
 from qdrant_client import models
 
 from vitrine.errors import FilterInvalid
-from vitrine.products import COMPOSITE_FIELD, HIDDEN_FIELDS, composite_value
-from vitrine.qdrant.schema import FieldType
+from vitrine.kinds import FALSE_WORDS, TRUE_WORDS, DateSpan, filterable, path_text
+from vitrine.products import COMPOSITE_FIELD, HIDDEN_FIELDS, RANGE_SUFFIXES, AttributeKind, composite_value
+from vitrine.qdrant.schema import field_key, json_path
 
 MAX_CONDITIONS: Final = 32
 MAX_VALUES_PER_FIELD: Final = 64
 MAX_VALUE_CHARS: Final = 200
 MAX_INTEGER: Final = 2**63 - 1  # of Qdrant's integers
+_KEYWORDS: Final = (AttributeKind.KEYWORD, AttributeKind.KEYWORDS)
+RANGED: Final = (AttributeKind.INTEGER, AttributeKind.DECIMAL, AttributeKind.DATE)
+_NAMED: Final[Mapping[AttributeKind, str]] = {
+    AttributeKind.KEYWORD: "a keyword",
+    AttributeKind.KEYWORDS: "a list of keywords",
+    AttributeKind.INTEGER: "an integer",
+    AttributeKind.DECIMAL: "a number",
+    AttributeKind.BOOLEAN: "a boolean",
+    AttributeKind.DATE: "a date",
+    AttributeKind.PATH: "a category path",
+    AttributeKind.TEXT: "free text",
+}
 
 # Scoring this many 128-d vectors takes about five milliseconds on one core; below it ACORN saves little.
 DEFAULT_EXACT_MAX_MATCHES: Final = 50_000
@@ -41,22 +57,51 @@ SEVERAL_PICTURES_EF_FACTOR: Final = 4
 # Without a filter the graph finds nearly everything, so it is used from the size at which Qdrant builds one.
 _UNFILTERED_EXACT_MAX_POINTS: Final = 20_000
 
-FilterValue = str | int | float
+FilterValue = str | int | float | bool | DateSpan
+Bound = float | DateSpan
 
 
 @dataclass(frozen=True, slots=True)
 class FieldFilter:
-    """The conditions on one field: `any_of` or `none_of` values, or a numeric range with both ends included."""
+    """The conditions on one attribute, all of which must hold: `any_of` values, `none_of` values, a range with both
+    ends included, and with `present` any value. With `absent`, products without a value match too.
+    """
 
     any_of: tuple[FilterValue, ...] = ()
     none_of: tuple[FilterValue, ...] = ()
-    at_least: float | None = None
-    at_most: float | None = None
+    at_least: Bound | None = None
+    at_most: Bound | None = None
+    absent: bool = False
+    present: bool = False
+    kind: AttributeKind = field(default=AttributeKind.KEYWORD, compare=False)
+
+    @property
+    def has_range(self) -> bool:
+        return self.at_least is not None or self.at_most is not None
+
+    def condition(self, name: str) -> models.Condition | None:
+        """What must hold, or None if only `none_of` and `present` do."""
+        key = json_path(field_key(name, self.kind))
+        wanted: list[models.Condition] = [_equals(key, self.any_of)] if self.any_of else []
+        if self.has_range:
+            wanted.append(_between(key, self.at_least, self.at_most))
+        if not self.absent:
+            return models.Filter(must=wanted) if len(wanted) > 1 else wanted[0] if wanted else None
+        empty = models.IsEmptyCondition(is_empty=models.PayloadField(key=key))
+        return models.Filter(should=[empty, models.Filter(must=wanted)]) if wanted else empty
+
+    def exclusions(self, name: str) -> list[models.Condition]:
+        """What must not hold."""
+        key = json_path(field_key(name, self.kind))
+        found: list[models.Condition] = [_equals(key, self.none_of)] if self.none_of else []
+        if self.present:
+            found.append(models.IsEmptyCondition(is_empty=models.PayloadField(key=key)))
+        return found
 
 
 @dataclass(frozen=True, slots=True)
 class FilterSpec:
-    """A checked filter: conditions by field name, all of which must hold."""
+    """A checked filter: conditions by attribute, all of which must hold."""
 
     fields: Mapping[str, FieldFilter] = field(default_factory=dict)
 
@@ -66,7 +111,7 @@ class FilterSpec:
     @property
     def key(self) -> str:
         """A cache key: equal filters have the same key, in whatever order they were written."""
-        return repr(sorted((name, conditions) for name, conditions in self.fields.items()))
+        return repr(sorted((name, repr(conditions)) for name, conditions in self.fields.items()))
 
     def conditions(self) -> int:
         """How many separate conditions must hold at once."""
@@ -76,41 +121,39 @@ class FilterSpec:
         """Qdrant's filter, or None if there are no conditions.
 
         One gender together with one article type also uses the composite field: an indexed value has links of its own
-        in the graph, a conjunction has none.
+        in the search graph.
         """
         if not self.fields:
             return None
         must: list[models.Condition] = []
         must_not: list[models.Condition] = []
         for name, conditions in self.fields.items():
-            if conditions.any_of:
-                must.append(_equals(name, conditions.any_of))
-            if conditions.none_of:
-                must_not.append(_equals(name, conditions.none_of))
-            if conditions.at_least is not None or conditions.at_most is not None:
-                span = models.Range(gte=conditions.at_least, lte=conditions.at_most)
-                must.append(models.FieldCondition(key=name, range=span))
+            wanted = conditions.condition(name)
+            if wanted is not None:
+                must.append(wanted)
+            must_not += conditions.exclusions(name)
         composite = self._composite()
         if composite is not None:
             must.insert(0, models.FieldCondition(key=COMPOSITE_FIELD, match=models.MatchValue(value=composite)))
         return models.Filter(must=must or None, must_not=must_not or None)
 
     def _composite(self) -> str | None:
-        gender, article_type = self.fields.get("gender"), self.fields.get("articleType")
-        if gender is None or article_type is None:
-            return None
-        if len(gender.any_of) != 1 or len(article_type.any_of) != 1:
-            return None
-        return composite_value(gender.any_of[0], article_type.any_of[0])
+        pair = [self.fields.get("gender"), self.fields.get("articleType")]
+        values = [
+            one.any_of[0]
+            for one in pair
+            if one is not None and len(one.any_of) == 1 and not one.absent and one.kind in _KEYWORDS
+        ]
+        return composite_value(str(values[0]), str(values[1])) if len(values) == len(pair) else None
 
 
-def parse_filters(pairs: Iterable[tuple[str, str]], schema: Mapping[str, FieldType]) -> FilterSpec:
-    """Parse `name=value` pairs, for the indexed fields of a collection.
+def parse_filters(pairs: Iterable[tuple[str, str]], kinds: Mapping[str, AttributeKind]) -> FilterSpec:
+    """Parse `name=value` pairs, for the attributes of a collection.
 
-    Raises FilterInvalid, naming the field, the reason, and the known fields.
+    Raises FilterInvalid, naming the attribute, what it takes, and the known ones.
     """
     found: dict[str, FieldFilter] = {}
-    offered = {name: kind for name, kind in schema.items() if name not in HIDDEN_FIELDS}
+    offered = {name: kind for name, kind in kinds.items() if name not in HIDDEN_FIELDS}
     for count, (name, value) in enumerate(pairs, start=1):
         if count > MAX_CONDITIONS * 4:
             raise FilterInvalid(f"too many filter values: at most {MAX_CONDITIONS * 4} in all")
@@ -122,59 +165,73 @@ def parse_filters(pairs: Iterable[tuple[str, str]], schema: Mapping[str, FieldTy
     return FilterSpec(found)
 
 
-def _add(found: dict[str, FieldFilter], name: str, value: str, schema: Mapping[str, FieldType]) -> None:
+def _add(found: dict[str, FieldFilter], name: str, value: str, kinds: Mapping[str, AttributeKind]) -> None:
     negated = name.startswith("!")
     plain = name.removeprefix("!")
-    if plain in schema:
-        current = found.get(plain, FieldFilter())
-        typed = _typed(plain, value, schema[plain])
-        values = (*(current.none_of if negated else current.any_of), typed)
-        if len(values) > MAX_VALUES_PER_FIELD:
-            raise FilterInvalid(f"too many values for {plain!r}: at most {MAX_VALUES_PER_FIELD}")
-        found[plain] = _with(current, none_of=values) if negated else _with(current, any_of=values)
+    if plain in kinds:
+        current = found.get(plain, FieldFilter(kind=kinds[plain]))
+        found[plain] = _with_value(current, plain, value, negated=negated)
         return
-    for suffix in ("Min", "Max"):
+    known = ""
+    for suffix in RANGE_SUFFIXES:
         base = plain.removesuffix(suffix)
-        if base != plain and not negated and schema.get(base) in ("integer", "float"):
-            number = _number(plain, value)
-            current = found.get(base, FieldFilter())
-            found[base] = _with(current, at_least=number) if suffix == "Min" else _with(current, at_most=number)
+        if base == plain or base not in kinds:
+            continue
+        if not negated and kinds[base] in RANGED:
+            bound = _bound(plain, value, kinds[base])
+            current = found.get(base, FieldFilter(kind=kinds[base]))
+            found[base] = replace(current, at_least=bound) if suffix == "Min" else replace(current, at_most=bound)
             return
-    numeric = sorted(known for known, kind in schema.items() if kind != "keyword")
-    ranges = f"; with Min or Max appended: {', '.join(numeric)}" if numeric else ""
-    raise FilterInvalid(f"unknown filter {name[:80]!r}; the fields are: {', '.join(sorted(schema))}{ranges}")
+        known = f": {base!r} is {_NAMED[kinds[base]]}, which has no range" if kinds[base] not in RANGED else ""
+    names = filterable(kinds)
+    ranged = sorted(one for one, kind in names.items() if kind in RANGED)
+    ranges = f"; with Min or Max appended: {', '.join(ranged)}" if ranged else ""
+    raise FilterInvalid(f"unknown filter {name[:80]!r}{known}; the fields are: {', '.join(sorted(names))}{ranges}")
 
 
-def _with(
-    current: FieldFilter,
-    *,
-    any_of: tuple[FilterValue, ...] | None = None,
-    none_of: tuple[FilterValue, ...] | None = None,
-    at_least: float | None = None,
-    at_most: float | None = None,
-) -> FieldFilter:
-    return FieldFilter(
-        any_of=current.any_of if any_of is None else any_of,
-        none_of=current.none_of if none_of is None else none_of,
-        at_least=current.at_least if at_least is None else at_least,
-        at_most=current.at_most if at_most is None else at_most,
-    )
+def _with_value(current: FieldFilter, name: str, value: str, *, negated: bool) -> FieldFilter:
+    if current.kind is AttributeKind.TEXT:
+        raise FilterInvalid(f"{name!r} is free text: it is shown, but cannot be filtered by")
+    if not value.strip():
+        return replace(current, present=True) if negated else replace(current, absent=True)
+    values = (*(current.none_of if negated else current.any_of), _value(name, value, current.kind))
+    if len(values) > MAX_VALUES_PER_FIELD:
+        raise FilterInvalid(f"too many values for {name!r}: at most {MAX_VALUES_PER_FIELD}")
+    return replace(current, none_of=values) if negated else replace(current, any_of=values)
 
 
-def _typed(name: str, value: str, kind: FieldType) -> FilterValue:
-    if kind == "keyword":
-        if not value:
-            raise FilterInvalid(f"the filter {name!r} is empty: give it a value or leave it out")
-        return value
-    if kind == "integer":
-        try:
-            number = int(value)
-        except ValueError:
-            raise FilterInvalid(f"{name!r} is a whole number; {value[:40]!r} is not") from None
-        if abs(number) > MAX_INTEGER:
-            raise FilterInvalid(f"{name!r} is out of range: {value[:40]!r}")
-        return number
-    return _number(name, value)
+def _value(name: str, value: str, kind: AttributeKind) -> FilterValue:
+    match kind:
+        case AttributeKind.INTEGER:
+            return _integer(name, value)
+        case AttributeKind.DECIMAL:
+            return _number(name, value)
+        case AttributeKind.DATE:
+            return _date(name, value)
+        case AttributeKind.BOOLEAN:
+            word = value.strip().lower()
+            if word not in TRUE_WORDS | FALSE_WORDS:
+                raise FilterInvalid(f"{name!r} is a boolean and takes true or false; {value[:40]!r} is neither")
+            return word in TRUE_WORDS
+        case AttributeKind.PATH:
+            return path_text(value)
+    return value
+
+
+def _bound(name: str, value: str, kind: AttributeKind) -> Bound:
+    return _date(name, value) if kind is AttributeKind.DATE else _number(name, value)
+
+
+def _integer(name: str, value: str) -> int:
+    try:
+        number = int(value)
+    except ValueError:
+        raise FilterInvalid(
+            f"{name!r} is an integer and takes a whole number, such as 36; {value[:40]!r} is not"
+        ) from None
+    if abs(number) > MAX_INTEGER:
+        raise FilterInvalid(f"{name!r} is out of range: {value[:40]!r}")
+    return number
 
 
 def _number(name: str, value: str) -> float:
@@ -183,26 +240,57 @@ def _number(name: str, value: str) -> float:
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise FilterInvalid(f"{name!r} is a number; {value[:40]!r} is not")
+        raise FilterInvalid(f"{name!r} is a number and takes one such as 19.95; {value[:40]!r} is not")
     return number
 
 
-def _equals(name: str, values: tuple[FilterValue, ...]) -> models.Condition:
-    """The condition that a field equals one of the values. Qdrant matches decimal numbers only by range."""
-    numbers = [value for value in values if isinstance(value, float)]
-    if not numbers:
-        return models.FieldCondition(key=name, match=_match(values))
-    spans: list[models.Condition] = [
-        models.FieldCondition(key=name, range=models.Range(gte=number, lte=number)) for number in numbers
+def _date(name: str, value: str) -> DateSpan:
+    span = DateSpan.parse(value)
+    if span is None:
+        raise FilterInvalid(
+            f"{name!r} is a date and takes one such as 2024-01-15, 2024-01 or 2024-01-15T10:30:00Z; "
+            f"{value[:40]!r} is not"
+        )
+    return span
+
+
+def _equals(key: str, values: tuple[FilterValue, ...]) -> models.Condition:
+    """The condition that an attribute equals one of the values. Qdrant matches decimals and dates only by range, and
+    booleans one by one.
+    """
+    match = _match(values)
+    if match is not None:
+        return models.FieldCondition(key=key, match=match)
+    each: list[models.Condition] = [
+        models.FieldCondition(key=key, match=models.MatchValue(value=value))
+        if isinstance(value, bool)
+        else _between(key, value, value)
+        for value in values
+        if not isinstance(value, str)
     ]
-    return spans[0] if len(spans) == 1 else models.Filter(should=spans)
+    return each[0] if len(each) == 1 else models.Filter(should=each)
 
 
-def _match(values: tuple[FilterValue, ...]) -> models.MatchValue | models.MatchAny:
+def _match(values: tuple[FilterValue, ...]) -> models.MatchValue | models.MatchAny | None:
+    """The match of keywords or integers; None for values of other kinds."""
+    texts = [value for value in values if isinstance(value, str)]
+    numbers = [value for value in values if isinstance(value, int) and not isinstance(value, bool)]
+    if len(values) not in (len(texts), len(numbers)):
+        return None
     if len(values) == 1:
-        return models.MatchValue(value=values[0])
-    strings = [value for value in values if isinstance(value, str)]
-    return models.MatchAny(any=strings or [value for value in values if isinstance(value, int)])
+        return models.MatchValue(value=[*texts, *numbers][0])
+    return models.MatchAny(any=texts or numbers)
+
+
+def _between(key: str, least: Bound | None, greatest: Bound | None) -> models.FieldCondition:
+    if isinstance(least, DateSpan) or isinstance(greatest, DateSpan):
+        span = models.DatetimeRange(
+            gte=least.start if isinstance(least, DateSpan) else None,
+            lt=greatest.end if isinstance(greatest, DateSpan) else None,
+            lte=greatest.start if isinstance(greatest, DateSpan) and greatest.end is None else None,
+        )
+        return models.FieldCondition(key=key, range=span)
+    return models.FieldCondition(key=key, range=models.Range(gte=least, lte=greatest))
 
 
 class Plan(StrEnum):

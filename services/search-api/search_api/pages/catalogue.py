@@ -133,9 +133,9 @@ async def _browsed(request: Request, context: Context, state: CatalogueState) ->
         "dataset": serving.dataset,
         "datasets": datasets,
         "deleted": deleted,
-        "facets": facets(state, counts, schema),
+        "facets": facets(state, counts, prepared.info.kinds),
         "chips": chips(state, catalogue_of(request)),
-        "sorts": view.sorts(schema),
+        "sorts": view.sorts(prepared.info),
         "sort": sort or "",
         **_items(request, state.having(sort=sort), page),
     }

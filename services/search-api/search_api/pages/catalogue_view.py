@@ -6,29 +6,30 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import quote
-
-from qdrant_client import models
 
 from search_api.answers import product
 from search_api.context import Context
 from search_api.pages.catalogue_state import CatalogueState
 from search_api.pages.search_view import facet_fields, label_of, main_attributes
-from search_api.products.listing import sortable_fields
+from search_api.pages.shown_values import form_text
+from search_api.products.listing import moment_of, sortable_fields
+from search_api.search.facets import MOST_LEVELS, Counted, bounds_of, count_all, count_without
 from search_api.search.retrieval import Prepared
 from vitrine.errors import DatasetNotFound
-from vitrine.products import ADDED_AT_FIELD, PAYLOAD_NAMES, STANDARD_ATTRIBUTES, AttributeValue
-from vitrine.qdrant.filters import FilterSpec
+from vitrine.products import ADDED_AT_FIELD, STANDARD_ATTRIBUTES, AttributeKind, AttributeValue
+from vitrine.qdrant.filters import RANGED, FilterSpec
 from vitrine.qdrant.naming import Serving
-from vitrine.qdrant.schema import FieldType
+from vitrine.qdrant.schema import CollectionInfo, json_path
 
 PAGE_SIZE: Final = 40
 _MOST_VALUES: Final = 60
 _SUGGESTED_VALUES: Final = 40
 _FACETS: Final = 8
 _VERSION_CHARS: Final = 12
+_SUGGESTED: Final = (AttributeKind.KEYWORD, AttributeKind.KEYWORDS, AttributeKind.PATH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +51,8 @@ class FormField:
 
     name: str
     label: str
-    kind: FieldType
-    value: AttributeValue | None
+    kind: AttributeKind
+    value: str
     suggestions: tuple[str, ...] = ()
 
 
@@ -100,12 +101,12 @@ def api_of(home: str, dataset: str, product_id: str) -> str:
     return f"{home}api/products/{quote(product_id, safe='')}{CatalogueState(dataset=dataset).query()}"
 
 
-def sorts(schema: Mapping[str, FieldType]) -> list[tuple[str, str]]:
+def sorts(info: CollectionInfo) -> list[tuple[str, str]]:
     """The available orders, as (value, label)."""
-    times = [("newest", "Newest first"), ("oldest", "Oldest first")] if ADDED_AT_FIELD in schema else []
+    times = [("newest", "Newest first"), ("oldest", "Oldest first")] if ADDED_AT_FIELD in info.schema else []
     numbers = [
         choice
-        for name in sortable_fields(schema)
+        for name in sortable_fields(info.kinds)
         for choice in ((f"-{name}", f"{label_of(name)}, highest first"), (name, f"{label_of(name)}, lowest first"))
     ]
     return [*(times or [("", "As stored")]), *numbers]
@@ -116,35 +117,31 @@ async def counted(context: Context, prepared: Prepared) -> dict[str, Any]:
 
     A field's own filter does not apply to its counts. A field whose values are all different is not a facet.
     """
-    schema = prepared.info.schema
-    fields = facet_fields(schema)[:_FACETS]
-    found = await asyncio.gather(
-        *(
-            _values(context, prepared, name) if schema[name] == "keyword" else _range(context, prepared, name)
-            for name in fields
-        )
-    )
+    kinds = prepared.info.kinds
+    fields = facet_fields(kinds)[:_FACETS]
+    found = await asyncio.gather(*(_counted(context, prepared.without(name), name, kinds[name]) for name in fields))
     by_name = dict(zip(fields, found, strict=True))
     return {
-        "facets": {name: one for name, one in by_name.items() if isinstance(one, list)},
-        "ranges": {name: one for name, one in by_name.items() if isinstance(one, dict)},
+        "facets": {name: one.counts for name, (one, _) in by_name.items()},
+        "ranges": {name: bounds for name, (_, bounds) in by_name.items() if bounds is not None},
+        "withoutValue": {name: one.without for name, (one, _) in by_name.items() if one.without},
     }
 
 
 async def form_fields(context: Context, prepared: Prepared, present: Mapping[str, AttributeValue]) -> list[FormField]:
     """The dataset's fields, the name first, with the product's values; then its further attributes."""
-    schema = {name: kind for name, kind in prepared.info.schema.items() if name not in PAYLOAD_NAMES}
-    order = ["name", *(name for name in STANDARD_ATTRIBUTES if name in schema and name != "name")]
-    order += sorted(name for name in {*schema, *present} if name not in order)
-    texts = [name for name in order if schema.get(name) == "keyword"]
+    kinds = prepared.info.kinds
+    order = ["name", *(name for name in STANDARD_ATTRIBUTES if name in kinds and name != "name")]
+    order += sorted(name for name in {*kinds, *present} if name not in order)
+    texts = [name for name in order if kinds.get(name) in _SUGGESTED]
     whole = prepared.with_spec(FilterSpec({}))
     counts = dict(zip(texts, await asyncio.gather(*(_values(context, whole, name) for name in texts)), strict=True))
     return [
         FormField(
             name,
             label_of(name),
-            schema.get(name, "keyword"),
-            present.get(name),
+            kinds.get(name, AttributeKind.KEYWORD),
+            form_text(present.get(name)),
             tuple(str(one["value"]) for one in counts.get(name, [])[:_SUGGESTED_VALUES]),
         )
         for name in order
@@ -152,21 +149,32 @@ async def form_fields(context: Context, prepared: Prepared, present: Mapping[str
 
 
 async def _values(context: Context, prepared: Prepared, name: str) -> list[dict[str, Any]]:
-    condition = prepared.without(name).spec.compile()
-    hits = await context.store.facet(prepared.info.name, name, condition=condition, limit=_MOST_VALUES)
-    if hits and hits[0].count == 1 and len(hits) > _MOST_VALUES // 2:
-        return []
-    return [{"value": hit.value, "count": hit.count} for hit in hits]
+    kind = prepared.info.kinds[name]
+    found = await count_all(context.store, prepared.without(name), name, kind, limit=_MOST_VALUES)
+    return _worth_showing(found).counts
 
 
-async def _range(context: Context, prepared: Prepared, name: str) -> dict[str, float] | None:
-    condition = prepared.without(name).spec.compile()
+async def _counted(
+    context: Context, prepared: Prepared, name: str, kind: AttributeKind
+) -> tuple[Counted, dict[str, Any] | None]:
+    """The counts of a field, and the bounds of numbers and dates."""
+    if kind not in RANGED:
+        most = MOST_LEVELS if kind is AttributeKind.PATH else _MOST_VALUES
+        found = await count_all(context.store, prepared, name, kind, limit=most)
+        return found if kind is AttributeKind.PATH else _worth_showing(found), None
+    without, bounds = await asyncio.gather(
+        count_without(context.store, prepared, name, kind), bounds_of(context.store, prepared, json_path(name))
+    )
+    if bounds is None:
+        return Counted([], without), None
+    least, greatest = bounds
+    if kind is AttributeKind.DATE:
+        days = (moment_of(end).date().isoformat() for end in bounds)
+        return Counted([], without), dict(zip(("min", "max"), days, strict=True))
+    return Counted([], without), {"min": least, "max": greatest}
 
-    async def end(direction: models.Direction) -> float | None:
-        order = models.OrderBy(key=name, direction=direction)
-        records, _ = await context.store.scroll(prepared.info.name, condition=condition, limit=1, order_by=order)
-        value = records[0].order_value if records else None
-        return value if isinstance(value, int | float) else None
 
-    least, greatest = await asyncio.gather(end(models.Direction.ASC), end(models.Direction.DESC))
-    return None if least is None or greatest is None else {"min": least, "max": greatest}
+def _worth_showing(found: Counted) -> Counted:
+    """A field whose values are nearly all different has no choices."""
+    unlike = found.counts and found.counts[0]["count"] == 1 and len(found.counts) > _MOST_VALUES // 2
+    return replace(found, counts=[]) if unlike else found

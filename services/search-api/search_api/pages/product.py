@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
@@ -17,12 +18,13 @@ from search_api.pages import catalogue_view as view
 from search_api.pages.catalogue import catalogue_of, home_of
 from search_api.pages.catalogue_state import CatalogueState
 from search_api.pages.search_view import Link, chips, label_of
+from search_api.pages.shown_values import is_currency, shown_value, with_currency
 from search_api.pages.templating import render
 from search_api.products.schemas import ProductId
 from search_api.products.service import StoredProduct
 from search_api.search.options import MAX_REACH, MatchOptions
 from vitrine.errors import ParameterInvalid, ProductNotFound, VitrineError
-from vitrine.products import STANDARD_ATTRIBUTES, AttributeValue
+from vitrine.products import STANDARD_ATTRIBUTES, AttributeKind, AttributeValue
 from vitrine.qdrant.naming import Serving
 from vitrine.web import requires
 
@@ -93,7 +95,7 @@ async def product_page(request: Request, context: Ctx, product_id: ProductId) ->
         "product/page.html",
         product=view.shown(stored.payload, state, home_of(request)),
         picture=product(stored.payload)["image"],
-        listed=_listed(attributes),
+        listed=_listed(attributes, prepared.info.kinds),
         models=[one.model for one in servings],
         narrowings=_narrowings(attributes, state, here),
         chips=chips(state, here),
@@ -167,19 +169,25 @@ async def _duplicates(request: Request, context: Context, servings: list[Serving
     return sorted(duplicates, key=lambda one: -one.found[0][1])[:_DUPLICATES]
 
 
-def _listed(attributes: dict[str, AttributeValue]) -> list[tuple[str, AttributeValue]]:
-    """The attributes with their labels, the standard ones first."""
+def _listed(attributes: dict[str, AttributeValue], kinds: Mapping[str, AttributeKind]) -> list[tuple[str, str]]:
+    """The attributes with their labels and in words, the standard ones first."""
     order: list[str] = [name for name in STANDARD_ATTRIBUTES if name in attributes and name != "name"]
     order += sorted(name for name in attributes if name not in order and name != "name")
-    return [(label_of(name), attributes[name]) for name in order]
+    return [
+        (label_of(name), with_currency(name, attributes))
+        if f"{name}Currency" in attributes
+        else (label_of(name), shown_value(attributes[name], kinds.get(name)))
+        for name in order
+        if not is_currency(name, attributes)
+    ]
 
 
 def _narrowings(attributes: dict[str, AttributeValue], state: CatalogueState, here: str) -> list[Link]:
     """Chips that narrow the similar products to those that share a value with the product."""
     found = []
     for name in _FILTERED_BY:
-        value = str(attributes.get(name, ""))
-        if value and (name, value) not in state.filters:
+        value = attributes.get(name)
+        if isinstance(value, str) and value and (name, value) not in state.filters:
             found.append(Link(value, here + state.filtering(name, value).query()))
     return found
 

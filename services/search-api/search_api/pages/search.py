@@ -81,7 +81,7 @@ async def facets(request: Request, context: Ctx) -> Response:
     found = await offer(context, state)
     asked = Asked(opaque_caller(request.scope), time.perf_counter())
     answer = await find(context, state, found, asked)
-    counted = view.facets(state, answer, found.info.schema)
+    counted = view.facets(state, answer, found.info.kinds)
     return render(request, "search/_rail_facets.html", home=_home(request), facets=counted)
 
 
@@ -158,15 +158,15 @@ async def _found(
         searches.append(find(context, state, found, asked, picture=picture, model=state.compare, with_facets=False))
     answer, *others = await asyncio.gather(*searches)
     other = others[0] if others else None
-    schema = found.info.schema
+    attribute_kinds = found.info.kinds
     return {
         "answer": answer,
         "other": other,
         "tiles": view.tiles(state, answer, home, other=other["ranking"] if other else ()),
         "other_tiles": view.tiles(state, other, home, other=answer["ranking"]) if other else [],
-        "facets": [] if deferred else view.facets(state, answer, schema),
+        "facets": [] if deferred else view.facets(state, answer, attribute_kinds),
         "facets_query": state.query() if deferred else None,
-        "kinds": view.kinds(state, answer, schema, home),
+        "kinds": view.kinds(state, answer, attribute_kinds, home),
         "relaxations": view.relaxations(state, answer, home),
         "more": None if other else _more(state, answer, 0),
     }

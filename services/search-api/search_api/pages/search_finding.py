@@ -20,6 +20,7 @@ from search_api.search.examples import Examples
 from search_api.search.options import ListOptions, SearchOptions, parameter_invalid
 from search_api.search.service import Asked
 from vitrine.errors import CollectionNotFound, DatasetNotFound, ModelUnknown
+from vitrine.products import AttributeKind
 from vitrine.qdrant.filters import FilterSpec, Planner
 from vitrine.qdrant.naming import Serving
 from vitrine.qdrant.schema import CollectionInfo
@@ -92,7 +93,7 @@ async def find(
         "model": model or found.serving.model,
         "topK": min(PAGE_SIZE, MOST_FOUND - offset),
         "offset": offset,
-        "facets": ",".join(facet_fields(found.info.schema)) if with_facets else "",
+        "facets": ",".join(facet_fields(found.info.kinds)) if with_facets else "",
     }
     filters = list(state.filters)
     if picture is None and state.upload is not None:
@@ -141,7 +142,7 @@ class Samples:
         chance = np.random.default_rng(zlib.crc32(info.name.encode()))
         vector = chance.standard_normal(info.dim)
         direction: list[float] = (vector / np.linalg.norm(vector)).tolist()
-        field = next((name for name in _SAMPLE_FIELDS if info.schema.get(name) == "keyword"), None)
+        field = next((name for name in _SAMPLE_FIELDS if info.kinds.get(name) is AttributeKind.KEYWORD), None)
         planner = Planner()
         plan = planner.choose(FilterSpec(), expected_matches=info.points, points=info.points)
         params = planner.params(plan, top_k=SAMPLES, several_pictures=info.several_pictures)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 from urllib.parse import quote
 
 from search_api.pages.search_state import SearchState
+from search_api.pages.shown_values import in_words, shown_value, with_currency
 from search_api.search.options import MAX_FACETS
-from vitrine.products import PAYLOAD_NAMES, STANDARD_ATTRIBUTES
-from vitrine.qdrant.schema import FieldType
+from vitrine.kinds import LEVEL_SEPARATOR, filterable, text_of
+from vitrine.products import PAYLOAD_NAMES, STANDARD_ATTRIBUTES, AttributeKind
+from vitrine.qdrant.filters import RANGED
 
 _LABELS: Final = {
     "articleType": "Kind",
@@ -21,14 +23,21 @@ _LABELS: Final = {
 }
 # These come first, in this order.
 _FIRST: Final = ("gender", "articleType", "baseColour", "year")
+# Then these, if the catalogue has them.
+_COMMON: Final = ("category", "brand", "colour", "color", "colours", "colors", "size", "price")
 _SHOWN_VALUES: Final = 8
+_SHOWN_LEVELS: Final = 14
+_DEEPEST: Final = 4  # deeper levels are indented no further
+_DAY_CHARS: Final = len("2024-01-15")
 _SHOWN_KINDS: Final = 3
 _LEAST_PROBABILITY: Final = 0.05
 _MAIN_ATTRIBUTES: Final = ("gender", "articleType", "baseColour")
 # The predicted field of a release whose manifest does not name one.
 _KIND_FIELD: Final = "articleType"
 _WORD: Final = re.compile(r"[A-Z]?[^A-Z_]+|[A-Z]+")
-FacetKind = Literal["values", "colours", "range"]
+FacetKind = Literal["values", "colours", "range", "dates", "tree"]
+# The value of a filter for products without a value. Forms drop empty values, so it is a blank.
+NO_VALUE: Final = " "
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,39 +52,54 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One value of a facet."""
+    """One value of a facet. `level` counts from 0 down a tree of categories."""
 
     value: str
     count: int
     chosen: bool
+    text: str = ""
+    level: int = 0
+
+    @property
+    def words(self) -> str:
+        return self.text or self.value
 
 
 @dataclass(frozen=True, slots=True)
 class Facet:
-    """A field to filter by. A range has the bounds `least` and `greatest`, and the chosen part."""
+    """A field to filter by. A range has the bounds `least` and `greatest`, and the chosen part; of dates these are
+    texts. `without` is the choice of the products without a value, if there are any.
+    """
 
     name: str
     label: str
     kind: FacetKind
     choices: tuple[Choice, ...] = ()
-    least: float = 0
-    greatest: float = 0
-    low: float = 0
-    high: float = 0
+    least: float | str = 0
+    greatest: float | str = 0
+    low: float | str = 0
+    high: float | str = 0
     step: str = "1"
+    without: Choice | None = None
 
     @property
     def shown(self) -> tuple[Choice, ...]:
         """The visible values: the chosen and the most frequent ones."""
-        return tuple(one for place, one in enumerate(self.choices) if place < _SHOWN_VALUES or one.chosen)
+        return tuple(one for place, one in enumerate(self.choices) if place < self._most or one.chosen)
 
     @property
     def more(self) -> tuple[Choice, ...]:
-        return tuple(one for place, one in enumerate(self.choices) if place >= _SHOWN_VALUES and not one.chosen)
+        return tuple(one for place, one in enumerate(self.choices) if place >= self._most and not one.chosen)
+
+    @property
+    def _most(self) -> int:
+        return _SHOWN_LEVELS if self.kind == "tree" else _SHOWN_VALUES
 
     @property
     def filtered(self) -> bool:
-        return any(one.chosen for one in self.choices) or (self.low, self.high) != (self.least, self.greatest)
+        if any(one.chosen for one in self.choices) or (self.without is not None and self.without.chosen):
+            return True
+        return (self.low, self.high) != (("", "") if self.kind == "dates" else (self.least, self.greatest))
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +126,13 @@ def label_of(field: str) -> str:
     return words[:1].upper() + words[1:]
 
 
-def facet_fields(schema: Mapping[str, FieldType]) -> list[str]:
-    """The fields that the page counts, the standard ones first."""
-    order = list(dict.fromkeys((*_FIRST, *STANDARD_ATTRIBUTES)))
-    known = [name for name in order if name in schema]
-    others = sorted(name for name in schema if name not in known and name not in PAYLOAD_NAMES)
+def facet_fields(kinds: Mapping[str, AttributeKind]) -> list[str]:
+    """The fields that the page counts, the standard ones first. A currency is shown with its price instead."""
+    offered = filterable(kinds)
+    order = list(dict.fromkeys((*_FIRST, *STANDARD_ATTRIBUTES, *_COMMON)))
+    known = [name for name in order if name in offered]
+    hidden = {*known, *PAYLOAD_NAMES, *(f"{name}Currency" for name in offered)}
+    others = sorted(name for name in offered if name not in hidden)
     return [*known, *others][:MAX_FACETS]
 
 
@@ -118,20 +144,26 @@ def chips(state: SearchState, home: str) -> list[Link]:
     return found
 
 
-def facets(state: SearchState, answer: Mapping[str, Any], schema: Mapping[str, FieldType]) -> list[Facet]:
+def facets(state: SearchState, answer: Mapping[str, Any], kinds: Mapping[str, AttributeKind]) -> list[Facet]:
     """The facets of an answer, in the page's order. Facets without a choice are left out."""
     counts, ranges = answer.get("facets", {}), answer.get("ranges", {})
     found: list[Facet] = []
-    for name in facet_fields(schema):
-        if schema[name] == "keyword":
-            facet = _values(state, name, counts.get(name, []))
+    for name in facet_fields(kinds):
+        without = _without(state, name, answer.get("withoutValue", {}).get(name, 0))
+        kind = kinds[name]
+        if kind is AttributeKind.DATE:
+            facet = _dates(state, name, ranges.get(name))
+        elif kind in RANGED:
+            facet = _range(state, name, ranges.get(name), whole=kind is AttributeKind.INTEGER)
+        elif kind is AttributeKind.PATH:
+            facet = _tree(state, name, counts.get(name, []))
         else:
-            facet = _range(state, name, ranges.get(name), whole=schema[name] == "integer")
-        found += [facet] if facet is not None else []
+            facet = _values(state, name, counts.get(name, []), alone=without is None)
+        found += [replace(facet, without=without)] if facet is not None else []
     return found
 
 
-def kinds(state: SearchState, answer: Mapping[str, Any], schema: Mapping[str, FieldType], home: str) -> list[Link]:
+def kinds(state: SearchState, answer: Mapping[str, Any], schema: Mapping[str, AttributeKind], home: str) -> list[Link]:
     """Chips for the predicted kinds, which restrict the search to a kind or lift that."""
     predicted = answer.get("predicted") or []
     field = (predicted[0]["field"] or _KIND_FIELD) if predicted else _KIND_FIELD
@@ -178,7 +210,9 @@ def tiles(
 
 def main_attributes(product: Mapping[str, Any]) -> str:
     """The most useful attributes, in one line."""
-    return " · ".join(str(product[name]) for name in _MAIN_ATTRIBUTES if product.get(name) not in (None, ""))
+    found = [shown_value(product[name]) for name in _MAIN_ATTRIBUTES if product.get(name) not in (None, "", [])]
+    price = with_currency("price", product) if isinstance(product.get("price"), int | float) else ""
+    return " · ".join([*found, *([price] if price else [])])
 
 
 def _tile(state: SearchState, result: Mapping[str, Any], home: str, *, rank: int, other_rank: int | None) -> Tile:
@@ -198,6 +232,11 @@ def _tile(state: SearchState, result: Mapping[str, Any], home: str, *, rank: int
 
 
 def _condition(name: str, value: str) -> str:
+    plain = label_of(name.removeprefix("!"))
+    if not value.strip():
+        return f"{plain}: {'any' if name.startswith('!') else 'without'}"
+    if value in ("true", "false"):
+        value = f"{plain}: {in_words(value)}"
     if name.startswith("!"):
         return f"not {value}"
     for suffix, words in (("Min", "from"), ("Max", "to")):
@@ -206,12 +245,22 @@ def _condition(name: str, value: str) -> str:
     return value
 
 
-def _values(state: SearchState, name: str, counted: Sequence[Mapping[str, Any]]) -> Facet | None:
+def _without(state: SearchState, name: str, count: int) -> Choice | None:
+    chosen = NO_VALUE in state.values_of(name)
+    return Choice(NO_VALUE, count, chosen, "Without a value") if count or chosen else None
+
+
+def _choices(state: SearchState, name: str, counted: Sequence[Mapping[str, Any]]) -> list[Choice]:
+    """The counted values, and the chosen ones that no product has."""
     chosen = state.values_of(name)
-    choices = [Choice(str(one["value"]), int(one["count"]), str(one["value"]) in chosen) for one in counted]
-    told = {choice.value for choice in choices}
-    choices += [Choice(value, 0, chosen=True) for value in chosen if value not in told]
-    if not choices or (len(choices) == 1 and not chosen):
+    counts = {text_of(one["value"]): int(one["count"]) for one in counted if "value" in one}
+    counts |= {value: 0 for value in chosen if value not in counts and value != NO_VALUE}
+    return [Choice(value, count, value in chosen, in_words(value)) for value, count in counts.items()]
+
+
+def _values(state: SearchState, name: str, counted: Sequence[Mapping[str, Any]], *, alone: bool) -> Facet | None:
+    choices = _choices(state, name, counted)
+    if not choices or (len(choices) == 1 and alone and not state.values_of(name)):
         return None
     kind: FacetKind = "colours" if re.search(r"colou?r", name, re.IGNORECASE) else "values"
     return Facet(name, label_of(name), kind, tuple(choices))
@@ -233,6 +282,30 @@ def _range(state: SearchState, name: str, bounds: Mapping[str, float] | None, *,
         high=greatest if high is None else high,
         step="1" if whole else "any",
     )
+
+
+def _dates(state: SearchState, name: str, bounds: Mapping[str, Any] | None) -> Facet | None:
+    low, high = (next(iter(state.values_of(f"{name}{end}")), "") for end in ("Min", "Max"))
+    least, greatest = (str(bounds[end])[:_DAY_CHARS] if bounds else "" for end in ("min", "max"))
+    if not (low or high) and least == greatest:
+        return None
+    return Facet(name, label_of(name), "dates", least=least, greatest=greatest, low=low, high=high)
+
+
+def _tree(state: SearchState, name: str, counted: Sequence[Mapping[str, Any]]) -> Facet | None:
+    """The levels of category paths as an indented tree, the levels below one another by their counts."""
+    choices = {tuple(choice.value.split(LEVEL_SEPARATOR)): choice for choice in _choices(state, name, counted)}
+    if not choices:
+        return None
+
+    def place(path: tuple[str, ...]) -> list[tuple[int, str]]:
+        above = (path[: depth + 1] for depth in range(len(path)))
+        return [(-choices[level].count if level in choices else 0, level[-1]) for level in above]
+
+    ordered = [
+        replace(choices[path], text=path[-1], level=min(len(path) - 1, _DEEPEST)) for path in sorted(choices, key=place)
+    ]
+    return Facet(name, label_of(name), "tree", tuple(ordered))
 
 
 def _number(values: Sequence[str]) -> float | None:

@@ -37,9 +37,9 @@ class ProductListOptions(Target):
         default=None,
         max_length=80,
         description=(
-            "`newest` or `oldest` by when Vitrine first stored the product, or a numeric field, `-` before it for the "
-            "largest first; products without the number come last. Products of one number, and all of them without "
-            "`sort`, are ordered by a hash of their id, which stays the same"
+            "`newest` or `oldest` by when Vitrine first stored the product, or a field of numbers or dates, `-` before "
+            "it for the largest first; products without a value come last. Products of one value, and all of them "
+            "without `sort`, are ordered by a hash of their id, which stays the same"
         ),
         examples=["-year"],
     )
@@ -76,7 +76,7 @@ class Listed:
     description=(
         "All products that the filters let through, page by page: `next` is the `cursor` of the page after, null at "
         "the end. A product that is there all the while comes exactly once, whatever is written meanwhile, unless the "
-        "number that it is ordered by changes.\n\n"
+        "value that it is ordered by changes.\n\n"
         f"With `Accept: {NDJSON}` all of them come as one stream, a product a line. It takes neither `limit` nor "
         "`cursor` and as long as it takes. A stream that cannot be finished ends with a broken connection, never as "
         "though it were whole."
@@ -148,7 +148,7 @@ async def _target(context: Context, options: ProductListOptions) -> ProductListO
 
 async def _listing(context: Context, serving: Serving, options: ProductListOptions, filters: Pairs) -> Listing:
     prepared = await context.retrieval.prepare(serving, filters)
-    order = Order.of(options.sort, prepared.info.schema)
+    order = Order.of(options.sort, prepared.info)
     return Listing(context.store, serving.dataset, serving.collection, prepared.spec, order)
 
 

@@ -13,38 +13,45 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
 from qdrant_client import models
 
 from search_api.vector_store import VectorStore
 from vitrine.errors import ParameterInvalid
-from vitrine.products import ADDED_AT_FIELD, HIDDEN_FIELDS
-from vitrine.qdrant.filters import FilterSpec
-from vitrine.qdrant.schema import FieldType
+from vitrine.products import ADDED_AT_FIELD, AttributeKind
+from vitrine.qdrant.filters import RANGED, FilterSpec
+from vitrine.qdrant.schema import CollectionInfo, json_path
 
 Payload = dict[str, Any]
 Part = Literal["ordered", "rest"]
 _MAX_ASKED: Final = 1_000  # the limit of a collection's strict mode
 _EXPORT_PAGE: Final = 250
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_EARLIEST_US: Final = (datetime(1, 1, 1, tzinfo=UTC) - _EPOCH) / timedelta(microseconds=1)
 _LOWEST_ID: Final = "00000000-0000-0000-0000-000000000000"
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """The sort field, and which part comes first. Without a field all products are sorted by point id."""
+    """The sort field, and which part comes first. Without a field all products are sorted by point id.
+
+    Dates are sorted as microseconds since 1970, as Qdrant does.
+    """
 
     field: str | None = None
     descending: bool = False
     parts: tuple[Part, ...] = ("rest",)
+    of_dates: bool = False
 
     @classmethod
-    def of(cls, sort: str | None, schema: Mapping[str, FieldType]) -> Order:
-        """Parse `newest`, `oldest`, or a numeric field with an optional `-`. Raises ParameterInvalid."""
+    def of(cls, sort: str | None, info: CollectionInfo) -> Order:
+        """Parse `newest`, `oldest`, or a field of numbers or dates with an optional `-`. Raises ParameterInvalid."""
         if sort is None:
             return cls()
         if sort in ("newest", "oldest"):
-            if ADDED_AT_FIELD not in schema:
+            if ADDED_AT_FIELD not in info.schema:
                 raise ParameterInvalid(
                     f"sort {sort!r}: this dataset was indexed before Vitrine stored when products are added; "
                     "index it again, or put a product"
@@ -56,13 +63,29 @@ class Order:
                 else cls(ADDED_AT_FIELD, parts=("rest", "ordered"))
             )
         field = sort.removeprefix("-")
-        offered = sortable_fields(schema)
+        kinds = info.kinds
+        offered = sortable_fields(kinds)
         if field not in offered:
             raise ParameterInvalid(
-                f"sort {sort[:80]!r} is not possible: use newest, oldest, or a numeric field, with '-' before it for "
-                f"the largest first; the numeric fields are: {', '.join(offered) or 'none'}"
+                f"sort {sort[:80]!r} is not possible: use newest, oldest, or a field of numbers or dates, with '-' "
+                f"before it for the largest first; these fields are: {', '.join(offered) or 'none'}"
             )
-        return cls(field, descending=sort.startswith("-"), parts=("ordered", "rest"))
+        return cls(
+            field,
+            descending=sort.startswith("-"),
+            parts=("ordered", "rest"),
+            of_dates=kinds[field] is AttributeKind.DATE,
+        )
+
+    def between(self, **ends: float) -> models.FieldCondition:
+        """The condition that the value is within these ends (`gt`, `gte`, `lt`, `lte`)."""
+        assert self.field is not None
+        span: models.RangeInterface
+        if self.of_dates:
+            span = models.DatetimeRange.model_validate({end: moment_of(value) for end, value in ends.items()})
+        else:
+            span = models.Range(**ends)
+        return models.FieldCondition(key=json_path(self.field), range=span)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +155,7 @@ class Listing:
             self.collection,
             condition=self._filter(*self._further(value)),
             limit=asked,
-            order_by=models.OrderBy(key=self.order.field, direction=direction),
+            order_by=models.OrderBy(key=json_path(self.order.field), direction=direction),
         )
         sign = -1 if self.order.descending else 1
         found = sorted(
@@ -161,21 +184,18 @@ class Listing:
     def _further(self, value: float | None) -> tuple[models.Condition, ...]:
         if value is None or self.order.field is None:
             return ()
-        span = models.Range(lt=value) if self.order.descending else models.Range(gt=value)
-        return (models.FieldCondition(key=self.order.field, range=span),)
+        return (self.order.between(lt=value) if self.order.descending else self.order.between(gt=value),)
 
     def _having(self, value: float | None) -> models.Filter | None:
-        assert self.order.field is not None
-        span = models.Range(gte=value, lte=value)
-        return self._filter(models.FieldCondition(key=self.order.field, range=span))
+        assert value is not None
+        return self._filter(self.order.between(gte=value, lte=value))
 
     def _lacking(self) -> models.Filter | None:
         if self.order.field is None:
             return self._filter()
         # Not an "is empty" condition: the field may hold text, which has no place among numbers.
-        number = models.FieldCondition(key=self.order.field, range=models.Range(gte=-sys.float_info.max))
-        without = models.Filter(must_not=[number])
-        return self._filter(without)
+        least = _EARLIEST_US if self.order.of_dates else -sys.float_info.max
+        return self._filter(models.Filter(must_not=[self.order.between(gte=least)]))
 
     def _filter(self, *conditions: models.Condition) -> models.Filter | None:
         own = self.spec.compile()
@@ -184,9 +204,14 @@ class Listing:
         return models.Filter(must=[*conditions, *([own] if own is not None else [])])
 
 
-def sortable_fields(schema: Mapping[str, FieldType]) -> list[str]:
+def sortable_fields(kinds: Mapping[str, AttributeKind]) -> list[str]:
     """The fields that products can be sorted by."""
-    return sorted(name for name, kind in schema.items() if kind != "keyword" and name not in HIDDEN_FIELDS)
+    return sorted(name for name, kind in kinds.items() if kind in RANGED)
+
+
+def moment_of(microseconds: float) -> datetime:
+    """A date as Qdrant sorts it, in UTC."""
+    return _EPOCH + timedelta(microseconds=microseconds)
 
 
 def _number(value: Any) -> float:

@@ -5,24 +5,41 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final
 
+from qdrant_client import models
+
+from search_api.products.listing import moment_of
+from search_api.search.buckets import FEW_VALUES, Bucket, count_dates, count_numbers, date_buckets, number_buckets
 from vitrine.errors import ParameterInvalid
-from vitrine.products import HIDDEN_FIELDS
-from vitrine.qdrant.filters import FieldFilter, FilterSpec
+from vitrine.kinds import DateSpan, filterable, path_levels, text_of
+from vitrine.products import AttributeKind
+from vitrine.qdrant.filters import RANGED, FieldFilter, FilterSpec
+from vitrine.qdrant.schema import CollectionInfo, field_key, json_path
 
 if TYPE_CHECKING:
     from search_api.search.retrieval import Prepared, Retrieval
-    from search_api.vector_store import Query
+    from search_api.vector_store import Query, VectorStore
 
 # The number of nearest products that are counted if no minimum confidence decides which ones match.
 BEST_COUNTED: Final = 200
 MOST_COUNTED: Final = 1_000
+MOST_LEVELS: Final = 300  # of category paths, so that their tree is whole
 _MOST_VALUES: Final = 100
 _VALUES_COMPARED: Final = 1_000
 _MOST_HINTS: Final = 5
 _SIMILARITY: Final = 0.6
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """The counts of a field, and how many products have no value."""
+
+    counts: list[dict[str, Any]]
+    without: int
 
 
 async def count_facets(
@@ -36,13 +53,11 @@ async def count_facets(
 ) -> dict[str, Any]:
     """Count the values of fields among the `count` nearest products with at least `min_score`.
 
-    `facets` has the values of each field with their counts, most frequent first; `ranges` the bounds of numeric fields.
-    A field's own filter does not apply to its counts, so that another value can be chosen. Raises ParameterInvalid.
+    `facets` has the values of each field with their counts, most frequent first, or its buckets in ascending order;
+    `ranges` the bounds of numbers and dates; `withoutValue` how many products have none. A field's own filter does not
+    apply to its counts, so that another value can be chosen. Raises ParameterInvalid.
     """
-    for field in fields:
-        if field not in prepared.info.schema or field in HIDDEN_FIELDS:
-            offered = ", ".join(sorted(prepared.info.schema.keys() - HIDDEN_FIELDS))
-            raise ParameterInvalid(f"facet {field[:80]!r} is not a field; the fields are: {offered}")
+    kinds = {field: check_facet(field, prepared.info) for field in fields}
     unfiltered = [field for field in fields if field not in prepared.spec.fields]
     groups = [unfiltered] if unfiltered else []
     groups += [[field] for field in fields if field in prepared.spec.fields]
@@ -51,7 +66,7 @@ async def count_facets(
             retrieval.nearest_payloads(
                 prepared.without(group[0]),
                 query,
-                fields=group,
+                fields=[json_path(field) for field in group],
                 limit=count,
                 min_score=min_score,
             )
@@ -60,15 +75,103 @@ async def count_facets(
     )
     payloads = {field: found for group, found in zip(groups, counted, strict=True) for field in group}
     values = {field: [payload[field] for payload in payloads[field] if field in payload] for field in fields}
-    schema = prepared.info.schema
     return {
-        "facets": {field: _commonest(values[field]) for field in fields if schema[field] != "float"},
+        "facets": {field: count_values(values[field], kind) for field, kind in kinds.items()},
         "ranges": {
-            field: {"min": min(values[field]), "max": max(values[field])}
-            for field in fields
-            if schema[field] != "keyword" and values[field]
+            field: {"min": min(ordered), "max": max(ordered)}
+            for field, kind in kinds.items()
+            if kind in RANGED and (ordered := _ordered(values[field], kind))
         },
+        "withoutValue": {field: missing for field in fields if (missing := len(payloads[field]) - len(values[field]))},
     }
+
+
+def check_facet(field: str, info: CollectionInfo) -> AttributeKind:
+    """The kind of a field whose values can be counted. Raises ParameterInvalid."""
+    offered = filterable(info.filters)
+    if field not in offered:
+        free = " is free text, which has too many values to count" if field in info.filters else " is not a field"
+        raise ParameterInvalid(f"facet {field[:80]!r}{free}; the fields are: {', '.join(sorted(offered))}")
+    return offered[field]
+
+
+def count_values(values: Sequence[Any], kind: AttributeKind) -> list[dict[str, Any]]:
+    """The counts of these values: each value of a list and each level of a path, or buckets of numbers and dates."""
+    match kind:
+        case AttributeKind.DECIMAL:
+            return count_numbers([float(value) for value in _ordered(values, kind)], whole=False)
+        case AttributeKind.DATE:
+            return count_dates(values)
+        case AttributeKind.INTEGER:
+            numbers = _ordered(values, kind)
+            return count_numbers(numbers, whole=True) if len(set(numbers)) > FEW_VALUES else _commonest(numbers)
+        case AttributeKind.PATH:
+            return _commonest([level for value in values for level in path_levels(value)], most=MOST_LEVELS)
+    several = [one for value in values for one in (set(value) if isinstance(value, list) else (value,))]
+    return _commonest(several)
+
+
+async def count_all(store: VectorStore, prepared: Prepared, field: str, kind: AttributeKind, *, limit: int) -> Counted:
+    """Count the values of a field among all products that match the filters, exactly."""
+    info, condition = prepared.info, prepared.spec.compile()
+    key = json_path(field_key(field, kind))
+    missing = count_without(store, prepared, field, kind)
+    if kind in (AttributeKind.DECIMAL, AttributeKind.DATE):
+        return Counted(*await asyncio.gather(_buckets(store, prepared, key, kind), missing))
+    most = max(limit, FEW_VALUES + 1) if kind is AttributeKind.INTEGER else limit
+    hits, without = await asyncio.gather(store.facet(info.name, key, condition=condition, limit=most), missing)
+    if kind is AttributeKind.INTEGER and len(hits) > FEW_VALUES:
+        return Counted(await _buckets(store, prepared, key, kind), without)
+    ordered = sorted(hits, key=lambda hit: (-hit.count, str(hit.value)))
+    return Counted([{"value": hit.value, "count": hit.count} for hit in ordered[:limit]], without)
+
+
+async def count_without(store: VectorStore, prepared: Prepared, field: str, kind: AttributeKind) -> int:
+    """How many of the products that match the filters have no value of a field."""
+    key = json_path(field_key(field, kind))
+    empty = models.IsEmptyCondition(is_empty=models.PayloadField(key=key))
+    return await store.count(prepared.info.name, narrowed(prepared.spec.compile(), empty))
+
+
+async def _buckets(store: VectorStore, prepared: Prepared, key: str, kind: AttributeKind) -> list[dict[str, Any]]:
+    bounds = await bounds_of(store, prepared, key)
+    if bounds is None:
+        return []
+    least, greatest = bounds
+    if kind is AttributeKind.DATE:
+        buckets = date_buckets(moment_of(least), moment_of(greatest))
+    else:
+        buckets = number_buckets(least, greatest, whole=kind is AttributeKind.INTEGER)
+    condition = prepared.spec.compile()
+    counts = await asyncio.gather(
+        *(store.count(prepared.info.name, narrowed(condition, _within(key, bucket))) for bucket in buckets)
+    )
+    return [bucket.counted(count) for bucket, count in zip(buckets, counts, strict=True)]
+
+
+def _within(key: str, bucket: Bucket) -> models.FieldCondition:
+    ends: dict[str, Any] = {"gte": bucket.start, "lte" if bucket.closed else "lt": bucket.end}
+    kind = models.DatetimeRange if isinstance(bucket.start, datetime) else models.Range
+    return models.FieldCondition(key=key, range=kind(**ends))
+
+
+async def bounds_of(store: VectorStore, prepared: Prepared, key: str) -> tuple[float, float] | None:
+    """The least and the greatest value of an ordered field; of dates in microseconds since 1970."""
+    condition = prepared.spec.compile()
+
+    async def end(direction: models.Direction) -> float | None:
+        order = models.OrderBy(key=key, direction=direction)
+        records, _ = await store.scroll(prepared.info.name, condition=condition, limit=1, order_by=order)
+        value = records[0].order_value if records else None
+        return value if isinstance(value, int | float) else None
+
+    least, greatest = await asyncio.gather(end(models.Direction.ASC), end(models.Direction.DESC))
+    return None if least is None or greatest is None else (least, greatest)
+
+
+def narrowed(condition: models.Filter | None, *more: models.Condition) -> models.Filter:
+    """The condition together with further ones."""
+    return models.Filter(must=[*more, *([condition] if condition is not None else [])])
 
 
 async def why_nothing(retrieval: Retrieval, prepared: Prepared) -> dict[str, Any]:
@@ -94,26 +197,40 @@ async def why_nothing(retrieval: Retrieval, prepared: Prepared) -> dict[str, Any
 
 async def _hint(retrieval: Retrieval, prepared: Prepared, name: str, value: str) -> str | None:
     """A suggestion for a value that no product has; None if some product has it."""
-    alone = prepared.with_spec(FilterSpec({name: FieldFilter(any_of=(value,))}))
+    kind = prepared.spec.fields[name].kind
+    alone = prepared.with_spec(FilterSpec({name: FieldFilter(any_of=(value,), kind=kind)}))
     if await retrieval.matches(alone):
         return None
-    counts = await retrieval.store.facet(prepared.info.name, name, condition=None, limit=_VALUES_COMPARED)
+    key = json_path(field_key(name, kind))
+    counts = await retrieval.store.facet(prepared.info.name, key, condition=None, limit=_VALUES_COMPARED)
     by_lowered = {str(item.value).casefold(): str(item.value) for item in reversed(counts)}
     close = get_close_matches(value.casefold(), by_lowered, n=1, cutoff=_SIMILARITY)
     question = f"; did you mean {by_lowered[close[0]]}?" if close else ""
     return f"no product has {name}={value}{question}"
 
 
-def _commonest(values: Sequence[Any]) -> list[dict[str, Any]]:
+def _ordered(values: Sequence[Any], kind: AttributeKind) -> list[Any]:
+    """The values that have their kind's form. Others are shown with their product, but are not indexed."""
+    wanted = str if kind is AttributeKind.DATE else int | float
+    return [value for value in values if isinstance(value, wanted) and not isinstance(value, bool)]
+
+
+def _commonest(values: Sequence[Any], *, most: int = _MOST_VALUES) -> list[dict[str, Any]]:
     ordered = sorted(Counter(values).items(), key=lambda item: (-item[1], str(item[0])))
-    return [{"value": value, "count": count} for value, count in ordered[:_MOST_VALUES]]
+    return [{"value": value, "count": count} for value, count in ordered[:most]]
 
 
 def _shown(conditions: FieldFilter) -> list[str]:
     """The conditions on one field, as text."""
     return [
-        *(str(value) for value in conditions.any_of),
-        *(f"not {value}" for value in conditions.none_of),
-        *([f"at least {conditions.at_least:g}"] if conditions.at_least is not None else []),
-        *([f"at most {conditions.at_most:g}"] if conditions.at_most is not None else []),
+        *(text_of(value) for value in conditions.any_of),
+        *(f"not {text_of(value)}" for value in conditions.none_of),
+        *([f"at least {_bound(conditions.at_least)}"] if conditions.at_least is not None else []),
+        *([f"at most {_bound(conditions.at_most)}"] if conditions.at_most is not None else []),
+        *(["without a value"] if conditions.absent else []),
+        *(["with a value"] if conditions.present else []),
     ]
+
+
+def _bound(bound: float | DateSpan) -> str:
+    return str(bound) if isinstance(bound, DateSpan) else f"{bound:g}"

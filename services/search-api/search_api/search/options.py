@@ -69,7 +69,13 @@ class ListOptions(Target):
         description="Leave out products whose cosine similarity is lower",
     )
     group_by: str | None = Field(
-        default=None, max_length=64, alias="groupBy", description="At most one product for each value of this field"
+        default=None,
+        max_length=64,
+        alias="groupBy",
+        description=(
+            "At most one product for each value of this field, of any kind but dates and free text. Products without a "
+            "value are left out"
+        ),
     )
     facets: str = Field(
         default="",

@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 
 from qdrant_client import models
 
+from search_api.search.groups import check_group, nearest_by_group
 from search_api.search.options import ListOptions, Pairs, Target
 from search_api.search.rerank import PLAIN, Refinement, expanded, reranked
 from search_api.vector_store import Query, VectorStore
@@ -24,7 +25,7 @@ from vitrine.errors import (
     ReleaseMismatch,
     ReleaseNotFound,
 )
-from vitrine.products import HIDDEN_FIELDS, check_dataset_name
+from vitrine.products import check_dataset_name
 from vitrine.qdrant.filters import FilterSpec, Plan, Planner, parse_filters
 from vitrine.qdrant.naming import Serving
 from vitrine.qdrant.schema import CollectionInfo
@@ -132,8 +133,8 @@ class Retrieval:
         """Check the filters against the collection's fields. Raises FilterInvalid and ParameterInvalid."""
         info = await self.store.collection(serving.collection)
         if group_by is not None:
-            check_field(group_by, info, what="groupBy")
-        return Prepared(serving, info, parse_filters(filters, info.schema))
+            check_group(group_by, info)
+        return Prepared(serving, info, parse_filters(filters, info.filters))
 
     async def prepare_other(self, prepared: Prepared, model: str, filters: Pairs) -> Prepared:
         """The same filters for a second model's collection. Its fields may have other types, if the catalogue changed
@@ -177,8 +178,9 @@ class Retrieval:
         condition = prepared.condition
         params = self._params(prepared, plan, wanted.reach)
         if wanted.group_by is not None:
-            found = await self.store.nearest_by_group(
-                prepared.info.name,
+            found = await nearest_by_group(
+                self.store,
+                prepared.info,
                 query,
                 field=wanted.group_by,
                 condition=condition,
@@ -234,13 +236,3 @@ class Retrieval:
 
     def _params(self, prepared: Prepared, plan: Plan, top_k: int) -> models.SearchParams:
         return self._planner.params(plan, top_k=top_k, several_pictures=prepared.info.several_pictures)
-
-
-def check_field(field: str, info: CollectionInfo, *, what: str) -> str:
-    """Return `field` if it is indexed with discrete values. Raises ParameterInvalid."""
-    offered = sorted(name for name, kind in info.schema.items() if kind != "float" and name not in HIDDEN_FIELDS)
-    if field not in offered:
-        raise ParameterInvalid(
-            f"{what} {field[:80]!r} is not a field to group by; the fields are: {', '.join(offered)}"
-        )
-    return field

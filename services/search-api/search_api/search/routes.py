@@ -170,7 +170,10 @@ _FIELD_PARAMETER: Final = {
 @router.get(
     "/api/facets",
     summary="Count the products of each value of a field",
-    description="Counts are exact, among the products that all the filters let through.",
+    description=(
+        "Counts are exact, among the products that all the filters let through. Each value of a list counts, and each "
+        "level of a category path; decimals, dates and integers of many values are counted in buckets with round edges."
+    ),
     response_model=FacetsAnswer,
     responses=problem_responses(*SEARCH_ERRORS),
     openapi_extra={"parameters": [*query_parameters(FacetOptions), _FIELD_PARAMETER, FILTER_PARAMETER]},

@@ -52,10 +52,10 @@ class PredictionOut(BaseModel):
 
 
 class RangeOut(BaseModel):
-    """The bounds of a numeric field."""
+    """The bounds of a field of numbers or dates."""
 
-    min: float
-    max: float
+    min: float | str
+    max: float | str
 
 
 class RelaxOut(BaseModel):
@@ -70,6 +70,17 @@ class FacetValue(BaseModel):
     """A value and how many products have it."""
 
     value: Value
+    count: int
+
+
+class FacetBucket(BaseModel):
+    """A part of the values of a field of numbers or dates, and how many products have one of them.
+
+    `min` and `max` can be used as a filter. Decimal buckets share their edges; a value on one counts in the upper one.
+    """
+
+    min: float | str
+    max: float | str
     count: int
 
 
@@ -95,10 +106,20 @@ class SearchAnswer(BaseModel):
     predicted: list[PredictionOut] | None = Field(
         default=None, description="The query's likeliest labels, where the release has a classifier"
     )
-    facets: dict[str, list[FacetValue]] | None = Field(
-        default=None, description="Values of the fields asked for with their counts, the commonest first"
+    facets: dict[str, list[FacetValue | FacetBucket]] | None = Field(
+        default=None,
+        description=(
+            "Of the fields asked for. Keywords, booleans and a few integers: values with their counts, the commonest "
+            "first; each value of a list and each level of a category path counts. Decimals, dates and many integers: "
+            "buckets with round edges, in ascending order"
+        ),
     )
-    ranges: dict[str, RangeOut] | None = Field(default=None, description="Of the numeric ones among them")
+    ranges: dict[str, RangeOut] | None = Field(
+        default=None, description="The least and greatest value of the fields of numbers and dates among them"
+    )
+    withoutValue: dict[str, int] | None = Field(  # noqa: N815 - the member's name in the answer
+        default=None, description="How many of the counted products have no value of a field, where there are any"
+    )
     hints: list[str] | None = Field(
         default=None, description="Where nothing was found: values of filters that no product has, and close ones"
     )
@@ -108,14 +129,17 @@ class SearchAnswer(BaseModel):
 
 
 class FacetsAnswer(BaseModel):
-    """The values of each field with counts, most frequent first."""
+    """The values of each field with counts, most frequent first, or the buckets of numbers and dates in order."""
 
     success: Literal[True]
     dataset: str
     model: str
     release: str
-    facets: dict[str, list[FacetValue]] = Field(
+    facets: dict[str, list[FacetValue | FacetBucket]] = Field(
         examples=[{"gender": [{"value": "Men", "count": 22160}, {"value": "Women", "count": 18632}]}]
+    )
+    withoutValue: dict[str, int] = Field(  # noqa: N815 - the member's name in the answer
+        description="How many products have no value of each field"
     )
 
 

@@ -14,10 +14,10 @@ from qdrant_client import models
 from search_api.answers import Confidences, search_answer, with_members
 from search_api.products.service import Products
 from search_api.search.examples import Examples
-from search_api.search.facets import BEST_COUNTED, MOST_COUNTED, count_facets, why_nothing
+from search_api.search.facets import BEST_COUNTED, MOST_COUNTED, check_facet, count_all, count_facets, why_nothing
 from search_api.search.options import FacetOptions, ListOptions, MatchOptions, Pairs, SearchOptions
 from search_api.search.rerank import Refinement, fused_search
-from search_api.search.retrieval import Prepared, Retrieval, Wanted, check_field
+from search_api.search.retrieval import Prepared, Retrieval, Wanted
 from search_api.search.several import matched_pictures, query_of_examples, query_of_product
 from search_api.vector_store import Query
 from vitrine.embedding import AsyncEmbedderClient, Embedding
@@ -158,24 +158,18 @@ class SearchService:
 
         async def count(serving: Serving) -> dict[str, Any]:
             prepared = await self._retrieval.prepare(serving, filters)
-            for field in fields:
-                check_field(field, prepared.info, what="field")
-            condition = prepared.spec.compile()
+            kinds = {field: check_facet(field, prepared.info) for field in fields}
+            store = self._retrieval.store
             counted = await asyncio.gather(
-                *(
-                    self._retrieval.store.facet(prepared.info.name, field, condition=condition, limit=options.limit)
-                    for field in fields
-                )
+                *(count_all(store, prepared, field, kind, limit=options.limit) for field, kind in kinds.items())
             )
             return {
                 "success": True,
                 "dataset": serving.dataset,
                 "model": serving.model,
                 "release": serving.release_id,
-                "facets": {
-                    field: [{"value": item.value, "count": item.count} for item in counts]
-                    for field, counts in zip(fields, counted, strict=True)
-                },
+                "facets": {field: one.counts for field, one in zip(fields, counted, strict=True)},
+                "withoutValue": {field: one.without for field, one in zip(fields, counted, strict=True)},
             }
 
         return await self._retrieval.in_serving(options, count)
