@@ -62,6 +62,9 @@ def empty(qdrant: QdrantClient) -> Iterator[str]:
         ("year", models.PayloadSchemaType.INTEGER),
         ("price", models.PayloadSchemaType.FLOAT),
         ("sale", models.PayloadSchemaType.BOOL),
+        ("added", models.PayloadSchemaType.DATETIME),
+        ("paths_.category", models.PayloadSchemaType.KEYWORD),
+        ("größe", models.PayloadSchemaType.KEYWORD),
     ):
         qdrant.create_payload_index(name, field, field_schema=kind, wait=True)
     yield name

@@ -6,16 +6,22 @@ import asyncio
 import math
 import sys
 import uuid
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from qdrant_client import QdrantClient, models
 from qdrant_client.http.exceptions import UnexpectedResponse
 
-from harness.circle import IDS, POINTS, field, must, number_of, payload, unit, vector
+from harness.circle import DATED, IDS, POINTS, field, must, number_of, payload, unit, vector
 from harness.containers import QdrantBackend
 from vitrine.qdrant.client import open_async_qdrant
 
+EMPTY_DATE = models.IsEmptyCondition(is_empty=models.PayloadField(key="added"))
 EXACT = models.SearchParams(exact=True)
+
+
+def day(number: int) -> datetime:
+    return datetime(2024, 1, 1, tzinfo=UTC) + timedelta(days=number)
 
 
 class TestFilters:
@@ -26,6 +32,14 @@ class TestFilters:
             (must(field("year", 2004)), [n for n in range(POINTS) if n % 10 == 4]),
             (must(field("sale", True)), [n for n in range(POINTS) if n % 2 == 0]),
             (must(field("tags", "odd")), [n for n in range(POINTS) if n % 2 == 1]),
+            (must(field("sale", False)), [n for n in range(POINTS) if n % 2 == 1]),
+            (must(field("paths_.category", "All > Women")), [n for n in range(POINTS) if n % 3 == 1]),
+            (must(field("größe", "M")), list(range(DATED))),
+            (must(models.FieldCondition(key="added", range=models.DatetimeRange(gte=day(3), lt=day(6)))), [3, 4, 5]),
+            (must(models.FieldCondition(key="added", range=models.DatetimeRange(gt=day(27)))), [28, 29]),
+            (must(models.FieldCondition(key="added", range=models.DatetimeRange(lte=day(2)))), [0, 1]),
+            (must(EMPTY_DATE), list(range(DATED, POINTS))),
+            (models.Filter(must_not=[EMPTY_DATE], must=[field("sale", True)]), list(range(0, DATED, 2))),
             (
                 must(models.FieldCondition(key="gender", match=models.MatchAny(any=["Men", "Boys"]))),
                 [n for n in range(POINTS) if n % 3 != 1],
@@ -112,6 +126,27 @@ class TestFilters:
 
 class TestScrolling:
     """Requirements of the product list."""
+
+    def test_facets_count_booleans_and_the_levels_of_paths(self, qdrant: QdrantClient, collection: str) -> None:
+        sale = qdrant.facet(collection, "sale", facet_filter=must(field("gender", "Men")), exact=True)
+        assert {hit.value: hit.count for hit in sale.hits} == {True: 10, False: 10}
+        levels = qdrant.facet(collection, "paths_.category", exact=True)
+        counts = {hit.value: hit.count for hit in levels.hits}
+        assert counts == {"All": POINTS, "All > Men": 20, "All > Women": 20, "All > Boys": 20}
+
+    @pytest.mark.parametrize("key", ["added", "price"])
+    def test_facets_of_dates_and_decimals_are_refused(self, qdrant: QdrantClient, collection: str, key: str) -> None:
+        with pytest.raises(UnexpectedResponse) as refusal:
+            qdrant.facet(collection, key, exact=True)
+        assert refusal.value.status_code == 400
+
+    def test_points_come_in_the_order_of_a_date_in_microseconds(self, qdrant: QdrantClient, collection: str) -> None:
+        first, _ = qdrant.scroll(collection, limit=4, order_by="added")
+        assert [number_of(record.id) for record in first] == [0, 1, 2, 3]
+        assert first[2].order_value == (day(2).timestamp() + 8 * 3600) * 1_000_000
+        order = models.OrderBy(key="added", direction=models.Direction.DESC, start_from=day(20))
+        last, _ = qdrant.scroll(collection, limit=2, order_by=order)
+        assert [number_of(record.id) for record in last] == [19, 18], "20 is later on its day"
 
     def test_a_scroll_returns_points_in_the_order_of_their_ids_page_by_page(
         self, qdrant: QdrantClient, collection: str

@@ -45,7 +45,8 @@ class TestCollections:
         assert info.optimizer_status == models.OptimizersStatusOneOf.OK
         assert {name: index.data_type.value for name, index in info.payload_schema.items()} == {
             "gender": "keyword", "season": "keyword", "tags": "keyword", "note": "keyword",
-            "year": "integer", "price": "float", "sale": "bool",
+            "year": "integer", "price": "float", "sale": "bool", "added": "datetime", "paths_.category": "keyword",
+            "größe": "keyword",
         }  # fmt: skip
         assert info.payload_schema["gender"].points == POINTS
         assert info.payload_schema["season"].points == 5

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import uuid
+from datetime import date, timedelta
 
 from qdrant_client import models
 
 DIM = 4
 POINTS = 60
 IDS = [str(uuid.uuid5(uuid.NAMESPACE_URL, f"product/{number}")) for number in range(POINTS)]
+DATED = 30  # the first so many have a date, one a day from 2024-01-01
 GENDERS = ("Men", "Women", "Boys")
 
 
@@ -32,10 +34,18 @@ def payload(number: int) -> dict[str, object]:
         "price": number / 2,
         "tags": ["even" if number % 2 == 0 else "odd", "all"],
         "sale": number % 2 == 0,
+        "paths_": {"category": ["All", f"All > {GENDERS[number % 3]}"]},
+        **({"added": _added(number), "größe": "M"} if number < DATED else {}),
         "secret": number,
         **({"season": "Summer"} if number < 5 else {}),
         **({"note": None} if number == 0 else {}),
     }
+
+
+def _added(number: int) -> str:
+    """A day, or for each third a moment of it, in another zone."""
+    day = date(2024, 1, 1) + timedelta(days=number)
+    return f"{day}T10:00:00+02:00" if number % 3 == 2 else day.isoformat()
 
 
 def points() -> list[models.PointStruct]:

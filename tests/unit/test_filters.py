@@ -194,3 +194,9 @@ def test_a_pair_that_is_no_single_value_does_not_use_the_composite_field() -> No
 def test_names_in_other_scripts_are_filters() -> None:
     condition = models.FieldCondition(key="größe", match=models.MatchValue(value="M"))
     assert compiled(("größe", "M")) == models.Filter(must=[condition])
+
+
+@pytest.mark.parametrize(("text", "number"), [("1,299.00", 1299.0), ("1,299", 1299.0), ("19,90", 19.9), ("-3", -3.0)])
+def test_a_number_may_be_written_as_shops_write_prices(text: str, number: float) -> None:
+    span = models.Range(gte=number, lte=number)
+    assert compiled(("price", text)) == models.Filter(must=[models.FieldCondition(key="price", range=span)])

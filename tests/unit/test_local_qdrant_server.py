@@ -235,7 +235,6 @@ class TestRefusals:
                 {"filter": {"must": {"key": "a", "geo_radius": {"center": {"lon": 0, "lat": 0}, "radius": 1}}}},
                 "geo_radius",
             ),
-            ("points/count", {"filter": {"must": {"key": "a", "range": {"gt": "2026-01-01T00:00:00Z"}}}}, "Datetime"),
             ("points/search/matrix/pairs", {"sample": 3}, "POST /collections/shop/points/search/matrix/pairs"),
             ("snapshots", {}, "POST /collections/shop/snapshots"),
         ],

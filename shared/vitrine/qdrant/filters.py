@@ -18,6 +18,7 @@ wide beam, which also visits neighbours of neighbours that do not match.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -34,6 +35,8 @@ MAX_CONDITIONS: Final = 32
 MAX_VALUES_PER_FIELD: Final = 64
 MAX_VALUE_CHARS: Final = 200
 MAX_INTEGER: Final = 2**63 - 1  # of Qdrant's integers
+_GROUPED: Final = re.compile(r"[+-]?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?")
+_DECIMAL_COMMA: Final = re.compile(r"[+-]?[0-9]+,[0-9]{1,2}")
 _KEYWORDS: Final = (AttributeKind.KEYWORD, AttributeKind.KEYWORDS)
 RANGED: Final = (AttributeKind.INTEGER, AttributeKind.DECIMAL, AttributeKind.DATE)
 _NAMED: Final[Mapping[AttributeKind, str]] = {
@@ -235,8 +238,14 @@ def _integer(name: str, value: str) -> int:
 
 
 def _number(name: str, value: str) -> float:
+    """A number, also with groups of thousands (1,299.00) or a decimal comma (19,90)."""
+    plain = value.strip()
+    if _GROUPED.fullmatch(plain):
+        plain = plain.replace(",", "")
+    elif _DECIMAL_COMMA.fullmatch(plain):
+        plain = plain.replace(",", ".")
     try:
-        number = float(value)
+        number = float(plain)
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
