@@ -404,6 +404,18 @@ class ExplainAnswer(Model):
     success: Literal[True]
 
 
+class FacetBucket(Model):
+    """A part of the values of a field of numbers or dates, and how many products have one of them.
+
+    `min` and `max` can be used as a filter. Decimal buckets share their edges; a value on one counts in the upper
+    one.
+    """
+
+    count: int
+    max: float | str
+    min: float | str
+
+
 class FacetValue(Model):
     """A value and how many products have it."""
 
@@ -412,13 +424,15 @@ class FacetValue(Model):
 
 
 class FacetsAnswer(Model):
-    """The values of each field with counts, most frequent first."""
+    """The values of each field with counts, most frequent first, or the buckets of numbers and dates in order."""
 
     dataset: str
-    facets: dict[str, list[FacetValue]]
+    facets: dict[str, list[FacetValue | FacetBucket]]
     model: str
     release: str
     success: Literal[True]
+    # How many products have no value of each field
+    without_value: dict[str, int] = Field(alias="withoutValue")
 
 
 class IndexParams(Parameters):
@@ -756,10 +770,10 @@ class ProjectionRecipe(Parameters):
 
 
 class Range(Model):
-    """The bounds of a numeric field."""
+    """The bounds of a field of numbers or dates."""
 
-    max: float
-    min: float
+    max: float | str
+    min: float | str
 
 
 class SamplerRecipe(Parameters):
@@ -934,8 +948,10 @@ class SearchAnswer(Model):
     # such as photographs of people, they are not calibrated. Absent if the release has no calibration
     calibrated_for: str | None = Field(default=None, alias="calibratedFor")
     dataset: str
-    # Values of the fields asked for with their counts, the commonest first
-    facets: dict[str, list[FacetValue]] | None = None
+    # Of the fields asked for. Keywords, booleans and a few integers: values with their counts, the commonest first;
+    # each value of a list and each level of a category path counts. Decimals, dates and many integers: buckets with
+    # round edges, in ascending order
+    facets: dict[str, list[FacetValue | FacetBucket]] | None = None
     # Where nothing was found: values of filters that no product has, and close ones
     hints: list[str] | None = None
     model: str
@@ -943,7 +959,7 @@ class SearchAnswer(Model):
     plan: Literal["exact", "acorn", "graph"] | str
     # The query's likeliest labels, where the release has a classifier
     predicted: list[Prediction] | None = None
-    # Of the numeric ones among them
+    # The least and greatest value of the fields of numbers and dates among them
     ranges: dict[str, Range] | None = None
     # The products' ids, best first
     ranking: list[int | str]
@@ -957,6 +973,8 @@ class SearchAnswer(Model):
     took_ms: TookMs = Field(alias="tookMs")
     # How many products pass the filters
     total: int = 0
+    # How many of the counted products have no value of a field, where there are any
+    without_value: dict[str, int] | None = Field(default=None, alias="withoutValue")
 
 
 class StatusAnswer(Model):

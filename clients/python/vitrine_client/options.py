@@ -14,7 +14,8 @@ class ListOptions(TypedDict, total=False):
     # Up to 8 fields, separated by commas, whose values are counted among the matches that are at least
     # `minConfidence` likely, or else among the best 200. A field's own filter is left out of its counts
     facets: str | Sequence[str] | None
-    # At most one product for each value of this field
+    # At most one product for each value of this field, of any kind but dates and free text. Products without a
+    # value are left out
     group_by: str | None
     # Leave out products whose cosine similarity is lower
     min_score: float | None
@@ -39,7 +40,8 @@ class MatchOptions(TypedDict, total=False):
     offset: int | None
     # Leave out products whose cosine similarity is lower
     min_score: float | None
-    # At most one product for each value of this field
+    # At most one product for each value of this field, of any kind but dates and free text. Products without a
+    # value are left out
     group_by: str | None
     # Up to 8 fields, separated by commas, whose values are counted among the matches that are at least
     # `minConfidence` likely, or else among the best 200. A field's own filter is left out of its counts
@@ -62,7 +64,8 @@ class SearchOptions(TypedDict, total=False):
     offset: int | None
     # Leave out products whose cosine similarity is lower
     min_score: float | None
-    # At most one product for each value of this field
+    # At most one product for each value of this field, of any kind but dates and free text. Products without a
+    # value are left out
     group_by: str | None
     # Up to 8 fields, separated by commas, whose values are counted among the matches that are at least
     # `minConfidence` likely, or else among the best 200. A field's own filter is left out of its counts
