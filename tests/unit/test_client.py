@@ -232,6 +232,9 @@ def test_a_server_that_is_not_there_is_named() -> None:
         vitrine.status()
     with Vitrine("ftp://host", max_retries=0) as vitrine, pytest.raises(ServerUnreachable, match="ftp://host"):
         vitrine.status()
+    for wrong in ("http://[half", "http://host:port", "http://host:999999"):
+        with pytest.raises(ServerUnreachable), Vitrine(wrong, max_retries=0) as vitrine:
+            vitrine.status()
 
 
 def test_address_and_key_come_from_the_environment(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -258,6 +261,15 @@ def test_what_the_server_refuses_for_the_moment_is_asked_again(api: Api) -> None
         assert vitrine.search(b"picture").ranking == [7]
     assert len(api.calls) == 3
     assert len({call.body.count(b"picture") for call in api.calls}) == 1, "the picture is sent each time"
+
+
+def test_a_lost_answer_is_asked_for_again_if_the_call_only_reads(api: Api) -> None:
+    api.replies = [Reply(content=b"{", breaks=True), Reply(content=ANSWER)]
+    with api.client(max_retries=1) as vitrine:
+        assert vitrine.search(b"picture").ranking == [7]
+        api.replies = [Reply(content=b"{", breaks=True), Reply(content=ANSWER)]
+        with pytest.raises(ConnectionLost):
+            vitrine.products.delete("7")
 
 
 @pytest.mark.parametrize(

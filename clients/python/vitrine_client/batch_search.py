@@ -33,8 +33,8 @@ class Vitrine(_Vitrine):
     """A client of one search API. Close it, or use it as a context manager. It may be used by several threads.
 
     `url` and `api_key` are by default those in VITRINE_URL and VITRINE_API_KEY. `timeout_s` is for one answer. A call
-    that the server refuses for the moment (429, 503), or that does not reach it, is repeated up to `max_retries` times.
-    Calls raise VitrineError.
+    that the server refuses for the moment (429, 503), or that does not reach it, is repeated up to `max_retries` times;
+    so is one that only reads if its answer is lost. Calls raise VitrineError.
     """
 
     def search_many(
@@ -94,8 +94,8 @@ class AsyncVitrine(_AsyncVitrine):
     """An asynchronous client of one search API. Close it, or use it as a context manager.
 
     `url` and `api_key` are by default those in VITRINE_URL and VITRINE_API_KEY. `timeout_s` is for one answer. A call
-    that the server refuses for the moment (429, 503), or that does not reach it, is repeated up to `max_retries` times.
-    Calls raise VitrineError.
+    that the server refuses for the moment (429, 503), or that does not reach it, is repeated up to `max_retries` times;
+    so is one that only reads if its answer is lost. Calls raise VitrineError.
     """
 
     async def search_many(

@@ -147,7 +147,8 @@ def not_vitrine(answer: httpx.Response) -> AnswerInvalid:
 def transport_error(error: Exception, base_url: str) -> VitrineError:
     """The error of a call that was not answered."""
     reason = str(error) or type(error).__name__
-    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.InvalidURL | httpx.UnsupportedProtocol):
+    unusable = httpx.ConnectError | httpx.ConnectTimeout | httpx.InvalidURL | httpx.UnsupportedProtocol | ValueError
+    if isinstance(error, unusable):
         return ServerUnreachable(
             f"no search API answers at {base_url} ({reason}): "
             "start one with `vitrine up`, or set VITRINE_URL to its address"
@@ -157,17 +158,18 @@ def transport_error(error: Exception, base_url: str) -> VitrineError:
     return ConnectionLost(f"the connection to {base_url} broke ({reason})")
 
 
-def pause_before_retry_s(error: VitrineError, attempt: int) -> float | None:
+def pause_before_retry_s(error: VitrineError, attempt: int, *, only_reads: bool) -> float | None:
     """How long to wait before the call is repeated; None if it is not to be.
 
-    Repeated is what the server refused to do for now (429, 503), and what never reached it.
+    Repeated is what the server refused to do for now (429, 503), what never reached it, and what only reads and was not
+    answered to the end.
     """
     if isinstance(error, ApiError):
         if error.status not in _RETRIED or not error.retryable:
             return None
         if error.retry_after_s is not None:
             return error.retry_after_s if error.retry_after_s <= _MAX_PAUSE_S else None
-    elif not isinstance(error, ServerUnreachable):
+    elif not isinstance(error, ServerUnreachable) and not (only_reads and isinstance(error, ConnectionLost | TimedOut)):
         return None
     # Not all clients that were refused together come back together.
     return float(min(_FIRST_PAUSE_S * 2**attempt, _MAX_PAUSE_S) * random.uniform(0.5, 1.0))  # noqa: S311
@@ -192,10 +194,8 @@ def _text(value: object) -> str:
 
 
 def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    if host == "localhost":
-        return True
     try:
-        return ipaddress.ip_address(host).is_loopback
+        host = urlsplit(url).hostname or ""
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False

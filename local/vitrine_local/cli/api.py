@@ -65,7 +65,8 @@ class Api:
 
     def __init__(self, target: Target, *, max_retries: int = 0, transport: httpx.BaseTransport | None = None) -> None:
         self.target = target
-        self.client = Vitrine(target.url, api_key=target.api_key, max_retries=max_retries, transport=transport)
+        with local_errors():
+            self.client = Vitrine(target.url, api_key=target.api_key, max_retries=max_retries, transport=transport)
 
     def __enter__(self) -> Self:
         return self

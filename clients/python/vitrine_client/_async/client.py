@@ -34,8 +34,8 @@ class AsyncVitrine:
     """An asynchronous client of one search API. Close it, or use it as a context manager.
 
     `url` and `api_key` are by default those in VITRINE_URL and VITRINE_API_KEY. `timeout_s` is for one answer. A call
-    that the server refuses for the moment (429, 503), or that does not reach it, is repeated up to `max_retries` times.
-    Calls raise VitrineError.
+    that the server refuses for the moment (429, 503), or that does not reach it, is repeated up to `max_retries` times;
+    so is one that only reads if its answer is lost. Calls raise VitrineError.
     """
 
     def __init__(
@@ -99,14 +99,15 @@ class AsyncVitrine:
         examples = {"positive": positive, "negative": negative}
         if all(is_id(one) for some in examples.values() for one in some):
             body = {**examples, **option_members(options), "filters": filter_members(filters)}
-            content = await self.connection.call("POST", path_of("recommend"), json=body)
+            content = await self.connection.call("POST", path_of("recommend"), json=body, repeatable=True)
         else:
             pairs = [*option_pairs(options), *filter_pairs(filters)]
             pictures: list[tuple[str, bytes]] = []
             for name, some in examples.items():
                 for one in some:
                     await self._add_example(name, one, pairs, pictures)
-            content = await self.connection.call("POST", path_of("recommend"), files=form_of(pairs, pictures))
+            form = form_of(pairs, pictures)
+            content = await self.connection.call("POST", path_of("recommend"), files=form, repeatable=True)
         return parse(SearchAnswer, content, "a recommendation")
 
     async def explain(
@@ -149,9 +150,10 @@ class AsyncVitrine:
 
     async def _post_picture(self, call: str, picture: Picture, pairs: Pairs) -> dict[str, Any]:
         part = await self.connection.part(picture)
-        if isinstance(part, Upload):
-            return await self.connection.call("POST", path_of(call), files=form_of([*pairs, ("upload", part.id)]))
-        return await self.connection.call("POST", path_of(call), files=form_of(pairs, [("image", part)]))
+        kept = [("upload", part.id)] if isinstance(part, Upload) else []
+        sent = [] if isinstance(part, Upload) else [("image", part)]
+        # A second upload is a second picture that expires: no harm.
+        return await self.connection.call("POST", path_of(call), files=form_of([*pairs, *kept], sent), repeatable=True)
 
     async def _add_example(self, name: str, example: Example, pairs: Pairs, pictures: list[tuple[str, bytes]]) -> None:
         if isinstance(example, str | int):

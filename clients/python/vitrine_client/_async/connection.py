@@ -37,7 +37,11 @@ class AsyncConnection:
         max_retries: int = DEFAULT_RETRIES,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self._http = httpx.AsyncClient(**client_options(url, api_key, timeout_s), transport=transport)
+        options = client_options(url, api_key, timeout_s)
+        try:
+            self._http = httpx.AsyncClient(**options, transport=transport)
+        except (httpx.InvalidURL, ValueError) as error:  # an address that cannot be parsed
+            raise transport_error(error, options["base_url"]) from error
         self._max_retries = max_retries
 
     @property
@@ -47,19 +51,23 @@ class AsyncConnection:
     async def aclose(self) -> None:
         await self._http.aclose()
 
-    async def call(self, method: str, path: str, **options: Any) -> dict[str, Any]:
-        """The JSON object that a call answers. `options` are those of httpx: params, json, data, files, headers."""
-        return content_of(await self.answer(method, path, **options))
+    async def call(self, method: str, path: str, *, repeatable: bool = False, **options: Any) -> dict[str, Any]:
+        """The JSON object that a call answers. `options` are those of httpx: params, json, data, files, headers.
 
-    async def answer(self, method: str, path: str, **options: Any) -> httpx.Response:
+        A call that only reads (each GET, and those with `repeatable`) is also repeated if its answer is lost.
+        """
+        return content_of(await self.answer(method, path, repeatable=repeatable, **options))
+
+    async def answer(self, method: str, path: str, *, repeatable: bool = False, **options: Any) -> httpx.Response:
         """A successful answer. Raises VitrineError."""
+        only_reads = repeatable or method == "GET"
         attempt = 0
         while True:
             try:
                 return await self._once(method, path, options)
             except VitrineError as error:
-                pause_s = pause_before_retry_s(error, attempt) if attempt < self._max_retries else None
-                if pause_s is None:
+                pause_s = pause_before_retry_s(error, attempt, only_reads=only_reads)
+                if pause_s is None or attempt >= self._max_retries:
                     raise
             attempt += 1
             await asyncio.sleep(pause_s)
