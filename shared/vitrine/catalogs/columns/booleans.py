@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import re
-from enum import IntFlag
 from typing import Final
 
 
-class BooleanForms(IntFlag):
-    """`WORD` is the reading; the others are observations."""
+class BooleanForms:
+    """Bits: `WORD` is the reading, and the others are observations."""
 
-    WORD = 1
-    TRUE = 2
-    FALSE = 4
-    PLAIN = 8  # true, yes, ja: evident
-    LETTER = 16  # y, n, t, f: evident beside its opposite
-    STOCK = 32  # in stock: evident beside its opposite
+    WORD: Final = 1
+    TRUE: Final = 2
+    FALSE: Final = 4
+    PLAIN: Final = 8  # true, yes, ja: evident
+    LETTER: Final = 16  # y, n, t, f: evident beside its opposite
+    STOCK: Final = 32  # in stock: evident beside its opposite
 
 
-_WORDS: Final[dict[str, tuple[bool, BooleanForms]]] = {
+_WORDS: Final[dict[str, tuple[bool, int]]] = {
     **{
         word: (value, BooleanForms.PLAIN)
         for value, words in (
@@ -36,8 +35,8 @@ _WORDS: Final[dict[str, tuple[bool, BooleanForms]]] = {
         )
         for word in words
     },
-    "1": (True, BooleanForms(0)),
-    "0": (False, BooleanForms(0)),
+    "1": (True, 0),
+    "0": (False, 0),
 }
 _MAX_CHARS: Final = 16
 _BOOLEAN_NAME: Final = re.compile(
@@ -47,26 +46,26 @@ _BOOLEAN_NAME: Final = re.compile(
 )
 
 
-def boolean_forms(text: str) -> BooleanForms:
+def boolean_forms(text: str) -> int:
     """Whether a text is a boolean, and what else was seen. Zero if it is none."""
     found = _find(text)
     if found is None:
-        return BooleanForms(0)
+        return 0
     value, form = found
     return BooleanForms.WORD | form | (BooleanForms.TRUE if value else BooleanForms.FALSE)
 
 
-def are_booleans(shared: BooleanForms, seen: BooleanForms, attribute: str) -> bool:
+def are_booleans(shared: int, seen: int, attribute: str) -> bool:
     """Whether a column holds booleans, by what all its texts share and all that was seen.
 
     Zeros and ones alone are integers unless the column's name asks a question, such as `in_stock` or `isNew`.
     """
-    if BooleanForms.WORD not in shared:
+    if not shared & BooleanForms.WORD:
         return False
-    has_both = BooleanForms.TRUE in seen and BooleanForms.FALSE in seen
-    if BooleanForms.PLAIN in seen:
+    has_both = bool(seen & BooleanForms.TRUE) and bool(seen & BooleanForms.FALSE)
+    if seen & BooleanForms.PLAIN:
         return True
-    if BooleanForms.LETTER in seen or BooleanForms.STOCK in seen:
+    if seen & BooleanForms.LETTER or seen & BooleanForms.STOCK:
         return has_both
     return _BOOLEAN_NAME.fullmatch(attribute) is not None
 
@@ -76,7 +75,7 @@ def read_boolean(text: str) -> bool | None:
     return None if found is None else found[0]
 
 
-def _find(text: str) -> tuple[bool, BooleanForms] | None:
+def _find(text: str) -> tuple[bool, int] | None:
     if len(text) > _MAX_CHARS:
         return None
     return _WORDS.get(" ".join(text.lower().replace("_", " ").replace("-", " ").split()))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from enum import IntFlag
 from typing import Final
 
 from dateutil import parser as dateutil_parser
@@ -36,28 +35,28 @@ _WITH_WORD: Final = re.compile(
 )
 
 
-class DateOrders(IntFlag):
-    """The possible orders of day and month in a text. A text that is a date in itself has both."""
+class DateOrders:
+    """Bits: the possible orders of day and month in a text. A text that is a date in itself has both."""
 
-    DAY_FIRST = 1
-    MONTH_FIRST = 2
-    DIFFERENT = 4  # not an order: the two orders mean different days
-
-
-BOTH_ORDERS: Final = DateOrders.DAY_FIRST | DateOrders.MONTH_FIRST
+    DAY_FIRST: Final = 1
+    MONTH_FIRST: Final = 2
+    BOTH: Final = 3
+    DIFFERENT: Final = 4  # not an order: the two orders mean different days
 
 
-def date_orders(text: str) -> DateOrders:
+def date_orders(text: str) -> int:
     """The orders in which a text is a date. Zero if it is none: sizes, years and ranges of numbers are not dates."""
+    if not text[:1].isalnum():
+        return 0
     day_first, month_first = read_date(text, DateOrders.DAY_FIRST), read_date(text, DateOrders.MONTH_FIRST)
     if day_first is not None and month_first is not None:
-        return BOTH_ORDERS if day_first == month_first else BOTH_ORDERS | DateOrders.DIFFERENT
+        return DateOrders.BOTH if day_first == month_first else DateOrders.BOTH | DateOrders.DIFFERENT
     if day_first is not None:
         return DateOrders.DAY_FIRST
-    return DateOrders.MONTH_FIRST if month_first is not None else DateOrders(0)
+    return DateOrders.MONTH_FIRST if month_first is not None else 0
 
 
-def read_date(text: str, order: DateOrders) -> str | None:
+def read_date(text: str, order: int) -> str | None:
     """The date as ISO 8601 text, with its time and zone where it has them; None if it is not a date.
 
     `order` decides dates such as 01/02/2024; a date with points, 01.02.2024, always has the day first.

@@ -6,15 +6,14 @@ import html
 import re
 import unicodedata
 from dataclasses import dataclass
-from html.parser import HTMLParser
 from typing import Final
 
 _TAG: Final = re.compile(r"</?[A-Za-z][A-Za-z0-9]*(?:\s[^<>]*)?/?>|<!--")
 _ENTITY: Final = re.compile(r"&(?:[A-Za-z]{2,10}|#[0-9]{1,7}|#x[0-9A-Fa-f]{1,6});")
-_BLOCKS: Final = frozenset(
-    {"p", "br", "div", "li", "ul", "ol", "tr", "table", "h1", "h2", "h3", "h4", "h5", "h6", "section", "hr"}
-)
-_UNSEEN: Final = frozenset({"script", "style"})
+# No parser: a million descriptions are read, and what is left is shown as text, never as HTML.
+_UNSEEN: Final = re.compile(r"<!--.*?-->|<(script|style)\b.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
+_BLOCK: Final = re.compile(r"</?(?:p|br|div|li|ul|ol|dl|dt|dd|tr|table|h[1-6]|section|hr)\b[^<>]*>", re.IGNORECASE)
+_INLINE: Final = re.compile(r"</?[A-Za-z!][^<>]*>")
 _NAMES: Final = re.compile(r"(?i:(?:product_?)?(?:display_?)?name|(?:product_?|item_?)?title|produktname|titel)")
 _PROSE_NAMES: Final = re.compile(
     r"(?i:(?:.*_)?(?:description|body|body_html|details?|beschreibung|kurzbeschreibung|produktbeschreibung|"
@@ -27,7 +26,7 @@ _PROSE_DISTINCT: Final = 0.8
 _PROSE_MIN_ROWS: Final = 5
 _CODE_MEAN_CHARS: Final = 20
 _MOST: Final = 0.5
-_MAX_HTML_CHARS: Final = 50_000
+_MAX_HTML_CHARS: Final = 20_000
 _MAX_CHARS: Final = 4_000  # of what is stored, which is more than a page shows
 
 
@@ -85,34 +84,9 @@ def is_named_text(attribute: str) -> bool:
 def read_text(text: str) -> str | None:
     """Free text without HTML and doubled blanks; lines are kept. None if nothing is left."""
     if "<" in text and _TAG.search(text):
-        reader = _Reader()
-        reader.feed(text[:_MAX_HTML_CHARS])
-        reader.close()
-        text = "".join(reader.parts)
+        text = _UNSEEN.sub(" ", text[:_MAX_HTML_CHARS])
+        text = html.unescape(_INLINE.sub("", _BLOCK.sub("\n", text)))
     elif "&" in text and _ENTITY.search(text):
         text = html.unescape(text)
     lines = (" ".join(line.split()) for line in unicodedata.normalize("NFC", text).splitlines())
     return "\n".join(line for line in lines if line)[:_MAX_CHARS].rstrip() or None
-
-
-class _Reader(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.parts: list[str] = []
-        self._unseen = 0
-
-    def handle_starttag(self, tag: str, attrs: object) -> None:  # noqa: ARG002 - the parser's interface
-        if tag in _UNSEEN:
-            self._unseen += 1
-        elif tag in _BLOCKS:
-            self.parts.append("\n")
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in _UNSEEN:
-            self._unseen = max(0, self._unseen - 1)
-        elif tag in _BLOCKS:
-            self.parts.append("\n")
-
-    def handle_data(self, data: str) -> None:
-        if not self._unseen:
-            self.parts.append(data)

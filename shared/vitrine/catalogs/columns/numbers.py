@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from enum import IntFlag, StrEnum
+from enum import StrEnum
 from functools import lru_cache
 from typing import Final
 
@@ -28,6 +28,8 @@ _COMMA: Final = re.compile(
     rf"[+-]?(?:[1-9][0-9]{{0,2}}(?:(?:\.[0-9]{{3}}){{1,4}}|(?:{_BLANK}[0-9]{{3}}){{1,4}})|0|[1-9][0-9]{{0,17}}|(?=,))(?:,[0-9]{{1,18}})?"
 )
 # `1,299` and `1.299` need their column; `1,299.00`, `19,9` and `1.299.000` do not.
+_SIMPLE: Final = re.compile(r"[+-]?(?:0|[1-9][0-9]{0,17})[.,][0-9]{1,18}")
+_DIGIT: Final = re.compile("[0-9]")
 _AMBIGUOUS: Final = re.compile(r"[+-]?[1-9][0-9]{0,2}[.,][0-9]{3}")
 _SEPARATORS: Final = re.compile(r"[ \u00a0\u2009\u202f'\u2019,.]")
 _WRITTEN_MINUS: Final = str.maketrans({"\u2212": "-", "\u2013": "-"})
@@ -59,23 +61,28 @@ _ISO_OF: Final = {
 }  # fmt: skip
 
 
-class NumberForms(IntFlag):
-    """The readings of a text as a number, and what else was seen in it."""
+class NumberForms:
+    """Bits: the readings of a text as a number, and what else was seen in it. Plain integers, because millions of texts
+    are tested.
+    """
 
-    WHOLE = 1  # digits only
-    POINT = 2  # with a decimal point
-    COMMA = 4  # with a decimal comma
-    EITHER = 8  # the decimal sign is evident in the text itself
-    # Not readings: observations.
-    CURRENCY = 16
-    GROUPED_POINT = 32  # thousands, if the decimal sign is a point
-    GROUPED_COMMA = 64
-    CENTS_POINT = 128  # decimals, if the decimal sign is a point
-    CENTS_COMMA = 256
+    WHOLE: Final = 1  # digits only
+    POINT: Final = 2  # with a decimal point
+    COMMA: Final = 4  # with a decimal comma
+    EITHER: Final = 8  # the decimal sign is evident in the text itself
+    READINGS: Final = 15
+    # Observations:
+    CURRENCY: Final = 16
+    GROUPED_POINT: Final = 32  # thousands, if the decimal sign is a point
+    GROUPED_COMMA: Final = 64
+    CENTS_POINT: Final = 128  # decimals, if the decimal sign is a point
+    CENTS_COMMA: Final = 256
 
 
-NUMBER_READINGS: Final = NumberForms.WHOLE | NumberForms.POINT | NumberForms.COMMA | NumberForms.EITHER
-_NONE: Final = NumberForms(0)
+_UNGROUPED: Final = NumberForms.POINT | NumberForms.COMMA | NumberForms.EITHER
+_WITH_POINT: Final = NumberForms.POINT | NumberForms.CENTS_POINT | NumberForms.EITHER
+_WITH_COMMA: Final = NumberForms.COMMA | NumberForms.CENTS_COMMA | NumberForms.EITHER
+_WITH_EXPONENT: Final = _WITH_POINT | NumberForms.CENTS_COMMA
 
 
 class Notation(StrEnum):
@@ -105,75 +112,72 @@ def number(text: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def number_forms(text: str) -> NumberForms:
+def number_forms(text: str) -> int:
     """The readings of a text as a number, without or with a currency. Zero if it is not a number."""
     if _WHOLE.fullmatch(text):
-        return NUMBER_READINGS
-    if len(text) > _MAX_CHARS or not any(character.isdigit() for character in text):
-        return _NONE
+        return NumberForms.READINGS
+    if _SIMPLE.fullmatch(text):
+        return _forms_of(text)
+    if len(text) > _MAX_CHARS or not _DIGIT.search(text):
+        return 0
     if ("e" in text or "E" in text) and number(text) is not None:
-        comma = _NONE if "." in text else NumberForms.COMMA
-        return NumberForms.POINT | NumberForms.EITHER | NumberForms.CENTS_POINT | NumberForms.CENTS_COMMA | comma
+        return _WITH_EXPONENT if "." in text else _WITH_EXPONENT | NumberForms.COMMA
     amount, currency = _split_currency(text)
     forms = _forms_of(amount)
     if not forms or (currency is None and not _NO_CENTS.search(text)):
         return forms
-    return forms & ~NumberForms.WHOLE | NumberForms.CURRENCY
+    return forms | NumberForms.CURRENCY
 
 
-def _forms_of(amount: str) -> NumberForms:
-    forms = _NONE
+def _forms_of(amount: str) -> int:
     if _WHOLE.fullmatch(amount):
-        return NumberForms.POINT | NumberForms.COMMA | NumberForms.EITHER
+        return _UNGROUPED
+    if _SIMPLE.fullmatch(amount) and not _AMBIGUOUS.fullmatch(amount):
+        return _WITH_POINT if "." in amount else _WITH_COMMA
+    forms = 0
     if _POINT.fullmatch(amount):
-        forms |= NumberForms.POINT
         whole, _, cents = amount.partition(".")
-        forms |= NumberForms.CENTS_POINT if cents else _NONE
-        forms |= NumberForms.GROUPED_POINT if "," in whole else _NONE
+        forms |= NumberForms.POINT
+        forms |= NumberForms.CENTS_POINT if cents else 0
+        forms |= NumberForms.GROUPED_POINT if "," in whole else 0
     if _COMMA.fullmatch(amount):
-        forms |= NumberForms.COMMA
         whole, _, cents = amount.partition(",")
-        forms |= NumberForms.CENTS_COMMA if cents else _NONE
-        forms |= NumberForms.GROUPED_COMMA if "." in whole else _NONE
-    if forms and not _AMBIGUOUS.fullmatch(amount):
-        forms |= NumberForms.EITHER
-    return forms
+        forms |= NumberForms.COMMA
+        forms |= NumberForms.CENTS_COMMA if cents else 0
+        forms |= NumberForms.GROUPED_COMMA if "." in whole else 0
+    return forms | NumberForms.EITHER if forms and not _AMBIGUOUS.fullmatch(amount) else forms
 
 
-def notation_of(shared: NumberForms, seen: NumberForms) -> Notation | None:
+def notation_of(shared: int, seen: int) -> Notation | None:
     """The notation of a column, by the readings that all its texts share and all that was seen. None: no numbers."""
-    point, comma = NumberForms.POINT in shared, NumberForms.COMMA in shared
+    point, comma = shared & NumberForms.POINT, shared & NumberForms.COMMA
     if point and comma:
         # Every separator stands before three digits. A comma is a thousands separator then; a point is a decimal sign,
         # except in a price: nobody asks 1.299 euros with three decimals.
-        if NumberForms.CURRENCY in seen and NumberForms.GROUPED_COMMA in seen and NumberForms.GROUPED_POINT not in seen:
+        if seen & NumberForms.CURRENCY and seen & NumberForms.GROUPED_COMMA and not seen & NumberForms.GROUPED_POINT:
             return Notation.COMMA
         return Notation.POINT
     if point:
         return Notation.POINT
     if comma:
         return Notation.COMMA
-    if NumberForms.EITHER in shared and NumberForms.CURRENCY in seen:
+    if shared & NumberForms.EITHER and seen & NumberForms.CURRENCY:
         return Notation.EITHER
     return None
 
 
-def has_decimals(notation: Notation, seen: NumberForms) -> bool:
+def has_decimals(notation: Notation, seen: int) -> bool:
     """Whether a column of this notation has decimals, so that its numbers are not integers."""
     if notation == Notation.POINT:
-        return NumberForms.CENTS_POINT in seen
+        return bool(seen & NumberForms.CENTS_POINT)
     if notation == Notation.COMMA:
-        return NumberForms.CENTS_COMMA in seen
+        return bool(seen & NumberForms.CENTS_COMMA)
     return True
 
 
 def read_number(text: str, notation: Notation) -> float | None:
     """The number in a text, without its currency; None if it is none."""
-    plain = number(text)
-    if plain is not None and not (notation == Notation.COMMA and _AMBIGUOUS.fullmatch(text)):
-        return plain
-    amount, _ = _split_currency(text)
-    return _read_amount(amount, notation)
+    return read_price(text, notation)[0]
 
 
 def read_any_number(text: str) -> float | None:
@@ -183,9 +187,14 @@ def read_any_number(text: str) -> float | None:
     return read_number(text, notation) if notation is not None else None
 
 
-def read_currency(text: str) -> str | None:
-    """The currency of a price: its ISO code where it is known, else as it is written. None if there is none."""
-    return _split_currency(text)[1]
+def read_price(text: str, notation: Notation) -> tuple[float | None, str | None]:
+    """The amount and the currency: its ISO code where it is known, else as it is written. None if there is none."""
+    if notation != Notation.COMMA or not _AMBIGUOUS.fullmatch(text):
+        plain = number(text)
+        if plain is not None:
+            return plain, None
+    amount, currency = _split_currency(text)
+    return _read_amount(amount, notation), currency
 
 
 def _read_amount(amount: str, notation: Notation) -> float | None:
@@ -209,25 +218,25 @@ def _split_currency(text: str) -> tuple[str, str | None]:
     if match is None:
         return text, None
     sign, before, amount, after = match.groups()
-    amount = _NO_CENTS.sub("", amount)
+    if not amount[-1].isdigit():
+        amount = _NO_CENTS.sub("", amount)
     if not before and not after:
         return (sign + amount) if amount != text else text, None
     if before and amount.startswith(".") and _currency(f"{before}."):
         before, amount = f"{before}.", amount[1:]  # Rs.500
-    currencies = [_currency(word) for word in (before, after) if word]
-    if None in currencies:
+    first, last = _currency(before) if before else None, _currency(after) if after else None
+    if (before and first is None) or (after and last is None):
         return text, None
-    iso = [currency for currency in currencies if currency is not None and _CODE.fullmatch(currency)]
-    return sign + amount, iso[-1] if iso else currencies[0]
+    return sign + amount, last if last is not None and (first is None or _CODE.fullmatch(last)) else first
 
 
-@lru_cache(maxsize=1024)
 def _known_currency(word: str) -> bool:
     return Price.fromstring(f"{word} 1").currency == word
 
 
+@lru_cache(maxsize=1024)
 def _currency(word: str) -> str | None:
-    """The currency that a word means. A word of one or two letters is rather a size: 36 L, FR 36."""
+    """The currency that a word means, or None. A word of one or two letters is rather a size: 36 L, FR 36."""
     word = word.strip()
     upper = word.upper().replace(" ", "")
     if upper in _ISO_OF:

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from vitrine.catalogs.columns.booleans import BooleanForms, boolean_forms
-from vitrine.catalogs.columns.dates import BOTH_ORDERS, date_orders
+from vitrine.catalogs.columns.dates import DateOrders, date_orders
 from vitrine.catalogs.columns.free_text import ProseStatistics
 from vitrine.catalogs.columns.keywords import UNKNOWN_WORDS, known, plain_text
-from vitrine.catalogs.columns.numbers import NUMBER_READINGS, number_forms
+from vitrine.catalogs.columns.numbers import NumberForms, number_forms
 
 _MAX_DISTINCT: Final = 10_000
 _MAX_CHARS: Final = 300  # longer texts are counted, not kept
@@ -45,43 +45,42 @@ class Candidate:
         self.shared = readings
         self.seen = 0
         self.is_open = True
-        self._bits = [1 << place for place in range(readings.bit_length()) if readings >> place & 1]
-        self._spoilers: dict[int, list[Example]] = {bit: [] for bit in self._bits}
+        self._wanted = readings  # readings that still want examples of what spoils them
+        bits = (1 << place for place in range(readings.bit_length()))
+        self._spoilers: dict[int, list[Example]] = {bit: [] for bit in bits if readings & bit}
         self.first_seen: dict[int, Example] = {}
-
-    def take(self, text: str, row: int) -> None:
-        forms = self.forms_of(text)
-        self._take_forms(forms, text, row)
-
-    def spoil(self, text: str, row: int) -> None:
-        self._take_forms(0, text, row)
 
     def spoilers(self, bit: int) -> list[Example]:
         """The first texts that do not have this reading."""
         return self._spoilers[bit]
 
-    def _take_forms(self, forms: int, text: str, row: int) -> None:
-        new = forms & ~self.seen & ~self.readings
-        if new:
-            self.first_seen[new] = Example(row, text[:_SHOWN_CHARS])
+    def take(self, text: str, shown: str, row: int) -> None:
+        """Test a text. `shown` is how the text is reported."""
+        forms = self.forms_of(text)
+        if new := forms & ~self.seen & ~self.readings:
+            self.first_seen[new] = Example(row, shown[:_SHOWN_CHARS])
         self.seen |= forms
         lost = self.readings & ~forms
         if not lost:
             return
         self.shared &= forms
-        for bit in self._bits:
-            if bit & lost and len(self._spoilers[bit]) < _MAX_EXAMPLES:
-                self._spoilers[bit].append(Example(row, text[:_SHOWN_CHARS]))
-        self.is_open = any(len(examples) < _MAX_EXAMPLES for examples in self._spoilers.values())
+        if not lost & self._wanted:
+            return
+        for bit, examples in self._spoilers.items():
+            if bit & lost & self._wanted:
+                examples.append(Example(row, shown[:_SHOWN_CHARS]))
+                if len(examples) == _MAX_EXAMPLES:
+                    self._wanted &= ~bit
+        self.is_open = self._wanted != 0
 
 
 class ColumnSample:
     """The distinct texts of a column with their counts, and what they have in common."""
 
     def __init__(self) -> None:
-        self.numbers = Candidate(number_forms, int(NUMBER_READINGS))
-        self.booleans = Candidate(boolean_forms, int(BooleanForms.WORD))
-        self.dates = Candidate(date_orders, int(BOTH_ORDERS))
+        self.numbers = Candidate(number_forms, NumberForms.READINGS)
+        self.booleans = Candidate(boolean_forms, BooleanForms.WORD)
+        self.dates = Candidate(date_orders, DateOrders.BOTH)
         self._open = [self.numbers, self.booleans, self.dates]
         self._counts: dict[str, int] = {}
         self._bound = _HASHES
@@ -112,6 +111,11 @@ class ColumnSample:
             if known(text) is None:
                 found[text.strip()] = found.get(text.strip(), 0) + count
         return found
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no row has a known value."""
+        return not self.has_long_texts and not self.texts() and not self.value_words()
 
     @property
     def has_long_texts(self) -> bool:
@@ -147,18 +151,17 @@ class ColumnSample:
         return min(1.0, distinct / known_rows) if known_rows else 0.0
 
     def _add_new(self, text: str, row: int) -> None:
-        stripped = known(text)
-        if len(text) > _MAX_CHARS and stripped is not None:
+        if len(text) > _MAX_CHARS and (stripped := known(text)) is not None:
             self._long.add(stripped)
-            for candidate in self._open:
-                candidate.spoil(stripped, row)
-        elif stripped is not None and (plain := plain_text(stripped)):
-            for candidate in self._open:
-                candidate.take(plain, row)
-            self._keep(text)
-        else:
-            self._keep(text)
+            self._test("", stripped, row)
             return
+        self._keep(text)
+        if self._open and (stripped := known(text)) is not None and (plain := plain_text(stripped)):
+            self._test(plain, plain, row)
+
+    def _test(self, text: str, shown: str, row: int) -> None:
+        for candidate in self._open:
+            candidate.take(text, shown, row)
         if not all(candidate.is_open for candidate in self._open):
             self._open = [candidate for candidate in self._open if candidate.is_open]
 

@@ -51,6 +51,10 @@ class ColumnTyper:
     def verdict(self) -> Verdict:
         return verdict_of(self._sample, self.attribute, self.hint)
 
+    @property
+    def is_empty(self) -> bool:
+        return self._sample.is_empty
+
     def value_words(self) -> frozenset[str]:
         """The words for an unknown value that are a value in this column."""
         return self._sample.value_words()
@@ -62,6 +66,7 @@ class TypedColumn:
 
     `currency_attribute` is the attribute for the currency of a price; None if the column has no prices. `spoiled` says
     what kept the column from a better kind, such as `decimal but for 'One Size' in row 6`; empty if nothing did.
+    `is_empty`: no row has a value, and so the column has no kind yet.
     """
 
     attribute: str
@@ -69,6 +74,7 @@ class TypedColumn:
     kind: AttributeKind
     spoiled: str
     currency_attribute: str | None
+    is_empty: bool
     _verdict: Verdict = field(repr=False, compare=False)
     _value_words: frozenset[str] = field(repr=False, compare=False)
     _cache: dict[str, tuple[AttributeValue | None, str | None]] = field(default_factory=dict, repr=False, compare=False)
@@ -95,8 +101,8 @@ class TypedColumn:
         plain = plain_text(stripped) if known(stripped) is not None or stripped in self._value_words else ""
         found: tuple[AttributeValue | None, str | None] = (None, None)
         if plain:
-            currency = self._verdict.currency
-            found = self._verdict.parse(plain), currency(plain) if currency is not None else None
+            price = self._verdict.price
+            found = (self._verdict.parse(plain), None) if price is None else price(plain)
         if len(self._cache) < _MAX_CACHED:
             self._cache[text] = found
         return found
@@ -109,20 +115,31 @@ def typed_columns(typers: Iterable[ColumnTyper]) -> tuple[TypedColumn, ...]:
     columns = []
     for typer in typers:
         verdict = typer.verdict()
-        currency = _currency_name(typer.attribute, taken) if verdict.currency is not None else None
+        currency = _currency_name(typer.attribute, taken) if verdict.price is not None else None
         columns.append(
             TypedColumn(
-                typer.attribute, typer.column, verdict.kind, verdict.spoiled, currency, verdict, typer.value_words()
+                typer.attribute,
+                typer.column,
+                verdict.kind,
+                verdict.spoiled,
+                currency,
+                typer.is_empty,
+                verdict,
+                typer.value_words() if _has_words(typer.attribute, verdict.kind) else frozenset(),
             )
         )
     return tuple(columns)
 
 
 def kinds_of(columns: Sequence[TypedColumn]) -> dict[str, AttributeKind]:
-    """The kind of each attribute, those of currencies included."""
-    kinds = {column.attribute: column.kind for column in columns}
+    """The kind of each attribute that has values, those of currencies included."""
+    kinds = {column.attribute: column.kind for column in columns if not column.is_empty}
     currencies = (column.currency_attribute for column in columns)
     return kinds | {name: AttributeKind.KEYWORD for name in currencies if name is not None}
+
+
+def _has_words(attribute: str, kind: AttributeKind) -> bool:
+    return kind in (AttributeKind.KEYWORD, AttributeKind.KEYWORDS) and attribute not in STANDARD_ATTRIBUTES
 
 
 def _currency_name(attribute: str, taken: set[str]) -> str:

@@ -8,18 +8,17 @@ from dataclasses import dataclass
 from typing import Final
 
 from vitrine.catalogs.columns.booleans import BooleanForms, are_booleans, read_boolean
-from vitrine.catalogs.columns.dates import BOTH_ORDERS, DateOrders, read_date
+from vitrine.catalogs.columns.dates import DateOrders, read_date
 from vitrine.catalogs.columns.free_text import is_named_text, read_text
 from vitrine.catalogs.columns.keywords import read_keyword
 from vitrine.catalogs.columns.lists import list_separators, read_list
 from vitrine.catalogs.columns.numbers import (
-    NUMBER_READINGS,
     Notation,
     NumberForms,
     has_decimals,
     notation_of,
-    read_currency,
     read_number,
+    read_price,
     read_year,
 )
 from vitrine.catalogs.columns.paths import path_form
@@ -27,6 +26,7 @@ from vitrine.catalogs.columns.sample import Candidate, ColumnSample, Example
 from vitrine.products import STANDARD_ATTRIBUTES, AttributeKind, AttributeValue
 
 Parser = Callable[[str], AttributeValue | None]
+PriceParser = Callable[[str], tuple[float | None, str | None]]
 
 _MOST: Final = 0.5
 _CODE_NAME: Final = re.compile(
@@ -42,11 +42,13 @@ _MIN_CHECKED: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The kind of a column. `currency` reads the currency of a price, `spoiled` is what kept it from a better kind."""
+    """The kind of a column. `price` reads amount and currency, where it has currencies, and `spoiled` is what kept the
+    column from a better kind.
+    """
 
     kind: AttributeKind
     parse: Parser
-    currency: Callable[[str], str | None] | None = None
+    price: PriceParser | None = None
     spoiled: str = ""
 
 
@@ -62,7 +64,7 @@ def verdict_of(sample: ColumnSample, attribute: str, hint: AttributeKind | None)
         return _FOLLOWED[hint](sample, attribute)
     texts = sample.texts()
     found = _scalar(sample, attribute, texts, hint) or _textual(sample, attribute, texts)
-    return Verdict(found.kind, found.parse, found.currency, _spoiled(sample, found.kind, texts))
+    return Verdict(found.kind, found.parse, found.price, _spoiled(sample, found.kind, texts))
 
 
 def _as_decimal(number: Verdict) -> Verdict:
@@ -80,9 +82,8 @@ def _scalar(sample: ColumnSample, attribute: str, texts: dict[str, int], hint: A
     if not texts and not sample.has_long_texts:
         return None
     booleans = sample.booleans
-    is_boolean = BooleanForms.WORD in BooleanForms(booleans.shared) and (
-        hint == AttributeKind.BOOLEAN
-        or are_booleans(BooleanForms(booleans.shared), BooleanForms(booleans.seen), attribute)
+    is_boolean = bool(booleans.shared & BooleanForms.WORD) and (
+        hint == AttributeKind.BOOLEAN or are_booleans(booleans.shared, booleans.seen, attribute)
     )
     if is_boolean and hint in (None, AttributeKind.BOOLEAN):
         return Verdict(AttributeKind.BOOLEAN, read_boolean)
@@ -96,12 +97,14 @@ def _scalar(sample: ColumnSample, attribute: str, texts: dict[str, int], hint: A
 
 
 def _number(sample: ColumnSample, attribute: str, texts: dict[str, int]) -> Verdict | None:
-    shared, seen = NumberForms(sample.numbers.shared), NumberForms(sample.numbers.seen)
+    shared, seen = sample.numbers.shared, sample.numbers.seen
     notation = notation_of(shared, seen)
     if notation is None:
         return None
-    if NumberForms.CURRENCY in seen:
-        return Verdict(AttributeKind.DECIMAL, lambda text: read_number(text, notation), read_currency)
+    if seen & NumberForms.CURRENCY:
+        return Verdict(
+            AttributeKind.DECIMAL, lambda text: read_number(text, notation), lambda text: read_price(text, notation)
+        )
     if has_decimals(notation, seen):
         return Verdict(AttributeKind.DECIMAL, lambda text: read_number(text, notation))
     if _are_codes(sample, attribute, texts):
@@ -136,10 +139,10 @@ def _has_check_digit(code: str) -> bool:
     return sum(digit * (3 if place % 2 else 1) for place, digit in enumerate(digits)) % 10 == 0
 
 
-def _order(sample: ColumnSample) -> DateOrders | None:
-    shared = DateOrders(sample.dates.shared)
-    if shared == BOTH_ORDERS:
-        return None if DateOrders.DIFFERENT in DateOrders(sample.dates.seen) else DateOrders.DAY_FIRST
+def _order(sample: ColumnSample) -> int | None:
+    shared = sample.dates.shared
+    if shared == DateOrders.BOTH:
+        return None if sample.dates.seen & DateOrders.DIFFERENT else DateOrders.DAY_FIRST
     return shared or None
 
 
@@ -185,40 +188,40 @@ def _spoiled(sample: ColumnSample, kind: AttributeKind, texts: dict[str, int]) -
         fitting = sum(count for text, count in texts.items() if candidate.forms_of(text) & readings)
         return fitting / rows if rows else 0.0
 
-    numbers = share(sample.numbers, int(NUMBER_READINGS))
-    whole = share(sample.numbers, int(NumberForms.WHOLE))
+    numbers = share(sample.numbers, NumberForms.READINGS)
+    whole = share(sample.numbers, NumberForms.WHOLE)
     if kind == AttributeKind.DECIMAL:
-        return _but_for("integer", sample.numbers.spoilers(int(NumberForms.WHOLE))) if whole >= _MOST else ""
-    if numbers == 1.0 and not sample.has_long_texts and not sample.numbers.shared:
-        point = sample.numbers.spoilers(int(NumberForms.COMMA))
-        comma = sample.numbers.spoilers(int(NumberForms.POINT))
+        return _but_for("integer", sample.numbers.spoilers(NumberForms.WHOLE)) if whole >= _MOST else ""
+    if numbers == 1.0 and notation_of(sample.numbers.shared, sample.numbers.seen) is None:
+        point = sample.numbers.spoilers(NumberForms.COMMA)
+        comma = sample.numbers.spoilers(NumberForms.POINT)
         if point and comma:
             return f"decimal, but {comma[0]} has a decimal comma and {point[0]} a decimal point"
     if numbers >= _MOST and numbers < 1.0:
-        return _but_for("integer" if whole == numbers else "decimal", sample.numbers.spoilers(int(NumberForms.EITHER)))
-    dates = share(sample.dates, int(BOTH_ORDERS))
+        return _but_for("integer" if whole == numbers else "decimal", sample.numbers.spoilers(NumberForms.EITHER))
+    dates = share(sample.dates, DateOrders.BOTH)
     if dates == 1.0 and not sample.has_long_texts:
         return _unclear_dates(sample.dates)
     if dates >= _MOST:
         return _but_for("date", _by_row(sample.dates))
-    if share(sample.booleans, int(BooleanForms.WORD)) >= _MOST and kind != AttributeKind.TEXT:
-        spoilers = sample.booleans.spoilers(int(BooleanForms.WORD))
+    if share(sample.booleans, BooleanForms.WORD) >= _MOST and kind != AttributeKind.TEXT:
+        spoilers = sample.booleans.spoilers(BooleanForms.WORD)
         return _but_for("boolean", spoilers) if spoilers else ""
     return ""
 
 
 def _unclear_dates(dates: Candidate) -> str:
-    first = dates.first_seen.get(int(DateOrders.DIFFERENT))
+    first = dates.first_seen.get(DateOrders.DIFFERENT)
     if dates.shared:
         return f"date, but no row shows whether the day or the month comes first: {first}"
-    day_first = dates.spoilers(int(DateOrders.MONTH_FIRST))
-    month_first = dates.spoilers(int(DateOrders.DAY_FIRST))
+    day_first = dates.spoilers(DateOrders.MONTH_FIRST)
+    month_first = dates.spoilers(DateOrders.DAY_FIRST)
     return f"date, but the day comes first for {day_first[0]} and the month for {month_first[0]}"
 
 
 def _by_row(dates: Candidate) -> list[Example]:
-    both = set(dates.spoilers(int(DateOrders.DAY_FIRST))) & set(dates.spoilers(int(DateOrders.MONTH_FIRST)))
-    return sorted(both) or dates.spoilers(int(DateOrders.DAY_FIRST))
+    both = set(dates.spoilers(DateOrders.DAY_FIRST)) & set(dates.spoilers(DateOrders.MONTH_FIRST))
+    return sorted(both) or dates.spoilers(DateOrders.DAY_FIRST)
 
 
 def _but_for(kind: str, spoilers: list[Example]) -> str:
