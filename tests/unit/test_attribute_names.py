@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import unicodedata
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,9 +17,9 @@ from vitrine.products import check_attribute_name
 
 
 @pytest.fixture
-def shard(tmp_path: Path) -> Iterator[edge.EdgeShard]:
+def shard(tmp_path: Path) -> edge.EdgeShard:
     config = edge.EdgeConfig(vectors=edge.EdgeVectorParams(size=2, distance=edge.Distance.Cosine))
-    yield edge.EdgeShard.create(str(tmp_path), config)
+    return edge.EdgeShard.create(str(tmp_path), config)
 
 
 @pytest.mark.parametrize(
