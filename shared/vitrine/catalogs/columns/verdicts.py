@@ -74,7 +74,7 @@ def _as_decimal(number: Verdict) -> Verdict:
         value = number.parse(text)
         return float(value) if isinstance(value, int) else None
 
-    return Verdict(AttributeKind.DECIMAL, read, number.currency)
+    return Verdict(AttributeKind.DECIMAL, read, number.price)
 
 
 def _scalar(sample: ColumnSample, attribute: str, texts: dict[str, int], hint: AttributeKind | None) -> Verdict | None:
