@@ -203,7 +203,9 @@ OPTION_NAMES: Final = frozenset(
     }
 )  # fmt: skip
 # Members of a product in a response.
-ANSWER_NAMES: Final = frozenset({"id", "dataset", "image", "score", "confidence", "matchedPicture", "variants"})
+ANSWER_NAMES: Final = frozenset(
+    {"id", "dataset", "image", "pictures", "score", "confidence", "matchedPicture", "variants"}
+)
 # Members of a point's payload besides the attributes.
 PAYLOAD_NAMES: Final = frozenset(
     {
