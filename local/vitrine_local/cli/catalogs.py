@@ -16,7 +16,7 @@ from vitrine.products import UNFILTERED_ATTRIBUTES, AttributeKind
 from vitrine.settings import CommonSettings, load_settings
 from vitrine_local.cli.options import AsJson, Columns, Limit, Reader, mapping_of, screen_of
 from vitrine_local.cli.output import Column, ProgressDisplay, Screen, count
-from vitrine_local.demo_catalog.generate import generate_catalog
+from vitrine_local.demo_catalog.generate import Layout, generate_catalog
 from vitrine_local.errors import CommandFailed
 from vitrine_local.picture_report import PictureReport, inspect_pictures
 
@@ -68,12 +68,13 @@ def generate(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that does not exist, or is empty.")],
     products: Annotated[int, typer.Option("--count", metavar="N", min=1, help="How many products.")] = 1000,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="The same seed draws the same pictures.")] = 0,
+    layout: Annotated[Layout, typer.Option(help="The files of the catalogue.")] = "fashion-product",
 ) -> None:
     """Raises ParameterInvalid if the folder is not empty."""
     screen = screen_of(context)
     screen.note(f"drawing {count(products, 'product')}")
     try:
-        catalog = generate_catalog(folder, count=products, seed=seed)
+        catalog = generate_catalog(folder, count=products, seed=seed, layout=layout)
     except OSError as error:
         raise CommandFailed(f"the catalogue cannot be written to {folder}: {error.strerror}") from error
     screen.say(f"{count(len(catalog.products), 'product')} in {catalog.root}")

@@ -1,6 +1,7 @@
 """Generates a catalogue of drawn garments, for the demo and for tests.
 
-It has the file layout of the Fashion Product catalogue. The same count and seed give the same bytes in every file.
+It has the file layout of the Fashion Product catalogue, or that of a Shopify export. The same count and seed give the
+same bytes in every file.
 There are several pieces of each design, in one or two colours, so that a search has something to find. The folder
 appears complete or not at all.
 """
@@ -11,10 +12,10 @@ import csv
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, Literal, TypeVar
 
 from vitrine.atomic_write import atomic_folder, remove_leftovers
 from vitrine.catalogs.fashion_product import COLUMNS, CSV_NAME, ID_COLUMN, PICTURE_FOLDER
@@ -25,8 +26,10 @@ from vitrine_local.demo_catalog.garment import DEFAULT_SIZE, KINDS, Kind, draw_g
 from vitrine_local.demo_catalog.style import COLOURS, number
 
 T = TypeVar("T")
+Layout = Literal["fashion-product", "shopify"]
 
-__all__ = ["draw_garment", "generate_catalog"]
+__all__ = ["Layout", "draw_garment", "generate_catalog"]
+
 
 MAX_COUNT: Final = 1_000_000
 _FIRST_ID: Final = 10_001
@@ -35,6 +38,11 @@ _JPEG_QUALITY: Final = 90
 # From about this number on, the start of another process pays off.
 _PICTURES_A_PROCESS: Final = 150
 _MAX_PROCESSES: Final = 8
+_LINKS: Final = "https://cdn.example.com/s/files/1/0001/products"
+_SHOPIFY_COLUMNS: Final = (
+    "Handle", "Title", "Body (HTML)", "Vendor", "Type", "Tags", "Published", "Option1 Name", "Option1 Value",
+    "Variant SKU", "Variant Price", "Image Src", "Image Position", "Google Shopping / Gender", "Status",
+)  # fmt: skip
 _SEASONS: Final = ("Spring", "Summer", "Fall", "Winter")
 _BRANDS: Final = ("Norvale", "Tessaro", "Kiteline", "Brook and Fern", "Ostara", "Lumen", "Halden", "Maru", "Quillon")
 _PATTERN_WORDS: Final = {
@@ -82,10 +90,17 @@ class _Item:
 
 
 def generate_catalog(
-    folder: Path, *, count: int, seed: int, size: tuple[int, int] = DEFAULT_SIZE, processes: int | None = None
+    folder: Path,
+    *,
+    count: int,
+    seed: int,
+    size: tuple[int, int] = DEFAULT_SIZE,
+    layout: Layout = "fashion-product",
+    processes: int | None = None,
 ) -> Catalog:
     """Draw a catalogue of `count` products into a new or empty folder, and read it.
 
+    The layout `shopify` is that of a Shopify export: two pictures a product, given as links, and a row for each size.
     Pictures are JPEG files of `size` (width, height) pixels. `processes` draw in parallel; the default depends on the
     count and the number of cores. Raises ParameterInvalid if the count is not 1 to 1,000,000 or the folder not empty.
     """
@@ -98,12 +113,15 @@ def generate_catalog(
     remove_leftovers(folder)
     with atomic_folder(folder, durable=False) as unfinished:
         (unfinished / PICTURE_FOLDER).mkdir()
-        with (unfinished / CSV_NAME).open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, (ID_COLUMN, *COLUMNS), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(item.row() for item in items)
-        _draw_all(unfinished, items, seed, size, processes or _processes_for(count))
-    return read_catalog("synthetic", folder)
+        if layout == "shopify":
+            _write_shopify_export(unfinished, items, seed, size)
+        else:
+            with (unfinished / CSV_NAME).open("w", encoding="utf-8", newline="") as file:
+                writer = csv.DictWriter(file, (ID_COLUMN, *COLUMNS), lineterminator="\n")
+                writer.writeheader()
+                writer.writerows(item.row() for item in items)
+            _draw_all(unfinished, items, seed, size, processes or _processes_for(count))
+    return read_catalog("synthetic" if layout == "fashion-product" else layout, folder)
 
 
 def draw_part(folder: Path, *, count: int, seed: int, size: tuple[int, int], part: int, parts: int) -> None:
@@ -144,6 +162,57 @@ def _draw(folder: Path, items: Sequence[_Item], seed: int, size: tuple[int, int]
             design=item.design + 1_000_000 * seed,
         )
         picture.save(folder / PICTURE_FOLDER / f"{item.product_id}.jpg", "JPEG", quality=_JPEG_QUALITY)
+
+
+def _write_shopify_export(folder: Path, items: Sequence[_Item], seed: int, size: tuple[int, int]) -> None:
+    """Write products and pictures as Shopify exports them: the rows of a product's sizes and further pictures follow
+    its first row and leave its title empty.
+    """
+    with (folder / "products_export.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, _SHOPIFY_COLUMNS, lineterminator="\n", restval="")
+        writer.writeheader()
+        for item in items:
+            handle = f"{item.kind.article_type}-{item.product_id}".lower().replace(" ", "-")
+            pictures = [f"{handle}-{view}.jpg" for view in (1, 2)]
+            for view, name in enumerate(pictures):
+                picture = draw_garment(
+                    item.kind.article_type,
+                    item.colour,
+                    item.pattern,
+                    item.gender,
+                    item.piece + 1000 * seed + 100 * view,
+                    size,
+                    design=item.design + 1_000_000 * seed,
+                )
+                picture.save(folder / PICTURE_FOLDER / name, "JPEG", quality=_JPEG_QUALITY)
+            writer.writerows(_shopify_rows(item, handle, pictures))
+
+
+def _shopify_rows(item: _Item, handle: str, pictures: Sequence[str]) -> Iterator[dict[str, object]]:
+    row = item.row()
+    price = 10 + item.product_id * 7 % 90
+    product = {
+        "Title": row["productDisplayName"],
+        "Body (HTML)": f"<p>{row['productDisplayName']}, {item.usage.lower()} wear.</p>",
+        "Vendor": item.brand,
+        "Type": item.kind.article_type,
+        "Tags": f"{item.season}, {item.usage}",
+        "Published": "TRUE",
+        "Option1 Name": "Size",
+        "Google Shopping / Gender": item.gender,
+        "Status": "active",
+    }
+    for position, size in enumerate(("S", "M", "L")):
+        link = f"{_LINKS}/{pictures[position]}?v=1" if position < len(pictures) else ""
+        yield {
+            "Handle": handle,
+            **(product if position == 0 else {}),
+            "Option1 Value": size,
+            "Variant SKU": f"{item.product_id}-{size}",
+            "Variant Price": f"{price}.90",
+            "Image Src": link,
+            "Image Position": position + 1 if link else "",
+        }
 
 
 def _items(count: int, seed: int) -> list[_Item]:
