@@ -50,6 +50,9 @@ class System:
             "VITRINE_THUMBNAILS_DIR": str(folder / "thumbnails"),
             "VITRINE_UPLOADS_DIR": str(folder / "uploads"),
             "VITRINE_DOWNLOADS_DIR": str(folder / "downloads"),
+            # A test may serve pictures there.
+            "VITRINE_DOWNLOAD_HOSTS": f"127.0.0.2:{free_port()}",
+            "VITRINE_DOWNLOAD_NETWORKS": "127.0.0.2/32",
             "VITRINE_WORK_DIR": str(folder / "work"),
             "VITRINE_REPORTS_DIR": str(folder / "reports"),
             "VITRINE_CATALOG_ROOTS": str(self.catalogs),

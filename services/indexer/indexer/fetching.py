@@ -72,7 +72,7 @@ class FetchLimits:
     timeout_s: float = 20.0
     silence_s: float = 8.0
     attempts: int = 3
-    total_s: float = 120.0
+    total_s: float = 90.0
     max_age_s: float = 7 * 86_400.0
 
     @classmethod

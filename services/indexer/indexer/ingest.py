@@ -21,6 +21,7 @@ from indexer.gallery_augmentation import GalleryAugmentation
 from indexer.pictures import ReadProduct, read_product, sha256s_of
 from indexer.plan import IndexTarget, PlannedProduct
 from indexer.slices import slices_by_size
+from vitrine.catalogs.downloads import is_link
 from vitrine.catalogs.roots import allowed_roots, read_picture, resolve_catalog_root
 from vitrine.embedding.wire import MAX_CALLER_CHARS
 from vitrine.errors import (
@@ -28,6 +29,7 @@ from vitrine.errors import (
     DeadlineExpired,
     EmbeddingFailed,
     ImageRejected,
+    PictureNotDownloaded,
     PictureNotFound,
 )
 from vitrine.jobs import BatchOutcome, JobFault
@@ -59,6 +61,7 @@ def index_batch(deps: Dependencies, attempt: Attempt, number: int) -> None:
             collection=target.collection,
             root=target.root,
             source=target.source,
+            download=target.download,
         )
         step = Message(Task.INDEX_BATCH, target.job_id, number).step
         search = deps.crash_searches.of(target.job_id, step, crashes=attempt.crashes)
@@ -111,6 +114,7 @@ class Ingest:
         collection: str,
         root: Path | None,
         source: str | None = None,
+        download: bool = False,
     ) -> None:
         self._deps = deps
         self._dataset = dataset
@@ -123,6 +127,8 @@ class Ingest:
         self._kinds = {} if facts is None else facts.kinds
         self._several_pictures = facts is not None and facts.several_pictures
         self._root = None if root is None else resolve_catalog_root(root, allowed_roots(deps.settings))
+        self._downloads_links = download
+        self._not_downloaded: dict[str, str] = {}
         self.took_s: dict[str, float] = {}
 
     def store(self, planned: Sequence[PlannedProduct]) -> BatchOutcome:
@@ -131,6 +137,10 @@ class Ingest:
         Raises Unavailable, ReleaseNotFound and CollectionNotFound.
         """
         tally = _Tally()
+        if self._downloads_links:
+            with self._timed("download"):
+                links = [picture for one in planned for picture in one.product.pictures if is_link(picture)]
+                self._not_downloaded = self._deps.fetcher.fetch_all(links)
         for read in self._read_parts(planned):
             with self._timed("compare"):
                 wanted = self._not_in_collection(read, tally)
@@ -174,10 +184,15 @@ class Ingest:
             root = self._root
         # A collection of before has one vector a product. It keeps serving, with the face alone.
         paths = product.pictures if self._several_pictures else (product.picture,)
-        read = read_product(planned, paths, lambda path: read_picture(root, path))
+        read = read_product(planned, paths, lambda path: self._picture(root, path))
         read.attributes, _ = convert_attributes(product.attributes, self._kinds)
         read.members = paths_member(read.attributes, self._kinds)
         return read
+
+    def _picture(self, root: Path, path: str) -> bytes:
+        if path in self._not_downloaded:
+            raise PictureNotDownloaded(self._not_downloaded[path])
+        return read_picture(root, path, downloads=self._deps.downloads)
 
     def _not_in_collection(self, read: Sequence[ReadProduct], tally: _Tally) -> list[ReadProduct]:
         """Those whose pictures have changed, with the vectors of the unchanged ones. The others are finished."""

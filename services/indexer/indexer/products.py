@@ -177,7 +177,9 @@ def _read_catalog(deps: Dependencies, dataset: str, metadata: CollectionMetadata
     """The catalogue of a collection, or why it cannot be read."""
     try:
         root = resolve_catalog_root(metadata.root, allowed_roots(deps.settings))
-        return read_catalog(metadata.catalog, root, dataset=dataset, mapping=metadata.mapping or None)
+        return read_catalog(
+            metadata.catalog, root, dataset=dataset, mapping=metadata.mapping or None, keeps_link=deps.downloads.has
+        )
     except (CatalogError, ParameterInvalid) as error:  # the table may have lost a column of the mapping
         return error.detail
 

@@ -47,7 +47,12 @@ def _plan(deps: Dependencies, target: IndexTarget) -> JobRecord:
     root = resolve_catalog_root(target.root, allowed_roots(deps.settings))
     target = replace(target, mapping=_mapping(deps, target))
     catalog = read_catalog(
-        target.reader, root, dataset=target.dataset, limit=target.limit, mapping=target.mapping or None
+        target.reader,
+        root,
+        dataset=target.dataset,
+        limit=target.limit,
+        mapping=target.mapping or None,
+        keeps_link=(lambda _: True) if target.download else deps.downloads.has,
     )
     faults = (JobFault(product_id=one.product_id, kind=one.kind, detail=one.detail) for one in catalog.issues)
     deps.jobs.note_faults(target.job_id, _CATALOG_FAULTS, faults)

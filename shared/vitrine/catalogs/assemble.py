@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from vitrine.catalogs.columns import ColumnTyper, TypedColumn, attribute_names, kinds_of, known, renaming, typed_columns
-from vitrine.catalogs.downloads import is_link
+from vitrine.catalogs.downloads import KeepsLink, full_link, is_link
 from vitrine.catalogs.layouts.entry import Entry, Layout, Source
 from vitrine.catalogs.model import PICTURE_ISSUES, CatalogBuilder, ColumnReport
 from vitrine.catalogs.picture_index import Lookup, PictureIndex
@@ -59,12 +59,12 @@ class Assembler:
     """Reads tables into a builder, each with its layout."""
 
     def __init__(
-        self, builder: CatalogBuilder, tables: Sequence[tuple[Table, Layout]], root: Path, *, keep_links: bool
+        self, builder: CatalogBuilder, tables: Sequence[tuple[Table, Layout]], root: Path, *, keeps_link: KeepsLink
     ) -> None:
         self.builder = builder
         self._tables = tables
         self._root = root
-        self._keeps_links = keep_links
+        self._keeps_link = keeps_link
         self._index = PictureIndex(root)
         self.columns: dict[str, TypedColumn] = {}
         self.reports: tuple[ColumnReport, ...] = ()
@@ -155,8 +155,9 @@ class Assembler:
     def _begin(self, entry: Entry, width: int, layout: Layout) -> None:
         builder, line = self.builder, entry.row.line
         pictures = self._pictures(entry)
-        may_be_by_id = layout.by_id or (pictures.others and all(is_link(one) for _, one, _ in pictures.others))
-        if not pictures.found and may_be_by_id:
+        only_links = all(map(is_link, pictures.found)) and all(is_link(one) for _, one, _ in pictures.others)
+        named_any = bool(pictures.found or pictures.others)
+        if (only_links and named_any) or (layout.by_id and not pictures.found):
             self._find_by_id(entry.id, pictures)
         waiting = self._waiting
         if waiting is not None and waiting.entry.id == entry.id:
@@ -235,8 +236,10 @@ class Assembler:
         for column, text in entry.references:
             for reference in split_pictures(text, self._exists):
                 lookup = self._index.lookup(reference)
-                if lookup.found == "missing" and self._keeps_links and is_link(reference):
-                    lookup = Lookup("found", reference)
+                if lookup.found == "missing" and is_link(reference):
+                    link = full_link(reference)
+                    if self._keeps_link(link):
+                        lookup = Lookup("found", link)
                 if lookup.found != "found":
                     pictures.others.append((column, reference, lookup))
                 elif lookup.picture not in pictures.found:
@@ -247,12 +250,13 @@ class Assembler:
         return self._index.lookup(reference).found == "found"
 
     def _find_by_id(self, product_id: str, pictures: _Pictures) -> None:
-        """Look for the picture that is named like the id. It replaces the first one, which was not found."""
+        """Look for the picture that is named like the id. It replaces the first one, which is a link or missing."""
         lookup = self._index.lookup(product_id)
         if lookup.found == "found":
-            pictures.found.append(lookup.picture)
+            first_link = 1 if pictures.found and not pictures.others else 0
+            pictures.found[:first_link] = [lookup.picture]
             del pictures.others[:1]
-        elif not pictures.others:
+        elif not pictures.others and not pictures.found:
             pictures.others.append(("", product_id, lookup))
 
     def _attributes(self, entry: Entry, layout: Layout, *, quiet: bool = False) -> dict[str, AttributeValue]:

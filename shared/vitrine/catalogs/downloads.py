@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -25,9 +26,23 @@ _SCHEMES: Final = frozenset({"http", "https"})
 _MAX_RECORD_BYTES: Final = 65_536
 
 
+# Whether a reader keeps a link as a picture, because it is or will be downloaded.
+KeepsLink = Callable[[str], bool]
+
+
+def no_link(_: str) -> bool:
+    """Keeps no link."""
+    return False
+
+
 def is_link(picture: str) -> bool:
-    """Whether the reference to a picture is an address on the web."""
-    return picture[:8].lower().startswith(("http://", "https://"))
+    """Whether the reference to a picture is an address on the web, with its scheme or without (`//host/path`)."""
+    return picture[:8].lower().startswith(("http://", "https://", "//"))
+
+
+def full_link(link: str) -> str:
+    """The link with its scheme, by default https."""
+    return f"https:{link}" if link.startswith("//") else link
 
 
 def link_host(link: str) -> str:
@@ -89,6 +104,9 @@ class Downloads:
         except (KeyError, TypeError):
             return None
         return found if self._content(found.sha256).is_file() else None
+
+    def has(self, link: str) -> bool:
+        return self.find(link) is not None
 
     def read(self, link: str, *, max_bytes: int) -> bytes:
         """The picture of a link. Raises PictureNotFound, and ImageRejected("bytes_exceeded")."""

@@ -12,6 +12,7 @@ from typing import Final
 
 from vitrine.catalogs.advice import check_roles, why_no_product
 from vitrine.catalogs.assemble import Assembler
+from vitrine.catalogs.downloads import KeepsLink, no_link
 from vitrine.catalogs.layouts import folders
 from vitrine.catalogs.layouts.image_folder import ImageFolder
 from vitrine.catalogs.model import Catalog, CatalogBuilder, ColumnReport, Reading
@@ -30,11 +31,11 @@ def read_folder(
     reader: str,
     limit: int | None = None,
     mapping: Mapping[str, str] | None = None,
-    keep_links: bool = False,
+    keeps_link: KeepsLink = no_link,
 ) -> Catalog:
     """Read the catalogue below `root`, which is absolute and free of links, up to `limit` products.
 
-    With `keep_links`, a link without a file below the root is a picture too, for a caller that downloads it.
+    A link without a file below the root is a picture too if `keeps_link` accepts it.
     Raises CatalogNotFound if there is nothing to read, CatalogRootRefused if the table is a link out of the root,
     CatalogMalformed if several tables fit equally, no column identifies the products, or no row is usable, and
     ParameterInvalid if the mapping names a column that the table does not have.
@@ -57,7 +58,7 @@ def read_folder(
     names = PictureNames(name for one, split in splits for name in split.file_names(one))
     for _, split in splits:
         split.share_names(names)
-    assembler = Assembler(builder, tables, root, keep_links=keep_links)
+    assembler = Assembler(builder, tables, root, keeps_link=keeps_link)
     assembler.run()
     return builder.catalog(
         table.path,

@@ -11,6 +11,7 @@ from typing import Final, Protocol
 
 from vitrine.catalogs.deepfashion_category import read_deepfashion_category
 from vitrine.catalogs.deepfashion_inshop import read_deepfashion_inshop
+from vitrine.catalogs.downloads import KeepsLink, no_link
 from vitrine.catalogs.fashion_product import read_fashion_product
 from vitrine.catalogs.folder import LAYOUTS, read_folder
 from vitrine.catalogs.model import Catalog
@@ -35,7 +36,7 @@ class MappedReader(Protocol):
         reader: str,
         limit: int | None = None,
         mapping: Mapping[str, str] | None,
-        keep_links: bool,
+        keeps_link: KeepsLink,
     ) -> Catalog: ...
 
 
@@ -71,14 +72,15 @@ def read_catalog(
     dataset: str | None = None,
     limit: int | None = None,
     mapping: Mapping[str, str] | None = None,
-    keep_links: bool = False,
+    keeps_link: KeepsLink = no_link,
 ) -> Catalog:
     """Read the catalogue in the folder `root`.
 
     `dataset` is the dataset name of the products, by default the reader's name; `limit` is the maximum number of
     products, taken from the start of the file. `mapping` names the columns of roles (`id`, `picture`, `variantOf`) and
-    of attributes, such as `{"id": "Handle", "price": "Variant Price"}`. With `keep_links`, the picture of a product may
-    be a link, which the caller downloads; without it, such a product has no picture. Issues of single rows are in the
+    of attributes, such as `{"id": "Handle", "price": "Variant Price"}`. A picture that is a
+    link, without a file of its name below the root, is kept as a link if `keeps_link` accepts it; otherwise it is
+    missing. Issues of single rows are in the
     result. Raises ParameterInvalid for an unknown reader, an invalid name, a column that the table does not have, or a
     mapping for a reader whose columns are fixed; and CatalogNotFound, CatalogMalformed or CatalogRootRefused if the
     folder cannot be read.
@@ -98,7 +100,7 @@ def read_catalog(
         )
     if reader in _MAPPED_READERS:
         return _MAPPED_READERS[reader](
-            resolved, dataset=name, reader=reader, limit=limit, mapping=mapping, keep_links=keep_links
+            resolved, dataset=name, reader=reader, limit=limit, mapping=mapping, keeps_link=keeps_link
         )
     if mapping:
         raise ParameterInvalid(f"the reader {reader!r} has fixed columns; use 'folder' with a mapping")

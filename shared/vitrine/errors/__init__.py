@@ -25,6 +25,7 @@ which a test compares with the classes:
     ├── NotFound                          404
     │   ├── ProductNotFound               404
     │   ├── PictureNotFound               404
+    │   │   └── PictureNotDownloaded      404
     │   ├── DatasetNotFound               404
     │   ├── ModelNotFound                 404
     │   ├── ReleaseNotFound               404

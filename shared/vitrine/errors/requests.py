@@ -122,6 +122,10 @@ class PictureNotFound(NotFound):
     """The product's picture is missing, or the product is unknown."""
 
 
+class PictureNotDownloaded(PictureNotFound):
+    """The picture is a link, and it could not be downloaded."""
+
+
 class DatasetNotFound(NotFound):
     """Nothing of this dataset is indexed."""
 
