@@ -133,6 +133,12 @@ class PictureNotFound(NotFound):
     code = "picture_not_found"
 
 
+class PictureNotDownloaded(PictureNotFound):
+    """The picture is a link, and it could not be downloaded."""
+
+    code = "picture_not_downloaded"
+
+
 class DatasetNotFound(NotFound):
     """Nothing of this dataset is indexed."""
 
@@ -483,6 +489,7 @@ BY_CODE: Final[dict[str, type[ApiError]]] = {
     "picture_crashes": PictureCrashes,
     "picture_crashes_embedder": PictureCrashesEmbedder,
     "picture_crashes_worker": PictureCrashesWorker,
+    "picture_not_downloaded": PictureNotDownloaded,
     "picture_not_found": PictureNotFound,
     "product_not_found": ProductNotFound,
     "projection_impossible": ProjectionImpossible,
