@@ -72,6 +72,8 @@ class Assembler:
         self.missing_links = self.missing_paths = 0
         self._names: dict[str, str] = {}
         self._listed: dict[str, AttributeKind] = {}
+        # The label, attribute, column and position of each field.
+        self._fields: dict[Layout, list[tuple[str, str, str, int]]] = {}
         self._waiting: _Waiting | None = None
         self._decimal_ids: list[tuple[str, int]] = []
         self._has_integer_ids = False
@@ -102,6 +104,12 @@ class Assembler:
         for _, layout in self._tables:
             sources |= {label: source for label, source in layout.labels.items() if label not in sources}
         self._names = attribute_names(sources)
+        for _, layout in self._tables:
+            self._fields[layout] = [
+                (label, self._names[label], source.column, source.at)
+                for label, source in layout.labels.items()
+                if source.at is not None
+            ]
         for label, typer in typers.items():
             typer.attribute, typer.column = self._names[label], sources[label].column
         for label in self._listed:
@@ -282,15 +290,15 @@ class Assembler:
     def _report_empty(self, entry: Entry, layout: Layout, attributes: Mapping[str, AttributeValue]) -> None:
         empty = []
         width = len(entry.row.fields or ())
-        for label, source in layout.labels.items():
-            if self._names[label] in attributes or source.at is None or source.at >= width:
+        for label, attribute, column, at in self._fields[layout]:
+            if attribute in attributes or at >= width:
                 continue
             text = entry.values.get(label, "")
             if isinstance(text, str) and known(text) is not None:
                 detail = repr(text[:40])
                 self.builder.issue("bad_year", detail, product_id=entry.id, line=entry.row.line)
             else:
-                empty.append(source.column)
+                empty.append(column)
         if empty:
             detail = ", ".join(empty)
             self.builder.issue("empty_field", detail, product_id=entry.id, line=entry.row.line)

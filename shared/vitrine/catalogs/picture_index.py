@@ -90,6 +90,8 @@ class PictureIndex:
         self._root = root
         self._folders: dict[str, _Folder | None] = {}
         self._names: _Names | None = None
+        # The first folder of pictures in general, once a picture was found in it.
+        self._usual = ""
 
     def find(self, path: str) -> Found:
         """The state of the picture at a relative path with forward slashes."""
@@ -127,6 +129,10 @@ class PictureIndex:
         known = self._folders.get(folder)
         if known is not None and known.files.get(name) == "found" and _suffix(name) in _RANKS:
             return Lookup("found", reference)  # as nearly all are in a tidy catalogue
+        if not folder and (known := self._folders.get(self._usual)) is not None and known.files.get(name) == "found":
+            top = self._folders.get("")
+            if _suffix(name) in _RANKS and top is not None and name not in top.files and name not in top.stems():
+                return Lookup("found", f"{self._usual}/{name}")
         reference = reference.strip()
         if not reference:
             return Lookup("missing", detail="the field is empty")
@@ -159,6 +165,8 @@ class PictureIndex:
             for top in ("", *self._picture_folders()):
                 found, picture = self._at("/".join((top, *parts) if top else parts))
                 if found == "found":
+                    if top and top == self._picture_folders()[0]:
+                        self._usual = top
                     return Lookup("found", picture)
                 if found == "unsupported":
                     return self._other_file(picture)
