@@ -1,4 +1,4 @@
-"""Fixtures of the unit tests: a Redis and a small disk."""
+"""Fixtures of the unit tests: a Redis, a small disk, and a server that gives chosen replies."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import redis
 
 from harness.disks import mounted_disk
 from harness.processes import Process, Redis, free_port
+from harness.replying_api import Api, running_api
 from vitrine.jobs import open_redis
 
 # The local Qdrant with another version number.
@@ -52,3 +53,9 @@ def older_qdrant(tmp_path: Path) -> Iterator[str]:
     process.wait_http(f"http://127.0.0.1:{port}/readyz")
     yield f"http://127.0.0.1:{port}"
     process.kill()
+
+
+@pytest.fixture
+def api() -> Iterator[Api]:
+    with running_api() as api:
+        yield api

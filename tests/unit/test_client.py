@@ -1,28 +1,19 @@
-"""The Python client against a small HTTP server: what it sends, how it reads answers, and every kind of failure."""
+"""What the Python client sends and how it reads answers, against a small HTTP server."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import threading
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from email.utils import formatdate
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
 
 import httpx
 import pytest
 
-from harness.processes import free_port
-from tools.client_models import DOCUMENT, modules
-from vitrine import errors as server_errors
-from vitrine.errors.base import VitrineError as ServerError
-from vitrine.images.checks import REASONS
+from harness.replying_api import ANSWER, Api, Call, Reply, event, form, job, problem, stream
+from tools.client_models import DOCUMENT
 from vitrine_client import (
     MISSING,
     PRESENT,
@@ -36,255 +27,13 @@ from vitrine_client import (
     Not,
     PictureUnusable,
     Range,
-    ServerUnreachable,
     TimedOut,
     Upload,
     Vitrine,
-    VitrineError,
     api_errors,
 )
 from vitrine_client.filters import filter_pairs
 from vitrine_client.models import JOB_KINDS, IndexParams, Recipe
-
-ANSWER: dict[str, Any] = {
-    "success": True, "ranking": [7], "dataset": "d", "model": "m", "release": "m-0123456789", "plan": "exact",
-    "tookMs": {"decode": 1.0, "embed": 2.0, "search": 3.0, "total": 6.0}, "total": 1,
-    "results": [{"id": 7, "score": 0.9, "dataset": "d", "image": "/api/images/7?dataset=d", "gender": "Women"}],
-}  # fmt: skip
-JOB = {"id": "j1", "kind": "index", "created_at": "2026-01-01T00:00:00+00:00"}
-
-
-@dataclass
-class Call:
-    """A request that arrived."""
-
-    method: str
-    path: str
-    query: list[tuple[str, str]]
-    headers: dict[str, str]
-    body: bytes
-
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-
-@dataclass
-class Reply:
-    """An answer. `breaks`: the connection ends in the middle of the body."""
-
-    status: int = 200
-    content: Any = None
-    headers: dict[str, str] = field(default_factory=dict)
-    media_type: str = "application/json"
-    breaks: bool = False
-    after_s: float = 0.0
-
-    def body(self) -> bytes:
-        return self.content if isinstance(self.content, bytes) else json.dumps(self.content).encode()
-
-
-@dataclass
-class Api:
-    """A server that gives the replies in order, the last one again and again."""
-
-    url: str
-    replies: list[Reply] = field(default_factory=lambda: [Reply(content=ANSWER)])
-    calls: list[Call] = field(default_factory=list)
-    choose: Callable[[Call], Reply] | None = None
-
-    def reply_to(self, call: Call) -> Reply:
-        self.calls.append(call)
-        if self.choose is not None:
-            return self.choose(call)
-        return self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
-
-    def client(self, **options: Any) -> Vitrine:
-        return Vitrine(self.url, **{"max_retries": 0, **options})
-
-
-@pytest.fixture
-def api() -> Iterator[Api]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def _answer(self) -> None:
-            parts = urlsplit(self.path)
-            length = int(self.headers.get("Content-Length") or 0)
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            call = Call(
-                self.command,
-                parts.path,
-                parse_qsl(parts.query, keep_blank_values=True),
-                headers,
-                self.rfile.read(length),
-            )
-            reply = found.reply_to(call)
-            if reply.after_s:
-                released.wait(reply.after_s)
-            body = reply.body()
-            self.send_response(reply.status)
-            self.send_header("Content-Type", reply.media_type)
-            self.send_header("Content-Length", str(len(body) + (10 if reply.breaks else 0)))
-            for name, value in reply.headers.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(body)
-            if reply.breaks:
-                self.close_connection = True
-
-        do_GET = do_POST = do_PUT = do_DELETE = _answer  # noqa: N815 - the names of the base class
-
-        def log_message(self, format: str, *arguments: object) -> None:
-            pass
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-
-        def handle_error(self, request: Any, client_address: Any) -> None:
-            """A client that gave up is part of a test."""
-
-    released = threading.Event()
-    server = Server(("127.0.0.1", 0), Handler)
-    found = Api(f"http://127.0.0.1:{server.server_port}")
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    try:
-        yield found
-    finally:
-        released.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-def problem(status: int, code: str, headers: dict[str, str] | None = None, *, retryable: bool = False) -> Reply:
-    content = {"success": False, "status": status, "code": code, "detail": f"it is {code}", "retryable": retryable}
-    return Reply(status, content, headers or {}, "application/problem+json")
-
-
-def server_classes(base: type[ServerError] = ServerError) -> Iterator[type[ServerError]]:
-    for one in base.__subclasses__():
-        if one.__module__.startswith(server_errors.__name__):
-            yield one
-            yield from server_classes(one)
-
-
-@pytest.mark.parametrize("path", modules(), ids=lambda path: path.name if isinstance(path, Path) else "")
-def test_the_generated_modules_are_those_of_the_openapi_document(path: Path) -> None:
-    assert path.read_text() == modules()[path](), "run `make docs`"
-
-
-def test_every_error_of_the_api_is_a_class_with_its_code_and_its_retryable_flag(api: Api) -> None:
-    with api.client() as vitrine:
-        for one in server_classes():
-            if one is server_errors.ImageRejected:
-                continue
-            api.replies = [problem(one.status, one.code, retryable=one.retryable)]
-            with pytest.raises(ApiError) as caught:
-                vitrine.status()
-            same = getattr(api_errors, one.__name__)
-            assert isinstance(caught.value, same) or same.code == type(caught.value).code
-            assert (caught.value.code, caught.value.retryable) == (one.code, one.retryable)
-            assert same.code == one.code
-            assert same.__base__.__name__ in {one.__bases__[0].__name__, "ApiError"}
-        for reason in REASONS:
-            api.replies = [problem(400, f"image_{reason}")]
-            with pytest.raises(api_errors.ImageRejected, match=f"image_{reason}"):
-                vitrine.search(b"no picture")
-
-
-def test_an_unknown_code_is_the_class_of_its_status(api: Api) -> None:
-    api.replies = [problem(404, "wardrobe_not_found", {"X-Request-ID": "r-17"})]
-    with api.client() as vitrine, pytest.raises(api_errors.NotFound) as caught:
-        vitrine.products.get("7")
-    assert (caught.value.code, caught.value.status, caught.value.request_id) == ("wardrobe_not_found", 404, "r-17")
-    api.replies = [problem(418, "teapot", retryable=True)]
-    with api.client() as vitrine, pytest.raises(ApiError) as unknown:
-        vitrine.products.get("7")
-    assert type(unknown.value) is ApiError
-    assert unknown.value.retryable
-
-
-@pytest.mark.parametrize(
-    ("reply", "expected"),
-    [
-        (Reply(502, b"<html>bad gateway</html>", media_type="text/html"), api_errors.Unavailable),
-        (Reply(413, b"too large", media_type="text/plain"), api_errors.BodyTooLarge),
-        (Reply(404, b"<html>not here</html>", media_type="text/html"), AnswerInvalid),
-        (Reply(200, b"<html>welcome</html>", media_type="text/html"), AnswerInvalid),
-        (Reply(200, [1, 2]), AnswerInvalid),
-        (Reply(200, {"success": True}), AnswerInvalid),
-        (Reply(200, b"{", breaks=True), ConnectionLost),
-        (Reply(200, ANSWER, after_s=30.0), TimedOut),
-    ],
-)
-def test_what_is_no_answer_of_vitrine_is_an_error_of_its_own(
-    api: Api, reply: Reply, expected: type[VitrineError]
-) -> None:
-    api.replies = [reply]
-    with api.client(timeout_s=0.5) as vitrine, pytest.raises(expected):
-        vitrine.search(b"picture")
-
-
-def test_a_server_that_is_not_there_is_named() -> None:
-    url = f"http://127.0.0.1:{free_port()}"
-    with Vitrine(url, max_retries=0) as vitrine, pytest.raises(ServerUnreachable, match=url):
-        vitrine.status()
-    with Vitrine("ftp://host", max_retries=0) as vitrine, pytest.raises(ServerUnreachable, match="ftp://host"):
-        vitrine.status()
-    for wrong in ("http://[half", "http://host:port", "http://host:999999"):
-        with pytest.raises(ServerUnreachable), Vitrine(wrong, max_retries=0) as vitrine:
-            vitrine.status()
-
-
-def test_address_and_key_come_from_the_environment(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VITRINE_URL", f"{api.url}/shop/")
-    monkeypatch.setenv("VITRINE_API_KEY", "secret")
-    with Vitrine() as vitrine:
-        vitrine.search(b"picture")
-    with Vitrine(api.url, api_key="other") as vitrine:
-        vitrine.search(b"picture")
-    first, second = api.calls
-    assert (first.path, first.headers["x-api-key"]) == ("/shop/api/search", "secret")
-    assert (second.path, second.headers["x-api-key"]) == ("/api/search", "other")
-    assert first.headers["user-agent"].startswith("vitrine-client/")
-
-
-def test_what_the_server_refuses_for_the_moment_is_asked_again(api: Api) -> None:
-    date = formatdate(time.time() - 5, usegmt=True)
-    api.replies = [
-        problem(503, "embedder_overloaded", {"Retry-After": "0"}, retryable=True),
-        problem(429, "too_many_requests", {"Retry-After": date}, retryable=True),
-        Reply(content=ANSWER),
-    ]
-    with api.client(max_retries=2) as vitrine:
-        assert vitrine.search(b"picture").ranking == [7]
-    assert len(api.calls) == 3
-    assert len({call.body.count(b"picture") for call in api.calls}) == 1, "the picture is sent each time"
-
-
-def test_a_lost_answer_is_asked_for_again_if_the_call_only_reads(api: Api) -> None:
-    api.replies = [Reply(content=b"{", breaks=True), Reply(content=ANSWER)]
-    with api.client(max_retries=1) as vitrine:
-        assert vitrine.search(b"picture").ranking == [7]
-        api.replies = [Reply(content=b"{", breaks=True), Reply(content=ANSWER)]
-        with pytest.raises(ConnectionLost):
-            vitrine.products.delete("7")
-
-
-@pytest.mark.parametrize(
-    "reply",
-    [
-        problem(500, "internal_error", retryable=True),
-        problem(503, "vector_store_refused"),
-        problem(503, "unavailable", {"Retry-After": "3600"}, retryable=True),
-    ],
-)
-def test_what_would_fail_again_or_takes_too_long_is_not_repeated(api: Api, reply: Reply) -> None:
-    api.replies = [reply]
-    with api.client(max_retries=5) as vitrine, pytest.raises(ApiError):
-        vitrine.search(b"picture")
-    assert len(api.calls) == 1
 
 
 def test_filters_are_written_as_the_api_reads_them() -> None:
@@ -305,17 +54,6 @@ def test_filters_are_written_as_the_api_reads_them() -> None:
     for nothing in nothings:
         with pytest.raises(ValueError, match="'price'"):
             filter_pairs({"price": nothing})
-
-
-def form(call: Call) -> dict[str, list[str]]:
-    """The fields of a multipart form."""
-    boundary = call.headers["content-type"].partition("boundary=")[2].encode()
-    fields: dict[str, list[str]] = {}
-    for part in call.body.split(b"--" + boundary)[1:-1]:
-        head, _, value = part.partition(b"\r\n\r\n")
-        name = head.partition(b'name="')[2].partition(b'"')[0].decode()
-        fields.setdefault(name, []).append(value.removesuffix(b"\r\n").decode())
-    return fields
 
 
 def test_a_search_sends_its_options_under_the_names_of_the_api(api: Api, tmp_path: Path) -> None:
@@ -416,18 +154,6 @@ def test_lists_are_read_page_by_page_and_exports_line_by_line(api: Api) -> None:
         assert [one.id for one in vitrine.products.export()] == [0, 1, 2]
         with pytest.raises(ConnectionLost):
             list(vitrine.products.export(sort="year"))
-
-
-def event(version: int, state: str, **more: Any) -> str:
-    return f"id: {version}\nevent: {state}\ndata: {json.dumps({**JOB, 'version': version, 'state': state, **more})}\n\n"
-
-
-def stream(*parts: str) -> Reply:
-    return Reply(content="".join(parts).encode(), media_type="text/event-stream")
-
-
-def job(version: int, state: str) -> Reply:
-    return Reply(content={"success": True, "job": {**JOB, "version": version, "state": state}})
 
 
 def test_a_job_is_followed_through_broken_streams_and_by_polling(api: Api) -> None:

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from harness.shop import DATASET, Shop, queries
-from vitrine_client import Filters, Not, Range, Upload, Vitrine, api_errors
+from vitrine_client import MISSING, PRESENT, Filters, Not, Range, Upload, Vitrine, api_errors
 from vitrine_client.models import IndexParams
 from vitrine_local.cli import main
 
@@ -71,6 +71,11 @@ def test_products_are_put_changed_deleted_and_listed_as_deleted(shop: Shop, vitr
     changed = vitrine.products.change("client-1", {"gender": None, "baseColour": "Pink"}, dataset=DATASET)
     assert changed.product.attributes == {"baseColour": "Pink"}
     assert vitrine.products.get("client-1", dataset=DATASET) == changed.product
+    without: list[Filters] = [{"gender": MISSING}, {"gender": [MISSING, Not("Men")], "baseColour": PRESENT}]
+    for untagged in without:
+        assert [one.id for one in vitrine.products.list(dataset=DATASET, filters=untagged)] == ["client-1"]
+        found = vitrine.search(shop.picture(queries(shop)[2]), dataset=DATASET, filters=untagged)
+        assert found.ranking == ["client-1"]
     assert vitrine.products.delete("client-1", dataset=DATASET).id == "client-1"
     with pytest.raises(api_errors.ProductNotFound):
         vitrine.products.get("client-1", dataset=DATASET)
