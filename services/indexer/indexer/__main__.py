@@ -16,6 +16,7 @@ def main() -> int:
     os.environ["REMAP_SIGTERM"] = "SIGQUIT"
     from indexer.dependencies import build_dependencies
     from indexer.qdrant_version import QdrantVersionCheck
+    from indexer.scheduler import Scheduler
     from indexer.tasks import sweep_policy
     from vitrine.jobs import open_redis
     from vitrine.jobs.celery import INDEX, celery_app
@@ -30,6 +31,7 @@ def main() -> int:
         deps = build_dependencies(settings, client)
         companions: list[Companion] = [
             Sweeper(client, service="indexer", profile=INDEX, policy=sweep_policy(deps), publisher=deps.publisher),
+            Scheduler(deps.schedules, deps.jobs, deps.vectors, deps.publisher),
             QdrantVersionCheck(deps.vectors),
         ]
         if settings.indexer_metrics_port:

@@ -17,6 +17,7 @@ from vitrine.embedding import EmbedderClient
 from vitrine.jobs import JobStore, StepStore, open_redis
 from vitrine.jobs.metrics import Counts
 from vitrine.jobs.publisher import JobPublisher
+from vitrine.jobs.schedules import ScheduleStore
 from vitrine.qdrant.client import open_qdrant
 from vitrine.releases import ReleaseStore
 from vitrine.telemetry import configure_logging
@@ -29,6 +30,7 @@ class Dependencies:
     jobs: JobStore
     steps: StepStore
     plans: PlanStore
+    schedules: ScheduleStore
     crash_searches: CrashSearches
     vectors: Vectors
     embedder: EmbedderClient
@@ -60,6 +62,7 @@ def build_dependencies(settings: Settings, client: redis.Redis) -> Dependencies:
         jobs=JobStore(client),
         steps=steps,
         plans=PlanStore(client),
+        schedules=ScheduleStore(client),
         crash_searches=CrashSearches(SearchStore(client), steps, settings),
         vectors=Vectors(qdrant),
         embedder=EmbedderClient(

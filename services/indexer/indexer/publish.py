@@ -75,6 +75,7 @@ def finish_indexing(deps: Dependencies, record: JobRecord) -> dict[str, Any] | N
     reconcile(deps, target, planned)
     note_damaged(deps, target.job_id, deps.upload_store.uploads(target.dataset))
     changes = changes_since(deps, target, served)
+    deps.schedules.write_changes(target.job_id, changes.of_kinds())
     aliased = deps.vectors.aliased()
     neighbours = _neighbour_collections(deps, aliased | {target.collection})
     remove_old(deps, target, previous=previous, neighbours=neighbours, aliased=aliased)

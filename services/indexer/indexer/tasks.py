@@ -111,8 +111,9 @@ def due_messages(deps: Dependencies, record: JobRecord) -> list[Message]:
 
 
 def _clean_up(deps: Dependencies, record: JobRecord) -> None:
-    """Remove the plan of an indexing that has ended, and its collection if it did not succeed."""
+    """Remove the plan of an indexing that has ended, and its collection if it did not succeed. Remember its end."""
     if record.kind is JobKind.INDEX:
         deps.plans.remove(record.id)
+        deps.schedules.note_ended(record)
         if record.state is not JobState.SUCCEEDED:
             remove_unfinished(deps, IndexTarget.of(record))

@@ -18,6 +18,7 @@ from indexer.dependencies import Dependencies
 from indexer.plan import IndexTarget
 from indexer.vectors import Vectors
 from vitrine.errors import RemovalRefused, VerificationFailed
+from vitrine.jobs.schedules import Change
 from vitrine.kinds import text_of
 from vitrine.products import ADDED_AT_FIELD, PATHS_FIELD, point_id
 
@@ -26,7 +27,7 @@ TOP: Final = 10
 _TIE: Final = 1e-6
 _BATCH: Final = 50
 _QUERIES: Final = 100
-_MAX_REMOVED_IDS: Final = 200
+_MAX_LISTED_IDS: Final = 200
 _REMOVED_IDS_IN_ERROR: Final = 10
 _DIGEST_BYTES: Final = 8
 
@@ -96,20 +97,20 @@ def _hits(found: Sequence[models.ScoredPoint], exact: Sequence[models.ScoredPoin
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """Counts of products. `removed` has their ids."""
+    """The ids of products, in order."""
 
-    added: int
-    changed: int
+    added: tuple[str, ...]
+    changed: tuple[str, ...]
     removed: tuple[str, ...]
 
+    def of_kinds(self) -> dict[Change, tuple[str, ...]]:
+        return {"added": self.added, "changed": self.changed, "removed": self.removed}
+
     def result(self) -> dict[str, Any]:
-        """The fields of the job's result, with at most 200 removed ids."""
-        return {
-            "added": self.added,
-            "changed": self.changed,
-            "removed": len(self.removed),
-            "removed_ids": list(self.removed[:_MAX_REMOVED_IDS]),
-        }
+        """The fields of the job's result: the counts, and the first 200 ids of each."""
+        kinds = self.of_kinds()
+        counts = {kind: len(ids) for kind, ids in kinds.items()}
+        return counts | {f"{kind}_ids": list(ids[:_MAX_LISTED_IDS]) for kind, ids in kinds.items()}
 
 
 def served_now(deps: Dependencies, target: IndexTarget) -> dict[str, str]:
@@ -131,7 +132,8 @@ def check_removal(deps: Dependencies, target: IndexTarget, served: Collection[st
     gone = sorted(product_id for product_id in served if point_id(target.dataset, product_id) not in kept)
     if len(gone) <= deps.settings.removal_max_share * len(served):
         return
-    result = {"would_remove": len(gone), "would_remove_ids": gone[:_MAX_REMOVED_IDS]}
+    deps.schedules.write_changes(target.job_id, {"removed": gone})
+    result = {"would_remove": len(gone), "would_remove_ids": gone[:_MAX_LISTED_IDS]}
     deps.jobs.update(target.job_id, lambda record: record.model_copy(update={"result": result}))
     shown = ", ".join(gone[:_REMOVED_IDS_IN_ERROR])
     more = f" and {len(gone) - _REMOVED_IDS_IN_ERROR:,} more" if len(gone) > _REMOVED_IDS_IN_ERROR else ""
@@ -144,15 +146,15 @@ def check_removal(deps: Dependencies, target: IndexTarget, served: Collection[st
 
 def changes_since(deps: Dependencies, target: IndexTarget, served: Mapping[str, str]) -> Changes:
     """Compare the target's collection with the digests of what served before."""
-    if not served:
-        return Changes(deps.vectors.count(target.collection), 0, ())
     left = dict(served)
-    added = changed = 0
+    added, changed = [], []
     for product_id, digest in _digests(deps, target.collection):
         before = left.pop(product_id, None)
-        added += before is None
-        changed += before is not None and before != digest
-    return Changes(added, changed, tuple(sorted(left)))
+        if before is None:
+            added.append(product_id)
+        elif before != digest:
+            changed.append(product_id)
+    return Changes(tuple(sorted(added)), tuple(sorted(changed)), tuple(sorted(left)))
 
 
 def payload_digest(payload: Mapping[str, Any]) -> str:

@@ -19,7 +19,7 @@ WORKING: Final = f"{PREFIX}working"
 _IDEMPOTENCY_PREFIX: Final = f"{PREFIX}jobs:once:"
 # Keys that belong to a job beside its record. They are removed with it.
 _PARTS: Final = ("batches", "faults", "fault_counts", "sources", "leases", "tokens", "deferred", "retries", "crashes",
-                 "suspects", "plan")  # fmt: skip
+                 "suspects", "plan", "changes")  # fmt: skip
 _JOB_ID: Final = re.compile(r"[0-9a-f]{21}")
 
 

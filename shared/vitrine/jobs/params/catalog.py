@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 
 from vitrine.catalogs.registry import READERS, check_reader, reader_for
 from vitrine.jobs.record import JobRecord
+from vitrine.jobs.schedules import format_every, parse_every
 from vitrine.parsing import parse_as
 from vitrine.products import check_dataset_name, check_model_name, check_product_id
 
@@ -95,11 +96,26 @@ class IndexParams(CatalogParams):
         default=False,
         description="Download pictures that are links and not in the folder, from the hosts that the indexer allows",
     )
+    full: bool = Field(
+        default=False,
+        description="Read every picture, also those whose file has the size and the time of change that it had before",
+    )
+    every: str | None = Field(
+        default=None,
+        max_length=40,
+        description="Index again and again at this interval (`30min`, `6h`, `1d`): kept as the dataset's schedule",
+        examples=["6h"],
+    )
 
     @field_validator("model")
     @classmethod
     def _model(cls, name: str) -> str:
         return check_model_name(name)
+
+    @field_validator("every")
+    @classmethod
+    def _interval(cls, every: str | None) -> str | None:
+        return every if every is None else format_every(parse_every(every))
 
 
 class DeleteParams(JobParams):
