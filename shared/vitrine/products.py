@@ -190,6 +190,8 @@ VARIANT_FIELD: Final = "variant_of"
 PATHS_FIELD: Final = "paths_"
 # The time when Vitrine first stored the product, in milliseconds since 1970.
 ADDED_AT_FIELD: Final = "added_at_ms"
+# The size and the time of change of each picture's file, by which an indexing sees whether to read it again.
+FILES_FIELD: Final = "picture_files"
 # Fields that are indexed for internal use and are neither filters nor facets.
 HIDDEN_FIELDS: Final = frozenset({COMPOSITE_FIELD, ADDED_AT_FIELD, VARIANT_FIELD})
 
@@ -210,7 +212,7 @@ ANSWER_NAMES: Final = frozenset(
 PAYLOAD_NAMES: Final = frozenset(
     {
         "product_id", "dataset", "picture", "origin", "picture_sha256", COMPOSITE_FIELD, ADDED_AT_FIELD,
-        PICTURES_FIELD, "pictures_sha256", VARIANT_FIELD, PATHS_FIELD,
+        PICTURES_FIELD, "pictures_sha256", VARIANT_FIELD, PATHS_FIELD, FILES_FIELD,
     }
 )  # fmt: skip
 # Not used any more, but existing filters rely on the changed name of such columns.

@@ -21,6 +21,7 @@ from indexer.gallery_augmentation import GalleryAugmentation
 from indexer.pictures import ReadProduct, read_product, sha256s_of
 from indexer.plan import IndexTarget, PlannedProduct
 from indexer.slices import slices_by_size
+from indexer.unchanged import marks_of, unchanged_ids
 from vitrine.catalogs.downloads import is_link
 from vitrine.catalogs.roots import allowed_roots, read_picture, resolve_catalog_root
 from vitrine.embedding.wire import MAX_CALLER_CHARS
@@ -36,7 +37,7 @@ from vitrine.jobs import BatchOutcome, JobFault
 from vitrine.jobs.celery import Message, Task
 from vitrine.jobs.runner import EMBEDDER, VECTOR_STORE, Attempt
 from vitrine.kinds import convert_attributes, paths_member
-from vitrine.products import ADDED_AT_FIELD
+from vitrine.products import ADDED_AT_FIELD, FILES_FIELD
 from vitrine.telemetry import get_logger
 
 # Well below the embedder's limit of a body, with room for the largest picture.
@@ -65,8 +66,10 @@ def index_batch(deps: Dependencies, attempt: Attempt, number: int) -> None:
         )
         step = Message(Task.INDEX_BATCH, target.job_id, number).step
         search = deps.crash_searches.of(target.job_id, step, crashes=attempt.crashes)
-        outcome = search.store(current, ingest.store)
-        outcome = outcome.model_copy(update={"skipped": outcome.skipped + len(planned) - len(current)})
+        unchanged = frozenset[str]() if target.full else ingest.unchanged(current)
+        changed = [one for one in current if one.product.id not in unchanged]
+        outcome = search.store(changed, ingest.store)
+        outcome = outcome.model_copy(update={"skipped": outcome.skipped + len(planned) - len(changed)})
         finished = deps.jobs.finish_batch(target.job_id, number, outcome).finished_batches
         search.finish()
         deps.steps.note_working(VECTOR_STORE, *([EMBEDDER] if outcome.done else []))
@@ -131,6 +134,17 @@ class Ingest:
         self._not_downloaded: dict[str, str] = {}
         self.took_s: dict[str, float] = {}
 
+    def unchanged(self, planned: Sequence[PlannedProduct]) -> frozenset[str]:
+        """The ids of the products that are stored and whose pictures' files have not changed. Nothing is read."""
+        # An augmented vector changes with its neighbours.
+        if self._root is None or self._augmentation is not None:
+            return frozenset()
+        with self._timed("compare"):
+            stored = self._deps.vectors.payloads(self._collection, [one.product.point_id for one in planned])
+            return unchanged_ids(
+                planned, stored, root=self._root, kinds=self._kinds, several_pictures=self._several_pictures
+            )
+
     def store(self, planned: Sequence[PlannedProduct]) -> BatchOutcome:
         """Store up to 256 products. Storing them again changes nothing.
 
@@ -184,9 +198,13 @@ class Ingest:
             root = self._root
         # A collection of before has one vector a product. It keeps serving, with the face alone.
         paths = product.pictures if self._several_pictures else (product.picture,)
+        marks = marks_of(root, paths)
         read = read_product(planned, paths, lambda path: self._picture(root, path))
         read.attributes, _ = convert_attributes(product.attributes, self._kinds)
         read.members = paths_member(read.attributes, self._kinds)
+        # The same before and after the files were read, so they are those of what was read.
+        if planned.origin == "catalog" and marks is not None and marks == marks_of(root, paths):
+            read.members = {**read.members, FILES_FIELD: marks}
         return read
 
     def _picture(self, root: Path, path: str) -> bytes:

@@ -49,6 +49,7 @@ class IndexTarget:
     limit: int | None
     mapping: Mapping[str, str] | None = None
     allow_removal: bool = False
+    full: bool = False
     download: bool = False
     placed_in: str | None = None
     source: str | None = None
@@ -70,6 +71,7 @@ class IndexTarget:
             limit=params.limit,
             mapping=params.mapping,
             allow_removal=params.allow_removal,
+            full=params.full,
             download=params.download,
             placed_in=record.params.get("collection"),
             source=record.params.get("source_collection"),

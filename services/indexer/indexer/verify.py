@@ -20,7 +20,7 @@ from indexer.vectors import Vectors
 from vitrine.errors import RemovalRefused, VerificationFailed
 from vitrine.jobs.schedules import Change
 from vitrine.kinds import text_of
-from vitrine.products import ADDED_AT_FIELD, PATHS_FIELD, point_id
+from vitrine.products import ADDED_AT_FIELD, FILES_FIELD, PATHS_FIELD, point_id
 
 TOP: Final = 10
 # Products with the same picture have the same score, in any order.
@@ -30,6 +30,7 @@ _QUERIES: Final = 100
 _MAX_LISTED_IDS: Final = 200
 _REMOVED_IDS_IN_ERROR: Final = 10
 _DIGEST_BYTES: Final = 8
+_IGNORED: Final = frozenset({ADDED_AT_FIELD, FILES_FIELD, PATHS_FIELD})
 
 
 def verify(
@@ -161,10 +162,9 @@ def payload_digest(payload: Mapping[str, Any]) -> str:
     """A digest of a payload, including the picture's hash.
 
     A value and its text have the same digest, so an attribute that only changes its kind does not change its products.
-    The time when the product was added is ignored.
+    The time when the product was added and the times of its files are ignored.
     """
-    ignored = (ADDED_AT_FIELD, PATHS_FIELD)
-    members = sorted((name, _text(value)) for name, value in payload.items() if name not in ignored)
+    members = sorted((name, _text(value)) for name, value in payload.items() if name not in _IGNORED)
     return hashlib.blake2b(repr(members).encode(), digest_size=_DIGEST_BYTES).hexdigest()
 
 

@@ -170,7 +170,7 @@ class ScheduleStore:
     def write_changes(self, job_id: str, changes: Mapping[Change, Iterable[str]]) -> None:
         """Store the ids of the products that a job adds, changes and removes, for thirty days."""
         key = keys.part(job_id, "changes")
-        packed = {kind: zlib.compress("\n".join(ids).encode()) for kind, ids in changes.items()}
+        packed: dict[Any, Any] = {kind: zlib.compress("\n".join(ids).encode()) for kind, ids in changes.items()}
         with broker_errors():
             self._redis.delete(key)
             self._redis.hset(key, mapping=packed)
@@ -219,7 +219,7 @@ class AsyncScheduleStore:
     async def changes(self, job_id: str, kind: Change) -> list[str] | None:
         """The ids that `write_changes` stored; None if the job has stored none."""
         with broker_errors():
-            packed = await self._redis.hget(keys.part(keys.check_job_id(job_id), "changes"), kind)
+            packed: Any = await self._redis.hget(keys.part(keys.check_job_id(job_id), "changes"), kind)
         if packed is None:
             return None
         return zlib.decompress(packed).decode().splitlines()
