@@ -101,6 +101,15 @@ class AdaptParams(Parameters):
 AttributeKind = Literal["keyword", "keywords", "integer", "decimal", "boolean", "date", "path", "text"] | str
 
 
+class Attribute(Model):
+    """An attribute of the products."""
+
+    # Whether searches can be filtered by it
+    filterable: bool
+    kind: AttributeKind
+    name: str
+
+
 class AugmentRecipe(Parameters):
     """Augmentation of training pictures. 0 turns an operation off."""
 
@@ -146,6 +155,17 @@ class AugmentRecipe(Parameters):
     undress: float = 0.0
 
 
+class Catalog(Model):
+    """Where the products come from."""
+
+    # Columns that were named for roles or attributes
+    mapping: dict[str, str]
+    # How the folder is laid out
+    reader: str
+    # The catalogue's folder
+    root: str
+
+
 class Collection(Model):
     """A collection: the vectors of a dataset, made by a release."""
 
@@ -154,6 +174,74 @@ class Collection(Model):
     products: int
     serving: bool
     state: Literal["building", "ready"] | str
+
+
+class JobErrorOut(Model):
+    """Why a job failed."""
+
+    code: str
+    detail: str
+
+
+class Indexing(Model):
+    """How an indexing ended."""
+
+    # Products: `added`, `changed`, `removed`, `indexed` and others
+    counts: dict[str, float]
+    error: JobErrorOut | None
+    finished_at: str | None = Field(alias="finishedAt")
+    job: str
+    model: str
+    # Whether a schedule started it
+    scheduled: bool
+    started_at: str | None = Field(alias="startedAt")
+    state: Literal["succeeded", "failed", "cancelled"] | str
+
+
+class Schedule(Model):
+    """An indexing that is repeated."""
+
+    allow_removal: bool = Field(alias="allowRemoval")
+    # The interval
+    every: str
+    full: bool
+    # The job that it started last
+    last_job: str | None = Field(alias="lastJob")
+    model: str
+    # When it is due next
+    next_at: str = Field(alias="nextAt")
+    root: str
+
+
+class ServedModel(Model):
+    """The release and collection that serve a model in a dataset."""
+
+    collection: str
+    model: str
+    products: int
+    published_at: str | None = Field(alias="publishedAt")
+    release: str
+
+
+class DatasetAnswer(Model):
+    """One dataset in detail."""
+
+    attributes: list[Attribute]
+    # Of the collection that was published last; null if there is none
+    catalogue: Catalog | None
+    collections: list[Collection]
+    dataset: str
+    # Products deleted through the API
+    deleted: int
+    # The last indexing with each model, the latest first
+    indexings: list[Indexing]
+    models: list[ServedModel]
+    # Products that are served
+    products: int
+    schedules: list[Schedule]
+    success: Literal[True]
+    # Products put through the API
+    uploaded: int
 
 
 class DatasetDroppedAnswer(Model):
@@ -165,16 +253,6 @@ class DatasetDroppedAnswer(Model):
     success: Literal[True]
     # Whether the products put through the API were removed too
     uploads: bool
-
-
-class ServedModel(Model):
-    """The release and collection that serve a model in a dataset."""
-
-    collection: str
-    model: str
-    products: int
-    published_at: str | None = Field(alias="publishedAt")
-    release: str
 
 
 class Dataset(Model):
@@ -444,6 +522,10 @@ class IndexParams(Parameters):
     dataset: str
     # Download pictures that are links and not in the folder, from the hosts that the indexer allows
     download: bool = False
+    # Index again and again at this interval (`30min`, `6h`, `1d`): kept as the dataset's schedule
+    every: str | None = None
+    # Read every picture, also those whose file has the size and the time of change that it had before
+    full: bool = False
     # Read only the first N products
     limit: int | None = None
     # The columns of the roles `id`, `picture` and `variantOf`, and of attributes by their name, such as `{"id":
@@ -902,6 +984,35 @@ class RestoredAnswer(Model):
     id: int | str
     # Whether searches find the product again already
     served: bool
+    success: Literal[True]
+
+
+class ScheduleAnswer(Model):
+    """The schedule as it is now."""
+
+    dataset: str
+    schedule: Schedule
+    success: Literal[True]
+
+
+class ScheduleBody(Parameters):
+    """How often to index a dataset again."""
+
+    # Also where more than a fifth of the products would be removed
+    allow_removal: bool = Field(default=False, alias="allowRemoval")
+    # The interval: a number and min, h, d or w
+    every: str
+    # Read every picture, also those whose file has not changed
+    full: bool = False
+    # The model; may be left out where one model serves the dataset
+    model: str | None = None
+
+
+class ScheduleRemovedAnswer(Model):
+    """The dataset is not indexed by a schedule any more."""
+
+    dataset: str
+    model: str
     success: Literal[True]
 
 

@@ -82,6 +82,17 @@ class Api:
     def post(self, path: str, body: Mapping[str, Any] | None = None, **parameters: str) -> Json:
         return self._call("POST", path, json=body, params=parameters)
 
+    def put(self, path: str, body: Mapping[str, Any]) -> Json:
+        return self._call("PUT", path, json=body)
+
+    def text(self, path: str, **parameters: str) -> str:
+        """The text of an answer that is not JSON."""
+        with self._reaching():
+            answer = self._client.get(path, params=parameters)
+        if answer.is_error:
+            self._content(answer, path)
+        return answer.text
+
     def delete(self, path: str) -> Json:
         return self._call("DELETE", path)
 

@@ -58,7 +58,7 @@ COMMANDS: Final = {
     "visualize": _Entry("evaluation", "visualize", "Draw a map of a catalogue as a release sees it."),
     "experiment": _Entry("experiments", "app", "Run an experiment, or list the experiments of a folder."),
     "index": _Entry("releases", "index", "Index a catalogue with a release, then let that release serve."),
-    "dataset": _Entry("products", "datasets", "List the datasets, or drop one."),
+    "dataset": _Entry("products", "datasets", "List the datasets; show, schedule or delete one."),
     "product": _Entry("products", "products", "Restore a deleted product, or list the deleted ones."),
     "search": _Entry("search", "search", "Find the products that look most like a picture."),
     "explain": _Entry("search", "explain", "Show where a picture and a product look alike."),

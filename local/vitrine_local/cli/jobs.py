@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any
@@ -9,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from vitrine.jobs import JobRecord, StepFailure
+from vitrine.jobs.schedules import CHANGES
 from vitrine_local.cli.api import Api, find_target
 from vitrine_local.cli.following import follow_job, must_have_succeeded, parse_job, read_job
 from vitrine_local.cli.options import AsJson, Data, Url, screen_of
@@ -23,6 +25,12 @@ def jobs(
     cancel: Annotated[
         bool, typer.Option("--cancel", help="Cancel the job: at once if it is queued, else at its next step.")
     ] = False,
+    changes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="added|changed|removed|all", help="List the products that an index job added, changed or removed."
+        ),
+    ] = None,
     delete: Annotated[bool, typer.Option("--delete", help="Remove the record of a job that has ended.")] = False,
     limit: Annotated[int, typer.Option(metavar="N", min=1, help="List at most N jobs.")] = 20,
     as_json: AsJson = False,
@@ -31,15 +39,19 @@ def jobs(
 ) -> None:
     """Raises CommandFailed if a followed job did not succeed."""
     screen = screen_of(context)
-    if follow + cancel + delete > 1:
-        raise UsageInvalid("--follow, --cancel and --delete exclude each other")
-    if job_id is None and (follow or cancel or delete):
-        raise UsageInvalid("--follow, --cancel and --delete take the id of a job; `vitrine jobs` lists them")
+    if follow + cancel + delete + (changes is not None) > 1:
+        raise UsageInvalid("--follow, --cancel, --changes and --delete exclude each other")
+    if changes is not None and changes not in (*CHANGES, "all"):
+        raise UsageInvalid(f"--changes takes {', '.join(CHANGES)} or all, not {changes!r}")
+    if job_id is None and (follow or cancel or delete or changes):
+        raise UsageInvalid("--follow, --cancel, --changes and --delete take the id of a job; `vitrine jobs` lists them")
     with Api(find_target(url, data)) as api:
         if job_id is None:
             _list(api, screen, limit=limit, as_json=as_json)
         elif follow:
             _follow(api, screen, job_id, as_json=as_json)
+        elif changes is not None:
+            _list_changes(api, screen, job_id, changes, as_json=as_json)
         elif cancel:
             show(screen, parse_job(api.delete(f"/api/jobs/{job_id}").get("job")), as_json=as_json)
         elif delete:
@@ -50,6 +62,17 @@ def jobs(
                 screen.say(f"the record of the job {job_id} is removed")
         else:
             show(screen, read_job(api, job_id), as_json=as_json)
+
+
+def _list_changes(api: Api, screen: Screen, job_id: str, kind: str, *, as_json: bool) -> None:
+    """Print the ids, a line each; of all kinds with what happened before them."""
+    parameters = {} if kind == "all" else {"kind": kind}
+    for line in api.text(f"/api/jobs/{job_id}/changes", **parameters).splitlines():
+        if as_json:
+            screen.say(line)
+            continue
+        change = json.loads(line)
+        screen.say(change["id"] if parameters else f"{change['change']}  {change['id']}")
 
 
 def _list(api: Api, screen: Screen, *, limit: int, as_json: bool) -> None:
@@ -163,16 +186,18 @@ def report_job(screen: Screen, record: JobRecord, *, what: str = "picture") -> N
             parts.append(f"{progress.done / seconds:.1f} {what}s/s")
     screen.say(f"{record.kind.value} {record.state.value}: " + ", ".join(parts))
     report_faults(screen, record)
-    _report_changes(screen, record.result or {})
+    _report_changes(screen, record.id, record.result or {})
 
 
-def _report_changes(screen: Screen, result: Mapping[str, Any]) -> None:
+def _report_changes(screen: Screen, job_id: str, result: Mapping[str, Any]) -> None:
     """What an indexing added, changed and removed, or would have removed, and which columns it renamed."""
     if "would_remove" in result:
         _report_ids(screen, "would be removed", result["would_remove"], result["would_remove_ids"])
     if "removed_ids" in result:
         screen.say(f"{result['added']:,} added, {result['changed']:,} changed, {result['removed']:,} removed")
         _report_ids(screen, "removed", result["removed"], result["removed_ids"])
+        if result["added"] or result["changed"] or result["removed"]:
+            screen.say(f"`vitrine jobs {job_id} --changes all` lists them")
     for notice in result.get("notices", ()):
         screen.say(f"notice: {notice}")
 

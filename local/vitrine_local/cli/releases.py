@@ -209,6 +209,13 @@ def index(
             help="Download pictures that are links and not in the folder, from the hosts in VITRINE_DOWNLOAD_HOSTS.",
         ),
     ] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Read every picture, also those whose file has not changed.")
+    ] = False,
+    every: Annotated[
+        str | None,
+        typer.Option(metavar="INTERVAL", help="Index again and again, for example every 30min, 6h or 1d."),
+    ] = None,
     no_wait: NoWait = False,
     as_json: AsJson = False,
     url: Url = None,
@@ -222,6 +229,8 @@ def index(
         model=model_name(model),
         release_id=release,
         allow_removal=allow_removal,
+        full=full,
+        every=every,
         download=download,
     )
     run_job(

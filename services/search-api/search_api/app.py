@@ -20,6 +20,7 @@ from search_api.jobs.routes import router as jobs
 from search_api.models.routes import router as models
 from search_api.openapi import API_TITLE, DESCRIPTION, TAGS, VERSION, complete_document
 from search_api.pages.catalogue import router as catalogue_pages
+from search_api.pages.datasets import router as dataset_pages
 from search_api.pages.jobs import router as job_pages
 from search_api.pages.login import router as login
 from search_api.pages.middleware import PageAnswers, PathPrefix
@@ -90,7 +91,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.key_ring, app.state.sessions = ring, sessions
     for router in (frame, login, search, explain, product_lists, products, pictures, datasets, models, jobs, status):
         app.include_router(router)
-    for pages_of in (search_page, catalogue_pages, product_pages, job_pages, model_pages, status_pages):
+    for pages_of in (search_page, catalogue_pages, product_pages, dataset_pages, job_pages, model_pages, status_pages):
         app.include_router(pages_of)
     app.include_router(health_router(registry=registry, readiness=_readiness(context)))
     app.include_router(document_router())

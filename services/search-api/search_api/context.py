@@ -31,6 +31,7 @@ from vitrine.disk_space import MIB
 from vitrine.embedding import AsyncEmbedderClient
 from vitrine.errors import BrokerUnavailable
 from vitrine.jobs import AsyncJobStore, open_async_redis
+from vitrine.jobs.schedules import AsyncScheduleStore
 from vitrine.qdrant.aliases import CHANGES_CHANNEL, announce_change_async
 from vitrine.qdrant.client import open_async_qdrant
 from vitrine.qdrant.filters import Planner
@@ -59,6 +60,7 @@ class Context:
     explanations: Explanations
     embedder: AsyncEmbedderClient
     jobs: JobsGateway
+    schedules: AsyncScheduleStore
     redis_feed: RedisFeed
     job_feed: JobFeed
     stream_places: StreamPlaces
@@ -138,6 +140,7 @@ def build_context(settings: Settings) -> Context:
         explanations=Explanations(retrieval, pictures, embedder, timeout_s=settings.request_timeout_s),
         embedder=embedder,
         jobs=jobs,
+        schedules=AsyncScheduleStore(connection),
         redis_feed=redis_feed,
         job_feed=job_feed,
         stream_places=StreamPlaces(

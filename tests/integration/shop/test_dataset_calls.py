@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ import pytest
 
 from harness.releases import picture
 from harness.shop import DATASET, PRODUCTS, Shop
-from vitrine.jobs import JobKind
+from harness.waiting import wait_until
+from vitrine.jobs import JobKind, open_redis
+from vitrine.jobs.schedules import ScheduleStore, utc_now
 from vitrine.uploads.store import UploadStore
 from vitrine_local.cli import main
 
@@ -74,6 +77,84 @@ def test_datasets_are_listed_with_what_serves_them(
     )
 
 
+def test_a_dataset_is_shown_with_all_that_is_known_of_it(
+    shop: Shop, dataset: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = made(shop, dataset)
+    assert shop.api.delete("/api/products/2", params={"dataset": dataset}).status_code == 200
+    found = shop.get(f"/api/datasets/{dataset}")
+    assert (found["products"], found["uploaded"], found["deleted"]) == (5, 0, 1)
+    assert {one["name"]: one["kind"] for one in found["attributes"]} == {"fit": "keyword"}
+    assert found["catalogue"] == {"reader": "folder", "root": str(root), "mapping": {}}
+    (last,) = found["indexings"]
+    assert (last["state"], last["model"], last["scheduled"]) == ("succeeded", "test_efficientnet", False)
+    assert (last["counts"]["added"], last["counts"]["removed"]) == (6, 0)
+    printed = run(shop, capsys, "dataset", "show", dataset)
+    for text in (str(root), shop.release, "fit", "keyword", "6 added", "1 deleted"):
+        assert text in printed
+    assert run(shop, capsys, "dataset", "deleted", dataset).split()[0] == "2"
+    page = shop.api.get(f"/datasets/{dataset}").text
+    for text in (str(root), shop.release, "fit", "Deleted products", f"/api/products/2/restore?dataset={dataset}"):
+        assert text in page
+    assert f"/datasets/{dataset}" in shop.api.get("/datasets").text
+    unknown = shop.api.get("/api/datasets/nobody")
+    assert (unknown.status_code, unknown.json()["code"]) == (404, "dataset_not_found")
+    job = last["job"]
+    assert run(shop, capsys, "jobs", job, "--changes", "added").split() == ["0", "1", "2", "3", "4", "5"]
+    assert "added, changed, removed or all" in run(shop, capsys, "jobs", job, "--changes", "none", code=2)
+
+
+def test_a_schedule_is_set_shown_and_removed(shop: Shop, dataset: str, capsys: pytest.CaptureFixture[str]) -> None:
+    root = made(shop, dataset)
+    assert "every 6h" in run(shop, capsys, "dataset", "schedule", dataset, "--every", "6h")
+    (schedule,) = shop.get(f"/api/datasets/{dataset}")["schedules"]
+    assert (schedule["every"], schedule["root"], schedule["lastJob"]) == ("6h", str(root), None)
+    assert "indexed every 6h with test_efficientnet" in run(shop, capsys, "dataset", "show", dataset)
+    assert "Every 6h with test_efficientnet" in shop.api.get(f"/datasets/{dataset}").text
+    shop.system.succeeded(shop.start_index(dataset=dataset, reader="folder", root=str(root), every="1d")["id"])
+    assert [one["every"] for one in shop.get(f"/api/datasets/{dataset}")["schedules"]] == ["1d"]
+    wrong = shop.api.put(f"/api/datasets/{dataset}/schedule", json={"every": "often"})
+    assert (wrong.status_code, wrong.json()["code"]) == (400, "parameter_invalid")
+    run(shop, capsys, "dataset", "schedule", dataset, "--off")
+    assert shop.get(f"/api/datasets/{dataset}")["schedules"] == []
+    run(shop, capsys, "dataset", "schedule", dataset, "--off", code=1)
+    run(shop, capsys, "dataset", "schedule", dataset, "--every", "6h")
+    assert shop.api.delete(f"/api/datasets/{dataset}").status_code == 200
+    assert ScheduleStore(open_redis(shop.system.env["VITRINE_REDIS_URL"])).all() == []
+
+
+def test_a_schedule_that_is_due_indexes_the_dataset(shop: Shop, dataset: str) -> None:
+    root = made(shop, dataset)
+    assert shop.api.put(f"/api/datasets/{dataset}/schedule", json={"every": "1h"}).status_code == 200
+    (root / "images" / "5.jpg").unlink()
+    schedules = ScheduleStore(open_redis(shop.system.env["VITRINE_REDIS_URL"]))
+    (schedule,) = schedules.all()
+    assert schedules.replace(schedule, schedule.delayed(utc_now(), seconds=-1))
+    wait_until(lambda: schedules.all()[0].last_job is not None, what="the scheduled job")
+    job = shop.get(f"/api/datasets/{dataset}")["schedules"][0]["lastJob"]
+    shop.system.succeeded(job)
+    assert ranking(shop, dataset) == [0, 1, 2, 3, 4]
+    (last,) = shop.get(f"/api/datasets/{dataset}")["indexings"]
+    assert (last["job"], last["scheduled"], last["counts"]["removed"]) == (job, True, 1)
+
+
+def test_a_file_that_looks_the_same_is_read_only_by_a_full_indexing(shop: Shop, dataset: str) -> None:
+    root = made(shop, dataset)
+    path = root / "images" / "3.jpg"
+    long_ago_ns = 1_700_000_000_000_000_000
+    path.write_bytes(picture(3) + b"\0")
+    for file in (root / "images").iterdir():
+        os.utime(file, ns=(long_ago_ns, long_ago_ns))
+    again: dict[str, Any] = {"dataset": dataset, "reader": "folder", "root": str(root)}
+    shop.system.succeeded(shop.start_index(**again)["id"])  # notes the times of the files
+    path.write_bytes(picture(3) + b"\1")
+    os.utime(path, ns=(long_ago_ns, long_ago_ns))
+    record = shop.system.succeeded(shop.start_index(**again)["id"])
+    assert (record.progress.skipped, (record.result or {})["changed"]) == (6, 0)
+    record = shop.system.succeeded(shop.start_index(**again, full=True)["id"])
+    assert (record.progress.skipped, (record.result or {})["changed_ids"]) == (5, ["3"])
+
+
 def test_a_dataset_is_dropped_when_told_twice_and_its_uploads_when_told_so(
     shop: Shop, dataset: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -82,11 +163,11 @@ def test_a_dataset_is_dropped_when_told_twice_and_its_uploads_when_told_so(
         "/api/products/mine", params={"dataset": dataset}, files={"image": picture(50)}, data={"fit": "Slim"}
     )
     assert put.status_code == 200, put.text
-    asked = run(shop, capsys, "dataset", "drop", dataset, code=2)
+    asked = run(shop, capsys, "dataset", "delete", dataset, code=2)
     assert "--yes" in asked
     assert "1 collection with 7 products" in asked
     assert described(shop, dataset) is not None
-    run(shop, capsys, "dataset", "drop", dataset, "--yes")
+    run(shop, capsys, "dataset", "delete", dataset, "--yes")
     left = described(shop, dataset)
     assert left is not None
     assert (left["models"], left["collections"], left["uploaded"]) == ([], [], 1)

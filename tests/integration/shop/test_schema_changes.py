@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import json
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -183,6 +184,13 @@ def test_what_a_limit_does_not_mention_stays_when_the_types_change(shop: Shop, d
     assert ids(shop, dataset, size="38") == ["2"]
 
 
+def changes(shop: Shop, job_id: str, **parameters: str) -> dict[str, str]:
+    """What an index job did to products, by their ids."""
+    answer = shop.api.get(f"/api/jobs/{job_id}/changes", params=parameters)
+    assert answer.status_code == 200, answer.text
+    return {one["id"]: one["change"] for one in map(json.loads, answer.text.splitlines())}
+
+
 def test_an_indexing_stops_before_it_removes_much_and_says_what_would_go(shop: Shop, dataset: str) -> None:
     rows = [[str(number), "36", "20", "Slim"] for number in range(60)]
     root = write(shop.system.catalogs / dataset, rows)
@@ -196,10 +204,18 @@ def test_an_indexing_stops_before_it_removes_much_and_says_what_would_go(shop: S
     assert "55 of the 60 products" in record.error.detail
     assert "--allow-removal" in record.error.detail
     assert record.result == {"would_remove": 55, "would_remove_ids": sorted(str(number) for number in range(55))}
+    gone = sorted(str(number) for number in range(55))
+    assert changes(shop, record.id) == dict.fromkeys(gone, "removed")
     assert len(ids(shop, dataset)) == 60
-    result = indexed(shop, dataset, root, allowRemoval=True)
-    assert (result["removed"], result["added"], result["changed"]) == (55, 0, 0)
-    assert result["removed_ids"] == sorted(str(number) for number in range(55))
+    (root / "images" / "57.jpg").write_bytes(picture(99))
+    job = index(shop, dataset, root, allowRemoval=True)
+    result = job.result or {}
+    assert (result["removed"], result["added"], result["changed"]) == (55, 0, 1)
+    assert (result["removed_ids"], result["changed_ids"]) == (gone, ["57"])
+    assert changes(shop, job.id) == {**dict.fromkeys(gone, "removed"), "57": "changed"}
+    assert changes(shop, job.id, kind="changed") == {"57": "changed"}
+    table = shop.api.get(f"/api/jobs/{job.id}/changes", params={"kind": "changed", "format": "csv"})
+    assert (table.headers["content-type"], table.text) == ("text/csv; charset=utf-8", "id,change\n57,changed\n")
     assert ids(shop, dataset) == ["55", "56", "57", "58", "59"]
 
 

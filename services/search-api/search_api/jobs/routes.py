@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import csv
+import io
 import re
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
+import pydantic_core
 from fastapi import APIRouter, Header, Path, Query, Request
 from starlette.responses import Response, StreamingResponse
 
@@ -39,6 +43,7 @@ from vitrine.errors import (
 )
 from vitrine.jobs import JobKind, JobRecord, JobState
 from vitrine.jobs.params.catalog import JobParams
+from vitrine.jobs.schedules import CHANGES, Change
 from vitrine.web import JsonRoute, caller_scopes, problem_responses, requires
 
 router = APIRouter(tags=["jobs"], route_class=JsonRoute)
@@ -49,6 +54,8 @@ IdempotencyKey = Annotated[
     Header(description="1 to 200 visible ASCII characters; the same key within a day returns the same job"),
 ]
 _MAX_LISTED_CHARS: Final = 500
+NDJSON: Final = "application/x-ndjson"
+ChangeLists = list[tuple[Change, list[str] | None]]
 _CREATED: Final = {
     "description": "The new job, or the one that the same Idempotency-Key made before",
     "headers": {"Location": {"description": "The address of the job", "schema": {"type": "string"}}},
@@ -130,6 +137,54 @@ async def list_jobs(
 @requires("jobs")
 async def get_job(context: Ctx, job_id: JobId) -> Response:
     return _answer(await context.jobs.store.get(job_id))
+
+
+@router.get(
+    "/api/jobs/{job_id}/changes",
+    summary="The products that an index job added, changed or removed",
+    description=(
+        "All of them, a line each: `id` and `change`, as NDJSON or with `format=csv` as CSV. Of a job that stopped "
+        "because it would have removed too many, `removed` are those. The lists are kept for thirty days."
+    ),
+    response_class=Response,
+    responses={
+        200: {
+            "content": {
+                NDJSON: {"schema": {"type": "string"}},
+                "text/csv": {"schema": {"type": "string"}},
+            }
+        },
+        **problem_responses(*COMMON_ERRORS, BrokerUnavailable, JobNotFound),
+    },
+)
+@requires("jobs")
+async def job_changes(
+    context: Ctx,
+    job_id: JobId,
+    kind: Annotated[Change | None, Query(description="Only these")] = None,
+    format: Annotated[Literal["ndjson", "csv"], Query(description="The form of the lines")] = "ndjson",
+) -> Response:
+    await context.jobs.store.get(job_id)
+    wanted = CHANGES if kind is None else (kind,)
+    lists = [(one, await context.schedules.changes(job_id, one)) for one in wanted]
+    if all(ids is None for _, ids in lists):
+        raise JobNotFound(f"the job {job_id} has no list of changes: only index jobs that reached their end have one")
+    as_csv = format == "csv"
+    text = await asyncio.to_thread(_csv_lines if as_csv else _json_lines, lists)
+    return Response(text, media_type="text/csv; charset=utf-8" if as_csv else NDJSON)
+
+
+def _json_lines(lists: ChangeLists) -> bytes:
+    lines = (pydantic_core.to_json({"id": name, "change": kind}) for kind, ids in lists for name in ids or ())
+    return b"".join(line + b"\n" for line in lines)
+
+
+def _csv_lines(lists: ChangeLists) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("id", "change"))
+    writer.writerows((name, kind) for kind, ids in lists for name in ids or ())
+    return text.getvalue().encode()
 
 
 @router.delete(

@@ -15,6 +15,7 @@ from vitrine.jobs import JobKind, JobRecord
 from vitrine.jobs.params.catalog import CatalogParams, IndexParams, JobParams
 from vitrine.jobs.params.evaluation import EvaluateParams, ExperimentParams, VisualizeParams
 from vitrine.jobs.params.releases import AdaptParams, ProjectParams, TrainParams, TuneParams
+from vitrine.jobs.schedules import Schedule, parse_every
 from vitrine.qdrant.naming import model_of_release
 from vitrine.releases import ReleaseStore
 
@@ -41,6 +42,8 @@ async def start_job(
     """The new job, or the earlier one of the same key. Raises the errors of `resolved`, and BrokerUnavailable."""
     params = await resolved(params, context.settings, context.releases)
     record, _ = await context.jobs.submit(kind, params, idempotency_key=idempotency_key)
+    if isinstance(params, IndexParams) and params.every is not None:
+        await context.schedules.save(Schedule.of(params.as_record(), every_s=parse_every(params.every)))
     return record
 
 

@@ -27,6 +27,7 @@ from vitrine.web import DeclaredRoutes
 _NAVIGATION: Final = (
     ("Search", "/"),
     ("Catalogue", "/catalogue"),
+    ("Datasets", "/datasets"),
     ("Jobs", "/jobs"),
     ("Models", "/models"),
     ("Status", "/status"),
