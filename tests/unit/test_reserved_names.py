@@ -68,7 +68,7 @@ def test_the_table_of_answer_names_matches_the_product_models() -> None:
 def test_the_table_of_payload_names_matches_the_stored_payload() -> None:
     attributes: dict[str, AttributeValue] = {"gender": "Women", "articleType": "Tops"}
     product = Product("shop", "1", "1.jpg", attributes, more_pictures=("2.jpg",), variant_of="0")
-    by_the_indexer = {"origin", "picture_sha256", "pictures_sha256", "added_at_ms", "paths_"}
+    by_the_indexer = {"origin", "picture_sha256", "pictures_sha256", "added_at_ms", "paths_", "picture_files"}
     assert product.payload().keys() - attributes.keys() == PAYLOAD_NAMES - by_the_indexer
 
 

@@ -87,11 +87,7 @@ class Api:
 
     def text(self, path: str, **parameters: str) -> str:
         """The text of an answer that is not JSON."""
-        with self._reaching():
-            answer = self._client.get(path, params=parameters)
-        if answer.is_error:
-            self._content(answer, path)
-        return answer.text
+        return self.picture(str(httpx.URL(path, params=parameters))).decode()
 
     def delete(self, path: str) -> Json:
         return self._call("DELETE", path)
