@@ -54,7 +54,10 @@ def index_batch(deps: Dependencies, attempt: Attempt, number: int) -> None:
     else:
         started_s = time.monotonic()
         planned = deps.plans.batch(target.job_id, number, dataset=target.dataset)
-        current = [one for one in planned if _is_current(deps, one)]
+        if deps.upload_store.has_any(target.dataset):
+            current = [one for one in planned if _is_current(deps, one)]
+        else:
+            current = list(planned)
         ingest = Ingest(
             deps,
             dataset=target.dataset,
