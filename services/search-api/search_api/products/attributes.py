@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from vitrine.catalogs.columns import column_reader
+from vitrine.catalogs.columns import read_as, read_single
 from vitrine.errors import ParameterInvalid
 from vitrine.kinds import converted_value, filterable, text_of
 from vitrine.products import (
@@ -57,7 +57,7 @@ def typed_attributes(
             attributes[name] = [*_several(given, attributes[name], kinds.get(name)), text.strip()]
             continue
         known = _typed(name, text.strip(), kinds[name]) if name in kinds else None
-        read = known if known is not None else column_reader(name, [text.strip()])(text.strip())
+        read = known if known is not None else read_single(name, text)
         if read is None:
             raise _refused(name, f"the attribute {name!r} is a year, such as 2012; {text[:40]!r} is not")
         attributes[name] = _bounded(name, read)
@@ -88,8 +88,8 @@ def changed_attributes(
         if value is None or value == "":
             attributes.pop(name, None)
         elif name in kinds:
-            typed = value if isinstance(value, list) else _typed(name, text_of(value), kinds[name])
-            attributes[name] = _bounded(name, typed)
+            typed = _listed(name, value, kinds[name]) if isinstance(value, list) else text_of(value)
+            attributes[name] = _bounded(name, typed if isinstance(typed, list) else _typed(name, typed, kinds[name]))
         else:
             attributes[name] = _bounded(name, value)
     return _put(attributes, names, kinds, max_attributes)
@@ -134,15 +134,15 @@ def _put(
 
 
 def _typed(name: str, text: str, kind: AttributeKind) -> AttributeValue:
-    """The value that a text means. Several keywords or paths are separated by `|`."""
-    value: AttributeValue = text
-    if kind in _LISTS and "|" in text:
-        value = [part.strip() for part in text.split("|") if part.strip()]
+    """The value that a text means, in the spellings of catalogues: `19,90 €`, `yes`, `Red|Blue`, `15.01.2024`."""
     if kind is AttributeKind.INTEGER and text.lstrip("+-").isdigit():
         return int(text)
     if kind in (AttributeKind.INTEGER, AttributeKind.DECIMAL):
-        value = _number(name, text)
-    converted = converted_value(value, kind)
+        value: AttributeValue | None = _number(name, text)
+    else:
+        value = read_as(kind, text)
+    # A year or a month alone is a date too.
+    converted = converted_value(text if value is None else value, kind)
     if converted is not None:
         return converted
     if kind is AttributeKind.INTEGER:
@@ -155,11 +155,20 @@ def _typed(name: str, text: str, kind: AttributeKind) -> AttributeValue:
     raise _refused(name, f"{name!r} is {meaning} in this dataset; {text[:40]!r} is not")
 
 
+def _listed(name: str, values: list[str], kind: AttributeKind) -> list[str]:
+    if kind not in (AttributeKind.KEYWORD, *_LISTS):
+        raise _refused(name, f"{name!r} has one value in this dataset ({kind.value}), not a list")
+    return values
+
+
 def _number(name: str, text: str) -> float:
     try:
         number = float(text)
     except ValueError:
-        raise _refused(name, f"{name!r} is a number in this dataset; {text[:40]!r} is not") from None
+        priced = read_as(AttributeKind.DECIMAL, text)
+        if not isinstance(priced, float):
+            raise _refused(name, f"{name!r} is a number in this dataset; {text[:40]!r} is not") from None
+        return priced
     if not math.isfinite(number):
         raise _refused(name, f"{name!r} is a number in this dataset; {text[:40]!r} is out of range")
     return number

@@ -34,6 +34,7 @@ class PathForm:
         return paths[0] if len(paths) == 1 else paths or None
 
     def _split(self, text: str) -> list[str]:
+        text = _unescaped(text)
         listed = in_brackets(text)
         if listed is not None:
             return listed
@@ -53,7 +54,7 @@ def path_form(texts: Mapping[str, int], attribute: str, *, is_path: bool = False
 
     `is_path`: the column is known to hold paths.
     """
-    single = [(part, count) for text, count in texts.items() for part in in_brackets(text) or [text]]
+    single = [(_unescaped(part), count) for text, count in texts.items() for part in in_brackets(text) or [text]]
     with_arrows = [(text, count) for text, count in single if _is_path(_levels(text, has_slashes=False))]
     if with_arrows:
         firsts = _firsts([text for text, _ in single], has_slashes=False)
@@ -74,9 +75,11 @@ def read_any_path(text: str) -> str | list[str] | None:
     return form.read(text) if form is not None else None
 
 
+def _unescaped(text: str) -> str:
+    return html.unescape(text) if "&" in text else text
+
+
 def _levels(text: str, *, has_slashes: bool) -> list[str]:
-    if "&" in text:
-        text = html.unescape(text)
     levels = re.split(r"\s*/\s*", text.strip().strip("/")) if has_slashes else _ARROW.split(text.strip())
     return [" ".join(level.split()) for level in levels]
 
@@ -89,7 +92,7 @@ def _is_path(levels: list[str]) -> bool:
 
 def _has_broken(texts: list[str]) -> bool:
     """Whether a text has an arrow and yet is no path, such as `> 5 kg`."""
-    return any(_ARROW.search(html.unescape(text)) for text in texts)
+    return any(_ARROW.search(text) for text in texts)
 
 
 def _firsts(texts: list[str], *, has_slashes: bool) -> frozenset[str]:

@@ -54,6 +54,11 @@ class Candidate:
         """The first texts that do not have this reading."""
         return self._spoilers[bit]
 
+    def outsiders(self) -> list[Example]:
+        """The first texts that have no reading at all."""
+        found = {example for examples in self._spoilers.values() for example in examples}
+        return sorted(one for one in found if not self.forms_of(one.text) & self.readings)[:_MAX_EXAMPLES]
+
     def take(self, text: str, shown: str, row: int) -> None:
         """Test a text. `shown` is how the text is reported."""
         forms = self.forms_of(text)

@@ -22,16 +22,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from vitrine.catalogs.columns.keywords import known, plain_text, read_keyword
-from vitrine.catalogs.columns.lists import in_brackets
-from vitrine.catalogs.columns.numbers import number, read_year, whole_number
+from vitrine.catalogs.columns.keywords import known, plain_text
 from vitrine.catalogs.columns.sample import ColumnSample
 from vitrine.catalogs.columns.verdicts import Verdict, verdict_of
 from vitrine.products import STANDARD_ATTRIBUTES, AttributeKind, AttributeValue
 
 _MAX_CACHED: Final = 50_000
 _MAX_NAME_CHARS: Final = 64
-_BOOLEANS: Final = frozenset({"true", "false"})
 CURRENCY_SUFFIX: Final = "Currency"
 
 
@@ -150,27 +147,3 @@ def _currency_name(attribute: str, taken: set[str]) -> str:
         number += 1
     taken.add(name)
     return name
-
-
-def column_reader(attribute: str, _: Iterable[str]) -> Callable[[str], AttributeValue | None]:
-    """The parser of a single text that has no column."""
-    return lambda text: read_single(attribute, text)
-
-
-def read_single(attribute: str, text: str) -> AttributeValue | None:
-    """The value of a single text that has no column, such as a field of a form; None if it has none.
-
-    Only what is evident is read as more than text: whole numbers, numbers, `true` and `false`, and lists in brackets.
-    """
-    if attribute == "year":
-        return read_year(text.strip())
-    if attribute in STANDARD_ATTRIBUTES:
-        return text.strip() or None
-    text = text.strip()
-    for read in (whole_number, number):
-        value = read(text)
-        if value is not None:
-            return value
-    if text.lower() in _BOOLEANS:
-        return text.lower() == "true"
-    return in_brackets(text) or read_keyword(text) if text.startswith("[") else read_keyword(text)

@@ -192,18 +192,18 @@ def _spoiled(sample: ColumnSample, kind: AttributeKind, texts: dict[str, int]) -
     whole = share(sample.numbers, NumberForms.WHOLE)
     if kind == AttributeKind.DECIMAL:
         return _but_for("integer", sample.numbers.spoilers(NumberForms.WHOLE)) if whole >= _MOST else ""
+    if numbers >= _MOST and (others := sample.numbers.outsiders()):
+        return _but_for("integer" if whole == numbers else "decimal", others)
     if numbers == 1.0 and notation_of(sample.numbers.shared, sample.numbers.seen) is None:
         point = sample.numbers.spoilers(NumberForms.COMMA)
         comma = sample.numbers.spoilers(NumberForms.POINT)
         if point and comma:
             return f"decimal, but {comma[0]} has a decimal comma and {point[0]} a decimal point"
-    if numbers >= _MOST and numbers < 1.0:
-        return _but_for("integer" if whole == numbers else "decimal", sample.numbers.spoilers(NumberForms.EITHER))
     dates = share(sample.dates, DateOrders.BOTH)
-    if dates == 1.0 and not sample.has_long_texts:
+    if dates >= _MOST and (others := sample.dates.outsiders()):
+        return _but_for("date", others)
+    if dates == 1.0:
         return _unclear_dates(sample.dates)
-    if dates >= _MOST:
-        return _but_for("date", _by_row(sample.dates))
     if share(sample.booleans, BooleanForms.WORD) >= _MOST and kind != AttributeKind.TEXT:
         spoilers = sample.booleans.spoilers(BooleanForms.WORD)
         return _but_for("boolean", spoilers) if spoilers else ""
@@ -217,11 +217,6 @@ def _unclear_dates(dates: Candidate) -> str:
     day_first = dates.spoilers(DateOrders.MONTH_FIRST)
     month_first = dates.spoilers(DateOrders.DAY_FIRST)
     return f"date, but the day comes first for {day_first[0]} and the month for {month_first[0]}"
-
-
-def _by_row(dates: Candidate) -> list[Example]:
-    both = set(dates.spoilers(DateOrders.DAY_FIRST)) & set(dates.spoilers(DateOrders.MONTH_FIRST))
-    return sorted(both) or dates.spoilers(DateOrders.DAY_FIRST)
 
 
 def _but_for(kind: str, spoilers: list[Example]) -> str:
