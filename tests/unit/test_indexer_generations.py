@@ -51,6 +51,14 @@ def test_any_difference_requires_another_generation(facts: CollectionInfo) -> No
     assert not fits_in_place(facts, TARGET, dim=8, kinds=KINDS)
 
 
+def test_the_first_product_with_several_pictures_requires_another_generation() -> None:
+    assert not fits_in_place(READY, TARGET, dim=8, kinds=KINDS, several_pictures=True)
+    several = replace(READY, several_pictures=True)
+    assert fits_in_place(several, TARGET, dim=8, kinds=KINDS, several_pictures=True)
+    # The last one of them may go without it.
+    assert fits_in_place(several, TARGET, dim=8, kinds=KINDS)
+
+
 def test_an_incomplete_generation_is_completed_unless_it_does_not_match() -> None:
     half = with_metadata(replace(READY, schema={"fit": "keyword"}), state="building")
     assert fits_in_place(half, TARGET, dim=8, kinds=KINDS)

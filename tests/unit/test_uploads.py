@@ -416,3 +416,15 @@ def test_concurrent_drops_both_succeed(upload_store: UploadStore, monkeypatch: p
     with ThreadPoolExecutor(2) as threads:
         list(threads.map(lambda _: UploadStore(upload_store.root).drop("shop"), range(2)))
     assert files(upload_store) == []
+
+
+def test_a_put_keeps_further_pictures_and_the_next_one_replaces_all(upload_store: UploadStore) -> None:
+    stored = upload_store.put(Product("shop", "1", ""), picture(1), [picture(2), picture(3)])
+    assert len(stored.pictures) == 3
+    assert upload_store.get("shop", "1") == stored
+    folder = upload_store.picture_path(stored).parent
+    assert len(files(upload_store)) == 5
+    again = upload_store.put(Product("shop", "1", ""), picture(4))
+    assert again.more_pictures == ()
+    assert len(files(upload_store)) == 3
+    assert b"more_pictures" not in (folder / "record.json").read_bytes()

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from search_api.products.schemas import PublicId
+from search_api.search.schemas import MatchedPicture
 
 
 class HeatOut(BaseModel):
@@ -26,4 +27,7 @@ class ExplainAnswer(BaseModel):
     score: float = Field(description="Cosine similarity of the two")
     query: HeatOut
     product: HeatOut
+    matchedPicture: MatchedPicture | None = Field(  # noqa: N815 - the member's name in the answer
+        default=None, description="The picture of the product that is explained: the nearest; absent if it has only one"
+    )
     picture: str = Field(description="Both pictures with their heat, as a data address of a PNG")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from typing import Any, Final
 
+from search_api.answers import image_url
 from search_api.products.pictures import Pictures
 from search_api.search.options import Target
+from search_api.search.rerank import nearest_picture
 from search_api.search.retrieval import Retrieval
 from search_api.search.service import Asked
 from vitrine.embedding import AsyncEmbedderClient
-from vitrine.products import public_id
+from vitrine.products import check_product_id, point_id, public_id
 from vitrine.qdrant.naming import Serving
 
 _DIGITS: Final = 6
@@ -31,13 +33,15 @@ class Explanations:
         """Explain a match. Raises ProductNotFound, PictureNotFound and the errors of a search."""
 
         async def explained(serving: Serving) -> dict[str, Any]:
-            product = await self._pictures.get(serving.dataset, product_id)
+            index = await self._nearest_picture(picture, product_id, serving, asked)
+            product = await self._pictures.get(serving.dataset, product_id, index or 0)
             found = await self._embedder.explain(
                 (picture, product.data),
                 release_id=serving.release_id,
                 caller=asked.caller,
-                deadline_s=self._timeout_s - (time.perf_counter() - asked.started_s),
+                deadline_s=self._left_s(asked),
             )
+            matched = image_url(serving.dataset, product_id, index or 0)
             heats = [[[round(value, _DIGITS) for value in row] for row in heat] for heat in found["heats"]]
             return {
                 "success": True,
@@ -46,9 +50,28 @@ class Explanations:
                 "model": serving.model,
                 "release": serving.release_id,
                 "score": round(found["score"], _DIGITS),
+                **({} if index is None else {"matchedPicture": {"index": index, "image": matched}}),
                 "query": {"heat": heats[0]},
                 "product": {"heat": heats[1]},
                 "picture": f"data:image/png;base64,{found['picture']}",
             }
 
         return await self._retrieval.in_serving(target, explained)
+
+    async def _nearest_picture(self, picture: bytes, product_id: str, serving: Serving, asked: Asked) -> int | None:
+        """Which of a product's pictures matches best; None if it has only one."""
+        store = self._retrieval.store
+        if not (await store.collection(serving.collection)).several_pictures:
+            return None
+        point = point_id(serving.dataset, check_product_id(product_id))
+        pictures = (await store.vectors(serving.collection, [point])).get(point)
+        if pictures is None or len(pictures) == 1:
+            return None
+        seen = await self._embedder.embed(
+            picture, release_id=serving.release_id, caller=asked.caller, deadline_s=self._left_s(asked)
+        )
+        return nearest_picture(pictures, seen.vector.tolist())
+
+    def _left_s(self, asked: Asked) -> float:
+        """The seconds that remain of the request's timeout."""
+        return self._timeout_s - (time.perf_counter() - asked.started_s)

@@ -89,12 +89,14 @@ async def product_page(request: Request, context: Ctx, product_id: ProductId) ->
         _duplicates(request, context, servings, product_id),
         view.form_fields(context, prepared, attributes),
     )
+    one = product(stored.payload)
     here = f"{home_of(request)}products/{quote(product_id, safe='')}"
     return render(
         request,
         "product/page.html",
         product=view.shown(stored.payload, state, home_of(request)),
-        picture=product(stored.payload)["image"],
+        picture=one["image"],
+        pictures=one.get("pictures", []),
         listed=_listed(attributes, prepared.info.kinds),
         models=[one.model for one in servings],
         narrowings=_narrowings(attributes, state, here),

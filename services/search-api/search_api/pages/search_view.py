@@ -104,7 +104,10 @@ class Facet:
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """A result. `rank` starts at 1; `other_rank` is the rank with the other model in a comparison."""
+    """A result. `rank` starts at 1; `other_rank` is the rank with the other model in a comparison.
+
+    `image` is the picture that matched, the `picture`-th of `pictures`.
+    """
 
     id: str
     name: str
@@ -116,6 +119,8 @@ class Tile:
     confidence: float | None
     rank: int
     other_rank: int | None = None
+    picture: int = 1
+    pictures: int = 1
 
 
 def label_of(field: str) -> str:
@@ -217,10 +222,11 @@ def main_attributes(product: Mapping[str, Any]) -> str:
 
 def _tile(state: SearchState, result: Mapping[str, Any], home: str, *, rank: int, other_rank: int | None) -> Tile:
     product_id = str(result["id"])
+    matched = result.get("matchedPicture") or {"index": 0, "image": result["image"]}
     return Tile(
         id=product_id,
         name=str(result.get("name") or product_id),
-        image=result["image"],
+        image=matched["image"],
         href=f"{home}products/{quote(product_id, safe='')}{SearchState(dataset=str(result['dataset'])).query()}",
         search_href=home + state.searching_with(product_id).query(),
         attributes=main_attributes(result),
@@ -228,6 +234,8 @@ def _tile(state: SearchState, result: Mapping[str, Any], home: str, *, rank: int
         confidence=result.get("confidence"),
         rank=rank,
         other_rank=other_rank,
+        picture=matched["index"] + 1,
+        pictures=len(result.get("pictures") or (matched,)),
     )
 
 

@@ -39,7 +39,7 @@ export async function call(address, options = {}) {
  * @returns {Promise<Record<string, string | number>>}
  */
 export async function attributesOf(api) {
-  const { id: _id, dataset: _dataset, image: _image, ...attributes } = (await call(api)).product;
+  const { id: _id, dataset: _dataset, image: _image, pictures: _pictures, variants: _variants, ...attributes } = (await call(api)).product;
   return attributes;
 }
 
