@@ -466,11 +466,22 @@ class Heat(Model):
     heat: list[list[float]]
 
 
+class MatchedPicture(Model):
+    """The picture of a product that is nearest to the query."""
+
+    # Its address, relative to this API
+    image: str
+    # Its place among the product's `pictures`, from 0
+    index: int
+
+
 class ExplainAnswer(Model):
     """The heatmaps of a picture and a product that it is compared with."""
 
     dataset: str
     id: int | str
+    # The picture of the product that is explained: the nearest; absent if it has only one
+    matched_picture: MatchedPicture | None = Field(default=None, alias="matchedPicture")
     model: str
     # Both pictures with their heat, as a data address of a PNG
     picture: str
@@ -665,15 +676,6 @@ class JobsAnswer(Model):
 
     jobs: list[Job]
     success: Literal[True]
-
-
-class MatchedPicture(Model):
-    """The picture of a product that is nearest to the query."""
-
-    # Its address, relative to this API
-    image: str
-    # Its place among the product's `pictures`, from 0
-    index: int
 
 
 class ModelDetail(Model):
