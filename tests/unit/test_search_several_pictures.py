@@ -123,7 +123,7 @@ def test_a_product_asks_by_its_face_and_does_not_find_itself(url: str) -> None:
 
 def test_examples_are_averaged_by_their_faces_and_left_out(url: str) -> None:
     async def ask(retrieval: Retrieval, prepared: Prepared) -> list[str]:
-        liked = [point_id("shop", "skirt"), PICTURES["dress"][1]]
+        liked: list[str | list[float]] = [point_id("shop", "skirt"), PICTURES["dress"][1]]
         other, query = await query_of_examples(retrieval.store, prepared, liked, [point_id("shop", "shoe")])
         assert query == pytest.approx([0.8, 1.6, 0.0, -1.0, 0.0])
         points = await retrieval.nearest(other, query, Wanted(10), plan=Plan.EXACT)

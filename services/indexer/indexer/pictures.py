@@ -79,8 +79,9 @@ class ReadProduct:
 
     def reject(self, picture: Picture, kind: str, detail: str) -> None:
         """Leave a picture out, wherever the product has it."""
-        self.pictures = [one for one in self.pictures if one.sha256 != picture.sha256]
-        self.note(picture.path, kind, detail)
+        for one in [one for one in self.pictures if one.sha256 == picture.sha256]:
+            self.pictures.remove(one)
+            self.note(one.path, kind, detail)
 
     def note(self, path: str, kind: str, detail: str) -> None:
         """Record the fault of a picture, with its path where the product has several."""
