@@ -327,7 +327,7 @@ class TestSeveralPictures:
 
     def test_a_picture_that_is_missing_is_kept_as_a_link_for_a_download(self, tmp_path: Path) -> None:
         table = "id,image\n1,https://x.example/a.jpg|https://x.example/b.jpg\n2,c.jpg\n"
-        catalog = read(tmp_path, table, "b.jpg", keep_links=True)
+        catalog = read(tmp_path, table, "b.jpg", keeps_link=lambda _: True)
         assert catalog.products[0].pictures == ("https://x.example/a.jpg", "b.jpg")
         assert [issue.product_id for issue in catalog.rejected()] == ["2"]
 

@@ -371,3 +371,34 @@ def test_a_second_catalogue_needs_both_name_and_folder() -> None:
 def test_an_evaluation_without_releases_says_what_to_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate"]) == 2
     assert capsys.readouterr().err == "error: name one or more releases, or a plan that does (--plan)\n"
+
+
+def test_inspect_shows_how_a_table_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for picture in ("a.jpg", "b.jpg", "c.jpg"):
+        (tmp_path / picture).touch()
+    gone = "".join(f"{number},gone{number}.jpg,M,5\n" for number in range(10, 15))
+    table = f"Ref,Shot,Size,Cost\n7,a.jpg|b.jpg,M,5\n8,c.jpg,38,6.5\n{gone}"
+    (tmp_path / "shop.csv").write_text(table)
+    line = ["catalog", "inspect", str(tmp_path), "--map", "id=Ref", "--map", "picture=shot", "--map", "price=Cost"]
+    assert main(line) == 0
+    text = capsys.readouterr().out
+    assert "layout: table\ntable: shop.csv (CSV, comma, UTF-8)\n" in text
+    assert "columns: id = 'Ref', picture = 'Shot', price = 'Cost'" in text
+    assert "2 products with 3 pictures" in text
+    assert text.count("column 'Shot' is 'gone1") == 3
+    assert "and 2 more; --all lists them" in text
+    assert main([*line, "--all"]) == 0
+    assert capsys.readouterr().out.count("column 'Shot' is 'gone1") == 5
+    assert main([*line, "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["reading"]["layout"] == "table"
+    assert answer["reading"]["columns"]["price"] == "Cost"
+    assert answer["kinds"] == {"Size": "keyword", "price": "decimal"}
+    assert answer["product_pictures"] == 3
+    assert len(answer["faults"]) == 5
+
+
+def test_a_column_that_is_not_there_is_one_clear_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "shop.csv").write_text("Ref,Shot\n7,a.jpg\n")
+    assert main(["catalog", "inspect", str(tmp_path), "--map", "id=Reff"]) != 0
+    assert "shop.csv has no column 'Reff'; the likeliest is 'Ref'" in capsys.readouterr().err

@@ -15,7 +15,7 @@ from indexer.reconcile import note_damaged
 from indexer.verify import check_removal, served_now
 from vitrine.catalogs import read_catalog
 from vitrine.catalogs.roots import allowed_roots, resolve_catalog_root
-from vitrine.errors import CatalogMalformed
+from vitrine.errors import CatalogMalformed, ParameterInvalid
 from vitrine.jobs import JobFault, JobRecord
 from vitrine.jobs.celery import Message, Task
 from vitrine.kinds import filterable, kinds_of
@@ -45,15 +45,24 @@ def _plan(deps: Dependencies, target: IndexTarget) -> JobRecord:
     manifest = deps.releases.manifest(target.release_id)
     GalleryAugmentation.of(target.dataset, manifest, deps.vectors)
     root = resolve_catalog_root(target.root, allowed_roots(deps.settings))
+    named = target.mapping is not None
     target = replace(target, mapping=_mapping(deps, target))
-    catalog = read_catalog(
-        target.reader,
-        root,
-        dataset=target.dataset,
-        limit=target.limit,
-        mapping=target.mapping or None,
-        keeps_link=(lambda _: True) if target.download else deps.downloads.has,
-    )
+    try:
+        catalog = read_catalog(
+            target.reader,
+            root,
+            dataset=target.dataset,
+            limit=target.limit,
+            mapping=target.mapping or None,
+            keeps_link=(lambda _: True) if target.download else deps.downloads.has,
+        )
+    except ParameterInvalid as error:
+        if named or not target.mapping:
+            raise
+        raise ParameterInvalid(
+            f"{error.detail}. That column was named when the dataset was indexed before: name the columns anew with "
+            "--map NAME=COLUMN, or give the API an empty mapping"
+        ) from error
     faults = (JobFault(product_id=one.product_id, kind=one.kind, detail=one.detail) for one in catalog.issues)
     deps.jobs.note_faults(target.job_id, _CATALOG_FAULTS, faults)
     uploads = deps.upload_store.uploads(target.dataset)

@@ -7,7 +7,7 @@ a duplicate. No row is kept in memory.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -89,15 +89,17 @@ class Assembler:
 
     def _find_kinds(self) -> None:
         typers: dict[str, ColumnTyper] = {}
+        adds: dict[str, Callable[[str, int], None]] = {}
         for table, layout in self._tables:
             for entry in layout.entries(table):
                 line = entry.row.line
                 for label, value in entry.values.items():
                     if isinstance(value, str):
-                        typer = typers.get(label)
-                        if typer is None:
-                            typer = typers[label] = ColumnTyper(label, label, hint=layout.kinds.get(label))
-                        typer.add(value, line)
+                        add = adds.get(label)
+                        if add is None:
+                            typers[label] = ColumnTyper(label, label, hint=layout.kinds.get(label))
+                            add = adds[label] = typers[label].add
+                        add(value, line)
                     else:
                         self._listed[label] = layout.kinds.get(label, AttributeKind.KEYWORDS)
         sources: dict[str, Source] = {}
@@ -213,7 +215,7 @@ class Assembler:
         new = [picture for picture in pictures.found if picture not in product.pictures]
         if not new and builder.is_full:
             return
-        if not (new or pictures.others or entry.adds):
+        if not (new or pictures.others or (entry.adds and "name" in product.attributes)):
             builder.rows += 1
             builder.further_rows += entry.further_rows
             detail = f"line {builder.line(position)} has this id; this row adds no other picture"
@@ -269,12 +271,12 @@ class Assembler:
 
     def _attributes(self, entry: Entry, layout: Layout, *, quiet: bool = False) -> dict[str, AttributeValue]:
         attributes: dict[str, AttributeValue] = {}
+        columns = self.columns
         for label, value in entry.values.items():
-            if label in self._listed:
-                if listed := self._list(label, value):
-                    attributes[self._names[label]] = listed
-            else:
-                self.columns[label].put(value if isinstance(value, str) else ", ".join(value), attributes)
+            if isinstance(value, str) and label in columns:
+                columns[label].put(value, attributes)
+            elif label in self._listed and (listed := self._list(label, value)):
+                attributes[self._names[label]] = listed
         if not quiet and layout.reports_empty:
             self._report_empty(entry, layout, attributes)
         return attributes

@@ -15,6 +15,8 @@ from vitrine.catalogs.picture_index import stem_of
 from vitrine.images.formats import PICTURE_SUFFIXES, REFUSED_SUFFIXES
 
 _SUFFIXES: Final = frozenset({*PICTURE_SUFFIXES, *REFUSED_SUFFIXES})
+_NO_PICTURES: Final = frozenset({"HTML", "ZIP", "PDF", "PostScript", "video", "glTF"})
+_OF_PICTURES: Final = _SUFFIXES - {suffix for suffix, name in REFUSED_SUFFIXES.items() if name in _NO_PICTURES}
 _LINK: Final = re.compile(r"(?:https?:)?//", re.IGNORECASE)
 # A link may have commas and semicolons itself, so only those before another link separate.
 _BETWEEN_LINKS: Final = re.compile(r"\s*[|;,]\s*(?=(?:https?:)?//)|\s+(?=(?:https?:)?//)", re.IGNORECASE)
@@ -27,8 +29,8 @@ Exists = Callable[[str], bool]
 
 
 def is_picture_file(name: str) -> bool:
-    """Whether a file's name is that of a picture, in any format."""
-    return _has_suffix(name)
+    """Whether a file's name is that of a picture, in a format that is read or not."""
+    return PurePosixPath(name).suffix.lower() in _OF_PICTURES
 
 
 def split_pictures(text: str, exists: Exists = lambda _: False) -> list[str]:

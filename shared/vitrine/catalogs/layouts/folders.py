@@ -44,7 +44,7 @@ def read_pictures(builder: CatalogBuilder, root: Path, pictures: PictureIndex) -
         product_id = names.id_of(file)
         if not builder.id_is_usable(product_id, None):
             continue
-        if builder.picture_is_usable(pictures.find(file), product_id, None, file):
+        if builder.picture_is_usable(pictures.lookup(file), product_id, None, file):
             builder.add(product_id, file, {CATEGORY: category} if category else {})
     if any(categories):
         builder.kinds[CATEGORY] = kind
