@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
+from indexer.dependencies import Dependencies
 from indexer.generations import fits_in_place, newest_ready
 from indexer.plan import IndexTarget
+from indexer.start import chosen_mapping
+from indexer.vectors import Vectors
 from indexer.verify import payload_digest
 from vitrine.products import AttributeKind
-from vitrine.qdrant.naming import collection_name
+from vitrine.qdrant.naming import Serving, collection_name
 from vitrine.qdrant.schema import CollectionInfo, CollectionMetadata, FieldType
 
 RELEASE = "net-0123456789"
@@ -45,6 +50,7 @@ def test_a_collection_with_the_same_configuration_is_changed_in_place() -> None:
         replace(READY, schema={"fit": "keyword"}),
         with_metadata(READY, root="/elsewhere"),
         with_metadata(READY, catalog="fashion-product"),
+        replace(READY, metadata=replace(READY.metadata, mapping={"id": "Handle"})),
     ],
 )
 def test_any_difference_requires_another_generation(facts: CollectionInfo) -> None:
@@ -86,3 +92,32 @@ def test_a_field_whose_type_changes_does_not_change_its_products() -> None:
     assert payload_digest({**monday, "picture_sha256": "b"}) != payload_digest(monday)
     assert payload_digest({**monday, "size": 38}) != payload_digest(monday)
     assert CollectionMetadata.parse(READY.metadata.as_dict()) == READY.metadata
+
+
+@dataclass
+class Served(Vectors):
+    """The collections that serve, as a store lists them."""
+
+    collections: dict[str, CollectionInfo]
+
+    def servings(self) -> list[Serving]:
+        return [
+            Serving(one.metadata.dataset, one.metadata.model, one.metadata.release_id, name)
+            for name, one in self.collections.items()
+        ]
+
+    def describe(self, collection: str) -> CollectionInfo | None:
+        return self.collections.get(collection)
+
+
+def test_a_dataset_keeps_the_columns_that_were_named_last() -> None:
+    def named(dataset: str, column: str, day: int) -> CollectionInfo:
+        metadata = replace(READY.metadata, dataset=dataset, mapping={"id": column}, published_at=f"2026-01-0{day}")
+        return replace(READY, metadata=metadata)
+
+    served = {"a": named("shop", "old", 1), "b": named("shop", "Handle", 2), "c": named("other", "x", 3)}
+    deps = cast(Dependencies, SimpleNamespace(vectors=Served(served)))
+    assert chosen_mapping(deps, TARGET) == {"id": "Handle"}
+    assert chosen_mapping(deps, replace(TARGET, mapping={})) == {}
+    assert chosen_mapping(deps, replace(TARGET, mapping={"id": "SKU"})) == {"id": "SKU"}
+    assert chosen_mapping(deps, replace(TARGET, dataset="new")) == {}

@@ -46,7 +46,7 @@ def _plan(deps: Dependencies, target: IndexTarget) -> JobRecord:
     GalleryAugmentation.of(target.dataset, manifest, deps.vectors)
     root = resolve_catalog_root(target.root, allowed_roots(deps.settings))
     named = target.mapping is not None
-    target = replace(target, mapping=_mapping(deps, target))
+    target = replace(target, mapping=chosen_mapping(deps, target))
     try:
         catalog = read_catalog(
             target.reader,
@@ -119,7 +119,7 @@ def _place(generation: Generation) -> dict[str, Any]:
     }
 
 
-def _mapping(deps: Dependencies, target: IndexTarget) -> dict[str, str]:
+def chosen_mapping(deps: Dependencies, target: IndexTarget) -> dict[str, str]:
     """The columns that the job names; if it names none, those of the dataset's last indexing."""
     if target.mapping is not None:
         return dict(target.mapping)
