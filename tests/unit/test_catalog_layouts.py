@@ -83,6 +83,14 @@ class TestShopify:
         assert catalog.kinds["Size"] is AttributeKind.KEYWORDS
         assert catalog.kinds["price"] is AttributeKind.DECIMAL
 
+    def test_rows_of_a_handle_far_apart_are_joined(self, tmp_path: Path) -> None:
+        row = "{0},{1},,N,Dresses,,TRUE,Size,{2},,,{0}-{2},9,,https://x.example/{3}.jpg,1,,,active\n"
+        rows = (("a", "A", "S", "a"), ("b", "B", "S", "b"), ("a", "", "M", "c"))
+        catalog = read(tmp_path, SHOPIFY + "".join(row.format(*one) for one in rows), "a.jpg", "b.jpg", "c.jpg")
+        assert by_id(catalog)["a"].pictures == ("a.jpg", "c.jpg")
+        assert by_id(catalog)["a"].attributes["sku"] == ["a-S", "a-M"]
+        assert not catalog.issues
+
     def test_renamed_columns_of_ids_and_pictures_are_named(self, tmp_path: Path) -> None:
         header = SHOPIFY.replace("Handle", "id").replace("Image Src", "image")
         row = "dress,Dress,,N,Dresses,,TRUE,Size,S,,,D-S,9,,https://x.example/a.jpg,1,,,active\n"
@@ -259,6 +267,16 @@ class TestResearchLayouts:
         }
         assert catalog.kinds == {"category": AttributeKind.PATH}
 
+    def test_settings_beside_folders_of_pictures_are_no_table(self, tmp_path: Path) -> None:
+        root = folder(tmp_path, '{"version": 1}', "shoes/1.jpg", "shoes/drawing.html", name="config.json")
+        assert list(by_id(read_catalog("folder", root, dataset="shop"))) == ["1"]
+
+    @pytest.mark.parametrize("reader", ["shopify", "woocommerce", "google-merchant", "hm", "imagefolder", "table"])
+    def test_a_layout_can_be_forced_on_other_columns(self, tmp_path: Path, reader: str) -> None:
+        catalog = read_catalog(reader, folder(tmp_path, "sku,image\n7,a.jpg\n", "a.jpg"), dataset="shop")
+        assert layout_of(catalog) == reader
+        assert {product.id: product.picture for product in catalog.products} == {"7": "a.jpg"}
+
     def test_pictures_of_one_name_in_one_folder_keep_their_suffix(self, tmp_path: Path) -> None:
         root = folder(tmp_path, "", "images/a.jpg", "images/a.png", "images/b.jpg", name="README")
         catalog = read_catalog("pictures", root, dataset="shop")
@@ -282,6 +300,7 @@ class TestSeveralPictures:
                 'id,image\n1,"https://x.example/i/a.jpg,https://x.example/i/b.jpg https://x.example/w_3,h_2/c.jpg"\n',
                 "abc",
             ),
+            ('id,image\n1,"https://x.example/i/a.jpg, b.jpg"\n', "ab"),
             ("id,image2,image1,image3\n1,b.jpg,a.jpg,c.jpg\n", "abc"),
             ("id,additional images,image\n1,b.jpg|c.jpg,a.jpg\n", "abc"),
             ("id,image_url,image_url_2\n1,a.jpg,\n", "a"),

@@ -234,7 +234,10 @@ class Assembler:
         attributes = dict(product.attributes)
         differing = []
         for name, value in self._attributes(entry, layout, quiet=True).items():
-            if attributes.setdefault(name, value) != value:
+            before = attributes.setdefault(name, value)
+            if entry.adds and isinstance(before, list) and isinstance(value, list):
+                attributes[name] = list(dict.fromkeys((*before, *value)))
+            elif before != value and not entry.adds:
                 differing.append(f"{name} is {str(value)[:40]!r} here and {str(attributes[name])[:40]!r}")
         self.builder.set_attributes(position, attributes)
         if differing:

@@ -20,6 +20,7 @@ _OF_PICTURES: Final = _SUFFIXES - {suffix for suffix, name in REFUSED_SUFFIXES.i
 _LINK: Final = re.compile(r"(?:https?:)?//", re.IGNORECASE)
 # A link may have commas and semicolons itself, so only those before another link separate.
 _BETWEEN_LINKS: Final = re.compile(r"\s*[|;,]\s*(?=(?:https?:)?//)|\s+(?=(?:https?:)?//)", re.IGNORECASE)
+_AFTER_LINK: Final = re.compile(r"\s*\|\s*|\s*[;,]\s+")
 _SEVERAL: Final = re.compile(r"[|;,\s\[]")
 _SEPARATORS: Final = (r"\|", r"[\r\n]+", ";", ",", r"\s+")
 _MAX_LIST_CHARS: Final = 100_000
@@ -96,7 +97,7 @@ def _of_object(item: dict[Any, Any]) -> Any:
 def _split(text: str, exists: Exists) -> list[str]:
     if _LINK.search(text):
         parts = [part.strip(" \t\r\n|;,") for part in _BETWEEN_LINKS.split(text)]
-        return [part for part in parts if part]
+        return [one for part in parts if part for one in _after_link(part)]
     for separator in _SEPARATORS:
         parts = [part.strip().strip("\"'") for part in re.split(separator, text)]
         parts = [part for part in parts if part]
@@ -105,6 +106,12 @@ def _split(text: str, exists: Exists) -> list[str]:
         if separator == r"\|" or all(map(_has_suffix, parts)) or any(map(exists, parts)):
             return [one for part in parts for one in ([part] if exists(part) else _split(part, exists))]
     return [text]
+
+
+def _after_link(text: str) -> list[str]:
+    """A link, and the file names that follow it."""
+    first, *others = (part.strip() for part in _AFTER_LINK.split(text))
+    return [first, *others] if others and all(map(_has_suffix, others)) else [text]
 
 
 def _has_suffix(reference: str) -> bool:

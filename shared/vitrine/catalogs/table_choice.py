@@ -66,13 +66,15 @@ def choose_tables(root: Path, reader: str, mapping: Mapping[str, str]) -> list[t
     named = next((name for role, name in mapping.items() if plain(role) == TABLE_ROLE), None)
     if named is not None:
         return [_with_layout(_candidate(root / named, root), root, reader, mapping)]
-    candidates = _candidates(_tables_in(root), root, reader)
+    candidates, error = _candidates(_tables_in(root), root, reader)
     if not any(one.score for one in candidates):
-        deeper = _candidates(_metadata_below(root), root, reader)
+        deeper, _ = _candidates(_metadata_below(root), root, reader)
         candidates = deeper or candidates
     if not candidates:
         if reader not in TABLE_LAYOUTS and _has_folders_of_pictures(root):
             return []
+        if error is not None:
+            raise error
         raise CatalogNotFound(_nothing_found(root))
     best = max(candidates, key=lambda one: one.rank)
     same = [one for one in candidates if one.rank == best.rank]
@@ -98,24 +100,29 @@ def _with_layout(candidate: _Candidate, root: Path, reader: str, mapping: Mappin
     return table, layout
 
 
-def _candidates(paths: Iterator[Path], root: Path, reader: str) -> list[_Candidate]:
-    """The tables that can be read. If none of several can, the error of the first is raised."""
-    found, errors = [], []
+def _candidates(paths: Iterator[Path], root: Path, reader: str) -> tuple[list[_Candidate], CatalogError | None]:
+    """The tables that can be read, and the error of the first that cannot, which is raised if it is a CSV alone."""
+    found: list[_Candidate] = []
+    errors: dict[Path, CatalogError] = {}
     for path in paths:
         try:
             found.append(_candidate(path, root))
         except CatalogError as error:
-            errors.append(error)
+            errors[path] = error
             if path.name.lower() in PREFERRED_NAMES:
                 raise
-    if not found and errors and any(path.suffix.lower() != ".txt" for path in _tables_in(root)):
-        raise errors[0]
+    if not found:
+        for path, refusal in errors.items():
+            if _is_certain(path):
+                raise refusal
     # Notes and settings beside the pictures are no tables; a CSV is, even if no column is known.
-    return [
-        one
-        for one in found
-        if one.score or reader in TABLE_LAYOUTS or one.table.path.name.lower().endswith((".csv", ".tsv", ".parquet"))
-    ]
+    usable = [one for one in found if one.score or reader in TABLE_LAYOUTS or _is_certain(one.table.path)]
+    return usable, next(iter(errors.values()), None)
+
+
+def _is_certain(path: Path) -> bool:
+    """Whether a file of this name holds a table and nothing else."""
+    return path.name.lower().removesuffix(".gz").endswith((".csv", ".tsv", ".parquet"))
 
 
 def _candidate(path: Path, root: Path) -> _Candidate:

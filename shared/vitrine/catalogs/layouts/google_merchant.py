@@ -41,18 +41,20 @@ class GoogleMerchant(PlainTable):
 
     def usual_roles(self) -> Roles:
         header = self.header
-        pictures = [at for name in _PICTURES for at, column in enumerate(header.columns) if plain(column) == name]
         roles = super().usual_roles()
+        pictures = [at for name in _PICTURES for at, column in enumerate(header.columns) if plain(column) == name]
+        pictures = pictures or list(roles.pictures_at)
+        id_at = roles.id_at if header.at("id") is None else header.at("id")
         labels: dict[int, str] = {}
         for at, column in enumerate(header.columns):
             name = "name" if plain(column) == "title" else column.strip().casefold().removeprefix(_PREFIX)
             name = name.replace(" ", "_")
-            if at not in (roles.id_at, header.at("itemgroupid"), *pictures) and name not in labels.values():
+            if at not in (id_at, header.at("itemgroupid"), *pictures) and name not in labels.values():
                 labels[at] = name
         labels = {at: label for at, label in labels.items() if plain(label) not in self.ignored}
         return replace(
             roles,
-            id_at=header.at("id"),
+            id_at=id_at,
             pictures_at=tuple(pictures),
             variant_at=header.at("itemgroupid"),
             labels=labels,

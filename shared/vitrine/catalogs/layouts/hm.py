@@ -30,7 +30,8 @@ class HAndM(PlainTable):
         at = self.header.at
         labels = {place: label for name, label in _LABELS.items() if (place := at(name)) is not None}
         roles = super().usual_roles()
-        return replace(roles, id_at=at("articleid"), variant_at=at("productcode"), labels=labels)
+        id_at = roles.id_at if at("articleid") is None else at("articleid")
+        return replace(roles, id_at=id_at, variant_at=at("productcode"), labels=labels)
 
     def entries(self, table: Table) -> Iterator[Entry]:
         column = self.used.get("id", "")

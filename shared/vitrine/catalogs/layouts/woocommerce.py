@@ -84,7 +84,8 @@ class WooCommerce(PlainTable):
     def fits(header: Header) -> bool:
         """Whether these are the columns of such an export."""
         names = {plain(column) for column in header.columns}
-        return len(names & _TELLING) >= 4 and bool(names & {"images", "categories"}) and "name" in names
+        is_product = {"name", "images"} <= names or {"name", "categories"} <= names
+        return is_product and bool(names & {"regularprice", "attribute1name"}) and len(names & _TELLING) >= 3
 
     def usual_roles(self) -> Roles:
         roles = super().usual_roles()
