@@ -11,6 +11,7 @@ from vitrine.catalogs.roots import read_picture
 from vitrine.errors import CatalogRootRefused, ImageRejected, PictureNotFound
 from vitrine.images.checks import DEFAULT_LIMITS, ImageLimits, check_image
 from vitrine.images.decode import decode_image
+from vitrine.images.formats import FORMAT_NAMES, format_name
 from vitrine.products import Product
 
 
@@ -25,6 +26,7 @@ class PictureReport:
     greyscale: tuple[str, ...]
     odd_size: tuple[tuple[str, tuple[int, int]], ...]
     rejected: tuple[tuple[str, str], ...]  # product id, reason
+    rejected_formats: Counter[str]  # of the rejected pictures that are there, by the format seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,7 @@ class _Checked:
     size: tuple[int, int] = (0, 0)
     grey: bool = False
     rejected: str | None = None
+    seen: str = ""
 
 
 def inspect_pictures(
@@ -61,18 +64,21 @@ def inspect_pictures(
         greyscale=tuple(one.product_id for one in good if one.grey),
         odd_size=tuple((one.product_id, one.size) for one in good if one.size != usual),
         rejected=tuple((one.product_id, one.rejected) for one in checked_pictures if one.rejected is not None),
+        rejected_formats=Counter(one.seen for one in checked_pictures if one.seen),
     )
 
 
 def _check(catalog: Catalog, product: Product, limits: ImageLimits) -> _Checked:
+    data = b""
     try:
         data = read_picture(catalog.root, product.picture)
         header = check_image(data, limits=limits)
         decode_image(data, limits=limits)
     except ImageRejected as error:
-        return _Checked(product.id, rejected=error.reason)
+        seen = format_name(data) if data else ""
+        return _Checked(product.id, rejected=error.reason, seen=seen)
     except PictureNotFound:
         return _Checked(product.id, rejected="missing_picture")
     except CatalogRootRefused:
         return _Checked(product.id, rejected="unsafe_picture")
-    return _Checked(product.id, header.format, (header.width, header.height), header.grey)
+    return _Checked(product.id, FORMAT_NAMES[header.format], (header.width, header.height), header.grey)

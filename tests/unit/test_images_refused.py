@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image, ImageFile
+from PIL import ImageFile
 
 from harness.pictures import chunk, encoded, gradient, png
 from harness.waiting import HUNG_AFTER_S
@@ -41,13 +41,7 @@ def reason_of(data: bytes, **options: Any) -> str:
     return caught.value.reason
 
 
-def test_a_gif_is_refused() -> None:
-    frames = [Image.new("P", (16, 16), index) for index in range(3)]
-    data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
-    assert reason_of(data) == "format_unsupported"
-
-
-@pytest.mark.parametrize("image_format", ["BMP", "TIFF", "ICO", "PPM", "EPS", "TGA"])
+@pytest.mark.parametrize("image_format", ["ICO", "PPM", "EPS", "TGA"])
 def test_formats_that_are_not_allowed_are_refused(image_format: str) -> None:
     assert reason_of(encoded(gradient(32, 32), image_format)) == "format_unsupported"
 
@@ -76,7 +70,20 @@ def test_a_jpeg_without_its_last_bytes_is_truncated_even_if_the_library_accepts_
 ) -> None:
     data = encoded(gradient(200, 200), "JPEG")
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
-    assert [reason_of(data[:-cut]) for cut in (1, 2, 3, 500)] == ["truncated"] * 4
+    assert [reason_of(data[:-cut]) for cut in (3, 4, 5, 500)] == ["truncated"] * 4
+
+
+@pytest.mark.parametrize("cut", [1, 2])
+@pytest.mark.parametrize("options", [{}, {"restart_marker_blocks": 3}, {"quality": 30}, {"optimize": True}])
+def test_a_jpeg_that_lacks_its_end_marker_alone_is_decoded(cut: int, options: dict[str, Any]) -> None:
+    for size in ((200, 200), (64, 48), (61, 47)):
+        data = encoded(gradient(*size), "JPEG", **options)
+        assert decode_image(data[:-cut]).tobytes() == decode_image(data).tobytes()
+
+
+def test_a_progressive_jpeg_that_lacks_its_end_is_truncated() -> None:
+    data = encoded(gradient(200, 200), "JPEG", progressive=True)
+    assert [reason_of(data[:-cut]) for cut in (1, 2, 500)] == ["truncated"] * 3
 
 
 def test_bytes_after_the_end_of_a_picture_are_ignored() -> None:
@@ -139,7 +146,7 @@ def test_refusing_a_huge_picture_takes_no_memory(tmp_path: Path) -> None:
     assert int(answer[1]) * 1024 < 8_000_000
 
 
-@pytest.mark.parametrize(("width", "height"), [(65_000, 65_000), (9_000, 100), (8_000, 5_000)])
+@pytest.mark.parametrize(("width", "height"), [(65_000, 65_000), (9_000, 100), (40_000, 30_000)])
 def test_a_huge_header_is_refused_without_a_warning(width: int, height: int) -> None:
     data = resized_header(encoded(gradient(64, 64), "JPEG"), width, height)
     with warnings.catch_warnings():

@@ -174,6 +174,9 @@ def _show_pictures(report: PictureReport, screen: Screen) -> None:
     screen.say(f"of another size: {len(report.odd_size):,}")
     for product_id, (width, height) in report.odd_size:
         screen.say(f"  {product_id}  {width}x{height}")
+    refused = ", ".join(f"{name} {number:,}" for name, number in report.rejected_formats.most_common())
+    if refused:
+        screen.say(f"formats of those that cannot be used: {refused}")
     screen.say(f"cannot be used: {len(report.rejected):,}")
     for product_id, reason in report.rejected:
         screen.say(f"  {product_id}  {reason}")
@@ -223,5 +226,6 @@ def _as_json(catalog: Catalog, pictures: PictureReport | None) -> dict[str, Any]
             "greyscale": list(pictures.greyscale),
             "odd_size": dict(pictures.odd_size),
             "rejected": dict(pictures.rejected),
+            "rejected_formats": dict(pictures.rejected_formats),
         }
     return described

@@ -29,7 +29,7 @@ SUFFIXES: Final[dict[PictureFormat, str]] = {
     "TIFF": ".tiff",
 }
 # As people call them: for messages and texts.
-FORMAT_NAMES: Final[dict[PictureFormat, str]] = {
+FORMAT_NAMES: Final[dict[str, str]] = {
     "JPEG": "JPEG",
     "PNG": "PNG",
     "WEBP": "WebP",
@@ -191,6 +191,7 @@ def _text_kind(start: bytes) -> str | None:
 _HTML_WORDS: Final = frozenset({b"html", b"head", b"body"})
 
 
-def and_names() -> str:
-    """The formats that are read, joined with "and"."""
-    return FORMATS_TEXT.replace(" or ", " and ")
+def format_name(data: bytes) -> str:
+    """The format of a file as people call it, for messages."""
+    seen = format_seen(data)
+    return FORMAT_NAMES.get(seen or "", seen or "picture")

@@ -1,4 +1,4 @@
-"""Parse the headers of JPEG, PNG and WebP files, without decoding pixels and without an image library.
+"""Parse the headers of picture files, without decoding pixels and without an image library.
 
 The work is bounded and allocates no more than the file's size, so limits can be checked before Pillow sees the bytes.
 Pillow then gets only the parts that make up the picture: no EXIF, ICC, XMP, text or multi-picture block reaches its
@@ -9,10 +9,22 @@ progressive JPEG, and it decodes a whole PNG to read its orientation.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
-from typing import Final, Literal
+from collections.abc import Callable
+from typing import Final
 
-PictureFormat = Literal["JPEG", "PNG", "WEBP"]
+from vitrine.images.formats import format_seen
+from vitrine.images.iso_media import read_avif, read_heif
+from vitrine.images.picture_header import (
+    TURNED,
+    FileCorrupt,
+    FileTruncated,
+    FormatUnknown,
+    PictureHeader,
+    exif_orientation,
+    merged,
+)
+from vitrine.images.raster_headers import read_bmp, read_gif
+from vitrine.images.tiff_header import read_tiff
 
 # Segments or chunks of a file. A real picture has a few dozen; more would keep the parser busy.
 _MAX_PIECES: Final = 20_000
@@ -28,70 +40,23 @@ _JPEG_PROGRESSIVE: Final = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _JPEG_BARE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
 # JFIF and Adobe segments define the colour space of the samples.
 _JPEG_KEPT_APPS: Final = frozenset({0xE0, 0xEE})
-_ORIENTATION_TAG: Final = 0x0112
-# EXIF orientations in which the stored rows are the columns of the upright picture.
-TURNED: Final = frozenset({5, 6, 7, 8})
 
-
-class FormatUnknown(Exception):
-    """The file is not a JPEG, PNG or WebP."""
-
-
-class FileTruncated(Exception):
-    """The file ends too early."""
-
-
-class FileCorrupt(Exception):
-    """The file's structure is invalid. The message says where."""
-
-
-@dataclass(frozen=True, slots=True)
-class PictureHeader:
-    """The header of a picture file.
-
-    `width` and `height` are pixels as stored, before `orientation` (EXIF, 1 to 8; 1 if unknown) is applied. `bits` is
-    the depth of one sample, `channels` the number of samples per pixel; `grey` means no colour channels. `scans` is the
-    number of scans of a progressive JPEG, 0 for other files; `lossless` is set for WebP only. `spans` are the byte
-    ranges of the picture, in order: joined, they are a complete file without metadata.
-    """
-
-    format: PictureFormat
-    width: int
-    height: int
-    bits: int
-    grey: bool
-    orientation: int
-    spans: tuple[tuple[int, int], ...]
-    channels: int = 3
-    scans: int = 0
-    lossless: bool = False
-
-    @property
-    def upright_size(self) -> tuple[int, int]:
-        """(width, height) in pixels, `orientation` applied."""
-        return (self.height, self.width) if self.orientation in TURNED else (self.width, self.height)
-
-    def essential(self, data: bytes) -> bytes:
-        """The file `data`, from which this header was read, without metadata."""
-        if self.spans == ((0, len(data)),):
-            return data
-        return b"".join(data[start:end] for start, end in self.spans)
+__all__ = ["TURNED", "FileCorrupt", "FileTruncated", "FormatUnknown", "PictureHeader", "read_header"]
 
 
 def read_header(data: bytes) -> PictureHeader:
     """Read the header of a picture file. Raises FormatUnknown, FileTruncated or FileCorrupt."""
-    if data[:3] == b"\xff\xd8\xff":
-        return _read_jpeg(data)
-    if data[:8] == _PNG_MAGIC:
-        return _read_png(data)
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return _read_webp(data)
-    raise FormatUnknown
+    seen = format_seen(data)
+    read = _READERS.get(seen or "")
+    if read is None:
+        raise FormatUnknown(seen or "a file of unknown format")
+    return read(data)
 
 
 def _read_jpeg(data: bytes) -> PictureHeader:
     frame: tuple[int, int, int, int] | None = None
     progressive = False
+    coefficients = 3.0
     orientation = 1
     spans = [(0, 2)]
     position = 2
@@ -117,23 +82,36 @@ def _read_jpeg(data: bytes) -> PictureHeader:
         if marker == 0xDA:
             if frame is None:
                 raise FileCorrupt("the JPEG has no frame header")
-            # This end marker cannot occur in samples, so a file that is cut off within them does not have it.
-            if data.find(b"\xff\xd9", end) < 0:
-                raise FileTruncated
             scans = data.count(b"\xff\xda", start)
+            # This end marker cannot occur in samples, so a file that is cut off within them does not have it. Some
+            # programs do not write it; with one scan, the decoder notices whether samples are missing.
+            has_end = data.find(b"\xff\xd9", end) >= 0
+            if not has_end and (progressive or scans > 1 or end == len(data)):
+                raise FileTruncated
             if scans > _MAX_JPEG_SCANS:
                 raise FileCorrupt(f"the JPEG has more than {_MAX_JPEG_SCANS} scans")
             spans.append((start, len(data)))
             bits, height, width, components = frame
             passes = scans if progressive else 0
             return PictureHeader(
-                "JPEG", width, height, bits, components == 1, orientation, _merged(spans), components, passes
+                "JPEG",
+                width,
+                height,
+                bits,
+                components == 1,
+                orientation,
+                merged(spans),
+                components,
+                passes,
+                coefficients=coefficients,
+                has_end=has_end,
             )
         if marker in _JPEG_FRAMES:
             if frame is not None or end - start < 10:
                 raise FileCorrupt("the JPEG's frame header is repeated or too short")
             frame = struct.unpack_from(">BHHB", data, start + 4)
             progressive = marker in _JPEG_PROGRESSIVE
+            coefficients = _coefficients(data[start + 10 : end], components=frame[3])
         if marker == 0xE1 and orientation == 1 and data[start + 4 : start + 10] == b"Exif\0\0":
             orientation = exif_orientation(data[start + 10 : end])
         is_metadata = 0xE0 <= marker <= 0xEF or marker == 0xFE
@@ -141,6 +119,16 @@ def _read_jpeg(data: bytes) -> PictureHeader:
             spans.append((start, end))
         position = end
     raise FileCorrupt("the JPEG has too many segments")
+
+
+def _coefficients(components_of_frame: bytes, *, components: int) -> float:
+    """The coefficients per pixel that a decoder keeps, by the sampling factors in a frame header."""
+    factors = [(factor >> 4, factor & 15) for factor in components_of_frame[1 : 3 * components : 3]]
+    if len(factors) != components or not all(1 <= side <= 4 for factor in factors for side in factor):
+        raise FileCorrupt("the JPEG has impossible sampling factors")
+    return sum(across * down for across, down in factors) / (
+        max(across for across, _ in factors) * max(down for _, down in factors)
+    )
 
 
 def _read_png(data: bytes) -> PictureHeader:
@@ -175,7 +163,7 @@ def _read_png(data: bytes) -> PictureHeader:
     if bits not in _PNG_DEPTHS.get(colour, ()):
         raise FileCorrupt("the PNG has an impossible depth")
     grey, channels = colour in {0, 4}, _PNG_CHANNELS[colour]
-    return PictureHeader("PNG", width, height, bits, grey, orientation, _merged(spans), channels)
+    return PictureHeader("PNG", width, height, bits, grey, orientation, merged(spans), channels)
 
 
 def _read_webp(data: bytes) -> PictureHeader:
@@ -210,31 +198,13 @@ def _read_webp(data: bytes) -> PictureHeader:
     raise FileCorrupt("the WebP has too many chunks")
 
 
-def exif_orientation(block: bytes) -> int:
-    """The orientation, 1 to 8, in an EXIF block that starts at its TIFF header; 1 if it is missing or damaged."""
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(block[:4])
-    if order is None or len(block) < 8:
-        return 1
-    (directory,) = struct.unpack_from(f"{order}I", block, 4)
-    if directory + 2 > len(block):
-        return 1
-    (count,) = struct.unpack_from(f"{order}H", block, directory)
-    for index in range(count):
-        entry = directory + 2 + 12 * index
-        if entry + 12 > len(block):
-            break
-        tag, kind, values, value = struct.unpack_from(f"{order}HHIH", block, entry)
-        if tag == _ORIENTATION_TAG:
-            return value if kind == 3 and values == 1 and 1 <= value <= 8 else 1
-    return 1
-
-
-def _merged(spans: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
-    """Join adjacent spans, so that a file without metadata is one span and is not copied."""
-    merged = [spans[0]]
-    for start, end in spans[1:]:
-        if start == merged[-1][1]:
-            merged[-1] = (merged[-1][0], end)
-        else:
-            merged.append((start, end))
-    return tuple(merged)
+_READERS: Final[dict[str, Callable[[bytes], PictureHeader]]] = {
+    "JPEG": _read_jpeg,
+    "PNG": _read_png,
+    "WEBP": _read_webp,
+    "AVIF": read_avif,
+    "HEIF": read_heif,
+    "GIF": read_gif,
+    "BMP": read_bmp,
+    "TIFF": read_tiff,
+}

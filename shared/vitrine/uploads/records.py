@@ -21,7 +21,7 @@ from urllib.parse import quote, unquote
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vitrine.errors import ParameterInvalid
-from vitrine.images.checks import SUFFIXES
+from vitrine.images.formats import SUFFIXES
 from vitrine.products import AttributeValue, check_attribute_name, check_product_id, stored_name
 from vitrine.safe_read import open_regular
 from vitrine.telemetry import get_logger

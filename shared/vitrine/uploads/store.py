@@ -26,7 +26,8 @@ from typing import Final, Literal
 from vitrine.atomic_write import sync_folder, write_bytes
 from vitrine.catalogs.roots import resolve_picture
 from vitrine.disk_space import free_bytes, is_full, require_space, storage_full
-from vitrine.images.checks import SUFFIXES, check_image
+from vitrine.images.checks import check_image
+from vitrine.images.formats import SUFFIXES
 from vitrine.products import (
     AttributeValue,
     Product,

@@ -13,7 +13,7 @@ from search_api.openapi import READ_ERRORS
 from search_api.products.pictures import Picture
 from search_api.products.schemas import Dataset, ProductId
 from vitrine.errors import PictureNotFound, ProductNotFound
-from vitrine.images.checks import MEDIA_TYPES
+from vitrine.images.formats import MEDIA_TYPES
 from vitrine.images.thumbnails import THUMBNAIL_WIDTHS_PX, check_thumbnail_width
 from vitrine.web import problem_responses, requires
 

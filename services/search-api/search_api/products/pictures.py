@@ -16,7 +16,8 @@ from search_api.settings import Settings
 from vitrine.catalogs.downloads import Downloads
 from vitrine.catalogs.roots import allowed_roots, read_picture, resolve_catalog_root
 from vitrine.errors import CatalogError, ImageRejected, PictureNotFound
-from vitrine.images.checks import MEDIA_TYPES, inspect_image
+from vitrine.images.checks import inspect_image
+from vitrine.images.formats import MEDIA_TYPES
 from vitrine.products import PICTURES_FIELD
 from vitrine.telemetry import get_logger
 from vitrine.uploads.store import UploadStore

@@ -49,7 +49,8 @@ from vitrine.errors import (
     ProductNotFound,
     UploadNotFound,
 )
-from vitrine.images.checks import MEDIA_TYPES, inspect_image
+from vitrine.images.checks import inspect_image
+from vitrine.images.formats import MEDIA_TYPES
 from vitrine.web import is_picture, problem_responses, read_form, read_picture_body, requires
 
 router = APIRouter(tags=["search"])

@@ -14,7 +14,8 @@ from typing import Any, Final
 import redis.asyncio
 
 from vitrine.errors import UploadNotFound
-from vitrine.images.checks import MEDIA_TYPES, check_image
+from vitrine.images.checks import check_image
+from vitrine.images.formats import MEDIA_TYPES
 from vitrine.jobs.redis import broker_errors
 
 _KEY: Final = "vitrine:upload:"
