@@ -116,7 +116,9 @@ def test_a_product_is_added_changed_replaced_removed_and_brought_back(visit: Ope
     expect(page.locator("[data-fault-of=image]")).to_have_text("A product needs a picture")
     expect(page.locator("[data-fault-of=id]")).to_have_text("A product needs an id")
     page.locator("[data-picture]").set_input_files({"name": "notes.pdf", "mimeType": "application/pdf", "buffer": b"x"})
-    expect(page.locator("[data-fault-of=image]")).to_have_text("That is a PDF. Send a JPEG, PNG or WebP picture.")
+    expect(page.locator("[data-fault-of=image]")).to_have_text(
+        "That is a PDF. Send a JPEG, PNG, WebP, AVIF, HEIC, GIF, BMP or TIFF picture."
+    )
     visited.check_accessible()
     page.locator("[data-picture]").set_input_files(chosen(look.width_px))
     expect(page.locator("[data-preview] img")).to_be_visible()

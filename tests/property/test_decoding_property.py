@@ -10,10 +10,12 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from pillow_heif.as_plugin import _save_heif
 
 from vitrine.errors import ImageRejected
 from vitrine.images.checks import DEFAULT_LIMITS, REASONS, inspect_image
 from vitrine.images.decode import decode_image
+from vitrine.images.formats import MEDIA_TYPES
 
 
 def _seed_pictures() -> list[bytes]:
@@ -35,18 +37,38 @@ def _seed_pictures() -> list[bytes]:
         (image, "WEBP", {"exif": exif.tobytes()}),
         (image.convert("RGBA"), "WEBP", {"lossless": True}),
         (image, "WEBP", {"save_all": True, "append_images": [image.rotate(180)]}),
+        (image.quantize(64), "GIF", {"transparency": 3}),
+        (image.quantize(64), "GIF", {"save_all": True, "append_images": [image.rotate(90)], "interlace": 1}),
+        (image, "BMP", {}),
+        (image.quantize(16), "BMP", {}),
+        (image, "TIFF", {"compression": "tiff_lzw", "exif": exif.tobytes()}),
+        (image.convert("CMYK"), "TIFF", {"compression": "tiff_adobe_deflate"}),
+        (Image.fromarray(pixels[..., 0].astype(np.uint16) * 257), "TIFF", {}),
+        (image, "TIFF", {"compression": "jpeg"}),
+        (image.convert("RGBA"), "AVIF", {}),
+        (image, "AVIF", {"exif": exif.tobytes()}),
+        (image, "HEIF", {"exif": exif.tobytes()}),
+        (image.convert("RGBA"), "HEIF", {}),
     ]
     pictures = []
     for picture, image_format, options in saved:
         with io.BytesIO() as file:
-            picture.save(file, image_format, **options)
+            picture = picture.copy()  # saving leaves settings of the encoder in the image
+            if image_format == "HEIF":
+                picture.encoderinfo, picture.encoderconfig = options, ()
+                _save_heif(picture, file, "")
+            else:
+                picture.save(file, image_format, **options)
             pictures.append(file.getvalue())
     return pictures
 
 
 SEEDS = _seed_pictures()
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
-MAGICS = [b"\xff\xd8\xff", PNG_MAGIC, b"RIFF\x20\0\0\0WEBP", b"GIF89a", b""]
+MAGICS = [
+    b"\xff\xd8\xff", PNG_MAGIC, b"RIFF\x20\0\0\0WEBP", b"GIF89a", b"BM", b"II*\0", b"MM\0*",
+    b"\0\0\0\x18ftypheic", b"\0\0\0\x18ftypavif", b"",
+]  # fmt: skip
 
 
 @st.composite
@@ -105,7 +127,7 @@ def check(data: bytes, target_px: int | None) -> None:
     assert min(image.size) >= limits.min_side_px
     assert max(image.size) <= limits.max_aspect * min(image.size)
     image_format, width, height = inspect_image(data)
-    assert image_format in {"JPEG", "PNG", "WEBP"}
+    assert image_format in MEDIA_TYPES
     assert sorted((width, height)) == sorted(image.size)
 
 

@@ -144,7 +144,7 @@ async def embed(
         ),
     ] = None,
 ) -> Response:
-    """The body is the picture file: JPEG, PNG or WebP."""
+    """The body is the picture file: JPEG, PNG, WebP, AVIF, HEIC, GIF, BMP or TIFF."""
     seen = parse_views(views)
     part = parse_region(region) if region else None
     data = await picture_of(request)

@@ -34,6 +34,7 @@ from vitrine.errors import (
     VectorStoreUnavailable,
     VitrineError,
 )
+from vitrine.images.formats import FORMATS_TEXT
 from vitrine.web import KEY_SCOPES, DeclaredRoutes
 
 API_TITLE: Final = "Vitrine search API"
@@ -138,7 +139,7 @@ UPLOAD_SCHEMA: Final[dict[str, Any]] = {
 
 def picture_schema(description: str) -> dict[str, Any]:
     """The schema of a picture in a form."""
-    return {**_BINARY, "description": f"{description} JPEG, PNG or WebP"}
+    return {**_BINARY, "description": f"{description} {FORMATS_TEXT}"}
 
 
 def query_parameters(model: type[BaseModel]) -> list[dict[str, Any]]:

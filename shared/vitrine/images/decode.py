@@ -143,7 +143,10 @@ def _loaded(header: PictureHeader, essential: bytes, target_px: int | None, leas
         scale = least_scale if target_px is None else max(least_scale, jpeg_scale(header, target_px))
         if scale > 1 and isinstance(image, JpegImageFile):
             image.draft(None, (image.width // scale, image.height // scale))
+        size = image.size
         image.load()
+        if image.size != size:  # parts of a HEIC file may contradict each other
+            raise ValueError("the picture has another size than its header")
         return image
 
 

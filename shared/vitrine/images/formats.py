@@ -17,6 +17,8 @@ MEDIA_TYPES: Final[dict[PictureFormat, str]] = {
     "BMP": "image/bmp",
     "TIFF": "image/tiff",
 }
+# Most browsers show the others.
+NOT_SHOWN_BY_BROWSERS: Final = frozenset({MEDIA_TYPES["HEIF"], MEDIA_TYPES["TIFF"]})
 # The suffix that a stored picture gets.
 SUFFIXES: Final[dict[PictureFormat, str]] = {
     "JPEG": ".jpg",

@@ -7,7 +7,7 @@ across threads and processes by a lock; readers need none. The next change of a 
 (`vitrine.uploads.records`).
 
     <uploads_dir>/<dataset>/<product>/record.json
-    <uploads_dir>/<dataset>/<product>/<sha256>.jpg|.png|.webp
+    <uploads_dir>/<dataset>/<product>/<sha256>.jpg|.png|.webp|.heic|…
 """
 
 from __future__ import annotations

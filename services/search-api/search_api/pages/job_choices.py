@@ -14,6 +14,7 @@ from search_api.context import Context
 from search_api.settings import Settings
 from vitrine.catalogs.roots import allowed_roots
 from vitrine.errors import NotFound, SettingsInvalid, VitrineError
+from vitrine.images.formats import PICTURE_SUFFIXES
 from vitrine.releases import ReleaseStore
 
 MAX_RECIPE_BYTES: Final = 64 * 1024
@@ -21,7 +22,7 @@ _MAX_FOLDERS: Final = 200
 _MAX_ENTRIES: Final = 2_000
 _MAX_RECIPES: Final = 200
 # A folder with such a file is a catalogue; one without may contain catalogues.
-_CATALOG_FILES: Final = (".csv", ".json", ".txt", ".jpg", ".jpeg", ".png", ".webp")
+_CATALOG_FILES: Final = (".csv", ".json", ".txt", *PICTURE_SUFFIXES)
 
 
 @dataclass(frozen=True, slots=True)

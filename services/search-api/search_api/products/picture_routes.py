@@ -13,7 +13,7 @@ from search_api.openapi import READ_ERRORS
 from search_api.products.pictures import Picture
 from search_api.products.schemas import Dataset, ProductId
 from vitrine.errors import PictureNotFound, ProductNotFound
-from vitrine.images.formats import MEDIA_TYPES
+from vitrine.images.formats import MEDIA_TYPES, NOT_SHOWN_BY_BROWSERS
 from vitrine.images.thumbnails import THUMBNAIL_WIDTHS_PX, check_thumbnail_width
 from vitrine.web import problem_responses, requires
 
@@ -67,7 +67,8 @@ _RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     summary="The picture of a product",
     description=(
         "With `width` no wider than that. A picture that is not wider is the file as it is stored, and so is one whose "
-        "thumbnail cannot be made at the moment."
+        "thumbnail cannot be made at the moment. HEIC and TIFF, which browsers do not show, are answered as WebP, at "
+        f"most {THUMBNAIL_WIDTHS_PX[-1]} pixels wide."
     ),
     response_class=Response,
     responses=_RESPONSES,
@@ -85,6 +86,8 @@ async def get_picture(
     name = await context.retrieval.dataset(dataset)
     if width is None:
         found = await context.pictures.get(name, product_id, picture)
+        if found.media_type in NOT_SHOWN_BY_BROWSERS:
+            found = await context.thumbnails.get(name, product_id, THUMBNAIL_WIDTHS_PX[-1], picture)
     else:
         found = await context.thumbnails.get(name, product_id, check_thumbnail_width(width), picture)
     headers = {"ETag": found.etag, "Cache-Control": _cache_control(found, v)}

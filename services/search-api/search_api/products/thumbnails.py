@@ -15,7 +15,8 @@ from search_api.products.thumbnail_cache import ThumbnailCache
 from vitrine.embedding import AsyncEmbedderClient
 from vitrine.errors import ImageRejected, VitrineError
 from vitrine.images.checks import picture_header
-from vitrine.images.thumbnails import THUMBNAIL_MEDIA_TYPE
+from vitrine.images.formats import NOT_SHOWN_BY_BROWSERS
+from vitrine.images.thumbnails import THUMBNAIL_MEDIA_TYPE, THUMBNAIL_WIDTHS_PX
 from vitrine.telemetry import get_logger
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
@@ -52,7 +53,8 @@ class Thumbnails:
                 return Picture(kept, THUMBNAIL_MEDIA_TYPE, entity_tag(kept), known)
         original = await self._pictures.of(stored, dataset, product_id, index)
         try:
-            if picture_header(original.data).upright_size[0] <= width_px:
+            is_narrow = picture_header(original.data).upright_size[0] <= width_px
+            if is_narrow and original.media_type not in NOT_SHOWN_BY_BROWSERS:
                 return original
             small = await self._made(original.data, width_px)
         except (VitrineError, TimeoutError) as error:
@@ -64,6 +66,13 @@ class Thumbnails:
             # A file that changed since it was indexed would be cached under the wrong digest.
             await asyncio.to_thread(self._cache.put, known, width_px, small)
         return Picture(small, THUMBNAIL_MEDIA_TYPE, entity_tag(small), known)
+
+    async def shown(self, data: bytes) -> bytes | None:
+        """A picture that browsers do not show, as one that they do; None if it cannot be made now."""
+        try:
+            return await self._made(data, THUMBNAIL_WIDTHS_PX[-1])
+        except (VitrineError, TimeoutError):
+            return None
 
     async def _made(self, data: bytes, width_px: int) -> bytes:
         async with asyncio.timeout(_PATIENCE_S), self._places:

@@ -50,7 +50,8 @@ from vitrine.errors import (
     UploadNotFound,
 )
 from vitrine.images.checks import inspect_image
-from vitrine.images.formats import MEDIA_TYPES
+from vitrine.images.formats import MEDIA_TYPES, NOT_SHOWN_BY_BROWSERS
+from vitrine.images.thumbnails import THUMBNAIL_MEDIA_TYPE
 from vitrine.web import is_picture, problem_responses, read_form, read_picture_body, requires
 
 router = APIRouter(tags=["search"])
@@ -232,7 +233,7 @@ def _kept(kept: Upload) -> Response:
     response_class=Response,
     responses={
         200: {
-            "description": "The picture's file as it was sent",
+            "description": "The picture's file as it was sent; HEIC and TIFF, which browsers do not show, as WebP",
             "content": {media_type: {"schema": {"type": "string"}} for media_type in MEDIA_TYPES.values()},
         },
         **problem_responses(*COMMON_ERRORS, UploadNotFound, BrokerUnavailable),
@@ -243,4 +244,7 @@ async def get_upload(context: Ctx, upload_id: Annotated[str, Path(description="T
     data = await context.uploads.get(upload_id)
     # An upload never changes. The media type is from a fixed list, so that no browser runs a picture as a page.
     headers = {"Cache-Control": "private, max-age=3600, immutable", "X-Content-Type-Options": "nosniff"}
-    return Response(data, media_type=MEDIA_TYPES[inspect_image(data)[0]], headers=headers)
+    media_type = MEDIA_TYPES[inspect_image(data)[0]]
+    if media_type in NOT_SHOWN_BY_BROWSERS and (shown := await context.thumbnails.shown(data)) is not None:
+        data, media_type = shown, THUMBNAIL_MEDIA_TYPE
+    return Response(data, media_type=media_type, headers=headers)

@@ -96,9 +96,11 @@ export async function remove(api, image) {
  * @param {number} maxBytes
  */
 export function wrongFile(file, maxBytes) {
-  if (!["image/jpeg", "image/png", "image/webp"].includes(file.type)) {
+  // A browser may not know the type of a HEIC file; the answer says what is wrong with any other.
+  const read = /^image\/(p?jpe?g|png|apng|webp|avif|hei[cf]|gif|bmp|x-ms-bmp|tiff)$/;
+  if (!read.test(file.type) && !(file.type === "" && /\.(hei[cf]|avif|tiff?)$/i.test(file.name))) {
     const kind = file.type.split("/").pop()?.toUpperCase() || "file of an unknown kind";
-    return `That is a ${kind}. Send a JPEG, PNG or WebP picture.`;
+    return `That is a ${kind}. Send a JPEG, PNG, WebP, AVIF, HEIC, GIF, BMP or TIFF picture.`;
   }
   const megabytes = (/** @type {number} */ bytes) => Math.round(bytes / 1e6);
   if (file.size > maxBytes) {

@@ -6,8 +6,8 @@ import { ask, keepShown, whenExpired } from "./loader.js";
 import { clearNotice, notice } from "./notice.js";
 import { exchange, host, sent, snapshot } from "./view.js";
 
-const READ = new Set(["image/jpeg", "image/png", "image/webp"]);
-const WANTED = "Send a JPEG, PNG or WebP picture.";
+export const READ = /^image\/(p?jpe?g|png|apng|webp|avif|hei[cf]|gif|bmp|x-ms-bmp|tiff)$/;
+export const WANTED = "Send a JPEG, PNG, WebP, AVIF, HEIC, GIF, BMP or TIFF picture.";
 const FORM_BYTES = 4096; // the other fields and the multipart framing
 const MOST_SENT = 6;
 /** What was shown before the waiting picture. @type {string | undefined} */
@@ -16,9 +16,7 @@ let shownBefore;
 const KINDS = [
   [/^application\/pdf$/, "a PDF"],
   [/^text\//, "a text file"],
-  [/^image\/gif$/, "a GIF"],
   [/^image\/svg/, "an SVG drawing"],
-  [/^image\/hei[cf]/, "a HEIC picture"],
   [/^image\//, "a picture of another format"],
   [/^video\//, "a video"],
   [/^audio\//, "a sound"],
@@ -91,7 +89,7 @@ export function searchWith(file) {
  */
 export function faultOf(file) {
   const limit = Number(document.querySelector("[data-chooser]")?.getAttribute("data-max-bytes")) - FORM_BYTES;
-  if (file.type && !READ.has(file.type)) {
+  if (file.type && !READ.test(file.type)) {
     const kind = KINDS.find(([pattern]) => pattern.test(file.type))?.[1];
     return kind ? `That is ${kind}. ${WANTED}` : `That is no picture. ${WANTED}`;
   }
