@@ -194,7 +194,11 @@ def test_a_phone_s_picture_of_48_megapixels_is_decoded_at_half_its_size(options:
 
 @pytest.mark.parametrize("image_format", ["PNG", "WEBP", "BMP", "TIFF", "GIF"])
 def test_other_formats_of_48_megapixels_are_refused_with_the_limit(image_format: str) -> None:
-    options = {"WEBP": {"lossless": True, "method": 0}, "TIFF": {"compression": "tiff_deflate"}}.get(image_format, {})
+    known: dict[str, dict[str, Any]] = {
+        "WEBP": {"lossless": True, "method": 0},
+        "TIFF": {"compression": "tiff_deflate"},
+    }
+    options = known.get(image_format, {})
     mode = "1" if image_format == "BMP" else "L" if image_format in {"GIF", "TIFF"} else "RGB"
     with pytest.raises(ImageRejected, match=r"8192 on a side and 32000000 in all") as refused:
         check_image(encoded(Image.new(mode, (8064, 6048)), image_format, **options))
