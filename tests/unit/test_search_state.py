@@ -133,6 +133,8 @@ def test_category_paths_are_a_tree_with_the_commonest_branch_first() -> None:
         (0, "Clothing", 9), (1, "Tops", 5), (1, "Dresses", 4), (2, "Midi", 4), (0, "Shoes", 2),
     ]  # fmt: skip
     assert [one.value for one in tree.choices if one.chosen] == ["Clothing > Dresses"]
+    [tree] = view.facets(SearchState.of([("category", "Bags > Totes")]), answer, {"category": K.PATH})
+    assert [(one.level, one.words, one.count) for one in tree.shown[-2:]] == [(0, "Bags", 0), (1, "Totes", 0)]
 
 
 def test_booleans_are_shown_in_words_and_products_without_a_value_can_be_chosen() -> None:

@@ -112,8 +112,10 @@ PICTURE_ERRORS: Final[tuple[type[VitrineError], ...]] = (
 )
 
 _FILTER_TEXT = (
-    "Any filterable field of the collection (GET /api/models lists them): `field=value`, repeated for OR; "
-    "`!field=value` for none of; `fieldMin` and `fieldMax` for numbers."
+    "Any filterable field of the collection (GET /api/models lists them with their kinds): `field=value`, repeated for "
+    "OR; `!field=value` for none of; `fieldMin` and `fieldMax` for numbers and dates; `field=` for products without a "
+    "value, `!field=` for those with one. A list matches by each of its values, a category path (`Clothing > Dresses`) "
+    "at each level, a boolean as `true` or `false`, a date (`2024-01-15`, `2024-01`) with its whole day or month."
 )
 FILTER_PARAMETER: Final[dict[str, Any]] = {
     "name": "filters",

@@ -279,7 +279,7 @@ def _range(state: SearchState, name: str, bounds: Mapping[str, float] | None, *,
     ends = [one for one in (low, high, *((bounds["min"], bounds["max"]) if bounds else ())) if one is not None]
     if not ends or min(ends) == max(ends):
         return None
-    least, greatest = min(ends), max(ends)
+    least, greatest = (int(end) if float(end).is_integer() else end for end in (min(ends), max(ends)))
     return Facet(
         name,
         label_of(name),
@@ -305,10 +305,14 @@ def _tree(state: SearchState, name: str, counted: Sequence[Mapping[str, Any]]) -
     choices = {tuple(choice.value.split(LEVEL_SEPARATOR)): choice for choice in _choices(state, name, counted)}
     if not choices:
         return None
+    for path in list(choices):  # a chosen path that no product has is shown below its levels too
+        for depth in range(1, len(path)):
+            above = path[:depth]
+            choices.setdefault(above, Choice(LEVEL_SEPARATOR.join(above), 0, chosen=False))
 
     def place(path: tuple[str, ...]) -> list[tuple[int, str]]:
         above = (path[: depth + 1] for depth in range(len(path)))
-        return [(-choices[level].count if level in choices else 0, level[-1]) for level in above]
+        return [(-choices[level].count, level[-1]) for level in above]
 
     ordered = [
         replace(choices[path], text=path[-1], level=min(len(path) - 1, _DEEPEST)) for path in sorted(choices, key=place)

@@ -11,13 +11,14 @@ from starlette.requests import Request
 from search_api.search.options import ListOptions, Pairs, body_invalid, split_options
 from search_api.search.uploads import Uploads
 from vitrine.errors import ImageRejected, MediaTypeUnsupported, ParameterInvalid
+from vitrine.kinds import text_of
 from vitrine.web import is_json, media_type, parse_json, read_form, read_json_bytes
 
 MAX_EXAMPLES: Final = 64
 MAX_EXAMPLE_PICTURES: Final = 16
 _PICTURE_FIELDS: Final = frozenset({"positiveImage", "negativeImage"})
 _ID_FIELDS: Final = frozenset({"positive", "negative", "positiveUpload", "negativeUpload"})
-_FilterValue = str | int | float
+_FilterValue = bool | str | int | float | None
 
 
 class RecommendBody(ListOptions):
@@ -38,13 +39,15 @@ class RecommendBody(ListOptions):
         default=[], max_length=MAX_EXAMPLE_PICTURES, alias="negativeUpload", description="Ids of disliked uploads"
     )
     filters: dict[str, _FilterValue | list[_FilterValue]] = Field(
-        default={}, description="Filter fields as in a search; a list means any of", examples=[{"gender": ["Women"]}]
+        default={},
+        description="Filter fields as in a search; a list means any of, null without a value",
+        examples=[{"gender": ["Women"]}],
     )
 
     def filter_pairs(self) -> Pairs:
         """The filters as (name, value) pairs."""
         return [
-            (name, str(value))
+            (name, "" if value is None else text_of(value))
             for name, values in self.filters.items()
             for value in (values if isinstance(values, list) else [values])
         ]

@@ -54,7 +54,7 @@ function addressOf(form) {
   for (const field of fields) {
     if (field.type === "checkbox" && !field.checked) continue;
     // The end of a range that excludes nothing is not a filter.
-    if (field.type === "range" && field.value === (field.name.endsWith("Min") ? field.min : field.max)) continue;
+    if (field.type === "range" && Number(field.value) === Number(field.name.endsWith("Min") ? field.min : field.max)) continue;
     if (field.value) params.append(field.name, field.value);
   }
   const query = params.toString();

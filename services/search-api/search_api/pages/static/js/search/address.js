@@ -43,7 +43,7 @@ export function addressOfForm(form) {
     const input = /** @type {HTMLInputElement} */ (field);
     if (input.type === "checkbox" && !input.checked) continue;
     // The end of a range that excludes nothing is not a filter.
-    if (input.type === "range" && input.value === (input.name.endsWith("Min") ? input.min : input.max)) continue;
+    if (input.type === "range" && Number(input.value) === Number(input.name.endsWith("Min") ? input.min : input.max)) continue;
     if (input.value) params.append(input.name, input.value);
   }
   const names = new Set(fields.map((field) => /** @type {HTMLInputElement} */ (field).name));
