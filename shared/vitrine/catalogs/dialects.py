@@ -125,13 +125,18 @@ def _score(text: DelimitedText, dialect: Dialect, known_columns: Collection[str]
         if row.fields is not None:
             fits = len(row.fields) == width
             fitting += fits
-            clean += fits and parser.repaired == repaired
+            clean += fits and parser.repaired == repaired and (dialect.has_escapes or not _has_escape(row.fields))
             chars += sum(map(len, row.fields))
         repaired = parser.repaired
         if chars > _SAMPLE_CHARS:
             break
     # The header counts as one row that fits.
     return _Score(has_known, width, (fitting + 1) / (sampled + 1), (clean + 1) / (sampled + 1))
+
+
+def _has_escape(fields: list[str]) -> bool:
+    """Whether a field has a quotation mark with a backslash before it, as only escapes have."""
+    return any('\\"' in field for field in fields)
 
 
 def _variant(text: DelimitedText, plain: Dialect, sample: str, known_columns: Collection[str]) -> Dialect:
