@@ -14,7 +14,7 @@ from vitrine.catalogs.model import Catalog, CatalogBuilder
 from vitrine.catalogs.picture_index import PictureIndex
 from vitrine.catalogs.table import Row, Table, read_table
 from vitrine.errors import CatalogMalformed
-from vitrine.products import AttributeValue
+from vitrine.products import AttributeKind, AttributeValue
 
 CSV_NAME: Final = "styles.csv"
 PICTURE_FOLDER: Final = "images"
@@ -31,6 +31,10 @@ COLUMNS: Final = {
     "year": "year",
     "usage": "usage",
     NAME_COLUMN: "name",
+}
+_KINDS: Final = {attribute: AttributeKind.KEYWORD for attribute in COLUMNS.values()} | {
+    "year": AttributeKind.INTEGER,
+    "name": AttributeKind.TEXT,
 }
 
 
@@ -59,6 +63,9 @@ def read_fashion_product(root: Path, *, dataset: str, reader: str, limit: int | 
             break
         builder.rows += 1
         _take(row, table, pictures, builder)
+    for attribute, kind in _KINDS.items():
+        if any(attribute in product.attributes for product in builder.products):
+            builder.kinds[attribute] = kind
     return builder.catalog(table.path)
 
 

@@ -456,7 +456,9 @@ def _safe_parts(path: str) -> tuple[str, ...] | None:
     """The parts of a relative path that stays below its root, or None."""
     if not path or "\0" in path or "\\" in path or path.startswith("/"):
         return None
-    parts = PurePosixPath(path).parts
+    parts = tuple(path.split("/"))
+    if "" in parts or "." in parts:
+        parts = PurePosixPath(path).parts
     return None if ".." in parts or not parts else parts
 
 
