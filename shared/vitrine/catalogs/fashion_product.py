@@ -32,7 +32,7 @@ COLUMNS: Final = {
     "usage": "usage",
     NAME_COLUMN: "name",
 }
-_KINDS: Final = {attribute: AttributeKind.KEYWORD for attribute in COLUMNS.values()} | {
+_KINDS: Final = dict.fromkeys(COLUMNS.values(), AttributeKind.KEYWORD) | {
     "year": AttributeKind.INTEGER,
     "name": AttributeKind.TEXT,
 }
