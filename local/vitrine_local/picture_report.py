@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from vitrine.catalogs.model import Catalog
-from vitrine.catalogs.roots import read_picture
 from vitrine.errors import CatalogRootRefused, ImageRejected, PictureNotFound
 from vitrine.images.checks import DEFAULT_LIMITS, ImageLimits, check_image
 from vitrine.images.decode import decode_image
@@ -71,7 +70,7 @@ def inspect_pictures(
 def _check(catalog: Catalog, product: Product, limits: ImageLimits) -> _Checked:
     data = b""
     try:
-        data = read_picture(catalog.root, product.picture)
+        data = catalog.read_picture(product)
         header = check_image(data, limits=limits)
         decode_image(data, limits=limits)
     except ImageRejected as error:

@@ -93,7 +93,7 @@ def test_the_map_shows_the_picture_under_the_pointer_and_hides_a_value(
         dataset=pictures.catalog.dataset,
         seed=0,
         title="A map",
-        thumbnail=lambda product: data_url(pictures.catalog.root, product, side_px=72),
+        thumbnail=lambda product: data_url(pictures.catalog, product, side_px=72),
     )
     content = json.loads((folder / "map" / "map.json").read_text())
     assert content["dataset"] == evaluation_set.gallery.catalog.dataset

@@ -17,12 +17,16 @@ from trainer.data.dataset import UNKNOWN, build_dataset, check_trainable, classe
 from trainer.data.loader import BatchLoader
 from trainer.data.pixel_cache import cached_pixels, trim_cache
 from trainer.data.sampler import epoch_batches
+from trainer.reports.gallery import data_url
 from trainer.seeds import generator
+from vitrine.catalogs import read_catalog
+from vitrine.catalogs.downloads import Downloads, Validators
 from vitrine.errors import ParameterInvalid, TrainingImpossible
 from vitrine.images.checks import DEFAULT_LIMITS
 from vitrine.products import Product
 from vitrine.recipes import AugmentRecipe, DataRecipe, SamplerRecipe
 from vitrine.releases import Preprocessing
+from vitrine_local.picture_report import inspect_pictures
 
 RULES = Preprocessing(
     input_px=64, input_width_px=48, resize_px=64, interpolation="bilinear", mean=(0.5,) * 3, std=(0.5,) * 3,
@@ -120,6 +124,37 @@ def test_a_changed_image_is_decoded_again(tmp_path: Path) -> None:
     again = cached_pixels(catalog.products, catalog.root, RULES, folder=folder, step=lambda _: None)
     assert not np.array_equal(first.pixels[0], again.pixels[0])
     assert np.array_equal(again.pixels[0], again.pixels[1])
+
+
+def test_images_that_are_links_are_those_that_were_downloaded(tmp_path: Path) -> None:
+    drawn = drawn_catalog(tmp_path / "drawn", count=12)
+    one, other = (drawn.read_picture(product) for product in drawn.products[:2])
+    shop = tmp_path / "shop"
+    shop.mkdir()
+    link, absent = "https://shop.example/front.jpg?v=1", "https://shop.example/back.jpg"
+    (shop / "products.csv").write_text(f"id,image,colour\na,{link},Red\nb,{absent},Blue\nc,local.jpg,Red\n")
+    (shop / "local.jpg").write_bytes(other)
+    downloads = Downloads(tmp_path / "downloads")
+    downloads.store(link, one, Validators())
+
+    catalog = read_catalog("folder", shop, dataset="shop", downloads=downloads)
+    assert [product.id for product in catalog.products] == ["a", "c"], "b was not downloaded"
+    assert inspect_pictures(catalog).rejected == ()
+    assert data_url(catalog, catalog.products[0]).startswith("data:image/jpeg;base64,")
+
+    def pixels() -> np.ndarray:
+        folder = tmp_path / "pixels"
+        cache = cached_pixels(
+            catalog.products, catalog.root, RULES, folder=folder, step=lambda _: None, downloads=catalog.downloads
+        )
+        assert not cache.unreadable
+        return np.asarray(cache.pixels)
+
+    first = pixels()
+    assert not np.array_equal(first[0], first[1])
+    downloads.store(link, other, Validators())
+    again = pixels()
+    assert np.array_equal(again[0], again[1]), "a download with other content is decoded again"
 
 
 def test_images_are_decoded_again_with_lower_limits(tmp_path: Path) -> None:

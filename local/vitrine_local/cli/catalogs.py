@@ -11,7 +11,9 @@ from typing import Annotated, Any, Final
 import typer
 
 from vitrine.catalogs import ISSUE_KINDS, Catalog, read_catalog
+from vitrine.catalogs.downloads import Downloads
 from vitrine.catalogs.registry import reader_for
+from vitrine.images.checks import ImageLimits
 from vitrine.products import UNFILTERED_ATTRIBUTES, AttributeKind
 from vitrine.settings import CommonSettings, load_settings
 from vitrine_local.cli.options import AsJson, Columns, Limit, Reader, mapping_of, screen_of
@@ -44,10 +46,16 @@ def inspect(
     """Succeeds whatever the faults are. Raises CatalogNotFound, CatalogMalformed and SettingsInvalid."""
     screen = screen_of(context)
     dataset = dataset or _name_of(path)
+    settings = load_settings(CommonSettings)
     catalog = read_catalog(
-        reader or reader_for(dataset), path, dataset=dataset, limit=limit, mapping=mapping_of(columns)
+        reader or reader_for(dataset),
+        path,
+        dataset=dataset,
+        limit=limit,
+        mapping=mapping_of(columns),
+        downloads=Downloads(settings.downloads_dir),
     )
-    report = _inspect_pictures(catalog, screen) if pictures else None
+    report = _inspect_pictures(catalog, settings.image_limits, screen) if pictures else None
     if as_json:
         screen.json(_as_json(catalog, report))
         return
@@ -80,8 +88,7 @@ def generate(
     screen.say(f"{count(len(catalog.products), 'product')} in {catalog.root}")
 
 
-def _inspect_pictures(catalog: Catalog, screen: Screen) -> PictureReport:
-    limits = load_settings(CommonSettings).image_limits  # the limits of the services
+def _inspect_pictures(catalog: Catalog, limits: ImageLimits, screen: Screen) -> PictureReport:
     with ProgressDisplay(screen, "looking at pictures") as progress:
         return inspect_pictures(
             catalog, limits=limits, progress=lambda done: progress.show(done, len(catalog.products))

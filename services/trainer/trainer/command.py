@@ -16,6 +16,8 @@ from trainer.full_disk import reporting_full_disk
 from trainer.progress import NoProgress
 from trainer.settings import Settings
 from vitrine.catalogs import read_catalog
+from vitrine.catalogs.downloads import Downloads
+from vitrine.catalogs.mapping import parse_mapping
 from vitrine.catalogs.registry import reader_for
 from vitrine.errors import ParameterInvalid, VitrineError
 from vitrine.jobs import JobFault
@@ -63,6 +65,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m trainer.command", description=__doc__, allow_abbrev=False)
     parser.add_argument("recipe", type=Path, help="the recipe, TOML")
     parser.add_argument("--root", type=Path, help="the catalogue's folder (default: the recipe's catalog.root)")
+    parser.add_argument(
+        "--map", action="append", metavar="NAME=COLUMN", help="a column of the catalogue (default: catalog.mapping)"
+    )
     parser.add_argument("--weights", help="instead of the recipe's model.weights")
     parser.add_argument("--release", help="instead of the recipe's model.release or of the recipe that it continues")
     parser.add_argument("--unlabelled", type=Path, help="a folder catalogue of pictures to learn from without labels")
@@ -102,11 +107,18 @@ def _train_one(file: RecipeFile, arguments: argparse.Namespace) -> dict[str, obj
     settings = load_settings(Settings)
     # The allowed roots limit requests from the network. The user of this command may read any folder.
     settings = settings.model_copy(update={"catalog_roots": (*settings.catalog_roots, Path("/"))})
-    reader = catalog.get("reader", reader_for(catalog["dataset"]))
-    read = read_catalog(reader, root, dataset=catalog["dataset"], limit=catalog.get("limit"))
+    downloads = Downloads(settings.downloads_dir)
+    read = read_catalog(
+        catalog.get("reader", reader_for(catalog["dataset"])),
+        root,
+        dataset=catalog["dataset"],
+        limit=catalog.get("limit"),
+        mapping=catalog.get("mapping") if arguments.map is None else parse_mapping(arguments.map),
+        downloads=downloads,
+    )
     unlabelled = None
     if arguments.unlabelled is not None:
-        unlabelled = read_catalog("folder", arguments.unlabelled, dataset="unlabelled")
+        unlabelled = read_catalog("folder", arguments.unlabelled, dataset="unlabelled", downloads=downloads)
     store = ReleaseStore(settings.releases_url, cache_dir=settings.releases_cache_dir)
     folder = settings.work_dir / (arguments.run or recipe.name)
     run = TrainingRun(recipe, read, store, settings, folder, Console(), unlabelled)

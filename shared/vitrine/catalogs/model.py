@@ -13,8 +13,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
+from vitrine.catalogs.downloads import Downloads
 from vitrine.catalogs.picture_index import Found, Lookup
-from vitrine.catalogs.roots import resolve_picture
+from vitrine.catalogs.roots import read_picture, resolve_picture
 from vitrine.catalogs.table import Row
 from vitrine.errors import CatalogMalformed, ParameterInvalid
 from vitrine.kinds import kinds_of
@@ -100,7 +101,7 @@ class Catalog:
     with a limit, reading stops at the product that reaches it. `further_rows` counts the rows that only add pictures or
     variants to the product of another row. `kinds` holds the kind of each attribute; without it, the values decide.
     `mapping` holds the columns that the caller named for roles and attributes; `reading` is None for readers of a fixed
-    layout.
+    layout. `downloads` holds the pictures that are links.
     """
 
     dataset: str
@@ -113,6 +114,7 @@ class Catalog:
     kinds: Mapping[str, AttributeKind] = field(default_factory=dict)
     mapping: Mapping[str, str] = field(default_factory=dict)
     reading: Reading | None = None
+    downloads: Downloads | None = None
 
     def __post_init__(self) -> None:
         if not self.kinds:
@@ -121,6 +123,10 @@ class Catalog:
     def picture_path(self, product: Product) -> Path:
         """The file of the product's picture. Raises as `resolve_picture` does."""
         return resolve_picture(self.root, product.picture)
+
+    def read_picture(self, product: Product) -> bytes:
+        """The product's picture, a file or a download. Raises as `vitrine.catalogs.roots.read_picture` does."""
+        return read_picture(self.root, product.picture, downloads=self.downloads)
 
     def issue_counts(self) -> dict[str, int]:
         """The number of issues of each kind, most frequent first."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Final, Protocol
 
 from vitrine.catalogs.deepfashion_category import read_deepfashion_category
 from vitrine.catalogs.deepfashion_inshop import read_deepfashion_inshop
-from vitrine.catalogs.downloads import KeepsLink, no_link
+from vitrine.catalogs.downloads import Downloads, KeepsLink, no_link
 from vitrine.catalogs.fashion_product import read_fashion_product
 from vitrine.catalogs.folder import LAYOUTS, read_folder
 from vitrine.catalogs.model import Catalog
@@ -72,18 +73,20 @@ def read_catalog(
     dataset: str | None = None,
     limit: int | None = None,
     mapping: Mapping[str, str] | None = None,
-    keeps_link: KeepsLink = no_link,
+    keeps_link: KeepsLink | None = None,
+    downloads: Downloads | None = None,
 ) -> Catalog:
     """Read the catalogue in the folder `root`.
 
     `dataset` is the dataset name of the products, by default the reader's name; `limit` is the maximum number of
     products, taken from the start of the file. `mapping` names the columns of roles (`id`, `picture`, `variantOf`) and
-    of attributes, such as `{"id": "Handle", "price": "Variant Price"}`. A picture that is a
-    link, without a file of its name below the root, is kept as a link if `keeps_link` accepts it; otherwise it is
-    missing. Issues of single rows are in the
-    result. Raises ParameterInvalid for an unknown reader, an invalid name, a column that the table does not have, or a
-    mapping for a reader whose columns are fixed; and CatalogNotFound, CatalogMalformed or CatalogRootRefused if the
-    folder cannot be read.
+    of attributes, such as `{"id": "Handle", "price": "Variant Price"}`. A picture that is a link, without a file of its
+    name below the root, is kept as a link if `keeps_link` accepts it, by default if it is in `downloads`; otherwise it
+    is missing. The catalogue reads such pictures from `downloads`. Issues of single rows are in the result.
+
+    Raises ParameterInvalid for an unknown reader, an invalid name, a column that the table does not have, or a mapping
+    for a reader whose columns are fixed; and CatalogNotFound, CatalogMalformed or CatalogRootRefused if the folder
+    cannot be read.
     """
     check_reader(reader)
     if limit is not None and limit < 0:
@@ -99,9 +102,12 @@ def read_catalog(
             "folder has several"
         )
     if reader in _MAPPED_READERS:
-        return _MAPPED_READERS[reader](
+        if keeps_link is None:
+            keeps_link = no_link if downloads is None else downloads.has
+        catalog = _MAPPED_READERS[reader](
             resolved, dataset=name, reader=reader, limit=limit, mapping=mapping, keeps_link=keeps_link
         )
+        return catalog if downloads is None else replace(catalog, downloads=downloads)
     if mapping:
         raise ParameterInvalid(f"the reader {reader!r} has fixed columns; use 'folder' with a mapping")
     return _READERS[reader](resolved, dataset=name, reader=reader, limit=limit)

@@ -49,6 +49,7 @@ def decoded_pictures(
         folder=folder,
         view=view,
         limits=settings.image_limits,
+        downloads=catalog.downloads,
         step=lambda done: progress.progress(done, total, eta_s=None, phase="decoding pictures"),
     )
     trim_cache(folder, keep_bytes=int(settings.trainer_pixels_gib * 2**30))

@@ -16,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 
 from vitrine.atomic_write import atomic_open
+from vitrine.catalogs.downloads import Downloads, is_link
 from vitrine.catalogs.roots import read_picture
 from vitrine.errors import CatalogRootRefused, ImageRejected, PictureNotFound
 from vitrine.images.checks import DEFAULT_LIMITS, ImageLimits
@@ -62,20 +63,23 @@ def cached_pixels(
     step: Callable[[int], None],
     view: View = AS_IT_IS,
     limits: ImageLimits = DEFAULT_LIMITS,
+    downloads: Downloads | None = None,
 ) -> PixelCache:
     """The images of `products` in one view, resized as `rules` say, read from the cache in `folder` if possible.
 
-    The cache key covers the products, rules, view, limits, and the sizes and modification times of the image files.
+    Images that are links are those of `downloads`. The cache key covers the products, rules, view, limits, and the
+    sizes and modification times of the image files, or the content of downloads.
     `step` is called with the products done, and may raise to stop; nothing is kept then.
     """
-    name = _key(products, root, rules, view, limits)
+    name = _key(products, root, rules, view, limits, downloads)
     data, index = folder / f"{name}.pixels", folder / f"{name}.json"
     shape = (rules.height_px, rules.width_px, 3)
     if not index.exists():
         folder.mkdir(parents=True, exist_ok=True)
         chunk = max(1, min(_CHUNK, _CHUNK_BYTES // math.prod(shape)))
         preprocessor = Preprocessor(rules, limits=limits)
-        _build(products, root, partial(_decode, preprocessor, view), data, index, step, chunk=chunk)
+        read = partial(_read, root, downloads, partial(_decode, preprocessor, view))
+        _build(products, read, data, index, step, chunk=chunk)
     entry: dict[str, Any] = json.loads(index.read_text(encoding="utf-8"))
     rows = np.array(entry["rows"], dtype=np.int64)
     unreadable = tuple(Unreadable(**one) for one in entry["unreadable"])
@@ -87,22 +91,13 @@ def cached_pixels(
 
 def _build(
     products: Sequence[Product],
-    root: Path,
-    decode: Callable[[bytes], Pixels],
+    read: Callable[[Product], Pixels | Unreadable],
     data: Path,
     index: Path,
     step: Callable[[int], None],
     *,
     chunk: int,
 ) -> None:
-    def read(product: Product) -> Pixels | Unreadable:
-        try:
-            return decode(read_picture(root, product.picture))
-        except ImageRejected as rejected:
-            return Unreadable(product.id, rejected.code, rejected.detail)
-        except (PictureNotFound, CatalogRootRefused) as missing:
-            return Unreadable(product.id, "missing_picture", missing.detail)
-
     rows: list[int] = []
     unreadable: list[Unreadable] = []
     with atomic_open(data) as file, ThreadPoolExecutor(thread_name_prefix="decode") as pool:
@@ -120,6 +115,17 @@ def _build(
         file.write(json.dumps({"rows": rows, "unreadable": [asdict(one) for one in unreadable]}).encode())
 
 
+def _read(
+    root: Path, downloads: Downloads | None, decode: Callable[[bytes], Pixels], product: Product
+) -> Pixels | Unreadable:
+    try:
+        return decode(read_picture(root, product.picture, downloads=downloads))
+    except ImageRejected as rejected:
+        return Unreadable(product.id, rejected.code, rejected.detail)
+    except (PictureNotFound, CatalogRootRefused) as missing:
+        return Unreadable(product.id, "missing_picture", missing.detail)
+
+
 def _decode(preprocessor: Preprocessor, view: View, data: bytes) -> Pixels:
     return preprocessor.in_views(data, (view,))[0]
 
@@ -129,20 +135,30 @@ def _chunks(products: Sequence[Product], size: int) -> Iterator[list[Product]]:
     return iter(lambda: list(islice(remaining, size)), [])
 
 
-def _key(products: Sequence[Product], root: Path, rules: Preprocessing, view: View, limits: ImageLimits) -> str:
+def _key(
+    products: Sequence[Product],
+    root: Path,
+    rules: Preprocessing,
+    view: View,
+    limits: ImageLimits,
+    downloads: Downloads | None,
+) -> str:
     digest = hashlib.sha256(f"{root}\n{rules.model_dump_json()}\n".encode())
     if view != AS_IT_IS:
         digest.update(f"{view} {VIEW_RULES_VERSION}\n".encode())
     if limits != DEFAULT_LIMITS:
         digest.update(f"{limits}\n".encode())
     for product in products:
-        digest.update(f"{product.id}\t{product.picture}\t{_stamp(root / product.picture)}\n".encode())
+        digest.update(f"{product.id}\t{product.picture}\t{_stamp(root, product.picture, downloads)}\n".encode())
     return digest.hexdigest()[:24]
 
 
-def _stamp(path: Path) -> str:
+def _stamp(root: Path, picture: str, downloads: Downloads | None) -> str:
+    if downloads is not None and is_link(picture):
+        found = downloads.find(picture)
+        return "-" if found is None else found.sha256
     try:
-        status = path.stat()
+        status = (root / picture).stat()
     except OSError:
         return "-"
     return f"{status.st_size} {status.st_mtime_ns}"

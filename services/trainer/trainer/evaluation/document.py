@@ -73,8 +73,8 @@ def write_evaluation(folder: Path, document: Document, row: ResultRow, evaluatio
         folder,
         document,
         _scored_queries(row, evaluation_set, document["plan"]["measures"][0]),
-        query_url=lambda product_id: data_url(queries.catalog.root, query_products[product_id]),
-        match_url=lambda product_id: data_url(gallery.catalog.root, gallery_products[product_id]),
+        query_url=lambda product_id: data_url(queries.catalog, query_products[product_id]),
+        match_url=lambda product_id: data_url(gallery.catalog, gallery_products[product_id]),
     )
 
 

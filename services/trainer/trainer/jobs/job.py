@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 from trainer.progress import JobProgress
 from trainer.settings import Settings
 from vitrine.catalogs import Catalog, read_catalog
+from vitrine.catalogs.downloads import Downloads
 from vitrine.catalogs.roots import allowed_roots, resolve_catalog_root
 from vitrine.jobs import JobFault, JobRecord
 from vitrine.jobs.params.catalog import CatalogParams, JobParams
@@ -59,7 +60,12 @@ class Job(ABC, Generic[P]):
         """
         root = resolve_catalog_root(params.root, allowed_roots(self.settings))
         catalog = read_catalog(
-            params.reader_name, root, dataset=params.dataset, limit=params.limit, mapping=params.mapping
+            params.reader_name,
+            root,
+            dataset=params.dataset,
+            limit=params.limit,
+            mapping=params.mapping,
+            downloads=Downloads(self.settings.downloads_dir),
         )
         faults = [JobFault(product_id=one.product_id, kind=one.kind, detail=one.detail) for one in catalog.issues]
         self.progress.faults(f"catalog {catalog.dataset}", faults)

@@ -29,6 +29,7 @@ from trainer.progress import JobProgress
 from trainer.settings import Settings
 from trainer.weights import checked_weights
 from vitrine.atomic_write import atomic_path, write_text
+from vitrine.catalogs.downloads import Downloads
 from vitrine.catalogs.roots import allowed_roots, read_picture, resolve_catalog_root
 from vitrine.errors import ProjectionImpossible
 from vitrine.jobs import BatchOutcome, JobFault, JobRecord
@@ -142,7 +143,8 @@ class ProjectJob(Job[ProjectParams]):
         self, part: list[tuple[int, Product]], network: ReleaseNetwork, preprocessor: Preprocessor, batch: int
     ) -> _Chunk:
         root = resolve_catalog_root(self.params.root, allowed_roots(self.settings))
-        pictures = ((str(position), partial(read_picture, root, product.picture)) for position, product in part)
+        read = partial(read_picture, root, downloads=Downloads(self.settings.downloads_dir))
+        pictures = ((str(position), partial(read, product.picture)) for position, product in part)
         batches = list(extract(pictures, network, preprocessor, batch=batch))
         by_position = {position: product.id for position, product in part}
         faults = tuple(

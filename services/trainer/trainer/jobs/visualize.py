@@ -66,7 +66,7 @@ class VisualizeJob(Job[VisualizeParams]):
             dataset=catalog.dataset,
             seed=params.seed,
             title=f"{params.release_id}: {len(rows):,} products by {params.colour}{expanded}",
-            thumbnail=lambda product: data_url(catalog.root, product, side_px=_THUMBNAIL_PX),
+            thumbnail=lambda product: data_url(catalog, product, side_px=_THUMBNAIL_PX),
         )
         return {"report": str(folder / PAGE_FILE), "pictures": len(rows), "methods": params.methods}
 

@@ -19,7 +19,7 @@ from PIL import Image, ImageOps
 from trainer.reports.rendering import write_png
 from trainer.reports.sheet import SheetRow, Tile, draw_sheet
 from vitrine.atomic_write import write_json
-from vitrine.catalogs.roots import read_picture
+from vitrine.catalogs import Catalog
 from vitrine.errors import VitrineError
 from vitrine.images.decode import decode_image
 from vitrine.products import Product
@@ -145,10 +145,10 @@ def write_gallery(
     return [*names, QUERIES_FILE]
 
 
-def data_url(root: Path, product: Product, *, side_px: int = _THUMBNAIL_PX) -> str:
+def data_url(catalog: Catalog, product: Product, *, side_px: int = _THUMBNAIL_PX) -> str:
     """The product's picture as a small JPEG in a data URL, or an empty string if it cannot be read any more."""
     try:
-        picture = decode_image(read_picture(root, product.picture))
+        picture = decode_image(catalog.read_picture(product))
     except VitrineError:  # it could be read when it was embedded; a page without one picture is still useful
         return ""
     small = ImageOps.contain(picture.convert("RGB"), (side_px, side_px))

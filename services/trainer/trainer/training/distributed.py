@@ -24,6 +24,7 @@ from trainer.progress import NoProgress
 from trainer.settings import Settings
 from trainer.training.callbacks import TrainingCallbacks
 from vitrine.catalogs import Catalog, read_catalog
+from vitrine.catalogs.downloads import Downloads
 from vitrine.errors import ReleaseError, VitrineError
 from vitrine.recipes import Recipe, parse_recipe
 from vitrine.releases import ReleaseStore
@@ -106,8 +107,8 @@ def main() -> int:
     try:
         settings = Settings.model_validate(task["settings"])
         recipe = parse_recipe(task["recipe"])
-        catalog = _read(task["catalog"])
-        unlabelled = None if task["unlabelled"] is None else _read(task["unlabelled"])
+        catalog = _read(task["catalog"], settings)
+        unlabelled = None if task["unlabelled"] is None else _read(task["unlabelled"], settings)
         choice = choose_device(settings.trainer_device, settings.trainer_precision)
         store = ReleaseStore(settings.releases_url, cache_dir=settings.releases_cache_dir)
         progress = NoProgress()
@@ -141,7 +142,7 @@ def _described(catalog: Catalog) -> dict[str, Any]:
     }
 
 
-def _read(described: dict[str, Any]) -> Catalog:
+def _read(described: dict[str, Any], settings: Settings) -> Catalog:
     root = Path(described["root"])
     return read_catalog(
         described["reader"],
@@ -149,6 +150,7 @@ def _read(described: dict[str, Any]) -> Catalog:
         dataset=described["dataset"],
         limit=described["limit"],
         mapping=described["mapping"] or None,
+        downloads=Downloads(settings.downloads_dir),
     )
 
 

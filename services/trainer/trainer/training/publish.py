@@ -26,7 +26,6 @@ from trainer.training.losses import Classifier, MetricLoss
 from trainer.training.pretrained import InitialModel
 from trainer.training.validation import evaluate
 from vitrine.catalogs import Catalog
-from vitrine.catalogs.roots import read_picture
 from vitrine.evaluation.calibration import calibration_error
 from vitrine.images.decode import decode_image
 from vitrine.recipes import Recipe
@@ -208,7 +207,7 @@ def _caption(trained: TrainingResult, row: int) -> str:
 def _picture(catalog: Catalog, dataset: Dataset, product_id: str) -> Image.Image:
     """Raises ImageRejected or PictureNotFound if the image has changed since training."""
     product = next(product for product in dataset.products if product.id == product_id)
-    return decode_image(read_picture(catalog.root, product.picture))
+    return decode_image(catalog.read_picture(product))
 
 
 def _write_json(path: Path, content: object, *, indent: int | None = 1) -> None:
