@@ -41,7 +41,7 @@ def read_toml(path: Path, *, what: str) -> dict[str, Any]:
 
 
 def without_catalog(content: dict[str, Any], path: Path, *, what: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Split off the `catalog` table (dataset, reader, root, limit); empty if there is none.
+    """Split off the `catalog` table (dataset, reader, root, limit, mapping); empty if there is none.
 
     Raises ParameterInvalid if it is not a table.
     """

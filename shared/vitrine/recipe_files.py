@@ -13,7 +13,7 @@ _NOT_YET: Final = "0000000000"  # stands for the hash in the id of a release tha
 
 
 class RecipeFile(NamedTuple):
-    """A recipe and its `catalog` table (dataset, reader, root, limit); empty if the file has none."""
+    """A recipe and its `catalog` table (dataset, reader, root, limit, mapping); empty if the file has none."""
 
     recipe: Recipe
     catalog: dict[str, Any]

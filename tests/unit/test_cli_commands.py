@@ -16,7 +16,7 @@ from vitrine.errors import ParameterInvalid
 from vitrine_local.cli import main
 from vitrine_local.cli.api import Target, find_target
 from vitrine_local.cli.app import COMMANDS, app
-from vitrine_local.cli.options import assignments, model_name
+from vitrine_local.cli.options import assignments, mapping_of, model_name
 from vitrine_local.cli.paths import catalog_of_file, catalog_root, second_catalog, weights_path
 from vitrine_local.cli.search import search_fields, shown_attributes
 from vitrine_local.data_folder import DataFolder, RunRecord, ServiceRecord
@@ -344,8 +344,12 @@ def test_the_command_line_overrides_the_catalogue_of_a_file() -> None:
     elsewhere = Target("http://127.0.0.1:8000")
     table = {"dataset": "fashion-product", "root": "/srv/fashion", "limit": 9}
 
-    def found(table: dict[str, Any], *, dataset: str | None, limit: int | None) -> dict[str, Any]:
-        return catalog_of_file(elsewhere, table, file="plan", dataset=dataset, reader=None, root=None, limit=limit)
+    def found(
+        table: dict[str, Any], *, dataset: str | None, limit: int | None, columns: dict[str, str] | None = None
+    ) -> dict[str, Any]:
+        return catalog_of_file(
+            elsewhere, table, file="plan", dataset=dataset, reader=None, root=None, limit=limit, columns=columns
+        )
 
     assert found(table, dataset="shop", limit=5) == {
         "dataset": "shop", "reader": "folder", "root": "/srv/fashion", "limit": 5,
@@ -353,6 +357,10 @@ def test_the_command_line_overrides_the_catalogue_of_a_file() -> None:
     assert found(table, dataset=None, limit=None) == {
         "dataset": "fashion-product", "reader": "fashion-product", "root": "/srv/fashion", "limit": 9,
     }  # fmt: skip
+    mapped = {**table, "mapping": {"id": "Handle"}}
+    assert found(mapped, dataset=None, limit=None)["mapping"] == {"id": "Handle"}
+    assert found(mapped, dataset=None, limit=None, columns={"id": "SKU"})["mapping"] == {"id": "SKU"}
+    assert found(mapped, dataset=None, limit=None, columns=mapping_of(["none"]))["mapping"] == {}
     with pytest.raises(ParameterInvalid, match="--root, or the plan's catalog table"):
         found({"dataset": "shop"}, dataset=None, limit=None)
 

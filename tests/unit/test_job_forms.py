@@ -11,8 +11,10 @@ from search_api.pages.job_bodies import FormInvalid, body_of, fault_of
 from search_api.pages.job_choices import catalog_folders, recipe_names, recipe_text
 from search_api.pages.job_fields import FORMS
 from search_api.settings import Settings
+from vitrine.catalogs.registry import READERS
 from vitrine.errors import CatalogRootRefused, NotFound, ParameterInvalid
 from vitrine.jobs import JobKind
+from vitrine.jobs.params.catalog import IndexParams
 from vitrine.jobs.params.evaluation import EvaluateParams
 from vitrine.jobs.params.releases import TrainParams, TuneParams
 
@@ -83,6 +85,36 @@ def test_lists_and_plans_are_built_from_several_fields() -> None:
     assert "target_root" in faults_of(JobKind.ADAPT, target_dataset="other")
 
 
+def test_columns_are_named_in_lines_and_kept_or_reset() -> None:
+    index = JobKind.INDEX
+
+    def mapping(text: str) -> object:
+        return body_of(FORMS[index], values_of(index, mapping=text)).model_dump()["mapping"]
+
+    assert mapping(" id = Handle \n\nprice=Variant Price\npicture=Front\npicture=Back=Side") == {
+        "id": "Handle", "price": "Variant Price", "picture": "Front,Back=Side",
+    }  # fmt: skip
+    assert mapping(" \n") is None
+    assert mapping("None") == {}
+    assert "'Handle' is not NAME=COLUMN" in faults_of(index, mapping="Handle")["mapping"]
+    assert "mapping" in faults_of(index, mapping=f"{'n' * 65}=Handle")
+    assert "mapping" in faults_of(JobKind.TRAIN, mapping="none\nid=Handle")
+
+
+def test_an_index_job_repeats_and_reads_every_picture_if_the_form_says_so() -> None:
+    body = body_of(FORMS[JobKind.INDEX], values_of(JobKind.INDEX, every="90 min", full="true"))
+    assert isinstance(body, IndexParams)
+    assert (body.every, body.full) == ("90min", True)
+    for every in ("daily", "5s"):
+        assert "interval" in faults_of(JobKind.INDEX, every=every)["every"]
+
+
+def test_every_reader_can_be_chosen() -> None:
+    reader = FORMS[JobKind.INDEX].named("reader")
+    assert reader is not None
+    assert [name for name, _ in reader.options] == ["", *READERS]
+
+
 def test_an_error_of_the_service_is_shown_at_its_field() -> None:
     form = FORMS[JobKind.INDEX]
     assert fault_of(form, CatalogRootRefused("it lies outside")) == {"root": "It lies outside."}
@@ -97,13 +129,16 @@ def test_only_catalogue_folders_and_recipe_files_are_offered(tmp_path: Path) -> 
     (tmp_path / "catalogs" / ".hidden").mkdir()
     (tmp_path / "single").mkdir()
     (tmp_path / "single" / "styles.csv").touch()
+    (tmp_path / "export").mkdir()
+    (tmp_path / "export" / "products.JSONL.gz").touch()
     (tmp_path / "recipes").mkdir()
     (tmp_path / "recipes" / "one.toml").write_text(RECIPE)
     (tmp_path / "recipes" / "notes.md").touch()
     (tmp_path / "secret.toml").write_text("secret")
-    roots = (tmp_path / "catalogs", tmp_path / "single", tmp_path / "absent")
+    roots = (tmp_path / "catalogs", tmp_path / "single", tmp_path / "export", tmp_path / "absent")
     settings = Settings(catalog_roots=roots, recipes_dir=tmp_path / "recipes")
-    assert catalog_folders(settings) == (str(tmp_path / "catalogs" / "shop"), str(tmp_path / "single"))
+    found = (tmp_path / "catalogs" / "shop", tmp_path / "export", tmp_path / "single")
+    assert catalog_folders(settings) == tuple(map(str, found))
     assert recipe_names(settings) == ("one.toml",)
     assert recipe_text(settings, "one.toml") == RECIPE
     for name in ("../secret.toml", "absent.toml", "notes.md"):

@@ -16,6 +16,7 @@ from vitrine_local.cli.following import job_params, run_job
 from vitrine_local.cli.jobs import report_fault_counts
 from vitrine_local.cli.options import (
     AsJson,
+    Columns,
     Data,
     Dataset,
     Limit,
@@ -25,6 +26,7 @@ from vitrine_local.cli.options import (
     Root,
     Subset,
     Url,
+    mapping_of,
     screen_of,
 )
 from vitrine_local.cli.output import Column, Screen
@@ -43,6 +45,7 @@ def evaluate(
     dataset: Annotated[str | None, typer.Option(metavar="NAME", help="Instead of catalog.dataset of the plan.")] = None,
     reader: Annotated[str | None, typer.Option(metavar="READER", help="Instead of catalog.reader of the plan.")] = None,
     root: Annotated[Path | None, typer.Option(metavar="PATH", help="Instead of catalog.root of the plan.")] = None,
+    columns: Columns = None,
     limit: Limit = None,
     protocol: Annotated[
         Protocol | None, typer.Option(help="Instead of the protocol of the plan, which is strict by default.")
@@ -72,7 +75,16 @@ def evaluate(
     measured, catalog = _plan(plan, target, releases or [], changes, rules)
     params = job_params(
         EvaluateParams,
-        **catalog_of_file(target, catalog, file="plan", dataset=dataset, reader=reader, root=root, limit=limit),
+        **catalog_of_file(
+            target,
+            catalog,
+            file="plan",
+            dataset=dataset,
+            reader=reader,
+            root=root,
+            limit=limit,
+            columns=mapping_of(columns),
+        ),
         plan=measured.model_dump(mode="json"),
         queries=second_catalog(
             target, "photographs", dataset=photographs_dataset, reader=photographs_reader, root=photographs_root
@@ -100,6 +112,7 @@ def visualize(
     dataset: Dataset,
     root: Root,
     reader: Reader = None,
+    columns: Columns = None,
     limit: Limit = None,
     subset: Subset = None,
     colour: Annotated[str, typer.Option(metavar="ATTRIBUTE", help="The attribute shown by colour.")] = "articleType",
@@ -119,7 +132,7 @@ def visualize(
     release_id = find_release(target, release)
     params = job_params(
         VisualizeParams,
-        **catalog_of(target, dataset, reader, root, limit=limit),
+        **catalog_of(target, dataset, reader, root, limit=limit, columns=mapping_of(columns)),
         release_id=release_id,
         colour=colour,
         methods=method or None,

@@ -14,7 +14,19 @@ from vitrine_local.cli.api import Target, find_target
 from vitrine_local.cli.evaluation import figure
 from vitrine_local.cli.following import job_params, run_job
 from vitrine_local.cli.jobs import report_fault_counts
-from vitrine_local.cli.options import AsJson, Data, Limit, NoWait, Reader, Root, Url, option_value, screen_of
+from vitrine_local.cli.options import (
+    AsJson,
+    Columns,
+    Data,
+    Limit,
+    NoWait,
+    Reader,
+    Root,
+    Url,
+    mapping_of,
+    option_value,
+    screen_of,
+)
 from vitrine_local.cli.output import Column, Screen
 from vitrine_local.cli.paths import catalog_of, weights_path
 from vitrine_local.errors import UsageInvalid
@@ -50,6 +62,7 @@ def run_experiment(
     root: Root,
     dataset: Annotated[str, typer.Option(metavar="NAME", help="The catalogue that is searched.")] = "fashion-product",
     reader: Reader = None,
+    columns: Columns = None,
     limit: Limit = None,
     deepfashion_dataset: Annotated[
         str, typer.Option(metavar="NAME", help="DeepFashion, or photographs of the same kinds in its place.")
@@ -80,7 +93,7 @@ def run_experiment(
     params = job_params(
         ExperimentParams,
         experiment=made.model_dump(mode="json"),
-        catalogue=catalog_of(target, dataset, reader, root, limit=limit),
+        catalogue=catalog_of(target, dataset, reader, root, limit=limit, columns=mapping_of(columns)),
         deepfashion=deepfashion,
         weights=dict(_weights(target, text) for text in weights or ()),
         download=download,

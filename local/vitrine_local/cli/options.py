@@ -9,7 +9,9 @@ from typing import Annotated
 
 import typer
 
+from vitrine.catalogs.mapping import parse_mapping
 from vitrine.catalogs.registry import READERS
+from vitrine.errors import ParameterInvalid
 from vitrine_local.cli.output import Screen
 from vitrine_local.errors import UsageInvalid
 
@@ -43,7 +45,7 @@ Columns = Annotated[
         "--map",
         metavar="NAME=COLUMN",
         help="The column of id, picture, variantOf or an attribute, e.g. --map id=Handle --map 'picture=Image Src'; "
-        "table=FILE chooses a table. Kept with the dataset.",
+        "table=FILE chooses a table. Indexing keeps it with the dataset; --map none resets it.",
     ),
 ]
 Root = Annotated[Path, typer.Option(metavar="PATH", help="The folder of the catalogue.")]
@@ -80,17 +82,13 @@ def assignments(option: str, pairs: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def mapping_of(pairs: Sequence[str] | None) -> dict[str, str] | None:
-    """`NAME=COLUMN` options as the mapping of a catalogue; several columns of one name are joined by commas.
-
-    None without options. Raises UsageInvalid.
-    """
+    """The `--map` options as the mapping of a catalogue. None without options; raises UsageInvalid."""
     if not pairs:
         return None
-    mapping: dict[str, str] = {}
-    for name, column in assignments("--map", pairs):
-        before = mapping.get(name.strip())
-        mapping[name.strip()] = column.strip() if before is None else f"{before},{column.strip()}"
-    return mapping
+    try:
+        return parse_mapping(pairs)
+    except ParameterInvalid as error:
+        raise UsageInvalid(f"--map: {error.detail}") from error
 
 
 def option_value(text: str) -> str | int | float | bool:

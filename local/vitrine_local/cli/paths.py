@@ -43,6 +43,7 @@ def catalog_of_file(
     reader: str | None,
     root: Path | None,
     limit: int | None,
+    columns: dict[str, str] | None,
 ) -> CatalogMembers:
     """The catalogue of a file's `catalog` table. The options of the command line take precedence.
 
@@ -52,7 +53,14 @@ def catalog_of_file(
     root = root or (Path(table["root"]) if "root" in table else None)
     if dataset is None or root is None:
         raise ParameterInvalid(f"name the catalogue: --dataset and --root, or the {file}'s catalog table")
-    return catalog_of(target, dataset, reader or table.get("reader"), root, limit=limit or table.get("limit"))
+    return catalog_of(
+        target,
+        dataset,
+        reader or table.get("reader"),
+        root,
+        limit=limit or table.get("limit"),
+        columns=table.get("mapping") if columns is None else columns,
+    )
 
 
 def second_catalog(

@@ -49,6 +49,7 @@ def create(
     dataset: Dataset,
     root: Root,
     reader: Reader = None,
+    columns: Columns = None,
     limit: Limit = None,
     weights: Annotated[
         str,
@@ -88,7 +89,7 @@ def create(
     rules = {"subset": subset, "label": label}
     params = job_params(
         ProjectParams,
-        **catalog_of(target, dataset, reader, root, limit=limit),
+        **catalog_of(target, dataset, reader, root, limit=limit, columns=mapping_of(columns)),
         model=model,
         weights=weights_path(target, weights),
         weights_trained_on=weights_trained_on,

@@ -18,6 +18,7 @@ from vitrine_local.cli.following import job_params, run_job
 from vitrine_local.cli.jobs import report_fault_counts
 from vitrine_local.cli.options import (
     AsJson,
+    Columns,
     Data,
     Dataset,
     Limit,
@@ -28,6 +29,7 @@ from vitrine_local.cli.options import (
     Subset,
     Url,
     assignments,
+    mapping_of,
     screen_of,
 )
 from vitrine_local.cli.output import Column, Screen, duration
@@ -55,6 +57,7 @@ def train(
         str | None, typer.Option(metavar="READER", help="Instead of catalog.reader of the recipe.")
     ] = None,
     root: Annotated[Path | None, typer.Option(metavar="PATH", help="Instead of catalog.root of the recipe.")] = None,
+    columns: Columns = None,
     limit: Limit = None,
     weights: Annotated[
         str | None,
@@ -96,7 +99,14 @@ def train(
         **changes: str | None,
     ) -> JobRecord | None:
         catalog = catalog_of_file(
-            target, file.catalog, file="recipe", dataset=dataset, reader=reader, root=root, limit=limit
+            target,
+            file.catalog,
+            file="recipe",
+            dataset=dataset,
+            reader=reader,
+            root=root,
+            limit=limit,
+            columns=mapping_of(columns),
         )
         unlabelled = second_catalog(
             target, "unlabelled", dataset=unlabelled_dataset, reader=unlabelled_reader, root=unlabelled_root
@@ -132,6 +142,7 @@ def adapt(
     dataset: Dataset,
     root: Root,
     reader: Reader = None,
+    columns: Columns = None,
     limit: Limit = None,
     target_dataset: Annotated[
         str | None, typer.Option(metavar="NAME", help="The catalogue to adapt to; by default the same.")
@@ -148,7 +159,7 @@ def adapt(
     api = find_target(url, data)
     params = job_params(
         AdaptParams,
-        **catalog_of(api, dataset, reader, root, limit=limit),
+        **catalog_of(api, dataset, reader, root, limit=limit, columns=mapping_of(columns)),
         release_id=release,
         name=name,
         share=share,
@@ -174,6 +185,7 @@ def tune(
     dataset: Dataset,
     root: Root,
     reader: Reader = None,
+    columns: Columns = None,
     limit: Limit = None,
     subset: Subset = None,
     objective: Annotated[
@@ -211,7 +223,7 @@ def tune(
     weights = {measure: _weight(value) for measure, value in assignments("--objective", objective or ())}
     params = job_params(
         TuneParams,
-        **catalog_of(target, dataset, reader, root, limit=limit),
+        **catalog_of(target, dataset, reader, root, limit=limit, columns=mapping_of(columns)),
         release_id=find_release(target, release),
         name=name,
         augment=augment,

@@ -61,7 +61,7 @@ def _plan(deps: Dependencies, target: IndexTarget) -> JobRecord:
             raise
         raise ParameterInvalid(
             f"{error.detail}. That column was named when the dataset was indexed before: name the columns anew with "
-            "--map NAME=COLUMN, or give the API an empty mapping"
+            "--map NAME=COLUMN, or use the usual names with --map none (in the API an empty mapping)"
         ) from error
     faults = (JobFault(product_id=one.product_id, kind=one.kind, detail=one.detail) for one in catalog.issues)
     deps.jobs.note_faults(target.job_id, _CATALOG_FAULTS, faults)

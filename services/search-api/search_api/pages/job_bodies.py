@@ -12,6 +12,7 @@ from starlette.datastructures import FormData
 
 from search_api.jobs.service import PARAMS
 from search_api.pages.job_fields import Form, Value
+from vitrine.catalogs.mapping import parse_mapping
 from vitrine.errors import (
     CatalogNotFound,
     CatalogRootRefused,
@@ -58,6 +59,8 @@ _FIELD_OF_WORDS: Final = (
     ("there is no catalogue reader", ("reader",)),
     ("the recipe", ("recipe",)),
     ("attribute name", ("colour",)),
+    ("the mapping", ("mapping",)),
+    ("the interval", ("every",)),
 )
 
 
@@ -128,6 +131,10 @@ def _faults_of(form: Form, error: ValidationError) -> Faults:
 def _content(kind: JobKind, values: Values) -> dict[str, Any]:
     """The parameters as plain values, without empty ones, so that the model's defaults apply."""
     content: dict[str, Any] = {name: value for name, value in values.items() if value not in ("", ())}
+    if "mapping" in content:
+        lines = str(content.pop("mapping")).splitlines()
+        if any(line.strip() for line in lines):
+            content["mapping"] = parse_mapping(lines)
     if kind is JobKind.INDEX:
         content["model"] = model_of_release(str(content["release_id"]))
         content["allow_removal"] = "allow_removal" in content

@@ -13,6 +13,7 @@ from typing import Final
 from search_api.context import Context
 from search_api.settings import Settings
 from vitrine.catalogs.roots import allowed_roots
+from vitrine.catalogs.table import is_table_name
 from vitrine.errors import NotFound, SettingsInvalid, VitrineError
 from vitrine.images.formats import PICTURE_SUFFIXES
 from vitrine.releases import ReleaseStore
@@ -21,8 +22,6 @@ MAX_RECIPE_BYTES: Final = 64 * 1024
 _MAX_FOLDERS: Final = 200
 _MAX_ENTRIES: Final = 2_000
 _MAX_RECIPES: Final = 200
-# A folder with such a file is a catalogue; one without may contain catalogues.
-_CATALOG_FILES: Final = (".csv", ".json", ".txt", *PICTURE_SUFFIXES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,7 @@ def catalog_folders(settings: Settings) -> tuple[str, ...]:
     found: list[str] = []
     for root in roots:
         entries = _entries(root)
-        if any(entry.name.lower().endswith(_CATALOG_FILES) for entry in entries):
+        if any(_is_of_catalog(entry.name) for entry in entries):
             found.append(str(root))
             continue
         found += [entry.path for entry in entries if _is_folder(entry) and not entry.name.startswith(".")]
@@ -90,6 +89,11 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
             return [entry for entry, _ in zip(entries, range(_MAX_ENTRIES), strict=False)]
     except OSError:
         return []
+
+
+def _is_of_catalog(name: str) -> bool:
+    """Whether a folder with a file of this name is a catalogue; one without may contain catalogues."""
+    return is_table_name(name) or name.lower().endswith(PICTURE_SUFFIXES)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -14,8 +14,8 @@ from vitrine.catalogs.registry import READERS
 from vitrine.evaluation.plan import EvaluationPlan
 from vitrine.jobs import JobKind
 
-# `list` is a text with suggestions, `checks` a group of boxes, `area` a text of many lines.
-Control = Literal["text", "number", "choice", "check", "checks", "list", "area"]
+# `list` is a text with suggestions, `checks` a group of boxes, `lines` a text of a few lines, `area` one of many.
+Control = Literal["text", "number", "choice", "check", "checks", "list", "lines", "area"]
 Offer = Literal["datasets", "folders", "releases"]
 Value = str | tuple[str, ...]
 
@@ -55,7 +55,7 @@ class Form:
         return next((field for field in self.fields if field.name == name), None)
 
 
-_READER_OPTIONS: Final = (("", "As the dataset's name says"), *((name, name) for name in READERS))
+_READER_OPTIONS: Final = (("", "Recognised by the files and columns"), *((name, name) for name in READERS))
 _CATALOG: Final = (
     Field(
         "dataset",
@@ -68,6 +68,13 @@ _CATALOG: Final = (
     Field("root", "Catalogue folder", "list", "On the server, below an allowed root.", offers="folders", required=True),
     Field("reader", "Reader", "choice", "How the folder is laid out.", options=_READER_OPTIONS),
     Field("limit", "Only the first", "number", "Products; empty reads all of them.", rare=True),
+    Field(
+        "mapping",
+        "Columns",
+        "lines",
+        "One NAME=COLUMN a line: id, picture, variantOf or an attribute, such as id=Handle.",
+        rare=True,
+    ),
 )
 _SEED: Final = Field("seed", "Seed", "number", "The same seed gives the same result.", rare=True)
 _WHITEN: Final = Field(
@@ -93,7 +100,17 @@ _NETWORKS: Final = ("mobilenetv2_100", "resnet50", "timm:resnet18", "timm:regnet
 
 def _form(kind: JobKind, title: str, says: str, button: str, *fields: Field) -> Form:
     models = (EvaluationPlan, PARAMS[kind]) if kind is JobKind.EVALUATE else (PARAMS[kind],)
-    return Form(kind, title, says, button, tuple(_with_limits(field, models) for field in (*_CATALOG, *fields)))
+    catalog = tuple(_kept_columns(field) if kind is JobKind.INDEX else field for field in _CATALOG)
+    return Form(kind, title, says, button, tuple(_with_limits(field, models) for field in (*catalog, *fields)))
+
+
+def _kept_columns(field: Field) -> Field:
+    """The field as an index job has it, which keeps the columns with the dataset."""
+    if field.name != "mapping":
+        return field
+    return replace(
+        field, hint=f"{field.hint} Kept with the dataset: empty takes those of before, none takes the usual names."
+    )
 
 
 def _with_limits(field: Field, models: tuple[type[BaseModel], ...]) -> Field:
@@ -129,6 +146,8 @@ FORMS: Final[dict[JobKind, Form]] = {
             "Reads every product, computes its vector with a release, and makes the release serve once all is checked.",
             "Start indexing",
             _RELEASE,
+            Field("every", "Index again every", hint="Such as 30min, 6h or 1d. Empty: only now.", rare=True),
+            Field("full", "Read every picture, also those whose file has not changed", "check", rare=True),
             Field("download", "Download pictures that are links and not in the folder", "check", rare=True),
             Field(
                 "allow_removal",

@@ -53,7 +53,8 @@ class CatalogParams(JobParams):
         default=None,
         max_length=256,
         description="The columns of the roles `id`, `picture` and `variantOf`, and of attributes by their name, such "
-        'as `{"id": "Handle", "price": "Variant Price"}`; by default those of the last indexing, else usual names',
+        'as `{"id": "Handle", "price": "Variant Price"}`; an index job takes by default those of the last indexing, '
+        "other jobs the usual names; empty: the usual names",
     )
 
     @property
