@@ -31,7 +31,8 @@ class CatalogParams(Parameters):
     # Read only the first N products
     limit: int | None = None
     # The columns of the roles `id`, `picture` and `variantOf`, and of attributes by their name, such as `{"id":
-    # "Handle", "price": "Variant Price"}`; by default those of the last indexing, else usual names
+    # "Handle", "price": "Variant Price"}`; an index job takes by default those of the last indexing, other jobs the
+    # usual names; empty: the usual names
     mapping: dict[str, str] | None = None
     # How the folder is laid out: deepfashion-category, deepfashion-inshop, fashion-product, folder, google-
     # merchant, hm, imagefolder, pictures, shopify, synthetic, table, woocommerce; by default the reader of the
@@ -75,7 +76,8 @@ class AdaptParams(Parameters):
     # Read only the first N products
     limit: int | None = None
     # The columns of the roles `id`, `picture` and `variantOf`, and of attributes by their name, such as `{"id":
-    # "Handle", "price": "Variant Price"}`; by default those of the last indexing, else usual names
+    # "Handle", "price": "Variant Price"}`; an index job takes by default those of the last indexing, other jobs the
+    # usual names; empty: the usual names
     mapping: dict[str, str] | None = None
     # The model name of the new release
     name: str
@@ -361,7 +363,8 @@ class EvaluateParams(Parameters):
     # Read only the first N products
     limit: int | None = None
     # The columns of the roles `id`, `picture` and `variantOf`, and of attributes by their name, such as `{"id":
-    # "Handle", "price": "Variant Price"}`; by default those of the last indexing, else usual names
+    # "Handle", "price": "Variant Price"}`; an index job takes by default those of the last indexing, other jobs the
+    # usual names; empty: the usual names
     mapping: dict[str, str] | None = None
     # What is measured, of which releases, by which protocol
     plan: EvaluationPlan
@@ -540,7 +543,8 @@ class IndexParams(Parameters):
     # Read only the first N products
     limit: int | None = None
     # The columns of the roles `id`, `picture` and `variantOf`, and of attributes by their name, such as `{"id":
-    # "Handle", "price": "Variant Price"}`; by default those of the last indexing, else usual names
+    # "Handle", "price": "Variant Price"}`; an index job takes by default those of the last indexing, other jobs the
+    # usual names; empty: the usual names
     mapping: dict[str, str] | None = None
     # The model
     model: str
@@ -817,7 +821,8 @@ class ProjectParams(Parameters):
     # Read only the first N products
     limit: int | None = None
     # The columns of the roles `id`, `picture` and `variantOf`, and of attributes by their name, such as `{"id":
-    # "Handle", "price": "Variant Price"}`; by default those of the last indexing, else usual names
+    # "Handle", "price": "Variant Price"}`; an index job takes by default those of the last indexing, other jobs the
+    # usual names; empty: the usual names
     mapping: dict[str, str] | None = None
     # A model of the table, or any other model of timm as timm:NAME
     model: str
@@ -1106,7 +1111,8 @@ class TrainParams(Parameters):
     # Read only the first N products
     limit: int | None = None
     # The columns of the roles `id`, `picture` and `variantOf`, and of attributes by their name, such as `{"id":
-    # "Handle", "price": "Variant Price"}`; by default those of the last indexing, else usual names
+    # "Handle", "price": "Variant Price"}`; an index job takes by default those of the last indexing, other jobs the
+    # usual names; empty: the usual names
     mapping: dict[str, str] | None = None
     # How the folder is laid out: deepfashion-category, deepfashion-inshop, fashion-product, folder, google-
     # merchant, hm, imagefolder, pictures, shopify, synthetic, table, woocommerce; by default the reader of the
@@ -1135,7 +1141,8 @@ class TuneParams(Parameters):
     # Read only the first N products
     limit: int | None = None
     # The columns of the roles `id`, `picture` and `variantOf`, and of attributes by their name, such as `{"id":
-    # "Handle", "price": "Variant Price"}`; by default those of the last indexing, else usual names
+    # "Handle", "price": "Variant Price"}`; an index job takes by default those of the last indexing, other jobs the
+    # usual names; empty: the usual names
     mapping: dict[str, str] | None = None
     # The model name of the new release
     name: str
@@ -1186,7 +1193,8 @@ class VisualizeParams(Parameters):
     # Read only the first N products
     limit: int | None = None
     # The columns of the roles `id`, `picture` and `variantOf`, and of attributes by their name, such as `{"id":
-    # "Handle", "price": "Variant Price"}`; by default those of the last indexing, else usual names
+    # "Handle", "price": "Variant Price"}`; an index job takes by default those of the last indexing, other jobs the
+    # usual names; empty: the usual names
     mapping: dict[str, str] | None = None
     # How the vectors are laid out
     methods: list[Literal["tsne", "umap"]] = ["tsne", "umap"]
