@@ -146,7 +146,7 @@ def test_refusing_a_huge_picture_takes_no_memory(tmp_path: Path) -> None:
     assert int(answer[1]) * 1024 < 8_000_000
 
 
-@pytest.mark.parametrize(("width", "height"), [(65_000, 65_000), (9_000, 100), (40_000, 30_000)])
+@pytest.mark.parametrize(("width", "height"), [(65_000, 65_000), (9_000, 100), (60_000, 40_000)])
 def test_a_huge_header_is_refused_without_a_warning(width: int, height: int) -> None:
     data = resized_header(encoded(gradient(64, 64), "JPEG"), width, height)
     with warnings.catch_warnings():
