@@ -51,7 +51,7 @@ _REDUCED_SHORT_SIDE_PX: Final = 512
 @dataclass(frozen=True, slots=True)
 class ImageLimits:
     """Limits for picture files. Sides and pixels are those of the header, before any scaling; for a JPEG, which can be
-    decoded at 1/2, 1/4 or 1/8 of its size, those at the scale at which it is decoded.
+    decoded at 1/2, 1/4 or 1/8 of its size, those at the scale at which it is decoded, and `max_jpeg_pixels` before it.
 
     `max_pixels` may be lowered but not raised, because decode costs were measured up to it. `max_decode_s` and
     `max_decode_bytes` limit the cost of decoding, so expensive formats may have fewer pixels: a lossless WebP 13
@@ -59,6 +59,7 @@ class ImageLimits:
     """
 
     max_pixels: int = 32_000_000
+    max_jpeg_pixels: int = 200_000_000
     max_side_px: int = 8192
     min_side_px: int = 8
     max_aspect: float = 20.0
@@ -123,9 +124,11 @@ def decode_cost(header: PictureHeader, file_bytes: int, *, short_side_px: int | 
         nanoseconds = sample_bytes * _TIFF_BYTE_NS
         memory_bytes = pixels * _PIXEL_BYTES + sample_bytes
     elif header.format == "AVIF":
-        decoded, nanoseconds, memory_bytes = pixels, pixels * _AVIF_PIXEL_NS, pixels * _AVIF_PIXEL_BYTES
+        coded = max(pixels, header.coded_pixels)
+        decoded, nanoseconds, memory_bytes = pixels, coded * _AVIF_PIXEL_NS, coded * _AVIF_PIXEL_BYTES
     elif header.format == "HEIF":
-        decoded, nanoseconds, memory_bytes = pixels, pixels * _HEIF_PIXEL_NS, pixels * _HEIF_PIXEL_BYTES
+        coded = max(pixels, header.coded_pixels)
+        decoded, nanoseconds, memory_bytes = pixels, coded * _HEIF_PIXEL_NS, coded * _HEIF_PIXEL_BYTES
     elif header.format == "PNG":
         decoded = pixels
         nanoseconds = pixels * header.channels * header.bits / 8 * _PNG_BYTE_NS
@@ -157,6 +160,11 @@ def check_image(data: bytes, *, limits: ImageLimits = DEFAULT_LIMITS) -> Picture
             "too_large",
             f"the picture has {width} x {height} pixels; "
             f"{limits.max_side_px} on a side and {limits.max_pixels} in all are allowed",
+        )
+    if width * height > max(limits.max_jpeg_pixels, limits.max_pixels):
+        raise ImageRejected(
+            "too_large",
+            f"the picture has {width} x {height} pixels; a JPEG may have {limits.max_jpeg_pixels / 1e6:.0f} million",
         )
     check_form("picture", width, height, limits=limits)
     cost = decode_cost(header, len(data))

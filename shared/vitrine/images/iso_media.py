@@ -1,18 +1,18 @@
 """The headers of AVIF and HEIC files, which are boxes of the ISO base media format (ISO/IEC 14496-12 and 23008-12).
 
-The work is bounded as in `vitrine.images.headers`.
+The work is bounded as in `vitrine.images.headers`. The coded pictures that make up the primary picture, its tiles and
+its transparency, are checked too: a decoder allocates and decodes what they declare.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Final
 
-from vitrine.images.picture_header import FileCorrupt, FileTruncated, PictureHeader
+from vitrine.images.coded_size import CodedPicture, av1_picture, hevc_picture
+from vitrine.images.iso_boxes import Item, inner_boxes, number, read_items
+from vitrine.images.picture_header import FileCorrupt, FormatUnknown, PictureHeader
 
-_MAX_BOXES: Final = 5_000
-_MAX_PROPERTIES: Final = 1_000
 # (quarter turns counter-clockwise, mirror axis) -> EXIF orientation. The turn comes first, then the mirror: axis 0 is
 # vertical (top and bottom change places), axis 1 horizontal.
 _ORIENTATIONS: Final = {
@@ -20,160 +20,154 @@ _ORIENTATIONS: Final = {
     (0, 0): 4, (1, 0): 5, (2, 0): 2, (3, 0): 7,
     (0, 1): 2, (1, 1): 7, (2, 1): 4, (3, 1): 5,
 }  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class _Still:
-    """The primary picture: its size as coded and as cropped, the largest size of any item, turns and mirror axis."""
-
-    width: int
-    height: int
-    largest: tuple[int, int]
-    turns: int
-    mirror: int | None
-    bits: int
+# Coded pictures are padded to whole blocks, of 64 pixels at most.
+_PADDING_PX: Final = 64
+# Phones write tiles of 512 pixels; the outer ones extend beyond the picture, which is not counted.
+_TILE_PX: Final = 1024
+_MAX_DEPTH: Final = 4
+_ALPHA: Final = (b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha", b"auxid:1")
+_CODEC_NAMES: Final = {
+    b"av01": "AV1", b"hvc1": "HEVC", b"avc1": "H.264", b"vvc1": "VVC", b"j2k1": "JPEG 2000", b"jpeg": "JPEG",
+    b"unci": "uncompressed pixels", b"iovl": "an overlay", b"iden": "a derived picture", b"tmap": "a tone map",
+}  # fmt: skip
 
 
 def read_avif(data: bytes) -> PictureHeader:
-    still = _read_still(data)
-    _check_largest(still)
-    orientation = _ORIENTATIONS[still.turns, still.mirror]
-    return PictureHeader("AVIF", still.width, still.height, still.bits, False, orientation, ((0, len(data)),), 4)
+    primary, items = read_items(data)
+    width, height = _shown_size(data, primary)
+    turns, mirror = _turned(data, primary)
+    coded = _Coded(data, items, "AVIF", b"av01", b"av1C", av1_picture).pixels(primary)
+    spans = _still_spans(data)
+    orientation = _ORIENTATIONS[turns, mirror]
+    return PictureHeader("AVIF", width, height, _bits(data, primary), False, orientation, spans, 4, coded_pixels=coded)
 
 
 def read_heif(data: bytes) -> PictureHeader:
     """As the decoder gives the picture: cropped, turned and mirrored."""
-    still = _read_still(data)
-    _check_largest(still)
-    width, height = (still.height, still.width) if still.turns % 2 else (still.width, still.height)
-    return PictureHeader("HEIF", width, height, still.bits, False, 1, ((0, len(data)),), 4)
+    primary, items = read_items(data)
+    size = _shown_size(data, primary)
+    if _turned(data, primary)[0] % 2:
+        size = size[::-1]
+    coded = _Coded(data, items, "HEIC", b"hvc1", b"hvcC", hevc_picture).pixels(primary)
+    spans = ((0, len(data)),)
+    return PictureHeader("HEIF", *size, _bits(data, primary), False, 1, spans, 4, coded_pixels=coded)
 
 
-def _check_largest(still: _Still) -> None:
-    """A part must not be larger than the picture: a decoder would allocate it whole."""
-    width, height = still.largest
-    if width * height > 4 * max(still.width, 512) * max(still.height, 512):
-        raise FileCorrupt("the AVIF or HEIC file has a part that is larger than its picture")
+def _still_spans(data: bytes) -> tuple[tuple[int, int], ...]:
+    """The file, with the brand `avif` instead of `avis`: decoders would take the first frame of the sequence, whose
+    header is not read here, and not the still picture.
+    """
+    if data[8:12] != b"avis":
+        return ((0, len(data)),)
+    _, start, end = next(inner_boxes(data, 0, len(data)))
+    for at in range(start + 8, end - 3, 4):
+        if data[at : at + 4] == b"avif":
+            return (0, 8), (at, at + 4), (12, len(data))
+    raise FormatUnknown("AVIF that is a sequence")
 
 
-def _read_still(data: bytes) -> _Still:
-    meta = _meta(data)
-    primary = 0
-    properties: list[tuple[bytes, int, int]] = []
-    links: tuple[int, int] | None = None
-    for kind, start, end in _boxes(data, *meta):
-        if kind == b"pitm":
-            wide = data[start] > 0
-            primary = _number(data, start + 4, 4 if wide else 2, end)
-        elif kind == b"iprp":
-            for inner, first, last in _boxes(data, start, end):
-                if inner == b"ipco":
-                    properties = list(_boxes(data, first, last))
-                elif inner == b"ipma" and links is None:
-                    links = first, last
-    if links is None or not properties or len(properties) > _MAX_PROPERTIES:
-        raise FileCorrupt("the AVIF or HEIC picture has no properties")
-    return _described(data, properties, _linked(data, *links, item=primary))
+class _Coded:
+    """Counts the pixels that a decoder decodes for a picture, and checks that they fit to what the boxes say."""
+
+    def __init__(
+        self,
+        data: bytes,
+        items: dict[int, Item],
+        name: str,
+        codec: bytes,
+        config: bytes,
+        read: Callable[[bytes, bytes], CodedPicture],
+    ) -> None:
+        self._data, self._items = data, items
+        self._name, self._codec, self._config, self._read = name, codec, config, read
+        self._known: dict[int, int] = {}
+        self._alphas: dict[int, list[Item]] = {}
+        for item in items.values():
+            if _is_alpha(data, item):
+                for kind, target in item.references:
+                    if kind == b"auxl" and target in items:
+                        self._alphas.setdefault(id(items[target]), []).append(item)
+
+    def pixels(self, item: Item, depth: int = 0) -> int:
+        if depth > _MAX_DEPTH:
+            raise FileCorrupt("the AVIF or HEIC picture has parts of parts")
+        known = self._known.get(id(item))
+        if known is None:
+            known = self._coded_pixels(item) if item.kind == self._codec else self._grid_pixels(item, depth)
+            known += sum(self.pixels(alpha, depth + 1) for alpha in self._alphas.get(id(item), []))
+            self._known[id(item)] = known
+        return known
+
+    def _coded_pixels(self, item: Item) -> int:
+        width, height = _stored_size(self._data, item)
+        start, end = item.properties.get(self._config, (0, 0))
+        coded = self._read(self._data[start:end], item.content(self._data))
+        if coded.width > width + _PADDING_PX or coded.height > height + _PADDING_PX:
+            raise FileCorrupt(
+                f"the {self._name} file is said to have a picture of {width} x {height} pixels, "
+                f"and it has one of {coded.width} x {coded.height}"
+            )
+        return max(width, coded.width) * max(height, coded.height) * coded.frames
+
+    def _grid_pixels(self, item: Item, depth: int) -> int:
+        if item.kind != b"grid":
+            kind = _CODEC_NAMES.get(item.kind, "pictures of an unknown kind")
+            raise FormatUnknown(f"{self._name} with {kind} inside")
+        layout = item.content(self._data)
+        side_bytes = 4 if layout[1:2] and layout[1] & 1 else 2
+        rows, columns = number(layout, 2, 1, len(layout)) + 1, number(layout, 3, 1, len(layout)) + 1
+        size = number(layout, 4, side_bytes, len(layout)), number(layout, 4 + side_bytes, side_bytes, len(layout))
+        tiles = [target for kind, target in item.references if kind == b"dimg"]
+        if len(tiles) != rows * columns or size != _stored_size(self._data, item):
+            raise FileCorrupt(f"the {self._name} picture has other tiles than it says")
+        if any(tile not in self._items or self._items[tile].kind != self._codec for tile in tiles):
+            raise FileCorrupt(f"the {self._name} picture has tiles that are no pictures")
+        pixels = sum(self.pixels(self._items[tile], depth + 1) for tile in tiles)
+        return size[0] * size[1] if pixels <= (size[0] + _TILE_PX) * (size[1] + _TILE_PX) else pixels
 
 
-def _described(data: bytes, properties: list[tuple[bytes, int, int]], linked: list[int]) -> _Still:
-    """The size, turns and mirror of a picture with these properties, numbered from 1."""
-    size: tuple[int, int] | None = None
-    cropped: tuple[int, int] | None = None
-    turns, mirror, bits = 0, None, 8
-    for number in linked:
-        if not 0 < number <= len(properties):
-            continue
-        kind, start, end = properties[number - 1]
-        if kind == b"ispe":
-            size = _number(data, start + 4, 4, end), _number(data, start + 8, 4, end)
-        elif kind == b"clap":
-            values = [_number(data, start + 4 * index, 4, end) for index in range(4)]
-            if not values[1] or not values[3]:
-                raise FileCorrupt("the AVIF or HEIC picture has an impossible crop")
-            cropped = round(values[0] / values[1]), round(values[2] / values[3])
-        elif kind == b"irot":
-            turns = _number(data, start, 1, end) & 3
-        elif kind == b"imir":
-            mirror = _number(data, start, 1, end) & 1
-        elif kind == b"pixi" and _number(data, start + 4, 1, end):
-            bits = _number(data, start + 5, 1, end)
-    if size is None:
+def _is_alpha(data: bytes, item: Item) -> bool:
+    start, end = item.properties.get(b"auxC", (0, 0))
+    return data[start + 4 : end].partition(b"\0")[0].endswith(_ALPHA)
+
+
+def _stored_size(data: bytes, item: Item) -> tuple[int, int]:
+    if b"ispe" not in item.properties:
         raise FileCorrupt("the AVIF or HEIC picture has no size")
-    sizes = [
-        (_number(data, start + 4, 4, end), _number(data, start + 8, 4, end))
-        for kind, start, end in properties
-        if kind == b"ispe"
-    ]
-    largest = max(sizes, key=lambda one: one[0] * one[1])
-    if cropped is not None and (cropped[0] > size[0] or cropped[1] > size[1]):
+    start, end = item.properties[b"ispe"]
+    return number(data, start + 4, 4, end), number(data, start + 8, 4, end)
+
+
+def _shown_size(data: bytes, item: Item) -> tuple[int, int]:
+    """After cropping."""
+    size = _stored_size(data, item)
+    if b"clap" not in item.properties:
+        return size
+    start, end = item.properties[b"clap"]
+    values = [number(data, start + 4 * index, 4, end) for index in range(4)]
+    if not values[1] or not values[3]:
         raise FileCorrupt("the AVIF or HEIC picture has an impossible crop")
-    return _Still(*(cropped or size), largest, turns, mirror, bits)
+    cropped = round(values[0] / values[1]), round(values[2] / values[3])
+    if cropped[0] > size[0] or cropped[1] > size[1]:
+        raise FileCorrupt("the AVIF or HEIC picture has an impossible crop")
+    return cropped
 
 
-def _linked(data: bytes, start: int, end: int, *, item: int) -> list[int]:
-    """The numbers of the properties of an item, by the box `ipma`."""
-    id_bytes = 2 if _number(data, start, 1, end) < 1 else 4
-    link_bytes = 2 if _number(data, start + 3, 1, end) & 1 else 1
-    count = _number(data, start + 4, 4, end)
-    position = start + 8
-    for _ in range(min(count, _MAX_BOXES)):
-        number = _number(data, position, id_bytes, end)
-        links = _number(data, position + id_bytes, 1, end)
-        position += id_bytes + 1
-        if number == item:
-            mask = 0x7FFF if link_bytes == 2 else 0x7F
-            return [_number(data, position + link_bytes * at, link_bytes, end) & mask for at in range(links)]
-        position += links * link_bytes
-    raise FileCorrupt("the AVIF or HEIC file has a picture without properties")
+def _turned(data: bytes, item: Item) -> tuple[int, int | None]:
+    """Quarter turns counter-clockwise, and the mirror axis."""
+    turns, mirror = 0, None
+    if b"irot" in item.properties:
+        start, end = item.properties[b"irot"]
+        turns = number(data, start, 1, end) & 3
+    if b"imir" in item.properties:
+        start, end = item.properties[b"imir"]
+        mirror = number(data, start, 1, end) & 1
+    return turns, mirror
 
 
-def _meta(data: bytes) -> tuple[int, int]:
-    """The content of the box `meta`, after checking that all boxes of the file are complete."""
-    found: tuple[int, int] | None = None
-    try:
-        for kind, start, end in _boxes(data, 0, len(data)):
-            if kind == b"meta" and found is None:
-                found = start + 4, end
-    except _BoxTruncated as error:
-        # After a whole picture there may be other bytes, as in the other formats.
-        if found is None or error.kind in {b"mdat", b"moov", b"idat"}:
-            raise
-    if found is None:
-        raise FileCorrupt("the AVIF or HEIC file has no still picture")
-    return found
-
-
-class _BoxTruncated(FileTruncated):
-    """A box extends beyond the range."""
-
-    def __init__(self, kind: bytes) -> None:
-        super().__init__()
-        self.kind = kind
-
-
-def _boxes(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """The boxes in a range: type, and start and end of the content. Raises FileTruncated if one extends beyond it."""
-    position = start
-    for _ in range(_MAX_BOXES):
-        if position == end:
-            return
-        if position + 8 > end:
-            raise _BoxTruncated(b"")
-        length = int.from_bytes(data[position : position + 4], "big")
-        kind = bytes(data[position + 4 : position + 8])
-        content = position + 8
-        if length == 1:
-            length, content = _number(data, content, 8, end), content + 8
-        last = end if length == 0 else position + length
-        if last > end or last < content:
-            raise _BoxTruncated(kind)
-        yield kind, content, last
-        position = last
-    raise FileCorrupt("the AVIF or HEIC file has too many boxes")
-
-
-def _number(data: bytes, start: int, length: int, end: int) -> int:
-    if start + length > end:
-        raise FileTruncated
-    return int.from_bytes(data[start : start + length], "big")
+def _bits(data: bytes, item: Item) -> int:
+    """Of one sample."""
+    if b"pixi" not in item.properties:
+        return 8
+    start, end = item.properties[b"pixi"]
+    return number(data, start + 5, 1, end) if number(data, start + 4, 1, end) else 8

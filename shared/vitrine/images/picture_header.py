@@ -33,7 +33,8 @@ class PictureHeader:
     the depth of one sample, `channels` the number of samples per pixel; `grey` means no colour channels. `scans` is the
     number of scans of a progressive JPEG, 0 for other files; `lossless` is set for WebP only. `spans` are the byte
     ranges of the picture, in order: joined, they are a complete file without metadata. In TIFF and HEIC files the
-    decoder itself applies the orientation, so it is part of `width` and `height` here.
+    decoder itself applies the orientation, so it is part of `width` and `height` here. `coded_pixels` is what is
+    decoded of an AVIF or HEIC file before it is cropped, with tiles, layers and transparency; 0 for other files.
     """
 
     format: PictureFormat
@@ -47,6 +48,7 @@ class PictureHeader:
     scans: int = 0
     lossless: bool = False
     coefficients: float = 3.0  # of a JPEG, per pixel: 1.5 with colours at half the size
+    coded_pixels: int = 0
     has_end: bool = True  # False for a JPEG without end marker, which only the decoder can tell from a truncated one
 
     @property

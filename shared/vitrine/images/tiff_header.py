@@ -12,14 +12,16 @@ from vitrine.images.picture_header import TURNED, FileCorrupt, FileTruncated, Fo
 
 _MAX_TAGS: Final = 512
 _MAX_PIECES: Final = 100_000  # strips or tiles
-_MAX_TILE_PX: Final = 4096
+_MAX_TILE_PX: Final = 2048
 _MAX_CHANNELS: Final = 5
 
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _COLOURS = 256, 257, 258, 259, 262
 _STRIP_OFFSETS, _ORIENTATION, _SAMPLES, _ROWS_PER_STRIP, _STRIP_BYTES = 273, 274, 277, 278, 279
 _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_BYTES = 322, 323, 324, 325
 _SAMPLE_FORMAT: Final = 339
-_SIZES: Final = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
+_SIZES: Final = {
+    1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8,
+}  # fmt: skip
 _CODES: Final = {1: "B", 3: "H", 4: "I"}
 # None, LZW, JPEG, Deflate (twice) and PackBits.
 _READ_COMPRESSIONS: Final = frozenset({1, 5, 7, 8, 32946, 32773})
@@ -48,6 +50,7 @@ class _Tags:
         if directory + 2 + 12 * count > len(data):
             raise FileTruncated
         self._entries: dict[int, tuple[int, int, int]] = {}
+        total_bytes = 0
         for at in range(directory + 2, directory + 2 + 12 * count, 12):
             tag, kind, values = struct.unpack_from(f"{self._order}HHI", data, at)
             length = _SIZES.get(kind, 0) * values
@@ -56,6 +59,9 @@ class _Tags:
                 raise FileTruncated
             if tag in self._entries:
                 raise FileCorrupt("the TIFF has a tag twice")
+            total_bytes += length
+            if total_bytes > len(data):  # the decoder copies each
+                raise FileCorrupt("the TIFF has tags that share their bytes")
             self._entries[tag] = kind, values, start
 
     def has(self, tag: int) -> bool:
@@ -114,3 +120,5 @@ def _check_pieces(tags: _Tags, height: int, data: bytes) -> None:
         raise FileCorrupt("the TIFF has no strips, or not their lengths")
     if max(map(sum, zip(offsets, lengths, strict=False))) > len(data):
         raise FileTruncated
+    if sum(lengths) > 2 * len(data):  # the decoder reads each
+        raise FileCorrupt("the TIFF has strips that share their bytes")
