@@ -18,6 +18,10 @@ from vitrine.products import PATHS_FIELD, UNFILTERED_ATTRIBUTES, AttributeKind, 
 
 TRUE_WORDS: Final = frozenset({"true", "yes", "1"})
 FALSE_WORDS: Final = frozenset({"false", "no", "0"})
+# Catalogues write these for an unknown value.
+UNKNOWN_WORDS: Final = frozenset(
+    {"", "NA", "N/A", "n/a", "#N/A", "NULL", "null", "Null", "None", "nan", "NaN", "NAN", "<NA>", "NaT", "\\N"}
+)
 LEVEL_SEPARATOR: Final = " > "
 _WHOLE_MAX: Final = 2**53  # beyond it a float is not exact
 _INT64_MAX: Final = 2**63 - 1

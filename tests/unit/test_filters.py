@@ -200,3 +200,22 @@ def test_names_in_other_scripts_are_filters() -> None:
 def test_a_number_may_be_written_as_shops_write_prices(text: str, number: float) -> None:
     span = models.Range(gte=number, lte=number)
     assert compiled(("price", text)) == models.Filter(must=[models.FieldCondition(key="price", range=span)])
+
+
+def test_a_word_for_an_unknown_value_also_finds_products_without_a_value() -> None:
+    empty = models.IsEmptyCondition(is_empty=models.PayloadField(key="colours"))
+    none = models.FieldCondition(key="colours", match=models.MatchValue(value="None"))
+    assert compiled(("colours", "None")).must == [models.Filter(should=[empty, models.Filter(must=[none])])]
+    either = models.FieldCondition(key="colours", match=models.MatchAny(any=["N/A", "Red"]))
+    assert compiled(("colours", "N/A"), ("colours", "Red")).must == [
+        models.Filter(should=[empty, models.Filter(must=[either])])
+    ]
+    assert compiled(("!colours", "None")).must_not == [none, empty]
+
+
+def test_a_number_takes_a_word_for_an_unknown_value() -> None:
+    empty = models.IsEmptyCondition(is_empty=models.PayloadField(key="price"))
+    assert compiled(("price", "NA")).must == [empty]
+    assert compiled(("!price", "NA")).must_not == [empty]
+    with pytest.raises(FilterInvalid, match="is a number"):
+        parse_filters([("price", "na na")], SCHEMA)

@@ -7,6 +7,9 @@ Filters are checked against the indexed fields of the collection. No text of the
     fieldMin=n fieldMax=n numbers and dates: at least, at most; a date without a time includes its whole day
     !field=value          the attribute equals none of the values; `!field=`: it has a value
 
+A word for an unknown value, such as `NA` or `None`, also matches products without a value: the readers of catalogues
+take it as one, unless the column shows that it is a value.
+
 A value of a list matches if the list contains it, and a category path matches at each of its levels.
 
 Qdrant searches a graph of neighbours. A filter without links of its own in the graph splits it, and recall falls: to
@@ -27,7 +30,7 @@ from typing import Final
 from qdrant_client import models
 
 from vitrine.errors import FilterInvalid
-from vitrine.kinds import FALSE_WORDS, TRUE_WORDS, DateSpan, filterable, path_text
+from vitrine.kinds import FALSE_WORDS, TRUE_WORDS, UNKNOWN_WORDS, DateSpan, filterable, path_text
 from vitrine.products import COMPOSITE_FIELD, HIDDEN_FIELDS, RANGE_SUFFIXES, AttributeKind, composite_value
 from vitrine.qdrant.schema import field_key, json_path
 
@@ -197,6 +200,10 @@ def _with_value(current: FieldFilter, name: str, value: str, *, negated: bool) -
         raise FilterInvalid(f"{name!r} is free text: it is shown, but cannot be filtered by")
     if not value.strip():
         return replace(current, present=True) if negated else replace(current, absent=True)
+    if value.strip() in UNKNOWN_WORDS:
+        current = replace(current, present=True) if negated else replace(current, absent=True)
+        if current.kind not in (*_KEYWORDS, AttributeKind.PATH):
+            return current
     values = (*(current.none_of if negated else current.any_of), _value(name, value, current.kind))
     if len(values) > MAX_VALUES_PER_FIELD:
         raise FilterInvalid(f"too many values for {name!r}: at most {MAX_VALUES_PER_FIELD}")

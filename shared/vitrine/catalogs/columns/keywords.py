@@ -6,10 +6,8 @@ import re
 import unicodedata
 from typing import Final
 
-# Catalogues write these for an unknown value.
-UNKNOWN_WORDS: Final = frozenset(
-    {"", "NA", "N/A", "n/a", "#N/A", "NULL", "null", "Null", "None", "nan", "NaN", "NAN", "<NA>", "NaT", "\\N"}
-)
+from vitrine.kinds import UNKNOWN_WORDS
+
 # A spreadsheet is kept from changing a code by an apostrophe or a formula: '4006381333930, ="007"
 _KEPT_CODE: Final = re.compile(r"'([0-9]+)|=\"([^\"]*)\"")
 

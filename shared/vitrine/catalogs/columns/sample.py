@@ -13,8 +13,9 @@ from typing import Final, NamedTuple
 from vitrine.catalogs.columns.booleans import BooleanForms, boolean_forms
 from vitrine.catalogs.columns.dates import DateOrders, date_orders
 from vitrine.catalogs.columns.free_text import ProseStatistics
-from vitrine.catalogs.columns.keywords import UNKNOWN_WORDS, known, plain_text
+from vitrine.catalogs.columns.keywords import known, plain_text
 from vitrine.catalogs.columns.numbers import NumberForms, number_forms
+from vitrine.kinds import UNKNOWN_WORDS
 
 _MAX_DISTINCT: Final = 10_000
 _MAX_CHARS: Final = 300  # longer texts are counted, not kept
