@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from vitrine.catalogs import Catalog, read_catalog
@@ -475,3 +477,90 @@ class TestReasons:
         folder(tmp_path, "id\n1\n", "1.jpg", name="shop.csv")
         with pytest.raises(CatalogNotFound, match=r"--map table=shop\.csv"):
             read_catalog("folder", tmp_path / "shop.csv", dataset="shop")
+
+
+def test_rows_that_are_no_products_decide_no_kind(tmp_path: Path) -> None:
+    table = "sku,image,price\nA,a.jpg,59.00\n,,[ADD]2\nB,b.jpg,49.00\n"
+    catalog = read(tmp_path, table, "a.jpg", "b.jpg")
+    assert catalog.kinds == {"price": AttributeKind.DECIMAL}
+
+
+def test_a_flat_file_with_two_headers_is_read_by_the_second(tmp_path: Path) -> None:
+    table = (
+        "TemplateType=custom\tVersion=2021.1014\tThe top 3 rows are for the marketplace only.\t\t\n"
+        "Seller SKU\tProduct Name\tMain Image URL\tOther Image URL1\tParent SKU\n"
+        "item_sku\titem_name\tmain_image_url\tother_image_url1\tparent_sku\n"
+        "P-Red\tShirt, red\thttps://m.example/a.jpg\thttps://m.example/b.jpg\tP\n"
+        "P-Blue\tShirt, blue\thttps://m.example/b.jpg\t\tP\n"
+    )
+    catalog = read(tmp_path, table, "a.jpg", "b.jpg", name="flat.txt")
+    assert [(one.id, one.pictures, one.variant_of) for one in catalog.products] == [
+        ("P-Red", ("a.jpg", "b.jpg"), "P"),
+        ("P-Blue", ("b.jpg",), "P"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        "ID,Typ,Artikelnummer,Name,Veröffentlicht,Vorrätig?,Angebotspreis,Regulärer Preis,Kategorien,Schlagwörter,"
+        "Bilder,Übergeordnetes Produkt,Attribut 1 Name,Attribut 1 Wert(e),Attribut 1 Sichtbar",
+        "ID,Type,UGS,Nom,Publié,En stock ?,Tarif promo,Tarif régulier,Catégories,Étiquettes,Images,Parent,"
+        "Nom de l\u2019attribut 1,Valeur(s) de l\u2019attribut 1 ,Attribut 1 visible",
+        "ID,Tipo,SKU,Nombre,Publicado,¿Existencias?,Precio rebajado,Precio normal,Categorías,Etiquetas,"
+        "Imágenes,Superior,Nombre del atributo 1,Valor(es) del atributo 1,Atributo visible 1",
+    ],
+)
+def test_a_woocommerce_export_in_another_language_is_read(tmp_path: Path, columns: str) -> None:
+    table = f"{columns}\n" + (
+        '10,variable,tee,Tee,1,1,,,"Shirts, Shirts > Tees",new,https://s.example/tee.jpg,,Size,"S, M",1\n'
+        "11,variation,tee-s,Tee S,1,0,,20,,,,tee,Size,S,\n"
+        "12,variation,tee-m,Tee M,1,1,15,20,,,https://s.example/m.jpg,id:10,Size,M,\n"
+        "13,simple,draft,Draft,-1,1,,5,,,https://s.example/m.jpg,,,,\n"
+    )
+    catalog = read(tmp_path, table, "tee.jpg", "m.jpg")
+    assert layout_of(catalog) == "woocommerce"
+    small, medium = catalog.products
+    assert (small.id, small.picture, small.variant_of) == ("11", "tee.jpg", "10")
+    assert (medium.id, medium.picture, medium.variant_of) == ("12", "m.jpg", "10")
+    assert medium.attributes == {
+        "sku": "tee-m", "name": "Tee M", "inStock": True, "salePrice": 15.0, "regularPrice": 20.0, "price": 15.0,
+        "category": ["Shirts", "Shirts > Tees"], "tags": ["new"], "Size": ["M"],
+    }  # fmt: skip
+
+
+def test_row_numbers_of_pandas_are_no_attribute(tmp_path: Path) -> None:
+    catalog = read(tmp_path, ",product_id,image\n0,7.0,a.jpg\n1,8.0,b.jpg\n", "a.jpg", "b.jpg")
+    assert catalog.kinds == {}
+    assert catalog.issue_counts() == {"unknown_column": 1, "spreadsheet_id": 2}
+
+
+def test_pictures_inside_a_parquet_file_are_named_with_what_to_do(tmp_path: Path) -> None:
+    data = b"\xff\xd8\xff\xe0 not really a picture \x00"
+    pq.write_table(pa.table({"image": [{"bytes": data, "path": "a.jpg"}], "label": [1]}), tmp_path / "train.parquet")
+    with pytest.raises(CatalogMalformed, match=r"the column 'image' has the pictures themselves.*python -c"):
+        read_catalog("folder", tmp_path, dataset="shop")
+
+
+def test_a_table_without_a_header_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CatalogMalformed, match=r"has no header: its first line, 'A1', 'a\.jpg', '10\.50', is a"):
+        read(tmp_path, "A1,a.jpg,10.50\nA2,b.jpg,11.50\n", "a.jpg")
+
+
+def test_a_table_in_a_folder_below_is_named(tmp_path: Path) -> None:
+    folder(tmp_path, "id,image\n1,a.jpg\n", "a.jpg", name="data/products.csv")
+    with pytest.raises(CatalogNotFound, match=r"--map table=data/products\.csv"):
+        read_catalog("folder", tmp_path, dataset="shop", mapping={})
+
+
+def test_groups_of_a_feed_such_as_shipping_are_left_out(tmp_path: Path) -> None:
+    item = (
+        "<item><g:id>A</g:id><title>Coat</title><g:image_link>https://s.example/a.jpg</g:image_link>"
+        "<g:google_product_category>1604</g:google_product_category>"
+        "<g:shipping><g:country>DE</g:country><g:price>4.95 EUR</g:price></g:shipping><g:price>9 EUR</g:price></item>"
+    )
+    feed = f'<rss xmlns:g="http://base.google.com/ns/1.0"><channel>{item}</channel></rss>'
+    catalog = read(tmp_path, feed, "a.jpg", name="feed.xml")
+    assert catalog.products[0].attributes == {
+        "name": "Coat", "google_product_category": "1604", "price": 9.0, "priceCurrency": "EUR",
+    }  # fmt: skip

@@ -235,3 +235,30 @@ def test_a_packed_table_is_read(tmp_path: Path) -> None:
 def test_an_empty_file_is_refused(tmp_path: Path, content: str) -> None:
     with pytest.raises(CatalogMalformed, match=r"products\.csv is empty; it needs a header line"):
         opened(tmp_path, content)
+
+
+@pytest.mark.parametrize(
+    ("above", "delimiter"),
+    [
+        ("# exported by ERP 4.2, on demand\n# 2024-03-01\n", ","),
+        ("Product report;;\n;;\n", ";"),
+        ("Acme - list of articles\nas of 01.03.2024\n\n", ";"),
+        ("Template=custom\tVersion=2021\t\nProduct code\tTitle of it\tColor\n", "\t"),
+        ("sep=;\r\nProduct report\r\n", ";"),
+    ],
+)
+def test_lines_above_the_header_are_skipped(tmp_path: Path, above: str, delimiter: str) -> None:
+    rows = [["id", "image", "price"], *([str(n), f"{n}.jpg", f"{n}0.50"] for n in range(3))]
+    table = opened(
+        tmp_path, above + "".join(delimiter.join(row) + "\n" for row in rows), known=("id", "image", "productcode")
+    )
+    assert table.header == ("id", "image", "price")
+    assert fields(table) == rows[1:]
+    assert next(table.rows()).line == above.count("\n") + 2
+
+
+@pytest.mark.parametrize("header", ["number,photo,what", "A-1,a.jpg,id"])
+def test_a_first_line_as_wide_as_the_others_is_the_header(tmp_path: Path, header: str) -> None:
+    table = opened(tmp_path, f"{header}\nA-2,b.jpg,id\nA-3,c.jpg,x\n", known=("id",))
+    assert table.header == tuple(header.split(","))
+    assert len(fields(table)) == 2

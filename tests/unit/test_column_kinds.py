@@ -424,3 +424,22 @@ def test_the_order_of_the_rows_does_not_decide(attribute: str) -> None:
         column = typed(rows, attribute)
         assert column.kind == kind
         assert {text: column.read(text) for text in texts} == expected
+
+
+def test_short_markup_is_free_text_even_where_a_column_is_called_description() -> None:
+    assert read(["<p>x</p>", "<b>y</b>"], "description") == (TEXT, ["x", "y"])
+
+
+def test_lists_of_one_number_are_lists_and_words_in_brackets_are_not() -> None:
+    assert read(["[1]", "[2]"]) == (KEYWORDS, [["1"], ["2"]])
+    assert read(["[true]", "[false]"]) == (KEYWORDS, [["true"], ["false"]])
+    assert read(["[S]", "[M]"])[0] == KEYWORD
+
+
+def test_paths_of_files_are_no_categories() -> None:
+    assert read(["/m/h/a_main.jpg", "/m/h/b_main.jpg", "/m/w/c.jpg"], "small_image")[0] == KEYWORD
+
+
+def test_a_year_of_two_digits_is_a_date_only_with_a_time() -> None:
+    assert read(["1/20/24, 3:52 PM", "12/1/23, 10:05 AM"]) == (DATE, ["2024-01-20T15:52:00", "2023-12-01T10:05:00"])
+    assert read(["10/12/14", "8/10/12"])[0] == KEYWORD

@@ -10,7 +10,10 @@ from vitrine.catalogs.layouts.entry import Layout
 from vitrine.catalogs.layouts.folders import picture_files
 from vitrine.catalogs.layouts.roles import is_id, is_picture, listed
 from vitrine.catalogs.model import Issue
+from vitrine.catalogs.parquet_rows import pictures_inside
+from vitrine.catalogs.references import is_picture_file
 from vitrine.catalogs.table import Table
+from vitrine.catalogs.table_files import TableFormat, checked_file
 from vitrine.errors import CatalogMalformed
 
 
@@ -26,6 +29,11 @@ def check_roles(table: Table, layout: Layout, root: Path) -> None:
             "If the line has several names, they are not separated by a comma, semicolon, tab or bar: save the table "
             "as CSV with commas"
         )
+    if any(map(is_picture_file, columns)):
+        raise CatalogMalformed(
+            f"{table.path} has no header: its first line, {listed(columns)}, is a product. Write a line with the "
+            "names of the columns above it, such as id,image,price"
+        )
     raise CatalogMalformed(
         f"{table.path} has neither an id column (such as id, sku, product_id, handle) nor a picture column (such as "
         f"image, picture, file_name); it has {listed(columns)}. Name them: "
@@ -39,6 +47,10 @@ def why_no_product(
     """The likeliest reason that no product of a catalogue can be used, with the command that mends it."""
     if not rows:
         return "it has a header and no rows" if table is not None else f"there is no picture below {root}"
+    if table is not None and table.format is TableFormat.PARQUET:
+        inside = pictures_inside(checked_file(table.path, root=root))
+        if inside:
+            return inside
     kind, _ = Counter(issue.kind for issue in issues if not issue.kept).most_common(1)[0] if issues else ("", 0)
     example = next((issue for issue in issues if issue.kind == kind), None)
     shown = "" if example is None else f" (line {example.line}: {example.detail})"

@@ -83,8 +83,7 @@ class Assembler:
         for table, layout in self._tables:
             for entry in layout.entries(table):
                 self._take(entry, table, layout)
-        for product_id, line in self._decimal_ids if self._has_integer_ids else ():
-            self._spreadsheet_id(product_id, line, "other ids are whole numbers")
+        self._check_decimal_ids()
         self.builder.group_variants()
 
     def _find_kinds(self) -> None:
@@ -92,6 +91,8 @@ class Assembler:
         adds: dict[str, Callable[[str, int], None]] = {}
         for table, layout in self._tables:
             for entry in layout.entries(table):
+                if not entry.id or entry.left_out is not None or entry.has_variations:
+                    continue  # it is no product, so it decides no kind
                 line = entry.row.line
                 for label, value in entry.values.items():
                     if isinstance(value, str):
@@ -137,8 +138,8 @@ class Assembler:
         for _, layout in self._tables:
             for notice in layout.notices:
                 self.builder.issue("missing_column", notice, line=1)
-            for name in layout.repeated:
-                self.builder.issue("unknown_column", f"{name[:80]} occurs twice, the first one is used", line=1)
+            for reason in layout.unused:
+                self.builder.issue("unknown_column", reason, line=1)
 
     def _take(self, entry: Entry, table: Table, layout: Layout) -> None:
         builder = self.builder
@@ -317,6 +318,16 @@ class Assembler:
             for pattern, reason in _SPOILED_IDS:
                 if pattern.fullmatch(product_id):
                     self._spreadsheet_id(product_id, line, reason)
+
+    def _check_decimal_ids(self) -> None:
+        if self._has_integer_ids:
+            reason = "other ids are whole numbers"
+        elif len(self._decimal_ids) == len(self.builder.products):
+            reason = "all ids end like this, as if whole numbers had been saved as decimals"
+        else:
+            return
+        for product_id, line in self._decimal_ids:
+            self._spreadsheet_id(product_id, line, reason)
 
     def _spreadsheet_id(self, product_id: str, line: int, reason: str) -> None:
         self.builder.issue("spreadsheet_id", f"{product_id[:40]!r}: {reason}", product_id=product_id, line=line)

@@ -2,11 +2,13 @@
 
 A delimiter is judged by the header and by up to a thousand rows: whether it gives a column that the readers know, and
 how many rows are as wide as the header. Where that does not decide, clevercsv does. (clevercsv alone takes a second for
-each 100 kB, and prefers the commas of prices and of long texts when most fields are text.)
+each 100 kB, and prefers the commas of prices and of long texts when most fields are text.) Titles and comments above
+the header are skipped if a line below them has known columns.
 """
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
@@ -28,6 +30,9 @@ _CLEVERCSV_CHARS: Final = 16_000
 _CLEAR_LEAD: Final = 1.5
 # The share of rows that an unusual delimiter must fit.
 _MIN_CLEAN: Final = 0.9
+_MAX_LINES_ABOVE_HEADER: Final = 30
+_MAX_HEADER_CHARS: Final = 100_000
+_COMMENT_MARKS: Final = ("#", "//", "--")
 _SEPARATOR_LINE: Final = re.compile(r'"?sep=(.)"?\r?', re.IGNORECASE)
 
 
@@ -59,8 +64,9 @@ def find_dialect(
         raise CatalogMalformed(f"{file.path} is empty; it needs a header line and one row per product")
     named = _SEPARATOR_LINE.fullmatch(lines[first])
     if named is not None:
-        text = replace(text, first=first + 1)
+        text = replace(text, first=first + 1 + _above_header(lines[first + 1 :], (named[1],), known_columns))
         return text, _variant(text, Dialect(named[1]), "\n".join(lines), known_columns)
+    text = replace(text, first=_above_header(lines, DELIMITERS, known_columns))
     delimiter = _delimiter(text, lines, known_columns)
     return text, _variant(text, Dialect(delimiter), "\n".join(lines), known_columns)
 
@@ -71,6 +77,51 @@ def header_of(row: Row | None) -> tuple[str, ...]:
     while len(names) > 1 and not names[-1]:
         names.pop()
     return tuple(names)
+
+
+def _above_header(lines: list[str], delimiters: Collection[str], known_columns: Collection[str]) -> int:
+    """How many lines stand above the header: titles and comments, which have fewer fields, and a header in other words.
+
+    Zero if the first line has known columns, or if no line has.
+    """
+    found = min((_header_at(lines, mark, known_columns) for mark in delimiters), key=lambda at: (at is None, at))
+    return found or 0
+
+
+def _header_at(lines: list[str], delimiter: str, known_columns: Collection[str]) -> int | None:
+    """The index of the first line with known columns whose lines above are no rows."""
+    widest = 0
+    for index, line in enumerate(lines[:_MAX_LINES_ABOVE_HEADER]):
+        if not line.strip() or len(line) > _MAX_HEADER_CHARS:
+            continue
+        names = _names(line, delimiter)
+        if len(names) > max(1, widest) and _known_names(names, known_columns):
+            # Amazon's flat files have the names of the columns for people, and below them those for programs.
+            below = _names(lines[index + 1], delimiter) if index + 1 < len(lines) else []
+            has_second = len(below) == len(names) and _known_names(below, known_columns) > 1
+            return index + 1 if has_second else index
+        if not line.lstrip().startswith(_COMMENT_MARKS):
+            widest = max(widest, len(names))
+    return None
+
+
+def _names(line: str, delimiter: str) -> list[str]:
+    """The fields of a line that are not empty."""
+    try:
+        fields = next(csv.reader([line], delimiter=delimiter), [])
+    except csv.Error:
+        return []
+    return [name for name in (field.strip("\ufeff \r") for field in fields) if name]
+
+
+def _known_names(names: Collection[str], known_columns: Collection[str]) -> int:
+    return sum(_is_known(name, known_columns) for name in names)
+
+
+def _is_known(name: str, known_columns: Collection[str]) -> bool:
+    """Whether a column is known: `Product ID` and `product_id` are `productid`."""
+    name = name.casefold()
+    return name in known_columns or "".join(filter(str.isalnum, name)) in known_columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +156,7 @@ def _delimiter(text: DelimitedText, lines: list[str], known_columns: Collection[
 def _names_known(text: DelimitedText, known_columns: Collection[str]) -> bool:
     """Whether the header is the name of one known column."""
     header = header_of(next(text.parser(Dialect()).rows(), None))
-    return header[0].lower() in known_columns
+    return _is_known(header[0], known_columns)
 
 
 def _score(text: DelimitedText, dialect: Dialect, known_columns: Collection[str]) -> _Score:
@@ -114,7 +165,7 @@ def _score(text: DelimitedText, dialect: Dialect, known_columns: Collection[str]
     first = next(rows, None)
     header = header_of(first)
     width = len(first.fields) if first is not None and first.fields is not None else 1
-    has_known = any(name.lower() in known_columns for name in header)
+    has_known = any(_is_known(name, known_columns) for name in header)
     if width < 2:
         return _Score(has_known, 1, 0.0, 0.0)
     parser.width = width

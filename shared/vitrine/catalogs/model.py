@@ -29,7 +29,7 @@ ISSUE_KINDS: Final[dict[str, tuple[bool, str]]] = {
     "repaired_year": (True, "the year has an unusual form but was read"),
     "bad_year": (True, "the year cannot be read; it is left out"),
     "bad_encoding": (True, "the row is not UTF-8; it was read as Windows-1252"),
-    "unknown_column": (True, "this reader does not know the column; it is left out"),
+    "unknown_column": (True, "the column is unknown, unnamed or a repetition; it is left out"),
     "missing_column": (True, "a column of this layout is missing"),
     "renamed_column": (True, "the column's name is reserved or cannot be an attribute name; it was changed"),
     "unknown_category": (True, "no article type is known for this category; it is left out"),

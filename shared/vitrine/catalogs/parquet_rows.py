@@ -35,6 +35,26 @@ def parquet_table(file: TableFile) -> tuple[tuple[str, ...], Callable[[], Iterat
     return names, lambda: _rows(file)
 
 
+def pictures_inside(file: TableFile) -> str:
+    """What to do if the table has pictures themselves instead of their names; empty if it has none."""
+    for columns, names in _batches(file, rows=1):
+        for name, (value, *_) in zip(names, columns, strict=True):
+            is_structure = isinstance(value, dict)
+            inner = value.get("bytes") if is_structure else value
+            if not isinstance(inner, bytes) or _text_of(inner) is not None:
+                continue
+            member = "['bytes']" if is_structure else ""
+            return (
+                f"the column {name[:80]!r} has the pictures themselves, and pictures are read from files. Write them "
+                f'as files, in the folder of the table: python -c "import pandas; '
+                f"t = pandas.read_parquet('{file.path.name}'); t['file_name'] = [f'{{n}}.jpg' for n in range(len(t))]; "
+                f"[open(f, 'wb').write(p{member}) for f, p in "
+                f"zip(t['file_name'], t['{name}'])]; t.drop(columns='{name}').to_csv('metadata.csv', index=False)\""
+            )
+        break
+    return ""
+
+
 def _is_list(kind: Any) -> bool:
     import pyarrow.types as kinds
 
@@ -58,12 +78,12 @@ def _records(file: TableFile) -> Iterator[Record]:
             yield Record(number, dict(zip(names, map(_plain, values), strict=True)))
 
 
-def _batches(file: TableFile) -> Iterator[tuple[list[list[Any]], list[str]]]:
+def _batches(file: TableFile, *, rows: int = _BATCH_ROWS) -> Iterator[tuple[list[list[Any]], list[str]]]:
     """The values of each column, and the names of the columns, for some thousand rows at a time."""
     import pyarrow as pa
 
     with _opened(file) as parquet:
-        for batch in parquet.iter_batches(batch_size=_BATCH_ROWS):
+        for batch in parquet.iter_batches(batch_size=rows):
             columns = []
             for column in batch.columns:
                 # Python's datetime has microseconds; nanoseconds would become objects of pandas.

@@ -104,9 +104,9 @@ def is_table_name(name: str) -> bool:
 def read_table(path: Path, *, root: Path, known_columns: Collection[str] = ()) -> Table:
     """Open a table that must be inside `root` after links are resolved.
 
-    A delimiter that gives a header with a known column (`known_columns`, lower case) is preferred. Raises
-    CatalogNotFound, CatalogRootRefused for a link out of the root, and CatalogMalformed if the file is empty, too
-    large, has no header, or is not a table.
+    A delimiter that gives a header with a known column (`known_columns`, lower case) is preferred, and titles above
+    such a header are skipped. Raises CatalogNotFound, CatalogRootRefused for a link out of the root, and
+    CatalogMalformed if the file is empty, too large, has no header, or is not a table.
     """
     file = checked_file(path, root=root)
     if file.head.startswith(b"PAR1"):

@@ -16,7 +16,9 @@ from vitrine.catalogs.layouts.image_folder import TABLE_STEM, ImageFolder
 from vitrine.catalogs.layouts.plain_table import PlainTable
 from vitrine.catalogs.layouts.roles import (
     ID_NAMES,
+    NAME_NAMES,
     TABLE_ROLE,
+    VARIANT_NAMES,
     WEAK_PICTURE_NAMES,
     found_roles,
     plain,
@@ -35,7 +37,17 @@ _BY_NAME: Final = {preset.name: preset for preset in _PRESETS}
 PLAIN: Final = PlainTable.name
 IMAGE_FOLDER: Final = ImageFolder.name
 TABLE_LAYOUTS: Final = (*_BY_NAME, IMAGE_FOLDER, PLAIN)
-_KNOWN_COLUMNS: Final = (*ID_NAMES, *WEAK_PICTURE_NAMES, "image", "picture", "title", "name", "image_link", "image src")
+_KNOWN_COLUMNS: Final = frozenset(
+    {
+        *ID_NAMES, *NAME_NAMES, *VARIANT_NAMES, *WEAK_PICTURE_NAMES,
+        *(
+            f"{before}{picture}{after}"
+            for before in ("", "main", "product", "base")
+            for picture in ("image", "images", "picture", "pictures", "photo", "bild", "bilder", "foto", "fotos")
+            for after in ("", "url", "src", "link", "path", "file")
+        ),
+    }
+)  # fmt: skip
 _MAX_DEPTH: Final = 3
 _LISTED_NAMES: Final = 10
 _SPREADSHEETS: Final = (".xlsx", ".xls", ".ods", ".numbers")
@@ -145,11 +157,16 @@ def _tables_in(folder: Path) -> Iterator[Path]:
 
 def _metadata_below(root: Path) -> Iterator[Path]:
     """The tables of an image folder's splits, such as `train/metadata.csv`."""
+    return (path for path in _tables_below(root) if path.stem.lower() == TABLE_STEM)
+
+
+def _tables_below(root: Path) -> Iterator[Path]:
+    """The files in folders below that may be tables."""
     for folder, folders, files in os.walk(root):
         depth = len(Path(folder).relative_to(root).parts)
         folders[:] = sorted(name for name in folders if not name.startswith(".")) if depth < _MAX_DEPTH else []
         for name in sorted(files):
-            if depth and Path(name).stem.lower() == TABLE_STEM and is_table_name(name):
+            if depth and is_table_name(name):
                 yield Path(folder, name)
 
 
@@ -162,6 +179,10 @@ def _nothing_found(root: Path) -> str:
     sheet = next((path for path in sorted(root.iterdir()) if path.suffix.lower() in _SPREADSHEETS), None)
     if sheet is not None:
         return f"{base}; save {sheet.name} as products.csv (CSV, UTF-8)"
+    below = next(filter(_is_certain, _tables_below(root)), None)
+    if below is not None:
+        name = below.relative_to(root).as_posix()
+        return f"{base}; there is {name} in a folder below: use it with --map {TABLE_ROLE}={_shell(name)}"
     if next(picture_files(root), None) is not None:
         return (
             f"{base}; a catalogue needs products.csv with one row per product, or use --reader pictures: "
@@ -171,4 +192,4 @@ def _nothing_found(root: Path) -> str:
 
 
 def _shell(name: str) -> str:
-    return name if name.replace("_", "").replace(".", "").replace("-", "").isalnum() else f'"{name}"'
+    return name if name.replace("_", "").replace(".", "").replace("/", "").replace("-", "").isalnum() else f'"{name}"'

@@ -23,6 +23,8 @@ _YEAR_FIRST: Final = re.compile(
 _YEAR_LAST: Final = re.compile(
     rf"(?P<one>[0-9]{{1,2}})(?P<sign>[-/.])(?P<other>[0-9]{{1,2}})(?P=sign)(?P<year>[12][0-9]{{3}}){_TIME}"
 )
+# 1/20/24, 3:52 PM: without a time it may as well be sizes.
+_SHORT_YEAR: Final = re.compile(r"([0-9]{1,2}([-/.])[0-9]{1,2}\2)([0-9]{2})(?=[T ,]+[0-9]{1,2}:[0-9]{2})")
 # English months alone: 15 Jan 2024, January 15th, 2024, Mon, 15 Jan 2024 10:00
 _WITH_WORD: Final = re.compile(
     r"(?:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*\.?,?\s+)?"
@@ -66,7 +68,7 @@ def read_date(text: str, order: int) -> str | None:
     match = _YEAR_FIRST.fullmatch(text)
     if match is not None:
         return _iso(match, int(match["month"]), int(match["day"]))
-    match = _YEAR_LAST.fullmatch(text)
+    match = _YEAR_LAST.fullmatch(_SHORT_YEAR.sub(r"\g<1>20\3", text, count=1) if text[0].isdigit() else text)
     if match is not None:
         first, second = int(match["one"]), int(match["other"])
         is_day_first = match["sign"] == "." or order == DateOrders.DAY_FIRST

@@ -68,10 +68,12 @@ class ProseStatistics:
             return True
         if not self.rows:
             return False
+        if self.with_markup >= _MOST * self.rows:
+            return True
         mean_chars, mean_words = self.chars / self.rows, self.words / self.rows
         if _PROSE_NAMES.fullmatch(attribute):
             return mean_chars >= _CODE_MEAN_CHARS or mean_words >= 2
-        if self.with_markup >= _MOST * self.rows or self.links == self.rows or mean_chars >= _LONG_MEAN_CHARS:
+        if self.links == self.rows or mean_chars >= _LONG_MEAN_CHARS:
             return True
         return self.rows >= _PROSE_MIN_ROWS and mean_words >= _PROSE_MEAN_WORDS and distinct >= _PROSE_DISTINCT
 

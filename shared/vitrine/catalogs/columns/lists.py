@@ -37,6 +37,8 @@ _LIST_NAME: Final = re.compile(
 _COLOUR_NAME: Final = re.compile(r"(?i:(?:base_?|product_?)?colou?rs?|farben?|couleurs?|colori?|colores|цвет)")
 _QUOTED: Final = re.compile(r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"")
 _BLANK_BETWEEN_QUOTES: Final = re.compile(r"['\"]\s+['\"]")
+# What JSON writes for a list of one number; a word in brackets is rather a note.
+_ONE_IN_BRACKETS: Final = re.compile(r"\[\s*(?:-?[0-9.]+|true|false)\s*\]")
 _PAIRS: Final = {"[": "]", "(": ")", "{": "}"}
 _QUOTES: Final = "\"'\u201c\u201d\u201e\u2018\u2019\u00ab\u00bb"
 
@@ -115,7 +117,11 @@ def key_of(part: str) -> str:
 
 
 def _evident_list(text: str) -> bool:
-    return text[:1] in _PAIRS and any(quote in text for quote in "\"',") and in_brackets(text) is not None
+    if text[:1] not in _PAIRS:
+        return False
+    return (_ONE_IN_BRACKETS.fullmatch(text) is not None or any(mark in text for mark in "\"',")) and in_brackets(
+        text
+    ) is not None
 
 
 def _plain_texts(values: Iterable[object]) -> list[str] | None:

@@ -13,6 +13,7 @@ from vitrine.catalogs.columns.lists import in_brackets, key_of
 JOIN: Final = " > "
 _ARROW: Final = re.compile("\\s*(?:>+|\u00bb|\u203a|\u2192)\\s*")
 _BETWEEN_PATHS: Final = re.compile(r"(?<!\\)[,;|\n]\s*")
+_FILE: Final = re.compile(r"\.[a-z][a-z0-9]{1,4}$", re.IGNORECASE)  # /m/h/shirt.jpg
 _MAX_LEVELS: Final = 12
 _MAX_LEVEL_CHARS: Final = 80
 _MOST: Final = 0.5
@@ -103,6 +104,8 @@ def _firsts(texts: list[str], *, has_slashes: bool) -> frozenset[str]:
 def _has_slash_paths(texts: list[str], attribute: str) -> bool:
     """Whether slashes separate levels: in every text, below shared first levels, and never the other way round."""
     if len(texts) < 2 or not all("/" in text for text in texts) or any("://" in text for text in texts):
+        return False
+    if any(_FILE.search(text) for text in texts):
         return False
     paths = [_levels(text, has_slashes=True) for text in texts]
     if not all(_is_path(path) and all(any(c.isalpha() for c in level) for level in path) for path in paths):

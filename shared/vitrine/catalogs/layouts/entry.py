@@ -47,8 +47,8 @@ class Layout(Protocol):
 
     name: str
     header: Header
-    # Columns that are left out because an earlier one has the same name.
-    repeated: tuple[str, ...]
+    # Columns that are left out, each with the reason.
+    unused: tuple[str, ...]
     # Columns of the layout that the table does not have, with what is used instead.
     notices: tuple[str, ...]
     # The kinds of the labels that the layout knows.

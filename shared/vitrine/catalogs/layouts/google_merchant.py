@@ -19,6 +19,8 @@ _TELLING: Final = frozenset(
 )  # fmt: skip
 _PICTURES: Final = ("imagelink", "additionalimagelink", "additionalimagelinks", "lifestyleimagelink")
 _IGNORED: Final = frozenset({"identifierexists", "adult", "shipping", "tax", "mobilelink", "adsredirect"})
+# Groups of several members, which say nothing of the product's look.
+_IGNORED_GROUPS: Final = ("shipping.", "tax.", "installment.", "loyalty_program.", "product_detail.", "certification.")
 _PREFIX: Final = "g:"
 
 
@@ -31,7 +33,10 @@ class GoogleMerchant(PlainTable):
         super().__init__(table, mapping)
         # Shops often keep the pictures on disk by id, under other names than on the web.
         self.by_id = True
+        self._labels = {at: label for at, label in self._labels.items() if not label.startswith(_IGNORED_GROUPS)}
         self.kinds = dict.fromkeys(("price", "sale_price"), AttributeKind.DECIMAL)
+        # A category may also be a number of Google's taxonomy.
+        self.kinds |= dict.fromkeys(("google_product_category", "product_type"), AttributeKind.PATH)
 
     @staticmethod
     def fits(header: Header) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
 from vitrine.catalogs.layouts.entry import Entry, Source, Value, fields_of, header_of
 from vitrine.catalogs.layouts.roles import (
@@ -20,6 +21,9 @@ from vitrine.catalogs.references import PictureNames, split_pictures
 from vitrine.catalogs.table import Row, Table
 from vitrine.products import AttributeKind
 
+# What pandas calls the row numbers that it writes.
+_UNNAMED: Final = ("", "Unnamed: 0")
+
 
 class PlainTable:
     """Reads each row as a product; rows with one id are put together later."""
@@ -34,7 +38,7 @@ class PlainTable:
         self.roles: Roles = with_mapping(self.usual_roles(), self.header, mapping)
         self.kinds: dict[str, AttributeKind] = {}
         self.by_id = not self.roles.pictures_at
-        self.repeated: tuple[str, ...] = ()
+        self.unused: tuple[str, ...] = ()
         self.notices: tuple[str, ...] = ()
         self._labels = self._labelled()
         self._name_at = next((at for at, label in self._labels.items() if plain(label) in NAME_NAMES), None)
@@ -85,19 +89,22 @@ class PlainTable:
         of_roles = {roles.id_at, roles.variant_at, *roles.pictures_at}
         labels: dict[int, str] = dict(roles.labels)
         taken = set(labels.values())
-        repeated = []
+        unused = []
         for at, column in enumerate(columns):
             if at in labels or at in of_roles or plain(column) in self.ignored:
                 continue
             if column in columns[:at]:
-                repeated.append(column)
+                unused.append(f"{column[:80]} occurs twice, the first one is used")
+                continue
+            if not at and column in _UNNAMED:
+                unused.append("the first column has no name, like the row numbers that pandas writes")
                 continue
             label, number = column, 2
             while label in taken:
                 label, number = f"{column}_{number}", number + 1
             taken.add(label)
             labels[at] = label
-        self.repeated = tuple(repeated)
+        self.unused = tuple(unused)
         return dict(sorted(labels.items()))
 
     def _id(self, fields: Sequence[str], id_at: int | None, references: Sequence[tuple[str, str]]) -> str:

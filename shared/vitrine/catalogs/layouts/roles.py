@@ -29,7 +29,7 @@ ID_NAMES: Final = (
     "idproduit", "codeproduit", "codicearticolo", "idproducto", "productref", "productreference", "reference",
     "référence", "referencia", "codice", "código", "codigo", "stylenumber", "stylecode", "styleid", "partnumber", "mpn",
     "asin", "gtin", "ean", "ean13", "upc", "barcode", "isbn", "identifier", "code", "ref", "uid", "uuid", "key",
-    "slug", "urlkey",
+    "slug", "urlkey", "itemsku", "sellersku", "merchantsku",
 )  # fmt: skip
 VARIANT_NAMES: Final = (
     "variantof", "itemgroupid", "groupid", "parentid", "parentsku", "parentproductid", "parentproduct", "parent",

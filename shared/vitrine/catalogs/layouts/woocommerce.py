@@ -1,7 +1,8 @@
 """The layout of a WooCommerce product export: variable products, and variations that take what they lack from them.
 
 A variation is a variant of its parent, and a parent with variations is not a product itself. `Attribute 1 name` names
-the attribute whose values `Attribute 1 value(s)` lists. Products that the shop does not show are left out.
+the attribute whose values `Attribute 1 value(s)` lists. Products that the shop does not show are left out. A shop
+exports in its own language: the columns are known in German, French, Spanish, Italian and Dutch too.
 """
 
 from __future__ import annotations
@@ -39,6 +40,59 @@ _IGNORED: Final = frozenset(
 )  # fmt: skip
 _META: Final = "meta:"
 _ATTRIBUTE_PART: Final = re.compile(r"attribute([0-9]{1,2})(?:name|values|visible|global|default)")
+# Nom de l'attribut 1, Valeur(s) de l'attribut 1, Attribut 1 Wert(e), Nombre del atributo 1
+_ATTRIBUTE_WORD: Final = re.compile(r"at{1,2}ribu(?:uts?|t[oei]?s?)")
+_NAME_WORDS: Final = ("name", "nom", "naam")
+_VALUE_WORDS: Final = ("value", "wert", "valeur", "valor", "waarde")
+_ENGLISH: Final = {
+    name: english
+    for english, names in {
+        "type": "typ tipo",
+        "sku": "artikelnummer ugs cod códigosku",
+        "name": "nom nombre nome naam",
+        "published": "veröffentlicht publié publicado pubblicato gepubliceerd",
+        "isfeatured": "isthervorgehoben misenavant estádestacado inprimopiano èinevidenza isuitgelicht",
+        "visibilityincatalog": "sichtbarkeitimkatalog visibilitédanslecatalogue visibilidadenelcatálogo "
+        "visibilitànelcatalogo zichtbaarheidincatalogus",
+        "shortdescription": "kurzbeschreibung descriptioncourte descripcióncorta brevedescrizione kortebeschrijving",
+        "description": "beschreibung descripción descrizione beschrijving",
+        "datesalepricestarts": "datumandemangebotspreisbeginnt datededébutdepromo "
+        "díaenqueempiezaelpreciorebajado datadiiniziodelprezzoinofferta",
+        "datesalepriceends": "datumandemangebotspreisendet datedefindepromo díaenqueterminaelpreciorebajado "
+        "datadifinedelprezzoinofferta",
+        "taxstatus": "steuerstatus étatdelatva estadodelimpuesto statodelleimposte btwstatus belastingstatus",
+        "taxclass": "steuerklasse classedetva clasedeimpuesto aliquotadiimposta btwtarief belastingklasse",
+        "instock": "vorrätig auflager enstock existencias eninventario opvoorraad",
+        "stock": "lager lagerbestand bestand inventario magazzino voorraad",
+        "lowstockamount": "geringelagermenge montantdestockfaible cantidaddebajoinventario "
+        "importoscortebasse lagevoorraad",
+        "backordersallowed": "lieferrückständeerlaubt lieferrückstandeerlaubt "
+        "autoriserlescommandesdeproduitsenrupture permitirreservasdeproductosagotados nabestellingentoestaan",
+        "soldindividually": "nureinzelnverkaufen vendreindividuellement vendidoindividualmente "
+        "wordtindividueelverkocht",
+        "allowcustomerreviews": "kundenrezensionenerlauben autoriserlesavisclients permitirvaloracionesdeclientes "
+        "abilitalerecensionideiclienti klantbeoordelingentoestaan",
+        "purchasenote": "hinweiszumkauf notedecommande notadecompra notadiacquisto aankoopnotitie",
+        "saleprice": "angebotspreis tarifpromo preciorebajado prezzoinofferta aanbiedingsprijs actieprijs",
+        "regularprice": "regulärerpreis tarifrégulier precionormal prezzodilistino regulierprijs reguliereprijs",
+        "categories": "kategorien catégories categorías categorie categorieën",
+        "tags": "schlagwörter étiquettes etiquetas tag",
+        "shippingclass": "versandklasse classedexpédition clasedeenvío classedispedizione verzendklasse",
+        "images": "bilder imágenes immagini afbeeldingen",
+        "downloadlimit": "limitedetéléchargement límitededescargas limitedidownload downloadlimiet",
+        "downloadexpirydays": "ablauftagedesdownloads joursdexpirationdutéléchargement "
+        "díasdecaducidaddeladescarga giorniscadenzadeldownload dagendownloadvervallen",
+        "parent": "übergeordnetesprodukt übergeordnet superior genitore hoofdproduct hoofd bovenliggend",
+        "groupedproducts": "gruppierteprodukte groupesdeproduits productosagrupados prodottiraggruppati "
+        "gegroepeerdeproducten",
+        "upsells": "zusatzverkäufe produitssuggérés ventasdirigidas upsell",
+        "crosssells": "crosssellsquerverkäufe querverkäufe ventescroisées ventascruzadas crosssell",
+        "externalurl": "externeurl urlexterne urlexterna urlesterno",
+        "buttontext": "libellédubouton textodelbotón testodelpulsante knoptekst",
+        "position": "posición posizione positie",
+    }.items()
+    for name in names.split()
+}  # fmt: skip
 # A comma inside a name is written with a backslash.
 _COMMA: Final = re.compile(r"(?<!\\),")
 _ID_PREFIX: Final = "id:"
@@ -59,11 +113,12 @@ class WooCommerce(PlainTable):
 
     def __init__(self, table: Table, mapping: Mapping[str, str]) -> None:
         super().__init__(table, mapping)
-        at = self.header.at
+        at = self._place
         self.by_id = False
         self.kinds = {"category": AttributeKind.PATH, "tags": AttributeKind.KEYWORDS}
+        self.kinds |= dict.fromkeys(("description", "shortDescription"), AttributeKind.TEXT)
         self.kinds |= dict.fromkeys(("price", "salePrice", "regularPrice"), AttributeKind.DECIMAL)
-        parts = (_ATTRIBUTE_PART.fullmatch(plain(column)) for column in table.header)
+        parts = (_ATTRIBUTE_PART.fullmatch(_english(column)) for column in table.header)
         numbers = sorted({int(part[1]) for part in parts if part})
         self._attributes_at = [(at(f"attribute{n}name"), at(f"attribute{n}values")) for n in numbers]
         self._type_at, self._sku_at, self._published_at = at("type"), at("sku"), at("published")
@@ -74,7 +129,8 @@ class WooCommerce(PlainTable):
             place: label
             for place, label in self._labels.items()
             if not table.header[place].casefold().startswith(_META)
-            and not _ATTRIBUTE_PART.fullmatch(plain(table.header[place]))
+            and not _ATTRIBUTE_PART.fullmatch(_english(table.header[place]))
+            and _english(table.header[place]) not in _IGNORED
         }
         self._has_price = "price" not in self._labels.values() and bool(
             {"salePrice", "regularPrice"} & set(self._labels.values())
@@ -83,23 +139,27 @@ class WooCommerce(PlainTable):
     @staticmethod
     def fits(header: Header) -> bool:
         """Whether these are the columns of such an export."""
-        names = {plain(column) for column in header.columns}
+        names = {_english(column) for column in header.columns}
         is_product = {"name", "images"} <= names or {"name", "categories"} <= names
         return is_product and bool(names & {"regularprice", "attribute1name"}) and len(names & _TELLING) >= 3
 
     def usual_roles(self) -> Roles:
         roles = super().usual_roles()
-        images = self.header.at("images")
+        images = self._place("images")
         labels: dict[int, str] = {}
         for at, column in enumerate(self.header.columns):
-            if (label := _LABELS.get(plain(column))) and label not in labels.values():
+            if (label := _LABELS.get(_english(column))) and label not in labels.values():
                 labels[at] = label
         return replace(
             roles,
             pictures_at=roles.pictures_at if images is None else (images,),
-            variant_at=self.header.at("parent"),
+            variant_at=self._place("parent"),
             labels={at: label for at, label in labels.items() if at != roles.id_at},
         )
+
+    def _place(self, name: str) -> int | None:
+        """The position of a column by its English name, as from `plain`."""
+        return next((at for at, column in enumerate(self.header.columns) if _english(column) == name), None)
 
     @property
     def labels(self) -> Mapping[str, Source]:
@@ -186,6 +246,20 @@ class WooCommerce(PlainTable):
         if published in ("0", "-1"):
             return f"column 'Published' is {published!r}: {'private' if published == '0' else 'a draft'}"
         return "column 'Visibility in catalog' is 'hidden'" if visibility.casefold() == "hidden" else None
+
+
+def _english(column: str) -> str:
+    """The English name of a column, as from `plain`."""
+    name = plain(column)
+    if name in _ENGLISH:
+        return _ENGLISH[name]
+    number = re.search("[0-9]{1,2}", name)
+    if number is None or not _ATTRIBUTE_WORD.search(name):
+        return name
+    rest = _ATTRIBUTE_WORD.sub("", name.replace(number[0], "", 1), count=1)
+    if rest.startswith(_NAME_WORDS):
+        return f"attribute{number[0]}name"
+    return f"attribute{number[0]}{'values' if rest.startswith(_VALUE_WORDS) else 'visible'}"
 
 
 def _field(fields: Sequence[str], at: int | None) -> str:
