@@ -168,3 +168,84 @@ def test_products_added_to_or_removed_from_a_step_are_handled(client: redis.Redi
     outcome = scene.run()
     assert scene.stored == {"2", "3", "4", "5"}
     assert outcome.failed_ids() == {"1"}
+
+
+@dataclass
+class SeveralPictures(Scene):
+    """Products of three pictures each. `embedder` and `worker` name the pictures that crash these."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        numbers = range(self.count)
+        products = [Product("d", str(n), f"{n}a.jpg", {}, (f"{n}b.jpg", f"{n}c.jpg")) for n in numbers]
+        self.planned = [PlannedProduct(product, "catalog") for product in products]
+        self.pictures: dict[str, tuple[str, ...]] = {}
+
+    @property
+    def crashes(self) -> int:
+        return self.embedder_crashes + self.worker_crashes
+
+    def store(self, planned: Sequence[PlannedProduct]) -> BatchOutcome:
+        pictures = {picture for one in planned for picture in one.product.pictures}
+        if self.worker & pictures:
+            self.worker_crashes += 1
+            self.searches.killed = True
+            raise Killed
+        if self.embedder & pictures:
+            self.embedder_crashes += 1
+            raise EmbedderConnectionLost("it ended")
+        fresh = [one.product for one in planned if self.pictures.get(one.product.id) != one.product.pictures]
+        self.pictures |= {product.id: product.pictures for product in fresh}
+        return BatchOutcome(done=len(fresh), skipped=len(planned) - len(fresh))
+
+
+def test_a_picture_that_crashes_costs_only_itself_if_its_product_has_others(client: redis.Redis) -> None:
+    for crashing in (["3a.jpg"], ["3b.jpg"], ["3a.jpg", "3c.jpg"], ["0c.jpg", "7b.jpg"]):
+        scene = SeveralPictures(client, 8, embedder=frozenset(crashing))
+        outcome = scene.run()
+        assert scene.pictures == {
+            one.product.id: tuple(picture for picture in one.product.pictures if picture not in crashing)
+            for one in scene.planned
+        }
+        assert (outcome.done + outcome.skipped, outcome.faults) == (8, ())
+        assert [fault.kind for fault in outcome.picture_faults] == ["picture_crashes_embedder"] * len(crashing)
+        for picture, fault in zip(crashing, outcome.picture_faults, strict=True):
+            assert fault.product_id == picture[0]
+            assert repr(picture) in fault.detail
+        assert scene.crashes <= 6 * len(crashing)
+
+
+def test_a_product_is_left_out_only_if_all_its_pictures_crash(client: redis.Redis) -> None:
+    scene = SeveralPictures(client, 3, embedder=frozenset({"1a.jpg", "1b.jpg", "1c.jpg"}))
+    outcome = scene.run()
+    assert scene.pictures.keys() == {"0", "2"}
+    assert (set(outcome.failed_ids()), outcome.done) == ({"1"}, 2)
+    assert outcome.picture_faults == ()
+    assert "none of its 3 pictures" in outcome.faults[0].detail
+
+
+def test_a_picture_of_several_that_crashes_the_worker_is_found_too(client: redis.Redis) -> None:
+    scene = SeveralPictures(client, 1, worker=frozenset({"0b.jpg"}))
+    outcome = scene.run()
+    assert scene.pictures == {"0": ("0a.jpg", "0c.jpg")}
+    assert (outcome.done, outcome.faults) == (1, ())
+    assert [fault.kind for fault in outcome.picture_faults] == ["picture_crashes_worker"]
+
+
+def test_many_pictures_of_one_product_are_searched_with_few_crashes(client: redis.Redis) -> None:
+    scene = SeveralPictures(client, 0, embedder=frozenset({"40.jpg"}))
+    names = tuple(f"{number}.jpg" for number in range(64))
+    scene.planned = [PlannedProduct(Product("d", "p", names[0], {}, names[1:]), "catalog")]
+    outcome = scene.run()
+    assert scene.pictures == {"p": tuple(name for name in names if name != "40.jpg")}
+    assert (outcome.done, outcome.skipped, len(outcome.picture_faults)) == (1, 0, 1)
+    assert scene.crashes <= 6
+
+
+def test_a_search_of_before_without_pictures_goes_on() -> None:
+    stored = SearchState.model_validate_json(
+        '{"ids": ["1"], "groups": [{"ids": ["1"], "crashes": 2}], "at_work": true}'
+    )
+    state, guilty = stored.crashed("embedder", tolerated=2)
+    assert guilty == "1"
+    assert state.stored.failed_ids() == {"1"}

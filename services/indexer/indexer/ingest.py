@@ -104,6 +104,7 @@ def _is_current(deps: Dependencies, planned: PlannedProduct) -> bool:
 class _Tally:
     done: int = 0
     skipped: int = 0
+    pictures: int = 0
     faults: list[JobFault] = field(default_factory=list)
     picture_faults: list[JobFault] = field(default_factory=list)
 
@@ -170,6 +171,7 @@ class Ingest:
         return BatchOutcome(
             done=tally.done,
             skipped=tally.skipped,
+            pictures=tally.pictures,
             faults=tuple(tally.faults),
             picture_faults=tuple(tally.picture_faults),
         )
@@ -280,6 +282,7 @@ class Ingest:
             else:
                 one.vectors[picture.sha256] = np.asarray(result, dtype=np.float32)
                 one.embedded = True
+                tally.pictures += 1
         self._finish([one for one in wanted if self._has_pictures(one, tally)], tally)
 
     def _embedded(self, pictures: Sequence[bytes], *, halve: bool) -> list[Any]:

@@ -39,7 +39,7 @@ def finish_indexing(deps: Dependencies, record: JobRecord) -> dict[str, Any] | N
     target = IndexTarget.of(record)
     planned = list(deps.plans.all(target.job_id, dataset=target.dataset))
     served = deps.plans.served(target.job_id)
-    outcomes = deps.jobs.outcomes(target.job_id).values()
+    outcomes = list(deps.jobs.outcomes(target.job_id).values())
     rejected = frozenset(product_id for outcome in outcomes for product_id in outcome.failed_ids())
     deps.jobs.update(target.job_id, lambda current: current.with_phase("verifying"))
     _copy_unplanned(deps, target, planned)
@@ -87,7 +87,7 @@ def finish_indexing(deps: Dependencies, record: JobRecord) -> dict[str, Any] | N
         **changes.result(),
         "recall_at_10": round(recall, 4),
         "previous": previous if previous != target.collection else None,
-        **_speed(deps, target.job_id),
+        **_speed(deps, target.job_id, sum(outcome.pictures for outcome in outcomes)),
         "notices": _notices(deps, target.job_id),
     }
 
@@ -184,10 +184,10 @@ def _notices(deps: Dependencies, job_id: str) -> list[str]:
     return [f"the column {fault.detail}" for fault in deps.jobs.get(job_id).faults if fault.kind == "renamed_column"]
 
 
-def _speed(deps: Dependencies, job_id: str) -> dict[str, float]:
+def _speed(deps: Dependencies, job_id: str, pictures: int) -> dict[str, float]:
+    """How long the job took, and how many pictures were embedded a second."""
     record = deps.jobs.get(job_id)
     if record.started_at is None:
         return {}
     seconds = time.time() - datetime.fromisoformat(record.started_at).timestamp()
-    pictures = record.progress.done + record.progress.failed
     return {"seconds": round(seconds, 1), "pictures_per_second": round(pictures / max(seconds, 1e-9), 1)}

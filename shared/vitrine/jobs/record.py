@@ -130,11 +130,13 @@ class Progress(_Value):
 class BatchOutcome(_Value):
     """The result of one batch. Every failed item has one fault, so `failed == len(faults)`.
 
-    `picture_faults` are of single pictures whose products are stored without them.
+    `picture_faults` are of single pictures whose products are stored without them. `pictures` is the number of pictures
+    that were embedded, for products that can have several.
     """
 
     done: int = 0
     skipped: int = 0
+    pictures: int = 0
     faults: tuple[JobFault, ...] = ()
     picture_faults: tuple[JobFault, ...] = ()
 
@@ -149,6 +151,7 @@ class BatchOutcome(_Value):
         return BatchOutcome(
             done=self.done + other.done,
             skipped=self.skipped + other.skipped,
+            pictures=self.pictures + other.pictures,
             faults=(*self.faults, *other.faults),
             picture_faults=(*self.picture_faults, *other.picture_faults),
         )

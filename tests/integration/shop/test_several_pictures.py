@@ -49,6 +49,14 @@ def index(shop: Shop, dataset: str, root: Path, **body: Any) -> JobRecord:
     return record
 
 
+def embedded(shop: Shop, record: JobRecord) -> int:
+    """The pictures that a job embedded."""
+    assert record.result is not None
+    count = sum(outcome.pictures for outcome in shop.system.jobs.outcomes(record.id).values())
+    assert record.result["pictures_per_second"] == pytest.approx(count / record.result["seconds"], rel=0.1, abs=0.1)
+    return count
+
+
 def search(shop: Shop, dataset: str, data: bytes, **options: str) -> dict[str, Any]:
     answer = shop.api.post("/api/search", files={"image": data}, data={"dataset": dataset, "topK": "50", **options})
     assert answer.status_code == 200, answer.text
@@ -120,8 +128,9 @@ def test_only_the_pictures_that_changed_are_embedded_again_and_bad_ones_cost_onl
     shop: Shop, dataset: str
 ) -> None:
     root = write(shop.system.catalogs / dataset)
-    index(shop, dataset, root)
+    assert embedded(shop, index(shop, dataset, root)) == PER_PRODUCT * len(COLOURS)
     again = index(shop, dataset, root)
+    assert embedded(shop, again) == 0
     assert (again.progress.done, again.progress.skipped) == (0, len(COLOURS))
     (root / "images" / file_of("P0", 0)).write_bytes(b"no picture")
     (root / "images" / file_of("P1", 1)).write_bytes(picture(249))
@@ -129,6 +138,7 @@ def test_only_the_pictures_that_changed_are_embedded_again_and_bad_ones_cost_onl
         (root / "images" / file_of("P2", number)).write_bytes(b"none of them")
     record = index(shop, dataset, root, allowRemoval=True)
     assert (record.progress.done, record.progress.skipped, record.progress.failed) == (1, 2, 1)
+    assert embedded(shop, record) == 1
     assert record.result is not None
     assert record.result["removed_ids"] == ["P2"]
     by_product = {fault.product_id: fault for fault in record.faults}

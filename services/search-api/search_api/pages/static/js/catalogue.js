@@ -117,7 +117,7 @@ function exchange(text) {
 /**
  * The tile stays in place with an undo button, so that nothing shifts.
  * @param {HTMLElement} tile
- * @param {() => Promise<void>} undo
+ * @param {() => Promise<string>} undo
  */
 function removed(tile, undo) {
   const name = shortened(tile.dataset.name ?? "");
@@ -133,12 +133,12 @@ function removed(tile, undo) {
   button.setAttribute("aria-label", `Undo the removal of ${name}`);
   button.addEventListener("click", () =>
     void whileBusy(button, async () => {
-      await undo();
+      const missing = await undo();
       for (const one of content) one.inert = false;
       tile.classList.remove("is-gone");
       note.remove();
       tile.querySelector("a")?.focus({ preventScroll: true });
-      toast(`${name} is back.`, { kind: "good" });
+      toast(`${name} is back. ${missing}`.trim(), { kind: missing ? "doubtful" : "good" });
     }),
   );
   note.append(words, button);

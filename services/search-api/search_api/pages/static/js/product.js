@@ -41,7 +41,7 @@ document.addEventListener("click", (event) => {
 
 /**
  * @param {HTMLElement} host
- * @param {() => Promise<void>} undo
+ * @param {() => Promise<string>} undo
  */
 function removed(host, undo) {
   const note = document.querySelector("[data-gone]");
@@ -55,10 +55,10 @@ function removed(host, undo) {
   if (!(button instanceof HTMLButtonElement)) return;
   button.onclick = () =>
     whileBusy(button, async () => {
-      await undo();
+      const missing = await undo();
       note.hidden = true;
       host.inert = false;
       host.classList.remove("is-gone");
-      toast("The product is back.", { kind: "good" });
+      toast(`The product is back. ${missing}`.trim(), { kind: missing ? "doubtful" : "good" });
     });
 }

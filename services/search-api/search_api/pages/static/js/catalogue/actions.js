@@ -8,7 +8,7 @@ const MAX_BYTES = 20_000_000;
 
 /**
  * Handle the buttons. Called once.
- * @param {{removed: (host: HTMLElement, undo: () => Promise<void>) => void}} events
+ * @param {{removed: (host: HTMLElement, undo: () => Promise<string>) => void}} events
  */
 export function followActions({ removed }) {
   document.addEventListener("click", (event) => {
@@ -42,7 +42,7 @@ export async function whileBusy(button, work) {
 
 /**
  * @param {HTMLElement} host
- * @param {(host: HTMLElement, undo: () => Promise<void>) => void} removed
+ * @param {(host: HTMLElement, undo: () => Promise<string>) => void} removed
  */
 async function removeAsked(host, removed) {
   const { name = "", api = "", image = "" } = host.dataset;

@@ -39,7 +39,15 @@ export async function call(address, options = {}) {
  * @returns {Promise<Record<string, string | number>>}
  */
 export async function attributesOf(api) {
-  const { id: _id, dataset: _dataset, image: _image, pictures: _pictures, variants: _variants, ...attributes } = (await call(api)).product;
+  return attributesIn((await call(api)).product);
+}
+
+/**
+ * @param {Record<string, any>} product
+ * @returns {Record<string, any>}
+ */
+function attributesIn(product) {
+  const { id: _id, dataset: _dataset, image: _image, pictures: _pictures, variants: _variants, ...attributes } = product;
   return attributes;
 }
 
@@ -47,12 +55,12 @@ export async function attributesOf(api) {
  * Put a whole product.
  * @param {string} api
  * @param {Blob} picture
- * @param {Record<string, string | number>} attributes
+ * @param {Record<string, string | number | string[]>} attributes
  */
 export function put(api, picture, attributes) {
   const form = new FormData();
   form.append("image", picture, "picture");
-  for (const [name, value] of Object.entries(attributes)) form.append(name, String(value));
+  for (const [name, value] of Object.entries(attributes)) for (const one of [value].flat()) form.append(name, String(one));
   return call(api, { method: "PUT", body: form });
 }
 
@@ -74,19 +82,21 @@ export function restore(api) {
 
 /**
  * Remove a product. Resolves to a function that restores it: from the catalogue's row, or for an uploaded product from
- * a copy kept here, because its picture is deleted too.
+ * a copy kept here, because its picture is deleted too. That function resolves to what is still missing, or to "".
  * @param {string} api
  * @param {string} image
- * @returns {Promise<() => Promise<void>>}
+ * @returns {Promise<() => Promise<string>>}
  */
 export async function remove(api, image) {
-  const [attributes, picture] = await Promise.all([attributesOf(api), pictureOf(image)]);
+  const [{ product }, picture] = await Promise.all([call(api), pictureOf(image)]);
   await call(api, { method: "DELETE" });
   return async () => {
     const { served, detail } = await restore(api);
-    if (served) return;
+    if (served) return "";
     if (!picture) throw new Refused(detail);
-    await put(api, picture, attributes);
+    await put(api, picture, attributesIn(product));
+    const others = (product.pictures?.length ?? 1) - 1;
+    return others > 0 ? `Only the first of its ${others + 1} pictures came back.` : "";
   };
 }
 
