@@ -20,7 +20,8 @@ from harness.processes import Process
 from harness.servers import Qdrant
 from harness.system import System, running_system
 from harness.waiting import wait_until
-from indexer.crash_search import Group, SearchState, SearchStore
+from indexer.crash_search import SearchStore
+from indexer.crash_state import Group, SearchState
 from vitrine.embedding import EmbedderClient
 from vitrine.qdrant.client import open_qdrant
 from vitrine.qdrant.naming import alias_name

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 import pytest
 import redis
 
-from indexer.crash_search import CrashSearch, SearchState, SearchStore
+from indexer.crash_search import CrashSearch, SearchStore
+from indexer.crash_state import SearchState
 from indexer.plan import PlannedProduct
 from indexer.settings import Settings
 from vitrine.errors import EmbedderConnectionLost, EmbedderUnavailable, TooManyCrashes, Unavailable
