@@ -49,7 +49,7 @@ COMMANDS: Final = {
     "up": _Entry("system", "up", "Start every service on this machine and keep it running until Ctrl-C."),
     "demo": _Entry("demo", "demo", "Draw a catalogue, index it and search it, with nothing to download."),
     "status": _Entry("system", "status", "Show which services are up and what is indexed; fails if a service is down."),
-    "catalog": _Entry("catalogs", "app", "Inspect a catalogue, or draw one."),
+    "catalog": _Entry("catalogs", "app", "Inspect a catalogue, draw one, or report on its health."),
     "release": _Entry("releases", "app", "Create and list releases, and choose the one that serves."),
     "train": _Entry("training", "train", "Train a network by a recipe and make a release of it."),
     "adapt": _Entry("training", "adapt", "Adapt the batch normalisation of a release to a catalogue, without labels."),

@@ -1,4 +1,6 @@
-"""`vitrine catalog`: inspect the folder of a catalogue, or draw one. Both use only files of this machine."""
+"""`vitrine catalog`: inspect the folder of a catalogue, or draw one, with files of this machine only; and report on the
+health of an indexed one.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +18,7 @@ from vitrine.catalogs.registry import reader_for
 from vitrine.images.checks import ImageLimits
 from vitrine.products import UNFILTERED_ATTRIBUTES, AttributeKind
 from vitrine.settings import CommonSettings, load_settings
+from vitrine_local.cli.health import report as health_report
 from vitrine_local.cli.options import AsJson, Columns, Limit, Reader, mapping_of, screen_of
 from vitrine_local.cli.output import Column, ProgressDisplay, Screen, count
 from vitrine_local.demo_catalog.generate import Layout, generate_catalog
@@ -27,6 +30,9 @@ _EXAMPLES: Final = 3
 _NAME_CHARS: Final = 100
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
+app.command("report", help="Look for duplicates, wrong labels, odd pictures and values in what is indexed.")(
+    health_report
+)
 
 
 @app.command("inspect", help="Show how a catalogue is read: its layout, columns, attributes and issues.")

@@ -129,7 +129,7 @@ def make_plan(data: DataFolder, *, port: int, environment: Mapping[str, str]) ->
             ),
             _worker(
                 TRAINER,
-                all_threads | redis.settings,
+                all_threads | redis.settings | qdrant.settings,
                 redis_url=redis.url,
                 after=(REDIS,),
                 niceness=_TRAINER_NICENESS if lower else 0,

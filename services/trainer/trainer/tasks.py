@@ -38,6 +38,7 @@ _TASKS: Final = (
     Task.EVALUATE,
     Task.EXPERIMENT,
     Task.VISUALIZE,
+    Task.HEALTH,
 )
 
 Work = Callable[[JobRecord, JobProgress, Settings], dict[str, Any]]
@@ -113,6 +114,10 @@ def _job_type(kind: JobKind) -> type[Job[Any]]:
             from trainer.jobs.visualize import VisualizeJob
 
             return VisualizeJob
+        case JobKind.HEALTH:
+            from trainer.jobs.health import HealthJob
+
+            return HealthJob
         case _:
             raise AssertionError(f"the trainer has no job of the kind {kind}")
 

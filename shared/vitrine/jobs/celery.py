@@ -37,6 +37,7 @@ class Task(StrEnum):
     EVALUATE = "trainer.evaluate"
     EXPERIMENT = "trainer.experiment"
     VISUALIZE = "trainer.visualize"
+    HEALTH = "trainer.health"
 
 
 class Queue(StrEnum):
@@ -57,6 +58,7 @@ QUEUE_OF: Final[dict[Task, Queue]] = {
     Task.EVALUATE: Queue.TRAIN,
     Task.EXPERIMENT: Queue.TRAIN,
     Task.VISUALIZE: Queue.TRAIN,
+    Task.HEALTH: Queue.TRAIN,
 }
 _FIRST_TASK: Final[dict[JobKind, Task]] = {
     JobKind.INDEX: Task.INDEX_START,
@@ -69,6 +71,7 @@ _FIRST_TASK: Final[dict[JobKind, Task]] = {
     JobKind.EVALUATE: Task.EVALUATE,
     JobKind.EXPERIMENT: Task.EXPERIMENT,
     JobKind.VISUALIZE: Task.VISUALIZE,
+    JobKind.HEALTH: Task.HEALTH,
 }
 
 

@@ -40,6 +40,7 @@ class JobKind(StrEnum):
     EVALUATE = "evaluate"
     EXPERIMENT = "experiment"
     VISUALIZE = "visualize"
+    HEALTH = "health"
     UPSERT = "upsert"
     DELETE = "delete"
 

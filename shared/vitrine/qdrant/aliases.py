@@ -72,12 +72,10 @@ class AliasDirectory:
 
         Raises ModelUnknown, naming the choices. A miss is checked against a fresh table first.
         """
-        for fresh in (False, True):
-            choices = [serving for serving in await self.list(fresh=fresh) if serving.dataset == dataset]
-            matching = [serving for serving in choices if model is None or serving.model == model]
-            if len(matching) == 1:
-                return matching[0]
-        raise ModelUnknown(_unknown_model(dataset, model, [serving.model for serving in choices]))
+        try:
+            return choose_serving(await self.list(), dataset, model)
+        except ModelUnknown:
+            return choose_serving(await self.list(fresh=True), dataset, model)
 
     async def activate(self, serving: Serving) -> str | None:
         """`switch_alias`, and read the table again."""
@@ -95,6 +93,17 @@ def servings(aliases: Iterable[models.AliasDescription]) -> list[Serving]:
     """Every serving dataset and model, in that order."""
     found = (serving_of(alias.alias_name, alias.collection_name) for alias in aliases)
     return sorted((serving for serving in found if serving), key=lambda serving: (serving.dataset, serving.model))
+
+
+def choose_serving(table: Iterable[Serving], dataset: str, model: str | None) -> Serving:
+    """What serves `model` in `dataset`; without a model, the only one that serves. Raises ModelUnknown, naming the
+    choices.
+    """
+    choices = [serving for serving in table if serving.dataset == dataset]
+    matching = [serving for serving in choices if model is None or serving.model == model]
+    if len(matching) != 1:
+        raise ModelUnknown(_unknown_model(dataset, model, [serving.model for serving in choices]))
+    return matching[0]
 
 
 def switch_operations(

@@ -38,6 +38,7 @@ from vitrine.errors import (
     ReleaseNotFound,
     TooManyRequests,
     Unavailable,
+    VectorStoreUnavailable,
     VitrineError,
     WeightsUnusable,
 )
@@ -107,6 +108,11 @@ _add_start(JobKind.ADAPT, "Adapt a release's batch normalisation to a catalogue 
 _add_start(JobKind.TUNE, "Choose a release's projection from every number of components and make a release of it")
 _add_start(JobKind.EVALUATE, "Measure releases on a catalogue and write a report")
 _add_start(JobKind.VISUALIZE, "Draw a map of a catalogue as a release sees it")
+_add_start(
+    JobKind.HEALTH,
+    "Look for duplicates, wrong labels, outliers and odd values in a dataset",
+    errors=(*COMMON_ERRORS, BodyInvalid, BrokerUnavailable, MediaTypeUnsupported, ModelUnknown, VectorStoreUnavailable),
+)
 _add_start(JobKind.EXPERIMENT, "Make the releases of an experiment, measure them and write its report")
 
 

@@ -13,7 +13,7 @@ from vitrine.catalogs.roots import allowed_roots, resolve_catalog_root
 from vitrine.errors import CatalogRootRefused, KeyRefused, ModelUnknown, ReleaseMismatch, ReleaseNotFound
 from vitrine.jobs import JobKind, JobRecord
 from vitrine.jobs.params.catalog import CatalogParams, IndexParams, JobParams
-from vitrine.jobs.params.evaluation import EvaluateParams, ExperimentParams, VisualizeParams
+from vitrine.jobs.params.evaluation import EvaluateParams, ExperimentParams, HealthParams, VisualizeParams
 from vitrine.jobs.params.releases import AdaptParams, ProjectParams, TrainParams, TuneParams
 from vitrine.jobs.schedules import Schedule, parse_every
 from vitrine.qdrant.naming import model_of_release
@@ -30,6 +30,7 @@ PARAMS: Final[dict[JobKind, type[JobParams]]] = {
     JobKind.TUNE: TuneParams,
     JobKind.EVALUATE: EvaluateParams,
     JobKind.VISUALIZE: VisualizeParams,
+    JobKind.HEALTH: HealthParams,
     JobKind.EXPERIMENT: ExperimentParams,
 }
 # These change a dataset; the others make releases and reports.
@@ -39,8 +40,13 @@ _INGEST_KINDS: Final = frozenset({JobKind.INDEX, JobKind.UPSERT, JobKind.DELETE}
 async def start_job(
     context: Context, kind: JobKind, params: JobParams, *, idempotency_key: str | None = None
 ) -> JobRecord:
-    """The new job, or the earlier one of the same key. Raises the errors of `resolved`, and BrokerUnavailable."""
+    """The new job, or the earlier one of the same key. Raises the errors of `resolved`, BrokerUnavailable, and for a
+    health job ModelUnknown if nothing serves the dataset.
+    """
     params = await resolved(params, context.settings, context.releases)
+    if isinstance(params, HealthParams):
+        serving = await context.store.resolve(params.dataset, params.model)
+        params = params.model_copy(update={"model": serving.model})
     record, _ = await context.jobs.submit(kind, params, idempotency_key=idempotency_key)
     if isinstance(params, IndexParams) and params.every is not None:
         await context.schedules.save(Schedule.of(params.as_record(), every_s=parse_every(params.every)))

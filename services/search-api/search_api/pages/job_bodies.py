@@ -49,7 +49,7 @@ _FIELD_OF_ERROR: Final[tuple[tuple[type[VitrineError], tuple[str, ...]], ...]] =
     (CatalogNotFound, ("root",)),
     (ReleaseNotFound, ("release_id", "release", "releases")),
     (ReleaseMismatch, ("release_id",)),
-    (ModelUnknown, ("release_id",)),
+    (ModelUnknown, ("release_id", "model")),
     (WeightsUnusable, ("weights", "recipe")),
 )
 # The beginning of a ParameterInvalid, and the fields it may belong to.
@@ -58,7 +58,7 @@ _FIELD_OF_WORDS: Final = (
     ("model name", ("name", "model")),
     ("there is no catalogue reader", ("reader",)),
     ("the recipe", ("recipe",)),
-    ("attribute name", ("colour",)),
+    ("attribute name", ("colour", "label")),
     ("the mapping", ("mapping",)),
     ("the interval", ("every",)),
 )

@@ -98,9 +98,11 @@ _MEASURES: Final = (
 _NETWORKS: Final = ("mobilenetv2_100", "resnet50", "timm:resnet18", "timm:regnety_002", "timm:efficientnet_b0")
 
 
-def _form(kind: JobKind, title: str, says: str, button: str, *fields: Field) -> Form:
+def _form(
+    kind: JobKind, title: str, says: str, button: str, *fields: Field, catalog: tuple[Field, ...] = _CATALOG
+) -> Form:
     models = (EvaluationPlan, PARAMS[kind]) if kind is JobKind.EVALUATE else (PARAMS[kind],)
-    catalog = tuple(_kept_columns(field) if kind is JobKind.INDEX else field for field in _CATALOG)
+    catalog = tuple(_kept_columns(field) if kind is JobKind.INDEX else field for field in catalog)
     return Form(kind, title, says, button, tuple(_with_limits(field, models) for field in (*catalog, *fields)))
 
 
@@ -278,6 +280,23 @@ FORMS: Final[dict[JobKind, Form]] = {
             Field("count", "Pictures", "number", "At most, drawn by the seed."),
             Field("expand", "Neighbours each vector is averaged with", "number", "0: none.", rare=True),
             _SEED,
+        ),
+        _form(
+            JobKind.HEALTH,
+            "Check a catalogue",
+            "Looks for duplicates, likely wrong labels, odd pictures, and empty or misspelled values.",
+            "Start the check",
+            Field("dataset", "Dataset", "list", "It must be indexed.", offers="datasets", required=True),
+            Field("model", "Model", hint="Only needed if several serve the dataset."),
+            Field(
+                "label",
+                "Label",
+                "list",
+                "The attribute that is compared with the pictures; by default articleType.",
+                options=tuple((name, name) for name in ("articleType", "subCategory", "masterCategory", "gender")),
+            ),
+            Field("most", "Entries", "number", "Of each list of the report, at most.", rare=True),
+            catalog=(),
         ),
     )
 }

@@ -27,6 +27,7 @@ _VERBS: Final = {
     JobKind.EVALUATE: "Evaluate",
     JobKind.EXPERIMENT: "Experiment",
     JobKind.VISUALIZE: "Draw a map of",
+    JobKind.HEALTH: "Check the health of",
     JobKind.UPSERT: "Put a product into",
     JobKind.DELETE: "Delete a product from",
 }
@@ -80,11 +81,13 @@ class JobView:
 
     @property
     def report(self) -> str | None:
-        """`report` or `map` if the job wrote one."""
+        """`report`, `map` or `health` if the job wrote one."""
         if self.record.state is not JobState.SUCCEEDED or "report" not in (self.record.result or {}):
             return None
         if self.record.kind is JobKind.VISUALIZE:
             return "map"
+        if self.record.kind is JobKind.HEALTH:
+            return "health"
         return "report" if self.record.kind in REPORTING else None
 
     @property
@@ -179,6 +182,8 @@ def _subject(record: JobRecord) -> str:
             return f"{', '.join(map(str, named)) or 'releases'} on {dataset}"
         case JobKind.VISUALIZE:
             return f"{dataset} as {params.get('release_id')} sees it"
+        case JobKind.HEALTH:
+            return f"{dataset} with {params.get('model')}"
         case JobKind.EXPERIMENT:
             return str((params.get("experiment") or {}).get("title") or "")
         case _:

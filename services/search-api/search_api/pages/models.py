@@ -1,5 +1,5 @@
-"""The pages of models: releases, one release, reports and maps. They need the scope `jobs`, so they are never public.
-Scripts make changes through the JSON API.
+"""The pages of models: releases, one release, reports, maps and health reports. They need the scope `jobs`, so they are
+never public. Scripts make changes through the JSON API.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from starlette.responses import Response
 from search_api.answers import JsonAnswer
 from search_api.context import Context, Ctx
 from search_api.models.service import KnownRelease, indexed_releases, known_releases, stored_manifests
+from search_api.pages.catalogue import home_of
+from search_api.pages.health_views import health_view
 from search_api.pages.release_views import (
     MEASURE_NAMES,
     SHOWN_MEASURES,
@@ -24,6 +26,7 @@ from search_api.pages.release_views import (
 )
 from search_api.pages.report_views import confusion_pairs, report_tables
 from search_api.pages.reports import (
+    HEALTH_FILE,
     MAP_FILE,
     REPORT_FILE,
     list_reports,
@@ -115,6 +118,14 @@ async def map_page(request: Request, context: Ctx, report_id: str) -> Response:
 @requires("jobs")
 async def map_data(context: Ctx, report_id: str) -> Response:
     return JsonAnswer(await asyncio.to_thread(read_document, context.settings.reports_dir, report_id, MAP_FILE))
+
+
+@router.api_route("/models/health/{report_id}", methods=_READ)
+@requires("jobs")
+async def health_page(request: Request, context: Ctx, report_id: str) -> Response:
+    document = await asyncio.to_thread(read_document, context.settings.reports_dir, report_id, HEALTH_FILE)
+    view = health_view(document, home=home_of(request))
+    return render(request, "models/health.html", report_id=report_id, health=view)
 
 
 @router.api_route("/models/{release_id}", methods=_READ)

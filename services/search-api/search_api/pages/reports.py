@@ -1,5 +1,5 @@
-"""Read the trainer's reports from its folder: evaluations, maps and experiments. Reports outlive the records of their
-jobs in Redis. The content of files is untrusted.
+"""Read the trainer's reports from its folder: evaluations, maps, experiments and health reports. Reports outlive the
+records of their jobs in Redis. The content of files is untrusted.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from typing import Any, Final, Literal
 from vitrine.errors import NotFound
 from vitrine.safe_read import open_file, read_file
 
-ReportKind = Literal["evaluation", "experiment", "map"]
+ReportKind = Literal["evaluation", "experiment", "map", "health"]
 REPORT_FILE: Final = "report.json"
 MAP_FILE: Final = "map.json"
+HEALTH_FILE: Final = "health.json"
 MAX_FILE_BYTES: Final = 64_000_000
 _MAX_LISTED: Final = 100
 _MAX_MEASURED: Final = 30
@@ -132,7 +133,7 @@ def _figures(measured: object, names: tuple[str, ...], report_id: str) -> tuple[
 
 
 def _file_of(kind: ReportKind) -> str:
-    return MAP_FILE if kind == "map" else REPORT_FILE
+    return {"map": MAP_FILE, "health": HEALTH_FILE}.get(kind, REPORT_FILE)
 
 
 def _title(path: Path) -> str:
@@ -149,6 +150,8 @@ def _kind_of(entry: Path) -> ReportKind | None:
     try:
         if (entry / MAP_FILE).is_file():
             return "map"
+        if (entry / HEALTH_FILE).is_file():
+            return "health"
         if (entry / REPORT_FILE).is_file():
             return "experiment" if entry.name.startswith("experiment-") else "evaluation"
     except OSError:

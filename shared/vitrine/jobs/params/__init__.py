@@ -2,7 +2,7 @@
 
     catalog      JobParams, CatalogParams; IndexParams, UpsertParams, DeleteParams
     releases     ProjectParams, TrainParams, AdaptParams, TuneParams
-    evaluation   EvaluateParams, VisualizeParams, ExperimentParams
+    evaluation   EvaluateParams, VisualizeParams, HealthParams, ExperimentParams
 
 The model of a kind is the body of `POST /api/jobs/KIND` and what the job's record stores. A worker reads its parameters
 with `IndexParams.of(record)`. What depends on the running system (allowed folders, stored releases) is checked by the

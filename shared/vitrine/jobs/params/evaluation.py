@@ -13,7 +13,7 @@ from vitrine.experiments import Experiment, WeightsChoice
 from vitrine.jobs.params.catalog import CatalogParams, JobParams
 from vitrine.jobs.params.releases import check_weights
 from vitrine.jobs.record import JobRecord
-from vitrine.products import check_attribute_name
+from vitrine.products import check_attribute_name, check_dataset_name, check_model_name
 from vitrine.recipes import DataRecipe
 from vitrine.types import Name
 
@@ -55,6 +55,37 @@ class VisualizeParams(CatalogParams):
     @classmethod
     def _once(cls, methods: list[Literal["tsne", "umap"]]) -> list[Literal["tsne", "umap"]]:
         return list(dict.fromkeys(methods))
+
+
+class HealthParams(JobParams):
+    """Look for the faults of a dataset as it is served: duplicates, wrong labels, outliers, empty and odd values."""
+
+    dataset: str = Field(min_length=1, max_length=120, description="The dataset, which must be indexed")
+    model: str | None = Field(
+        default=None, min_length=1, max_length=120, description="The model that serves it; by default the only one"
+    )
+    label: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=64,
+        description="The attribute whose values are compared with the pictures; by default articleType",
+    )
+    most: int = Field(default=200, ge=1, le=2_000, description="Most entries of each list of the report")
+
+    @field_validator("dataset")
+    @classmethod
+    def _dataset(cls, name: str) -> str:
+        return check_dataset_name(name)
+
+    @field_validator("model")
+    @classmethod
+    def _model(cls, name: str | None) -> str | None:
+        return name if name is None else check_model_name(name)
+
+    @field_validator("label")
+    @classmethod
+    def _label(cls, name: str | None) -> str | None:
+        return name if name is None else check_attribute_name(name)
 
 
 class ExperimentParams(JobParams):
