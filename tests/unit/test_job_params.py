@@ -36,6 +36,7 @@ REQUESTS: dict[JobKind, dict[str, Any]] = {
     JobKind.TUNE: {**CATALOG, "release_id": RELEASE, "name": "new", "sizes": [8, 16]},
     JobKind.EVALUATE: {**CATALOG, "plan": {"releases": [RELEASE]}, "queries": CATALOG},
     JobKind.VISUALIZE: {**CATALOG, "release_id": RELEASE, "methods": ["umap", "umap"]},
+    JobKind.HEALTH: {"dataset": "shop", "model": "net", "label": "subCategory", "most": 50},
     JobKind.EXPERIMENT: {
         "experiment": EXPERIMENT,
         "catalogue": CATALOG,
@@ -108,6 +109,9 @@ def test_a_record_that_is_not_valid_names_the_field() -> None:
         (JobKind.TUNE, {"sizes": [0]}, ValidationError),
         (JobKind.TUNE, {"objective": {"average_precision": 0}}, ValidationError),
         (JobKind.VISUALIZE, {"colour": "a b"}, ParameterInvalid),
+        (JobKind.HEALTH, {"label": "a b"}, ParameterInvalid),
+        (JobKind.HEALTH, {"dataset": "a--b"}, ParameterInvalid),
+        (JobKind.HEALTH, {"most": 0}, ValidationError),
         (JobKind.EXPERIMENT, {"weights": {"net": {"weights": "w"}}}, WeightsUnusable),
     ],
 )

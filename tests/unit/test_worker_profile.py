@@ -154,4 +154,5 @@ def test_task_names_do_not_change_between_versions() -> None:
     assert {task.value for task in Task} == {
         "indexer.start", "indexer.batch", "indexer.finish", "indexer.product", "trainer.project", "trainer.train",
         "trainer.adapt", "trainer.tune", "trainer.evaluate", "trainer.experiment", "trainer.visualize",
+        "trainer.health",
     }  # fmt: skip

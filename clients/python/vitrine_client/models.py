@@ -527,6 +527,19 @@ class FacetsAnswer(Model):
     without_value: dict[str, int] = Field(alias="withoutValue")
 
 
+class HealthParams(Parameters):
+    """Look for the faults of a dataset as it is served: duplicates, wrong labels, outliers, empty and odd values."""
+
+    # The dataset, which must be indexed
+    dataset: str
+    # The attribute whose values are compared with the pictures; by default articleType
+    label: str | None = None
+    # The model that serves it; by default the only one
+    model: str | None = None
+    # Most entries of each list of the report
+    most: int = 200
+
+
 class IndexParams(Parameters):
     """Index a catalogue with a release. A record always names the release."""
 
@@ -574,7 +587,19 @@ class JobFault(Model):
 
 
 JobKind = (
-    Literal["index", "project", "train", "adapt", "tune", "evaluate", "experiment", "visualize", "upsert", "delete"]
+    Literal[
+        "index",
+        "project",
+        "train",
+        "adapt",
+        "tune",
+        "evaluate",
+        "experiment",
+        "visualize",
+        "health",
+        "upsert",
+        "delete",
+    ]
     | str
 )
 
@@ -1213,6 +1238,7 @@ JobParams = (
     AdaptParams
     | EvaluateParams
     | ExperimentParams
+    | HealthParams
     | IndexParams
     | ProjectParams
     | TrainParams
@@ -1225,6 +1251,7 @@ JOB_KINDS: Final[dict[type[Parameters], str]] = {
     AdaptParams: "adapt",
     EvaluateParams: "evaluate",
     ExperimentParams: "experiment",
+    HealthParams: "health",
     IndexParams: "index",
     ProjectParams: "project",
     TrainParams: "train",

@@ -170,10 +170,7 @@ def _nearest(
     client: QdrantClient, collection: str, records: Sequence[models.Record], count: int
 ) -> tuple[Keys, Scores]:
     """The keys of the nearest points (N, count), 0 where there are fewer, and their scores."""
-    requests = [
-        models.QueryRequest(query=picture_vectors(record.vector)[0].tolist(), limit=count, params=_SEARCH)
-        for record in records
-    ]
+    requests = [models.QueryRequest(query=_face(record.vector), limit=count, params=_SEARCH) for record in records]
     with qdrant_errors(collection):
         answers = client.query_batch_points(collection, requests)
     keys = np.zeros((len(records), count), dtype=np.uint64)
@@ -183,6 +180,12 @@ def _nearest(
             keys[row, column] = _point_key(point.id)
             scores[row, column] = point.score
     return keys, scores
+
+
+def _face(vector: Any) -> Any:
+    """The vector of a point's first picture, in the form of the collection's vectors."""
+    face = picture_vectors(vector)[0].tolist()
+    return [face] if isinstance(vector[0], list) else face
 
 
 def _rows_of(points: Keys, wanted: Keys) -> Neighbours:

@@ -29,16 +29,16 @@ _TEXT_CHARS: Final = 200
 
 HOW_LABELS: Final = (
     "Each product is compared with the labels that the ten nearest neighbours of a label's products usually have. "
-    "Duplicates and variants do not vote about each other. The confidence is the probability of the suggested label, "
-    "fitted on the catalogue's own labels, times the share of the present label's products that are not placed there: "
-    "two kinds that are confused all the time are not suspected of it. Where the release has a classifier for the "
-    "attribute, the confidence is the mean of this and of the classifier's probability."
+    "Duplicates and variants do not vote about each other. The confidence is the probability that the present label "
+    "is wrong, fitted on the catalogue's own labels, times the share of that label's other products that do not look "
+    "like the suggested one: two kinds that are confused all the time raise no suspicion. Where the release has a "
+    "classifier of the attribute, the confidence is the mean of this and of what the classifier says."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A suspected label. `classifier` is the probability of the suggested label by the release, if it knows it."""
+    """A suspected label: the probabilities that it is wrong. `classifier` is None if it does not know the labels."""
 
     row: int
     given: str
@@ -251,5 +251,5 @@ def _cut(text: str) -> str:
 
 
 def confidence_of(neighbours: float, classifier: float | None) -> float:
-    """The confidence of a suggested label: the mean of the two probabilities, if there are two."""
+    """The probability that a label is wrong: the mean of the two, if there are two."""
     return neighbours if classifier is None else float(np.mean([neighbours, classifier]))

@@ -84,7 +84,7 @@ def find_duplicates(
     *,
     most_pictures: int = MOST_PICTURES,
 ) -> Duplicates:
-    """The groups of a collection. `signatures_of` reads the first picture of products by row, None for an unreadable one.
+    """The groups of a collection. `signatures_of` reads the first picture of products by row, None without one.
 
     If more than `most_pictures` would have to be read, the less similar pairs are left out.
     """

@@ -34,9 +34,9 @@ _CHUNK: Final = 2_048
 class Suspects:
     """Products whose label is probably wrong, the most probable first.
 
-    `rows` (S,), the codes `given` and `suggested` (S,), and `confidence` (S,): the probability of the suggested label,
-    times the share of the given label's products that the network does not place there. `agreeing` is the share of all
-    judged products whose most probable label is their own. `pairs` are (given, suggested, suspects, products with
+    `rows` (S,), the codes `given` and `suggested` (S,), and `confidence` (S,): the probability that the given label is
+    wrong, times the share of its other products that are not placed at the suggested label. `agreeing` is the share of
+    all judged products whose most probable label is their own. `pairs` are (given, suggested, suspects, products with
     the given label).
     """
 
@@ -86,7 +86,7 @@ def find_suspects(
     pairs, of_pair, in_pair = np.unique(placed, return_inverse=True, return_counts=True)
     # Its own product does not make a pair common.
     common = (in_pair[of_pair] - 1) / counts[given[suspected]]
-    confidence = best_p[suspected] * (1.0 - common)
+    confidence = (1.0 - own_p[suspected]) * (1.0 - common)
     order = np.argsort(-confidence, kind="stable")
     ranked = sorted(zip(pairs.tolist(), in_pair.tolist(), strict=True), key=lambda one: -one[1])
     return Suspects(

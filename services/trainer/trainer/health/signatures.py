@@ -23,8 +23,10 @@ Oddity = Literal["blank", "greyscale"]
 
 _SIDE: Final = 32
 _BLOCKS: Final = 8
-_BORDER_TOLERANCE: Final = 24
+_BORDER_TOLERANCE: Final = 32
 _DECODED_PX: Final = 96
+_COPY_PX: Final = 256
+_FILLED: Final = 0.03  # of a row or column that is no border
 _BLANK_CONTRAST: Final = 4.0
 _GREY_DIFFERENCE: Final = 3.0
 # Of the worst of 8 x 8 blocks: the mean difference as a share of the contrast, and in colour levels.
@@ -54,7 +56,7 @@ class Signatures:
         colours = [one.colours for one in pictures]
         self._grey = np.stack(grey) if grey else np.empty((*shape, _SIDE, _SIDE), np.uint8)
         self._colours = np.stack(colours) if colours else np.empty((*shape, _BLOCKS, _BLOCKS, 3), np.uint8)
-        contrast = self._grey.reshape(*shape, -1).astype(np.float32).std(axis=2)
+        contrast = self._grey.astype(np.float32).std(axis=(2, 3))
         self._contrast: npt.NDArray[np.float32] = np.maximum(contrast, _LEAST_CONTRAST)
 
     def differences(self, first: npt.NDArray[np.int64], second: npt.NDArray[np.int64]) -> tuple[Values, Flags]:
@@ -86,6 +88,8 @@ class Signatures:
 def signature(data: bytes, limits: ImageLimits) -> Signature:
     """The signature of a picture file. Raises ImageRejected."""
     image = decode_image(data, target_px=_DECODED_PX, limits=limits)
+    # In a small copy, noise around the garment is no part of it.
+    image.thumbnail((_COPY_PX, _COPY_PX), Image.Resampling.BOX)
     inside = _without_border(image)
     return Signature(
         np.stack([_grey(image), _grey(inside)]), np.stack([_colours(image), _colours(inside)]), _oddity(image)
@@ -108,7 +112,8 @@ def _without_border(image: Image.Image) -> Image.Image:
     if np.abs(corners - border).max() > _BORDER_TOLERANCE:
         return image
     differs = np.abs(pixels - border).max(axis=2) > _BORDER_TOLERANCE
-    rows, columns = np.flatnonzero(differs.any(axis=1)), np.flatnonzero(differs.any(axis=0))
+    rows = np.flatnonzero(differs.mean(axis=1) > _FILLED)
+    columns = np.flatnonzero(differs.mean(axis=0) > _FILLED)
     if len(rows) < _BLOCKS or len(columns) < _BLOCKS:
         return image
     return image.crop((int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1))

@@ -130,8 +130,8 @@ class HealthJob(Job[HealthParams]):
             suspects.rows.tolist(), suspects.given, suspects.suggested, suspects.confidence.tolist(), strict=True
         ):
             shares = classified.get(row, {})
-            # Among labels that are not all known, the others would share what is not theirs.
-            probability = shares[names[suggested]] if {names[given], names[suggested]} <= shares.keys() else None
+            # A classifier that does not know both labels says nothing about the choice.
+            probability = 1.0 - shares[names[given]] if {names[given], names[suggested]} <= shares.keys() else None
             judged.append(
                 Judged(
                     row, names[given], names[suggested], confidence_of(confidence, probability), confidence, probability
