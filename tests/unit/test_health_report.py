@@ -57,7 +57,9 @@ class Shelf:
         vectors = np.atleast_2d(vector).tolist()
         self.points.append((product, vectors if self.several else vectors[0], {"picture_sha256": digest}))
 
-    def scan(self, label: str | None = "articleType") -> tuple[ScannedCollection, AttributeTally, QdrantClient]:
+    def scan(
+        self, label: str | None = "articleType", *, most_compared: int = 60_000
+    ) -> tuple[ScannedCollection, AttributeTally, QdrantClient]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the client in memory says what it does not do
             client = QdrantClient(":memory:")
@@ -76,7 +78,13 @@ class Shelf:
             )
             tally = AttributeTally(KINDS)
             scan = scan_collection(
-                client, "shop", label=label, tally=tally, progress=NoProgress(), total=len(self.points)
+                client,
+                "shop",
+                label=label,
+                tally=tally,
+                progress=NoProgress(),
+                total=len(self.points),
+                most_compared=most_compared,
             )
         return scan, tally, client
 
@@ -94,10 +102,11 @@ def clusters(
     return found
 
 
-def test_a_scan_finds_the_nearest_products_without_the_product_itself() -> None:
+@pytest.mark.parametrize("most_compared", [0, 1000], ids=["searched", "computed"])
+def test_a_scan_finds_the_nearest_products_without_the_product_itself(most_compared: int) -> None:
     shelf = Shelf()
     clusters(shelf, {"Shirts": 40, "Shoes": 40})
-    scan, tally, client = shelf.scan()
+    scan, tally, client = shelf.scan(most_compared=most_compared)
     vectors = {product.id: np.array(vector) for product, vector, _ in shelf.points}
     assert sorted(scan.ids) == sorted(vectors)
     assert tally.products == 80
@@ -110,13 +119,14 @@ def test_a_scan_finds_the_nearest_products_without_the_product_itself() -> None:
     assert payloads.keys() == {"Shirts1"}
 
 
-def test_a_product_of_several_pictures_is_looked_for_by_its_first_one() -> None:
+@pytest.mark.parametrize("most_compared", [0, 1000], ids=["searched", "computed"])
+def test_a_product_of_several_pictures_is_looked_for_by_its_first_one(most_compared: int) -> None:
     shelf = Shelf(several=True)
     clusters(shelf, {"Shirts": 10})
     face, back = unit(np.eye(16)[:2] + 0.01)
     shelf.add("many", [face, back], articleType="Shirts")
     shelf.add("front", face, articleType="Shirts")
-    scan, _, _ = shelf.scan()
+    scan, _, _ = shelf.scan(most_compared=most_compared)
     row = scan.ids.index("many")
     assert scan.ids[scan.neighbours[row, 0]] == "front"
     assert scan.scores[row, 0] == pytest.approx(1.0, abs=1e-4)

@@ -1,4 +1,9 @@
-"""One pass over a served collection. Vectors are queried with and dropped; a product keeps about 300 bytes."""
+"""One pass over a served collection.
+
+Qdrant has no search graph for a small collection and would compare every vector with all others, one query at a time:
+their neighbours are computed here. Of a large one, vectors are queried with and dropped; a product keeps about 300
+bytes.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +18,19 @@ from qdrant_client import QdrantClient, models
 
 from trainer.health.attributes import AttributeTally
 from trainer.progress import Progress
+from vitrine.evaluation.ranking import unit_rows
 from vitrine.products import VARIANT_FIELD, point_id
 from vitrine.qdrant.client import payloads_of, picture_vectors
 from vitrine.qdrant.errors import qdrant_errors
-from vitrine.types import Codes
+from vitrine.types import Codes, Vectors
 
 Keys = npt.NDArray[np.uint64]
 Neighbours = npt.NDArray[np.int32]
 Scores = npt.NDArray[np.float32]
 
 NEIGHBOURS: Final = 24
+MOST_COMPARED: Final = 60_000
+_COMPARED: Final = 256
 _PAGE: Final = 128
 _RETRIEVED: Final = 256
 _SEARCH: Final = models.SearchParams(hnsw_ef=128)
@@ -85,8 +93,10 @@ def scan_collection(
     progress: Progress,
     total: int,
     neighbours: int = NEIGHBOURS,
+    most_compared: int = MOST_COMPARED,
 ) -> ScannedCollection:
-    """Read every product once, count its attributes into `tally` and look for its neighbours.
+    """Read every product once, count its attributes into `tally` and look for its neighbours. Those of at most
+    `most_compared` products are computed here, others searched in Qdrant.
 
     Raises VectorStoreUnavailable, CollectionNotFound if the collection is dropped meanwhile, and what `progress`
     raises.
@@ -97,6 +107,8 @@ def scan_collection(
     hashes: list[int] = []
     rows: list[int] = []
     numbers: list[int] = []
+    searched = total > most_compared
+    vectors: list[Vectors] = []
     near: list[Keys] = []
     scores: list[Scores] = []
     started_s = time.monotonic()
@@ -114,17 +126,20 @@ def scan_collection(
             hashes += digests
             rows += [row] * len(digests)
             numbers += range(len(digests))
-        found = _nearest(client, collection, records, neighbours + 1)
-        near.append(found[0])
-        scores.append(found[1])
+        if searched:
+            found = _nearest(client, collection, records, neighbours + 1)
+            near.append(found[0])
+            scores.append(found[1])
+        else:
+            vectors += [picture_vectors(record.vector)[0] for record in records]
         rate = len(ids) / max(time.monotonic() - started_s, 1e-3)
         left_s = max(0, total - len(ids)) / rate
         progress.progress(len(ids), max(total, len(ids)), eta_s=left_s, phase="finding neighbours")
-    keys = np.array(points, dtype=np.uint64)
-    width = neighbours + 1
-    found_rows = _rows_of(keys, np.concatenate(near) if near else np.empty((0, width), dtype=np.uint64))
-    found_scores = np.concatenate(scores) if scores else np.empty((0, width), dtype=np.float32)
-    kept_rows, kept_scores = _without_self(found_rows, found_scores)
+    if near:
+        found_rows = _rows_of(np.array(points, dtype=np.uint64), np.concatenate(near))
+        kept_rows, kept_scores = _without_self(found_rows, np.concatenate(scores))
+    else:
+        kept_rows, kept_scores = nearest_of_all(vectors, neighbours, progress)
     return ScannedCollection(
         ids=tuple(ids),
         labels=np.array(labels, dtype=np.int64),
@@ -137,6 +152,27 @@ def scan_collection(
         neighbours=kept_rows[:, :neighbours],
         scores=kept_scores[:, :neighbours],
     )
+
+
+def nearest_of_all(vectors: Sequence[Vectors], count: int, progress: Progress) -> tuple[Neighbours, Scores]:
+    """The rows (N, count) of the nearest of N vectors, best first, and their cosines; -1 where there are fewer."""
+    rows = np.full((len(vectors), count), -1, dtype=np.int32)
+    scores = np.full((len(vectors), count), -1.0, dtype=np.float32)
+    most = min(count, len(vectors) - 1)
+    if most < 1:
+        return rows, scores
+    every = unit_rows(np.stack(vectors))
+    for start in range(0, len(every), _COMPARED):
+        part = every[start : start + _COMPARED] @ every.T
+        at = np.arange(len(part))
+        part[at, at + start] = -np.inf
+        best = np.argpartition(-part, most - 1, axis=1)[:, :most]
+        found = np.take_along_axis(part, best, axis=1)
+        order = np.argsort(-found, axis=1, kind="stable")
+        rows[start : start + _COMPARED, :most] = np.take_along_axis(best, order, axis=1)
+        scores[start : start + _COMPARED, :most] = np.take_along_axis(found, order, axis=1)
+        progress.progress(min(start + _COMPARED, len(every)), len(every), eta_s=None, phase="comparing vectors")
+    return rows, scores
 
 
 def read_payloads(
