@@ -31,7 +31,7 @@ KINDS = {"articleType": AttributeKind.KEYWORD, "baseColour": AttributeKind.KEYWO
 DATASET = "shop"
 
 
-def unit(vectors: Vectors) -> Vectors:
+def unit(vectors: np.ndarray[Any, Any]) -> Vectors:
     scaled: Vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
     return scaled
 
