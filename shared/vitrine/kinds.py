@@ -176,6 +176,12 @@ def path_text(path: str) -> str:
     return LEVEL_SEPARATOR.join(part for part in (part.strip() for part in path.split(">")) if part)
 
 
+def is_right_below(path: str, parent: str) -> bool:
+    """Whether a stored path is one level below another; below an empty one are the top levels."""
+    start = f"{parent}{LEVEL_SEPARATOR}" if parent else ""
+    return path.startswith(start) and LEVEL_SEPARATOR not in path[len(start) :]
+
+
 def converted_value(value: AttributeValue, kind: AttributeKind) -> AttributeValue | None:
     """The value in the form of a kind, or None if it has none."""
     match kind:

@@ -201,7 +201,7 @@ OPTION_NAMES: Final = frozenset(
         "crops", "cursor", "cutout", "dataset", "expand", "expandAlpha", "facets", "field", "flip", "fuse",
         "fuseWeight", "groupBy", "id", "image", "limit", "minConfidence", "minScore", "model", "negative",
         "negativeImage", "negativeUpload", "offset", "positive", "positiveImage", "positiveUpload", "region", "rerank",
-        "sort", "topK", "upload",
+        "sort", "topK", "under", "upload",
     }
 )  # fmt: skip
 # Members of a product in a response.

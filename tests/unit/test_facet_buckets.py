@@ -9,6 +9,7 @@ import pytest
 
 from search_api.search.buckets import count_dates, count_numbers, date_buckets, number_buckets
 from search_api.search.facets import count_values
+from vitrine.kinds import is_right_below
 from vitrine.products import AttributeKind
 
 
@@ -47,6 +48,20 @@ def test_dates_are_counted_by_month_or_by_year() -> None:
     assert for_ever[-1].max == "9999-12-31"
     assert len(for_ever) < 30
     assert count_dates([]) == []
+
+
+def test_only_children_are_right_below_a_level() -> None:
+    paths = [
+        "Clothing",
+        "Clothing > Dresses",
+        "Clothing > Dresses > Midi",
+        "Clothing & Bags",
+        "Clothing & Bags > Bags",
+    ]
+    assert [path for path in paths if is_right_below(path, "Clothing")] == ["Clothing > Dresses"]
+    assert [path for path in paths if is_right_below(path, "Clothing > Dresses")] == ["Clothing > Dresses > Midi"]
+    assert [path for path in paths if is_right_below(path, "")] == ["Clothing", "Clothing & Bags"]
+    assert not any(is_right_below(path, "Dresses") for path in paths)
 
 
 def test_lists_count_each_value_once_and_paths_each_level() -> None:

@@ -173,6 +173,21 @@ def test_facets_count_lists_booleans_paths_and_buckets(shop: Shop, dataset: str)
     assert found["ranges"]["price"] == {"min": 19.9, "max": 1299.0}
     for bucket in answer["facets"]["added"]:
         assert len(ids(shop, dataset, addedMin=bucket["min"], addedMax=bucket["max"])) == bucket["count"]
+    for under, expected in {
+        "Clothing": {"Clothing > Dresses": 2, "Clothing > Shirts": 1},
+        "Clothing>Dresses": {"Clothing > Dresses > Midi": 1},
+        "": {"Clothing": 3, "Shoes": 2},
+        "Shoes > Boots": {},
+        "Hats": {},
+    }.items():
+        below = shop.api.get(
+            "/api/facets", params={"dataset": dataset, "field": ["category", "farben"], "under": under}
+        ).json()["facets"]
+        assert {one["value"]: one["count"] for one in below["category"]} == expected, under
+        assert below["farben"] == answer["facets"]["farben"]
+    refused = shop.api.get("/api/facets", params={"dataset": dataset, "field": "farben", "under": "Clothing"})
+    assert refused.status_code == 400
+    assert "a field of category paths" in refused.json()["detail"]
     refused = shop.api.get("/api/facets", params={"dataset": dataset, "field": "story"})
     assert refused.status_code == 400
     assert "'story' is free text" in refused.json()["detail"]

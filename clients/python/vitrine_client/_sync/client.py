@@ -124,10 +124,14 @@ class Vitrine:
         model: str | None = None,
         dataset: str | None = None,
         limit: int | None = None,
+        under: str | None = None,
         filters: Filters | None = None,
     ) -> FacetsAnswer:
-        """The number of products of each value of the fields, among those that the filters let through."""
-        named = option_pairs({"model": model, "dataset": dataset, "limit": limit})
+        """The number of products of each value of the fields, among those that the filters let through.
+
+        `under` counts only the levels of category paths right below that one; an empty text, the top levels.
+        """
+        named = option_pairs({"model": model, "dataset": dataset, "limit": limit, "under": under})
         pairs = [*(("field", name) for name in fields), *named, *filter_pairs(filters)]
         content = self.connection.call("GET", path_of("facets"), params=query_of(pairs))
         return parse(FacetsAnswer, content, "facets")

@@ -15,7 +15,7 @@ from qdrant_client import models
 from search_api.products.listing import moment_of
 from search_api.search.buckets import FEW_VALUES, Bucket, count_dates, count_numbers, date_buckets, number_buckets
 from vitrine.errors import ParameterInvalid
-from vitrine.kinds import DateSpan, filterable, path_levels, text_of
+from vitrine.kinds import DateSpan, filterable, is_right_below, path_levels, path_text, text_of
 from vitrine.products import AttributeKind
 from vitrine.qdrant.filters import RANGED, FieldFilter, FilterSpec
 from vitrine.qdrant.schema import CollectionInfo, field_key, json_path
@@ -30,6 +30,7 @@ MOST_COUNTED: Final = 1_000
 MOST_LEVELS: Final = 300  # of category paths, so that their tree is whole
 _MOST_VALUES: Final = 100
 _VALUES_COMPARED: Final = 1_000
+_LEVELS_COMPARED: Final = 10_000  # a level has at least the products of each level below it, so it is among the first
 _MOST_HINTS: Final = 5
 _SIMILARITY: Final = 0.6
 
@@ -111,17 +112,29 @@ def count_values(values: Sequence[Any], kind: AttributeKind) -> list[dict[str, A
     return _commonest(several)
 
 
-async def count_all(store: VectorStore, prepared: Prepared, field: str, kind: AttributeKind, *, limit: int) -> Counted:
-    """Count the values of a field among all products that match the filters, exactly."""
+async def count_all(
+    store: VectorStore, prepared: Prepared, field: str, kind: AttributeKind, *, limit: int, under: str | None = None
+) -> Counted:
+    """Count the values of a field among all products that match the filters, exactly.
+
+    With `under`, only the levels of category paths that are right below that one are counted; empty: the top levels.
+    """
     info, condition = prepared.info, prepared.spec.compile()
     key = json_path(field_key(field, kind))
     missing = count_without(store, prepared, field, kind)
     if kind in (AttributeKind.DECIMAL, AttributeKind.DATE):
         return Counted(*await asyncio.gather(_buckets(store, prepared, key, kind), missing))
+    parent = path_text(under) if under is not None and kind is AttributeKind.PATH else None
     most = max(limit, FEW_VALUES + 1) if kind is AttributeKind.INTEGER else limit
+    if parent is not None:
+        most = _LEVELS_COMPARED
+        if parent:
+            condition = narrowed(condition, models.FieldCondition(key=key, match=models.MatchValue(value=parent)))
     hits, without = await asyncio.gather(store.facet(info.name, key, condition=condition, limit=most), missing)
     if kind is AttributeKind.INTEGER and len(hits) > FEW_VALUES:
         return Counted(await _buckets(store, prepared, key, kind), without)
+    if parent is not None:
+        hits = [hit for hit in hits if is_right_below(str(hit.value), parent)]
     ordered = sorted(hits, key=lambda hit: (-hit.count, str(hit.value)))
     return Counted([{"value": hit.value, "count": hit.count} for hit in ordered[:limit]], without)
 

@@ -212,6 +212,15 @@ class FacetOptions(Target):
     """The options of a facet count."""
 
     limit: int = Field(default=50, ge=1, le=1000, description="Values told of each field, the commonest first")
+    under: str | None = Field(
+        default=None,
+        max_length=1000,
+        description=(
+            "Of category paths only the levels right below this one, such as `Clothing` or `Clothing > Dresses`; "
+            "empty: the top levels. By default all levels"
+        ),
+        examples=["Clothing"],
+    )
 
 
 OptionsT = TypeVar("OptionsT", bound=Target)

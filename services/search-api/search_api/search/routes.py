@@ -174,7 +174,8 @@ _FIELD_PARAMETER: Final = {
     summary="Count the products of each value of a field",
     description=(
         "Counts are exact, among the products that all the filters let through. Each value of a list counts, and each "
-        "level of a category path; decimals, dates and integers of many values are counted in buckets with round edges."
+        "level of a category path, or with `under` each level right below one; decimals, dates and integers of many "
+        "values are counted in buckets with round edges."
     ),
     response_model=FacetsAnswer,
     responses=problem_responses(*SEARCH_ERRORS),

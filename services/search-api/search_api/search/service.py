@@ -21,7 +21,8 @@ from search_api.search.retrieval import Prepared, Retrieval, Wanted
 from search_api.search.several import matched_pictures, query_of_examples, query_of_product
 from search_api.vector_store import Query
 from vitrine.embedding import AsyncEmbedderClient, Embedding
-from vitrine.errors import VitrineError
+from vitrine.errors import ParameterInvalid, VitrineError
+from vitrine.products import AttributeKind
 from vitrine.qdrant.naming import Serving
 
 _PREDICTIONS: Final = 5
@@ -159,9 +160,14 @@ class SearchService:
         async def count(serving: Serving) -> dict[str, Any]:
             prepared = await self._retrieval.prepare(serving, filters)
             kinds = {field: check_facet(field, prepared.info) for field in fields}
+            if options.under is not None and AttributeKind.PATH not in kinds.values():
+                raise ParameterInvalid("'under' needs a field of category paths")
             store = self._retrieval.store
             counted = await asyncio.gather(
-                *(count_all(store, prepared, field, kind, limit=options.limit) for field, kind in kinds.items())
+                *(
+                    count_all(store, prepared, field, kind, limit=options.limit, under=options.under)
+                    for field, kind in kinds.items()
+                )
             )
             return {
                 "success": True,
