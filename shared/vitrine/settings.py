@@ -163,8 +163,8 @@ class HttpSettings(CommonSettings):
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
         description=(
-            "Addresses and networks of proxies whose `X-Forwarded-For` is trusted, separated by commas; none: "
-            "`X-Forwarded-For` is ignored"
+            "Addresses and networks of proxies whose `X-Forwarded-For`, `-Proto` and `-Prefix` are trusted, separated "
+            "by commas; none: these headers are ignored"
         ),
     )
 

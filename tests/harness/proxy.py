@@ -20,8 +20,10 @@ _OWN: frozenset[str] = frozenset({"connection", "transfer-encoding", "keep-alive
 
 
 @contextlib.contextmanager
-def running_proxy(upstream: str, *, prefix: str, strips: bool) -> Iterator[str]:
-    """The address at which `upstream` is served below `prefix`, which the proxy removes from the path if it `strips`.
+def running_proxy(upstream: str, *, prefix: str, strips: bool, forwards: bool = False) -> Iterator[str]:
+    """The address at which `upstream` is served below `prefix`.
+
+    The proxy removes the prefix from the path if it `strips`, and sends it as `X-Forwarded-Prefix` if it `forwards` it.
 
     Requests outside the prefix get status 502, so an address without it is noticed.
     """
@@ -39,6 +41,8 @@ def running_proxy(upstream: str, *, prefix: str, strips: bool) -> Iterator[str]:
         onwards = (path[len(prefix) :] or "/") if strips else path
         address = f"{onwards}?{request.url.query}" if request.url.query else onwards
         headers = [(name, value) for name, value in request.headers.raw if name.decode().lower() not in _OWN]
+        if forwards:
+            headers.append((b"X-Forwarded-Prefix", prefix.encode()))
         sent = request.app.state.client.build_request(
             request.method, address, headers=headers, content=await request.body()
         )

@@ -13,14 +13,16 @@ import httpx
 import pytest
 from fastapi import FastAPI, Request
 from jinja2 import ChoiceLoader, DictLoader, UndefinedError
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
+from search_api.answers import image_url
 from search_api.app import create_app
 from search_api.pages.middleware import SECURITY_HEADERS
 from search_api.pages.templating import render
 from search_api.settings import Settings
 from vitrine.errors import ProductNotFound, TooManyRequests, Unavailable, VitrineError
 from vitrine.web import open_to_all
+from vitrine.web.server import build_server
 
 SETTINGS = Settings(qdrant_url="http://127.0.0.1:9", redis_url="redis://127.0.0.1:9/0")
 ERRORS: dict[str, Exception] = {
@@ -229,6 +231,71 @@ def test_behind_a_proxy_pages_files_calls_and_health_are_found(prefix: str) -> N
     assert ask(app, prefix + "/shown").text == "/vitrine/catalogue?gender=a+b&amp;gender=c"
     assert ask(app, prefix + "/openapi.json").json()["servers"] == [{"url": "/vitrine"}]
     assert ask(app, prefix + "/api/none").json()["code"] == "not_found"
+
+
+PROXY = "10.0.0.7"
+
+
+def ask_through(peer: str, path: str, prefix: str | list[str], *, setting: str = "") -> httpx.Response:
+    """Ask the search API as its server runs it, from an address that sends `X-Forwarded-Prefix`."""
+    settings = SETTINGS.model_copy(update={"trusted_proxies": (PROXY,), "path_prefix": setting})
+    app = create_app(settings)
+    app.add_api_route("/away", open_to_all(_away), include_in_schema=False)
+    server = build_server(app, host="127.0.0.1", port=0, settings=settings, on_drain=lambda: None)
+    server.config.load()
+    headers = [("X-Forwarded-Prefix", one) for one in ([prefix] if isinstance(prefix, str) else prefix)]
+
+    async def asked() -> httpx.Response:
+        transport = httpx.ASGITransport(server.config.loaded_app, client=(peer, 1))
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client:
+            return await client.get(path, headers=headers)
+
+    return asyncio.run(asked())
+
+
+async def _away(request: Request) -> Response:
+    image = image_url("shop", "7")
+    return RedirectResponse(request.app.state.pages.url("/jobs"), status_code=303, headers={"X-Image": image})
+
+
+@pytest.mark.parametrize("path", ["/away", "/shop/vitrine/away"], ids=["proxy strips", "proxy does not strip"])
+@pytest.mark.parametrize(
+    ("prefix", "setting"),
+    [
+        ("/shop/vitrine", ""), ("/shop/vitrine/", ""), ("/shop, /vitrine", ""), (["/shop", "/vitrine"], ""),
+        ("/shop/vitrine", "/elsewhere"), ("", "/shop/vitrine"), ("//evil.example", "/shop/vitrine"),
+    ],
+)  # fmt: skip
+def test_a_trusted_proxy_names_the_prefix_of_every_address(path: str, prefix: str | list[str], setting: str) -> None:
+    answer = ask_through(PROXY, path, prefix, setting=setting)
+    assert answer.headers["location"] == "/shop/vitrine/jobs"
+    assert answer.headers["x-image"].startswith("/shop/vitrine/api/images/7?")
+
+
+def test_a_trusted_proxys_prefix_is_that_of_pages_and_of_the_document() -> None:
+    page = ask_through(PROXY, "/nowhere", "/shop")
+    addresses = [
+        value for _, attributes in Elements(page.text).found for name, value in attributes.items()
+        if name in ("href", "src", "action") and value and not value.startswith("#")
+    ]  # fmt: skip
+    assert len(addresses) > 10
+    assert all(address.startswith("/shop/") for address in addresses)
+    assert ask_through(PROXY, "/openapi.json", "/shop").json()["servers"] == [{"url": "/shop"}]
+
+
+@pytest.mark.parametrize(
+    ("peer", "prefix"),
+    [
+        ("203.0.113.9", "/shop"), ("::1", "/shop"), ("not an address", "/shop"),
+        (PROXY, "shop"), (PROXY, "//evil.example"), (PROXY, "/a/../b"), (PROXY, "/."), (PROXY, "/a b"), (PROXY, "/a?b"),
+        (PROXY, '/"><script>'), (PROXY, "/%2e%2e"), (PROXY, "https://evil.example"), (PROXY, "/a\\b"), (PROXY, "/"),
+        (PROXY, "/" + "a" * 300),
+    ],
+)  # fmt: skip
+def test_a_prefix_of_others_or_that_is_no_plain_path_is_ignored(peer: str, prefix: str) -> None:
+    answer = ask_through(peer, "/away", prefix)
+    assert answer.headers["location"] == "/jobs"
+    assert answer.headers["x-image"].startswith("/api/images/7?")
 
 
 def test_a_path_that_only_begins_like_the_prefix_is_another() -> None:

@@ -62,7 +62,7 @@ def create_app(settings: Settings) -> FastAPI:
     ring = KeyRing(
         parse_api_keys(settings.api_keys.get_secret_value()), wrong_keys_per_minute=settings.wrong_keys_per_minute
     )
-    sessions = Sessions(ring.keys, path_prefix=settings.path_prefix)
+    sessions = Sessions(ring.keys)
     public = frozenset({"search"}) if settings.public_pages else frozenset[str]()
     registry = CollectorRegistry()
     context = build_context(settings)
@@ -99,7 +99,7 @@ def create_app(settings: Settings) -> FastAPI:
     routes = declared_routes(app)
     complete_document(app, routes)
     visitors = Visitors(ring, sessions, public)
-    pages = app.state.pages = build_pages(path_prefix=settings.path_prefix, visitor_of=visitors.of, routes=routes)
+    pages = app.state.pages = build_pages(visitor_of=visitors.of, routes=routes)
     cross_origin = Middleware(
         CORSMiddleware,
         allow_origins=settings.allowed_origins,
@@ -125,7 +125,7 @@ def create_app(settings: Settings) -> FastAPI:
             "unbounded": None,
         },
         outer=[
-            *([Middleware(PathPrefix, prefix=settings.path_prefix)] if settings.path_prefix else []),
+            Middleware(PathPrefix, prefix=settings.path_prefix),
             Middleware(ProductAddresses),
             Middleware(PageAnswers, pages=pages),
         ],

@@ -56,7 +56,10 @@ class Settings(HttpSettings):
     path_prefix: str = Field(
         default="",
         pattern=r"^(/[A-Za-z0-9._~-]+)*$",
-        description="Where a proxy puts the pages and calls, as /vitrine; it may leave the prefix on or take it off",
+        description=(
+            "Where a proxy puts the pages and calls, as /vitrine; it may leave the prefix on or take it off. A trusted "
+            "proxy may send it instead, as `X-Forwarded-Prefix`"
+        ),
     )
     recipes_dir: Path = Field(default=Path("recipes"), description="Recipe files that the training form offers")
     reports_dir: Path = Field(

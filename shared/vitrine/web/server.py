@@ -19,6 +19,7 @@ from starlette.types import ASGIApp
 from vitrine.settings import HttpSettings
 from vitrine.telemetry import get_logger
 from vitrine.web.connections import ConnectionLimits, Connections, allow_open_files
+from vitrine.web.forwarded import TrustedProxies
 from vitrine.web.protocol import EdgeProtocol
 
 _SWEEP_INTERVAL_S: Final = 0.25
@@ -110,11 +111,11 @@ def build_limited_server(
     drain_delay_s: float = 0.0,
     on_drain: Callable[[], None] = lambda: None,
 ) -> DrainingServer:
-    """`build_server` for a program without `HttpSettings`. Forwarded addresses are accepted from `proxies`."""
+    """`build_server` for a program without `HttpSettings`. Forwarded headers are accepted from `proxies`."""
     allow_open_files(limits)
     connections = Connections(limits, proxies=proxies)
     config = uvicorn.Config(
-        app,
+        TrustedProxies(app, proxies=proxies) if proxies else app,
         host=host,
         port=port,
         loop="uvloop",
@@ -123,8 +124,7 @@ def build_limited_server(
         log_config=None,
         access_log=False,
         server_header=False,
-        proxy_headers=bool(proxies),
-        forwarded_allow_ips=list(proxies),
+        proxy_headers=False,  # TrustedProxies reads them
         timeout_keep_alive=keep_alive_s,
         timeout_graceful_shutdown=shutdown_grace_s,
     )

@@ -122,29 +122,30 @@ class PageAnswers:
 
 
 class PathPrefix:
-    """ASGI middleware for an application that a proxy serves below a path.
+    """ASGI middleware for an application that a proxy serves below a path: the `root_path` that a trusted proxy
+    forwards, by default `prefix`.
 
     The proxy may strip the prefix or not; health checks bypass the proxy and have none. Within the application paths
-    have no prefix, and `root_path` holds it for making addresses.
+    have no prefix, and `root_path` and PATH_PREFIX hold it for making addresses.
     """
 
     def __init__(self, app: ASGIApp, *, prefix: str) -> None:
         self._app = app
         self._prefix = prefix
-        self._raw_prefix = prefix.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        prefix = scope.get("root_path") or self._prefix
         path, raw_path = scope["path"], scope.get("raw_path")
-        if path == self._prefix or path.startswith(f"{self._prefix}/"):
-            path = path[len(self._prefix) :] or "/"
+        if prefix and (path == prefix or path.startswith(f"{prefix}/")):
+            path = path[len(prefix) :] or "/"
             if raw_path is not None:
-                raw_path = raw_path.removeprefix(self._raw_prefix) or b"/"
-        before = PATH_PREFIX.set(self._prefix)
+                raw_path = raw_path.removeprefix(prefix.encode()) or b"/"
+        before = PATH_PREFIX.set(prefix)
         try:
-            await self._app({**scope, "path": path, "raw_path": raw_path, "root_path": self._prefix}, receive, send)
+            await self._app({**scope, "path": path, "raw_path": raw_path, "root_path": prefix}, receive, send)
         finally:
             PATH_PREFIX.reset(before)
 

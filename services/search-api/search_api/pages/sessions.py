@@ -16,6 +16,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import cookie_parser
 from starlette.types import Scope
 
+from search_api.answers import PATH_PREFIX
 from vitrine.web import ApiKey, is_same_origin
 
 MAX_AGE_S: Final = 12 * 3_600
@@ -37,14 +38,11 @@ class _Signer(TimestampSigner):
 class Sessions:
     """Starts, reads and ends the sessions of `keys`."""
 
-    def __init__(
-        self, keys: tuple[ApiKey, ...], *, path_prefix: str = "", clock: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, keys: tuple[ApiKey, ...], *, clock: Callable[[], float] = time.time) -> None:
         secret = hashlib.sha256("\n".join(f"{k.name}:{'+'.join(sorted(k.scopes))}:{k.sha256}" for k in keys).encode())
         # Browsers send cookies to every port of a host, so systems with other keys need other cookie names.
         self.cookie: Final = f"vitrine_session_{secret.hexdigest()[:8]}"
         self._keys = {(key.name, _print_of(key)): key for key in keys}
-        self._path = path_prefix or "/"
         self._serializer = URLSafeTimedSerializer(
             hmac.digest(secret.digest(), _SALT.encode(), "sha256"),
             salt=_SALT,
@@ -73,7 +71,7 @@ class Sessions:
         headers.append("Set-Cookie", self._cookie_text("", 0, secure=secure))
 
     def _cookie_text(self, value: str, max_age_s: int, *, secure: bool) -> str:
-        attributes = f"Path={self._path}; Max-Age={max_age_s}; HttpOnly; SameSite=Strict"
+        attributes = f"Path={PATH_PREFIX.get() or '/'}; Max-Age={max_age_s}; HttpOnly; SameSite=Strict"
         return f"{self.cookie}={value}; {attributes}{'; Secure' if secure else ''}"
 
     def _cookie_of(self, scope: Scope) -> str | None:

@@ -18,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 from starlette.types import Scope
 
+from search_api.answers import PATH_PREFIX
 from search_api.pages.formats import FILTERS
 from search_api.pages.static_files import StaticFiles, accepts_gzip
 from search_api.pages.visitors import Visitor
@@ -59,9 +60,13 @@ class Pages:
 
     environment: Environment
     static: StaticFiles
-    path_prefix: str
     visitor_of: Callable[[Scope], Visitor]
     routes: DeclaredRoutes
+
+    @property
+    def path_prefix(self) -> str:
+        """The path below which the request in hand reached the application; empty without a proxy's."""
+        return PATH_PREFIX.get()
 
     def url(self, path: str, **query: Any) -> str:
         """An address of this application: the prefix, `path`, and the members of `query` that are not None."""
@@ -97,7 +102,7 @@ class Pages:
         )
 
 
-def build_pages(*, path_prefix: str, visitor_of: Callable[[Scope], Visitor], routes: DeclaredRoutes) -> Pages:
+def build_pages(*, visitor_of: Callable[[Scope], Visitor], routes: DeclaredRoutes) -> Pages:
     """Load the static files and prepare the templates, which are compiled on first use."""
     static = StaticFiles.of_package()
     environment = Environment(
@@ -109,11 +114,11 @@ def build_pages(*, path_prefix: str, visitor_of: Callable[[Scope], Visitor], rou
         auto_reload=False,
     )
     environment.filters.update(FILTERS)
-    pages = Pages(environment, static, path_prefix, visitor_of, routes)
+    pages = Pages(environment, static, visitor_of, routes)
     environment.globals.update(
         url=pages.url,
-        static=lambda path: f"{path_prefix}{static.url(path)}",
-        vendor=lambda package, name: f"{path_prefix}{static.vendored(package, name)}",
+        static=lambda path: f"{pages.path_prefix}{static.url(path)}",
+        vendor=lambda package, name: f"{pages.path_prefix}{static.vendored(package, name)}",
         stylesheets=STYLESHEETS,
         version=version("vitrine-search-api"),
         htmx_config=json.dumps(_HTMX_CONFIG),
