@@ -44,9 +44,8 @@ A recipe is a TOML file that defines a training completely. `vitrine train RECIP
 `POST /api/jobs/train` takes the same fields as JSON. The recipes in [recipes](../recipes) made the releases whose
 results the documentation reports. This page is generated from the recipe classes by `make docs`.
 
-A table `[catalog]` (`dataset`, `reader`, `root`, `limit`, `mapping`) may name the catalogue; `mapping` is a table of columns
-such as `{id = "Handle"}`. Options of the command line override
-it.
+A table `[catalog]` (`dataset`, `reader`, `root`, `limit`, `mapping`) may name the catalogue; `mapping` is a table of
+columns, such as `{id = "Handle"}`. Options of the command line override it.
 
 `after = "OTHER.toml"` names a recipe in the same folder that is trained first. This recipe then starts from its
 release. The other recipe may have an `after` of its own: `vitrine train` trains the whole chain in order. With

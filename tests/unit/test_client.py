@@ -203,6 +203,28 @@ def test_a_job_starts_with_what_was_given_alone_and_with_a_key_of_its_own(api: A
         Recipe(name="r", kind="metric", epoch=3)  # type: ignore[call-arg]
 
 
+def test_a_schedule_is_sent_and_changes_are_read_by_line() -> None:
+    sent: list[tuple[str, str, bytes]] = []
+    lines = b'{"id":"7","change":"added"}\n{"id":"a b","change":"removed"}\n'
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent.append((request.method, str(request.url), request.content))
+        if request.url.path.endswith("/changes"):
+            return httpx.Response(200, content=lines, headers={"Content-Type": "application/x-ndjson"})
+        return httpx.Response(500, json={"code": "internal_error", "detail": "x"})
+
+    with Vitrine("http://shop", transport=httpx.MockTransport(answer)) as vitrine:
+        with pytest.raises(ApiError):
+            vitrine.datasets.schedule("d", "6h", full=True)
+        assert list(vitrine.jobs.changes("J", kind="added")) == [("7", "added"), ("a b", "removed")]
+        lines = b'{"id":"7"}\n'
+        with pytest.raises(AnswerInvalid, match="changes"):
+            list(vitrine.jobs.changes("J"))
+    assert sent[0][:2] == ("PUT", "http://shop/api/datasets/d/schedule")
+    assert json.loads(sent[0][2]) == {"every": "6h", "full": True, "model": None, "allowRemoval": False}
+    assert sent[1][:2] == ("GET", "http://shop/api/jobs/J/changes?kind=added")
+
+
 def test_every_call_of_the_api_has_a_method() -> None:
     """But those for balancers, and pictures by HEAD."""
     asked: set[tuple[str, str]] = set()
@@ -224,6 +246,8 @@ def test_every_call_of_the_api_has_a_method() -> None:
             lambda: vitrine.picture("/api/uploads/U"), lambda: vitrine.products.get("P"),
             lambda: vitrine.products.put("P", b"x"), lambda: vitrine.products.delete("P"),
             lambda: vitrine.products.restore("P"), lambda: vitrine.datasets.deleted("D"),
+            lambda: vitrine.datasets.get("D"), lambda: vitrine.datasets.schedule("D", "6h"),
+            lambda: vitrine.datasets.unschedule("D"), lambda: vitrine.jobs.changes("J"),
             lambda: vitrine.datasets.drop("D"), lambda: vitrine.releases.activate("R"), lambda: vitrine.jobs.get("J"),
             lambda: vitrine.jobs.cancel("J"), lambda: vitrine.jobs.delete("J"), lambda: vitrine.jobs.events("J"),
         ):  # fmt: skip

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 import httpx
 
@@ -22,6 +22,7 @@ from vitrine_client.requests import (
     user_agent,
 )
 
+NDJSON: Final = "application/x-ndjson"
 _NO_ANSWER = (httpx.TransportError, httpx.InvalidURL)
 
 

@@ -1,11 +1,20 @@
-"""The datasets: list them, drop one, list what was deleted from one."""
+"""The datasets: list them, see and schedule how one is indexed, drop one, list what was deleted from one."""
 
 from __future__ import annotations
 
 import builtins
 
 from vitrine_client._async.connection import AsyncConnection
-from vitrine_client.models import Dataset, DatasetDroppedAnswer, DatasetsAnswer, DeletedProductsAnswer
+from vitrine_client.models import (
+    Dataset,
+    DatasetAnswer,
+    DatasetDroppedAnswer,
+    DatasetsAnswer,
+    DeletedProductsAnswer,
+    ScheduleAnswer,
+    ScheduleBody,
+    ScheduleRemovedAnswer,
+)
 from vitrine_client.requests import parse, path_of
 
 
@@ -18,6 +27,30 @@ class AsyncDatasets:
     async def list(self) -> builtins.list[Dataset]:
         """Every dataset that is indexed or has uploads."""
         return parse(DatasetsAnswer, await self._connection.call("GET", path_of("datasets")), "datasets").datasets
+
+    async def get(self, dataset: str) -> DatasetAnswer:
+        """One dataset with its catalogue, attributes, last indexing and schedules."""
+        return parse(DatasetAnswer, await self._connection.call("GET", path_of("datasets", dataset)), "a dataset")
+
+    async def schedule(
+        self,
+        dataset: str,
+        every: str,
+        *,
+        model: str | None = None,
+        allow_removal: bool = False,
+        full: bool = False,
+    ) -> ScheduleAnswer:
+        """Index the dataset's catalogue again at each interval, such as `30min`, `6h` or `1d`."""
+        body = ScheduleBody(every=every, model=model, allow_removal=allow_removal, full=full).body()
+        content = await self._connection.call("PUT", path_of("datasets", dataset, "schedule"), json=body)
+        return parse(ScheduleAnswer, content, "a schedule")
+
+    async def unschedule(self, dataset: str, *, model: str | None = None) -> ScheduleRemovedAnswer:
+        """Remove a dataset's schedule; `model` names one of several."""
+        params = {} if model is None else {"model": model}
+        content = await self._connection.call("DELETE", path_of("datasets", dataset, "schedule"), params=params)
+        return parse(ScheduleRemovedAnswer, content, "a schedule's removal")
 
     async def deleted(self, dataset: str, *, limit: int | None = None) -> DeletedProductsAnswer:
         """The products that were deleted through the API."""

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from pydantic_core import from_json
 
-from vitrine_client._async.connection import AsyncConnection
+from vitrine_client._async.connection import NDJSON, AsyncConnection
 from vitrine_client.errors import AnswerInvalid, ApiError, ConnectionLost, JobFailed, ServerUnreachable, TimedOut
 from vitrine_client.events import EventParser
 from vitrine_client.models import JOB_KINDS, Job, JobAnswer, JobDeletedAnswer, JobParams, JobsAnswer
@@ -58,6 +58,19 @@ class AsyncJobs:
     async def cancel(self, job_id: str) -> Job:
         """Cancel a job: at once if it is queued, else at its next step."""
         return parse(JobAnswer, await self._connection.call("DELETE", path_of("jobs", job_id)), "a job").job
+
+    async def changes(self, job_id: str, *, kind: str | None = None) -> AsyncGenerator[tuple[str, str], None]:
+        """What an index job `added`, `changed` or `removed`, as (product id, change); with `kind` only one of them."""
+        params = {} if kind is None else {"kind": kind}
+        path = path_of("jobs", job_id, "changes")
+        async with self._connection.stream(path, media_type=NDJSON, params=params) as lines:
+            async for line in lines:
+                try:
+                    content = from_json(line)
+                    change = str(content["id"]), str(content["change"])
+                except (ValueError, KeyError, TypeError) as error:
+                    raise AnswerInvalid(f"a line of the changes is not one: {line[:80]!r}") from error
+                yield change
 
     async def delete(self, job_id: str) -> JobDeletedAnswer:
         """Remove the record of a job that has ended."""

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import AsyncGenerator, Mapping
-from typing import Any, Final
+from typing import Any
 
 from pydantic_core import from_json
 
-from vitrine_client._async.connection import AsyncConnection
+from vitrine_client._async.connection import NDJSON, AsyncConnection
 from vitrine_client.errors import AnswerInvalid
 from vitrine_client.filters import Filters, FilterValue, filter_pairs, text_of
 from vitrine_client.models import DeletedAnswer, Product, ProductAnswer, ProductsAnswer, RestoredAnswer
 from vitrine_client.pictures import Picture, Upload
 from vitrine_client.requests import form_of, option_pairs, parse, path_of, query_of
-
-NDJSON: Final = "application/x-ndjson"
 
 
 class AsyncProducts:
