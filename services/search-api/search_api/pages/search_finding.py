@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 from pydantic import ValidationError
 
-from search_api.answers import search_answer
+from search_api.answers import PATH_PREFIX, search_answer
 from search_api.cache import ExpiringCache
 from search_api.context import Context
 from search_api.pages.search_state import SearchState
@@ -127,14 +127,14 @@ def _examples(state: SearchState, options: dict[str, Any], picture: bytes | None
 
 
 class Samples:
-    """A cache of a few varied products per collection."""
+    """A cache of a few varied products per collection, with their addresses behind each proxy."""
 
     def __init__(self) -> None:
-        self._kept: ExpiringCache[str, dict[str, Any]] = ExpiringCache(ttl_s=_SAMPLES_TTL_S, max_entries=64)
+        self._kept: ExpiringCache[tuple[str, str], dict[str, Any]] = ExpiringCache(ttl_s=_SAMPLES_TTL_S, max_entries=64)
 
     async def of(self, context: Context, found: Offer) -> dict[str, Any]:
         """An answer with one product of each of the most frequent kinds, if the collection has kinds."""
-        return await self._kept.get(found.info.name, lambda: self._load(context, found))
+        return await self._kept.get((found.info.name, PATH_PREFIX.get()), lambda: self._load(context, found))
 
     async def _load(self, context: Context, found: Offer) -> dict[str, Any]:
         info = found.info

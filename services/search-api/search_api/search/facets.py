@@ -30,7 +30,8 @@ MOST_COUNTED: Final = 1_000
 MOST_LEVELS: Final = 300  # of category paths, so that their tree is whole
 _MOST_VALUES: Final = 100
 _VALUES_COMPARED: Final = 1_000
-_LEVELS_COMPARED: Final = 10_000  # a level has at least the products of each level below it, so it is among the first
+# As many as a collection gives at once. A level has at least the products of each level below, so it comes first.
+_LEVELS_COMPARED: Final = 1_000
 _MOST_HINTS: Final = 5
 _SIMILARITY: Final = 0.6
 
