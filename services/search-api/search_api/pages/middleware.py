@@ -134,12 +134,12 @@ class PathPrefix:
         self._prefix = prefix
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        prefix = scope.get("root_path") or self._prefix
+        if scope["type"] != "http" or not prefix:
             await self._app(scope, receive, send)
             return
-        prefix = scope.get("root_path") or self._prefix
         path, raw_path = scope["path"], scope.get("raw_path")
-        if prefix and (path == prefix or path.startswith(f"{prefix}/")):
+        if path == prefix or path.startswith(f"{prefix}/"):
             path = path[len(prefix) :] or "/"
             if raw_path is not None:
                 raw_path = raw_path.removeprefix(prefix.encode()) or b"/"
