@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 from pathlib import Path
 from typing import Final
 
@@ -31,7 +32,9 @@ def write_hostile_catalog(folder: Path) -> Path:
         rows = csv.writer(file)
         rows.writerow(["id", "name", "gender", "articleType", "baseColour", "year"])
         for number, (product_id, name) in enumerate(NAMES.items()):
-            rows.writerow([product_id, name, "Women", "Dresses", COLOUR, 2012 + number])
+            # Markup would be removed from a name; what is written with entities is kept, as these characters.
+            written = html.escape(name, quote=False) if "<" in name else name
+            rows.writerow([product_id, written, "Women", "Dresses", COLOUR, 2012 + number])
             picture = draw_garment("Dresses", "Red", "plain", "Women", number, (240, 320), design=number)
             picture.save(folder / "images" / f"{product_id}.jpg")
     return folder

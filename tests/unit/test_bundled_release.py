@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from harness.picture_formats import every_format, turned
 from vitrine.errors import ReleaseCorrupt
 from vitrine.recipe_files import read_chain
 from vitrine.recipes import changed, parse_recipe
 from vitrine.releases import ReleaseStore
 from vitrine.releases.ancestry import lineage_of
 from vitrine.splits import SplitRule
+from vitrine.types import Vectors
+from vitrine.vision.network import choose_device, load_release
+from vitrine.vision.preprocess import Preprocessor
 from vitrine_local import bundled
 from vitrine_local.bundled import BUNDLED, MODEL, install_bundled_release
 from vitrine_local.data_folder import DataFolder
+from vitrine_local.demo_catalog.garment import draw_garment
+from vitrine_local.demo_catalog.generate import generate_catalog
 from vitrine_local.errors import DataFolderUnusable
 
 REPOSITORY = Path(__file__).parents[2]
@@ -93,3 +101,29 @@ def test_a_folder_that_cannot_be_written_is_reported(data: DataFolder) -> None:
     data.releases.write_text("a file where the folder was")
     with pytest.raises(DataFolderUnusable, match="releases"):
         install_bundled_release(data)
+
+
+def test_every_format_of_a_picture_finds_what_its_original_finds(tmp_path: Path) -> None:
+    """By cosine: a file of each format and orientation lies beside the original, and before any other product."""
+    store = ReleaseStore(f"file:{BUNDLED}", cache_dir=tmp_path)
+    (release_id,) = store.ids()
+    manifest = store.manifest(release_id)
+    network = load_release(store.local_folder(release_id), manifest, choose_device("cpu", "float32"))
+    prepare = Preprocessor(manifest.preprocessing)
+
+    def vectors(files: Iterable[bytes]) -> Vectors:
+        return network.vectors(np.stack([prepare(data) for data in files]))
+
+    original = draw_garment("Tshirts", "Blue", "stripes", "Women", 3, (240, 320))
+    files = every_format(original)
+    for image_format in ("JPEG", "PNG", "WEBP", "AVIF", "HEIF", "TIFF"):
+        for orientation in range(2, 9):
+            files[f"{image_format} {orientation}"] = turned(original, image_format, orientation)
+    catalog = generate_catalog(tmp_path / "shop", count=40, seed=5)
+    others = vectors(catalog.picture_path(product).read_bytes() for product in catalog.products)
+    base = vectors([files["png"]])[0]
+    neighbours = np.argsort(-others @ base)[:3]
+    for name, vector in zip(files, vectors(files.values()), strict=True):
+        assert base @ vector > 0.98, name
+        assert base @ vector > (others @ vector).max(), name
+        assert np.argmax(others @ vector) in neighbours, name

@@ -147,7 +147,12 @@ def test_large_pictures_wait_for_memory_and_small_ones_overtake_them(loop: async
     assert most[0] <= 250_000_000
 
 
-def test_one_large_picture_at_a_time_leaves_a_thread_for_small_ones(loop: asyncio.AbstractEventLoop) -> None:
+@pytest.mark.parametrize(
+    "cost", [DecodeCost(0.1, 50_000_000), DecodeCost(1.2, 5_000_000)], ids=["much memory", "much time"]
+)
+def test_one_large_picture_at_a_time_leaves_a_thread_for_small_ones(
+    loop: asyncio.AbstractEventLoop, cost: DecodeCost
+) -> None:
     go = threading.Event()
     small = threading.Event()
 
@@ -160,8 +165,8 @@ def test_one_large_picture_at_a_time_leaves_a_thread_for_small_ones(loop: asynci
     pool = DecodePool(2, memory_bytes=10**9, decode=decode)
     pool.start()
     call = call_of(loop, count=8)
-    for size in (50_000_000, 50_000_000, 50_000_000, 1000):
-        pool.submit(DecodeTask(call, 0, Upload((), list, DecodeCost(0.1, size))))
+    for one in (cost, cost, cost, DecodeCost(0.1, 1000)):
+        pool.submit(DecodeTask(call, 0, Upload((), list, one)))
     assert small.wait(10)
     go.set()
     pool.close()

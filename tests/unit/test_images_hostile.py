@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 import struct
 import subprocess
@@ -14,8 +13,8 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from pillow_heif.as_plugin import _save_heif
 
+from harness import picture_formats
 from harness.pictures import encoded, gradient
 from harness.waiting import HUNG_AFTER_S
 from vitrine.errors import ImageRejected
@@ -26,12 +25,7 @@ from vitrine.images.picture_header import FileCorrupt
 
 
 def heic(width: int, height: int, *, mode: str = "RGB", **options: Any) -> bytes:
-    image = gradient(width, height).convert(mode)
-    with io.BytesIO() as file:
-        image.encoderinfo = {"quality": 50, **options}
-        image.encoderconfig = ()
-        _save_heif(image, file, "")
-        return file.getvalue()
+    return picture_formats.heic(gradient(width, height).convert(mode), quality=50, **options)
 
 
 def avif(width: int, height: int, **options: Any) -> bytes:
@@ -82,8 +76,6 @@ def two_turns(data: bytes) -> bytes:
     return put(data, at + 4, data[at + 2 + data[at + 2] : at + 3 + data[at + 2]])
 
 
-ORIENTATION = Image.Exif()
-ORIENTATION[0x0112] = 6
 TILED = heic(160, 160, tile_size=64)
 
 
@@ -121,7 +113,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "heic compressed metadata": (
         lambda: heic(64, 64, xmp=b"<x/>").replace(b"application/rdf+xml\0\0", b"application/rdf\0xml\0\0"),
         "compressed metadata"),
-    "heic turned twice": (lambda: two_turns(heic(64, 64, exif=ORIENTATION.tobytes())), "a property twice"),
+    "heic turned twice": (lambda: two_turns(heic(64, 64, exif=picture_formats.exif(6))), "a property twice"),
     "tiff strips that share bytes": (many_strips, "strips that share their bytes"),
     "tiff tags that share bytes": (
         lambda: tiff(dict.fromkeys(range(40000, 40200), (7, 90000, 8))), "tags that share their bytes"),

@@ -1,7 +1,7 @@
 """The threads that decode pictures.
 
-They take tasks from the callers' lanes in turn, interactive ones first. A large picture starts only when there is
-memory for it, and small ones overtake it.
+They take tasks from the callers' lanes in turn, interactive ones first. A large picture, which needs much memory or
+time, starts only when there is memory for it, and small ones overtake it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from vitrine.fair_queue import FairQueue, PriorityTurns
 
 # Smaller pictures are not counted, because there are never more of them than threads.
 _LARGE_BYTES: Final = 32_000_000
+# A large JPEG that is decoded at a reduced scale needs little memory and much time.
+_SLOW_S: Final = 0.25
 
 
 class DecodePool:
@@ -104,4 +106,5 @@ class DecodePool:
 
 
 def _is_large(task: DecodeTask) -> bool:
-    return task.upload.cost.memory_bytes >= _LARGE_BYTES
+    cost = task.upload.cost
+    return cost.memory_bytes >= _LARGE_BYTES or cost.cpu_s >= _SLOW_S

@@ -10,7 +10,7 @@ from typing import Final
 
 from vitrine.images.picture_header import FileCorrupt
 
-_MAX_UNITS: Final = 2_000
+MAX_UNITS: Final = 20_000
 # A still picture is one frame; one that is sent in layers has up to four.
 _MAX_FRAMES: Final = 4
 _AV1_SEQUENCE: Final = 1
@@ -23,11 +23,12 @@ _SEQUENCE_BYTES: Final = 512
 
 @dataclass(frozen=True, slots=True)
 class CodedPicture:
-    """The largest width and height of a coded picture, and how many frames it has."""
+    """The largest width and height of a coded picture, and how many frames and units it has."""
 
     width: int
     height: int
     frames: int
+    units: int
 
 
 class _Bits:
@@ -56,9 +57,9 @@ class _Bits:
 def av1_picture(config: bytes, content: bytes) -> CodedPicture:
     """`config` is the content of the box `av1C`, `content` the item's."""
     sizes: list[tuple[int, int]] = []
-    frames = 0
+    frames = units = 0
     for data in (config[4:], content):
-        position = units = 0
+        position = 0
         while position < len(data):
             header = data[position]
             position += 2 if header & 4 else 1
@@ -67,14 +68,14 @@ def av1_picture(config: bytes, content: bytes) -> CodedPicture:
                 length, position = _leb128(data, position)
             unit = data[position : position + length]
             units += 1
-            if header & 0x80 or len(unit) < length or length < 0 or units > _MAX_UNITS:
+            if header & 0x80 or len(unit) < length or length < 0 or units > MAX_UNITS:
                 raise FileCorrupt("the AVIF picture has damaged units")
             kind = header >> 3 & 15
             if kind == _AV1_SEQUENCE:
                 sizes.append(_av1_size(_Bits(unit[:_SEQUENCE_BYTES])))
             frames += kind in _AV1_FRAMES
             position += length
-    return _largest(sizes, frames)
+    return _largest(sizes, frames, units)
 
 
 def _leb128(data: bytes, position: int) -> tuple[int, int]:
@@ -139,7 +140,7 @@ def hevc_picture(config: bytes, content: bytes) -> CodedPicture:
         if kind == _HEVC_SEQUENCE:
             sizes.append(_hevc_size(_Bits(unit[2:_SEQUENCE_BYTES].replace(b"\0\0\3", b"\0\0"))))
         frames += kind in _HEVC_SLICES and unit[2] >= 0x80  # the first slice of a frame
-    return _largest(sizes, frames)
+    return _largest(sizes, frames, len(units))
 
 
 def _take_units(data: bytes, position: int, length_bytes: int, units: list[bytes], count: int | None = None) -> int:
@@ -149,7 +150,7 @@ def _take_units(data: bytes, position: int, length_bytes: int, units: list[bytes
         length = int.from_bytes(data[position : position + length_bytes], "big")
         position += length_bytes
         unit = data[position : position + length]
-        if length < 3 or len(unit) < length or len(units) >= _MAX_UNITS:
+        if length < 3 or len(unit) < length or len(units) >= MAX_UNITS:
             raise FileCorrupt("the HEIC picture has damaged units")
         units.append(unit)
         position += length
@@ -172,9 +173,10 @@ def _hevc_size(bits: _Bits) -> tuple[int, int]:
     return bits.read_counted(), bits.read_counted()
 
 
-def _largest(sizes: list[tuple[int, int]], frames: int) -> CodedPicture:
+def _largest(sizes: list[tuple[int, int]], frames: int, units: int) -> CodedPicture:
     if not sizes:
         raise FileCorrupt("the AVIF or HEIC picture has no sequence header")
     if frames > _MAX_FRAMES:
         raise FileCorrupt("the AVIF or HEIC picture has too many frames")
-    return CodedPicture(max(width for width, _ in sizes), max(height for _, height in sizes), max(frames, 1))
+    width, height = max(width for width, _ in sizes), max(height for _, height in sizes)
+    return CodedPicture(width, height, max(frames, 1), units)

@@ -120,6 +120,7 @@ def _read_properties(data: bytes, start: int, end: int, items: dict[int, Item]) 
     if len(properties) > _MAX_PROPERTIES:
         raise FileCorrupt("the AVIF or HEIC file has too many properties")
     seen: set[int] = set()
+    links = 0
     for kind, first, last in inner:
         if kind != b"ipma":
             continue
@@ -129,7 +130,8 @@ def _read_properties(data: bytes, start: int, end: int, items: dict[int, Item]) 
         for _ in range(number(data, first + 4, 4, last)):
             item, count = number(data, at, id_bytes, last), number(data, at + id_bytes, 1, last)
             at += id_bytes + 1
-            if item in seen:
+            links += count + 1
+            if item in seen or links > 4 * _MAX_LINKS:
                 raise FileCorrupt("the AVIF or HEIC file describes an item twice")
             seen.add(item)
             for _ in range(count):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from vitrine.images.coded_size import CodedPicture, av1_picture, hevc_picture
+from vitrine.images.coded_size import MAX_UNITS, CodedPicture, av1_picture, hevc_picture
 from vitrine.images.iso_boxes import Item, inner_boxes, number, read_items
 from vitrine.images.picture_header import FileCorrupt, FormatUnknown, PictureHeader
 
@@ -81,6 +81,7 @@ class _Coded:
         self._data, self._items = data, items
         self._name, self._codec, self._config, self._read = name, codec, config, read
         self._known: dict[int, int] = {}
+        self._units = 0
         self._alphas: dict[int, list[Item]] = {}
         for item in items.values():
             if _is_alpha(data, item):
@@ -102,6 +103,9 @@ class _Coded:
         width, height = _stored_size(self._data, item)
         start, end = item.properties.get(self._config, (0, 0))
         coded = self._read(self._data[start:end], item.content(self._data))
+        self._units += coded.units
+        if self._units > MAX_UNITS:
+            raise FileCorrupt(f"the {self._name} picture has too many units")
         if coded.width > width + _PADDING_PX or coded.height > height + _PADDING_PX:
             raise FileCorrupt(
                 f"the {self._name} file is said to have a picture of {width} x {height} pixels, "

@@ -68,7 +68,7 @@ _RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     description=(
         "With `width` no wider than that. A picture that is not wider is the file as it is stored, and so is one whose "
         "thumbnail cannot be made at the moment. HEIC and TIFF, which browsers do not show, are answered as WebP, at "
-        f"most {THUMBNAIL_WIDTHS_PX[-1]} pixels wide."
+        f"most {THUMBNAIL_WIDTHS_PX[-1]} pixels wide, or with 503 if that cannot be made at the moment."
     ),
     response_class=Response,
     responses=_RESPONSES,

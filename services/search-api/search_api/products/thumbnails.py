@@ -1,5 +1,5 @@
 """Thumbnails of products. The embedder makes them, because this process decodes no pictures; they are cached. While the
-embedder is unavailable or full, the answer is the picture itself.
+embedder is unavailable or full, the answer is the picture itself, if browsers can show it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from search_api.products.pictures import Picture, Pictures, digest_of, entity_ta
 from search_api.products.service import Products
 from search_api.products.thumbnail_cache import ThumbnailCache
 from vitrine.embedding import AsyncEmbedderClient
-from vitrine.errors import ImageRejected, VitrineError
+from vitrine.errors import EmbedderUnavailable, ImageRejected, PictureNotFound, VitrineError
 from vitrine.images.checks import picture_header
 from vitrine.images.formats import NOT_SHOWN_BY_BROWSERS
 from vitrine.images.thumbnails import THUMBNAIL_MEDIA_TYPE, THUMBNAIL_WIDTHS_PX
@@ -42,7 +42,7 @@ class Thumbnails:
     async def get(self, dataset: str, product_id: str, width_px: int, index: int = 0) -> Picture:
         """A picture of the product, at most `width_px` wide. If none can be made now, the original as a stand-in.
 
-        Raises PictureNotFound, ProductNotFound, DatasetNotFound.
+        Raises PictureNotFound, ProductNotFound, DatasetNotFound, and Unavailable if browsers cannot show the original.
         """
         stored = await self._products.get(dataset, product_id)
         noted = digest_of(stored.payload, index) or ""
@@ -61,19 +61,30 @@ class Thumbnails:
             code = error.code if isinstance(error, VitrineError) else "timeout"
             level = self._log.warning if isinstance(error, ImageRejected) else self._log.info
             level("thumbnail_stand_in", dataset=dataset, product=product_id, code=code)
+            if original.media_type in NOT_SHOWN_BY_BROWSERS:
+                raise _not_shown(error) from None
             return original.as_stand_in()
         if known is not None and hashlib.sha256(original.data).hexdigest() == known:
             # A file that changed since it was indexed would be cached under the wrong digest.
             await asyncio.to_thread(self._cache.put, known, width_px, small)
         return Picture(small, THUMBNAIL_MEDIA_TYPE, entity_tag(small), known)
 
-    async def shown(self, data: bytes) -> bytes | None:
-        """A picture that browsers do not show, as one that they do; None if it cannot be made now."""
+    async def shown(self, data: bytes) -> bytes:
+        """A picture that browsers do not show, as one that they do. Raises PictureNotFound, Unavailable."""
         try:
             return await self._made(data, THUMBNAIL_WIDTHS_PX[-1])
-        except (VitrineError, TimeoutError):
-            return None
+        except (VitrineError, TimeoutError) as error:
+            raise _not_shown(error) from None
 
     async def _made(self, data: bytes, width_px: int) -> bytes:
         async with asyncio.timeout(_PATIENCE_S), self._places:
             return await self._embedder.thumbnail(data, width_px=width_px, caller=_CALLER, deadline_s=_PATIENCE_S)
+
+
+def _not_shown(error: VitrineError | TimeoutError) -> VitrineError:
+    """The error of a picture that browsers show only as WebP, which cannot be made."""
+    if isinstance(error, ImageRejected):
+        return PictureNotFound(f"the picture has a format that browsers do not show, and {error.detail}")
+    if isinstance(error, VitrineError):
+        return error
+    return EmbedderUnavailable("the embedder did not convert the picture in time: try again", retry_after_s=1.0)

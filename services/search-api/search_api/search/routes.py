@@ -46,6 +46,7 @@ from vitrine.errors import (
     ImageRejected,
     MediaTypeUnsupported,
     ParameterInvalid,
+    PictureNotFound,
     ProductNotFound,
     UploadNotFound,
 )
@@ -237,7 +238,7 @@ def _kept(kept: Upload) -> Response:
             "description": "The picture's file as it was sent; HEIC and TIFF, which browsers do not show, as WebP",
             "content": {media_type: {"schema": {"type": "string"}} for media_type in MEDIA_TYPES.values()},
         },
-        **problem_responses(*COMMON_ERRORS, UploadNotFound, BrokerUnavailable),
+        **problem_responses(*COMMON_ERRORS, UploadNotFound, PictureNotFound, BrokerUnavailable),
     },
 )
 @requires("search")
@@ -246,6 +247,6 @@ async def get_upload(context: Ctx, upload_id: Annotated[str, Path(description="T
     # An upload never changes. The media type is from a fixed list, so that no browser runs a picture as a page.
     headers = {"Cache-Control": "private, max-age=3600, immutable", "X-Content-Type-Options": "nosniff"}
     media_type = MEDIA_TYPES[inspect_image(data)[0]]
-    if media_type in NOT_SHOWN_BY_BROWSERS and (shown := await context.thumbnails.shown(data)) is not None:
-        data, media_type = shown, THUMBNAIL_MEDIA_TYPE
+    if media_type in NOT_SHOWN_BY_BROWSERS:
+        data, media_type = await context.thumbnails.shown(data), THUMBNAIL_MEDIA_TYPE
     return Response(data, media_type=media_type, headers=headers)
