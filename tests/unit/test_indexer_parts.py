@@ -20,15 +20,19 @@ from vitrine.errors import VerificationFailed
 from vitrine.types import Vectors as EmbeddingRows
 
 
-@given(st.lists(st.integers(0, 50), max_size=80), st.integers(1, 100))
-def test_requests_contain_every_picture_once_in_order_within_their_limits(sizes: list[int], most: int) -> None:
-    parts = [sizes[part] for part in slices_by_size(sizes, most=most)]
+@given(st.lists(st.integers(0, 50), max_size=80), st.integers(1, 100), st.integers(1, 20))
+def test_requests_contain_every_picture_once_in_order_within_their_limits(
+    sizes: list[int], most: int, items: int
+) -> None:
+    parts = [sizes[part] for part in slices_by_size(sizes, most=most, items=items)]
     assert [size for part in parts for size in part] == sizes
     assert all(part and (sum(part) <= most or len(part) == 1) for part in parts)
+    assert all(len(part) <= items for part in parts)
 
 
 def test_pictures_that_fit_go_in_one_request() -> None:
     assert list(slices_by_size([10, 10, 10], most=30)) == [slice(0, 3)]
+    assert list(slices_by_size([10, 10, 10], most=30, items=3)) == [slice(0, 3)]
 
 
 @dataclass

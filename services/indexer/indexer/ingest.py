@@ -24,7 +24,7 @@ from indexer.slices import slices_by_size
 from indexer.unchanged import marks_of, unchanged_ids
 from vitrine.catalogs.downloads import is_link
 from vitrine.catalogs.roots import allowed_roots, read_picture, resolve_catalog_root
-from vitrine.embedding.wire import MAX_CALLER_CHARS
+from vitrine.embedding.wire import MAX_BATCH, MAX_CALLER_CHARS
 from vitrine.errors import (
     CollectionNotFound,
     DeadlineExpired,
@@ -288,7 +288,8 @@ class Ingest:
     def _embedded(self, pictures: Sequence[bytes], *, halve: bool) -> list[Any]:
         """The vector or the error of each picture. Raises DeadlineExpired, unless `halve` and fewer are fast enough."""
         results: list[Any] = []
-        for part in slices_by_size([len(data) for data in pictures], most=REQUEST_MAX_BYTES):
+        # 64 products with five pictures each have more than a request may carry.
+        for part in slices_by_size([len(data) for data in pictures], most=REQUEST_MAX_BYTES, items=MAX_BATCH):
             results += self._request(pictures[part], halve=halve)
         return results
 

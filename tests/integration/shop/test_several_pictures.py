@@ -190,3 +190,20 @@ def test_a_put_replaces_all_pictures_and_a_change_of_attributes_keeps_them(shop:
     assert shop.api.delete("/api/products/P0", params={"dataset": dataset}).status_code == 200
     assert shop.api.post("/api/products/P0/restore", params={"dataset": dataset}).json()["served"]
     check_found_by_each_picture(shop, dataset)
+
+
+def test_a_batch_of_products_may_have_more_pictures_than_a_request_to_the_embedder(shop: Shop, dataset: str) -> None:
+    """64 products of a batch with five pictures each have 320; a request carries 256."""
+    root = shop.system.catalogs / dataset
+    (root / "images").mkdir(parents=True)
+    rows = []
+    for number in range(64):
+        names = [f"{number}_{other}.jpg" for other in range(5)]
+        for other, name in enumerate(names):
+            (root / "images" / name).write_bytes(picture(1_000 + 5 * number + other))
+        rows.append([str(number), "|".join(names)])
+    with (root / "products.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["id", "image"], *rows])
+    record = index(shop, dataset, root)
+    assert (record.progress.done, record.progress.failed) == (64, 0)
+    assert embedded(shop, record) == 64 * 5
