@@ -104,6 +104,11 @@ class Product:
         return payload
 
 
+def group_of(payload: Mapping[str, Any]) -> str:
+    """The id that a stored product shares with its variants; its own id if it has none."""
+    return str(payload.get(VARIANT_FIELD) or payload["product_id"])
+
+
 def _several(value: AttributeValue | None) -> list[Any]:
     return [] if value is None else value if isinstance(value, list) else [value]
 
@@ -184,7 +189,8 @@ def _check_name(name: str, what: str) -> str:
 COMPOSITE_FIELD: Final = "genderArticleType"
 # All pictures of a product that has several.
 PICTURES_FIELD: Final = "pictures"
-# The id that the variants of a product share.
+# The id that the variants of a product share. In a collection with variants every point has it, a product without
+# variants its own id.
 VARIANT_FIELD: Final = "variant_of"
 # The levels of each category path: {"category": ["Clothing", "Clothing > Dresses"]}. Filters use these.
 PATHS_FIELD: Final = "paths_"
@@ -201,12 +207,12 @@ OPTION_NAMES: Final = frozenset(
         "crops", "cursor", "cutout", "dataset", "expand", "expandAlpha", "facets", "field", "flip", "fuse",
         "fuseWeight", "groupBy", "id", "image", "limit", "minConfidence", "minScore", "model", "negative",
         "negativeImage", "negativeUpload", "offset", "positive", "positiveImage", "positiveUpload", "region", "rerank",
-        "sort", "topK", "under", "upload",
+        "sort", "topK", "under", "upload", "variantOf", "variants",
     }
 )  # fmt: skip
 # Members of a product in a response.
 ANSWER_NAMES: Final = frozenset(
-    {"id", "dataset", "image", "pictures", "score", "confidence", "matchedPicture", "variants"}
+    {"id", "dataset", "image", "pictures", "score", "confidence", "matchedPicture", "variants", "variantOf"}
 )
 # Members of a point's payload besides the attributes.
 PAYLOAD_NAMES: Final = frozenset(

@@ -15,7 +15,7 @@ from indexer.plan import IndexTarget
 from indexer.start import chosen_mapping
 from indexer.vectors import Vectors
 from indexer.verify import payload_digest
-from vitrine.products import AttributeKind
+from vitrine.products import VARIANT_FIELD, AttributeKind
 from vitrine.qdrant.naming import Serving, collection_name
 from vitrine.qdrant.schema import CollectionInfo, CollectionMetadata, FieldType
 
@@ -63,6 +63,20 @@ def test_the_first_product_with_several_pictures_requires_another_generation() -
     assert fits_in_place(several, TARGET, dim=8, kinds=KINDS, several_pictures=True)
     # The last one of them may go without it.
     assert fits_in_place(several, TARGET, dim=8, kinds=KINDS)
+
+
+def test_the_first_variants_require_another_generation() -> None:
+    assert not fits_in_place(READY, TARGET, dim=8, kinds=KINDS, variants=True)
+    known = replace(READY, schema={**FIELDS, VARIANT_FIELD: "keyword"})
+    assert known.kinds == READY.kinds
+    assert fits_in_place(known, TARGET, dim=8, kinds=KINDS, variants=True)
+    assert fits_in_place(known, TARGET, dim=8, kinds=KINDS)
+
+
+def test_the_own_id_in_place_of_a_shared_one_is_no_change() -> None:
+    alone = {"product_id": "1", "picture": "1.jpg"}
+    assert payload_digest({**alone, VARIANT_FIELD: "1"}) == payload_digest(alone)
+    assert payload_digest({**alone, VARIANT_FIELD: "2"}) != payload_digest(alone)
 
 
 def test_an_incomplete_generation_is_completed_unless_it_does_not_match() -> None:

@@ -809,7 +809,10 @@ class Product(AttributesModel):
     image: str
     # Addresses of all pictures, the first one first; absent where there is only one
     pictures: list[str] | None = None
-    # How many more variants the product has; absent if it has none
+    # The id that it shares with its variants; absent if that is its own id, or if it has none
+    variant_of: int | str | None = Field(default=None, alias="variantOf")
+    # How many more variants of the product pass the filters; absent if none does, in an export, and in a search for
+    # all variants
     variants: int | None = None
 
 
@@ -830,7 +833,7 @@ class ProductsAnswer(Model):
     next: str | None
     products: list[Product]
     success: Literal[True]
-    # Products that the filters let through, on all pages together
+    # Products that the filters let through, on all pages together; each variant counts
     total: int
 
 
@@ -1067,7 +1070,10 @@ class ScoredProduct(AttributesModel):
     pictures: list[str] | None = None
     # Cosine similarity to the query, 1 at most; of several pictures, that of the nearest one
     score: float
-    # How many more variants the product has; absent if it has none
+    # The id that it shares with its variants; absent if that is its own id, or if it has none
+    variant_of: int | str | None = Field(default=None, alias="variantOf")
+    # How many more variants of the product pass the filters; absent if none does, in an export, and in a search for
+    # all variants
     variants: int | None = None
 
 
@@ -1200,6 +1206,16 @@ class UploadAnswer(Model):
     upload: str
     # Pixels, as stored in the file
     width: int
+
+
+class VariantsAnswer(Model):
+    """The other variants of a product, ordered by id."""
+
+    dataset: str
+    products: list[Product]
+    success: Literal[True]
+    # Other variants that the filters let through
+    total: int
 
 
 class VisualizeParams(Parameters):

@@ -12,7 +12,8 @@ class ListOptions(TypedDict, total=False):
     # The dataset; may be left out where one is configured or only one is served
     dataset: str | None
     # Up to 8 fields, separated by commas, whose values are counted among the matches that are at least
-    # `minConfidence` likely, or else among the best 200. A field's own filter is left out of its counts
+    # `minConfidence` likely, or else among the best 200. A field's own filter is left out of its counts. With
+    # `variants=one` a product counts once for each value that any of its variants has
     facets: str | Sequence[str] | None
     # At most one product for each value of this field, of any kind but dates and free text. Products without a
     # value are left out
@@ -25,6 +26,9 @@ class ListOptions(TypedDict, total=False):
     offset: int | None
     # How many products
     top_k: int | None
+    # Where the catalogue has variants of products, such as colours or sizes: `one` finds one of each product, the
+    # one that is nearest to the query, and counts products; `all` finds and counts each variant
+    variants: str | None
 
 
 class MatchOptions(TypedDict, total=False):
@@ -43,8 +47,12 @@ class MatchOptions(TypedDict, total=False):
     # At most one product for each value of this field, of any kind but dates and free text. Products without a
     # value are left out
     group_by: str | None
+    # Where the catalogue has variants of products, such as colours or sizes: `one` finds one of each product, the
+    # one that is nearest to the query, and counts products; `all` finds and counts each variant
+    variants: str | None
     # Up to 8 fields, separated by commas, whose values are counted among the matches that are at least
-    # `minConfidence` likely, or else among the best 200. A field's own filter is left out of its counts
+    # `minConfidence` likely, or else among the best 200. A field's own filter is left out of its counts. With
+    # `variants=one` a product counts once for each value that any of its variants has
     facets: str | Sequence[str] | None
     # Leave out products that are less likely of the query's kind, by the release's calibration; where none is left,
     # the answer has no results, as for a picture that shows nothing of the catalogue's kind
@@ -67,8 +75,12 @@ class SearchOptions(TypedDict, total=False):
     # At most one product for each value of this field, of any kind but dates and free text. Products without a
     # value are left out
     group_by: str | None
+    # Where the catalogue has variants of products, such as colours or sizes: `one` finds one of each product, the
+    # one that is nearest to the query, and counts products; `all` finds and counts each variant
+    variants: str | None
     # Up to 8 fields, separated by commas, whose values are counted among the matches that are at least
-    # `minConfidence` likely, or else among the best 200. A field's own filter is left out of its counts
+    # `minConfidence` likely, or else among the best 200. A field's own filter is left out of its counts. With
+    # `variants=one` a product counts once for each value that any of its variants has
     facets: str | Sequence[str] | None
     # Leave out products that are less likely of the query's kind, by the release's calibration; where none is left,
     # the answer has no results, as for a picture that shows nothing of the catalogue's kind

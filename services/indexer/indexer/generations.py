@@ -29,6 +29,7 @@ class Generation:
     kinds: Mapping[str, AttributeKind]
     source: str | None
     several_pictures: bool = False
+    variants: bool = False
 
 
 def choose_generation(
@@ -38,10 +39,11 @@ def choose_generation(
     dim: int,
     kinds: Mapping[str, AttributeKind],
     several_pictures: bool = False,
+    variants: bool = False,
 ) -> Generation:
     """Choose the collection for attributes of these `kinds`. The same again, unless another job came in between.
 
-    `several_pictures`: at least one product has several.
+    `several_pictures` and `variants`: at least one product has several pictures, or variants.
     """
     own = {
         name: facts
@@ -53,12 +55,15 @@ def choose_generation(
         # The other products stay, so the kinds must fit their values too.
         kinds = widened(kinds, own[source].kinds)
         several_pictures = several_pictures or own[source].several_pictures
+        variants = variants or own[source].variants
     preferred = sorted(own, key=lambda name: (name == source, generation_of(name)), reverse=True)
     for name in preferred:
-        if fits_in_place(own[name], target, dim=dim, kinds=kinds, several_pictures=several_pictures):
-            return Generation(name, kinds, None if source == name else source, own[name].several_pictures)
+        facts = own[name]
+        if fits_in_place(facts, target, dim=dim, kinds=kinds, several_pictures=several_pictures, variants=variants):
+            return Generation(name, kinds, None if source == name else source, facts.several_pictures, facts.variants)
     number = 1 + max(map(generation_of, (*own, *_planned_by_others(deps, target))), default=0)
-    return Generation(collection_name(target.dataset, target.release_id, number), kinds, source, several_pictures)
+    name = collection_name(target.dataset, target.release_id, number)
+    return Generation(name, kinds, source, several_pictures, variants)
 
 
 def fits_in_place(
@@ -68,14 +73,16 @@ def fits_in_place(
     dim: int,
     kinds: Mapping[str, AttributeKind],
     several_pictures: bool = False,
+    variants: bool = False,
 ) -> bool:
     """Whether the target's indexing would create the collection the same, so that it can be changed in place.
 
-    A collection for several pictures fits products with one as well.
+    A collection for several pictures fits products with one as well, and one for variants fits products without.
     """
     same = (
         facts.dim == dim
         and (facts.several_pictures or not several_pictures)
+        and (facts.variants or not variants)
         and facts.metadata.model == target.model
         and facts.metadata.catalog == target.reader
         and facts.metadata.root == str(target.root)

@@ -37,7 +37,7 @@ from vitrine.jobs import BatchOutcome, JobFault
 from vitrine.jobs.celery import Message, Task
 from vitrine.jobs.runner import EMBEDDER, VECTOR_STORE, Attempt
 from vitrine.kinds import convert_attributes, paths_member
-from vitrine.products import ADDED_AT_FIELD, FILES_FIELD
+from vitrine.products import ADDED_AT_FIELD, FILES_FIELD, VARIANT_FIELD
 from vitrine.telemetry import get_logger
 
 # Well below the embedder's limit of a body, with room for the largest picture.
@@ -133,6 +133,7 @@ class Ingest:
         facts = deps.vectors.describe(collection)
         self._kinds = {} if facts is None else facts.kinds
         self._several_pictures = facts is not None and facts.several_pictures
+        self._variants = facts is not None and facts.variants
         self._root = None if root is None else resolve_catalog_root(root, allowed_roots(deps.settings))
         self._downloads_links = download
         self._not_downloaded: dict[str, str] = {}
@@ -146,7 +147,12 @@ class Ingest:
         with self._timed("compare"):
             stored = self._deps.vectors.payloads(self._collection, [one.product.point_id for one in planned])
             return unchanged_ids(
-                planned, stored, root=self._root, kinds=self._kinds, several_pictures=self._several_pictures
+                planned,
+                stored,
+                root=self._root,
+                kinds=self._kinds,
+                several_pictures=self._several_pictures,
+                variants=self._variants,
             )
 
     def store(self, planned: Sequence[PlannedProduct]) -> BatchOutcome:
@@ -207,6 +213,8 @@ class Ingest:
         read = read_product(planned, paths, lambda path: self._picture(root, path))
         read.attributes, _ = convert_attributes(product.attributes, self._kinds)
         read.members = paths_member(read.attributes, self._kinds)
+        if self._variants:
+            read.members = {**read.members, VARIANT_FIELD: product.variant_of or product.id}
         # The same before and after the files were read, so they are those of what was read.
         if planned.origin == "catalog" and marks is not None and marks == marks_of(root, paths):
             read.members = {**read.members, FILES_FIELD: marks}

@@ -7,7 +7,7 @@ be repeated.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
@@ -21,9 +21,10 @@ from indexer.verify import changes_since, check_removal, verify
 from vitrine.errors import CatalogMalformed, Conflict, ReleaseNotFound, VerificationFailed
 from vitrine.jobs import JobRecord
 from vitrine.kinds import convert_attributes, paths_member
-from vitrine.products import PATHS_FIELD, PAYLOAD_NAMES, AttributeKind, AttributeValue, point_id
+from vitrine.products import PATHS_FIELD, PAYLOAD_NAMES, VARIANT_FIELD, AttributeValue, group_of, point_id
 from vitrine.qdrant.aliases import announce_change
 from vitrine.qdrant.naming import parse_collection_name
+from vitrine.qdrant.schema import CollectionInfo
 
 _MAX_GREEN_WAIT_S: Final = 20.0
 _GREEN_POLL_S: Final = 0.25
@@ -100,7 +101,6 @@ def _copy_unplanned(deps: Dependencies, target: IndexTarget, planned: Iterable[P
     if target.limit is None or target.source is None or not deps.vectors.exists(target.source):
         return
     facts = deps.vectors.describe(target.collection)
-    kinds = {} if facts is None else facts.kinds
     left = set(deps.vectors.ids(target.source)) - set(deps.vectors.ids(target.collection))
     left -= {one.product.point_id for one in planned}
     ids = sorted(left)
@@ -108,18 +108,21 @@ def _copy_unplanned(deps: Dependencies, target: IndexTarget, planned: Iterable[P
         points = deps.vectors.points(target.source, ids[start : start + _POINTS_PER_COPY])
         deps.vectors.upsert(
             target.collection,
-            [replace(point, payload=_converted(point.payload, kinds)) for point in points],
+            [replace(point, payload=_converted(point.payload, facts)) for point in points],
             several_pictures=facts is not None and facts.several_pictures,
         )
 
 
-def _converted(payload: dict[str, Any], kinds: Mapping[str, AttributeKind]) -> dict[str, Any]:
-    """The payload of a point with its attributes as a collection with these kinds stores them."""
+def _converted(payload: dict[str, Any], facts: CollectionInfo | None) -> dict[str, Any]:
+    """The payload of a point with its attributes and its variants as a collection stores them."""
+    kinds = {} if facts is None else facts.kinds
     attributes: dict[str, AttributeValue] = {
         name: value for name, value in payload.items() if name not in PAYLOAD_NAMES
     }
     attributes, _ = convert_attributes(attributes, kinds)
     others = {name: value for name, value in payload.items() if name in PAYLOAD_NAMES and name != PATHS_FIELD}
+    if facts is not None and facts.variants:
+        others[VARIANT_FIELD] = group_of(payload)
     return {**others, **attributes, **paths_member(attributes, kinds)}
 
 

@@ -81,7 +81,10 @@ def _plan(deps: Dependencies, target: IndexTarget) -> JobRecord:
             "remove columns that nobody filters by"
         )
     several_pictures = any(one.product.more_pictures for one in planned)
-    generation = choose_generation(deps, target, dim=manifest.dim, kinds=kinds, several_pictures=several_pictures)
+    variants = any(one.product.variant_of is not None for one in planned)
+    generation = choose_generation(
+        deps, target, dim=manifest.dim, kinds=kinds, several_pictures=several_pictures, variants=variants
+    )
     served = served_now(deps, target)
     kept = {one.product.point_id for one in planned}
     if target.limit is not None:
@@ -96,6 +99,7 @@ def _plan(deps: Dependencies, target: IndexTarget) -> JobRecord:
         dim=manifest.dim,
         kinds=generation.kinds,
         several_pictures=generation.several_pictures,
+        variants=generation.variants,
     )
     batches = deps.plans.write(target.job_id, planned, batch_size=deps.settings.index_batch)
     deps.plans.write_served(target.job_id, served)

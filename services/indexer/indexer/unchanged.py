@@ -48,15 +48,19 @@ def unchanged_ids(
     root: Path,
     kinds: Mapping[str, AttributeKind],
     several_pictures: bool,
+    variants: bool = False,
 ) -> frozenset[str]:
     """The ids of the products whose stored payload is as an indexing would write it, going by the files' marks.
 
     `stored` has the payloads by point id. Products that were put through the API are never among them.
-    `several_pictures`: whether the collection has all pictures of a product, and not only its face.
+    `several_pictures`: whether the collection has all pictures of a product, and not only its face. `variants`: whether
+    every product in it has the id that variants share.
     """
     found = set()
     for one in planned:
         product = one.product if several_pictures else replace(one.product, more_pictures=())
+        if variants:
+            product = replace(product, variant_of=product.variant_of or product.id)
         payload = stored.get(product.point_id)
         if one.origin == "catalog" and payload and _is_unchanged(product, payload, root=root, kinds=kinds):
             found.add(product.id)

@@ -63,6 +63,7 @@ class Vectors:
         dim: int,
         kinds: Mapping[str, AttributeKind],
         several_pictures: bool = False,
+        variants: bool = False,
     ) -> str:
         with qdrant_errors():
             return create_collection(
@@ -72,6 +73,7 @@ class Vectors:
                 kinds=kinds,
                 collection=collection,
                 several_pictures=several_pictures,
+                variants=variants,
             )
 
     def add_attributes(self, collection: str, kinds: Mapping[str, AttributeKind]) -> None:

@@ -20,7 +20,7 @@ from indexer.vectors import Vectors
 from vitrine.errors import RemovalRefused, VerificationFailed
 from vitrine.jobs.schedules import Change
 from vitrine.kinds import text_of
-from vitrine.products import ADDED_AT_FIELD, FILES_FIELD, PATHS_FIELD, point_id
+from vitrine.products import ADDED_AT_FIELD, FILES_FIELD, PATHS_FIELD, VARIANT_FIELD, point_id
 
 TOP: Final = 10
 # Products with the same picture have the same score, in any order.
@@ -162,9 +162,12 @@ def payload_digest(payload: Mapping[str, Any]) -> str:
     """A digest of a payload, including the picture's hash.
 
     A value and its text have the same digest, so an attribute that only changes its kind does not change its products.
-    The time when the product was added and the times of its files are ignored.
+    The time when the product was added and the times of its files are ignored, and so is the product's own id in place
+    of one that it shares with variants.
     """
-    members = sorted((name, _text(value)) for name, value in payload.items() if name not in _IGNORED)
+    alone = {VARIANT_FIELD} if payload.get(VARIANT_FIELD) == payload.get("product_id") else set()
+    ignored = _IGNORED | alone
+    members = sorted((name, _text(value)) for name, value in payload.items() if name not in ignored)
     return hashlib.blake2b(repr(members).encode(), digest_size=_DIGEST_BYTES).hexdigest()
 
 

@@ -20,7 +20,7 @@ from starlette.responses import Response
 from search_api.cache import ExpiringCache
 from vitrine.errors import ParameterInvalid, ReleaseCorrupt, ReleaseNotFound
 from vitrine.evaluation.calibration import Curve
-from vitrine.products import ANSWER_NAMES, PAYLOAD_NAMES, PICTURES_FIELD, AttributeValue, public_id
+from vitrine.products import ANSWER_NAMES, PAYLOAD_NAMES, PICTURES_FIELD, VARIANT_FIELD, AttributeValue, public_id
 from vitrine.qdrant.naming import Serving
 from vitrine.releases import CATALOGUE_PICTURES, ReleaseStore
 
@@ -139,27 +139,37 @@ def attributes_of(payload: Mapping[str, Any]) -> dict[str, AttributeValue]:
     }
 
 
-def product(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """A product in an answer."""
+def product(payload: Mapping[str, Any], variants: int = 0) -> dict[str, Any]:
+    """A product in an answer, with how many more variants it has."""
     product_id, dataset = str(payload["product_id"]), str(payload["dataset"])
     count = len(payload.get(PICTURES_FIELD) or ())
     pictures = {"pictures": [image_url(dataset, product_id, one) for one in range(count)]} if count > 1 else {}
+    of = payload.get(VARIANT_FIELD)
+    variant_of = {"variantOf": public_id(of)} if isinstance(of, str) and of != product_id else {}
     return {
         "id": public_id(product_id),
         "dataset": dataset,
         "image": image_url(dataset, product_id),
         **pictures,
+        **variant_of,
+        **({"variants": variants} if variants else {}),
         **attributes_of(payload),
     }
 
 
-def scored(point: models.ScoredPoint, confidence: Confidence, matched: int | None = None) -> dict[str, Any]:
-    """A result: a product with its cosine similarity and, if known, its confidence and the picture that matched."""
+def scored(
+    point: models.ScoredPoint, confidence: Confidence, matched: int | None = None, variants: int = 0
+) -> dict[str, Any]:
+    """A result: a product with its cosine similarity and, if known, its confidence, the picture that matched, and how
+    many more variants match.
+    """
     shown = product(point.payload or {})
     likely = confidence.of(point.score)
     told: dict[str, Any] = {} if likely is None else {"confidence": likely}
     if matched is not None:
         told["matchedPicture"] = {"index": matched, "image": shown["pictures"][matched]}
+    if variants:
+        told["variants"] = variants
     return {"id": shown.pop("id"), "score": round(point.score, 6), **told, **shown}
 
 
@@ -167,14 +177,19 @@ def search_answer(
     serving: Serving,
     points: Iterable[models.ScoredPoint],
     matched: Mapping[str, int] | None = None,
+    variants: Mapping[str, int] | None = None,
     *,
     plan: str,
     took_ms: Mapping[str, float],
     confidence: Confidence = UNKNOWN,
 ) -> dict[str, Any]:
-    """The answer of every call that finds products. `matched` has the picture of a point that matched, from 0."""
-    matched = matched or {}
-    results = [scored(point, confidence, matched.get(str(point.id))) for point in points]
+    """The answer of every call that finds products. `matched` has the picture of a point that matched, from 0, and
+    `variants` how many more variants of it match.
+    """
+    matched, variants = matched or {}, variants or {}
+    results = [
+        scored(point, confidence, matched.get(str(point.id)), variants.get(str(point.id), 0)) for point in points
+    ]
     return {
         "success": True,
         "ranking": [result["id"] for result in results],

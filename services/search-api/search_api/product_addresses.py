@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 # Stands for a slash inside an id while a path is matched. No id contains it, because it is not printable.
 _SLASH: Final = "\x1f"
 _BASES: Final = ("/api/products", "/api/images", "/products")
-_ENDINGS: Final = ("", "/similar", "/restore", "/more")
+_ENDINGS: Final = ("", "/similar", "/restore", "/variants", "/more")
 _BY_QUERY: Final = {f"{base}{ending}": (base, ending) for base in _BASES for ending in _ENDINGS}
 
 

@@ -15,9 +15,9 @@ from search_api.cache import ExpiringCache
 from search_api.qdrant_server import QdrantServer
 from search_api.ties import by_score_and_id, with_ties
 from vitrine.errors import CollectionNotFound
-from vitrine.products import AttributeValue
+from vitrine.products import VARIANT_FIELD, AttributeValue
 from vitrine.qdrant.aliases import AliasDirectory
-from vitrine.qdrant.client import payloads_of, vectors_of
+from vitrine.qdrant.client import MAX_PRODUCTS_COUNTED, MAX_QUERY_LIMIT, payloads_of, vectors_of
 from vitrine.qdrant.errors import qdrant_errors
 from vitrine.qdrant.filters import FilterSpec
 from vitrine.qdrant.naming import Serving, parse_collection_name
@@ -27,7 +27,8 @@ from vitrine.types import Vectors
 Query = list[float] | str | models.RecommendQuery
 _MAX_COLLECTIONS_KEPT: Final = 1_000
 _MAX_FILTERS_KEPT: Final = 10_000
-_MAX_LIMIT: Final = 1_000  # what a collection's strict mode allows
+_MAX_LIMIT: Final = MAX_QUERY_LIMIT
+_PRODUCTS_TTL_S: Final = 60.0
 _TIED: Final = 2  # two hits show whether the best of a group is tied
 
 
@@ -54,6 +55,9 @@ class VectorStore:
         self._matches: ExpiringCache[tuple[str, str], int] = ExpiringCache(
             ttl_s=match_count_ttl_s, max_entries=_MAX_FILTERS_KEPT
         )
+        self._products: ExpiringCache[tuple[str, str, int], int] = ExpiringCache(
+            ttl_s=_PRODUCTS_TTL_S, max_entries=_MAX_FILTERS_KEPT
+        )
 
     async def close(self) -> None:
         await self._client.close()
@@ -73,6 +77,7 @@ class VectorStore:
         self._directory.forget()
         self._collections.clear()
         self._matches.clear()
+        self._products.clear()
 
     async def activate(self, serving: Serving) -> str | None:
         """Move the alias in one request; returns the collection that served before."""
@@ -125,6 +130,21 @@ class VectorStore:
     async def matches(self, collection: str, spec: FilterSpec) -> int:
         """How many points match, possibly a few seconds old. The planner uses this."""
         return await self._matches.get((collection, spec.key), lambda: self.count(collection, spec.compile()))
+
+    async def products(self, collection: str, spec: FilterSpec, *, matches: int) -> int:
+        """How many products have a variant that matches, if `matches` variants do. Counted again when these change, or
+        after a minute. Beyond 100,000 products it is an estimate.
+        """
+
+        async def count() -> int:
+            hits = await self.facet(collection, VARIANT_FIELD, condition=spec.compile(), limit=MAX_PRODUCTS_COUNTED)
+            if len(hits) < MAX_PRODUCTS_COUNTED:
+                return len(hits)
+            # The products with most matching variants come first; the others have at most as many as the last.
+            left = max(0, matches - sum(hit.count for hit in hits))
+            return len(hits) + -(-left // hits[-1].count)
+
+        return await self._products.get((collection, spec.key, matches), count)
 
     async def nearest(
         self,

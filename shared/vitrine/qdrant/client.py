@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import SecretStr
 from qdrant_client import AsyncQdrantClient, QdrantClient, models
 
-from vitrine.products import AttributeKind
+from vitrine.products import VARIANT_FIELD, AttributeKind
 from vitrine.qdrant.errors import unless_exists
 from vitrine.qdrant.naming import collection_name
 from vitrine.qdrant.schema import (
@@ -33,6 +33,9 @@ from vitrine.telemetry import get_logger
 from vitrine.types import Vectors
 
 DEFAULT_TIMEOUT_S: Final = 30
+MAX_QUERY_LIMIT: Final = 1_000
+# Products are counted by their variants' shared ids, in one request.
+MAX_PRODUCTS_COUNTED: Final = 100_000
 _CONNECTIONS: Final = 128
 _CLIENT: Final = version("qdrant-client")
 _SCHEMA_TYPES: Final[Mapping[FieldType, models.PayloadSchemaType]] = {
@@ -85,11 +88,12 @@ def create_collection(
     kinds: Mapping[str, AttributeKind],
     collection: str | None = None,
     several_pictures: bool = False,
+    variants: bool = False,
 ) -> str:
     """Create a collection with its payload indexes, or complete one that a crash left incomplete. Returns its name.
 
     With `several_pictures` a point has a list of vectors, one for each picture of its product, and its score is that of
-    the picture that is nearest to the query.
+    the picture that is nearest to the query. With `variants` products can be grouped by the id that variants share.
 
     The default name is the first generation of `metadata`. Indexes are created before the first point, because Qdrant
     then adds extra links to the search graph for each indexed value. An existing collection keeps its points and its
@@ -108,11 +112,17 @@ def create_collection(
                 ),
                 hnsw_config=_SEVERAL_PICTURES_GRAPH if several_pictures else None,
                 strict_mode_config=models.StrictModeConfig(
-                    enabled=True, max_query_limit=1000, unindexed_filtering_retrieve=False, filter_max_conditions=200
+                    enabled=True,
+                    max_query_limit=MAX_PRODUCTS_COUNTED if variants else MAX_QUERY_LIMIT,
+                    unindexed_filtering_retrieve=False,
+                    filter_max_conditions=200,
                 ),
                 metadata=replace(metadata, kinds=dict(kinds)).as_dict(),
             )
-    _add_indexes(client, name, client.get_collection(name), index_fields(kinds))
+    fields = index_fields(kinds)
+    if variants:
+        fields[VARIANT_FIELD] = "keyword"
+    _add_indexes(client, name, client.get_collection(name), fields)
     return name
 
 

@@ -13,7 +13,14 @@ from typing import Any, Final, Literal
 from qdrant_client import models
 
 from vitrine.kinds import filterable, kinds_from
-from vitrine.products import ADDED_AT_FIELD, COMPOSITE_FIELD, HIDDEN_FIELDS, PATHS_FIELD, AttributeKind
+from vitrine.products import (
+    ADDED_AT_FIELD,
+    COMPOSITE_FIELD,
+    HIDDEN_FIELDS,
+    PATHS_FIELD,
+    VARIANT_FIELD,
+    AttributeKind,
+)
 
 FieldType = Literal["keyword", "integer", "float", "bool", "datetime"]
 CollectionState = Literal["building", "ready"]
@@ -111,6 +118,11 @@ class CollectionInfo:
             metadata=metadata,
             several_pictures=unnamed is not None and unnamed.multivector_config is not None,
         )
+
+    @property
+    def variants(self) -> bool:
+        """Whether the collection knows which products are variants of one product."""
+        return VARIANT_FIELD in self.schema
 
     @property
     def kinds(self) -> dict[str, AttributeKind]:

@@ -47,6 +47,7 @@ class Record(BaseModel):
     picture: str | None = Field(description="the picture's file name in the product's folder")
     more_pictures: list[str] = Field(default=[], description="further pictures, likewise")
     attributes: dict[str, bool | int | float | str | list[str]]
+    variant_of: str | None = Field(default=None, description="the id that it shares with its variants")
 
     @property
     def files(self) -> list[str]:
@@ -54,8 +55,9 @@ class Record(BaseModel):
         return [*([self.picture] if self.picture is not None else []), *self.more_pictures]
 
     def to_json(self) -> bytes:
-        # Records of products with one picture stay readable for versions that know no further ones.
-        return self.model_dump_json(indent=1, exclude=None if self.more_pictures else {"more_pictures"}).encode()
+        # Without the later members where they are empty, records stay readable for versions that do not know them.
+        empty = {name for name in ("more_pictures", "variant_of") if not getattr(self, name)}
+        return self.model_dump_json(indent=1, exclude=empty).encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,8 @@ def read_record(folder: Path) -> Record | None:
         check_product_id(record.product_id)
         for name, value in record.attributes.items():
             check_value(check_attribute_name(stored_name(name)), value)
+        if record.variant_of is not None:
+            check_product_id(record.variant_of)
     except ValidationError as error:
         raise RecordDamaged(f"{path} is not a valid record of an uploaded product") from error
     except ParameterInvalid as error:

@@ -101,6 +101,7 @@ class UploadStore:
             picture=face,
             more_pictures=others,
             attributes=dict(product.attributes),
+            variant_of=None if product.variant_of is None else check_product_id(product.variant_of),
         )
         size_bytes = sum(map(len, files.values()))
         require_space(self._root, size_bytes, reserve_bytes=self._reserve_bytes, setting=_SETTING)
@@ -235,7 +236,7 @@ class UploadStore:
         picture, *others = (f"{record.dataset}/{folder.name}/{name}" for name in record.files)
         # The record may have been written before a name became reserved.
         attributes: dict[str, AttributeValue] = {stored_name(name): value for name, value in record.attributes.items()}
-        return Product(record.dataset, record.product_id, picture, attributes, tuple(others))
+        return Product(record.dataset, record.product_id, picture, attributes, tuple(others), record.variant_of)
 
     @contextmanager
     def _reporting_full_disk(self) -> Iterator[None]:

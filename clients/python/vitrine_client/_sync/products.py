@@ -12,7 +12,14 @@ from pydantic_core import from_json
 from vitrine_client._sync.connection import NDJSON, Connection
 from vitrine_client.errors import AnswerInvalid
 from vitrine_client.filters import Filters, FilterValue, filter_pairs, text_of
-from vitrine_client.models import DeletedAnswer, Product, ProductAnswer, ProductsAnswer, RestoredAnswer
+from vitrine_client.models import (
+    DeletedAnswer,
+    Product,
+    ProductAnswer,
+    ProductsAnswer,
+    RestoredAnswer,
+    VariantsAnswer,
+)
 from vitrine_client.pictures import Picture, Upload
 from vitrine_client.requests import form_of, option_pairs, parse, path_of, query_of
 
@@ -33,9 +40,12 @@ class Products:
         picture: Picture,
         attributes: Mapping[str, FilterValue | builtins.list[str]] | None = None,
         *,
+        variant_of: str | int | None = None,
         dataset: str | None = None,
     ) -> ProductAnswer:
-        """Store a product whole: its picture and its attributes. It can be found when this returns."""
+        """Store a product whole: its picture, its attributes and the product that it is a variant of. It can be found
+        when this returns.
+        """
         part = self._connection.part(picture)
         if isinstance(part, Upload):
             raise ValueError("a product is put with its picture, not with an upload")
@@ -44,6 +54,8 @@ class Products:
             for name, value in (attributes or {}).items()
             for one in (value if isinstance(value, builtins.list) else [value])
         ]
+        if variant_of is not None:
+            fields.append(("variantOf", str(variant_of)))
         form = form_of(fields, [("image", part)])
         content = self._call("PUT", product_id, dataset=dataset, files=form)
         return parse(ProductAnswer, content, "a put")
@@ -51,7 +63,7 @@ class Products:
     def change(
         self, product_id: str | int, attributes: Mapping[str, Any], *, dataset: str | None = None
     ) -> ProductAnswer:
-        """Change attributes; None removes one, the others are kept."""
+        """Change attributes; None removes one, the others are kept, as are the pictures and the variants."""
         content = self._call("PUT", product_id, dataset=dataset, json={"attributes": dict(attributes)})
         return parse(ProductAnswer, content, "a change")
 
@@ -63,6 +75,21 @@ class Products:
         """Undo a deletion."""
         content = self._call("POST", product_id, "restore", dataset=dataset)
         return parse(RestoredAnswer, content, "a restoration")
+
+    def variants(
+        self,
+        product_id: str | int,
+        *,
+        limit: int | None = None,
+        filters: Filters | None = None,
+        dataset: str | None = None,
+        model: str | None = None,
+    ) -> VariantsAnswer:
+        """The other variants of a product, such as other colours or sizes."""
+        named = {"dataset": dataset, "model": model, "limit": limit}
+        params = query_of([*option_pairs(named), *filter_pairs(filters)])
+        content = self._connection.call("GET", path_of("products", product_id, "variants"), params=params)
+        return parse(VariantsAnswer, content, "a list of variants")
 
     def page(
         self,

@@ -25,6 +25,7 @@ from vitrine.qdrant.schema import MAX_FIELDS
 from vitrine.web.problems import MAX_FAULT_CHARS
 
 MAX_ATTRIBUTES: Final = 64
+VARIANT_OF: Final = "variantOf"
 MAX_VALUE_CHARS: Final = 1_000
 MAX_VALUES: Final = 64  # of a list
 _LISTS: Final = (AttributeKind.KEYWORDS, AttributeKind.PATH)
@@ -71,6 +72,14 @@ def _several(name: str, value: AttributeValue, kind: AttributeKind | None) -> li
     return value if isinstance(value, list) else [value]
 
 
+def split_variant(fields: Sequence[tuple[str, str]]) -> tuple[str | None, list[tuple[str, str]]]:
+    """(the field `variantOf` of a put if it has a value, the attributes). Raises ParameterInvalid."""
+    given = [value.strip() for name, value in fields if name == VARIANT_OF]
+    if len(given) > 1:
+        raise _refused(VARIANT_OF, f"{VARIANT_OF!r} is given more than once")
+    return (given[0] if given else "") or None, [pair for pair in fields if pair[0] != VARIANT_OF]
+
+
 def changed_attributes(
     present: Mapping[str, AttributeValue],
     changes: Mapping[str, AttributeValue | None],
@@ -103,6 +112,8 @@ def _stored_names(given: Iterable[str], kinds: Mapping[str, AttributeKind]) -> d
                 f"{name!r} is not an attribute: the id is in the address, the dataset in the query "
                 "(`?dataset=NAME`), and the picture is the form's file 'image'"
             )
+        if name == VARIANT_OF:
+            raise _refused(name, f"{name!r} is not an attribute: give it beside 'attributes'")
         try:
             names[name] = check_attribute_name(stored_name(name, [*kinds]))
         except ParameterInvalid as error:

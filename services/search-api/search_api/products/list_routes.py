@@ -1,15 +1,16 @@
-"""The route that lists the products of a dataset: page by page as JSON, or all as NDJSON."""
+"""The routes that list products: those of a dataset, page by page as JSON or all as NDJSON, and the variants of one."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
 
 import pydantic_core
 from fastapi import APIRouter, Request
 from pydantic import Field
+from qdrant_client import models
 from starlette.responses import Response
 
 from search_api.answers import JsonAnswer, product
@@ -18,16 +19,20 @@ from search_api.context import Context, Ctx
 from search_api.openapi import FILTER_PARAMETER, SEARCH_ERRORS, query_parameters
 from search_api.products.cursors import MAX_CURSOR_CHARS, cursor_of, place_of
 from search_api.products.listing import Listing, Order
-from search_api.products.schemas import ProductsAnswer
+from search_api.products.schemas import ProductId, ProductsAnswer, VariantsAnswer
+from search_api.search.facets import narrowed
 from search_api.search.options import Pairs, Target, split_options
+from search_api.search.variants import any_of, count_more
 from search_api.streams import StreamAnswer
-from vitrine.errors import Draining, ParameterInvalid
+from vitrine.errors import Draining, ParameterInvalid, ProductNotFound
+from vitrine.products import check_product_id, group_of, point_id, public_id
 from vitrine.qdrant.naming import Serving
 from vitrine.web import asks_for, problem_responses, requires
 
 router = APIRouter(tags=["products"])
 NDJSON: Final = "application/x-ndjson"
 MAX_LISTED: Final = 1_000
+TargetT = TypeVar("TargetT", bound=Target)
 
 
 class ProductListOptions(Target):
@@ -51,23 +56,34 @@ class ProductListOptions(Target):
     )
 
 
+class VariantOptions(Target):
+    """The options of a list of variants."""
+
+    limit: int = Field(default=100, ge=1, le=MAX_LISTED, description="How many variants")
+
+
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A page of products. `total` is the number on all pages."""
+    """A page of products. `total` is the number on all pages; `variants` how many more variants match, by shared id."""
 
     dataset: str
     payloads: list[dict[str, Any]]
     next_cursor: str | None
     total: int
+    variants: dict[str, int] = field(default_factory=dict)
 
     def answer(self) -> dict[str, Any]:
         return {
             "success": True,
             "dataset": self.dataset,
             "total": self.total,
-            "products": [product(payload) for payload in self.payloads],
+            "products": [product(payload, self.variants_of(payload)) for payload in self.payloads],
             "next": self.next_cursor,
         }
+
+    def variants_of(self, payload: dict[str, Any]) -> int:
+        """How many more variants the product has."""
+        return self.variants.get(group_of(payload), 0)
 
 
 @router.get(
@@ -75,7 +91,8 @@ class Listed:
     summary="List products",
     description=(
         "All products that the filters let through, page by page: `next` is the `cursor` of the page after, null at "
-        "the end. A product that is there all the while comes exactly once, whatever is written meanwhile, unless the "
+        "the end. Each variant of a product is listed and counted. A product that is there all the while comes exactly "
+        "once, whatever is written meanwhile, unless the "
         "value that it is ordered by changes.\n\n"
         f"With `Accept: {NDJSON}` all of them come as one stream, a product a line. It takes neither `limit` nor "
         "`cursor` and as long as it takes. A stream that cannot be finished ends with a broken connection, never as "
@@ -107,9 +124,65 @@ async def listed(context: Context, options: ProductListOptions, filters: Pairs) 
             context.store.count(serving.collection, listing.spec.compile()),
         )
         next_cursor = cursor_of(following, listing) if following is not None else None
-        return Listed(serving.dataset, payloads, next_cursor, total)
+        info = await context.store.collection(serving.collection)
+        groups = [group_of(payload) for payload in payloads]
+        variants = await count_more(context.store, info, listing.spec.compile(), groups)
+        return Listed(serving.dataset, payloads, next_cursor, total, variants)
 
     return await context.retrieval.in_serving(await _target(context, options), page)
+
+
+@router.get(
+    "/api/products/{product_id:path}/variants",
+    summary="List the other variants of a product",
+    description=(
+        "The products that share its `variantOf`, such as other colours or sizes, without the product itself. A "
+        "product without variants has none, and so has a dataset that was last indexed before its first variants came."
+    ),
+    response_model=VariantsAnswer,
+    responses=problem_responses(*SEARCH_ERRORS, ProductNotFound),
+    openapi_extra={"parameters": [*query_parameters(VariantOptions), FILTER_PARAMETER]},
+)
+@requires("search")
+async def list_variants(request: Request, context: Ctx, product_id: ProductId) -> Response:
+    options, filters = split_options(request.query_params.multi_items(), VariantOptions)
+    found = await variants_of(context, product_id, options, filters)
+    return JsonAnswer(
+        {
+            "success": True,
+            "dataset": found.dataset,
+            "total": found.total,
+            "products": [product(payload) for payload in found.payloads],
+        }
+    )
+
+
+async def variants_of(context: Context, product_id: str, options: VariantOptions, filters: Pairs) -> Listed:
+    """The other variants of a product. Raises ProductNotFound, FilterInvalid, DatasetNotFound, ModelUnknown."""
+
+    async def found(serving: Serving) -> Listed:
+        prepared = await context.retrieval.prepare(serving, filters)
+        point = point_id(serving.dataset, check_product_id(product_id))
+        payload = (await context.store.retrieve(serving.collection, [point])).get(point)
+        if payload is None:
+            raise ProductNotFound(f"there is no product {product_id!r} in the dataset {serving.dataset!r}")
+        if not prepared.info.variants:
+            return Listed(serving.dataset, [], None, 0)
+        others = models.Filter(must_not=[models.HasIdCondition(has_id=[point])])
+        condition = narrowed(prepared.spec.compile(), any_of([group_of(payload)]), others)
+        (records, _), total = await asyncio.gather(
+            context.store.scroll(serving.collection, condition=condition, limit=MAX_LISTED),
+            context.store.count(serving.collection, condition),
+        )
+        payloads = sorted((record.payload or {} for record in records), key=_by_id)[: options.limit]
+        return Listed(serving.dataset, payloads, None, total)
+
+    return await context.retrieval.in_serving(await _target(context, options), found)
+
+
+def _by_id(payload: dict[str, Any]) -> tuple[bool, int | str]:
+    name = public_id(str(payload["product_id"]))
+    return isinstance(name, str), name
 
 
 async def _export(request: Request, context: Context, options: ProductListOptions, filters: Pairs) -> Response:
@@ -137,7 +210,7 @@ async def _export(request: Request, context: Context, options: ProductListOption
     return StreamAnswer(chunks, place, media_type=NDJSON)
 
 
-async def _target(context: Context, options: ProductListOptions) -> ProductListOptions:
+async def _target(context: Context, options: TargetT) -> TargetT:
     """The options with a model. All models of a dataset have the same products, so the default is any of them."""
     if options.model is not None:
         return options

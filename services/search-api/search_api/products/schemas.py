@@ -38,8 +38,16 @@ class ProductOut(BaseModel):
     pictures: list[str] | None = Field(
         default=None, description="Addresses of all pictures, the first one first; absent where there is only one"
     )
+    variantOf: PublicId | None = Field(  # noqa: N815 - the member's name in the answer
+        default=None,
+        description="The id that it shares with its variants; absent if that is its own id, or if it has none",
+    )
     variants: int | None = Field(
-        default=None, description="How many more variants the product has; absent if it has none"
+        default=None,
+        description=(
+            "How many more variants of the product pass the filters; absent if none does, in an export, and in a "
+            "search for all variants"
+        ),
     )
 
 
@@ -58,9 +66,18 @@ class ProductsAnswer(BaseModel):
 
     success: Literal[True]
     dataset: str
-    total: int = Field(description="Products that the filters let through, on all pages together")
+    total: int = Field(description="Products that the filters let through, on all pages together; each variant counts")
     products: list[ProductOut]
     next: str | None = Field(description="The cursor of the next page; null at the end")
+
+
+class VariantsAnswer(BaseModel):
+    """The other variants of a product, ordered by id."""
+
+    success: Literal[True]
+    dataset: str
+    total: int = Field(description="Other variants that the filters let through")
+    products: list[ProductOut]
 
 
 class DeletedAnswer(BaseModel):

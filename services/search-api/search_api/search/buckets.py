@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -23,6 +23,8 @@ _MOST_YEARS: Final = 30
 _ROUND: Final = (1, 2, 2.5, 5, 10)
 _ROUND_WHOLE: Final = (1, 2, 5, 10)
 _SIGNIFICANT: Final = 12
+# A value with the product that it belongs to.
+Owned = tuple[Hashable, Any]
 _LAST: Final = datetime.max.replace(tzinfo=UTC)
 
 
@@ -70,26 +72,35 @@ def date_buckets(least: datetime, greatest: datetime) -> list[Bucket]:
     ]
 
 
-def count_numbers(values: Sequence[float], *, whole: bool) -> list[dict[str, Any]]:
+def owned(values: Sequence[Any], owners: Sequence[Hashable] | None = None) -> list[Owned]:
+    """The values with their products; without `owners` each is of another product."""
+    return list(zip(range(len(values)) if owners is None else owners, values, strict=True))
+
+
+def count_numbers(
+    values: Sequence[float], *, whole: bool, owners: Sequence[Hashable] | None = None
+) -> list[dict[str, Any]]:
     """The buckets of these numbers with their counts, without empty ones at the ends."""
     if not values:
         return []
-    buckets = number_buckets(min(values), max(values), whole=whole)
-    return _count(buckets, values)
+    return _count(number_buckets(min(values), max(values), whole=whole), owned(values, owners))
 
 
-def count_dates(values: Iterable[Any]) -> list[dict[str, Any]]:
+def count_dates(values: Sequence[Any], owners: Sequence[Hashable] | None = None) -> list[dict[str, Any]]:
     """The buckets of dates, given as text, with their counts."""
-    spans = [DateSpan.parse(value) for value in values if isinstance(value, str)]
-    moments = [span.start.astimezone(UTC) for span in spans if span is not None]
-    return _count(date_buckets(min(moments), max(moments)), moments) if moments else []
+    spans = [(owner, DateSpan.parse(value)) for owner, value in owned(values, owners) if isinstance(value, str)]
+    dated = [(owner, span.start.astimezone(UTC)) for owner, span in spans if span is not None]
+    moments = [moment for _, moment in dated]
+    return _count(date_buckets(min(moments), max(moments)), dated) if moments else []
 
 
-def _count(buckets: Sequence[Bucket], values: Sequence[Any]) -> list[dict[str, Any]]:
+def _count(buckets: Sequence[Bucket], values: Sequence[Owned]) -> list[dict[str, Any]]:
+    """A product counts once in each bucket."""
     starts: list[Any] = [bucket.start for bucket in buckets]
+    places = {(owner, max(0, bisect_right(starts, value) - 1)) for owner, value in values}
     counts = [0] * len(buckets)
-    for value in values:
-        counts[max(0, bisect_right(starts, value) - 1)] += 1
+    for _, place in places:
+        counts[place] += 1
     return [bucket.counted(count) for bucket, count in zip(buckets, counts, strict=True)]
 
 

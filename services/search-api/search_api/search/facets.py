@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from difflib import get_close_matches
@@ -13,10 +13,19 @@ from typing import TYPE_CHECKING, Any, Final
 from qdrant_client import models
 
 from search_api.products.listing import moment_of
-from search_api.search.buckets import FEW_VALUES, Bucket, count_dates, count_numbers, date_buckets, number_buckets
+from search_api.search.buckets import (
+    FEW_VALUES,
+    Bucket,
+    Owned,
+    count_dates,
+    count_numbers,
+    date_buckets,
+    number_buckets,
+    owned,
+)
 from vitrine.errors import ParameterInvalid
 from vitrine.kinds import DateSpan, filterable, is_right_below, path_levels, path_text, text_of
-from vitrine.products import AttributeKind
+from vitrine.products import VARIANT_FIELD, AttributeKind, group_of
 from vitrine.qdrant.filters import RANGED, FieldFilter, FilterSpec
 from vitrine.qdrant.schema import CollectionInfo, field_key, json_path
 
@@ -28,6 +37,8 @@ if TYPE_CHECKING:
 BEST_COUNTED: Final = 200
 MOST_COUNTED: Final = 1_000
 MOST_LEVELS: Final = 300  # of category paths, so that their tree is whole
+_VARIANTS_READ: Final = 4  # for each product that is counted
+_OWNER: Final = ("product_id", VARIANT_FIELD)
 _MOST_VALUES: Final = 100
 _VALUES_COMPARED: Final = 1_000
 # As many as a collection gives at once. A level has at least the products of each level below, so it comes first.
@@ -57,7 +68,8 @@ async def count_facets(
 
     `facets` has the values of each field with their counts, most frequent first, or its buckets in ascending order;
     `ranges` the bounds of numbers and dates; `withoutValue` how many products have none. A field's own filter does not
-    apply to its counts, so that another value can be chosen. Raises ParameterInvalid.
+    apply to its counts, so that another value can be chosen. Where one of each product is found, a product counts once
+    for each value that any of its variants has. Raises ParameterInvalid.
     """
     kinds = {field: check_facet(field, prepared.info) for field in fields}
     unfiltered = [field for field in fields if field not in prepared.spec.fields]
@@ -68,24 +80,45 @@ async def count_facets(
             retrieval.nearest_payloads(
                 prepared.without(group[0]),
                 query,
-                fields=[json_path(field) for field in group],
-                limit=count,
+                fields=[*map(json_path, group), *(_OWNER if prepared.one_of_each else ())],
+                limit=min(count * _VARIANTS_READ, MOST_COUNTED) if prepared.one_of_each else count,
                 min_score=min_score,
             )
             for group in groups
         )
     )
+    if prepared.one_of_each:
+        counted = [_of_best_products(found, count) for found in counted]
     payloads = {field: found for group, found in zip(groups, counted, strict=True) for field in group}
-    values = {field: [payload[field] for payload in payloads[field] if field in payload] for field in fields}
+    with_value = {field: [payload for payload in payloads[field] if field in payload] for field in fields}
+    values = {field: [payload[field] for payload in found] for field, found in with_value.items()}
+    owners: dict[str, list[str] | None] = {
+        field: [group_of(payload) for payload in found] if prepared.one_of_each else None
+        for field, found in with_value.items()
+    }
+    missing = {
+        field: _how_many([payload for payload in payloads[field] if field not in payload], prepared.one_of_each)
+        for field in fields
+    }
     return {
-        "facets": {field: count_values(values[field], kind) for field, kind in kinds.items()},
+        "facets": {field: count_values(values[field], kind, owners[field]) for field, kind in kinds.items()},
         "ranges": {
             field: {"min": min(ordered), "max": max(ordered)}
             for field, kind in kinds.items()
-            if kind in RANGED and (ordered := _ordered(values[field], kind))
+            if kind in RANGED and (ordered := [value for value in values[field] if _is_ordered(value, kind)])
         },
-        "withoutValue": {field: missing for field in fields if (missing := len(payloads[field]) - len(values[field]))},
+        "withoutValue": {field: count for field, count in missing.items() if count},
     }
+
+
+def _of_best_products(payloads: Sequence[dict[str, Any]], count: int) -> list[dict[str, Any]]:
+    """The payloads, best first, of the variants of the first `count` products."""
+    best = list(dict.fromkeys(map(group_of, payloads)))[:count]
+    return [payload for payload in payloads if group_of(payload) in set(best)] if len(best) == count else [*payloads]
+
+
+def _how_many(payloads: Sequence[dict[str, Any]], one_of_each: bool) -> int:
+    return len(set(map(group_of, payloads))) if one_of_each else len(payloads)
 
 
 def check_facet(field: str, info: CollectionInfo) -> AttributeKind:
@@ -97,20 +130,29 @@ def check_facet(field: str, info: CollectionInfo) -> AttributeKind:
     return offered[field]
 
 
-def count_values(values: Sequence[Any], kind: AttributeKind) -> list[dict[str, Any]]:
-    """The counts of these values: each value of a list and each level of a path, or buckets of numbers and dates."""
+def count_values(
+    values: Sequence[Any], kind: AttributeKind, owners: Sequence[Hashable] | None = None
+) -> list[dict[str, Any]]:
+    """The counts of these values: each value of a list and each level of a path, or buckets of numbers and dates.
+
+    `owners` has the product of each value; a product counts once for each value or bucket.
+    """
+    pairs = owned(values, owners)
     match kind:
-        case AttributeKind.DECIMAL:
-            return count_numbers([float(value) for value in _ordered(values, kind)], whole=False)
         case AttributeKind.DATE:
-            return count_dates(values)
-        case AttributeKind.INTEGER:
-            numbers = _ordered(values, kind)
-            return count_numbers(numbers, whole=True) if len(set(numbers)) > FEW_VALUES else _commonest(numbers)
+            return count_dates(values, owners)
+        case AttributeKind.DECIMAL | AttributeKind.INTEGER:
+            pairs = [pair for pair in pairs if _is_ordered(pair[1], kind)]
+            whole = kind is AttributeKind.INTEGER
+            if whole and len({number for _, number in pairs}) <= FEW_VALUES:
+                return _commonest(pairs)
+            return count_numbers([number for _, number in pairs], whole=whole, owners=[owner for owner, _ in pairs])
         case AttributeKind.PATH:
-            return _commonest([level for value in values for level in path_levels(value)], most=MOST_LEVELS)
-    several = [one for value in values for one in (set(value) if isinstance(value, list) else (value,))]
-    return _commonest(several)
+            levels = [(owner, level) for owner, value in pairs for level in path_levels(value)]
+            return _commonest(levels, most=MOST_LEVELS)
+    return _commonest(
+        [(owner, one) for owner, value in pairs for one in (value if isinstance(value, list) else (value,))]
+    )
 
 
 async def count_all(
@@ -200,7 +242,7 @@ async def why_nothing(retrieval: Retrieval, prepared: Prepared) -> dict[str, Any
     )
     hints = [hint for hint in unknown if hint is not None][:_MOST_HINTS]
     names = list(prepared.spec.fields)
-    counts = await asyncio.gather(*(retrieval.matches(prepared.without(name)) for name in names))
+    counts = await asyncio.gather(*(retrieval.total(prepared.without(name)) for name in names))
     relax = [
         {"filter": name, "values": _shown(prepared.spec.fields[name]), "products": count}
         for name, count in sorted(zip(names, counts, strict=True), key=lambda one: -one[1])
@@ -223,14 +265,14 @@ async def _hint(retrieval: Retrieval, prepared: Prepared, name: str, value: str)
     return f"no product has {name}={value}{question}"
 
 
-def _ordered(values: Sequence[Any], kind: AttributeKind) -> list[Any]:
-    """The values that have their kind's form. Others are shown with their product, but are not indexed."""
-    wanted = str if kind is AttributeKind.DATE else int | float
-    return [value for value in values if isinstance(value, wanted) and not isinstance(value, bool)]
+def _is_ordered(value: Any, kind: AttributeKind) -> bool:
+    """Whether a value has its kind's form. Others are shown with their product, but are not indexed."""
+    return isinstance(value, str if kind is AttributeKind.DATE else int | float) and not isinstance(value, bool)
 
 
-def _commonest(values: Sequence[Any], *, most: int = _MOST_VALUES) -> list[dict[str, Any]]:
-    ordered = sorted(Counter(values).items(), key=lambda item: (-item[1], str(item[0])))
+def _commonest(pairs: Sequence[Owned], *, most: int = _MOST_VALUES) -> list[dict[str, Any]]:
+    counts = Counter(value for _, value in dict.fromkeys(pairs))
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], str(item[0])))
     return [{"value": value, "count": count} for value, count in ordered[:most]]
 
 

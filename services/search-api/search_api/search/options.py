@@ -5,7 +5,7 @@ against the fields of the collection.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from typing import Final, Self, TypeVar
+from typing import Final, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from starlette.requests import Request
@@ -77,15 +77,27 @@ class ListOptions(Target):
             "value are left out"
         ),
     )
+    variants: Literal["one", "all"] = Field(
+        default="one",
+        description=(
+            "Where the catalogue has variants of products, such as colours or sizes: `one` finds one of each product, "
+            "the one that is nearest to the query, and counts products; `all` finds and counts each variant"
+        ),
+    )
     facets: str = Field(
         default="",
         max_length=600,
         description=(
             f"Up to {MAX_FACETS} fields, separated by commas, whose values are counted among the matches that are at "
-            "least `minConfidence` likely, or else among the best 200. A field's own filter is left out of its counts"
+            "least `minConfidence` likely, or else among the best 200. A field's own filter is left out of its counts. "
+            "With `variants=one` a product counts once for each value that any of its variants has"
         ),
         examples=["gender,articleType"],
     )
+
+    @property
+    def one_of_each(self) -> bool:
+        return self.variants == "one"
 
     @property
     def facet_fields(self) -> list[str]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from qdrant_client import models
 
+from search_api.search.variants import best_of_each
 from search_api.ties import by_score_and_id
 from vitrine.evaluation.rerank import reciprocal_distance
 from vitrine.qdrant.client import picture_vectors
@@ -105,8 +106,22 @@ async def fused_search(
         if pictures is not None:  # indexed with one release but not (yet) with the other
             points[str(point.id)] = point.model_copy(update={"score": best_cosine(pictures, query)})
     found = fused(list(points.values()), scores, weight)
+    if prepared.one_of_each:
+        if not other.one_of_each:  # its collection is older and does not know the variants
+            found = await _with_groups(retrieval, prepared, found)
+        found = best_of_each(found)
     least = wanted.min_score
     return [point for point in found if least is None or point.score >= least][wanted.offset : wanted.reach]
+
+
+async def _with_groups(
+    retrieval: Retrieval, prepared: Prepared, points: Sequence[models.ScoredPoint]
+) -> list[models.ScoredPoint]:
+    """The points with their payloads in a collection, without those that it does not have."""
+    payloads = await retrieval.store.retrieve(prepared.info.name, [str(point.id) for point in points])
+    return [
+        point.model_copy(update={"payload": payloads[str(point.id)]}) for point in points if str(point.id) in payloads
+    ]
 
 
 def best_cosine(pictures: Vectors, query: Sequence[float]) -> float:

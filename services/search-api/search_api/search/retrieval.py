@@ -16,6 +16,7 @@ from qdrant_client import models
 from search_api.search.groups import check_group, nearest_by_group
 from search_api.search.options import ListOptions, Pairs, Target
 from search_api.search.rerank import PLAIN, Refinement, expanded, reranked
+from search_api.search.variants import any_of, asked_for, nearest_products
 from search_api.vector_store import Query, VectorStore
 from vitrine.errors import (
     CollectionNotFound,
@@ -37,21 +38,31 @@ _REREAD_INTERVAL_S: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A collection and a filter that was checked against its fields. Points in `excluded` are not found."""
+    """A collection and a filter that was checked against its fields. Points in `excluded` are not found, nor are
+    variants of the products `excluded_groups`.
+
+    `one_of_each`: of each product, only the nearest variant is found.
+    """
 
     serving: Serving
     info: CollectionInfo
     spec: FilterSpec
     excluded: tuple[str, ...] = ()
+    one_of_each: bool = False
+    excluded_groups: tuple[str, ...] = ()
 
     @property
     def condition(self) -> models.Filter | None:
         """The condition of a search."""
         own = self.spec.compile()
-        if not self.excluded:
+        unwanted: list[models.Condition] = []
+        if self.excluded:
+            unwanted.append(models.HasIdCondition(has_id=list(self.excluded)))
+        if self.excluded_groups:
+            unwanted.append(any_of(self.excluded_groups))
+        if not unwanted:
             return own
-        excluded = models.HasIdCondition(has_id=list(self.excluded))
-        return models.Filter(must=[own] if own is not None else None, must_not=[excluded])
+        return models.Filter(must=[own] if own is not None else None, must_not=unwanted)
 
     def with_spec(self, spec: FilterSpec) -> Prepared:
         """The same collection with another filter."""
@@ -129,24 +140,37 @@ class Retrieval:
             await self.store.collection(again.collection, fresh=True)
             return await action(again)
 
-    async def prepare(self, serving: Serving, filters: Pairs, *, group_by: str | None = None) -> Prepared:
-        """Check the filters against the collection's fields. Raises FilterInvalid and ParameterInvalid."""
+    async def prepare(
+        self, serving: Serving, filters: Pairs, *, group_by: str | None = None, one_of_each: bool = False
+    ) -> Prepared:
+        """Check the filters against the collection's fields. Raises FilterInvalid and ParameterInvalid.
+
+        `one_of_each` makes a difference in a collection with variants only.
+        """
         info = await self.store.collection(serving.collection)
         if group_by is not None:
             check_group(group_by, info)
-        return Prepared(serving, info, parse_filters(filters, info.filters))
+        return Prepared(serving, info, parse_filters(filters, info.filters), one_of_each=one_of_each and info.variants)
 
     async def prepare_other(self, prepared: Prepared, model: str, filters: Pairs) -> Prepared:
         """The same filters for a second model's collection. Its fields may have other types, if the catalogue changed
         between the indexings. Raises ModelUnknown and FilterInvalid.
         """
-        return await self.prepare(await self.store.resolve(prepared.serving.dataset, model), filters)
+        serving = await self.store.resolve(prepared.serving.dataset, model)
+        return await self.prepare(serving, filters, one_of_each=prepared.one_of_each)
 
     async def matches(self, prepared: Prepared) -> int:
-        """How many products match the filters, possibly a few seconds old."""
+        """How many points match the filters, possibly a few seconds old."""
         if not prepared.spec:
             return prepared.info.points
         return await self.store.matches(prepared.info.name, prepared.spec)
+
+    async def total(self, prepared: Prepared) -> int:
+        """How many products match the filters, as a search shows them: one of each, or each variant."""
+        matches = await self.matches(prepared)
+        if not prepared.one_of_each:
+            return matches
+        return await self.store.products(prepared.info.name, prepared.spec, matches=matches)
 
     async def plan(self, prepared: Prepared) -> Plan:
         """The search plan for the number of matches."""
@@ -177,6 +201,9 @@ class Retrieval:
                 return [*reranked(query, first), *rest][wanted.offset : wanted.reach]
         condition = prepared.condition
         params = self._params(prepared, plan, wanted.reach)
+        if wanted.group_by is None and prepared.one_of_each:
+            found = await self._one_of_each(prepared, query, wanted.reach, plan=plan, min_score=wanted.min_score)
+            return found[wanted.offset :]
         if wanted.group_by is not None:
             found = await nearest_by_group(
                 self.store,
@@ -187,6 +214,7 @@ class Retrieval:
                 params=params,
                 limit=wanted.reach,
                 min_score=wanted.min_score,
+                one_of_each=prepared.one_of_each,
             )
         else:
             found = await self.store.nearest(
@@ -210,6 +238,9 @@ class Retrieval:
         with_vectors: bool = True,
     ) -> list[models.ScoredPoint]:
         """The `count` nearest products, best first, by default with vectors."""
+        if prepared.one_of_each:
+            found = await self._one_of_each(prepared, vector, count, plan=plan, min_score=min_score)
+            return await self._with_vectors(prepared, found) if with_vectors else found
         return await self.store.nearest(
             prepared.info.name,
             vector,
@@ -233,6 +264,28 @@ class Retrieval:
             limit=limit,
             min_score=min_score,
         )
+
+    async def _one_of_each(
+        self, prepared: Prepared, query: Query, limit: int, *, plan: Plan, min_score: float | None
+    ) -> list[models.ScoredPoint]:
+        return await nearest_products(
+            self.store,
+            prepared.info.name,
+            query,
+            condition=prepared.condition,
+            params=self._params(prepared, plan, asked_for(limit)),
+            limit=limit,
+            min_score=min_score,
+        )
+
+    async def _with_vectors(self, prepared: Prepared, points: Sequence[models.ScoredPoint]) -> list[models.ScoredPoint]:
+        """The points with their vectors, without those that were removed meanwhile."""
+        vectors = await self.store.vectors(prepared.info.name, [str(point.id) for point in points])
+        return [
+            point.model_copy(update={"vector": vectors[str(point.id)].tolist()})
+            for point in points
+            if str(point.id) in vectors
+        ]
 
     def _params(self, prepared: Prepared, plan: Plan, top_k: int) -> models.SearchParams:
         return self._planner.params(plan, top_k=top_k, several_pictures=prepared.info.several_pictures)

@@ -5,20 +5,21 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from qdrant_client import models
 
-from search_api.answers import Confidences, search_answer, with_members
+from search_api.answers import UNKNOWN, Confidence, Confidences, search_answer, with_members
 from search_api.products.service import Products
 from search_api.search.examples import Examples
 from search_api.search.facets import BEST_COUNTED, MOST_COUNTED, check_facet, count_all, count_facets, why_nothing
 from search_api.search.options import FacetOptions, ListOptions, MatchOptions, Pairs, SearchOptions
 from search_api.search.rerank import Refinement, fused_search
 from search_api.search.retrieval import Prepared, Retrieval, Wanted
-from search_api.search.several import matched_pictures, query_of_examples, query_of_product
+from search_api.search.several import matched_pictures, query_of_examples, query_of_product, without_variants
+from search_api.search.variants import count_more, group
 from search_api.vector_store import Query
 from vitrine.embedding import AsyncEmbedderClient, Embedding
 from vitrine.errors import ParameterInvalid, VitrineError
@@ -39,6 +40,19 @@ class Asked:
     caller: str
     started_s: float
     upload: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The points of a search, with the picture of each that matched and how many more variants match, by point id.
+
+    `more` has further members of the answer.
+    """
+
+    points: list[models.ScoredPoint]
+    matched: dict[str, int]
+    variants: dict[str, int]
+    more: dict[str, Any]
 
 
 class SearchService:
@@ -64,7 +78,9 @@ class SearchService:
         """Search by a picture file."""
 
         async def searched(serving: Serving) -> dict[str, Any]:
-            prepared = await self._retrieval.prepare(serving, filters, group_by=options.group_by)
+            prepared = await self._retrieval.prepare(
+                serving, filters, group_by=options.group_by, one_of_each=options.one_of_each
+            )
             refined = bool(options.expand or options.rerank or options.fuse is not None)
             known = await self._confidences.of(
                 serving.release_id, min_confidence=options.min_confidence, refined=refined
@@ -91,46 +107,49 @@ class SearchService:
                 search = fused_search(
                     self._retrieval, (prepared, other), vectors, wanted, plan=plan, weight=options.fuse_weight
                 )
-            points, matched, more = await self._with_facets(search, prepared, vector, options, min_score=least)
-            more["predicted"] = [
+            found = await self._with_facets(search, prepared, vector, options, min_score=least)
+            found.more["predicted"] = [
                 {"field": known.label, "label": one.label, "probability": one.probability} for one in seen[0].predicted
             ]
             decode_ms = seen[0].timings_ms.get("decode", 0.0)
             took_ms = _took_ms(asked, embedding_s, searching_s, decode_ms=decode_ms)
-            answer = search_answer(serving, points, matched, plan=plan, took_ms=took_ms, confidence=confidence)
-            return with_members(answer, more)
+            return _answer(serving, found, plan=plan, took_ms=took_ms, confidence=confidence)
 
         return await self._retrieval.in_serving(options, searched)
 
     async def similar(
         self, product_id: str, options: MatchOptions, filters: Pairs, *, started_s: float
     ) -> dict[str, Any]:
-        """Search by the face of a product of the catalogue, which is excluded from the results."""
+        """Search by the face of a product of the catalogue. It and its variants are excluded from the results."""
         asked = Asked("", started_s)
 
         async def searched(serving: Serving) -> dict[str, Any]:
-            prepared = await self._retrieval.prepare(serving, filters, group_by=options.group_by)
+            prepared = await self._retrieval.prepare(
+                serving, filters, group_by=options.group_by, one_of_each=options.one_of_each
+            )
             confidence = await self._confidences.of(serving.release_id, min_confidence=options.min_confidence)
             plan = await self._retrieval.plan(prepared)
             [point] = await self._products.point_ids(serving, [product_id])
             searching_s = time.perf_counter()
+            prepared = await without_variants(self._retrieval.store, prepared, [point])
             prepared, query = await query_of_product(self._retrieval.store, prepared, point)
             least = confidence.min_score(options.min_score, options.min_confidence)
             search = self._retrieval.nearest(prepared, query, Wanted.of(options, least), plan=plan)
-            points, matched, more = await self._with_facets(search, prepared, query, options, min_score=least)
+            found = await self._with_facets(search, prepared, query, options, min_score=least)
             took_ms = _took_ms(asked, searching_s, searching_s)
-            answer = search_answer(serving, points, matched, plan=plan, took_ms=took_ms, confidence=confidence)
-            return with_members(answer, more)
+            return _answer(serving, found, plan=plan, took_ms=took_ms, confidence=confidence)
 
         return await self._retrieval.in_serving(options, searched)
 
     async def recommend(self, examples: Examples, asked: Asked) -> dict[str, Any]:
-        """Search by liked and disliked examples, which are excluded from the results."""
+        """Search by liked and disliked examples. They and their variants are excluded from the results."""
         options = examples.options
         pictures = [*examples.positive_pictures, *examples.negative_pictures]
 
         async def searched(serving: Serving) -> dict[str, Any]:
-            prepared = await self._retrieval.prepare(serving, examples.filters, group_by=options.group_by)
+            prepared = await self._retrieval.prepare(
+                serving, examples.filters, group_by=options.group_by, one_of_each=options.one_of_each
+            )
             embedding_s = time.perf_counter()
             plan, points, (vectors, decode_ms) = await asyncio.gather(
                 self._retrieval.plan(prepared),
@@ -139,6 +158,7 @@ class SearchService:
             )
             liked_ids, liked_pictures = len(examples.positive), len(examples.positive_pictures)
             searching_s = time.perf_counter()
+            prepared = await without_variants(self._retrieval.store, prepared, points)
             prepared, query = await query_of_examples(
                 self._retrieval.store,
                 prepared,
@@ -146,11 +166,9 @@ class SearchService:
                 [*points[liked_ids:], *vectors[liked_pictures:]],
             )
             search = self._retrieval.nearest(prepared, query, Wanted.of(options, options.min_score), plan=plan)
-            found, matched, more = await self._with_facets(
-                search, prepared, query, options, min_score=options.min_score
-            )
+            found = await self._with_facets(search, prepared, query, options, min_score=options.min_score)
             took_ms = _took_ms(asked, embedding_s if pictures else searching_s, searching_s, decode_ms=decode_ms)
-            return with_members(search_answer(serving, found, matched, plan=plan, took_ms=took_ms), more)
+            return _answer(serving, found, plan=plan, took_ms=took_ms)
 
         return await self._retrieval.in_serving(options, searched)
 
@@ -188,9 +206,9 @@ class SearchService:
         options: ListOptions,
         *,
         min_score: float | None,
-    ) -> tuple[list[models.ScoredPoint], dict[str, int], dict[str, Any]]:
-        """(the points, their matched pictures, further members of the answer). Facets are counted concurrently."""
-        more: dict[str, Any] = {"total": await self._retrieval.matches(prepared)}
+    ) -> Found:
+        """The points of a search and the rest of its answer. Facets are counted concurrently."""
+        more: dict[str, Any] = {"total": await self._retrieval.total(prepared)}
         if options.facets:
             confident = isinstance(options, MatchOptions) and options.min_confidence is not None
             counted = count_facets(
@@ -208,7 +226,15 @@ class SearchService:
         if not points and not options.offset and prepared.spec:
             more |= await why_nothing(self._retrieval, prepared)
         matched = await matched_pictures(self._retrieval.store, prepared, query, points)
-        return points, matched, more
+        return Found(points, matched, await self._variants(prepared, points), more)
+
+    async def _variants(self, prepared: Prepared, points: Sequence[models.ScoredPoint]) -> dict[str, int]:
+        """How many more variants of each point match, by point id."""
+        if not prepared.one_of_each:
+            return {}
+        groups = {str(point.id): group(point) for point in points}
+        counts = await count_more(self._retrieval.store, prepared.info, prepared.condition, list(groups.values()))
+        return {point: counts[one] for point, one in groups.items() if one in counts}
 
     def _left_s(self, asked: Asked, now_s: float) -> float:
         """The seconds that remain of the request's timeout."""
@@ -271,6 +297,20 @@ class SearchService:
                 raise result
             vectors.append(result.tolist())
         return vectors, timings_ms.get("decode", 0.0)
+
+
+def _answer(
+    serving: Serving,
+    found: Found,
+    *,
+    plan: str,
+    took_ms: dict[str, float],
+    confidence: Confidence = UNKNOWN,
+) -> dict[str, Any]:
+    answer = search_answer(
+        serving, found.points, found.matched, found.variants, plan=plan, took_ms=took_ms, confidence=confidence
+    )
+    return with_members(answer, found.more)
 
 
 def _took_ms(asked: Asked, embedding_s: float, searching_s: float, *, decode_ms: float = 0.0) -> dict[str, float]:

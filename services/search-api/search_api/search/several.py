@@ -15,7 +15,7 @@ from qdrant_client import models
 
 from search_api.search.rerank import nearest_picture
 from vitrine.errors import ProductNotFound
-from vitrine.products import PICTURES_FIELD
+from vitrine.products import PICTURES_FIELD, group_of
 
 if TYPE_CHECKING:
     from search_api.search.retrieval import Prepared
@@ -43,6 +43,15 @@ async def query_of_examples(
             positive=list(positive), negative=list(negative), strategy=models.RecommendStrategy.AVERAGE_VECTOR
         )
     )
+
+
+async def without_variants(store: VectorStore, prepared: Prepared, examples: Sequence[str | list[float]]) -> Prepared:
+    """The same without the variants of the products among the examples, where one of each product is found."""
+    points = [one for one in examples if isinstance(one, str)]
+    if not prepared.one_of_each or not points:
+        return prepared
+    payloads = await store.retrieve(prepared.info.name, points)
+    return replace(prepared, excluded_groups=tuple(dict.fromkeys(map(group_of, payloads.values()))))
 
 
 async def matched_pictures(
