@@ -151,7 +151,10 @@ def _items(request: Request, state: CatalogueState, page: Listed) -> dict[str, A
     if page.next_cursor is not None:
         following = f"{catalogue_of(request)}/more{state.query(('cursor', page.next_cursor))}"
     return {
-        "items": [view.shown(payload, state, home_of(request)) for payload in page.payloads],
+        "items": [
+            view.shown(payload, state, home_of(request), variants=page.variants_of(payload))
+            for payload in page.payloads
+        ],
         "total": page.total,
         "following": following,
     }

@@ -43,6 +43,7 @@ class Shown:
     api: str
     search_href: str
     attributes: str
+    variants: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +73,9 @@ async def serving_of(context: Context, dataset: str | None) -> Serving:
     return (await context.products.servings(dataset))[0]
 
 
-def shown(payload: Mapping[str, Any], state: CatalogueState, home: str) -> Shown:
-    """A stored product for the grid."""
-    one = product(payload)
+def shown(payload: Mapping[str, Any], state: CatalogueState, home: str, *, variants: int = 0) -> Shown:
+    """A stored product for the grid, with how many more variants it has."""
+    one = product(payload, variants)
     digest = str(payload.get("picture_sha256") or "")
     version = f"&v={digest[:_VERSION_CHARS]}" if digest else ""
     return shown_product(one, state, home, version=version)
@@ -93,6 +94,7 @@ def shown_product(one: Mapping[str, Any], state: CatalogueState, home: str, *, v
         api=api_of(home, dataset, product_id),
         search_href=f"{home}{CatalogueState(dataset=dataset).query(('id', product_id))}",
         attributes=main_attributes(one),
+        variants=one.get("variants", 0),
     )
 
 

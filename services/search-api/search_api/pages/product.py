@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
@@ -20,6 +21,7 @@ from search_api.pages.catalogue_state import CatalogueState
 from search_api.pages.search_view import Link, chips, label_of
 from search_api.pages.shown_values import is_currency, shown_value, with_currency
 from search_api.pages.templating import render
+from search_api.products.list_routes import VariantOptions, variants_of
 from search_api.products.schemas import ProductId
 from search_api.products.service import StoredProduct
 from search_api.search.options import MAX_REACH, MatchOptions
@@ -32,6 +34,9 @@ router = APIRouter(include_in_schema=False)
 _ALIKE: Final = 24
 _DUPLICATE_SCORE: Final = 0.98
 _DUPLICATES: Final = 6
+_VARIANTS: Final = 60
+_DIFFERENCES: Final = 3
+_VARYING: Final = re.compile(r"colou?r|size|material|pattern|length|style|fit", re.IGNORECASE)
 _FILTERED_BY: Final = ("gender", "masterCategory", "articleType", "baseColour", "season", "usage")
 
 
@@ -41,6 +46,14 @@ class Duplicate:
 
     shown: view.Shown
     found: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """Another variant of the product, and in which values it differs."""
+
+    shown: view.Shown
+    difference: str
 
 
 @router.get("/products/{product_id:path}/more")
@@ -84,10 +97,11 @@ async def product_page(request: Request, context: Ctx, product_id: ProductId) ->
     servings = await context.products.servings(serving.dataset)
     prepared = await context.retrieval.prepare(serving, [])
     attributes = attributes_of(stored.payload)
-    alike, duplicates, fields = await asyncio.gather(
+    alike, duplicates, fields, variants = await asyncio.gather(
         _alike(request, context, state, servings, product_id),
         _duplicates(request, context, servings, product_id),
         view.form_fields(context, prepared, attributes),
+        variants_of(context, product_id, VariantOptions(dataset=serving.dataset, limit=_VARIANTS), []),
     )
     one = product(stored.payload)
     here = f"{home_of(request)}products/{quote(product_id, safe='')}"
@@ -105,6 +119,8 @@ async def product_page(request: Request, context: Ctx, product_id: ProductId) ->
         origin=stored.payload.get("origin"),
         added_at_s=_added_at_s(stored),
         duplicates=duplicates,
+        variants=_variants(attributes, variants.payloads, state, home_of(request)),
+        more_variants=max(0, variants.total - _VARIANTS),
         fields=fields,
         **alike,
         **values,
@@ -169,6 +185,27 @@ async def _duplicates(request: Request, context: Context, servings: list[Serving
         for one, models in found.values()
     ]
     return sorted(duplicates, key=lambda one: -one.found[0][1])[:_DUPLICATES]
+
+
+def _variants(
+    attributes: dict[str, AttributeValue], others: Sequence[Mapping[str, Any]], state: CatalogueState, home: str
+) -> list[Variant]:
+    """The other variants, with the values in which they differ from the product."""
+    found = []
+    for payload in others:
+        own = attributes_of(payload)
+        differing = [
+            name for name in own if name != "name" and own[name] != attributes.get(name) and not is_currency(name, own)
+        ]
+        # A colour or size says more than what is left, such as a stock number.
+        differing = [name for name in differing if _VARYING.search(name)] or differing
+        texts = [
+            with_currency(name, own) if f"{name}Currency" in own else shown_value(own[name])
+            for name in differing[:_DIFFERENCES]
+        ]
+        shown = view.shown(payload, state, home)
+        found.append(Variant(shown, " · ".join(texts) or shown.name))
+    return found
 
 
 def _listed(attributes: dict[str, AttributeValue], kinds: Mapping[str, AttributeKind]) -> list[tuple[str, str]]:

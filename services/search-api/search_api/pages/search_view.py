@@ -121,6 +121,7 @@ class Tile:
     other_rank: int | None = None
     picture: int = 1
     pictures: int = 1
+    variants: int = 0
 
 
 def label_of(field: str) -> str:
@@ -236,6 +237,7 @@ def _tile(state: SearchState, result: Mapping[str, Any], home: str, *, rank: int
         other_rank=other_rank,
         picture=matched["index"] + 1,
         pictures=len(result.get("pictures") or (matched,)),
+        variants=result.get("variants", 0),
     )
 
 
