@@ -106,6 +106,7 @@ WHO_PASSES: Final = {
     "PATCH /api/products/{product_id}": INGEST,
     "DELETE /api/products/{product_id}": INGEST,
     "POST /api/products/{product_id}/restore": INGEST,
+    "GET /api/products/{product_id}/variants": SEARCH,
     "GET /api/datasets": SEARCH,
     "GET /api/datasets/{dataset}/deleted": INGEST,
     "DELETE /api/datasets/{dataset}": ADMIN,
