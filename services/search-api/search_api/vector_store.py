@@ -275,7 +275,8 @@ class VectorStore:
         """The most frequent values of a field among the matching points, with exact counts."""
         with qdrant_errors(collection, filtered=condition is not None):
             answer = await self._client.facet(collection, field, facet_filter=condition, limit=limit, exact=True)
-        return [FacetCount(hit.value, hit.count) for hit in answer.hits]
+        # A value that no point has any more may still be listed.
+        return [FacetCount(hit.value, hit.count) for hit in answer.hits if hit.count]
 
     async def _query(
         self,
