@@ -21,7 +21,7 @@ from search_api.search.several import query_of_examples, query_of_product, witho
 from search_api.search.variants import count_more
 from search_api.vector_store import VectorStore
 from vitrine.evaluation.ranking import unit_rows
-from vitrine.products import VARIANT_FIELD, AttributeKind, Product, group_of, point_id, public_id
+from vitrine.products import VARIANT_FIELD, AttributeKind, AttributeValue, Product, group_of, point_id, public_id
 from vitrine.qdrant.client import create_collection, open_async_qdrant, open_qdrant
 from vitrine.qdrant.filters import FilterSpec, Plan, Planner, parse_filters
 from vitrine.qdrant.naming import Serving
@@ -47,7 +47,7 @@ def drawn_shop() -> list[tuple[Product, np.ndarray]]:
         for colour in COLOURS[: 1 + number % 4]:
             shades = [centre + 0.4 * chance.normal(size=DIM) for _ in range(2)]
             for size in SIZES:
-                attributes = {"colour": colour, "size": size, "price": 10.0 + number}
+                attributes: dict[str, AttributeValue] = {"colour": colour, "size": size, "price": 10.0 + number}
                 one = Product(
                     "shop", f"{number}-{colour}-{size}", "0.jpg", attributes, ("1.jpg",), variant_of=f"P{number}"
                 )
