@@ -208,7 +208,7 @@ class SearchService:
         min_score: float | None,
     ) -> Found:
         """The points of a search and the rest of its answer. Facets are counted concurrently."""
-        more: dict[str, Any] = {"total": await self._retrieval.total(prepared)}
+        total = self._retrieval.total(prepared)
         if options.facets:
             confident = isinstance(options, MatchOptions) and options.min_confidence is not None
             counted = count_facets(
@@ -219,10 +219,10 @@ class SearchService:
                 min_score=min_score,
                 count=MOST_COUNTED if confident else BEST_COUNTED,
             )
-            points, facets = await asyncio.gather(search, counted)
-            more |= facets
+            points, matches, facets = await asyncio.gather(search, total, counted)
         else:
-            points = await search
+            (points, matches), facets = await asyncio.gather(search, total), {}
+        more: dict[str, Any] = {"total": matches, **facets}
         if not points and not options.offset and prepared.spec:
             more |= await why_nothing(self._retrieval, prepared)
         matched = await matched_pictures(self._retrieval.store, prepared, query, points)
