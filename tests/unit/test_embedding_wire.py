@@ -7,15 +7,17 @@ import pytest
 
 from vitrine.embedding.wire import (
     Prediction,
+    decode_batch,
     decode_familiar,
     decode_predicted,
     decode_views,
+    encode_batch,
     encode_familiar,
     encode_predicted,
     encode_views,
     mean_of,
 )
-from vitrine.errors import EmbedderUnavailable
+from vitrine.errors import EmbedderUnavailable, EmbeddingFailed, ImageRejected
 
 
 def rows(*values: list[float]) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
@@ -73,3 +75,22 @@ def test_a_header_of_predicted_labels_is_bounded_and_keeps_the_most_likely() -> 
 def test_a_malformed_header_is_refused(header: str) -> None:
     with pytest.raises(EmbedderUnavailable):
         decode_predicted(header)
+
+
+def test_a_batch_says_why_a_picture_was_rejected() -> None:
+    why = "the file is HTML, which is not read; send a JPEG: é, 100 %"
+    body, header = encode_batch([rows(1.0, 0.0), ImageRejected("format_unsupported", why), EmbeddingFailed("")], dim=2)
+    assert header.isascii()
+    vector, refused, failed = decode_batch(body, header, count=3)
+    np.testing.assert_array_equal(vector, [1.0, 0.0])
+    assert isinstance(refused, ImageRejected)
+    assert (refused.code, refused.detail) == ("image_format_unsupported", why)
+    assert isinstance(failed, EmbeddingFailed)
+
+
+def test_the_header_of_a_batch_stays_small() -> None:
+    errors = [ImageRejected("corrupt", f"{number}: " + "é" * 190) for number in range(256)]
+    body, header = encode_batch(errors, dim=1)
+    assert len(header) < 32_000
+    results = decode_batch(body, header, count=256)
+    assert all(isinstance(one, ImageRejected) and one.code == "image_corrupt" for one in results)

@@ -36,6 +36,9 @@ def test_a_price_is_shown_with_its_currency() -> None:
     assert with_currency("price", {"price": 1299, "priceCurrency": "USD"}) == "1,299.00 USD"
     assert with_currency("price", {"price": 25_000.0, "priceCurrency": "JPY"}) == "25,000 JPY"
     assert with_currency("size", product) == "37.5"
+    assert with_currency("compareAtPrice", {"compareAtPrice": 59.9}) == "59.90"
+    assert with_currency("Regulärer_Preis", {"Regulärer_Preis": 20.0}) == "20.00"
+    assert with_currency("price", {"price": 2499}) == "2499"
     assert is_currency("priceCurrency", product)
     assert not is_currency("weightCurrency", product)
     assert main_attributes({"gender": "Women", "articleType": ["Tops", "Shirts"], **product}) == (

@@ -201,7 +201,7 @@ async def embed(
             "content": {VECTOR_MEDIA_TYPE: _BINARY},
             "description": (
                 "One result a picture, in order. As float32 little-endian a rejected picture's row is NaN, and "
-                f"`{REJECTED_HEADER}` lists `row:code`."
+                f"`{REJECTED_HEADER}` lists `row:code:detail`."
             ),
         },
         **problem_responses(*FAILURES),

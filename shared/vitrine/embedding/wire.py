@@ -1,9 +1,9 @@
 """The wire format of the embedder: parameters and headers of requests, and the encoding of answers.
 
 Vectors are float32, little-endian, row by row. In a batch, a picture without a vector has a row of NaN, and a header
-gives its number and the error's code. For one picture in several views the first row is their mean, followed by a row
-for each view; the rows of a second release follow, and a header gives the shapes. Predicted labels are in a header, as
-ASCII JSON.
+gives its number, the error's code and its detail. For one picture in several views the first row is their mean,
+followed by a row for each view; the rows of a second release follow, and a header gives the shapes. Predicted labels
+are in a header, as ASCII JSON.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
+from urllib.parse import quote, unquote
 
 import httpx
 import numpy as np
@@ -30,6 +31,9 @@ REJECTED_HEADER: Final = "Vitrine-Rejected"
 FAMILIAR_HEADER: Final = "Vitrine-Familiar"
 SHAPES_HEADER: Final = "Vitrine-Shapes"
 PREDICTED_HEADER: Final = "Vitrine-Predicted"
+# Servers refuse headers of 64 kB; details beyond this are left out.
+_MAX_REJECTED_CHARS: Final = 16_000
+_MAX_DETAIL_CHARS: Final = 200
 MAX_PREDICTIONS: Final = 20
 _MAX_PREDICTED_CHARS: Final = 4_096
 # An opaque name of the caller (the embedder is fair between callers), and the class of work.
@@ -140,12 +144,18 @@ def decode_predicted(header: str) -> tuple[Prediction, ...]:
 
 
 def encode_batch(results: Sequence[Vectors | VitrineError], *, dim: int) -> tuple[bytes, str]:
-    """(body, value of REJECTED_HEADER: `row:code` separated by commas) of a batch."""
+    """(body, value of REJECTED_HEADER) of a batch. The value is `row:code:detail` separated by commas; the details are
+    percent-encoded.
+    """
     rows = np.full((len(results), dim), np.nan, dtype=_DTYPE)
     rejected = []
+    detail_chars = 0
     for number, result in enumerate(results):
         if isinstance(result, VitrineError):
-            rejected.append(f"{number}:{result.code}")
+            detail = quote(result.detail[:_MAX_DETAIL_CHARS], safe=" ")
+            detail_chars += len(detail)
+            fits = bool(detail) and detail_chars <= _MAX_REJECTED_CHARS
+            rejected.append(f"{number}:{result.code}:{detail}" if fits else f"{number}:{result.code}")
         else:
             rows[number] = result
     return rows.tobytes(), ",".join(rejected)
@@ -158,8 +168,8 @@ def decode_batch(body: bytes, rejected: str, *, count: int) -> list[BatchResult]
     rows = np.frombuffer(body, dtype=_DTYPE).reshape(count, -1)
     errors: dict[int, ImageRejected | EmbeddingFailed] = {}
     for part in filter(None, rejected.split(",")):
-        number, _, code = part.partition(":")
-        errors[int(number)] = picture_error(code, "")
+        number, code, *detail = part.split(":", maxsplit=2)
+        errors[int(number)] = picture_error(code, unquote("".join(detail)))
     return [errors.get(number, rows[number]) for number in range(count)]
 
 

@@ -19,7 +19,7 @@ from search_api.pages import catalogue_view as view
 from search_api.pages.catalogue import catalogue_of, home_of
 from search_api.pages.catalogue_state import CatalogueState
 from search_api.pages.search_view import Link, chips, label_of
-from search_api.pages.shown_values import is_currency, shown_value, with_currency
+from search_api.pages.shown_values import is_currency, is_price, shown_value, with_currency
 from search_api.pages.templating import render
 from search_api.products.list_routes import VariantOptions, variants_of
 from search_api.products.schemas import ProductId
@@ -214,7 +214,7 @@ def _listed(attributes: dict[str, AttributeValue], kinds: Mapping[str, Attribute
     order += sorted(name for name in attributes if name not in order and name != "name")
     return [
         (label_of(name), with_currency(name, attributes))
-        if f"{name}Currency" in attributes
+        if is_price(name, attributes)
         else (label_of(name), shown_value(attributes[name], kinds.get(name)))
         for name in order
         if not is_currency(name, attributes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
@@ -10,6 +11,7 @@ from vitrine.kinds import DateSpan, text_of
 from vitrine.products import AttributeKind, AttributeValue
 
 _CURRENCY: Final = "Currency"
+_PRICE: Final = re.compile(r"(?i).*(?:price|preis|prix|precio|prezzo|prijs)")
 _WORDS: Final = {"true": "Yes", "false": "No"}
 _FORM_SEPARATOR: Final = " | "
 
@@ -30,13 +32,21 @@ def in_words(text: str) -> str:
     return _WORDS.get(text, text)
 
 
+def is_price(name: str, attributes: Mapping[str, Any]) -> bool:
+    """Whether the attribute is an amount of money: it has a currency, or a price's name and cents."""
+    value = attributes[name]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return bool(attributes.get(f"{name}{_CURRENCY}")) or (isinstance(value, float) and bool(_PRICE.fullmatch(name)))
+
+
 def with_currency(name: str, attributes: Mapping[str, Any]) -> str:
     """An amount with its currency, which is the attribute `priceCurrency` of `price`."""
     value, currency = attributes[name], attributes.get(f"{name}{_CURRENCY}")
-    if not currency or isinstance(value, bool) or not isinstance(value, int | float):
+    if not is_price(name, attributes):
         return shown_value(value)
     amount = f"{value:,.0f}" if float(value).is_integer() and abs(value) >= _ROUND_FROM else f"{value:,.2f}"
-    return f"{amount} {currency}"
+    return f"{amount} {currency}" if currency else amount
 
 
 def is_currency(name: str, attributes: Mapping[str, Any]) -> bool:
