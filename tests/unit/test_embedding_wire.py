@@ -79,7 +79,9 @@ def test_a_malformed_header_is_refused(header: str) -> None:
 
 def test_a_batch_says_why_a_picture_was_rejected() -> None:
     why = "the file is HTML, which is not read; send a JPEG: é, 100 %"
-    body, header = encode_batch([rows(1.0, 0.0), ImageRejected("format_unsupported", why), EmbeddingFailed("")], dim=2)
+    body, header = encode_batch(
+        [rows([1.0, 0.0])[0], ImageRejected("format_unsupported", why), EmbeddingFailed("")], dim=2
+    )
     assert header.isascii()
     vector, refused, failed = decode_batch(body, header, count=3)
     np.testing.assert_array_equal(vector, [1.0, 0.0])
