@@ -29,16 +29,17 @@ _TEXT_CHARS: Final = 200
 
 HOW_LABELS: Final = (
     "Each product is compared with the labels that the ten nearest neighbours of a label's products usually have. "
-    "Duplicates and variants do not vote about each other. The confidence is the probability that the present label "
-    "is wrong, fitted on the catalogue's own labels, times the share of that label's other products that do not look "
-    "like the suggested one: two kinds that are confused all the time raise no suspicion. Where the release has a "
-    "classifier of the attribute, the confidence is the mean of this and of what the classifier says."
+    "Duplicates and variants do not vote about each other. The confidence is the geometric mean of the "
+    "probabilities that the present label is wrong and the suggested one right, fitted on the catalogue's own labels, "
+    "times the share of the label's other products that do not look like the suggested one: two kinds that are "
+    "confused all the time raise no suspicion. Where the release has a classifier of the attribute, the confidence is "
+    "the mean of this and of what the classifier says."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A suspected label: the probabilities that it is wrong. `classifier` is None if it does not know the labels."""
+    """A suspected label, with the suspicion by each judge. `classifier` is None if it does not know the labels."""
 
     row: int
     given: str
@@ -251,5 +252,5 @@ def _cut(text: str) -> str:
 
 
 def confidence_of(neighbours: float, classifier: float | None) -> float:
-    """The probability that a label is wrong: the mean of the two, if there are two."""
+    """The mean of what the two judges say, if there are two."""
     return neighbours if classifier is None else float(np.mean([neighbours, classifier]))

@@ -34,10 +34,10 @@ _CHUNK: Final = 2_048
 class Suspects:
     """Products whose label is probably wrong, the most probable first.
 
-    `rows` (S,), the codes `given` and `suggested` (S,), and `confidence` (S,): the probability that the given label is
-    wrong, times the share of its other products that are not placed at the suggested label. `agreeing` is the share of
-    all judged products whose most probable label is their own. `pairs` are (given, suggested, suspects, products with
-    the given label).
+    `rows` (S,), the codes `given` and `suggested` (S,), and `confidence` (S,): the suspicion by the probabilities of
+    both labels, times the share of the given label's other products that are not placed at the suggested one.
+    `agreeing` is the share of all judged products whose most probable label is their own. `pairs` are (given,
+    suggested, suspects, products with the given label).
     """
 
     rows: Codes
@@ -86,7 +86,7 @@ def find_suspects(
     pairs, of_pair, in_pair = np.unique(placed, return_inverse=True, return_counts=True)
     # Its own product does not make a pair common.
     common = (in_pair[of_pair] - 1) / counts[given[suspected]]
-    confidence = (1.0 - own_p[suspected]) * (1.0 - common)
+    confidence = suspicion(own_p[suspected], best_p[suspected]) * (1.0 - common)
     order = np.argsort(-confidence, kind="stable")
     ranked = sorted(zip(pairs.tolist(), in_pair.tolist(), strict=True), key=lambda one: -one[1])
     return Suspects(
@@ -102,6 +102,14 @@ def find_suspects(
             for pair, number in ranked
         ),
     )
+
+
+def suspicion(given: Values, suggested: Values) -> Values:
+    """From the probabilities of the given and the suggested label: the geometric mean of the probabilities that the one
+    is wrong and the other right. A product that is like nothing has a wrong label at most, and no right one.
+    """
+    found: Values = np.sqrt((1.0 - given) * suggested)
+    return found
 
 
 class _Profiles:

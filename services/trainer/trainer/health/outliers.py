@@ -12,7 +12,7 @@ from vitrine.types import Codes, Values
 
 _NEIGHBOUR: Final = 5
 # Of the distances' logarithms, in robust standard deviations above the median.
-_DEVIATIONS: Final = 4.0
+_DEVIATIONS: Final = 3.0
 _MAD_TO_DEVIATION: Final = 1.4826
 _LEAST_PRODUCTS: Final = 50
 

@@ -1,7 +1,7 @@
 """Small copies of pictures, by which it is decided whether two show the same.
 
 A picture is copied as a whole and without its plain border, so that another margin makes no difference. Brightness is
-compared in 32 x 32 places, colour in 8 x 8. What is left after another size and another quality is a few per cent of
+compared in 32 x 32 places, colour in 16 x 16. What is left after another size and another quality is a few per cent of
 the picture's contrast.
 """
 
@@ -23,15 +23,16 @@ Oddity = Literal["blank", "greyscale"]
 
 _SIDE: Final = 32
 _BLOCKS: Final = 8
+_COLOURS: Final = 16
 _BORDER_TOLERANCE: Final = 32
 _DECODED_PX: Final = 96
 _COPY_PX: Final = 256
 _FILLED: Final = 0.03  # of a row or column that is no border
 _BLANK_CONTRAST: Final = 4.0
-_GREY_DIFFERENCE: Final = 3.0
-# Of the worst of 8 x 8 blocks: the mean difference as a share of the contrast, and in colour levels.
+_GREY_DIFFERENCE: Final = 2  # a colour photograph of something black has tints
+# The mean difference in the worst of 8 x 8 blocks as a share of the contrast; the difference of colours in levels.
 SAME_SHARE: Final = 0.3
-_SAME_COLOUR: Final = 16.0
+_SAME_COLOUR: Final = 30.0
 _LEAST_CONTRAST: Final = 12.0
 _PAIRS: Final = 2_048
 # A mirrored copy must fit clearly better than the picture as it is: many garments are symmetric.
@@ -40,7 +41,7 @@ _MIRRORED_SHARE: Final = 0.6
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """`grey` (2, 32, 32) and `colours` (2, 8, 8, 3) uint8: of the whole picture and of what is inside its border."""
+    """`grey` (2, 32, 32) and `colours` (2, 16, 16, 3) uint8: of the whole picture and of what is inside its border."""
 
     grey: Pixels
     colours: Pixels
@@ -55,7 +56,7 @@ class Signatures:
         grey = [one.grey for one in pictures]
         colours = [one.colours for one in pictures]
         self._grey = np.stack(grey) if grey else np.empty((*shape, _SIDE, _SIDE), np.uint8)
-        self._colours = np.stack(colours) if colours else np.empty((*shape, _BLOCKS, _BLOCKS, 3), np.uint8)
+        self._colours = np.stack(colours) if colours else np.empty((*shape, _COLOURS, _COLOURS, 3), np.uint8)
         contrast = self._grey.astype(np.float32).std(axis=(2, 3))
         self._contrast: npt.NDArray[np.float32] = np.maximum(contrast, _LEAST_CONTRAST)
 
@@ -101,7 +102,7 @@ def _grey(image: Image.Image) -> Pixels:
 
 
 def _colours(image: Image.Image) -> Pixels:
-    return np.asarray(image.resize((_BLOCKS, _BLOCKS), Image.Resampling.BOX))
+    return np.asarray(image.resize((_COLOURS, _COLOURS), Image.Resampling.BOX))
 
 
 def _without_border(image: Image.Image) -> Image.Image:
@@ -123,4 +124,4 @@ def _oddity(image: Image.Image) -> Oddity | None:
     small = np.asarray(image.resize((_SIDE, _SIDE), Image.Resampling.BOX)).astype(np.int16)
     if small.reshape(-1, 3).std(axis=0).max() < _BLANK_CONTRAST:
         return "blank"
-    return "greyscale" if (small.max(axis=2) - small.min(axis=2)).mean() < _GREY_DIFFERENCE else None
+    return "greyscale" if (small.max(axis=2) - small.min(axis=2)).max() <= _GREY_DIFFERENCE else None

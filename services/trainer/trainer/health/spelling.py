@@ -17,6 +17,8 @@ _NUMBERS: Final = re.compile(r"\d+(?:[.,]\d+)*")
 _MEANT: Final = frozenset("+#%*°")
 _LEAST_CHARS: Final = 6  # of a value with a typing error: in shorter ones another letter is another word
 _TIMES_COMMONER: Final = 10
+_FEW_PRODUCTS: Final = 3
+_TIMES_COMMONER_THAN_MORE: Final = 200  # than a value of more products: Skirts is not a mistake for Shirts
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +76,13 @@ def _add_typing_errors(found: dict[str, list[Spelling]], totals: Mapping[str, in
         word = words[value]
         if len(word) < _LEAST_CHARS:
             continue
+        times = _TIMES_COMMONER if totals[value] <= _FEW_PRODUCTS else _TIMES_COMMONER_THAN_MORE
+        least = times * totals[value]
         near = {
             other
             for part in _parts(word)
             for other in by_part[part]
-            if totals[other] >= _TIMES_COMMONER * totals[value]
+            if totals[other] >= least
             and _NUMBERS.findall(value) == _NUMBERS.findall(other)
             and is_one_edit(word, words[other])
         }

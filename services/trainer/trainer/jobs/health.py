@@ -23,7 +23,7 @@ from trainer.health.document import (
     rows_shown,
 )
 from trainer.health.duplicates import Duplicates, find_duplicates
-from trainer.health.labels import LEAST_PRODUCTS, Suspects, find_suspects
+from trainer.health.labels import LEAST_PRODUCTS, Suspects, find_suspects, suspicion
 from trainer.health.outliers import find_outliers
 from trainer.health.pictures import StoredPictures
 from trainer.health.signatures import Oddity, Signature, signature
@@ -131,7 +131,9 @@ class HealthJob(Job[HealthParams]):
         ):
             shares = classified.get(row, {})
             # A classifier that does not know both labels says nothing about the choice.
-            probability = 1.0 - shares[names[given]] if {names[given], names[suggested]} <= shares.keys() else None
+            known = {names[given], names[suggested]} <= shares.keys()
+            pair = (np.array([shares[names[given]]]), np.array([shares[names[suggested]]])) if known else None
+            probability = None if pair is None else float(suspicion(*pair)[0])
             judged.append(
                 Judged(
                     row, names[given], names[suggested], confidence_of(confidence, probability), confidence, probability
