@@ -32,7 +32,8 @@ HOW_LABELS: Final = (
     "Duplicates and variants do not vote about each other. The confidence is the geometric mean of the "
     "probabilities that the present label is wrong and the suggested one right, fitted on the catalogue's own labels, "
     "times the share of the label's other products that do not look like the suggested one: two kinds that are "
-    "confused all the time raise no suspicion. Where the release has a classifier of the attribute, the confidence is "
+    "confused all the time raise no suspicion. A product that is far from all others, also from those of the suggested "
+    "label, counts less. Where the release has a classifier of the attribute, the confidence is "
     "the mean of this and of what the classifier says."
 )
 

@@ -23,6 +23,7 @@ LEAST_PRODUCTS: Final = 5  # of a label that products are suspected to have, or 
 MOST_LABELS: Final = 2_000
 # Vectors of one and the same picture, up to rounding.
 _SAME_SCORE: Final = 0.9995
+_NEIGHBOUR: Final = 5
 _SMOOTHING: Final = 2.0
 _TEMPERATURES: Final = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
 _SAMPLE: Final = 20_000
@@ -35,7 +36,8 @@ class Suspects:
     """Products whose label is probably wrong, the most probable first.
 
     `rows` (S,), the codes `given` and `suggested` (S,), and `confidence` (S,): the suspicion by the probabilities of
-    both labels, times the share of the given label's other products that are not placed at the suggested one.
+    both labels, times the share of the given label's other products that are not placed at the suggested one, and
+    lowered for a product that would be an unusual one of the suggested label.
     `agreeing` is the share of all judged products whose most probable label is their own. `pairs` are (given,
     suggested, suspects, products with the given label).
     """
@@ -86,7 +88,9 @@ def find_suspects(
     pairs, of_pair, in_pair = np.unique(placed, return_inverse=True, return_counts=True)
     # Its own product does not make a pair common.
     common = (in_pair[of_pair] - 1) / counts[given[suspected]]
-    confidence = suspicion(own_p[suspected], best_p[suspected]) * (1.0 - common)
+    rows, suggested = judged[suspected], best[suspected]
+    usualness = _usualness(labels, scores, rows, suggested)
+    confidence = suspicion(own_p[suspected], best_p[suspected]) * (1.0 - common) * usualness
     order = np.argsort(-confidence, kind="stable")
     ranked = sorted(zip(pairs.tolist(), in_pair.tolist(), strict=True), key=lambda one: -one[1])
     return Suspects(
@@ -102,6 +106,20 @@ def find_suspects(
             for pair, number in ranked
         ),
     )
+
+
+def _usualness(labels: Codes, scores: Scores, rows: Codes, suggested: Codes) -> Values:
+    """1 for a product that is as near to its neighbours as half of the products with the suggested label, less for one
+    that is farther away: it may be like nothing, and the network then says anything.
+    """
+    distances = 1.0 - scores[:, min(_NEIGHBOUR, scores.shape[1]) - 1]
+    found = np.empty(len(rows))
+    for label in np.unique(suggested).tolist():
+        known = np.sort(distances[labels == label])
+        of_label = suggested == label
+        nearer = np.searchsorted(known, distances[rows[of_label]], side="left")
+        found[of_label] = np.minimum(1.0, 2.0 * (1.0 - nearer / len(known)))
+    return found
 
 
 def suspicion(given: Values, suggested: Values) -> Values:

@@ -31,8 +31,8 @@ _FILLED: Final = 0.03  # of a row or column that is no border
 _BLANK_CONTRAST: Final = 4.0
 _GREY_DIFFERENCE: Final = 2  # a colour photograph of something black has tints
 # The mean difference in the worst of 8 x 8 blocks as a share of the contrast; the difference of colours in levels.
-SAME_SHARE: Final = 0.3
-_SAME_COLOUR: Final = 30.0
+SAME_SHARE: Final = 0.2
+_SAME_COLOUR: Final = 20.0
 _LEAST_CONTRAST: Final = 12.0
 _PAIRS: Final = 2_048
 # A mirrored copy must fit clearly better than the picture as it is: many garments are symmetric.
