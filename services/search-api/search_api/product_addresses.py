@@ -42,7 +42,8 @@ def _addressed(scope: Scope) -> Scope:
     if b"%" in raw and path.startswith(tuple(f"{base}/" for base in _BASES)):
         parts = raw.decode("latin-1").partition("?")[0].split("/")
         path = "/".join(unquote(part, errors="replace").replace("/", _SLASH) for part in parts)
-    path = path.rstrip("/") or "/"
+    if not path.startswith("/static/"):  # a static file has one address
+        path = path.rstrip("/") or "/"
     named = _BY_QUERY.get(path)
     if named is not None and b"id=" in scope["query_string"]:
         pairs = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
