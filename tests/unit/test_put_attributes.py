@@ -107,3 +107,13 @@ def test_a_json_value_that_does_not_fit_is_refused_at_its_field(name: str, value
 def test_both_forms_of_a_shop_s_update_are_stored_in_a_dataset_without_these_attributes() -> None:
     changes: dict[str, AttributeValue | None] = {"in_stock": True, "price": 19.9}
     assert changed_attributes({}, changes, {}, max_attributes=10).attributes == changes
+
+
+def test_a_form_takes_the_attributes_as_one_json_object_too() -> None:
+    text = '{"price": 19.9, "colours": ["Red", "Black"], "sale": true, "note": null}'
+    kinds = {"price": AttributeKind.DECIMAL, "colours": AttributeKind.KEYWORDS, "sale": AttributeKind.BOOLEAN}
+    put = typed_attributes([("attributes", text)], kinds, max_attributes=8)
+    assert put.attributes == {"price": 19.9, "colours": ["Red", "Black"], "sale": True}
+    for wrong in ('{"price": ', '{"price": {"amount": 1}}'):
+        with pytest.raises(ParameterInvalid):
+            typed_attributes([("attributes", wrong)], kinds, max_attributes=8)

@@ -4,8 +4,9 @@ renamed as in a catalogue, and the answer reports it.
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -48,6 +49,7 @@ def typed_attributes(
     The kind of a new attribute is inferred as for a catalogue's column. A text that is given more than once becomes a
     list. Raises ParameterInvalid for an invalid name, a repeated one that is not text, or a value that does not fit.
     """
+    fields = [one for field in fields for one in _fields_of(*field)]
     names = _stored_names((name for name, _ in fields), kinds)
     attributes: dict[str, AttributeValue] = {}
     for given, text in fields:
@@ -63,6 +65,23 @@ def typed_attributes(
             raise _refused(name, f"the attribute {name!r} is a year, such as 2012; {text[:40]!r} is not")
         attributes[name] = _bounded(name, read)
     return _put(attributes, names, kinds, max_attributes)
+
+
+def _fields_of(name: str, text: str) -> Iterator[tuple[str, str]]:
+    """The field itself, or the members of a field `attributes` with a JSON object, as in the JSON form of the call."""
+    if name != "attributes" or not text.lstrip().startswith("{"):
+        yield name, text
+        return
+    try:
+        members = json.loads(text)
+    except (ValueError, RecursionError):
+        raise _refused(name, f"the form's field 'attributes' is no JSON object: {text[:40]!r}") from None
+    for member, value in members.items():
+        for one in value if isinstance(value, list) else [value]:
+            if isinstance(one, dict | list):
+                raise _refused(member, f"the attribute {member!r} is {str(one)[:40]}, not a text, a number or a list")
+            if one is not None:
+                yield member, text_of(one)
 
 
 def _several(name: str, value: AttributeValue, kind: AttributeKind | None) -> list[str]:
