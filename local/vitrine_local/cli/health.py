@@ -65,7 +65,7 @@ def _show(screen: Screen, result: dict[str, Any], page: str) -> None:
     screen.say(f"labels that look wrong: {result['suspected_labels']:,}")
     if first["labels"]:
         screen.table(
-            [Column("  product"), Column("label"), Column("looks like"), Column("sure", right=True)],
+            [Column("  product"), Column("label"), Column("looks like"), Column("suspicion", right=True)],
             [(f"  {one['id']}", one["given"], one["suggested"], f"{one['confidence']:.0%}") for one in first["labels"]],
         )
     groups, products = result["duplicate_groups"], result["duplicate_products"]
