@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from harness.pictures import encoded, gradient
 from vitrine.catalogs import read_catalog
-from vitrine.catalogs.picture_index import Lookup, PictureIndex, stem_of
+from vitrine.catalogs.file_names import Lookup
+from vitrine.catalogs.picture_index import PictureIndex
+from vitrine.catalogs.reference_paths import stem_of
 from vitrine.images.formats import PICTURE_SUFFIXES
 
 

@@ -14,9 +14,10 @@ from typing import Final
 
 from vitrine.catalogs.columns import ColumnTyper, TypedColumn, attribute_names, kinds_of, known, renaming, typed_columns
 from vitrine.catalogs.downloads import KeepsLink, full_link, is_link
+from vitrine.catalogs.file_names import Lookup
 from vitrine.catalogs.layouts.entry import Entry, Layout, Source
 from vitrine.catalogs.model import PICTURE_ISSUES, CatalogBuilder, ColumnReport
-from vitrine.catalogs.picture_index import Lookup, PictureIndex
+from vitrine.catalogs.picture_index import PictureIndex
 from vitrine.catalogs.references import split_pictures
 from vitrine.catalogs.table import Table
 from vitrine.products import AttributeKind, AttributeValue

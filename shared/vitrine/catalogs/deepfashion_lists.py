@@ -16,8 +16,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final, Literal
 
+from vitrine.catalogs.file_names import Found
 from vitrine.catalogs.model import CatalogBuilder
-from vitrine.catalogs.picture_index import Found, PictureIndex
+from vitrine.catalogs.picture_index import PictureIndex
 from vitrine.catalogs.table import Row, check_file, decoded, open_checked
 from vitrine.errors import CatalogMalformed, CatalogNotFound
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from vitrine.catalogs.downloads import Downloads
-from vitrine.catalogs.picture_index import Found, Lookup
+from vitrine.catalogs.file_names import Found, Lookup
 from vitrine.catalogs.roots import read_picture, resolve_picture
 from vitrine.catalogs.table import Row
 from vitrine.errors import CatalogMalformed, ParameterInvalid

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from typing import Any, Final
 from urllib.parse import unquote
 
-from vitrine.catalogs.picture_index import stem_of
+from vitrine.catalogs.reference_paths import stem_of
 from vitrine.images.formats import PICTURE_SUFFIXES, REFUSED_SUFFIXES
 
 _SUFFIXES: Final = frozenset({*PICTURE_SUFFIXES, *REFUSED_SUFFIXES})
