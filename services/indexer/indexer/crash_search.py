@@ -60,6 +60,11 @@ class CrashSearch:
         self._max_quarantined = settings.quarantine_max
         self._log = get_logger("indexer")
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether an earlier try of the step crashed."""
+        return self._crashes > 0 or self._searches.load(self._job_id, self._step) is not None
+
     def store(self, planned: Sequence[PlannedProduct], store: Store) -> BatchOutcome:
         """Store the products with `store`: all at once, unless an earlier try crashed.
 

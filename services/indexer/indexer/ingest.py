@@ -69,7 +69,8 @@ def index_batch(deps: Dependencies, attempt: Attempt, number: int) -> None:
         )
         step = Message(Task.INDEX_BATCH, target.job_id, number).step
         search = deps.crash_searches.of(target.job_id, step, crashes=attempt.crashes)
-        unchanged = frozenset[str]() if target.full else ingest.unchanged(current)
+        # A search has stored some of the products itself, and counts them: they are not counted as unchanged too.
+        unchanged = frozenset[str]() if target.full or search.has_begun else ingest.unchanged(current)
         changed = [one for one in current if one.product.id not in unchanged]
         outcome = search.store(changed, ingest.store)
         outcome = outcome.model_copy(update={"skipped": outcome.skipped + len(planned) - len(changed)})

@@ -47,7 +47,7 @@ def test_json_and_bytes_say_the_same(embedder: Embedder, client: EmbedderClient)
 
 
 def test_a_batch_keeps_order_and_tells_each_bad_picture(embedder: Embedder, client: EmbedderClient) -> None:
-    pictures = [picture(1), b"", picture(2), b"GIF89a nothing", picture(3)[:200], picture(3)]
+    pictures = [picture(1), b"", picture(2), b"%PDF-1.7 nothing", picture(3)[:200], picture(3)]
     results = client.embed_batch(pictures, release_id=embedder.release)
     assert [getattr(result, "reason", "vector") for result in results] == [
         "vector", "empty", "vector", "format_unsupported", "truncated", "vector",
