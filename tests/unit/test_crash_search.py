@@ -250,3 +250,10 @@ def test_a_search_of_before_without_pictures_goes_on() -> None:
     state, guilty = stored.crashed("embedder", tolerated=2)
     assert guilty == "1"
     assert state.stored.failed_ids() == {"1"}
+
+
+def test_a_crashed_step_without_products_needs_no_search(client: redis.Redis) -> None:
+    """All of its products may have been stored before the crash, or put anew since."""
+    searched = CrashSearch(SearchStore(client), StepStore(client), Settings(), job_id="j", step="batch:0", crashes=1)
+    assert searched.store([], lambda _: BatchOutcome()) == BatchOutcome()
+    assert searched.has_begun

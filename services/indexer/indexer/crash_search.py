@@ -73,7 +73,7 @@ class CrashSearch:
         """
         search = self._searches.load(self._job_id, self._step)
         if search is None:
-            if not self._crashes:
+            if not self._crashes or not planned:
                 try:
                     return store(planned)
                 except EmbedderConnectionLost:
