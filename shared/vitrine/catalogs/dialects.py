@@ -90,19 +90,31 @@ def _above_header(lines: list[str], delimiters: Collection[str], known_columns: 
 
 def _header_at(lines: list[str], delimiter: str, known_columns: Collection[str]) -> int | None:
     """The index of the first line with known columns whose lines above are no rows."""
-    widest = 0
-    for index, line in enumerate(lines[:_MAX_LINES_ABOVE_HEADER]):
-        if not line.strip() or len(line) > _MAX_HEADER_CHARS:
+    widest = after = 0
+    for index in range(min(len(lines), _MAX_LINES_ABOVE_HEADER)):
+        if index < after or not lines[index].strip() or len(lines[index]) > _MAX_HEADER_CHARS:
             continue
+        # A quoted name may have line breaks: its later lines begin no row.
+        after = _row_end(lines, index)
+        line = "\n".join(lines[index:after])
         names = _names(line, delimiter)
         if len(names) > max(1, widest) and _known_names(names, known_columns):
             # Amazon's flat files have the names of the columns for people, and below them those for programs.
-            below = _names(lines[index + 1], delimiter) if index + 1 < len(lines) else []
+            below = _names(lines[after], delimiter) if after < len(lines) else []
             has_second = len(below) == len(names) and _known_names(below, known_columns) > 1
-            return index + 1 if has_second else index
+            return after if has_second else index
         if not line.lstrip().startswith(_COMMENT_MARKS):
             widest = max(widest, len(names))
     return None
+
+
+def _row_end(lines: list[str], index: int) -> int:
+    """The index after the last line of the row that begins at `index`, if a quotation that it opens is closed soon."""
+    if lines[index].count('"') % 2:
+        for end in range(index + 1, min(len(lines), index + _MAX_LINES_ABOVE_HEADER)):
+            if lines[end].count('"') % 2:
+                return end + 1
+    return index + 1
 
 
 def _names(line: str, delimiter: str) -> list[str]:
