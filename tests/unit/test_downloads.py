@@ -89,7 +89,7 @@ def test_a_picture_that_was_never_downloaded_cannot_be_read(downloads: Downloads
 @pytest.mark.parametrize(
     ("path", "reason"),
     [
-        ("html.jpg", "no picture"),
+        ("html.jpg", "not a usable picture"),
         ("endless.jpg", "more than"),
         ("large.jpg", "more than"),
         ("silent.jpg", "not answer in time"),

@@ -97,7 +97,7 @@ class Rate:
         self._most = max(1, int(per_s))
 
     def wait(self, host: str, *, until_s: float) -> bool:
-        """Wait for a turn. Returns False if there is none before `until_s` (`time.monotonic`)."""
+        """Wait for a turn. Returns False if it does not come before `until_s` (`time.monotonic`)."""
         while True:
             now_s = time.time()
             window = int(now_s / self._window_s)
@@ -341,7 +341,7 @@ class Fetcher:
             inspect_image(data)
         except ImageRejected as rejected:
             self._downloads.drop_part(link)
-            raise DownloadFailed(f"{address[:200]} is no picture that can be used: {rejected.detail}") from rejected
+            raise DownloadFailed(f"{address[:200]} is not a usable picture: {rejected.detail}") from rejected
         self._downloads.store(link, data, validators)
 
 
