@@ -340,6 +340,12 @@ class ReleaseCorrupt(ReleaseError):
     code = "release_corrupt"
 
 
+class ReleaseOfOtherKind(ReleaseError):
+    """A parser is named where a release that embeds pictures is needed, or the reverse."""
+
+    code = "release_of_other_kind"
+
+
 class WeightsUnusable(ReleaseError):
     """The weights are missing or do not fit the architecture."""
 
@@ -498,6 +504,7 @@ BY_CODE: Final[dict[str, type[ApiError]]] = {
     "release_error": ReleaseError,
     "release_mismatch": ReleaseMismatch,
     "release_not_found": ReleaseNotFound,
+    "release_of_other_kind": ReleaseOfOtherKind,
     "removal_refused": RemovalRefused,
     "request_too_slow": RequestTooSlow,
     "settings_invalid": SettingsInvalid,

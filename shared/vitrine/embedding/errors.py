@@ -20,6 +20,7 @@ from vitrine.errors import (
     ParameterInvalid,
     ReleaseCorrupt,
     ReleaseNotFound,
+    ReleaseOfOtherKind,
     VitrineError,
     WorkTooLarge,
 )
@@ -45,6 +46,8 @@ def error_of_answer(status: int, headers: Mapping[str, str], problem: Any) -> Vi
         return picture_error(code, detail)
     if code == "release_not_found":
         return ReleaseNotFound(detail)
+    if code == "release_of_other_kind":
+        return ReleaseOfOtherKind(detail)
     if code in ("release_corrupt", "weights_unusable"):
         return ReleaseCorrupt(detail)
     if code == "deadline_expired":

@@ -59,6 +59,7 @@ which a test compares with the classes:
     │   └── CatalogMalformed              422
     ├── ReleaseError                      422
     │   ├── ReleaseCorrupt                500
+    │   ├── ReleaseOfOtherKind            422
     │   ├── WeightsUnusable               422
     │   ├── ProjectionImpossible          422
     │   ├── TrainingImpossible            422

@@ -35,6 +35,10 @@ class ReleaseCorrupt(ReleaseError):
     status = 500
 
 
+class ReleaseOfOtherKind(ReleaseError):
+    """A parser is named where a release that embeds pictures is needed, or the reverse."""
+
+
 class WeightsUnusable(ReleaseError):
     """The weights are missing or do not fit the architecture."""
 

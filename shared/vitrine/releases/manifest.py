@@ -1,4 +1,4 @@
-"""The manifest of a release: everything that determines the vector of a picture. Its hash is part of the release id.
+"""The manifest of a release: everything that determines its results. Its hash is part of the release id.
 
 It contains no time and no path, so the same inputs always give the same release.
 """
@@ -22,7 +22,7 @@ from pydantic import (
 )
 
 from vitrine.architectures import Options, check_timm_name
-from vitrine.errors import ParameterInvalid, ReleaseCorrupt
+from vitrine.errors import ParameterInvalid, ReleaseCorrupt, ReleaseOfOtherKind
 from vitrine.evaluation.calibration import Boundary, Curve
 from vitrine.products import check_model_name
 
@@ -205,16 +205,68 @@ class Augmentation(_Frozen):
     )
 
 
-class Manifest(_Frozen):
-    """Everything about a release. The hash of its canonical JSON is part of the release id."""
-
-    GROWN = frozenset({"classifier_sha256", "calibration", "augmentation", "split_sha256"})
+class _Identified(_Frozen):
+    """What the manifests of all releases have. The hash of the canonical JSON is part of the release id."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
     model: str
-    architecture: Architecture
     weights: WeightsOrigin
     preprocessing: Preprocessing
+    recipe: dict[str, Any] | None = Field(default=None, description="The recipe that it was trained by, if any")
+    metrics: dict[str, float] = {}
+    parent: str | None = Field(default=None, description="The release it was trained from")
+
+    @field_validator("model")
+    @classmethod
+    def _model_name(cls, name: str) -> str:
+        return check_model_name(name)
+
+    @property
+    def release_id(self) -> str:
+        """`<model>-<first 10 hex digits of the SHA-256 of the canonical JSON>`."""
+        return f"{self.model}-{hashlib.sha256(self.canonical_json()).hexdigest()[:ID_DIGITS]}"
+
+    def canonical_json(self) -> bytes:
+        """JSON with sorted keys and no spaces: the bytes that are hashed and stored."""
+        return json.dumps(
+            self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+        ).encode()
+
+
+class ParserNetwork(_Frozen):
+    """The network of a parser: timm's backbone, and the feature pyramid on its maps."""
+
+    timm_name: str = Field(max_length=160)
+    options: Options = {}
+    levels: tuple[int, ...] = Field(
+        min_length=1, max_length=6, description="The backbone's maps that are used, by timm's `out_indices`, ascending"
+    )
+    channels: int = Field(ge=8, le=1024, description="Channels of the pyramid")
+
+    @field_validator("timm_name")
+    @classmethod
+    def _known_to_timm(cls, name: str) -> str:
+        return check_timm_name(name)
+
+
+class ParserManifest(_Identified):
+    """A release that finds garments in a photograph, and has no vectors."""
+
+    kind: Literal["parser"] = "parser"
+    network: ParserNetwork
+    classes: tuple[str, ...] = Field(
+        min_length=2,
+        max_length=255,
+        description="Kinds of `vitrine.garments`, by the value in a mask; background first",
+    )
+
+
+class Manifest(_Identified):
+    """A release that embeds pictures: everything that determines the vector of a picture."""
+
+    GROWN = frozenset({"classifier_sha256", "calibration", "augmentation", "split_sha256"})
+
+    architecture: Architecture
     projection: ProjectionSpec
     labels: tuple[str, ...] | None = Field(default=None, description="Class names in order, if it has a classifier")
     classifier_sha256: Sha256 | None = Field(default=None, description="Of its classifier.safetensors, if there is one")
@@ -225,13 +277,9 @@ class Manifest(_Frozen):
     augmentation: Augmentation | None = Field(
         default=None, description="How its gallery is augmented, by neighbours in the parent's vectors"
     )
-    recipe: dict[str, Any] | None = Field(default=None, description="The recipe that it was trained by, if any")
-    metrics: dict[str, float] = {}
-    parent: str | None = Field(default=None, description="The release it was trained from")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        check_model_name(self.model)
         if self.projection.components > self.architecture.raw_dim:
             raise ValueError("the projection has more components than the feature")
         familiarity = self.calibration.familiarity if self.calibration is not None else None
@@ -253,30 +301,39 @@ class Manifest(_Frozen):
         found = data.get("label") if isinstance(data, dict) and self.labels is not None else None
         return found if isinstance(found, str) else None
 
-    @property
-    def release_id(self) -> str:
-        """`<model>-<first 10 hex digits of the SHA-256 of the canonical JSON>`."""
-        return f"{self.model}-{hashlib.sha256(self.canonical_json()).hexdigest()[:ID_DIGITS]}"
-
-    def canonical_json(self) -> bytes:
-        """JSON with sorted keys and no spaces: the bytes that are hashed and stored."""
-        return json.dumps(
-            self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-        ).encode()
-
     @classmethod
     def parse(cls, data: bytes, *, release_id: str) -> Manifest:
-        """Parse a stored manifest. Raises ReleaseCorrupt if it is not valid or does not have the id `release_id`."""
-        try:
-            manifest = cls.model_validate_json(data)
-        except ValidationError as error:
-            faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()[:5])
-            raise ReleaseCorrupt(f"the manifest of release {release_id!r} is not valid: {faults}") from error
-        except ParameterInvalid as error:
-            raise ReleaseCorrupt(f"the manifest of release {release_id!r} is not valid: {error.detail}") from error
-        if manifest.release_id != release_id:
-            raise ReleaseCorrupt(
-                f"the manifest stored as release {release_id!r} belongs to {manifest.release_id!r}; "
-                "restore the release or make it again"
+        """Parse the stored manifest of a release that embeds pictures.
+
+        Raises ReleaseCorrupt if it is not valid or does not have the id `release_id`, ReleaseOfOtherKind for a parser.
+        """
+        found = parse_manifest(data, release_id=release_id)
+        if isinstance(found, ParserManifest):
+            raise ReleaseOfOtherKind(
+                f"release {release_id!r} is a parser of garments and has no vectors: name one that embeds pictures"
             )
-        return manifest
+        return found
+
+
+def parse_manifest(data: bytes, *, release_id: str) -> Manifest | ParserManifest:
+    """Parse a stored manifest of either kind.
+
+    Raises ReleaseCorrupt if it is not valid or does not have the id `release_id`.
+    """
+    try:
+        given = json.loads(data)
+        kind = ParserManifest if isinstance(given, dict) and given.get("kind") == "parser" else Manifest
+        manifest: Manifest | ParserManifest = kind.model_validate_json(data)
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()[:5])
+        raise ReleaseCorrupt(f"the manifest of release {release_id!r} is not valid: {faults}") from error
+    except (ValueError, RecursionError) as error:
+        raise ReleaseCorrupt(f"the manifest of release {release_id!r} is not valid JSON") from error
+    except ParameterInvalid as error:
+        raise ReleaseCorrupt(f"the manifest of release {release_id!r} is not valid: {error.detail}") from error
+    if manifest.release_id != release_id:
+        raise ReleaseCorrupt(
+            f"the manifest stored as release {release_id!r} belongs to {manifest.release_id!r}; "
+            "restore the release or make it again"
+        )
+    return manifest

@@ -18,9 +18,15 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from vitrine.atomic_write import atomic_folder
-from vitrine.errors import ReleaseCorrupt, ReleaseNotFound
+from vitrine.errors import ReleaseCorrupt, ReleaseNotFound, ReleaseOfOtherKind
 from vitrine.qdrant.naming import RELEASE_ID, model_of_release
-from vitrine.releases.manifest import MAX_MANIFEST_BYTES, MAX_WEIGHTS_BYTES, Manifest
+from vitrine.releases.manifest import (
+    MAX_MANIFEST_BYTES,
+    MAX_WEIGHTS_BYTES,
+    Manifest,
+    ParserManifest,
+    parse_manifest,
+)
 from vitrine.safe_read import file_bytes, file_sha256, read_file
 
 MANIFEST_FILE: Final = "manifest.json"
@@ -60,17 +66,34 @@ class ReleaseStore:
         return sorted(name for name in candidates if self._fs.exists(self._path(name, MANIFEST_FILE)))
 
     def manifest(self, release_id: str) -> Manifest:
-        """The manifest of a release. Raises ReleaseNotFound, ReleaseCorrupt."""
+        """The manifest of a release that embeds pictures.
+
+        Raises ReleaseNotFound, ReleaseCorrupt, and ReleaseOfOtherKind for a parser.
+        """
+        return Manifest.parse(self._manifest_bytes(release_id), release_id=release_id)
+
+    def parser_manifest(self, release_id: str) -> ParserManifest:
+        """The manifest of a parser. Raises ReleaseNotFound, ReleaseCorrupt, and ReleaseOfOtherKind for any other."""
+        found = self.any_manifest(release_id)
+        if isinstance(found, ParserManifest):
+            return found
+        raise ReleaseOfOtherKind(f"release {release_id!r} embeds pictures and finds no garments: name a parser")
+
+    def any_manifest(self, release_id: str) -> Manifest | ParserManifest:
+        """The manifest of a release of either kind. Raises ReleaseNotFound, ReleaseCorrupt."""
+        return parse_manifest(self._manifest_bytes(release_id), release_id=release_id)
+
+    def _manifest_bytes(self, release_id: str) -> bytes:
+        """Raises ReleaseNotFound, ReleaseCorrupt."""
         try:
             model_of_release(release_id)
-            data = self._read(self._path(release_id, MANIFEST_FILE), max_bytes=MAX_MANIFEST_BYTES)
+            return self._read(self._path(release_id, MANIFEST_FILE), max_bytes=MAX_MANIFEST_BYTES)
         except ReleaseCorrupt:
             raise
         except Exception as error:
             if isinstance(error, FileNotFoundError | NotADirectoryError) or not RELEASE_ID.fullmatch(release_id):
                 raise ReleaseNotFound(f"there is no release {release_id[:140]!r}") from error
             raise
-        return Manifest.parse(data, release_id=release_id)
 
     def newest(self, model: str) -> str | None:
         """The release of `model` that was stored last; None if there is none."""
@@ -82,7 +105,7 @@ class ReleaseStore:
 
         Raises ReleaseNotFound, ReleaseCorrupt.
         """
-        manifest = self.manifest(release_id)
+        manifest = self.any_manifest(release_id)
         if self._on_disk:
             folder = Path(self._path(release_id))
         else:
@@ -116,22 +139,25 @@ class ReleaseStore:
 
     def publish(
         self,
-        manifest: Manifest,
+        manifest: Manifest | ParserManifest,
         *,
         weights: Path,
-        projection: Path,
+        projection: Path | None = None,
         classifier: Path | None = None,
         split: Path | None = None,
         training: Path | None = None,
     ) -> str:
         """Store a release and return its id. Storing a stored release again changes nothing.
 
-        The manifest holds the hashes of the files. `training` is a folder of files to store with the release.
+        The manifest holds the hashes of the files. A parser has no projection. `training` is a folder of files to
+        store with the release.
         """
         release_id = manifest.release_id
         if release_id in self.ids():
             return release_id
-        files = {WEIGHTS_FILE: weights, PROJECTION_FILE: projection}
+        files = {WEIGHTS_FILE: weights}
+        if projection is not None:
+            files[PROJECTION_FILE] = projection
         if classifier is not None:
             files[CLASSIFIER_FILE] = classifier
         if split is not None:
@@ -183,7 +209,7 @@ class ReleaseStore:
         return float(stored.timestamp())
 
     def _fetch(self, release_id: str, aside: Path) -> None:
-        manifest = self.manifest(release_id)
+        manifest = self.any_manifest(release_id)
         for name in (*_hashes(manifest), MANIFEST_FILE):
             size_bytes = self._fs.size(self._path(release_id, name))
             if size_bytes is not None and size_bytes > _max_bytes(manifest, name):
@@ -209,7 +235,7 @@ def _discard(folder: Path) -> None:
     shutil.rmtree(aside, ignore_errors=True)
 
 
-def _max_bytes(manifest: Manifest, name: str) -> int:
+def _max_bytes(manifest: Manifest | ParserManifest, name: str) -> int:
     return manifest.weights.size_bytes if name == WEIGHTS_FILE else MAX_WEIGHTS_BYTES
 
 
@@ -220,8 +246,10 @@ def _not_regular(release_id: str, name: str, error: OSError) -> str:
     )
 
 
-def _hashes(manifest: Manifest) -> dict[str, str]:
+def _hashes(manifest: Manifest | ParserManifest) -> dict[str, str]:
     """The files of a release and their hashes."""
+    if isinstance(manifest, ParserManifest):
+        return {WEIGHTS_FILE: manifest.weights.sha256}
     hashes = {
         WEIGHTS_FILE: manifest.weights.sha256,
         PROJECTION_FILE: manifest.projection.sha256,
