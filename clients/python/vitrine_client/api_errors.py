@@ -41,6 +41,12 @@ class ImageRejected(InputInvalid):
     """The picture cannot be used. `reason` is one of `vitrine.images.checks.REASONS`; the code is `image_REASON`."""
 
 
+class GarmentUnknown(InputInvalid):
+    """The picture has no garment of this number. The detail says how many it has."""
+
+    code = "garment_unknown"
+
+
 class BodyInvalid(InputInvalid):
     """A JSON body does not match its schema."""
 
@@ -468,6 +474,7 @@ BY_CODE: Final[dict[str, type[ApiError]]] = {
     "evaluation_impossible": EvaluationImpossible,
     "filter_invalid": FilterInvalid,
     "foreign_site": ForeignSite,
+    "garment_unknown": GarmentUnknown,
     "headers_too_large": HeadersTooLarge,
     "host_refused": HostRefused,
     "image_aspect": ImageRejected,

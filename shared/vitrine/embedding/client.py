@@ -17,6 +17,7 @@ from pydantic import SecretStr
 
 from vitrine.embedding.connection import AbandoningTransport, FairLimiter
 from vitrine.embedding.errors import error_without_answer, wait_before_retry_s
+from vitrine.embedding.found_garments import RegionsFound, embedded_garments_of, garments_text, regions_of
 from vitrine.embedding.wire import (
     REJECTED_HEADER,
     BatchResult,
@@ -151,18 +152,21 @@ class AsyncEmbedderClient:
         views: str = "",
         region: Region | None = None,
         predict: int = 0,
+        parser_id: str | None = None,
         caller: str = "",
         deadline_s: float | None = None,
     ) -> Embedding:
         """The vector of one picture: the mean of `views` (see `vitrine.images.views.views_text`).
 
         After `deadline_s` seconds the embedder drops the work too. `region` limits the vector to a part of the picture.
-        `predict` is the number of most likely labels, up to 20. The embedder is fair between callers; `caller` is an
-        opaque name.
+        `predict` is the number of most likely labels, up to 20. `parser_id` is the parser that the view `cutout` needs.
+        The embedder is fair between callers; `caller` is an opaque name.
 
-        Raises ImageRejected, EmbeddingFailed, ReleaseNotFound, DeadlineExpired, Unavailable.
+        Raises ImageRejected, EmbeddingFailed, ReleaseNotFound, ReleaseOfOtherKind, DeadlineExpired, Unavailable.
         """
-        parameters = embed_parameters(release_id, space=space, views=views, region=region, predict=predict)
+        parameters = embed_parameters(
+            release_id, space=space, views=views, region=region, predict=predict, parser_id=parser_id or ""
+        )
         answer = await self._post("/v1/embed", parameters, caller, deadline_s, content=data)
         return embeddings_of(answer)[0]
 
@@ -176,12 +180,54 @@ class AsyncEmbedderClient:
         deadline_s: float,
         region: Region | None = None,
         predict: int = 0,
+        parser_id: str | None = None,
     ) -> tuple[Embedding, Embedding]:
         """`embed` by two releases, with one upload and one decoding. Only the first release predicts labels."""
-        parameters = embed_parameters(release_ids[0], also=release_ids[1], views=views, region=region, predict=predict)
+        parameters = embed_parameters(
+            release_ids[0], also=release_ids[1], views=views, region=region, predict=predict, parser_id=parser_id or ""
+        )
         answer = await self._post("/v1/embed", parameters, caller, deadline_s, content=data)
         first, second = embeddings_of(answer)
         return first, second
+
+    async def regions(
+        self, picture: bytes, *, parser_id: str, caller: str = "", deadline_s: float | None = None
+    ) -> RegionsFound:
+        """The garments that a parser finds in a picture. Raises as `embed` does."""
+        answer = await self._post("/v1/regions", {"release": parser_id}, caller, deadline_s, content=picture)
+        return regions_of(answer)
+
+    async def embed_garments(
+        self,
+        picture: bytes,
+        *,
+        release_id: str,
+        parser_id: str,
+        numbers: tuple[int, ...] | None = None,
+        views: str = "",
+        predict: int = 0,
+        caller: str = "",
+        deadline_s: float | None = None,
+    ) -> tuple[RegionsFound, tuple[Embedding, ...]]:
+        """The garments that a parser finds in a picture, and the vectors of some, each cut out, from one decoding.
+
+        `numbers` are those of the garments to embed, in the order of the vectors; None: every searchable one, in order.
+        Raises GarmentUnknown if there is no garment of a number, and as `embed` does.
+        """
+        parameters = embed_parameters(
+            release_id, views=views, predict=predict, parser_id=parser_id, garments=garments_text(numbers)
+        )
+        answer = await self._post("/v1/embed", parameters, caller, deadline_s, content=picture)
+        return embedded_garments_of(answer)
+
+    async def anonymize(
+        self, picture: bytes, *, parser_id: str, caller: str = "", deadline_s: float | None = None
+    ) -> bytes:
+        """The picture with blurred faces, upright, without metadata: a JPEG or WebP file. The same bytes if it shows
+        nobody. Raises as `embed` does.
+        """
+        answer = await self._post("/v1/anonymize", {"parser": parser_id}, caller, deadline_s, content=picture)
+        return answer.content
 
     async def embed_batch(
         self, pictures: Sequence[bytes], *, release_id: str, caller: str = "", deadline_s: float | None = None

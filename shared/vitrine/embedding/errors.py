@@ -16,6 +16,7 @@ from vitrine.errors import (
     EmbedderOverloaded,
     EmbedderUnavailable,
     EmbeddingFailed,
+    GarmentUnknown,
     ImageRejected,
     ParameterInvalid,
     ReleaseCorrupt,
@@ -46,6 +47,8 @@ def error_of_answer(status: int, headers: Mapping[str, str], problem: Any) -> Vi
         return picture_error(code, detail)
     if code == "release_not_found":
         return ReleaseNotFound(detail)
+    if code == "garment_unknown":
+        return GarmentUnknown(detail)
     if code == "release_of_other_kind":
         return ReleaseOfOtherKind(detail)
     if code in ("release_corrupt", "weights_unusable"):

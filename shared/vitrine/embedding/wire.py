@@ -190,11 +190,15 @@ def embed_parameters(
     views: str = "",
     region: Region | None = None,
     predict: int = 0,
+    parser_id: str = "",
+    garments: str = "",
 ) -> dict[str, str]:
     """The query parameters of a call for vectors. Defaults are left out."""
     optional = _named(
         also=also,
         views=views,
+        parser=parser_id,
+        garments=garments,
         region="" if region is None else region_text(region),
         predict=str(predict) if predict else "",
     )

@@ -10,6 +10,7 @@ which a test compares with the classes:
     │   ├── ModelUnknown                  400
     │   ├── ImageMissing                  400
     │   ├── ImageRejected                 400
+    │   ├── GarmentUnknown                400
     │   ├── BodyInvalid                   422
     │   ├── MediaTypeUnsupported          415
     │   ├── BodyTooLarge                  413

@@ -38,6 +38,10 @@ class ImageRejected(InputInvalid):
         self.code = f"image_{reason}"
 
 
+class GarmentUnknown(InputInvalid):
+    """The picture has no garment of this number. The detail says how many it has."""
+
+
 class BodyInvalid(InputInvalid):
     """A JSON body does not match its schema."""
 
