@@ -31,7 +31,7 @@ _WIDTH: Final = 112
 _JSON_VALUE: Final = "BoundedJson"
 _UNUSED: Final = frozenset({_JSON_VALUE, "Problem", "Activation"})
 # Texts of the API for which Python has a better type.
-_OPTION_TYPES: Final = {"facets": "str | Sequence[str]", "region": "str | tuple[float, float, float, float]"}
+_OPTION_TYPES: Final = {"facets": "str | Sequence[str]", "region": "str | int | tuple[float, float, float, float]"}
 _OPTION_CLASSES: Final = {
     "ListOptions": ("/api/recommend", "Options of every search."),
     "MatchOptions": ("/api/products/{product_id}/similar", "Options of a search by product."),

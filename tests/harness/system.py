@@ -56,6 +56,8 @@ class System:
             "VITRINE_WORK_DIR": str(folder / "work"),
             "VITRINE_REPORTS_DIR": str(folder / "reports"),
             "VITRINE_CATALOG_ROOTS": str(self.catalogs),
+            # Most tests have no parser; where one is published, it is used.
+            "VITRINE_KEEP_FACES_WITHOUT_PARSER": "true",
             "VITRINE_DEVICE": "cpu",
             "VITRINE_TRAINER_DEVICE": "cpu",
         }

@@ -242,7 +242,7 @@ def test_every_call_of_the_api_has_a_method() -> None:
             vitrine.status, vitrine.datasets.list, vitrine.releases.list, vitrine.releases.models, vitrine.jobs.list,
             vitrine.products.list, lambda: vitrine.search(b"x"), lambda: vitrine.similar("P"),
             lambda: vitrine.recommend([1]), lambda: vitrine.explain(b"x", "P"), lambda: vitrine.facets("gender"),
-            lambda: vitrine.upload(b"x"), lambda: vitrine.picture("/api/images/P"),
+            lambda: vitrine.upload(b"x"), lambda: vitrine.regions(b"x"), lambda: vitrine.picture("/api/images/P"),
             lambda: vitrine.picture("/api/uploads/U"), lambda: vitrine.products.get("P"),
             lambda: vitrine.products.put("P", b"x"), lambda: vitrine.products.delete("P"),
             lambda: vitrine.products.restore("P"), lambda: vitrine.products.variants("P"),

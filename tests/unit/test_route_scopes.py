@@ -90,6 +90,7 @@ WHO_PASSES: Final = {
     "GET /metrics": ADMIN,
     "GET /api/status": ANY_KEY,
     "POST /api/search": SEARCH,
+    "POST /api/regions": SEARCH,
     "POST /api/explain": SEARCH,
     "POST /api/recommend": SEARCH,
     "GET /api/facets": SEARCH,

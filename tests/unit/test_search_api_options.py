@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from search_api.products.attributes import changed_attributes, typed_attributes
 from search_api.search.options import ListOptions, SearchOptions, split_options
 from vitrine.errors import ParameterInvalid
+from vitrine.images.regions import Region
 from vitrine.products import AttributeKind
 
 KINDS = {"gender": AttributeKind.KEYWORD, "year": AttributeKind.INTEGER, "price": AttributeKind.DECIMAL}
@@ -37,6 +38,55 @@ def test_the_default_is_fifteen_products_with_any_score() -> None:
 def test_an_option_out_of_range_is_named(name: str, value: str) -> None:
     with pytest.raises(ParameterInvalid, match=name):
         split_options([(name, value)], SearchOptions)
+
+
+def test_a_region_is_a_box_or_the_number_of_a_garment() -> None:
+    box, _ = split_options([("region", "0.1,0.2,0.3,0.4")], SearchOptions)
+    assert (box.garment, box.picture_region) == (None, Region(0.1, 0.2, 0.3, 0.4))
+    number, _ = split_options([("region", "12"), ("cutout", "true"), ("flip", "true")], SearchOptions)
+    assert (number.garment, number.picture_region) == (12, None)
+    assert number.views == "flip", "a garment is cut out already"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("region", ""), ("region", "-1"), ("region", "1.5"), ("region", "99999"), ("region", "1,2"),
+        ("region", "\u0661"), ("region", "1\n"), ("region", "\0"), ("region", "9" * 201), ("regions", "all"),
+        ("regions", "1"), ("regions", ""), ("kindFilters", "perhaps"),
+    ],
+)  # fmt: skip
+def test_a_region_that_names_nothing_is_refused(name: str, value: str) -> None:
+    with pytest.raises(ParameterInvalid, match=name):
+        split_options([(name, value)], SearchOptions)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("region", "1"), ("cutout", "true"), ("crops", "1"), ("expand", "1"), ("rerank", "10"), ("fuse", "other"),
+        ("offset", "1"), ("topK", "101"),
+    ],
+)  # fmt: skip
+def test_a_search_with_every_garment_says_what_it_cannot_be_combined_with(name: str, value: str) -> None:
+    with pytest.raises(ParameterInvalid, match=name):
+        split_options([("regions", "auto"), (name, value)], SearchOptions)
+
+
+def test_a_search_with_every_garment_can_be_filtered_grouped_and_mirrored() -> None:
+    pairs = [("regions", "auto"), ("facets", "gender"), ("minConfidence", "0.5"), ("groupBy", "year"), ("flip", "true")]
+    options, filters = split_options([*pairs, ("variants", "all"), ("gender", "Men")], SearchOptions)
+    assert (options.regions, options.kind_filters, options.views, filters) == (
+        "auto",
+        True,
+        "flip",
+        [("gender", "Men")],
+    )
+
+
+def test_two_models_are_not_fused_for_one_garment() -> None:
+    with pytest.raises(ParameterInvalid, match="box"):
+        split_options([("fuse", "other"), ("region", "1")], SearchOptions)
 
 
 def test_an_option_given_twice_is_refused() -> None:

@@ -10,8 +10,8 @@ import pytest
 from harness.pictures import encoded, gradient
 from harness.processes import Redis
 from harness.waiting import wait_until
-from search_api.search.uploads import Uploads
-from vitrine.errors import ImageRejected, UploadNotFound
+from search_api.search.uploads import Anonymize, Uploads
+from vitrine.errors import ImageRejected, ParserNotFound, UploadNotFound
 from vitrine.jobs import open_async_redis, open_redis
 
 PICTURE = encoded(gradient(64, 48), "PNG")
@@ -25,12 +25,24 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
     redis.stop()
 
 
-def run(server: Redis, scenario: Scenario, *, ttl_s: float = 600, most: int = 100, most_bytes: int = 1_000_000) -> None:
+async def as_it_is(picture: bytes, _caller: str) -> bytes:
+    return picture
+
+
+def run(
+    server: Redis,
+    scenario: Scenario,
+    *,
+    ttl_s: float = 600,
+    most: int = 100,
+    most_bytes: int = 1_000_000,
+    anonymize: Anonymize = as_it_is,
+) -> None:
     async def whole() -> None:
         connection = open_async_redis(server.url)
         await connection.flushall()
         try:
-            await scenario(Uploads(connection, ttl_s=ttl_s, max_uploads=most, max_total_bytes=most_bytes))
+            await scenario(Uploads(connection, anonymize, ttl_s=ttl_s, max_uploads=most, max_total_bytes=most_bytes))
         finally:
             await connection.aclose()
 
@@ -53,6 +65,35 @@ def test_a_picture_is_read_back_unchanged_with_its_size(server: Redis) -> None:
         assert kept.id != (await uploads.keep(PICTURE)).id
 
     run(server, scenario)
+
+
+def test_only_the_anonymized_picture_is_stored(server: Redis) -> None:
+    original, blurred = PICTURE, encoded(gradient(32, 24), "PNG")
+
+    async def anonymize(picture: bytes, caller: str) -> bytes:
+        assert (picture, caller) == (original, "somebody")
+        return blurred
+
+    async def scenario(uploads: Uploads) -> None:
+        kept = await uploads.keep(original, caller="somebody")
+        assert (kept.picture, kept.width_px, kept.height_px) == (blurred, 32, 24)
+        stored = open_redis(server.url)
+        values = [stored.get(key) for key in stored.scan_iter("vitrine:upload:*")]
+        assert values == [blurred]
+
+    run(server, scenario, anonymize=anonymize)
+
+
+def test_a_picture_that_cannot_be_anonymized_is_not_stored(server: Redis) -> None:
+    async def anonymize(_picture: bytes, _caller: str) -> bytes:
+        raise ParserNotFound("there is no parser")
+
+    async def scenario(uploads: Uploads) -> None:
+        with pytest.raises(ParserNotFound):
+            await uploads.keep(PICTURE)
+        assert list(open_redis(server.url).scan_iter("vitrine:upload*")) == []
+
+    run(server, scenario, anonymize=anonymize)
 
 
 def test_the_oldest_is_removed_if_there_are_too_many(server: Redis) -> None:

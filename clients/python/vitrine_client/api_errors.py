@@ -163,6 +163,12 @@ class ReleaseNotFound(NotFound):
     code = "release_not_found"
 
 
+class ParserNotFound(NotFound):
+    """The release store has no parser, which finds the garments in a photograph."""
+
+    code = "parser_not_found"
+
+
 class CollectionNotFound(NotFound):
     """There is no such collection."""
 
@@ -499,6 +505,7 @@ BY_CODE: Final[dict[str, type[ApiError]]] = {
     "model_unknown": ModelUnknown,
     "not_found": NotFound,
     "parameter_invalid": ParameterInvalid,
+    "parser_not_found": ParserNotFound,
     "picture_crashes": PictureCrashes,
     "picture_crashes_embedder": PictureCrashesEmbedder,
     "picture_crashes_worker": PictureCrashesWorker,

@@ -157,6 +157,15 @@ class AugmentRecipe(Parameters):
     undress: float = 0.0
 
 
+class Box(Model):
+    """A rectangle in fractions of the upright picture, from its top left."""
+
+    height: float
+    width: float
+    x: float
+    y: float
+
+
 class Catalog(Model):
     """Where the products come from."""
 
@@ -527,6 +536,129 @@ class FacetsAnswer(Model):
     without_value: dict[str, int] = Field(alias="withoutValue")
 
 
+class Garment(Model):
+    """A garment in a picture."""
+
+    box: Box
+    # The filters that follow from its kind, where the dataset has the attribute and its values
+    filters: dict[str, list[str]]
+    # Such as `dress`, `trousers` or `shoes`
+    kind: str
+    # From 1, the most prominent first; a search takes it as `region`
+    number: int
+    # Polygons of [x, y], as fractions of the upright picture: both shoes are one garment
+    outline: list[list[tuple[float, float]]]
+    # How sure the parser is of the kind, 0 to 1
+    probability: float
+    # Whether `regions=auto` searches with it
+    searchable: bool
+    # Of the picture's area that it covers, 0 to 1
+    share: float
+    # The kind for people to read
+    title: str
+
+
+class Prediction(Model):
+    """A label predicted for the query."""
+
+    # The attribute whose values are predicted, so that it can be filtered by
+    field: str | None
+    label: str
+    probability: float
+
+
+class Range(Model):
+    """The bounds of a field of numbers or dates."""
+
+    max: float | str
+    min: float | str
+
+
+class Relax(Model):
+    """A filter that excludes products."""
+
+    filter: str
+    # How many products the other filters let through
+    products: int
+    values: list[str]
+
+
+class ScoredProduct(AttributesModel):
+    """A result."""
+
+    __pydantic_extra__: dict[str, str | int | float | bool | list[str]]
+
+    # How likely it is of the query's kind, 0 to 1, and 0 where the query shows nothing of the catalogue's kind;
+    # absent where the release is not calibrated. It holds for queries of the kind in `calibratedFor`
+    confidence: float | None = None
+    dataset: str
+    # A number where the catalogue's ids are numbers
+    id: int | str
+    # Address of the picture, relative to this API; of several, the first
+    image: str
+    # Which picture matched; absent where the product has only one
+    matched_picture: MatchedPicture | None = Field(default=None, alias="matchedPicture")
+    # Addresses of all pictures, the first one first; absent where there is only one
+    pictures: list[str] | None = None
+    # Cosine similarity to the query, 1 at most; of several pictures, that of the nearest one
+    score: float
+    # The id that it shares with its variants; absent if that is its own id, or if it has none
+    variant_of: int | str | None = Field(default=None, alias="variantOf")
+    # How many more variants of the product pass the filters; absent if none does, in an export, and in a search for
+    # all variants
+    variants: int | None = None
+
+
+class GarmentRanking(Model):
+    """A garment of the picture, and the results of the search with it. `filters` are those that were applied."""
+
+    box: Box
+    # The queries that confidences were measured on, and so hold for, e.g. `catalogue pictures`: for other pictures,
+    # such as photographs of people, they are not calibrated. Absent if the release has no calibration
+    calibrated_for: str | None = Field(default=None, alias="calibratedFor")
+    # Of the fields asked for. Keywords, booleans and a few integers: values with their counts, the commonest first;
+    # each value of a list and each level of a category path counts. Decimals, dates and many integers: buckets with
+    # round edges, in ascending order
+    facets: dict[str, list[FacetValue | FacetBucket]] | None = None
+    # The filters that follow from its kind, where the dataset has the attribute and its values
+    filters: dict[str, list[str]]
+    # Where nothing was found: values of filters that no product has, and close ones
+    hints: list[str] | None = None
+    # Such as `dress`, `trousers` or `shoes`
+    kind: str
+    # Of a garment: whether the dataset has nothing like it. Nothing was found, or by the release's calibration even
+    # the best match is less than 20% likely
+    nothing_like_this: bool | None = Field(default=None, alias="nothingLikeThis")
+    # From 1, the most prominent first; a search takes it as `region`
+    number: int
+    # Polygons of [x, y], as fractions of the upright picture: both shoes are one garment
+    outline: list[list[tuple[float, float]]]
+    # How the collection was searched
+    plan: Literal["exact", "acorn", "graph"] | str
+    # The query's likeliest labels, where the release has a classifier
+    predicted: list[Prediction] | None = None
+    # How sure the parser is of the kind, 0 to 1
+    probability: float
+    # The least and greatest value of the fields of numbers and dates among them
+    ranges: dict[str, Range] | None = None
+    # The products' ids, best first
+    ranking: list[int | str]
+    # Where nothing was found: the filters that keep products out, the strictest first
+    relax: list[Relax] | None = None
+    # The same products with their attributes
+    results: list[ScoredProduct]
+    # Whether `regions=auto` searches with it
+    searchable: bool
+    # Of the picture's area that it covers, 0 to 1
+    share: float
+    # The kind for people to read
+    title: str
+    # How many products pass the filters
+    total: int = 0
+    # How many of the counted products have no value of a field, where there are any
+    without_value: dict[str, int] | None = Field(default=None, alias="withoutValue")
+
+
 class HealthParams(Parameters):
     """Look for the faults of a dataset as it is served: duplicates, wrong labels, outliers, empty and odd values."""
 
@@ -788,15 +920,6 @@ class OptimRecipe(Parameters):
     weight_decay: float = 0.01
 
 
-class Prediction(Model):
-    """A label predicted for the query."""
-
-    # The attribute whose values are predicted, so that it can be filtered by
-    field: str | None
-    label: str
-    probability: float
-
-
 class Product(AttributesModel):
     """A product. Its attributes are further members, under their own names."""
 
@@ -884,13 +1007,6 @@ class ProjectionRecipe(Parameters):
     raw: bool = True
     # Without whitening, with whitening, or both
     whiten: list[bool] = [False, True]
-
-
-class Range(Model):
-    """The bounds of a field of numbers or dates."""
-
-    max: float | str
-    min: float | str
 
 
 class SamplerRecipe(Parameters):
@@ -982,13 +1098,31 @@ class Recipe(Parameters):
     validation: ValidationRecipe | None = None
 
 
-class Relax(Model):
-    """A filter that excludes products."""
+class TookMs(Model):
+    """Where the time went, in milliseconds."""
 
-    filter: str
-    # How many products the other filters let through
-    products: int
-    values: list[str]
+    # Decoding and resizing the picture; 0 for a search without one
+    decode: float
+    # The rest of the call to the embedder
+    embed: float
+    # Qdrant
+    search: float
+    # All of the request, reading it included
+    total: float
+
+
+class RegionsAnswer(Model):
+    """The garments in a picture."""
+
+    # The most prominent first; empty if there is none
+    garments: list[Garment]
+    height: int
+    # The release that found them
+    parser: str
+    success: Literal[True]
+    took_ms: TookMs = Field(alias="tookMs")
+    # Pixels of the upright picture
+    width: int
 
 
 class Release(Model):
@@ -1051,47 +1185,8 @@ class ScheduleRemovedAnswer(Model):
     success: Literal[True]
 
 
-class ScoredProduct(AttributesModel):
-    """A result."""
-
-    __pydantic_extra__: dict[str, str | int | float | bool | list[str]]
-
-    # How likely it is of the query's kind, 0 to 1, and 0 where the query shows nothing of the catalogue's kind;
-    # absent where the release is not calibrated. It holds for queries of the kind in `calibratedFor`
-    confidence: float | None = None
-    dataset: str
-    # A number where the catalogue's ids are numbers
-    id: int | str
-    # Address of the picture, relative to this API; of several, the first
-    image: str
-    # Which picture matched; absent where the product has only one
-    matched_picture: MatchedPicture | None = Field(default=None, alias="matchedPicture")
-    # Addresses of all pictures, the first one first; absent where there is only one
-    pictures: list[str] | None = None
-    # Cosine similarity to the query, 1 at most; of several pictures, that of the nearest one
-    score: float
-    # The id that it shares with its variants; absent if that is its own id, or if it has none
-    variant_of: int | str | None = Field(default=None, alias="variantOf")
-    # How many more variants of the product pass the filters; absent if none does, in an export, and in a search for
-    # all variants
-    variants: int | None = None
-
-
-class TookMs(Model):
-    """Where the time went, in milliseconds."""
-
-    # Decoding and resizing the picture; 0 for a search without one
-    decode: float
-    # The rest of the call to the embedder
-    embed: float
-    # Qdrant
-    search: float
-    # All of the request, reading it included
-    total: float
-
-
 class SearchAnswer(Model):
-    """The results of a search, best first."""
+    """The results of a search, best first. With `regions=auto` they are those of the first garment."""
 
     # The queries that confidences were measured on, and so hold for, e.g. `catalogue pictures`: for other pictures,
     # such as photographs of people, they are not calibrated. Absent if the release has no calibration
@@ -1101,9 +1196,20 @@ class SearchAnswer(Model):
     # each value of a list and each level of a category path counts. Decimals, dates and many integers: buckets with
     # round edges, in ascending order
     facets: dict[str, list[FacetValue | FacetBucket]] | None = None
+    # With a number as `region`: the garment, and the filters that were applied
+    garment: Garment | None = None
+    # With `regions=auto`: a ranking for each garment, the most prominent first. Empty if none was found; then the
+    # answer is the ranking of the whole picture
+    garments: list[GarmentRanking] | None = None
+    height: int | None = None
     # Where nothing was found: values of filters that no product has, and close ones
     hints: list[str] | None = None
     model: str
+    # Of a garment: whether the dataset has nothing like it. Nothing was found, or by the release's calibration even
+    # the best match is less than 20% likely
+    nothing_like_this: bool | None = Field(default=None, alias="nothingLikeThis")
+    # The release that found the garments, in a search with them
+    parser: str | None = None
     # How the collection was searched
     plan: Literal["exact", "acorn", "graph"] | str
     # The query's likeliest labels, where the release has a classifier
@@ -1122,6 +1228,8 @@ class SearchAnswer(Model):
     took_ms: TookMs = Field(alias="tookMs")
     # How many products pass the filters
     total: int = 0
+    # With `regions=auto`: pixels of the upright picture
+    width: int | None = None
     # How many of the counted products have no value of a field, where there are any
     without_value: dict[str, int] | None = Field(default=None, alias="withoutValue")
 

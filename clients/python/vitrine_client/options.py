@@ -85,8 +85,16 @@ class SearchOptions(TypedDict, total=False):
     # Leave out products that are less likely of the query's kind, by the release's calibration; where none is left,
     # the answer has no results, as for a picture that shows nothing of the catalogue's kind
     min_confidence: float | None
-    # Search with a part of the picture: x,y,width,height, as fractions of the upright picture from its top left
-    region: str | tuple[float, float, float, float] | None
+    # Search with a part of the picture: x,y,width,height, as fractions of the upright picture from its top left; or
+    # the number of a garment as POST /api/regions counts them, which is cut out along its outline and searched with
+    # the filters of its kind
+    region: str | int | tuple[float, float, float, float] | None
+    # `auto` searches with each garment that is found in the picture, up to 8: `garments` has a ranking for each,
+    # with the filters of its kind. Where no garment is found, the whole picture is searched
+    regions: str | None
+    # Whether a garment finds products of its kind only, such as shoes, where the dataset has the attribute. A
+    # filter by the same attribute replaces it
+    kind_filters: bool | None
     # Query expansion: search again with the mean of the query and its nearest so many products
     expand: int | None
     # Weigh each of them by its score to this power
@@ -95,8 +103,8 @@ class SearchOptions(TypedDict, total=False):
     flip: bool | None
     # Search with the mean of the picture and so many closer cuts, the middle first, then the corners
     crops: int | None
-    # Search with the garment alone, cut out of its background and put on white: for people's own photographs where
-    # the catalogue's pictures stand on white. What stands on white already stays as it is
+    # Search with the garment alone, cut out along the outline that a parser finds and put on white: the most
+    # prominent one, or within `region` the one that covers it best. What stands on white already stays as it is
     cutout: bool | None
     # Rank the first so many anew by the neighbours they share; their scores stay those of the search
     rerank: int | None

@@ -20,6 +20,9 @@ from search_api.products.thumbnail_cache import ThumbnailCache
 from search_api.products.thumbnails import Thumbnails
 from search_api.products.writes import ProductWrites
 from search_api.redis_feed import RedisFeed
+from search_api.search.faces import FaceBlur
+from search_api.search.parsers import Parsers
+from search_api.search.query_embedding import QueryEmbedder
 from search_api.search.retrieval import Retrieval
 from search_api.search.service import SearchService
 from search_api.search.uploads import Uploads
@@ -124,7 +127,11 @@ def build_context(settings: Settings) -> Context:
     embedder_is_silent = asyncio.Event()
     embedder = AsyncEmbedderClient(settings.embedder_url, api_key=settings.embedder_api_key, silent=embedder_is_silent)
     retrieval = Retrieval(store, planner=planner, default_dataset=settings.default_dataset)
-    search = SearchService(retrieval, embedder, products, Confidences(releases), timeout_s=settings.request_timeout_s)
+    timeout_s = settings.request_timeout_s
+    parsers = Parsers(releases, model=settings.parser_model)
+    search = SearchService(
+        retrieval, QueryEmbedder(embedder, parsers, timeout_s=timeout_s), products, Confidences(releases)
+    )
     return Context(
         settings=settings,
         lifecycle=Lifecycle(),
@@ -133,11 +140,12 @@ def build_context(settings: Settings) -> Context:
         search=search,
         uploads=Uploads(
             connection,
+            FaceBlur(embedder, parsers, settings.keep_faces_without_parser, timeout_s),
             ttl_s=settings.upload_ttl_s,
             max_uploads=settings.max_uploads,
             max_total_bytes=settings.max_uploads_mb * MIB,
         ),
-        explanations=Explanations(retrieval, pictures, embedder, timeout_s=settings.request_timeout_s),
+        explanations=Explanations(retrieval, pictures, embedder, timeout_s=timeout_s),
         embedder=embedder,
         jobs=jobs,
         schedules=AsyncScheduleStore(connection),

@@ -21,6 +21,7 @@ from vitrine.errors import (
     EmbeddingFailed,
     FilterInvalid,
     ForeignSite,
+    GarmentUnknown,
     HostRefused,
     ImageMissing,
     KeyMissing,
@@ -28,6 +29,7 @@ from vitrine.errors import (
     MediaTypeUnsupported,
     ModelUnknown,
     ParameterInvalid,
+    ParserNotFound,
     ReleaseNotFound,
     TooManyRequests,
     Unavailable,
@@ -89,6 +91,7 @@ COMMON_ERRORS: Final[tuple[type[VitrineError], ...]] = (
     KeyMissing,
     KeyRefused,
     ForeignSite,
+    GarmentUnknown,
     HostRefused,
     TooManyRequests,
     BodyTooLarge,
@@ -110,6 +113,7 @@ PICTURE_ERRORS: Final[tuple[type[VitrineError], ...]] = (
     EmbedderUnavailable,
     EmbeddingFailed,
 )
+PARSER_ERRORS: Final[tuple[type[VitrineError], ...]] = (*PICTURE_ERRORS, GarmentUnknown, ParserNotFound)
 
 _FILTER_TEXT = (
     "Any filterable field of the collection (GET /api/models lists them with their kinds): `field=value`, repeated for "

@@ -78,6 +78,13 @@ class Settings(HttpSettings):
     upload_ttl_s: float = Field(default=3600.0, ge=1, description="Seconds a query picture is kept")
     max_uploads: int = Field(default=2_000, ge=1, description="Query pictures kept at once; the oldest goes first")
     max_uploads_mb: int = Field(default=128, ge=1, description="Megabytes of query pictures kept in Redis at once")
+    parser_model: str = Field(
+        default="vitrine-parser", description="The model whose newest release finds the garments in photographs"
+    )
+    keep_faces_without_parser: bool = Field(
+        default=False,
+        description="Whether query pictures are kept, with people's faces, while no parser is there to blur them",
+    )
     heartbeat_s: float = Field(default=15.0, gt=0, description="Seconds between comments on a quiet event stream")
     max_event_streams: int = Field(
         default=256, ge=1, description="Event streams open at once; more are answered 503 with Retry-After"

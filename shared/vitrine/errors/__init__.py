@@ -30,6 +30,7 @@ which a test compares with the classes:
     │   ├── DatasetNotFound               404
     │   ├── ModelNotFound                 404
     │   ├── ReleaseNotFound               404
+    │   ├── ParserNotFound                404
     │   ├── CollectionNotFound            404
     │   ├── UploadNotFound                404
     │   └── JobNotFound                   404

@@ -142,6 +142,10 @@ class ReleaseNotFound(NotFound):
     """The release store has no such release."""
 
 
+class ParserNotFound(NotFound):
+    """The release store has no parser, which finds the garments in a photograph."""
+
+
 class CollectionNotFound(NotFound):
     """There is no such collection."""
 

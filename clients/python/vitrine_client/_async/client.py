@@ -15,7 +15,7 @@ from vitrine_client._async.products import AsyncProducts
 from vitrine_client._async.releases import AsyncReleases
 from vitrine_client.examples import Example, is_id
 from vitrine_client.filters import Filters, Pairs, filter_members, filter_pairs
-from vitrine_client.models import ExplainAnswer, FacetsAnswer, SearchAnswer, StatusAnswer, UploadAnswer
+from vitrine_client.models import ExplainAnswer, FacetsAnswer, RegionsAnswer, SearchAnswer, StatusAnswer, UploadAnswer
 from vitrine_client.options import ListOptions, MatchOptions, SearchOptions
 from vitrine_client.pictures import Picture, Upload
 from vitrine_client.requests import (
@@ -76,6 +76,13 @@ class AsyncVitrine:
         """The products that look most like a picture: a path, bytes, an open file, an Upload or a Link."""
         pairs = [*option_pairs(options), *filter_pairs(filters)]
         return parse(SearchAnswer, await self._post_picture("search", picture, pairs), "a search")
+
+    async def regions(self, picture: Picture, *, model: str | None = None, dataset: str | None = None) -> RegionsAnswer:
+        """The garments in a picture, such as a photograph of a person. A search with `region=garment.number` searches
+        with one of them, with `regions="auto"` with each.
+        """
+        pairs = option_pairs({"model": model, "dataset": dataset})
+        return parse(RegionsAnswer, await self._post_picture("regions", picture, pairs), "the regions")
 
     async def similar(
         self, product_id: str | int, *, filters: Filters | None = None, **options: Unpack[MatchOptions]

@@ -14,7 +14,7 @@ from search_api.context import Ctx
 from search_api.explain.schemas import ExplainAnswer
 from search_api.openapi import PICTURE_ERRORS, SEARCH_ERRORS, UPLOAD_SCHEMA, filter_form, picture_schema
 from search_api.search.options import PICTURE_FIELD, UPLOAD_FIELD, Target, read_picture, split_options
-from search_api.search.service import Asked
+from search_api.search.query_embedding import Asked
 from vitrine.errors import ParameterInvalid, PictureNotFound, ProductNotFound, UploadNotFound
 from vitrine.web import problem_responses, requires
 

@@ -8,9 +8,9 @@ from typing import Any, Final
 from search_api.answers import image_url
 from search_api.products.pictures import Pictures
 from search_api.search.options import Target
+from search_api.search.query_embedding import Asked
 from search_api.search.rerank import nearest_picture
 from search_api.search.retrieval import Retrieval
-from search_api.search.service import Asked
 from vitrine.embedding import AsyncEmbedderClient
 from vitrine.products import check_product_id, point_id, public_id
 from vitrine.qdrant.naming import Serving

@@ -17,7 +17,7 @@ from search_api.pages import search_view as view
 from search_api.pages.search_finding import MOST_FOUND, PAGE_SIZE, Offer, Samples, find, offer
 from search_api.pages.search_state import SearchState
 from search_api.pages.templating import Pages, is_fragment_request, render
-from search_api.search.service import Asked
+from search_api.search.query_embedding import Asked
 from vitrine.errors import DatasetNotFound, ImageRejected, ParameterInvalid, VitrineError
 from vitrine.web import read_form, requires
 

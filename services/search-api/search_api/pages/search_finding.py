@@ -18,7 +18,7 @@ from search_api.pages.search_state import SearchState
 from search_api.pages.search_view import facet_fields
 from search_api.search.examples import Examples
 from search_api.search.options import ListOptions, SearchOptions, parameter_invalid
-from search_api.search.service import Asked
+from search_api.search.query_embedding import Asked
 from vitrine.errors import CollectionNotFound, DatasetNotFound, ModelUnknown
 from vitrine.products import AttributeKind
 from vitrine.qdrant.filters import FilterSpec, Planner

@@ -4,6 +4,7 @@ against the fields of the collection.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable
 from typing import Final, Literal, Self, TypeVar
 
@@ -20,6 +21,8 @@ from vitrine.web.problems import MAX_FAULT_CHARS
 MAX_REACH: Final = 1_000  # of offset + topK: the limit of a collection's strict mode
 _MAX_GROUPS: Final = 500
 _MAX_FUSED: Final = 200
+MAX_GARMENTS: Final = 8
+_MAX_OF_GARMENT: Final = 100
 MAX_FACETS: Final = 8
 MAX_EXPAND: Final = 50
 MAX_RERANK: Final = 500
@@ -27,6 +30,7 @@ MAX_FACET_FIELDS: Final = 16
 PICTURE_FIELD: Final = "image"
 UPLOAD_FIELD: Final = "upload"
 _MAX_FAULTS_TOLD: Final = 20
+_GARMENT_NUMBER: Final = re.compile(r"[0-9]{1,4}")
 
 Pairs = list[tuple[str, str]]
 
@@ -138,9 +142,26 @@ class SearchOptions(MatchOptions):
         default=None,
         max_length=200,
         description=(
-            "Search with a part of the picture: x,y,width,height, as fractions of the upright picture from its top left"
+            "Search with a part of the picture: x,y,width,height, as fractions of the upright picture from its top "
+            "left; or the number of a garment as POST /api/regions counts them, which is cut out along its outline and "
+            "searched with the filters of its kind"
         ),
         examples=["0.25,0.1,0.5,0.6"],
+    )
+    regions: Literal["auto"] | None = Field(
+        default=None,
+        description=(
+            f"`auto` searches with each garment that is found in the picture, up to {MAX_GARMENTS}: `garments` has a "
+            "ranking for each, with the filters of its kind. Where no garment is found, the whole picture is searched"
+        ),
+    )
+    kind_filters: bool = Field(
+        default=True,
+        alias="kindFilters",
+        description=(
+            "Whether a garment finds products of its kind only, such as shoes, where the dataset has the attribute. A "
+            "filter by the same attribute replaces it"
+        ),
     )
     expand: int = Field(
         default=0,
@@ -166,8 +187,8 @@ class SearchOptions(MatchOptions):
     cutout: bool = Field(
         default=False,
         description=(
-            "Search with the garment alone, cut out of its background and put on white: for people's own photographs "
-            "where the catalogue's pictures stand on white. What stands on white already stays as it is"
+            "Search with the garment alone, cut out along the outline that a parser finds and put on white: the most "
+            "prominent one, or within `region` the one that covers it best. What stands on white already stays as it is"
         ),
     )
     rerank: int = Field(
@@ -195,12 +216,36 @@ class SearchOptions(MatchOptions):
             )
         if self.fuse is not None and self.offset + self.top_k > _MAX_FUSED:
             raise ValueError(f"offset and topK are at most {_MAX_FUSED} together, with fuse")
+        if self.fuse is not None and self.garment is not None:
+            raise ValueError("fuse cannot be combined with the number of a garment: give its box as 'region'")
+        return self
+
+    @model_validator(mode="after")
+    def _suits_garments(self) -> Self:
+        if self.regions is None:
+            return self
+        given = {
+            "region": self.region is not None,
+            "cutout": self.cutout,
+            "crops": self.crops > 0,
+            "expand": self.expand > 0,
+            "rerank": self.rerank > 0,
+            "fuse": self.fuse is not None,
+            "offset": self.offset > 0,
+        }
+        refused = [name for name, is_given in given.items() if is_given]
+        if refused:
+            raise ValueError(
+                f"regions=auto cannot be combined with {', '.join(refused)}: search one garment with region=NUMBER"
+            )
+        if self.top_k > _MAX_OF_GARMENT:
+            raise ValueError(f"topK is at most {_MAX_OF_GARMENT} with regions=auto")
         return self
 
     @field_validator("region")
     @classmethod
     def _region(cls, text: str | None) -> str | None:
-        if text is not None:
+        if text is not None and not _GARMENT_NUMBER.fullmatch(text):
             try:
                 parse_region(text)
             except ParameterInvalid as error:
@@ -209,15 +254,21 @@ class SearchOptions(MatchOptions):
 
     @property
     def picture_region(self) -> Region | None:
-        """The part of the picture to search with; None for the whole."""
-        return None if self.region is None else parse_region(self.region)
+        """The part of the picture to search with; None for the whole, or for a garment."""
+        return None if self.region is None or self.garment is not None else parse_region(self.region)
+
+    @property
+    def garment(self) -> int | None:
+        """The number of the garment to search with."""
+        is_number = self.region is not None and _GARMENT_NUMBER.fullmatch(self.region)
+        return int(self.region or "") if is_number else None
 
     @property
     def views(self) -> str:
         """The search variants as the embedder names them; empty for the plain picture."""
         if not (self.flip or self.crops or self.cutout):
             return ""
-        return views_text(flip=self.flip, crops=self.crops, cutout=self.cutout)
+        return views_text(flip=self.flip, crops=self.crops, cutout=self.cutout and self.garment is None)
 
 
 class FacetOptions(Target):

@@ -14,6 +14,7 @@ from search_api.context import Ctx
 from search_api.openapi import (
     COMMON_ERRORS,
     FILTER_PARAMETER,
+    PARSER_ERRORS,
     PICTURE_ERRORS,
     SEARCH_ERRORS,
     UPLOAD_SCHEMA,
@@ -32,19 +33,18 @@ from search_api.search.options import (
     ListOptions,
     MatchOptions,
     SearchOptions,
+    Target,
     read_facets,
     read_picture,
     split_options,
 )
-from search_api.search.schemas import FacetsAnswer, SearchAnswer, UploadAnswer
-from search_api.search.service import Asked
+from search_api.search.query_embedding import Asked
+from search_api.search.schemas import FacetsAnswer, RegionsAnswer, SearchAnswer, UploadAnswer
 from search_api.search.uploads import Upload
 from vitrine.errors import (
     BodyInvalid,
     BrokerUnavailable,
-    ImageMissing,
     ImageRejected,
-    MediaTypeUnsupported,
     ParameterInvalid,
     PictureNotFound,
     ProductNotFound,
@@ -65,10 +65,11 @@ router = APIRouter(tags=["search"])
         "A form with the picture as `image`, or with the id of a kept one as `upload` (POST /api/uploads). Options and "
         "filters may be form fields or query parameters. The picture may also be the whole body, with its media type "
         "(`Content-Type: image/jpeg`) and the options in the query. The vector is made by the release that serves the "
-        "model and compared with that release's vectors alone. Where nothing is found, `hints` and `relax` say why."
+        "model and compared with that release's vectors alone. Where nothing is found, `hints` and `relax` say why. "
+        "For a photograph of a person, `regions=auto` searches with each garment in it."
     ),
     response_model=SearchAnswer,
-    responses=problem_responses(*SEARCH_ERRORS, *PICTURE_ERRORS, UploadNotFound),
+    responses=problem_responses(*SEARCH_ERRORS, *PARSER_ERRORS, UploadNotFound),
     openapi_extra={
         "parameters": [*query_parameters(SearchOptions), FILTER_PARAMETER],
         "requestBody": {
@@ -93,6 +94,45 @@ async def search(request: Request, context: Ctx) -> Response:
     options, filters = split_options(pairs, SearchOptions)
     asked = Asked(opaque_caller(request.scope), started_s)
     return JsonAnswer(await context.search.by_picture(picture, options, filters, asked))
+
+
+@router.post(
+    "/api/regions",
+    summary="Find the garments in a picture",
+    description=(
+        "A form with the picture as `image`, or with the id of a kept one as `upload`; the picture may also be the "
+        "whole body. A parser finds the garments: the box, the outline and the kind of each, the most prominent first. "
+        "The number of a garment is a search's `region`. `filters` are those of the `dataset` and `model`; where these "
+        "are left out and several are served, there are none."
+    ),
+    response_model=RegionsAnswer,
+    responses=problem_responses(*SEARCH_ERRORS, *PARSER_ERRORS, UploadNotFound),
+    openapi_extra={
+        "parameters": query_parameters(Target),
+        "requestBody": {
+            "required": True,
+            "content": {
+                "multipart/form-data": form_body(
+                    {
+                        PICTURE_FIELD: picture_schema("The picture."),
+                        UPLOAD_FIELD: UPLOAD_SCHEMA,
+                    },
+                    required=[],
+                    options=Target,
+                )
+            },
+        },
+    },
+)
+@requires("search", work="query")
+async def regions(request: Request, context: Ctx) -> Response:
+    started_s = time.perf_counter()
+    picture, pairs = await read_picture(request, context.uploads)
+    target, rest = split_options(pairs, Target)
+    if rest:
+        raise ParameterInvalid(f"{rest[0][0][:80]!r} is not a field of this call")
+    asked = Asked(opaque_caller(request.scope), started_s)
+    return JsonAnswer(await context.search.regions(picture, target, asked))
 
 
 @router.get(
@@ -192,11 +232,12 @@ async def facets(request: Request, context: Ctx) -> Response:
     summary="Keep a picture for an hour, to search with it again",
     description=(
         "A form with the picture as `image`. The answer's `upload` stands for the picture wherever one is taken. It is "
-        "unguessable; the number and bytes of uploads are bounded, and the oldest go first."
+        "unguessable; the number and bytes of uploads are bounded, and the oldest go first. Faces of people are "
+        "blurred before the picture is kept; `width` and `height` are those of the kept file."
     ),
     status_code=201,
     response_model=UploadAnswer,
-    responses=problem_responses(*COMMON_ERRORS, ImageMissing, MediaTypeUnsupported, ImageRejected, BrokerUnavailable),
+    responses=problem_responses(*COMMON_ERRORS, *PARSER_ERRORS, ImageRejected, BrokerUnavailable),
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -208,14 +249,15 @@ async def facets(request: Request, context: Ctx) -> Response:
         },
     },
 )
-@requires("search")
+@requires("search", work="query")
 async def upload(request: Request, context: Ctx) -> Response:
+    caller = opaque_caller(request.scope)
     if is_picture(request):
-        return _kept(await context.uploads.keep(await read_picture_body(request)))
+        return _kept(await context.uploads.keep(await read_picture_body(request), caller=caller))
     form = await read_form(request)
     for name, _ in form.fields(except_for=frozenset({PICTURE_FIELD})):
         raise ParameterInvalid(f"{name[:80]!r} is not a field of this call")
-    return _kept(await context.uploads.keep(form.one_picture(PICTURE_FIELD)))
+    return _kept(await context.uploads.keep(form.one_picture(PICTURE_FIELD), caller=caller))
 
 
 def _kept(kept: Upload) -> Response:
@@ -235,7 +277,10 @@ def _kept(kept: Upload) -> Response:
     response_class=Response,
     responses={
         200: {
-            "description": "The picture's file as it was sent; HEIC and TIFF, which browsers do not show, as WebP",
+            "description": (
+                "The picture's file as it was sent, or with faces blurred; HEIC and TIFF, which browsers do not show, "
+                "as WebP"
+            ),
             "content": {media_type: {"schema": {"type": "string"}} for media_type in MEDIA_TYPES.values()},
         },
         **problem_responses(*COMMON_ERRORS, UploadNotFound, PictureNotFound, BrokerUnavailable),

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from search_api.products.schemas import ProductOut, PublicId, Value
+from search_api.search.garments import LEAST_LIKELY
 
 
 class MatchedPicture(BaseModel):
@@ -51,6 +52,48 @@ class PredictionOut(BaseModel):
     probability: float
 
 
+Point = tuple[float, float]
+
+
+class BoxOut(BaseModel):
+    """A rectangle in fractions of the upright picture, from its top left."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+class GarmentOut(BaseModel):
+    """A garment in a picture."""
+
+    number: int = Field(description="From 1, the most prominent first; a search takes it as `region`")
+    kind: str = Field(description="Such as `dress`, `trousers` or `shoes`", examples=["dress"])
+    title: str = Field(description="The kind for people to read", examples=["Dress"])
+    probability: float = Field(description="How sure the parser is of the kind, 0 to 1")
+    box: BoxOut
+    outline: list[list[Point]] = Field(
+        description="Polygons of [x, y], as fractions of the upright picture: both shoes are one garment"
+    )
+    share: float = Field(description="Of the picture's area that it covers, 0 to 1")
+    searchable: bool = Field(description="Whether `regions=auto` searches with it")
+    filters: dict[str, list[str]] = Field(
+        description="The filters that follow from its kind, where the dataset has the attribute and its values",
+        examples=[{"subCategory": ["Dress"]}],
+    )
+
+
+class RegionsAnswer(BaseModel):
+    """The garments in a picture."""
+
+    success: Literal[True]
+    parser: str = Field(description="The release that found them")
+    width: int = Field(description="Pixels of the upright picture")
+    height: int
+    garments: list[GarmentOut] = Field(description="The most prominent first; empty if there is none")
+    tookMs: TookMs  # noqa: N815
+
+
 class RangeOut(BaseModel):
     """The bounds of a field of numbers or dates."""
 
@@ -84,10 +127,9 @@ class FacetBucket(BaseModel):
     count: int
 
 
-class SearchAnswer(BaseModel):
-    """The results of a search, best first."""
+class Ranked(BaseModel):
+    """Products in the order of their similarity, and what is told beside them."""
 
-    success: Literal[True]
     ranking: list[PublicId] = Field(description="The products' ids, best first")
     results: list[ScoredProduct] = Field(description="The same products with their attributes")
     calibratedFor: str | None = Field(  # noqa: N815 - the member's name in the answer
@@ -97,11 +139,7 @@ class SearchAnswer(BaseModel):
             "pictures, such as photographs of people, they are not calibrated. Absent if the release has no calibration"
         ),
     )
-    dataset: str
-    model: str
-    release: str = Field(description="The release that made the vectors")
     plan: Literal["exact", "acorn", "graph"] = Field(description="How the collection was searched")
-    tookMs: TookMs  # noqa: N815 - the member's name in the answer
     total: int = Field(default=0, description="How many products pass the filters")
     predicted: list[PredictionOut] | None = Field(
         default=None, description="The query's likeliest labels, where the release has a classifier"
@@ -125,6 +163,40 @@ class SearchAnswer(BaseModel):
     )
     relax: list[RelaxOut] | None = Field(
         default=None, description="Where nothing was found: the filters that keep products out, the strictest first"
+    )
+    nothingLikeThis: bool | None = Field(  # noqa: N815
+        default=None,
+        description=(
+            "Of a garment: whether the dataset has nothing like it. Nothing was found, or by the release's calibration "
+            f"even the best match is less than {LEAST_LIKELY:.0%} likely"
+        ),
+    )
+
+
+class GarmentRanking(GarmentOut, Ranked):
+    """A garment of the picture, and the results of the search with it. `filters` are those that were applied."""
+
+
+class SearchAnswer(Ranked):
+    """The results of a search, best first. With `regions=auto` they are those of the first garment."""
+
+    success: Literal[True]
+    dataset: str
+    model: str
+    release: str = Field(description="The release that made the vectors")
+    tookMs: TookMs  # noqa: N815 - the member's name in the answer
+    parser: str | None = Field(default=None, description="The release that found the garments, in a search with them")
+    garment: GarmentOut | None = Field(
+        default=None, description="With a number as `region`: the garment, and the filters that were applied"
+    )
+    width: int | None = Field(default=None, description="With `regions=auto`: pixels of the upright picture")
+    height: int | None = None
+    garments: list[GarmentRanking] | None = Field(
+        default=None,
+        description=(
+            "With `regions=auto`: a ranking for each garment, the most prominent first. Empty if none was found; then "
+            "the answer is the ranking of the whole picture"
+        ),
     )
 
 

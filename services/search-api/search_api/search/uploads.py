@@ -1,5 +1,5 @@
 """Query pictures, kept in Redis for an hour under an unguessable id, so that a search has a link and can be reloaded.
-Their number and bytes are bounded; the oldest are evicted first.
+Their number and bytes are bounded; the oldest are evicted first. Faces are blurred before a picture is kept.
 """
 
 from __future__ import annotations
@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -55,29 +56,47 @@ return count + 1
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A stored picture. Width and height are those of the file, before any EXIF rotation."""
+    """A stored picture: `picture` is the file as it is kept. Width and height are those of the file, before any EXIF
+    rotation.
+    """
 
     id: str
+    picture: bytes
     media_type: str
     width_px: int
     height_px: int
     expires_at: datetime
 
 
+# (a picture, its caller) -> the picture as it may be kept.
+Anonymize = Callable[[bytes, str], Awaitable[bytes]]
+
+
 class Uploads:
-    """Stores query pictures. Every call may raise BrokerUnavailable."""
+    """Stores query pictures, as `anonymize` returns them. Every call may raise BrokerUnavailable."""
 
     def __init__(
-        self, connection: redis.asyncio.Redis, *, ttl_s: float, max_uploads: int, max_total_bytes: int
+        self,
+        connection: redis.asyncio.Redis,
+        anonymize: Anonymize,
+        *,
+        ttl_s: float,
+        max_uploads: int,
+        max_total_bytes: int,
     ) -> None:
         self._redis = connection
+        self._anonymize = anonymize
         self._ttl_s = ttl_s
         self._max_uploads = max_uploads
         self._max_total_bytes = max_total_bytes
         self._add: Any = connection.register_script(_ADD)
 
-    async def keep(self, picture: bytes) -> Upload:
-        """Store a picture file. Only its header is checked; the search decodes it. Raises ImageRejected."""
+    async def keep(self, picture: bytes, *, caller: str = "") -> Upload:
+        """Store a picture file without faces; the original is not stored. Raises ImageRejected and what
+        `anonymize` raises.
+        """
+        check_image(picture)
+        picture = await self._anonymize(picture, caller)
         header = check_image(picture)
         upload_id = secrets.token_urlsafe(_ID_BYTES)
         now_s = time.time()
@@ -98,6 +117,7 @@ class Uploads:
             )
         return Upload(
             upload_id,
+            picture,
             MEDIA_TYPES[header.format],
             header.width,
             header.height,
