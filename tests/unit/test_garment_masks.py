@@ -1,0 +1,123 @@
+"""Garments found in class probabilities: what belongs together, in which order, and where."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.garment_maps import PERSON, Drawn, beside, probabilities_of
+from vitrine.garments import KINDS
+from vitrine.images.garment_masks import MAX_GARMENTS, covering, enlarged, find_garments
+from vitrine.images.regions import Region
+
+
+def kinds(*drawn: Drawn, size: tuple[int, int] = (120, 160)) -> list[str]:
+    return [garment.kind.name for garment in find_garments(probabilities_of(drawn, size=size))]
+
+
+def test_a_person_wears_one_garment_of_each_kind_the_most_prominent_first() -> None:
+    garments = find_garments(probabilities_of(PERSON))
+    assert [(garment.number, garment.kind.name) for garment in garments] == [
+        (1, "trousers"),
+        (2, "upper"),
+        (3, "shoes"),
+    ]
+    trousers = garments[0]
+    assert trousers.probability == pytest.approx(0.9, abs=1e-3)
+    assert trousers.box == Region(0.3333, 0.5, 0.3334, 0.375)
+    assert trousers.share == pytest.approx(40 * 60 / (120 * 160), abs=1e-3)
+    assert trousers.mask.shape == (160, 120)
+    assert int(trousers.mask.sum()) == 40 * 60
+
+
+def test_the_less_certain_of_two_equal_garments_comes_later() -> None:
+    drawn = (("bag", (10, 10, 40, 40)), ("hat", (60, 10, 90, 40)))
+    probabilities = probabilities_of(drawn)
+    assert [one.kind.name for one in find_garments(probabilities)] == ["bag", "hat"]
+    probabilities[8] *= 0.7
+    assert [one.kind.name for one in find_garments(probabilities)] == ["hat", "bag"]
+
+
+def test_both_shoes_are_one_garment_and_its_outline_has_two_parts() -> None:
+    shoes = find_garments(probabilities_of(PERSON))[2]
+    assert len(shoes.outline) == 2
+    assert shoes.box == Region(0.3, 0.875, 0.4, 0.05)
+
+
+def test_the_sides_of_an_open_coat_are_one_garment() -> None:
+    coat: list[Drawn] = [("outer", (30, 34, 46, 110)), ("outer", (74, 34, 90, 110)), ("upper", (46, 34, 74, 100))]
+    assert sorted(kinds(*coat)) == ["outer", "upper"]
+
+
+def test_a_garment_that_an_arm_divides_is_one() -> None:
+    assert kinds(("dress", (40, 30, 80, 70)), ("background", (40, 66, 80, 70)), ("dress", (40, 70, 80, 130))) == [
+        "dress"
+    ]
+
+
+def test_the_garments_of_two_persons_who_stand_apart_are_separate() -> None:
+    two = (*PERSON, *beside(PERSON, 140))
+    garments = find_garments(probabilities_of(two, size=(280, 160)))
+    assert [garment.kind.name for garment in garments] == ["trousers"] * 2 + ["upper"] * 2 + ["shoes"] * 2
+    assert garments[0].box.x < garments[1].box.x, "of two alike, the left one comes first"
+
+
+def test_specks_are_left_out() -> None:
+    assert kinds(("dress", (40, 30, 80, 130)), ("bag", (5, 5, 12, 12)), ("dress", (2, 150, 12, 160))) == ["dress"]
+
+
+def test_skin_and_background_are_no_garments() -> None:
+    assert kinds(("skin", (10, 10, 100, 100))) == []
+    assert kinds() == []
+
+
+def test_a_crowd_has_no_more_garments_than_are_told() -> None:
+    bags: list[Drawn] = [("bag", (x, y, x + 12, y + 12)) for x in range(0, 120, 24) for y in range(0, 150, 24)]
+    found = kinds(*bags)
+    assert found == ["bag"] * MAX_GARMENTS
+
+
+def test_the_garment_that_covers_most_of_a_region_is_meant() -> None:
+    garments = find_garments(probabilities_of(PERSON))
+    for region, kind in [(Region(0.3, 0.2, 0.4, 0.35), "upper"), (Region(0.25, 0.85, 0.5, 0.1), "shoes")]:
+        found = covering(garments, region)
+        assert found is not None
+        assert found.kind.name == kind
+    assert covering(garments, Region(0.0, 0.0, 0.2, 0.1)) is None
+    assert covering((), Region(0, 0, 1, 1)) is None
+
+
+def test_probabilities_are_enlarged_smoothly() -> None:
+    probabilities = probabilities_of(PERSON)
+    larger = enlarged(probabilities, 4)
+    assert larger.shape == (len(KINDS), 640, 480)
+    assert [one.kind.name for one in find_garments(larger)] == ["trousers", "upper", "shoes"]
+    np.testing.assert_allclose(larger.sum(axis=0), 1.0, atol=1e-4)
+
+
+@settings(max_examples=60)
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 9), st.integers(0, 2**16))
+def test_the_garments_of_any_probabilities_are_numbered_and_lie_in_the_picture(
+    width: int, height: int, block: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    coarse = rng.random((len(KINDS), -(-height // block), -(-width // block)), dtype=np.float32) ** 8
+    noise = np.repeat(np.repeat(coarse, block, axis=1), block, axis=2)[:, :height, :width]
+    garments = find_garments(noise / noise.sum(axis=0))
+    assert [garment.number for garment in garments] == list(range(1, len(garments) + 1))
+    prominence = [garment.probability * int(garment.mask.sum()) for garment in garments]
+    assert all(one >= other * 0.999 for one, other in zip(prominence, prominence[1:], strict=False))
+    for garment in garments:
+        assert garment.mask.shape == (height, width)
+        box = garment.box
+        assert box.x >= 0
+        assert box.y >= 0
+        assert box.width > 0
+        assert box.height > 0
+        assert box.x + box.width <= 1.0001
+        assert box.y + box.height <= 1.0001
+        for polygon in garment.outline:
+            assert 1 <= len(polygon) <= 60
+            assert all(0 <= x <= 1 and 0 <= y <= 1 for x, y in polygon)
