@@ -146,7 +146,7 @@ def test_a_box_searches_one_part_and_the_kinds_search_among_themselves(
 ) -> None:
     visited = visit(shop.system.url("search_api"), look)
     page = searched(visited, query)
-    page.get_by_role("button", name="Part of it").click()
+    page.get_by_role("button", name="Draw a box yourself").click()
     page.wait_for_url("**region=**")
     box = page.locator(".cropper-crop-box")
     expect(box).to_be_visible()
@@ -158,7 +158,7 @@ def test_a_box_searches_one_part_and_the_kinds_search_among_themselves(
     visited.check_accessible()
     page.reload()
     expect(page.locator(".cropper-crop-box")).to_be_visible()
-    page.get_by_role("button", name="Whole picture").click()
+    page.get_by_role("button", name="Remove the box").click()
     page.wait_for_url(lambda url: "region=" not in url)
     expect(page.locator(".cropper-crop-box")).to_have_count(0)
 

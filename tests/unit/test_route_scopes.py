@@ -38,6 +38,7 @@ WHO_PASSES: Final = {
     "POST /": SEARCH,
     "GET /search/more": SEARCH,
     "GET /search/facets": SEARCH,
+    "GET /search/garments": SEARCH,
     "GET /static/{version}/{path}": OPEN,
     "HEAD /static/{version}/{path}": OPEN,
     "GET /login": OPEN,

@@ -157,3 +157,17 @@ def test_a_date_is_filtered_from_a_day_to_a_day() -> None:
     [facet] = view.facets(SearchState.of([("addedMin", "2024-02-01")]), answer, {"added": K.DATE})
     assert (facet.kind, facet.least, facet.greatest) == ("dates", "2024-01-15", "2024-07-01")
     assert (facet.low, facet.high, facet.filtered) == ("2024-02-01", "", True)
+
+
+def test_a_region_is_the_number_of_a_garment_or_a_box_and_goes_with_the_picture() -> None:
+    garment = SearchState.of([("upload", "abc"), ("region", "2"), ("kindFilters", "false"), ("gender", "Women")])
+    assert (garment.garment, garment.box) == (2, None)
+    assert SearchState.of(PAIRS).garment is None
+    assert SearchState.of(PAIRS).box == "0.1,0.2,0.3,0.4"
+    assert garment.searching_part("3").query() == "?upload=abc&region=3&gender=Women"
+    assert garment.searching_part(None).having(look=True).query() == "?upload=abc&look=true&gender=Women"
+    assert garment.without_picture().query() == "?gender=Women"
+    assert garment.unfiltered().query() == "?upload=abc&region=2&kindFilters=false"
+    assert SearchState.of(PAIRS).unfiltered().kind_filters
+    assert SearchState.of([("upload", "abc"), ("look", "true")]).shows_look
+    assert not SearchState.of([("id", "7"), ("look", "true")]).shows_look

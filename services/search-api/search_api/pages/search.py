@@ -1,10 +1,12 @@
-"""The search page: the start page, results, further results and errors. One request stores a dropped picture, searches
-with it and returns the results.
+"""The search page: the start page, results, further results and errors. One request stores a dropped picture, finds the
+garments in it, searches with the most prominent one and returns the results.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import dataclasses
 import time
 from typing import Any, Final
 
@@ -15,10 +17,12 @@ from search_api.auth import opaque_caller
 from search_api.context import Context, Ctx
 from search_api.pages import search_view as view
 from search_api.pages.search_finding import MOST_FOUND, PAGE_SIZE, Offer, Samples, find, offer
+from search_api.pages.search_garments import filters_of, first_of, garments_of
+from search_api.pages.search_regions import Seen, see_garments
 from search_api.pages.search_state import SearchState
 from search_api.pages.templating import Pages, is_fragment_request, render
 from search_api.search.query_embedding import Asked
-from vitrine.errors import DatasetNotFound, ImageRejected, ParameterInvalid, VitrineError
+from vitrine.errors import DatasetNotFound, ImageRejected, ParameterInvalid, ParserNotFound, VitrineError
 from vitrine.web import read_form, requires
 
 router = APIRouter(include_in_schema=False)
@@ -45,12 +49,24 @@ async def search_with_picture(request: Request, context: Ctx) -> Response:
     picture = form.one_picture(_PICTURE_FIELD)
     if not picture:
         raise ImageRejected("empty", "the picture file is empty")
+    asked = Asked(opaque_caller(request.scope), asked_s)
     if not is_fragment_request(request):
-        kept = await context.uploads.keep(picture)
-        pages: Pages = request.app.state.pages
-        state = state.having(upload=kept.id, id=None, region=None, by_examples=False)
-        return RedirectResponse(pages.url("/") + state.query(), status_code=303)
+        with contextlib.suppress(ParserNotFound):  # what cannot be kept is shown once
+            return await _to_results(request, context, state, asked, picture)
     return await _page(request, context, state, picture=picture, asked_s=asked_s)
+
+
+async def _to_results(
+    request: Request, context: Context, state: SearchState, asked: Asked, picture: bytes
+) -> RedirectResponse:
+    """Store a picture and redirect to its results. Raises ParserNotFound if it cannot be stored."""
+    kept = await context.uploads.keep(picture, caller=asked.caller)
+    state = state.without_picture().having(upload=kept.id)
+    with contextlib.suppress(VitrineError):  # the page shows it
+        found = await offer(context, state)
+        state, _ = await _with_first_garment(context, state, found, asked, kept.picture)
+    pages: Pages = request.app.state.pages
+    return RedirectResponse(pages.url("/") + state.query(), status_code=303)
 
 
 @router.get("/search/more")
@@ -85,6 +101,19 @@ async def facets(request: Request, context: Ctx) -> Response:
     return render(request, "search/_rail_facets.html", home=_home(request), facets=counted)
 
 
+@router.get("/search/garments")
+@requires("search", work="query")
+async def garments(request: Request, context: Ctx) -> Response:
+    """The garments of a state, loaded after its results where finding them takes long."""
+    state = SearchState.of(request.query_params.multi_items())
+    found = await offer(context, state)
+    asked = Asked(opaque_caller(request.scope), time.perf_counter(), upload=state.upload)
+    picture = await context.uploads.get(state.upload or "")
+    seen = await see_garments(context, found, asked, picture, patience_s=None)
+    shown = garments_of(state, seen.regions, _home(request)) if seen.regions is not None else None
+    return render(request, "search/_late_garments.html", state=state, garments=shown)
+
+
 async def _page(
     request: Request,
     context: Context,
@@ -101,10 +130,14 @@ async def _page(
         "offer": None,
         "samples": [],
         "answer": None,
+        "garments": None,
+        "garments_query": None,
         "trouble": None,
         "retry_s": None,
-        "chips": [],
+        "chips": view.chips(state, home),
         "max_bytes": context.settings.max_body_bytes,
+        "can_parse": await context.search.parser() is not None,
+        "unkept": False,
     }
     status = 200
     try:
@@ -123,8 +156,8 @@ async def _page(
         if not unindexed:
             values["trouble"] = error.problem()
             values["retry_s"] = _retry_s(error)
-    # The picture was not stored, so only the filters of the page remain in the state.
-    values |= {"state": state, "chips": view.chips(state, home)}
+    # If the picture was not stored, only the filters of the page remain in the state.
+    values["state"] = state
     fragment = is_fragment_request(request)
     headers = {"HX-Push-Url": home + state.query()} if fragment and picture is not None and status == 200 else {}
     return render(
@@ -135,10 +168,27 @@ async def _page(
 async def _dropped(
     context: Context, state: SearchState, found: Offer, asked: Asked, home: str, picture: bytes
 ) -> tuple[SearchState, dict[str, Any]]:
-    """(the state with the stored picture, the answer). The picture is stored first, because links need its id."""
-    kept = await context.uploads.keep(picture)
-    state = state.having(upload=kept.id, id=None, region=None, by_examples=False)
-    return state, await _found(context, state, found, asked, home, picture=picture)
+    """(the state with the stored picture and its first garment, the answer). The picture is stored first, because links
+    need its id. If no parser blurs faces it is not stored: its results are shown once.
+    """
+    state = state.without_picture()
+    try:
+        kept = await context.uploads.keep(picture, caller=asked.caller)
+    except ParserNotFound:
+        shown = await _found(context, state, found, asked, home, picture=picture)
+        return state, {**shown, "unkept": True, "facets": [], "kinds": [], "more": None}
+    state = state.having(upload=kept.id)
+    state, seen = await _with_first_garment(context, state, found, asked, kept.picture)
+    return state, await _found(context, state, found, asked, home, picture=kept.picture, seen=seen)
+
+
+async def _with_first_garment(
+    context: Context, state: SearchState, found: Offer, asked: Asked, picture: bytes
+) -> tuple[SearchState, Seen]:
+    """(the state that searches with the most prominent garment of a new picture, its garments)."""
+    seen = await see_garments(context, found, dataclasses.replace(asked, upload=state.upload), picture)
+    first = first_of(seen.regions) if seen.regions is not None else None
+    return (state if first is None else state.searching_part(str(first))), seen
 
 
 async def _found(
@@ -149,27 +199,54 @@ async def _found(
     home: str,
     *,
     picture: bytes | None = None,
+    seen: Seen | None = None,
 ) -> dict[str, Any]:
-    """The template values of an answer, and of the other model's answer in a comparison."""
-    comparing = state.compare is not None and state.compare != found.serving.model
-    deferred = picture is not None
-    searches = [find(context, state, found, asked, picture=picture, with_facets=not deferred)]
-    if comparing:
-        searches.append(find(context, state, found, asked, picture=picture, model=state.compare, with_facets=False))
-    answer, *others = await asyncio.gather(*searches)
-    other = others[0] if others else None
+    """The template values of an answer, and of the other model's answer in a comparison.
+
+    `seen` are the garments of a picture that was just dropped; its filters are loaded later.
+    """
+    deferred = seen is not None
+    asked = dataclasses.replace(asked, upload=state.upload)
+    if picture is None and state.upload is not None:
+        picture = await context.uploads.get(state.upload)
+    if seen is None:
+        seen, answers = await asyncio.gather(
+            see_garments(context, found, asked, picture),
+            _answers(context, state, found, asked, picture, with_facets=True),
+        )
+    else:
+        answers = await _answers(context, state, found, asked, picture, with_facets=False)
+    answer, other = answers
+    garments = garments_of(state, seen.regions, home) if seen.regions is not None else None
+    kind = filters_of(seen.regions, state) if seen.regions is not None else ()
     attribute_kinds = found.info.kinds
+    look = view.look_rows(state, answer, garments, home) if state.shows_look and garments is not None else []
     return {
         "answer": answer,
         "other": other,
+        "garments": garments,
+        "garments_query": state.query() if seen.late else None,
+        "look": look,
+        "chips": view.chips(state, home, kind),
         "tiles": view.tiles(state, answer, home, other=other["ranking"] if other else ()),
         "other_tiles": view.tiles(state, other, home, other=answer["ranking"]) if other else [],
         "facets": [] if deferred else view.facets(state, answer, attribute_kinds),
         "facets_query": state.query() if deferred else None,
-        "kinds": view.kinds(state, answer, attribute_kinds, home),
+        "kinds": [] if look else view.kinds(state, answer, attribute_kinds, home),
         "relaxations": view.relaxations(state, answer, home),
-        "more": None if other else _more(state, answer, 0),
+        "more": None if other or state.shows_look else _more(state, answer, 0),
     }
+
+
+async def _answers(
+    context: Context, state: SearchState, found: Offer, asked: Asked, picture: bytes | None, *, with_facets: bool
+) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """(the answer, the other model's answer in a comparison)."""
+    searches = [find(context, state, found, asked, picture=picture, with_facets=with_facets)]
+    if state.compare is not None and state.compare != found.serving.model and not state.shows_look:
+        searches.append(find(context, state, found, asked, picture=picture, model=state.compare, with_facets=False))
+    answer, *others = await asyncio.gather(*searches)
+    return answer, others[0] if others else None
 
 
 def _more(state: SearchState, answer: dict[str, Any], offset: int) -> str | None:

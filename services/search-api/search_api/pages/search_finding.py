@@ -26,6 +26,7 @@ from vitrine.qdrant.naming import Serving
 from vitrine.qdrant.schema import CollectionInfo
 
 PAGE_SIZE: Final = 20
+LOOK_SIZE: Final = 5  # products of each garment
 MOST_FOUND: Final = 1_000  # the limit of a collection's strict mode
 SAMPLES: Final = 8
 _SAMPLES_TTL_S: Final = 60.0
@@ -101,9 +102,12 @@ async def find(
     try:
         if state.from_examples:
             return await context.search.recommend(_examples(state, options, picture), asked)
-        if state.region is not None:
-            options["region"] = state.region
-        wanted = SearchOptions.model_validate({**options, "cutout": state.cutout})
+        if state.shows_look:
+            options |= {"regions": "auto", "topK": LOOK_SIZE, "offset": 0, "facets": ""}
+        elif state.region is not None:
+            options |= {"region": state.region, "kindFilters": state.kind_filters}
+        cutout = state.cutout and state.garment is None and not state.shows_look
+        wanted = SearchOptions.model_validate({**options, "cutout": cutout})
     except ValidationError as error:
         raise parameter_invalid(error) from None
     if picture is None:

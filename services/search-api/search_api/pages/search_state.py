@@ -1,27 +1,31 @@
-"""The state of the search page, which is its URL: the query picture or product, the region, the models, the examples
-and the filters. Every link of the page is a modified state.
+"""The state of the search page, which is its URL: the query picture or product, the garment or box, the models, the
+examples and the filters. Every link of the page is a modified state.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 from urllib.parse import urlencode
 
 Pair = tuple[str, str]
-# Options shared with the API calls; `compare` and `by` exist only on the page.
+# Options shared with the API calls; `compare`, `by` and `look` exist only on the page.
 _SINGLE: Final = ("dataset", "model", "upload", "id", "region", "compare")
 _EXAMPLES: Final = ("positive", "negative")
-_OWN_NAMES: Final = frozenset({*_SINGLE, *_EXAMPLES, "cutout", "by", "offset"})
+_OWN_NAMES: Final = frozenset({*_SINGLE, *_EXAMPLES, "cutout", "look", "kindFilters", "by", "offset"})
 _YES: Final = "true"
+_NO: Final = "false"
+_NUMBER: Final = re.compile(r"[1-9][0-9]{0,2}")
 
 
 @dataclass(frozen=True, slots=True)
 class SearchState:
     """The query is the upload `upload`, or else the picture of the product `id`.
 
-    With `by_examples` the results are those of the examples.
+    `region` is the number of a garment or a box. `kind_filters`: whether a garment's kind restricts its results. With
+    `look` the results are a few of every garment, with `by_examples` those of the examples.
     """
 
     dataset: str | None = None
@@ -31,6 +35,8 @@ class SearchState:
     region: str | None = None
     compare: str | None = None
     cutout: bool = False
+    kind_filters: bool = True
+    look: bool = False
     by_examples: bool = False
     positive: tuple[str, ...] = ()
     negative: tuple[str, ...] = ()
@@ -50,6 +56,8 @@ class SearchState:
             positive=values["positive"],
             negative=values["negative"],
             cutout=("cutout", _YES) in given,
+            kind_filters=("kindFilters", _NO) not in given,
+            look=("look", _YES) in given,
             by_examples=("by", "examples") in given,
             filters=tuple(dict.fromkeys(pair for pair in given if pair[0] not in _OWN_NAMES)),
         )
@@ -64,6 +72,21 @@ class SearchState:
         return self.by_examples and bool(self.positive)
 
     @property
+    def garment(self) -> int | None:
+        """The number of the garment to search with; None for a box and the whole picture."""
+        return int(self.region) if self.region is not None and _NUMBER.fullmatch(self.region) else None
+
+    @property
+    def box(self) -> str | None:
+        """The drawn box."""
+        return self.region if self.garment is None else None
+
+    @property
+    def shows_look(self) -> bool:
+        """Whether the results are a few of every garment."""
+        return self.look and self.upload is not None and not self.from_examples
+
+    @property
     def subject(self) -> str:
         """An identifier of the query, independent of filters and region."""
         if self.upload is not None:
@@ -74,7 +97,12 @@ class SearchState:
         """The (name, value) pairs of the URL."""
         single = [(name, value) for name in _SINGLE if (value := getattr(self, name)) is not None]
         examples = [(name, value) for name in _EXAMPLES for value in getattr(self, name)]
-        switches = [("cutout", _YES)] * self.cutout + [("by", "examples")] * self.by_examples
+        switches = [
+            *[("cutout", _YES)] * self.cutout,
+            *[("kindFilters", _NO)] * (not self.kind_filters),
+            *[("look", _YES)] * self.look,
+            *[("by", "examples")] * self.by_examples,
+        ]
         return [*single, *switches, *examples, *self.filters]
 
     def query(self, *more: Pair) -> str:
@@ -88,7 +116,19 @@ class SearchState:
 
     def searching_with(self, product_id: str) -> Self:
         """A search with a product's picture, under the same filters."""
-        return self.having(id=product_id, upload=None, region=None, by_examples=False)
+        return self.without_picture().having(id=product_id)
+
+    def searching_part(self, region: str | None) -> Self:
+        """A search with a garment or a box of the picture; None for the whole picture."""
+        return self.having(region=region, kind_filters=True, look=False, by_examples=False)
+
+    def without_picture(self) -> Self:
+        """The state without its query, and without what belongs to that."""
+        return self.searching_part(None).having(upload=None, id=None)
+
+    def unfiltered(self) -> Self:
+        """The state without any filter."""
+        return self.having(filters=(), kind_filters=self.garment is None)
 
     def values_of(self, field: str) -> tuple[str, ...]:
         """The values that the field is filtered by."""

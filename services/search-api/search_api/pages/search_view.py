@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 from urllib.parse import quote
 
-from search_api.pages.search_state import SearchState
+from search_api.pages.search_garments import Garment, Garments
+from search_api.pages.search_state import Pair, SearchState
 from search_api.pages.shown_values import in_words, shown_value, with_currency
 from search_api.search.options import MAX_FACETS
 from vitrine.kinds import LEVEL_SEPARATOR, filterable, text_of
@@ -124,6 +125,15 @@ class Tile:
     variants: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class LookRow:
+    """A garment of "shop the look" with its best few products. `nothing`: none of them is like it."""
+
+    garment: Garment
+    tiles: tuple[Tile, ...]
+    nothing: bool
+
+
 def label_of(field: str) -> str:
     """A field's label: `baseColour` as Colour, `sleeve_length` as Sleeve length."""
     if field in _LABELS:
@@ -142,9 +152,12 @@ def facet_fields(kinds: Mapping[str, AttributeKind]) -> list[str]:
     return [*known, *others][:MAX_FACETS]
 
 
-def chips(state: SearchState, home: str) -> list[Link]:
-    """A chip for each condition, which removes it."""
+def chips(state: SearchState, home: str, kind: Sequence[Pair] = ()) -> list[Link]:
+    """A chip for each condition, which removes it, and one for the filters that follow from a garment's `kind`."""
     found = []
+    if kind:
+        text = f"Kind: {', '.join(value for _, value in kind)}"
+        found.append(Link(text, home + state.having(kind_filters=False).query()))
     for name, value in state.filters:
         found.append(Link(_condition(name, value), home + state.lacking((name, value)).query()))
     return found
@@ -191,10 +204,26 @@ def relaxations(state: SearchState, answer: Mapping[str, Any], home: str) -> lis
     return [
         Link(
             f"{label_of(one['filter'])} = {', '.join(map(str, one['values']))}",
-            home + state.filtering(one["filter"]).query(),
+            home + _without_filter(state, one["filter"]).query(),
             aside=one["products"],
         )
         for one in answer.get("relax", [])
+    ]
+
+
+def _without_filter(state: SearchState, field: str) -> SearchState:
+    """The state without its filter on the field, or without the one that follows from the garment's kind."""
+    free = state.filtering(field)
+    return free if free.filters != state.filters else state.having(kind_filters=False)
+
+
+def look_rows(state: SearchState, answer: Mapping[str, Any], garments: Garments, home: str) -> list[LookRow]:
+    """The products of each garment, in the order of the garments."""
+    by_number = {one["number"]: one for one in answer["garments"]}
+    return [
+        LookRow(garment, tuple(tiles(state, found, home)), found["nothingLikeThis"])
+        for garment in garments.all
+        if (found := by_number.get(garment.number)) is not None
     ]
 
 

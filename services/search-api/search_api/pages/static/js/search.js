@@ -3,6 +3,7 @@
 import { addressOfForm, withPresentExamples } from "./search/address.js";
 import { drawBox } from "./search/box.js";
 import { fetchFacets } from "./search/facets.js";
+import { showGarments } from "./search/garments.js";
 import { followKeys } from "./search/keys.js";
 import { followHistory, go } from "./search/loader.js";
 import { loadMore } from "./search/more.js";
@@ -48,6 +49,7 @@ document.addEventListener("change", (event) => {
 followHistory();
 takePictures();
 drawBox();
+showGarments();
 fetchFacets();
 loadMore();
 keepTray();

@@ -57,7 +57,7 @@ export function addressOfForm(form) {
  * @param {URLSearchParams} params
  */
 function forgetDataset(params) {
-  const kept = new Set(["dataset", "upload", "region", "cutout"]);
+  const kept = new Set(["dataset", "upload", "region", "look", "cutout"]);
   for (const name of new Set(params.keys())) if (!kept.has(name)) params.delete(name);
 }
 
@@ -67,6 +67,12 @@ function forgetDataset(params) {
  */
 export function forNewPicture() {
   const params = present();
-  for (const name of ["upload", "id", "region", "by"]) params.delete(name);
+  for (const name of ["upload", "id"]) params.delete(name);
+  forgetPart(params);
   return params;
+}
+
+/** Remove what says with which part of the picture to search. @param {URLSearchParams} params */
+export function forgetPart(params) {
+  for (const name of ["region", "kindFilters", "look", "by"]) params.delete(name);
 }

@@ -1,6 +1,6 @@
-// The box on the picture that selects one garment. Cropper is loaded on first use.
+// The box that a shopper draws on the picture. Cropper is loaded on first use.
 
-import { addressOf, present } from "./address.js";
+import { addressOf, forgetPart, present } from "./address.js";
 import { go } from "./loader.js";
 import { onShown } from "./view.js";
 
@@ -29,7 +29,7 @@ export function drawBox() {
     const region = parse(frame.dataset.region ?? "");
     if (region && cropper && !same(region, shownBox())) place(region);
     else if (region && !cropper) void openBox(frame, region);
-    else if (!region && cropper && !present().get("region") && frame.dataset.fresh !== "true") removeBox();
+    else if (!region && cropper && !parse(present().get("region") ?? "")) removeBox();
   });
 }
 
@@ -44,7 +44,7 @@ async function toggleBox() {
   removeBox();
   const params = present();
   if (!params.has("region")) return;
-  params.delete("region");
+  forgetPart(params);
   void go(addressOf(params));
 }
 
@@ -117,8 +117,8 @@ function search() {
   const text = [box.x, box.y, box.width, box.height].map((one) => Number(one.toFixed(DIGITS))).join(",");
   const params = present();
   if (params.get("region") === text) return;
+  forgetPart(params);
   params.set("region", text);
-  params.delete("by");
   void go(addressOf(params));
 }
 

@@ -10,6 +10,7 @@ export const READ = /^image\/(p?jpe?g|png|apng|webp|avif|hei[cf]|gif|bmp|x-ms-bm
 export const WANTED = "Send a JPEG, PNG, WebP, AVIF, HEIC, GIF, BMP or TIFF picture.";
 const FORM_BYTES = 4096; // the other fields and the multipart framing
 const MOST_SENT = 6;
+const UNKEPT = "unkept"; // stands for the id of a picture that the server did not keep
 /** What was shown before the waiting picture. @type {string | undefined} */
 let shownBefore;
 /** @type {[RegExp, string][]} */
@@ -128,8 +129,7 @@ function restore(before) {
  */
 function remember(answer, file, url) {
   const address = answer.headers.get("HX-Push-Url");
-  const upload = address ? new URL(address, location.href).searchParams.get("upload") : null;
-  if (!upload) return;
+  const upload = (address && new URL(address, location.href).searchParams.get("upload")) || UNKEPT;
   sent.set(upload, { file, url });
   for (const [id, old] of sent) {
     if (sent.size <= MOST_SENT) break;

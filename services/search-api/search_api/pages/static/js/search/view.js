@@ -90,13 +90,13 @@ function come(picture) {
   picture.removeAttribute("data-src");
 }
 
-/** @param {HTMLElement} part */
-function exchangePart(part) {
+/** Put a new part in place of the one of that name. @param {HTMLElement} part */
+export function exchangePart(part) {
   const old = document.querySelector(`[data-part="${part.dataset.part}"]`);
-  if (!(old instanceof HTMLElement)) return;
+  if (!(old instanceof HTMLElement) || old === part) return;
   if (part.dataset.key !== undefined && part.dataset.key === old.dataset.key) {
     const [box, newBox] = [old.querySelector("[data-box]"), part.querySelector("[data-box]")];
-    if (box && newBox) box.setAttribute("data-region", newBox.getAttribute("data-region") ?? "");
+    for (const name of ["data-region", "data-seen-region"]) box?.setAttribute(name, newBox?.getAttribute(name) ?? "");
     return;
   }
   old.replaceWith(part);
@@ -118,6 +118,7 @@ function describeFocus() {
     active,
     name: field?.name ?? "",
     value: field?.type === "checkbox" ? field.value : undefined,
+    key: active.dataset.focus,
     inside: Boolean(active.closest("[data-search], #filter-sheet")),
   };
 }
@@ -129,8 +130,8 @@ function refocus(before) {
     ? [...document.querySelectorAll(`[name="${CSS.escape(before.name)}"]`)].find(
         (one) => before.value === undefined || /** @type {HTMLInputElement} */ (one).value === before.value,
       )
-    : undefined;
-  const next = same ?? document.querySelector(".results-column") ?? document.getElementById("main");
+    : before.key && document.querySelector(`[data-focus="${CSS.escape(before.key)}"]`);
+  const next = same || (document.querySelector(".results-column") ?? document.getElementById("main"));
   if (!(next instanceof HTMLElement)) return;
   if (!same && !next.hasAttribute("tabindex")) next.tabIndex = -1;
   next.focus({ preventScroll: true });

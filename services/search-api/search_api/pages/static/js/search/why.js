@@ -37,7 +37,7 @@ export async function explainResult(result) {
   pair.setAttribute("aria-busy", "true");
   const [queryFrame, productFrame] = [part("query", HTMLElement), part("product", HTMLElement)];
   for (const frame of [queryFrame, productFrame]) clear(frame);
-  const seen = await seenPart(query);
+  const seen = await seenPart(query, regionOf(result, query));
   fit(queryFrame, seen.url);
   fit(productFrame, (result.querySelector("img")?.src ?? "").replace(/([?&])width=\d+/, "$1width=512"));
   showDialog("why");
@@ -85,12 +85,21 @@ async function formOf(result, query, blob) {
 }
 
 /**
+ * The box of the part that the result was found with; empty for the whole picture.
+ * @param {HTMLElement} result
+ * @param {HTMLImageElement} query
+ */
+function regionOf(result, query) {
+  return (result.closest("[data-seen-region]") ?? query.closest("[data-seen-region]"))?.getAttribute("data-seen-region");
+}
+
+/**
  * The picture as it is searched with: all of it, or the part in the box.
  * @param {HTMLImageElement} query
+ * @param {string | null | undefined} region
  * @returns {Promise<{url: string, blob?: Blob}>}
  */
-async function seenPart(query) {
-  const region = present().get("region");
+async function seenPart(query, region) {
   if (!region) return { url: query.src };
   const [x, y, width, height] = region.split(",").map(Number);
   const [wide, high] = [query.naturalWidth, query.naturalHeight];
