@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -11,6 +10,7 @@ from typing import Final
 import pytest
 from qdrant_client import models
 
+from harness.parsers import publish_unread_parser
 from harness.processes import LocalQdrant
 from harness.releases import build_tiny_release, store_of
 from search_api.answers import Confidence
@@ -20,13 +20,11 @@ from search_api.search.retrieval import Retrieval
 from search_api.vector_store import VectorStore
 from vitrine.errors import ParserNotFound
 from vitrine.evaluation.calibration import Curve
-from vitrine.garments import KIND_NAMES
 from vitrine.products import AttributeKind, AttributeValue, Product
 from vitrine.qdrant.client import create_collection, open_async_qdrant, open_qdrant
 from vitrine.qdrant.filters import Planner
 from vitrine.qdrant.naming import Serving
 from vitrine.qdrant.schema import CollectionMetadata
-from vitrine.releases import ParserManifest, ParserNetwork, Preprocessing, WeightsOrigin
 
 WITH_KINDS: Final = "tiny-0000000001"
 WITHOUT_KINDS: Final = "tiny-0000000002"
@@ -93,24 +91,6 @@ def test_a_filter_of_the_caller_by_the_same_attribute_replaces_it(url: str) -> N
     assert filters(url, "shoes", given=(("product_id", "2"),)) == ({"subCategory": ["Shoes", "Flip Flops"]}, 1)
 
 
-def publish_parser(releases: Path, model: str, *, seed: str) -> str:
-    weights = releases.parent / "parser-weights"
-    weights.write_bytes(seed.encode())
-    manifest = ParserManifest(
-        model=model,
-        network=ParserNetwork(timm_name="mobilenetv2_100", levels=(1, 2), channels=32),
-        weights=WeightsOrigin(
-            source="seed:0", sha256=hashlib.sha256(seed.encode()).hexdigest(), size_bytes=len(seed)
-        ),
-        preprocessing=Preprocessing(
-            input_px=96, resize_px=96, fit="pad", interpolation="bilinear", mean=(0.5,) * 3, std=(0.5,) * 3,
-            decode_rules_version=1,
-        ),
-        classes=KIND_NAMES,
-    )  # fmt: skip
-    return store_of(releases).publish(manifest, weights=weights)
-
-
 def newest(releases: Path, model: str) -> str:
     return asyncio.run(Parsers(store_of(releases), model=model).newest())
 
@@ -122,10 +102,10 @@ def test_without_a_parser_the_error_says_how_to_get_one(tmp_path: Path) -> None:
 
 def test_the_newest_release_of_the_configured_model_parses(tmp_path: Path) -> None:
     releases = tmp_path / "releases"
-    publish_parser(releases, "another", seed="x")
-    first = publish_parser(releases, "vitrine-parser", seed="a")
+    publish_unread_parser(releases, "another")
+    first = publish_unread_parser(releases, "vitrine-parser", weights=b"a")
     assert newest(releases, "vitrine-parser") == first
-    second = publish_parser(releases, "vitrine-parser", seed="b")
+    second = publish_unread_parser(releases, "vitrine-parser", weights=b"b")
     assert newest(releases, "vitrine-parser") == second
 
 

@@ -1129,9 +1129,11 @@ class Release(Model):
     """A release and its collections."""
 
     collections: list[Collection]
-    # Components of a vector; null where the manifest cannot be read
+    # Components of a vector; null for a parser, and where the manifest cannot be read
     dim: int | None
     id: str
+    # Whether it embeds pictures or finds garments in them; null where the manifest cannot be read
+    kind: Literal["embedding", "parser"] | str | None
     model: str
     # Whether the release store holds it
     stored: bool

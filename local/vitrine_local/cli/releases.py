@@ -125,9 +125,15 @@ def list_releases(context: typer.Context, as_json: AsJson = False, url: Url = No
         screen.say("there are no releases yet: make one with `vitrine release create`")
     else:
         screen.table(
-            [Column("release"), Column("model"), Column("components", right=True), Column("indexed")],
+            [Column("release"), Column("model"), Column("kind"), Column("components", right=True), Column("indexed")],
             [
-                (item["id"], item["model"], item["dim"], ", ".join(_collection(found) for found in item["collections"]))
+                (
+                    item["id"],
+                    item["model"],
+                    item["kind"],
+                    item["dim"],
+                    ", ".join(_collection(found) for found in item["collections"]),
+                )
                 for item in answer["releases"]
             ],
         )
@@ -145,7 +151,8 @@ def show(
     if as_json:
         screen.json(release)
         return
-    dim = release["dim"] if release["dim"] is not None else "unknown: its manifest cannot be read"
+    unknown = "none: it finds garments" if release["kind"] == "parser" else "unknown: its manifest cannot be read"
+    dim = release["dim"] if release["dim"] is not None else unknown
     screen.say(f"release      {release['id']}")
     screen.say(f"model        {release['model']}")
     screen.say(f"components   {dim}")

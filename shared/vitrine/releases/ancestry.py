@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from vitrine.errors import ReleaseCorrupt, ReleaseNotFound
+from vitrine.errors import ReleaseCorrupt, ReleaseNotFound, ReleaseOfOtherKind
 from vitrine.releases.lineage import Lineage
 from vitrine.releases.manifest import FittedOn, Manifest
 from vitrine.releases.store import SPLIT_FILE, ReleaseStore
@@ -29,7 +29,7 @@ _FILE: Final = "file:"
 def lineage_of(store: ReleaseStore, release_id: str) -> Lineage:
     """What a release and its ancestors were fitted and selected on.
 
-    Raises ReleaseNotFound, ReleaseCorrupt.
+    Raises ReleaseNotFound, ReleaseCorrupt, and ReleaseOfOtherKind for a parser.
     """
     manifest = store.manifest(release_id)
     if manifest.split_sha256 is not None:
@@ -63,7 +63,7 @@ def parent_lineage(store: ReleaseStore, release_id: str) -> Lineage:
     """The lineage of a parent release; unknown if the parent is missing or damaged."""
     try:
         return lineage_of(store, release_id)
-    except (ReleaseNotFound, ReleaseCorrupt):
+    except (ReleaseNotFound, ReleaseCorrupt, ReleaseOfOtherKind):
         return Lineage(unknown=(f"what {release_id} was fitted on, which is not in the store",))
 
 
@@ -72,7 +72,7 @@ def _manifests(store: ReleaseStore) -> list[Manifest]:
     for release_id in store.ids():
         try:
             found.append(store.manifest(release_id))
-        except (ReleaseNotFound, ReleaseCorrupt):
+        except (ReleaseNotFound, ReleaseCorrupt, ReleaseOfOtherKind):
             continue
     return found
 

@@ -36,6 +36,7 @@ from vitrine.errors import (
     ReleaseCorrupt,
     ReleaseMismatch,
     ReleaseNotFound,
+    ReleaseOfOtherKind,
     TooManyRequests,
     Unavailable,
     VectorStoreUnavailable,
@@ -71,8 +72,15 @@ _START_ERRORS: Final = (
     CatalogRootRefused,
     MediaTypeUnsupported,
 )
-_TRAINING_ERRORS: Final = (*_START_ERRORS, ReleaseNotFound, WeightsUnusable)
-_INDEX_ERRORS: Final = (*_START_ERRORS, ModelUnknown, ReleaseMismatch, ReleaseNotFound, ReleaseCorrupt)
+_TRAINING_ERRORS: Final = (*_START_ERRORS, ReleaseNotFound, ReleaseOfOtherKind, WeightsUnusable)
+_INDEX_ERRORS: Final = (
+    *_START_ERRORS,
+    ModelUnknown,
+    ReleaseMismatch,
+    ReleaseNotFound,
+    ReleaseOfOtherKind,
+    ReleaseCorrupt,
+)
 
 
 def _add_start(kind: JobKind, summary: str, *, errors: tuple[type[VitrineError], ...] = _TRAINING_ERRORS) -> None:

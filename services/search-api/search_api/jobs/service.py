@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
 from search_api.context import Context
 from search_api.settings import Settings
 from vitrine.catalogs.roots import allowed_roots, resolve_catalog_root
-from vitrine.errors import CatalogRootRefused, KeyRefused, ModelUnknown, ReleaseMismatch, ReleaseNotFound
+from vitrine.errors import (
+    CatalogRootRefused,
+    KeyRefused,
+    ModelUnknown,
+    ReleaseCorrupt,
+    ReleaseMismatch,
+    ReleaseNotFound,
+)
 from vitrine.jobs import JobKind, JobRecord
 from vitrine.jobs.params.catalog import CatalogParams, IndexParams, JobParams
 from vitrine.jobs.params.evaluation import EvaluateParams, ExperimentParams, HealthParams, VisualizeParams
@@ -57,10 +65,12 @@ async def resolved(params: P, settings: Settings, releases: ReleaseStore) -> P:
     """The parameters with every default resolved: catalogue folders and readers, and the release of an index job.
 
     Raises CatalogRootRefused, CatalogNotFound, ReleaseNotFound, ModelUnknown for an index job whose model has no
-    release, and ReleaseMismatch if the release belongs to another model.
+    release, ReleaseMismatch if the release belongs to another model, and ReleaseOfOtherKind for a parser.
     """
     for release_id in params.release_ids():
         await asyncio.to_thread(_check_stored, release_id, releases)
+        if not isinstance(params, TrainParams):  # a parser is trained from a parser
+            await asyncio.to_thread(_check_embeds, release_id, releases)
     found: dict[str, Any] = {}
     if isinstance(params, CatalogParams):
         found |= await asyncio.to_thread(_located, params, settings)
@@ -98,13 +108,21 @@ def _release_of(params: IndexParams, releases: ReleaseStore) -> str:
         newest = releases.newest(model)
         if newest is None:
             raise ModelUnknown(f"the model {model!r} has no release: make one first (POST /api/jobs/project)")
+        _check_embeds(newest, releases)
         return newest
     if model_of_release(release_id) != model:
         raise ReleaseMismatch(f"the release {release_id!r} is not one of the model {model!r}")
     _check_stored(release_id, releases)
+    _check_embeds(release_id, releases)
     return release_id
 
 
 def _check_stored(release_id: str, releases: ReleaseStore) -> None:
     if release_id not in releases.ids():
         raise ReleaseNotFound(f"there is no release {release_id[:140]!r}: GET /api/releases lists all releases")
+
+
+def _check_embeds(release_id: str, releases: ReleaseStore) -> None:
+    """Raises ReleaseOfOtherKind for a parser. A manifest that cannot be read is the job's error."""
+    with suppress(ReleaseCorrupt, ReleaseNotFound):
+        releases.manifest(release_id)

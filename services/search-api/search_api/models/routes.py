@@ -27,6 +27,7 @@ from vitrine.errors import (
     CollectionNotFound,
     MediaTypeUnsupported,
     ReleaseNotFound,
+    ReleaseOfOtherKind,
     VectorStoreUnavailable,
 )
 from vitrine.kinds import filterable
@@ -94,6 +95,7 @@ async def list_releases(context: Ctx) -> Response:
         {
             "id": release.id,
             "model": release.model,
+            "kind": release.kind,
             "dim": None if release.manifest is None else release.manifest.dim,
             "stored": release.stored,
             "collections": [collection_entry(one.info, serving=one.serving) for one in release.indexed],
@@ -108,13 +110,15 @@ async def list_releases(context: Ctx) -> Response:
     summary="Make a release serve its model",
     description=(
         "Moves the alias in one request, so searches see the old collection or the new one. Activating the `previous` "
-        "of the answer goes back. The release must have been indexed and have passed its checks. Where it was indexed "
-        "into several collections, because the catalogue's fields changed, the newest serves unless one is named. The "
-        "call takes the media type `application/json` alone, which other web sites cannot send; its body is `{}` or "
-        "empty."
+        "of the answer goes back. The release must have been indexed and have passed its checks; a parser of garments "
+        "serves no dataset. Where a release was indexed into several collections, because the catalogue's fields "
+        "changed, the newest serves unless one is named. The call takes the media type `application/json` alone, which "
+        "other web sites cannot send; its body is `{}` or empty."
     ),
     response_model=ActivatedAnswer,
-    responses=problem_responses(*READ_ERRORS, BodyInvalid, MediaTypeUnsupported, ReleaseNotFound, CollectionIncomplete),
+    responses=problem_responses(
+        *READ_ERRORS, BodyInvalid, MediaTypeUnsupported, ReleaseNotFound, ReleaseOfOtherKind, CollectionIncomplete
+    ),
 )
 @requires("admin")
 async def activate(

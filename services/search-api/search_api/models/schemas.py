@@ -56,7 +56,12 @@ class ReleaseOut(BaseModel):
 
     id: str
     model: str
-    dim: int | None = Field(description="Components of a vector; null where the manifest cannot be read")
+    kind: Literal["embedding", "parser"] | None = Field(
+        description="Whether it embeds pictures or finds garments in them; null where the manifest cannot be read"
+    )
+    dim: int | None = Field(
+        description="Components of a vector; null for a parser, and where the manifest cannot be read"
+    )
     stored: bool = Field(description="Whether the release store holds it")
     collections: list[CollectionOut]
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from search_api.context import Context
-from vitrine.errors import CollectionIncomplete, ParameterInvalid, ReleaseCorrupt, ReleaseNotFound
+from vitrine.errors import CollectionIncomplete, ParameterInvalid, ReleaseCorrupt, ReleaseNotFound, ReleaseOfOtherKind
 from vitrine.products import check_dataset_name
 from vitrine.qdrant.naming import Serving, generation_of, model_of_release, parse_collection_name
 from vitrine.qdrant.schema import CollectionInfo
-from vitrine.releases import Manifest
+from vitrine.releases import Manifest, ParserManifest, ReleaseStore
+
+StoredManifest = Manifest | ParserManifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +30,30 @@ class Indexed:
 
 @dataclass(frozen=True, slots=True)
 class KnownRelease:
-    """A release that is stored, indexed or both. `manifest` is None if it is not stored or unreadable."""
+    """A release that is stored, indexed or both. `either` is its manifest, None if it is not stored or unreadable."""
 
     id: str
     model: str
     stored: bool
-    manifest: Manifest | None
+    either: StoredManifest | None
     indexed: tuple[Indexed, ...]
+
+    @property
+    def manifest(self) -> Manifest | None:
+        """The manifest of a release that embeds pictures."""
+        return self.either if isinstance(self.either, Manifest) else None
+
+    @property
+    def parser(self) -> ParserManifest | None:
+        """The manifest of a parser of garments."""
+        return self.either if isinstance(self.either, ParserManifest) else None
+
+    @property
+    def kind(self) -> Literal["embedding", "parser"] | None:
+        """What it does; None if that cannot be read."""
+        if self.parser is not None:
+            return "parser"
+        return "embedding" if self.manifest is not None or self.indexed else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +80,8 @@ def collection_entry(info: CollectionInfo, *, serving: bool) -> dict[str, Any]:
     }
 
 
-async def stored_manifests(context: Context) -> dict[str, Manifest | None]:
-    """Manifests of stored releases by id; None if unreadable."""
+async def stored_manifests(context: Context) -> dict[str, StoredManifest | None]:
+    """Manifests of stored releases of either kind by id; None if unreadable."""
     return await asyncio.to_thread(_manifests, context)
 
 
@@ -79,7 +98,7 @@ async def indexed_releases(context: Context) -> dict[str, tuple[Indexed, ...]]:
 
 
 def known_releases(
-    stored: dict[str, Manifest | None], indexed: dict[str, tuple[Indexed, ...]]
+    stored: dict[str, StoredManifest | None], indexed: dict[str, tuple[Indexed, ...]]
 ) -> tuple[KnownRelease, ...]:
     """All releases that are stored or indexed, sorted by id."""
     return tuple(
@@ -87,7 +106,7 @@ def known_releases(
             id=release_id,
             model=model_of_release(release_id),
             stored=release_id in stored,
-            manifest=stored.get(release_id),
+            either=stored.get(release_id),
             indexed=indexed.get(release_id, ()),
         )
         for release_id in sorted({*stored, *indexed})
@@ -99,9 +118,15 @@ async def activate_release(
 ) -> Activated:
     """Make a release serve its model, with the named collection or the newest that passed its checks.
 
-    Raises ParameterInvalid, ReleaseNotFound, CollectionIncomplete, VectorStoreUnavailable.
+    Raises ParameterInvalid, ReleaseNotFound, ReleaseOfOtherKind for a parser, CollectionIncomplete,
+    VectorStoreUnavailable.
     """
     model = model_of_release(release_id)
+    if await asyncio.to_thread(is_parser, context.releases, release_id):
+        raise ReleaseOfOtherKind(
+            f"the release {release_id!r} is a parser of garments: it serves no dataset, and the newest one is used by "
+            "itself"
+        )
     chosen = await _dataset_of(context, release_id, dataset)
     info = await _collection_of(context, chosen, release_id, collection)
     if info is None:
@@ -120,11 +145,19 @@ async def activate_release(
     return Activated(serving, previous)
 
 
-def _manifests(context: Context) -> dict[str, Manifest | None]:
-    found: dict[str, Manifest | None] = {}
+def is_parser(store: ReleaseStore, release_id: str) -> bool:
+    """Whether a stored release is a parser of garments; False if it cannot be read."""
+    try:
+        return isinstance(store.any_manifest(release_id), ParserManifest)
+    except (ReleaseCorrupt, ReleaseNotFound, OSError):
+        return False
+
+
+def _manifests(context: Context) -> dict[str, StoredManifest | None]:
+    found: dict[str, StoredManifest | None] = {}
     for release_id in context.releases.ids():
         try:
-            found[release_id] = context.releases.manifest(release_id)
+            found[release_id] = context.releases.any_manifest(release_id)
         except (ReleaseCorrupt, ReleaseNotFound):
             found[release_id] = None
     return found

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from search_api.context import Context
+from search_api.models.service import is_parser
 from search_api.settings import Settings
 from vitrine.catalogs.roots import allowed_roots
 from vitrine.catalogs.table import is_table_name
@@ -112,8 +113,8 @@ async def _datasets(context: Context) -> tuple[str, ...] | None:
 
 
 def _releases(store: ReleaseStore) -> tuple[str, ...] | None:
-    """All releases; the newest of each model comes first."""
+    """All releases that embed pictures, sorted by id."""
     try:
-        return tuple(store.ids())
+        return tuple(release_id for release_id in store.ids() if not is_parser(store, release_id))
     except (VitrineError, OSError):
         return None

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from search_api.answers import JsonAnswer
 from search_api.context import Context, Ctx
-from search_api.models.service import KnownRelease, indexed_releases, known_releases, stored_manifests
+from search_api.models.service import KnownRelease, StoredManifest, indexed_releases, known_releases, stored_manifests
 from search_api.pages.catalogue import home_of
 from search_api.pages.health_views import health_view
 from search_api.pages.release_views import (
@@ -36,7 +36,6 @@ from search_api.pages.reports import (
 )
 from search_api.pages.templating import is_fragment_request, render
 from vitrine.errors import ReleaseNotFound, VectorStoreUnavailable
-from vitrine.releases import Manifest
 from vitrine.web import requires
 
 router = APIRouter(include_in_schema=False)
@@ -161,7 +160,7 @@ async def release_page(request: Request, context: Ctx, release_id: str) -> Respo
 
 async def _releases(
     context: Context,
-) -> tuple[dict[str, Manifest | None], tuple[KnownRelease, ...], tuple[str, ...]]:
+) -> tuple[dict[str, StoredManifest | None], tuple[KnownRelease, ...], tuple[str, ...]]:
     """(stored releases, all known releases, a sentence for each unavailable service)."""
     away = []
     indexed, stored = {}, {}

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from search_api.models.service import Indexed, KnownRelease
+from search_api.models.service import Indexed, KnownRelease, StoredManifest
 from search_api.pages.reports import Figure
-from vitrine.errors import ReleaseCorrupt, ReleaseNotFound
-from vitrine.releases import Manifest, ReleaseStore
+from vitrine.errors import ReleaseCorrupt, ReleaseNotFound, ReleaseOfOtherKind
+from vitrine.releases import Manifest, ParserManifest, ReleaseStore
 from vitrine.releases.ancestry import lineage_of
 from vitrine.releases.lineage import Lineage
 
@@ -72,7 +72,13 @@ class ReleaseView:
         return self.release.manifest
 
     @property
+    def parser(self) -> ParserManifest | None:
+        return self.release.parser
+
+    @property
     def made_by(self) -> str:
+        if self.parser is not None:
+            return f"Finds garments in photographs: {len(self.parser.classes)} kinds, background and skin among them"
         if self.manifest is None:
             return "Not in the release store" if not self.release.stored else "Its manifest cannot be read"
         recipe = self.manifest.recipe
@@ -96,19 +102,24 @@ class ReleaseView:
 
 
 def release_view(
-    release: KnownRelease, stored: Mapping[str, Manifest | None], measured: Mapping[str, tuple[Figure, ...]]
+    release: KnownRelease, stored: Mapping[str, StoredManifest | None], measured: Mapping[str, tuple[Figure, ...]]
 ) -> ReleaseView:
     """The view of a release, given all stored manifests and the metrics of evaluations."""
     figures, measured_on = measured.get(release.id, ()), "by an evaluation, 95 % intervals"
-    if not figures and release.manifest is not None:
-        figures, measured_on = _own_figures(release.manifest)
-    return ReleaseView(release, _ancestors(release.manifest, stored), figures, measured_on)
+    if not figures and release.either is not None:
+        figures, measured_on = _own_figures(release.either)
+    return ReleaseView(release, _ancestors(release.either, stored), figures, measured_on)
 
 
 def fitted_on(store: ReleaseStore, release_id: str) -> tuple[tuple[str, int], ...] | None:
-    """The number of products per dataset that the release was fitted or tuned on; None if unreadable."""
+    """The number of products per dataset that the release was fitted or tuned on; None if unreadable.
+
+    Empty for a parser, which is trained on photographs.
+    """
     try:
         lineage: Lineage = lineage_of(store, release_id)
+    except ReleaseOfOtherKind:
+        return ()
     except (ReleaseNotFound, ReleaseCorrupt, OSError):
         return None
     return tuple((dataset, int((marked.flags & 0b1100 > 0).sum())) for dataset, marked in lineage.products.items())
@@ -169,7 +180,7 @@ def projection_series(tuning: Any, tried: Any) -> dict[str, dict[str, list[list[
     return {name: {"points": sorted(points)} for name, points in series.items() if len(points) > 1}
 
 
-def _own_figures(manifest: Manifest) -> tuple[tuple[Figure, ...], str]:
+def _own_figures(manifest: StoredManifest) -> tuple[tuple[Figure, ...], str]:
     figures: list[Figure] = []
     for measure, key in _OWN_METRICS:
         value = manifest.metrics.get(key)
@@ -179,7 +190,7 @@ def _own_figures(manifest: Manifest) -> tuple[tuple[Figure, ...], str]:
     return tuple(figures[:3]), "on its training's test part" if is_test else "on validation queries"
 
 
-def _ancestors(manifest: Manifest | None, stored: Mapping[str, Manifest | None]) -> tuple[Ancestor, ...]:
+def _ancestors(manifest: StoredManifest | None, stored: Mapping[str, StoredManifest | None]) -> tuple[Ancestor, ...]:
     line: list[Ancestor] = []
     seen: set[str] = set()
     while manifest is not None and len(line) < _MAX_ANCESTORS:
