@@ -18,7 +18,8 @@ from vitrine_local.cli.api import Target, find_target
 from vitrine_local.cli.app import COMMANDS, app
 from vitrine_local.cli.options import assignments, mapping_of, model_name
 from vitrine_local.cli.paths import catalog_of_file, catalog_root, second_catalog, weights_path
-from vitrine_local.cli.search import search_fields, shown_attributes
+from vitrine_local.cli.results import shown_attributes
+from vitrine_local.cli.search import search_fields
 from vitrine_local.data_folder import DataFolder, RunRecord, ServiceRecord
 from vitrine_local.demo_catalog.generate import generate_catalog
 from vitrine_local.errors import ServerUnreachable, UsageInvalid
@@ -55,6 +56,8 @@ def run_record(url: str) -> RunRecord:
         "index --dataset shop --root folder --model resnet50 --release resnet50-0123456789 --limit 3 --no-wait",
         "search picture.jpg --model resnet50 --k 15 --filter gender=Women --filter gender=Men --sheet out.png --json",
         "search picture.jpg --model resnet50 --cutout --min-confidence 0.5",
+        "search picture.jpg --model resnet50 --regions auto --k 3",
+        "search picture.jpg --model resnet50 --region 2",
         "release create --model resnet50 --weights seed:3 --option pad_type=same --dataset shop --root folder "
         "--components 64 --no-whiten --seed 2 --limit 100",
         "release list",
@@ -161,7 +164,7 @@ def test_a_folder_of_pictures_needs_a_file_for_its_results(tmp_path: Path, capsy
     for more, words in (
         ([], "name a .jsonl or .csv file for the results with --output"),
         (["--output", str(tmp_path / "out.xml")], "give it one of these suffixes"),
-        (["--output", str(tmp_path / "out.csv"), "--json"], "--json are for one picture"),
+        (["--output", str(tmp_path / "out.csv"), "--json"], "are for one picture"),
         (["--output", str(tmp_path / "out.csv")], "has no picture"),
     ):
         assert main([*line, *more]) == 2

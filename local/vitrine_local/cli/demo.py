@@ -25,7 +25,8 @@ from vitrine_local.cli.following import follow_job, job_params, must_have_succee
 from vitrine_local.cli.jobs import report_job
 from vitrine_local.cli.output import Screen, count, duration, plain_if_no_terminal
 from vitrine_local.cli.paths import catalog_of
-from vitrine_local.cli.search import search_fields, show_results
+from vitrine_local.cli.results import show_results
+from vitrine_local.cli.search import search_fields
 from vitrine_local.cli.system import MAX_PORT, LogLevel
 from vitrine_local.data_folder import DataFolder
 from vitrine_local.demo_catalog.generate import draw_garment, generate_catalog

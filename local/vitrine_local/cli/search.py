@@ -5,9 +5,9 @@ explain` shows why one does.
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 
@@ -25,13 +25,9 @@ from vitrine_local.cli.options import (
     model_name,
     screen_of,
 )
-from vitrine_local.cli.output import Column, ProgressDisplay, Screen, count
+from vitrine_local.cli.output import ProgressDisplay, Screen, count
+from vitrine_local.cli.results import show_look, show_results
 from vitrine_local.errors import CommandFailed, UsageInvalid
-
-# The attributes that get a column if a product has many.
-_SHOWN_ATTRIBUTES: Final = ("gender", "articleType", "baseColour", "year")
-_OTHER_ATTRIBUTES_SHOWN: Final = 4
-_NOT_ATTRIBUTES: Final = frozenset({"id", "score", "confidence", "dataset", "image", "name"})
 
 # An overloaded server is waited for: a batch has no one who would ask again.
 _BATCH_RETRIES: Final = 5
@@ -69,6 +65,17 @@ def search(
     expand: Annotated[
         int | None, typer.Option(metavar="N", min=0, help="Expand the query by its N nearest products.")
     ] = None,
+    regions: Annotated[
+        str | None,
+        typer.Option(metavar="auto", help="Search with each garment in the picture, such as a photograph of a person."),
+    ] = None,
+    region: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|X,Y,WIDTH,HEIGHT",
+            help="Search with one garment, by its number, or with a part of the picture in fractions of its sides.",
+        ),
+    ] = None,
     cutout: Annotated[
         bool, typer.Option("--cutout", help="Cut the garment out of its background: for your own photographs.")
     ] = False,
@@ -101,6 +108,8 @@ def search(
         groupBy=group_by,
         expand=expand,
         cutout="true" if cutout else None,
+        region=region,
+        regions=regions,
     )
     if output is not None or image.expanduser().is_dir():
         options = SearchOptions(
@@ -112,11 +121,14 @@ def search(
             group_by=group_by,
             expand=expand,
             cutout=cutout or None,
+            region=region,
         )
-        _check_batch(image, output, sheet=sheet, as_json=as_json)
+        _check_batch(image, output, of_one=sheet is not None or as_json or regions is not None)
         with Api(find_target(url, data), max_retries=_BATCH_RETRIES) as api:
             _search_all(api, screen, image, output or image, pairs, options, concurrency)
         return
+    if sheet is not None and regions is not None:
+        raise UsageInvalid("--sheet shows one ranking: search with one garment, --region N")
     picture = read_query(image)
     with Api(find_target(url, data)) as api:
         answer = api.post_picture("/api/search", picture, fields)
@@ -125,17 +137,17 @@ def search(
     if as_json:
         screen.json(answer)
         return
-    show_results(screen, answer)
+    show_look(screen, answer) if answer.get("garments") else show_results(screen, answer)
     if sheet is not None:
         screen.note(f"written: {sheet}")
 
 
-def _check_batch(image: Path, output: Path | None, *, sheet: Path | None, as_json: bool) -> None:
+def _check_batch(image: Path, output: Path | None, *, of_one: bool) -> None:
     """Raise UsageInvalid for options that a batch does not go with."""
     if output is None:
         raise UsageInvalid(f"{image} is a folder: name a {_OUTPUTS} file for the results with --output")
-    if sheet is not None or as_json:
-        raise UsageInvalid("--sheet and --json are for one picture; --output writes a file")
+    if of_one:
+        raise UsageInvalid("--sheet, --json and --regions are for one picture; --output writes a file")
 
 
 def _search_all(
@@ -212,49 +224,6 @@ def search_fields(filters: Sequence[tuple[str, str]], **options: str | int | flo
             raise UsageInvalid(f"{name} is no field to filter by: it is an option")
         fields.setdefault(name, []).append(value)
     return fields
-
-
-def show_results(screen: Screen, answer: Json) -> None:
-    """Show the results as a table, best first, and how long the search took."""
-    results: list[Json] = answer["results"]
-    if not results:
-        screen.say("no product matches")
-    else:
-        shown = shown_attributes(results)
-        likely = [Column("confidence", right=True)] if "confidence" in results[0] else []
-        screen.table(
-            [
-                Column("rank", right=True),
-                Column("id", right=True),
-                Column("name", cut=True),
-                *(Column(name) for name in shown),
-                Column("score", right=True),
-                *likely,
-            ],
-            [
-                (rank, result["id"], result.get("name"), *(result.get(name) for name in shown), *_scores(result))
-                for rank, result in enumerate(results, start=1)
-            ],
-        )
-    if "calibratedFor" in answer:
-        screen.note(f"confidence is calibrated for {answer['calibratedFor']}")
-    took = answer["tookMs"]
-    screen.note(
-        f"{len(results)} of dataset {answer['dataset']}, release {answer['release']}, {answer['plan']} search: "
-        f"{took['total']:.0f} ms (decode {took['decode']:.0f}, embed {took['embed']:.0f}, search {took['search']:.0f})"
-    )
-
-
-def shown_attributes(results: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The attributes that get a column: the usual ones if any is present, else the first few."""
-    there = list(dict.fromkeys(name for result in results for name in result if name not in _NOT_ATTRIBUTES))
-    return [name for name in _SHOWN_ATTRIBUTES if name in there] or there[:_OTHER_ATTRIBUTES_SHOWN]
-
-
-def _scores(result: Json) -> list[str]:
-    """The score, and the confidence if the answer has one."""
-    score = f"{result['score']:.4f}"
-    return [score, f"{result['confidence']:.2f}"] if "confidence" in result else [score]
 
 
 def _write_sheet(api: Api, file: Path, query: bytes, answer: Json) -> None:
