@@ -13,7 +13,7 @@ from search_api.pages.formats import percent
 from search_api.pages.search_state import Pair, SearchState
 
 _DRAWING_WIDTH: Final = 1000  # units of the drawing; its height follows from the picture
-_GRID: Final = 24
+_GRID: Final = 13
 _TOWARDS_MIDDLE: Final = 0.01  # decides among points that are equally far from the edges
 _MOST_SHOWN: Final = 8
 

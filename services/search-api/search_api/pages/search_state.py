@@ -17,6 +17,8 @@ _EXAMPLES: Final = ("positive", "negative")
 _OWN_NAMES: Final = frozenset({*_SINGLE, *_EXAMPLES, "cutout", "look", "kindFilters", "by", "offset"})
 _YES: Final = "true"
 _NO: Final = "false"
+# A search with the whole picture.
+_WHOLE: Final[dict[str, Any]] = {"region": None, "kind_filters": True, "look": False, "by_examples": False}
 _NUMBER: Final = re.compile(r"[1-9][0-9]{0,2}")
 
 
@@ -116,15 +118,15 @@ class SearchState:
 
     def searching_with(self, product_id: str) -> Self:
         """A search with a product's picture, under the same filters."""
-        return self.without_picture().having(id=product_id)
+        return self.having(id=product_id, upload=None, **_WHOLE)
 
     def searching_part(self, region: str | None) -> Self:
         """A search with a garment or a box of the picture; None for the whole picture."""
-        return self.having(region=region, kind_filters=True, look=False, by_examples=False)
+        return self.having(**{**_WHOLE, "region": region})
 
     def without_picture(self) -> Self:
         """The state without its query, and without what belongs to that."""
-        return self.searching_part(None).having(upload=None, id=None)
+        return self.having(upload=None, id=None, **_WHOLE)
 
     def unfiltered(self) -> Self:
         """The state without any filter."""
