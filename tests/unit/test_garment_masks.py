@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -108,7 +110,7 @@ def test_the_garments_of_any_probabilities_are_numbered_and_lie_in_the_picture(
     garments = find_garments(noise / noise.sum(axis=0))
     assert [garment.number for garment in garments] == list(range(1, len(garments) + 1))
     prominence = [garment.probability * int(garment.mask.sum()) for garment in garments]
-    assert all(one >= other * 0.999 for one, other in zip(prominence, prominence[1:], strict=False))
+    assert all(one >= other * 0.999 for one, other in pairwise(prominence))
     for garment in garments:
         assert garment.mask.shape == (height, width)
         box = garment.box
