@@ -12,7 +12,8 @@ class Embedder(Service):
     """An embedder with a store that has one tiny release."""
 
     def __init__(self, folder: Path, **env: str) -> None:
-        self.release = build_tiny_release(folder / "releases")
+        self.releases = folder / "releases"
+        self.release = build_tiny_release(self.releases)
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         super().__init__(
@@ -20,7 +21,7 @@ class Embedder(Service):
             folder=folder,
             env={
                 "VITRINE_EMBEDDER_PORT": str(port),
-                "VITRINE_RELEASES_URL": f"file:{folder / 'releases'}",
+                "VITRINE_RELEASES_URL": f"file:{self.releases}",
                 "VITRINE_DEVICE": "cpu",
                 **env,
             },

@@ -18,11 +18,15 @@ COUNT: Final = 150
 DATA: Final = {"label": "subCategory", "relevance": ["subCategory"]}
 
 
-def store(folder: Path, listener: Listener | None = None) -> FeatureCache:
+def store(folder: Path, listener: Listener | None = None, *, parser_id: str | None = None) -> FeatureCache:
     settings = Settings(work_dir=folder / "work", trainer_device="cpu", trainer_precision="float32")
     return FeatureCache(
-        store_of(folder / "releases"), settings, choose_device("cpu", "float32"), listener or Listener()
-    )  # fmt: skip
+        store_of(folder / "releases"),
+        settings,
+        choose_device("cpu", "float32"),
+        listener or Listener(),
+        parser_id=parser_id,
+    )
 
 
 def plan_of(*releases: str, **changes: Any) -> EvaluationPlan:
@@ -30,4 +34,4 @@ def plan_of(*releases: str, **changes: Any) -> EvaluationPlan:
 
 
 def measured(folder: Path, plan: EvaluationPlan, evaluation_set: EvaluationSet) -> list[ResultRow]:
-    return EvaluationRunner(plan, evaluation_set, store(folder), Listener()).run()
+    return EvaluationRunner(plan, evaluation_set, store(folder, parser_id=plan.parser), Listener()).run()

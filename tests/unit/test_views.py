@@ -57,15 +57,14 @@ def test_unknown_views_are_refused_by_name(text: str) -> None:
         parse_views(text)
 
 
-def test_a_garment_is_cut_out_once_for_all_its_views(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_garment_is_cut_out_once_for_all_its_views() -> None:
     calls = []
 
     def cut_out(image: Image.Image) -> Image.Image:
         calls.append(image)
         return image
 
-    monkeypatch.setattr("vitrine.images.cutout.cut_out", cut_out)
-    seen = list(in_views(gradient(60, 80), views(flip=True, crops=5, cutout=True)))
+    seen = list(in_views(gradient(60, 80), views(flip=True, crops=5, cutout=True), cut_out=cut_out))
     assert len(seen) == 12
     assert len(calls) == 1
 

@@ -311,7 +311,7 @@ class Way(Parameters):
     augment_alpha: float = 0.0
     # Closer cuts of the query in the mean, middle first
     crops: int = 0
-    # The query is its garment alone, cut out and put on white
+    # The query is its most prominent garment alone, cut out and put on white
     cutout: bool = False
     # Neighbours that the query is expanded by
     expand: int = 0
@@ -345,6 +345,8 @@ class EvaluationPlan(Parameters):
     graded: list[str] = ["articleType", "gender", "baseColour"]
     # By name, e.g. average_precision, precision@15, recall@1, ndcg@15
     measures: list[str] = ["average_precision", "precision@15", "recall@1", "reciprocal_rank", "r_precision", "ndcg@15"]
+    # The release that finds the garments which a way cuts out; the newest parser, if absent
+    parser: str | None = None
     # Where the queries come from
     part: Literal["test", "validation"] = "test"
     # How it is measured

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 from starlette.middleware import Middleware
 
-from embedder import picture_routes, routes
+from embedder import garment_routes, picture_routes, routes
 from embedder.admission import EarlyAdmission
 from embedder.dependencies import Context
 from embedder.metrics import Metrics
@@ -72,6 +72,7 @@ def create_app(settings: Settings) -> FastAPI:
         max_delay_s=settings.queue_max_delay_s,
         max_heavy=settings.heavy_calls,
         decode_bytes=settings.decode_bytes,
+        held_bytes=settings.regions_bytes,
         short_batch=_SHORT_BATCH_ON_CPU if choice.device.type == "cpu" else None,
     )
     readiness = Readiness(pipeline, models, interval_s=settings.self_check_interval_s)
@@ -103,6 +104,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.context = context
     app.include_router(routes.router)
+    app.include_router(garment_routes.router)
     app.include_router(picture_routes.router)
     app.include_router(health_router(registry=registry, readiness=readiness.facts))
     app.include_router(document_router())
@@ -133,6 +135,6 @@ async def _preload(context: Context) -> None:
     """Load the releases of the setting. One that cannot be loaded is logged, and the others still serve."""
     for release_id in filter(None, (part.strip() for part in context.settings.preload.split(","))):
         try:
-            context.models.release(await context.models.acquire(release_id))
+            context.models.release(await context.models.acquire_any(release_id))
         except VitrineError as error:
             get_logger("embedder").error("preload_failure", release=release_id, code=error.code, detail=error.detail)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from embedder.call import BatchItem, Priority
-from embedder.model_cache import LoadedRelease
+from embedder.model_cache import Loaded
 from vitrine.fair_queue import FairQueue, PriorityTurns
 
 # Of nine passes at least one is left for the batch class.
@@ -154,5 +154,5 @@ class Batcher:
                 return
 
 
-def _same_release(release: LoadedRelease | None) -> Callable[[BatchItem], bool]:
+def _same_release(release: Loaded | None) -> Callable[[BatchItem], bool]:
     return lambda item: item.release is release

@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 from PIL import Image
 
-from embedder.model_cache import LoadedRelease
+from embedder.model_cache import Loaded, LoadedRelease
 from vitrine.errors import ImageRejected, VitrineError
 from vitrine.images.checks import DecodeCost, check_image, decode_cost
 from vitrine.images.decode import decode_image
@@ -24,8 +24,7 @@ Space = Literal["projected", "raw"]
 Priority = Literal["interactive", "batch"]
 Result = Vectors | VitrineError
 
-# CPU seconds of the cutout and of each further view, beside the decoding.
-_CUTOUT_S: Final = 0.06
+# CPU seconds of each further view, beside the decoding.
 _VIEW_S: Final = 0.005
 _NO_COST: Final = DecodeCost(0.0, 0)
 
@@ -43,15 +42,17 @@ ANY_CALLER: Final = Caller()
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A picture file and its processing.
+    """A picture and its processing.
 
     `prepare` decodes it and returns the pixels for each of `releases`, in order; it raises ImageRejected. `cost` is
-    estimated from the header. An upload without releases is only decoded, and its one result is an empty vector.
+    estimated from the header. An upload without releases is only prepared, and its one result is an empty vector.
+    `stage` is what preparing it is called in metrics and timings.
     """
 
-    releases: Sequence[LoadedRelease]
+    releases: Sequence[Loaded]
     prepare: Callable[[], list[Pixels]]
     cost: DecodeCost
+    stage: str = "decode"
 
     @property
     def count(self) -> int:
@@ -83,7 +84,7 @@ def picture_views(
         check_region(header, region, limits=limits)
         short_px = region_decode_px(header, len(data), region, target_px=max(targets_px), limits=limits)
         cost = decode_cost(header, len(data), short_side_px=short_px)
-    extra_s = _VIEW_S * (len(views) - 1) + (_CUTOUT_S if any(view.cutout for view in views) else 0.0)
+    extra_s = _VIEW_S * (len(views) - 1)
 
     def prepare() -> list[Pixels]:
         decoded: dict[int, Image.Image] = {}
@@ -102,8 +103,8 @@ def picture_views(
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a call returns, by vector: the results; whether the picture is in the release's domain (None: unknown); and
-    the raw features (raw_dim,) if the call keeps them, None without a result.
+    """What a call, or a step of it, returns, by vector: the results; whether the picture is in the release's domain
+    (None: unknown); and the raw features (raw_dim,) if the call keeps them, None without a result.
 
     `timings_ms` has the longest time that a picture spent in each stage.
     """
@@ -113,9 +114,18 @@ class Answer:
     timings_ms: dict[str, float]
     features: list[Vectors | None]
 
+    def all_results(self) -> list[Vectors]:
+        """The results. Raises the first error, if there is one."""
+        found: list[Vectors] = []
+        for result in self.results:
+            if isinstance(result, VitrineError):
+                raise result
+            found.append(result)
+        return found
+
 
 class Call:
-    """The vectors of one request. Each gets exactly one result, and the last one wakes the request.
+    """The vectors of one request, or of a step of it. Each gets exactly one result, and the last one wakes the request.
 
     `lane` names the queue of its pictures: one per caller, with a separate one for expensive calls. With
     `keep_features` it keeps the raw features too.
@@ -138,7 +148,7 @@ class Call:
         self.priority: Priority = caller.priority
         self.lane = (caller.name, heavy)
         self.done: asyncio.Future[None] = loop.create_future()
-        self.timings_ms: dict[str, float] = {"decode": 0.0, "queue": 0.0, "device": 0.0}
+        self.timings_ms: dict[str, float] = {}
         # Whether each picture is in the release's domain. None if the release cannot tell.
         self.familiar: list[bool | None] = [None] * count
         self.keep_features = keep_features
@@ -155,7 +165,7 @@ class Call:
 
     def note(self, stage: str, took_s: float) -> None:
         """Keep the longest time that a picture spent in a stage."""
-        self.timings_ms[stage] = max(self.timings_ms[stage], took_s * 1e3)
+        self.timings_ms[stage] = max(self.timings_ms.get(stage, 0.0), took_s * 1e3)
 
     def resolve(self, position: int, result: Result) -> bool:
         """Set a vector's result. Only the first one counts: returns whether this was it."""
@@ -194,6 +204,6 @@ class BatchItem:
 
     call: Call
     position: int
-    release: LoadedRelease | None = None
+    release: Loaded | None = None
     pixels: Pixels | None = None
     decoded_s: float = field(default=0.0)

@@ -12,6 +12,7 @@ from typing import Annotated
 from fastapi import Depends, Header, Query, Request
 
 from embedder.call import Caller, Priority, Space
+from embedder.garments import GarmentFinder
 from embedder.model_cache import LoadedRelease, ModelCache
 from embedder.pipeline import Pipeline
 from embedder.readiness import Readiness
@@ -35,6 +36,22 @@ class Context:
     models: ModelCache
     pipeline: Pipeline
     readiness: Readiness
+
+    @asynccontextmanager
+    async def garment_finder(
+        self, parser_id: str, *, deadline_s: float, caller: Caller
+    ) -> AsyncIterator[GarmentFinder]:
+        """Load a parser, and keep it in memory inside the block. Raises as `loaded` does."""
+        async with AsyncExitStack() as held:
+            try:
+                async with asyncio.timeout(max(0.0, deadline_s - time.monotonic())):
+                    parser = await self.models.acquire_parser(parser_id)
+                    held.callback(self.models.release, parser)
+            except TimeoutError as error:
+                raise DeadlineExpired("the deadline passed while the parser was being loaded") from error
+            yield GarmentFinder(
+                self.pipeline, parser, limits=self.settings.image_limits, deadline_s=deadline_s, caller=caller
+            )
 
     @asynccontextmanager
     async def loaded(self, release_ids: Sequence[str], *, deadline_s: float) -> AsyncIterator[list[LoadedRelease]]:
@@ -90,6 +107,7 @@ Ctx = Annotated[Context, Depends(_context_of)]
 CallerOf = Annotated[Caller, Depends(_caller_of)]
 DeadlineS = Annotated[float, Depends(_deadline_of)]
 ReleaseId = Annotated[str, Query(alias="release", min_length=1, max_length=140, description="The release's id")]
+ParserId = Annotated[str, Query(alias="parser", min_length=1, max_length=140, description="The parser's id")]
 SpaceName = Annotated[Space, Query(description="The projected vector, or the network's raw feature")]
 
 

@@ -21,7 +21,7 @@ import torch
 from embedder.batcher import Batcher
 from embedder.call import BatchItem, Result
 from embedder.metrics import Metrics
-from embedder.model_cache import LoadedRelease
+from embedder.model_cache import Loaded
 from vitrine.errors import DeadlineExpired, EmbeddingFailed
 from vitrine.telemetry import get_logger
 
@@ -142,7 +142,7 @@ class Device:
         pixels = np.stack([item.pixels for item in items if item.pixels is not None])
         with self._passes, self._counted() as running:
             alone = running == 1 and self._queue.idle
-            features, vectors = _release(items).network.submit(pixels, alone=alone)
+            features, vectors = _release(items).submit(pixels, alone=alone)
         return _Started(items, features, vectors, started_s)
 
     def _reply(self) -> None:
@@ -170,14 +170,14 @@ class Device:
         """Wait for a batch's vectors and deliver them. An error of the device is raised before any is delivered."""
         features, vectors = started.features.cpu().numpy(), started.vectors.cpu().numpy()
         device_s = time.monotonic() - started.started_s
-        self._metrics.stage_s.labels("device").observe(device_s)
-        finite = np.isfinite(vectors).all(axis=1)
         release = _release(started.items)
+        self._metrics.stage_s.labels(release.stage).observe(device_s)
+        finite = np.isfinite(vectors).reshape(len(vectors), -1).all(axis=1)
         release.note_pass(len(started.items), device_s)
         boundary = release.boundary
         familiar = None if boundary is None else boundary.familiar(features)
         for row, item in enumerate(started.items):
-            item.call.note("device", device_s)
+            item.call.note(release.stage, device_s)
             if finite[row]:
                 if familiar is not None:
                     item.call.familiar[item.position] = bool(familiar[row])
@@ -185,7 +185,7 @@ class Device:
                     item.call.features[item.position] = features[row]
                 self._finish(item, (vectors if item.call.space == "projected" else features)[row])
             else:
-                self._finish(item, EmbeddingFailed("the network gave no finite vector for the picture"))
+                self._finish(item, EmbeddingFailed("the network gave no finite result for the picture"))
         if finite.any():
             self.last_good_s = time.monotonic()
 
@@ -217,7 +217,7 @@ class Device:
         return wanted
 
 
-def _release(items: list[BatchItem]) -> LoadedRelease:
+def _release(items: list[BatchItem]) -> Loaded:
     release = items[0].release
     assert release is not None, "decoded pixels have a release"
     return release

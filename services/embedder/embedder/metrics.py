@@ -21,7 +21,7 @@ class Metrics:
         )
         self.stage_s = Histogram(
             "vitrine_embedder_stage_seconds",
-            "Seconds a picture (decode, queue) or a batch (device, reply) spends in a stage",
+            "Seconds a picture (decode, masks, queue) or a batch (parse, device, reply) spends in a stage",
             ["stage"],
             registry=registry,
             buckets=LATENCY_BUCKETS_S,
@@ -34,6 +34,12 @@ class Metrics:
         )
         self.bisections = Counter(
             "vitrine_embedder_bisections_total", "Failed batches that were split", registry=registry
+        )
+        self.garments = Histogram(
+            "vitrine_embedder_garments_found",
+            "Garments that a parser found in a picture",
+            registry=registry,
+            buckets=(0, 1, 2, 3, 4, 6, 8),
         )
         self.loaded_bytes = Gauge("vitrine_embedder_releases_bytes", "Memory of loaded releases", registry=registry)
         self.loads = Counter("vitrine_embedder_release_loads_total", "Releases loaded", registry=registry)

@@ -9,33 +9,29 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+import torch
+
 from embedder.metrics import Metrics
-from vitrine.errors import EmbedderOverloaded, ReleaseCorrupt, ReleaseError, VitrineError
+from vitrine.errors import EmbedderOverloaded, ReleaseCorrupt, ReleaseError, ReleaseOfOtherKind, VitrineError
 from vitrine.evaluation.calibration import Boundary
+from vitrine.garments import KIND_NAMES
 from vitrine.images.checks import DEFAULT_LIMITS, ImageLimits
-from vitrine.releases import Manifest, ReleaseStore
+from vitrine.releases import Manifest, ParserManifest, ReleaseStore
 from vitrine.telemetry import get_logger
+from vitrine.types import Pixels
 from vitrine.vision.classifier import LabelClassifier
 from vitrine.vision.network import DeviceChoice, ReleaseNetwork, load_release
+from vitrine.vision.parser import Parser, load_parser
 from vitrine.vision.preprocess import Preprocessor
 
 _RETRY_AFTER_S = 2.0
 _SMOOTHING = 0.1
 
 
-@dataclass(slots=True, eq=False)
-class LoadedRelease:
-    """`in_use` counts the calls that use it. `picture_s` is the measured device time of one picture, in seconds.
+@dataclass(slots=True, eq=False, kw_only=True)
+class _Usage:
+    """`in_use` counts the calls that use it. `picture_s` is the measured device time of one picture, in seconds."""
 
-    `boundary` and `classifier` are None if the release has none.
-    """
-
-    release_id: str
-    manifest: Manifest
-    network: ReleaseNetwork
-    preprocessor: Preprocessor
-    boundary: Boundary | None = None
-    classifier: LabelClassifier | None = None
     used_at_s: float = 0.0
     in_use: int = 0
     picture_s: float = 0.01
@@ -43,6 +39,61 @@ class LoadedRelease:
     def note_pass(self, pictures: int, took_s: float) -> None:
         """Update the running mean of the time of a picture."""
         self.picture_s += _SMOOTHING * (took_s / pictures - self.picture_s)
+
+
+@dataclass(slots=True, eq=False)
+class LoadedRelease(_Usage):
+    """A release that embeds pictures. `boundary` and `classifier` are None if it has none."""
+
+    release_id: str
+    manifest: Manifest
+    network: ReleaseNetwork
+    preprocessor: Preprocessor
+    boundary: Boundary | None = None
+    classifier: LabelClassifier | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        return self.network.size_bytes
+
+    @property
+    def stage(self) -> str:
+        """What its passes are called in metrics and timings."""
+        return "device"
+
+    def submit(self, pixels: Pixels, *, alone: bool) -> tuple[torch.Tensor, torch.Tensor]:
+        """Start a batch: (N, H, W, 3) uint8 in, (features (N, raw_dim), vectors (N, dim)) out."""
+        return self.network.submit(pixels, alone=alone)
+
+
+@dataclass(slots=True, eq=False)
+class LoadedParser(_Usage):
+    """A release that finds garments. Its results are class probabilities, (classes, h, w) for each picture."""
+
+    release_id: str
+    parser: Parser
+
+    @property
+    def size_bytes(self) -> int:
+        return self.parser.size_bytes
+
+    @property
+    def stage(self) -> str:
+        """What its passes are called in metrics and timings."""
+        return "parse"
+
+    @property
+    def boundary(self) -> None:
+        """A parser knows no domain."""
+        return None
+
+    def submit(self, pixels: Pixels, *, alone: bool) -> tuple[torch.Tensor, torch.Tensor]:
+        """Start a batch: (N, H, W, 3) uint8 in, the probabilities (N, classes, h, w) out, twice."""
+        probabilities = self.parser.submit(pixels, alone=alone)
+        return probabilities, probabilities
+
+
+Loaded = LoadedRelease | LoadedParser
 
 
 class ModelCache:
@@ -64,23 +115,41 @@ class ModelCache:
         self._largest_batch = largest_batch
         self._metrics = metrics
         self._limits = limits
-        self._loaded: dict[str, LoadedRelease] = {}
-        self._loading: dict[str, asyncio.Task[LoadedRelease]] = {}
+        self._loaded: dict[str, Loaded] = {}
+        self._loading: dict[str, asyncio.Task[Loaded]] = {}
         # Two large releases that load at the same time could each fit, but not together.
         self._load_lock = asyncio.Lock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="load")
         self._log = get_logger("model_cache")
 
-    def loaded(self) -> list[LoadedRelease]:
+    def loaded(self) -> list[Loaded]:
         """The releases in memory, the most recently used first."""
         return sorted(self._loaded.values(), key=lambda release: -release.used_at_s)
 
     async def acquire(self, release_id: str) -> LoadedRelease:
-        """Load the release if needed, and keep it in memory until `release` is called.
+        """Load a release that embeds pictures, if needed, and keep it in memory until `release` is called.
 
-        Raises ReleaseNotFound, ReleaseCorrupt, ReleaseError if it can never fit, EmbedderOverloaded if it does not fit
-        beside those in use.
+        Raises ReleaseNotFound, ReleaseCorrupt, ReleaseOfOtherKind, ReleaseError if it can never fit, EmbedderOverloaded
+        if it does not fit beside those in use.
         """
+        loaded = await self.acquire_any(release_id)
+        if isinstance(loaded, LoadedRelease):
+            return loaded
+        self.release(loaded)
+        raise ReleaseOfOtherKind(
+            f"release {release_id!r} is a parser and has no vectors: name one that embeds pictures"
+        )
+
+    async def acquire_parser(self, release_id: str) -> LoadedParser:
+        """The same for a release that finds garments."""
+        loaded = await self.acquire_any(release_id)
+        if isinstance(loaded, LoadedParser):
+            return loaded
+        self.release(loaded)
+        raise ReleaseOfOtherKind(f"release {release_id!r} embeds pictures and finds no garments: name a parser")
+
+    async def acquire_any(self, release_id: str) -> Loaded:
+        """The same for a release of either kind."""
         while (loaded := self._loaded.get(release_id)) is None:
             task = self._loading.get(release_id)
             if task is None:
@@ -93,16 +162,16 @@ class ModelCache:
         loaded.used_at_s = time.monotonic()
         return loaded
 
-    def release(self, loaded: LoadedRelease) -> None:
+    def release(self, loaded: Loaded) -> None:
         loaded.in_use -= 1
 
     def close(self) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    async def _load(self, release_id: str) -> LoadedRelease:
+    async def _load(self, release_id: str) -> Loaded:
         loop = asyncio.get_running_loop()
         async with self._load_lock:
-            manifest = await loop.run_in_executor(self._thread, self._store.manifest, release_id)
+            manifest = await loop.run_in_executor(self._thread, self._store.any_manifest, release_id)
             self._make_room(manifest)
             started_s = time.monotonic()
             loaded = await loop.run_in_executor(self._thread, self._read, manifest)
@@ -110,15 +179,12 @@ class ModelCache:
             self._metrics.loads.inc()
             self._metrics.loaded_bytes.set(self._used_bytes())
             took_s = round(time.monotonic() - started_s, 2)
-            self._log.info("release_load", release=release_id, bytes=loaded.network.size_bytes, took_s=took_s)
+            self._log.info("release_load", release=release_id, bytes=loaded.size_bytes, took_s=took_s)
             return loaded
 
-    def _read(self, manifest: Manifest) -> LoadedRelease:
-        folder = self._store.local_folder(manifest.release_id)
+    def _read(self, manifest: Manifest | ParserManifest) -> Loaded:
         try:
-            network = load_release(folder, manifest, self.choice)
-            network.warm_up(self._largest_batch)
-            classifier = LabelClassifier.load(folder, manifest)
+            return self._read_parser(manifest) if isinstance(manifest, ParserManifest) else self._read_release(manifest)
         except VitrineError:
             raise
         except Exception as error:
@@ -128,11 +194,26 @@ class ModelCache:
                 f"release {manifest.release_id!r} cannot be loaded: its network fails with {type(error).__name__}; "
                 "create the release again"
             ) from error
+
+    def _read_release(self, manifest: Manifest) -> LoadedRelease:
+        folder = self._store.local_folder(manifest.release_id)
+        network = load_release(folder, manifest, self.choice)
+        network.warm_up(self._largest_batch)
+        classifier = LabelClassifier.load(folder, manifest)
         boundary = None if manifest.calibration is None else manifest.calibration.boundary
         preprocessor = Preprocessor(manifest.preprocessing, limits=self._limits)
         return LoadedRelease(manifest.release_id, manifest, network, preprocessor, boundary, classifier)
 
-    def _make_room(self, manifest: Manifest) -> None:
+    def _read_parser(self, manifest: ParserManifest) -> LoadedParser:
+        if manifest.classes != KIND_NAMES:
+            raise ReleaseCorrupt(
+                f"release {manifest.release_id!r} finds other kinds of garments than this Vitrine knows: train it again"
+            )
+        parser = load_parser(self._store, manifest.release_id, choice=self.choice)
+        parser.warm_up(self._largest_batch)
+        return LoadedParser(manifest.release_id, parser)
+
+    def _make_room(self, manifest: Manifest | ParserManifest) -> None:
         needed = manifest.weights.size_bytes
         if needed > self._max_bytes:
             raise ReleaseError(
@@ -151,4 +232,4 @@ class ModelCache:
             self._log.info("release_unload", release=gone.release_id)
 
     def _used_bytes(self) -> int:
-        return sum(loaded.network.size_bytes for loaded in self._loaded.values())
+        return sum(loaded.size_bytes for loaded in self._loaded.values())

@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from embedder.call import Upload
 from embedder.dependencies import CallerOf, Ctx, DeadlineS, ReleaseId
 from embedder.explanation import OccludedPicture, explanation_of
-from embedder.routes import FAILURES, PART_NAME, PICTURE_BODY, all_of, form_of_pictures, picture_of
+from embedder.routes import FAILURES, PART_NAME, PICTURE_BODY, form_of_pictures, picture_of
 from vitrine.embedding.wire import MAX_BATCH, server_timing
 from vitrine.errors import ParameterInvalid
 from vitrine.images.checks import check_image, decode_cost
@@ -65,7 +65,7 @@ async def explain(
         answer = await context.pipeline.run(
             [query.upload, product.upload], space="projected", deadline_s=deadline_s, caller=caller
         )
-    found = await asyncio.to_thread(explanation_of, query, product, np.stack(all_of(answer.results)))
+    found = await asyncio.to_thread(explanation_of, query, product, np.stack(answer.all_results()))
     explained = {
         "release": release,
         "score": found.score,
@@ -95,7 +95,7 @@ async def check(request: Request, context: Ctx, caller: CallerOf, deadline_s: De
 
     upload = Upload((), prepare, decode_cost(check_image(data, limits=limits), len(data)))
     answer = await context.pipeline.run([upload], space="projected", deadline_s=deadline_s, caller=caller)
-    all_of(answer.results)
+    answer.all_results()
     return Response(status_code=204)
 
 
@@ -136,6 +136,6 @@ async def thumbnail(
 
     upload = Upload((), prepare, thumbnail_cost(check_image(data, limits=limits), len(data), width))
     answer = await context.pipeline.run([upload], space="projected", deadline_s=deadline_s, caller=caller)
-    all_of(answer.results)
+    answer.all_results()
     timing = {"Server-Timing": server_timing(answer.timings_ms)}
     return Response(made[0], media_type=THUMBNAIL_MEDIA_TYPE, headers=timing)

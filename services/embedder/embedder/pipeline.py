@@ -10,12 +10,13 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
 
 import numpy as np
 
-from embedder.admission import AdmissionControl, CallCost
+from embedder.admission import AdmissionControl, AdmittedCall, CallCost
 from embedder.batcher import Batcher
 from embedder.call import ANY_CALLER, Answer, BatchItem, Call, Caller, DecodeTask, Result, Space, Upload, whole_picture
 from embedder.decode_pool import DecodePool
@@ -25,6 +26,7 @@ from embedder.model_cache import LoadedRelease
 from vitrine.errors import (
     DeadlineExpired,
     Draining,
+    EmbedderOverloaded,
     EmbedderUnavailable,
     EmbeddingFailed,
     ImageRejected,
@@ -38,10 +40,40 @@ HIGH_WATER: Final = 0.9
 DEFAULT_DECODE_BYTES: Final = 268_000_000
 _LEAST_RETRY_AFTER_S: Final = 1.0
 _JOIN_S: Final = 10.0
-# A call is heavy if its pictures take longer to decode, or if it has more vectors.
+# A call is heavy if its pictures take longer to decode, or if it has more vectors, unless it is for all garments.
 _HEAVY_DECODE_S: Final = 0.1
 _HEAVY_PICTURES: Final = 2
 _EMPTY: Final = np.empty(0, dtype=np.float32)
+
+
+class Steps:
+    """An admitted call whose work comes in several steps, each of which depends on the one before."""
+
+    def __init__(self, pipeline: Pipeline, caller: Caller, *, heavy: bool, deadline_s: float) -> None:
+        self._pipeline = pipeline
+        self._caller = caller
+        self._heavy = heavy
+        self._deadline_s = deadline_s
+        # The milliseconds of each stage, over all steps so far.
+        self.timings_ms: dict[str, float] = {}
+
+    async def run(
+        self, uploads: Sequence[Upload], *, space: Space = "projected", keep_features: bool = False
+    ) -> Answer:
+        """One step: one result for each vector of each upload, in order, as `Pipeline.run` has them."""
+        call = Call(
+            count=sum(upload.count for upload in uploads),
+            space=space,
+            deadline_s=self._deadline_s,
+            loop=asyncio.get_running_loop(),
+            caller=self._caller,
+            heavy=self._heavy,
+            keep_features=keep_features,
+        )
+        answer = await self._pipeline.work(call, uploads)
+        for stage, took_ms in answer.timings_ms.items():
+            self.timings_ms[stage] = self.timings_ms.get(stage, 0.0) + took_ms
+        return answer
 
 
 class Pipeline:
@@ -60,8 +92,11 @@ class Pipeline:
         max_heavy: int = 4,
         decode_bytes: int = DEFAULT_DECODE_BYTES,
         short_batch: int | None = None,
+        held_bytes: int = DEFAULT_DECODE_BYTES,
     ) -> None:
-        self._metrics = metrics
+        self._max_held_bytes = held_bytes
+        self._held_bytes = 0
+        self.metrics = metrics
         self._max_pictures = max_pictures
         threads = decode_threads or os.cpu_count() or 1
         self._queue = Batcher(max_wait_s=max_wait_s, max_batch_passes=max(2, passes_at_once), short_batch=short_batch)
@@ -136,39 +171,47 @@ class Pipeline:
         call: EmbedderOverloaded, EmbedderBusyWithHeavyWork, WorkTooLarge, Draining, EmbedderUnavailable,
         DeadlineExpired.
         """
+        async with self.admitted(_cost_of(uploads), deadline_s=deadline_s, caller=caller) as steps:
+            return await steps.run(uploads, space=space, keep_features=keep_features)
+
+    @asynccontextmanager
+    async def admitted(
+        self, cost: CallCost, *, deadline_s: float, caller: Caller = ANY_CALLER, held_bytes: int = 0
+    ) -> AsyncIterator[Steps]:
+        """Admit a call of several steps, which is over at the end of the block. `cost` is that of all steps, and
+        `held_bytes` the memory of what one step leaves for the next. Raises as `run` does.
+        """
         self._check_alive()
-        cost = _cost_of(uploads)
-        admitted = self._count_refusal(lambda: self._admission.enter(caller, cost))
+        admitted = self._count_refusal(lambda: self._enter(caller, cost, held_bytes))
+        self._held_bytes += held_bytes
         answered = False
-        call = Call(
-            count=cost.pictures,
-            space=space,
-            deadline_s=deadline_s,
-            loop=asyncio.get_running_loop(),
-            caller=caller,
-            heavy=cost.heavy,
-            keep_features=keep_features,
-        )
+        try:
+            yield Steps(self, caller, heavy=cost.heavy, deadline_s=deadline_s)
+            answered = True
+        finally:
+            self._held_bytes -= held_bytes
+            self._admission.leave(admitted, answered=answered)
+
+    async def work(self, call: Call, uploads: Sequence[Upload]) -> Answer:
+        """The work of a call that is admitted. For `Steps`."""
         self._calls.add(call)
         with self._lock:
-            self._in_flight += cost.pictures
-            self._metrics.in_flight.set(self._in_flight)
+            self._in_flight += call.count
+            self.metrics.in_flight.set(self._in_flight)
         try:
-            self._queue.announce(cost.pictures, call.priority)
+            self._queue.announce(call.count, call.priority)
             first = 0
             for upload in uploads:
                 self._pool.submit(DecodeTask(call, first, upload))
                 first += upload.count
             if self._dead is not None:
                 self._refuse(call)
-            async with asyncio.timeout(max(0.0, deadline_s - time.monotonic())):
+            async with asyncio.timeout(max(0.0, call.deadline_s - time.monotonic())):
                 await call.done
-            answered = True
         except TimeoutError as error:
             raise DeadlineExpired("the deadline passed before the pictures were embedded") from error
         finally:
             self._calls.discard(call)
-            self._admission.leave(admitted, answered=answered)
         return call.answer()
 
     def state(self) -> dict[str, Any]:
@@ -193,11 +236,19 @@ class Pipeline:
         if self._closed:
             raise Draining("this embedder is stopping: another one answers", retry_after_s=_LEAST_RETRY_AFTER_S)
 
+    def _enter(self, caller: Caller, cost: CallCost, held_bytes: int) -> AdmittedCall:
+        if self._held_bytes and self._held_bytes + held_bytes > self._max_held_bytes:
+            raise EmbedderOverloaded(
+                "the memory for pictures whose garments are looked for is in use: try again in a moment",
+                retry_after_s=_LEAST_RETRY_AFTER_S,
+            )
+        return self._admission.enter(caller, cost)
+
     def _count_refusal(self, admit: Callable[[], T]) -> T:
         try:
             return admit()
         except VitrineError as refused:
-            self._metrics.refused.labels(refused.code).inc()
+            self.metrics.refused.labels(refused.code).inc()
             raise
 
     def _decode(self, task: DecodeTask) -> None:
@@ -216,8 +267,9 @@ class Pipeline:
             self._fail(task, EmbeddingFailed("the picture could not be prepared"))
             return
         decoded_s = time.monotonic()
-        call.note("decode", decoded_s - started_s)
-        self._metrics.stage_s.labels("decode").observe(decoded_s - started_s)
+        stage = task.upload.stage
+        call.note(stage, decoded_s - started_s)
+        self.metrics.stage_s.labels(stage).observe(decoded_s - started_s)
         decoded = enumerate(zip(task.upload.releases, pixels, strict=True), start=task.first)
         items = [BatchItem(call, position, release, fitted, decoded_s) for position, (release, fitted) in decoded]
         if items:
@@ -241,9 +293,9 @@ class Pipeline:
         item.pixels = None
         with self._lock:
             self._in_flight -= 1
-            self._metrics.in_flight.set(self._in_flight)
+            self.metrics.in_flight.set(self._in_flight)
         if isinstance(result, ImageRejected | EmbeddingFailed):
-            self._metrics.rejected.labels(result.code).inc()
+            self.metrics.rejected.labels(result.code).inc()
 
     def _on_death(self, error: BaseException) -> None:
         """A thread of the device has ended: everything that waits for it is refused."""
@@ -263,5 +315,9 @@ def _cost_of(uploads: Sequence[Upload]) -> CallCost:
     decode_s = sum(upload.cost.cpu_s for upload in uploads)
     networks_s = sum(release.picture_s for upload in uploads for release in upload.releases)
     pictures = sum(upload.count for upload in uploads)
-    heavy = decode_s > _HEAVY_DECODE_S or pictures > _HEAVY_PICTURES
-    return CallCost(decode_s, networks_s, pictures, heavy)
+    return CallCost(decode_s, networks_s, pictures, is_heavy(decode_s, pictures))
+
+
+def is_heavy(decode_s: float, pictures: int, *, most: int = _HEAVY_PICTURES) -> bool:
+    """Whether a call is heavy: its pictures take long to decode, or it has more than `most` vectors."""
+    return decode_s > _HEAVY_DECODE_S or pictures > most

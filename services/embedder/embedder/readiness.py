@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from PIL import Image
 
-from embedder.model_cache import ModelCache
+from embedder.model_cache import LoadedRelease, ModelCache
 from embedder.pipeline import Pipeline
 from vitrine.errors import VitrineError
 from vitrine.telemetry import get_logger
@@ -56,8 +56,8 @@ class Readiness:
             await asyncio.sleep(self._interval_s)
 
     async def check(self) -> None:
-        """Run an inference if none succeeded recently. If no release is loaded, do nothing."""
-        loaded = self._models.loaded()
+        """Run an inference if none succeeded recently. If no release that embeds is loaded, do nothing."""
+        loaded = [release for release in self._models.loaded() if isinstance(release, LoadedRelease)]
         last_good_s = self._pipeline.state()["last_good_s"]
         if not loaded:
             return

@@ -11,9 +11,11 @@ import numpy as np
 from fastapi import APIRouter, Query, Request
 from starlette.responses import JSONResponse, Response
 
-from embedder.call import Result, picture_views
+from embedder.call import Caller, Result, picture_views
 from embedder.dependencies import CallerOf, Ctx, DeadlineS, ReleaseId, SpaceName, wants_bytes
-from embedder.schemas import BatchResponse, EmbedResponse, ReleaseInfo, ReleasesResponse
+from embedder.garments import parse_garments
+from embedder.schemas import BatchResponse, EmbedResponse, GarmentsResponse, ReleaseInfo, ReleasesResponse
+from vitrine.embedding.found_garments import GARMENTS_HEADER, annotation, encode_garments
 from vitrine.embedding.wire import (
     FAMILIAR_HEADER,
     MAX_BATCH,
@@ -38,6 +40,7 @@ from vitrine.errors import (
     EmbedderOverloaded,
     EmbedderUnavailable,
     EmbeddingFailed,
+    GarmentUnknown,
     ImageMissing,
     ImageRejected,
     MediaTypeUnsupported,
@@ -45,12 +48,13 @@ from vitrine.errors import (
     ReleaseCorrupt,
     ReleaseError,
     ReleaseNotFound,
+    ReleaseOfOtherKind,
     VitrineError,
     WeightsUnusable,
     WorkTooLarge,
 )
 from vitrine.images.regions import parse_region
-from vitrine.images.views import parse_views
+from vitrine.images.views import View, parse_views
 from vitrine.types import Vectors
 from vitrine.vision.classifier import LabelClassifier
 from vitrine.web import problem_responses, read_form, requires
@@ -67,6 +71,7 @@ FAILURES: Final = (
     ReleaseError,
     WeightsUnusable,
     ReleaseCorrupt,
+    ReleaseOfOtherKind,
     EmbeddingFailed,
     EmbedderOverloaded,
     EmbedderBusyWithHeavyWork,
@@ -90,17 +95,18 @@ def form_of_pictures(least: int, most: int) -> dict[str, Any]:
 @router.post(
     "/v1/embed",
     summary="Embed one picture",
-    response_model=EmbedResponse,
+    response_model=EmbedResponse | GarmentsResponse,
     tags=["embed"],
     responses={
         200: {
             "content": {VECTOR_MEDIA_TYPE: _BINARY},
             "description": (
                 "The vector. As float32 little-endian on request: one row; of several views their mean and a row for "
-                f"each; then the same by the second release. `{SHAPES_HEADER}` lists `ROWSxDIM` of each."
+                f"each; then the same by the second release. `{SHAPES_HEADER}` lists `ROWSxDIM` of each. With "
+                f"`garments`, `{GARMENTS_HEADER}` bytes of JSON come first, and the shapes are those of each garment."
             ),
         },
-        **problem_responses(*FAILURES),
+        **problem_responses(*FAILURES, GarmentUnknown),
     },
     openapi_extra=PICTURE_BODY,
 )
@@ -143,23 +149,54 @@ async def embed(
             ),
         ),
     ] = None,
+    parser: Annotated[
+        str | None,
+        Query(
+            min_length=1,
+            max_length=140,
+            description="The parser whose masks cut garments out; `cutout` and `garments` need one",
+        ),
+    ] = None,
+    garments: Annotated[
+        str,
+        Query(
+            max_length=60,
+            description="The garments to embed, each cut out: `all`, or numbers of `/v1/regions` such as `1,3`",
+        ),
+    ] = "",
 ) -> Response:
     """The body is the picture file: JPEG, PNG, WebP, AVIF, HEIC, GIF, BMP or TIFF."""
     seen = parse_views(views)
     part = parse_region(region) if region else None
+    cuts_out = any(view.cutout for view in seen)
+    if parser is None and (cuts_out or garments):
+        raise ParameterInvalid("the view cutout and the option garments need a parser: name one as parser=ID")
+    if garments:
+        if part is not None or also is not None or space != "projected":
+            raise ParameterInvalid("garments cannot be combined with region, also or space: leave those out")
+        assert parser is not None
+        return await _embed_garments(
+            request, context, caller, deadline_s, release, parser, parse_garments(garments), seen, predict
+        )
     data = await picture_of(request)
     releases = [release] if also is None else [release, also]
     async with context.loaded(releases, deadline_s=deadline_s) as loaded:
-        upload = picture_views(loaded, data, seen, region=part)
         classifier = loaded[0].classifier if predict is not None else None
-        answer = await context.pipeline.run(
-            [upload],
-            space=space,
-            deadline_s=deadline_s,
-            caller=caller,
-            keep_features=classifier is not None,
-        )
-    vectors = all_of(answer.results)
+        keep_features = classifier is not None
+        if cuts_out and parser is not None:
+            async with context.garment_finder(parser, deadline_s=deadline_s, caller=caller) as finder:
+                answer = await finder.embed_cut_out(
+                    loaded, data, seen, region=part, space=space, keep_features=keep_features
+                )
+        else:
+            answer = await context.pipeline.run(
+                [picture_views(loaded, data, seen, region=part)],
+                space=space,
+                deadline_s=deadline_s,
+                caller=caller,
+                keep_features=keep_features,
+            )
+    vectors = answer.all_results()
     blocks = [np.stack(vectors[start : start + len(seen)]) for start in range(0, len(vectors), len(seen))]
     # The first view decides whether the picture is in the release's domain.
     familiar = answer.familiar[:: len(seen)]
@@ -239,7 +276,7 @@ async def embed_batch(
 @requires("embed")
 async def releases(context: Ctx) -> ReleasesResponse:
     """Which releases can be asked for, and which of them are in memory."""
-    sizes = {one.release_id: one.network.size_bytes for one in context.models.loaded()}
+    sizes = {one.release_id: one.size_bytes for one in context.models.loaded()}
     ids = await asyncio.to_thread(context.store.ids)
     return ReleasesResponse(
         releases=[ReleaseInfo(release=one, loaded=one in sizes, bytes=sizes.get(one)) for one in ids]
@@ -257,14 +294,49 @@ async def picture_of(request: Request) -> bytes:
     return data
 
 
-def all_of(results: list[Result]) -> list[Vectors]:
-    """The vectors. Raises the first error, if there is one."""
-    vectors: list[Vectors] = []
-    for result in results:
-        if isinstance(result, VitrineError):
-            raise result
-        vectors.append(result)
-    return vectors
+async def _embed_garments(
+    request: Request,
+    context: Ctx,
+    caller: Caller,
+    deadline_s: float,
+    release: str,
+    parser: str,
+    numbers: tuple[int, ...] | None,
+    seen: Sequence[View],
+    predict: int | None,
+) -> Response:
+    """`embed` for the garments of the picture."""
+    data = await picture_of(request)
+    async with (
+        context.loaded([release], deadline_s=deadline_s) as (loaded,),
+        context.garment_finder(parser, deadline_s=deadline_s, caller=caller) as finder,
+    ):
+        classifier = loaded.classifier if predict is not None else None
+        found = await finder.embed_garments(loaded, data, numbers, seen, keep_features=classifier is not None)
+    vectors, count = found.answer.all_results(), len(seen)
+    starts = range(0, len(vectors), count)
+    blocks = [np.stack(vectors[start : start + count]) for start in starts]
+    familiar = found.answer.familiar[::count]
+    predicted: list[list[Prediction]] = [[] for _ in blocks]
+    if classifier is not None and predict is not None:
+        features = [found.answer.features[start : start + count] for start in starts]
+        predicted = [await asyncio.to_thread(_predicted, classifier, one, predict) for one in features]
+    headers = {"Server-Timing": server_timing(found.regions.timings_ms)}
+    if wants_bytes(request):
+        body, own = encode_garments(found.regions, blocks, list(map(annotation, familiar, predicted)))
+        return Response(body, media_type=VECTOR_MEDIA_TYPE, headers={**headers, **own})
+    embedded = [
+        {
+            "number": number,
+            "vector": mean_of(block).tolist(),
+            "views": block.tolist(),
+            "familiar": known,
+            "predicted": [asdict(one) for one in labels] or None,
+        }
+        for number, block, known, labels in zip(found.embedded, blocks, familiar, predicted, strict=True)
+    ]
+    told = {"release": release, "regions": found.regions.document(), "embedded": embedded}
+    return JSONResponse(told, headers=headers)
 
 
 def _predicted(classifier: LabelClassifier, features: Sequence[Vectors | None], count: int) -> list[Prediction]:

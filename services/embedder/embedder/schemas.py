@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import BaseModel, Field
 
 from vitrine.embedding.wire import FAMILIAR_HEADER, PREDICTED_HEADER
+from vitrine.images.garment_masks import MAX_GARMENTS
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class PredictedLabel(BaseModel):
@@ -31,6 +36,57 @@ class EmbedResponse(BaseModel):
         default=None,
         description=f"Whether it shows something of the release's kind, where known; also as `{FAMILIAR_HEADER}`",
     )
+
+
+class Box(BaseModel):
+    """A rectangle in the upright picture, in fractions of its sides."""
+
+    x: Fraction
+    y: Fraction
+    width: Fraction
+    height: Fraction
+
+
+class FoundGarment(BaseModel):
+    """A garment in a picture."""
+
+    number: int = Field(description="From 1, the most prominent first: by area and probability")
+    kind: str
+    title: str
+    probability: Fraction
+    box: Box
+    outline: list[list[tuple[Fraction, Fraction]]] = Field(
+        description="Closed polygons of at most 60 points, the largest first, in fractions of the picture's sides"
+    )
+    share: Fraction = Field(description="Of the picture's area")
+    searchable: bool
+
+
+class RegionsResponse(BaseModel):
+    """The garments of a picture."""
+
+    release: str = Field(description="The parser that found them")
+    width: int = Field(description="Of the upright picture, in pixels")
+    height: int
+    garments: list[FoundGarment] = Field(max_length=MAX_GARMENTS)
+
+
+class EmbeddedGarment(BaseModel):
+    """One garment's vector: the mean of several views, if requested."""
+
+    number: int
+    vector: list[float] = Field(description="float32, length 1 where projected")
+    views: list[list[float]] = Field(description="A vector for each view, the first one first; one view: the vector")
+    familiar: bool | None = Field(default=None, description="As of a picture")
+    predicted: list[PredictedLabel] | None = Field(default=None, description="As of a picture")
+
+
+class GarmentsResponse(BaseModel):
+    """The garments of a picture, and the vectors of those asked for."""
+
+    release: str
+    regions: RegionsResponse
+    embedded: list[EmbeddedGarment]
 
 
 class PictureError(BaseModel):

@@ -44,6 +44,14 @@ class Settings(HttpSettings):
     decode_bytes: int = Field(
         default=268_000_000, ge=1, description="Memory for decoding large pictures at the same time; others wait"
     )
+    regions_bytes: int = Field(
+        default=268_000_000,
+        ge=1,
+        description=(
+            "Memory for pictures whose garments are being looked for, which are kept between the steps; a call beyond "
+            "it is answered 503 with Retry-After"
+        ),
+    )
     releases_max_bytes: int = Field(
         default=4_000_000_000, ge=1, description="Memory for loaded releases; the least recently used are unloaded"
     )

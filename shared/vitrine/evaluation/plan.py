@@ -34,7 +34,9 @@ class Way(_Part):
     name: str = Field(min_length=1, max_length=60, description="What the report calls it")
     flip: bool = Field(default=False, description="The query's vector is the mean of the picture's and its mirror's")
     crops: int = Field(default=0, ge=0, le=MAX_CROPS, description="Closer cuts of the query in the mean, middle first")
-    cutout: bool = Field(default=False, description="The query is its garment alone, cut out and put on white")
+    cutout: bool = Field(
+        default=False, description="The query is its most prominent garment alone, cut out and put on white"
+    )
     augment: int = Field(default=0, ge=0, le=200, description="Neighbours that smooth each vector of the gallery")
     augment_alpha: float = Field(default=0.0, ge=0, le=20, description="Power of a neighbour's score that weighs it")
     expand: int = Field(default=0, ge=0, le=200, description="Neighbours that the query is expanded by")
@@ -101,6 +103,10 @@ class EvaluationPlan(_Part):
         min_length=1,
         max_length=20,
         description="By name, e.g. average_precision, precision@15, recall@1, ndcg@15",
+    )
+    parser: ReleaseId | None = Field(
+        default=None,
+        description="The release that finds the garments which a way cuts out; the newest parser, if absent",
     )
     ways: tuple[Way, ...] = Field(default=(PLAIN,), min_length=1, max_length=40, description="Ways of searching")
 

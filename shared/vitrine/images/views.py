@@ -4,7 +4,7 @@ are averaged. The image library is imported only when a picture is processed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Final
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 # Version of the crop and cut-out rules. A change invalidates cached results of such views.
-VIEW_RULES_VERSION: Final = 2
+VIEW_RULES_VERSION: Final = 3
 # For views, a picture is decoded to at least this short side, and reduced to less than twice as much before it is
 # cropped and mirrored: no network has a larger input.
 VIEWED_SHORT_SIDE_PX: Final = 512
@@ -27,6 +27,10 @@ MAX_CROPS: Final = len(_CROPS)
 _CROP_COUNTS: Final = {f"crops:{count}": count for count in range(MAX_CROPS + 1)}
 
 
+# Cuts the garment out of an RGB picture.
+CutOut = Callable[["Image.Image"], "Image.Image"]
+
+
 @dataclass(frozen=True, slots=True)
 class View:
     """One view: the picture or its cut-out garment, cropped at `crop_at` (left, top, as fractions), and mirrored."""
@@ -35,9 +39,9 @@ class View:
     mirrored: bool = False
     cutout: bool = False
 
-    def of(self, image: Image.Image) -> Image.Image:
+    def of(self, image: Image.Image, *, cut_out: CutOut | None = None) -> Image.Image:
         """This view of the picture; each side has at least 1 pixel."""
-        return next(in_views(image, (self,)))
+        return next(in_views(image, (self,), cut_out=cut_out))
 
 
 AS_IT_IS: Final = View()
@@ -72,9 +76,14 @@ def parse_views(text: str) -> tuple[View, ...]:
 
 
 def in_views(
-    image: Image.Image, wanted: Sequence[View], *, short_side_px: int = VIEWED_SHORT_SIDE_PX
+    image: Image.Image,
+    wanted: Sequence[View],
+    *,
+    short_side_px: int = VIEWED_SHORT_SIDE_PX,
+    cut_out: CutOut | None = None,
 ) -> Iterator[Image.Image]:
-    """Yield the views of an RGB picture, in order. The garment is cut out at most once.
+    """Yield the views of an RGB picture, in order. The garment is cut out at most once, by `cut_out`, which views of it
+    need.
 
     A picture whose short side is at least twice `short_side_px` is reduced first, unless AS_IT_IS is the only view.
     """
@@ -87,10 +96,8 @@ def in_views(
     for view in wanted:
         seen = image
         if view.cutout:
-            if garment is None:
-                from vitrine.images.cutout import cut_out  # lazy: imports OpenCV
-
-                garment = cut_out(image)
+            assert cut_out is not None, "a view of the garment needs a way to cut it out"
+            garment = garment or cut_out(image)
             seen = garment
         if view.crop_at is not None:
             left, top = round(view.crop_at[0] * seen.width), round(view.crop_at[1] * seen.height)

@@ -17,6 +17,7 @@ from vitrine.releases.manifest import (
 from vitrine.releases.store import (
     CLASSIFIER_FILE,
     MANIFEST_FILE,
+    PARSER_MODEL,
     PROJECTION_FILE,
     SPLIT_FILE,
     TRAINING_FOLDER,
@@ -42,6 +43,7 @@ __all__ = [
     "MANIFEST_FILE",
     "CATALOGUE_PICTURES",
     "CLASSIFIER_FILE",
+    "PARSER_MODEL",
     "PROJECTION_FILE",
     "SPLIT_FILE",
     "TRAINING_FOLDER",

@@ -29,6 +29,8 @@ from vitrine.releases.manifest import (
 )
 from vitrine.safe_read import file_bytes, file_sha256, read_file
 
+# The model of the parsers that recipes/parser.toml trains.
+PARSER_MODEL: Final = "vitrine-parser"
 MANIFEST_FILE: Final = "manifest.json"
 WEIGHTS_FILE: Final = "weights.safetensors"
 PROJECTION_FILE: Final = "projection.safetensors"

@@ -77,7 +77,7 @@ def load_backbone(entry: ModelEntry, *, weights: str, options: Mapping[str, Opti
         source = weights
     else:
         network = _build(entry.timm, options, entry.cut)
-        _load_file(network, path)
+        load_weights(network, path)
         source = f"file:{path.name}"
         source_sha256 = file_sha256(path.resolve())
     network.eval()
@@ -99,7 +99,7 @@ def restore_backbone(architecture: Architecture, weights: Path) -> nn.Module:
         network = build_architecture(architecture)
     except ParameterInvalid as error:
         raise ReleaseCorrupt(f"the network of the release cannot be built: {error.detail}") from error
-    _load_file(network, weights)
+    load_weights(network, weights)
     return network.eval()
 
 
@@ -223,7 +223,8 @@ def _cut(network: nn.Module, timm_name: str, cut: Cut) -> nn.Module:
     return network
 
 
-def _load_file(network: nn.Module, path: Path) -> None:
+def load_weights(network: nn.Module, path: Path) -> None:
+    """Give a network the weights of a safetensors file; others in the file are ignored. Raises WeightsUnusable."""
     with _reading(path):
         stored = load_file(path.resolve())
     wanted = network.state_dict()

@@ -17,7 +17,7 @@ from torch import nn
 from vitrine.errors import ReleaseCorrupt
 from vitrine.images.checks import DEFAULT_LIMITS, ImageLimits
 from vitrine.images.decode import DECODE_RULES_VERSION, SERVED_RULES_VERSIONS, decode_image
-from vitrine.images.views import AS_IT_IS, VIEWED_SHORT_SIDE_PX, View, in_views
+from vitrine.images.views import AS_IT_IS, VIEWED_SHORT_SIDE_PX, CutOut, View, in_views
 from vitrine.releases import Preprocessing
 from vitrine.types import Pixels
 
@@ -51,14 +51,15 @@ class Preprocessor:
         """The `target_px` of `decode_image` for these views."""
         return self.decode_px if tuple(views) == (AS_IT_IS,) else max(self.decode_px, VIEWED_SHORT_SIDE_PX)
 
-    def in_views(self, data: bytes, views: Sequence[View]) -> list[Pixels]:
+    def in_views(self, data: bytes, views: Sequence[View], *, cut_out: CutOut | None = None) -> list[Pixels]:
         """Decode the picture once and fit each view of it. Raises ImageRejected."""
         image = decode_image(data, target_px=self.decode_px_for(views), limits=self.limits)
-        return self.fit_views(image, views)
+        return self.fit_views(image, views, cut_out=cut_out)
 
-    def fit_views(self, image: Image.Image, views: Sequence[View]) -> list[Pixels]:
+    def fit_views(self, image: Image.Image, views: Sequence[View], *, cut_out: CutOut | None = None) -> list[Pixels]:
         """`in_views` for a decoded RGB picture."""
-        return [self.fit(seen) for seen in in_views(image, views, short_side_px=self.decode_px_for(views))]
+        seen = in_views(image, views, short_side_px=self.decode_px_for(views), cut_out=cut_out)
+        return [self.fit(view) for view in seen]
 
     def fit(self, image: Image.Image) -> Pixels:
         """Fit a decoded RGB picture: (height_px, width_px, 3) uint8.

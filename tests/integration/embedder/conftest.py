@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from harness.embedder import Embedder
+from harness.tiny_parser import build_tiny_parser
 from vitrine.embedding import EmbedderClient
 
 
@@ -15,6 +16,12 @@ def embedder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedder]:
     service = Embedder(tmp_path_factory.mktemp("embedder"))
     yield service
     service.kill()
+
+
+@pytest.fixture(scope="session")
+def parser(embedder: Embedder) -> str:
+    """A parser that knows drawn people, in the same store."""
+    return build_tiny_parser(embedder.releases)
 
 
 @pytest.fixture(scope="module")

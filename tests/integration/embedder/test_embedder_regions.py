@@ -76,7 +76,7 @@ def test_a_region_of_a_jpeg_that_is_decoded_smaller_is_as_sharp_as_the_rectangle
 def test_views_are_of_the_region_for_one_release_and_for_two(embedder: Embedder) -> None:
     data = encoded(blotches(600, 800), "PNG")
     own = encoded(blotches(600, 800).crop(REGION.box(600, 800)), "PNG")
-    views = "cutout,flip,crops:2"
+    views = "flip,crops:2"
 
     async def ask(picture: bytes, region: Region | None) -> tuple[Embedding, ...]:
         client = AsyncEmbedderClient(embedder.url)

@@ -10,23 +10,23 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from harness.evaluating import COUNT, DATA, measured, plan_of, store
-from harness.photographs import photographed
 from harness.pictures import encoded
 from harness.releases import build_tiny_release, store_of
+from harness.tiny_parser import build_tiny_parser, drawn_person
 from harness.training import Listener, drawn_catalog
 from trainer.evaluation.document import evaluation_document, write_evaluation
 from trainer.evaluation.protocol import build_evaluation_set
-from trainer.evaluation.runner import compare_rows
+from trainer.evaluation.runner import compare_rows, with_parser
 from vitrine.catalogs import Catalog
-from vitrine.errors import EvaluationImpossible, ParameterInvalid
+from vitrine.errors import EvaluationImpossible, ParameterInvalid, ReleaseOfOtherKind
 from vitrine.evaluation.plan import parse_plan
-from vitrine.images.cutout import cut_out
 from vitrine.images.views import View
 from vitrine.products import Product
 from vitrine.releases import Augmentation
+from vitrine.vision.cut_out import GarmentCutter
+from vitrine.vision.network import choose_device
 
 
 def test_every_release_gallery_and_variant_has_a_result_row(
@@ -90,14 +90,17 @@ def test_photographs_are_queries_if_the_catalogue_has_their_class(
 def test_cut_out_queries_give_the_results_of_cut_out_photographs(
     folder: Path, catalog: Catalog, releases: tuple[str, str], tmp_path: Path
 ) -> None:
+    parser_id = build_tiny_parser(folder / "releases")
+    cut_out = GarmentCutter.load(store_of(folder / "releases"), parser_id, choose_device("cpu", "float32"))
     taken, cut = (drawn_catalog(tmp_path / name, count=40, seed=9) for name in ("taken", "cut"))
-    for product in taken.products:
-        with Image.open(taken.root / product.picture) as opened:
-            photograph = photographed(opened.convert("RGB"))
+    for number, product in enumerate(taken.products):
+        worn = ("dress",) if number % 2 else ("upper", "trousers")
+        photograph = drawn_person(*worn, at=0.3 + 0.01 * number)
         (taken.root / product.picture).write_bytes(encoded(photograph, "PNG"))
         (cut.root / product.picture).write_bytes(encoded(cut_out(photograph), "PNG"))
     ways = [{"name": "plain"}, {"name": "cut out", "cutout": True}, {"name": "both", "cutout": True, "flip": True}]
-    plan = plan_of(releases[0], galleries=["all"], ways=ways)
+    plan = with_parser(plan_of(releases[0], galleries=["all"], ways=ways), store_of(folder / "releases"))
+    assert plan.parser == parser_id, "the newest one, where none is named"
     plain, found, mirrored = measured(folder, plan, build_evaluation_set(plan, catalog, taken))
     alone = measured(folder, plan, build_evaluation_set(plan, catalog, cut))[0]
     assert found.measured.means() == alone.measured.means()
@@ -209,3 +212,12 @@ def test_a_release_is_measured_with_its_augmented_gallery(
     plain, wanted, served, same = measured(folder, plan, build_evaluation_set(plan, catalog))
     assert served.measured.means() == wanted.measured.means() == same.measured.means()
     assert plain.measured.means() != wanted.measured.means()
+
+
+def test_ways_that_cut_out_need_a_parser(releases: tuple[str, str], tmp_path: Path) -> None:
+    plan = plan_of(releases[0], ways=[{"name": "cut out", "cutout": True}])
+    with pytest.raises(EvaluationImpossible, match=r"recipes/parser\.toml"):
+        with_parser(plan, store_of(tmp_path / "releases"))
+    named = plan.model_copy(update={"parser": build_tiny_release(tmp_path / "releases")})
+    with pytest.raises(ReleaseOfOtherKind, match="finds no garments"):
+        with_parser(named, store_of(tmp_path / "releases"))

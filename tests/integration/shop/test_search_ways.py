@@ -8,14 +8,15 @@ from operator import itemgetter
 import pytest
 from PIL import Image, ImageOps
 
-from harness.photographs import photographed
 from harness.pictures import encoded
-from harness.releases import build_tiny_release
+from harness.releases import build_tiny_release, store_of
 from harness.shop import DATASET, PRODUCTS, CollectionVectors, Shop, queries
 from harness.system import MODEL
+from harness.tiny_parser import build_tiny_parser, drawn_person
 from vitrine.evaluation.expansion import expand_queries
-from vitrine.images.cutout import cut_out
 from vitrine.images.views import views
+from vitrine.vision.cut_out import GarmentCutter
+from vitrine.vision.network import choose_device
 
 
 def test_a_refined_search_ranks_as_the_evaluations_way_of_that_name(shop: Shop) -> None:
@@ -74,8 +75,9 @@ def test_a_search_with_closer_cuts_is_one_with_the_mean_of_their_vectors(shop: S
 
 
 def test_a_search_with_the_garment_cut_out_is_one_with_its_cut_out(shop: Shop) -> None:
-    with Image.open(io.BytesIO(shop.picture(queries(shop)[4]))) as opened:
-        photograph = photographed(opened.convert("RGB"))
+    parser_id = build_tiny_parser(shop.system.releases)
+    cut_out = GarmentCutter.load(store_of(shop.system.releases), parser_id, choose_device("cpu", "float32"))
+    photograph = drawn_person("upper", "trousers", size=(480, 640))
 
     def results_of(picture: Image.Image, **options: str) -> list[tuple[int, float]]:
         form = {"dataset": DATASET, "topK": "10", **options}

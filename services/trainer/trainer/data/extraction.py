@@ -20,6 +20,7 @@ from vitrine.jobs import JobFault
 from vitrine.products import Product
 from vitrine.releases import Preprocessing
 from vitrine.types import Pixels, Rows, Vectors
+from vitrine.vision.cut_out import GarmentCutter
 from vitrine.vision.network import DeviceChoice, ReleaseNetwork
 
 _BATCH_CPU: Final = 4
@@ -36,8 +37,10 @@ def decoded_pictures(
     progress: Progress,
     *,
     view: View = AS_IT_IS,
+    cut_out: GarmentCutter | None = None,
 ) -> PixelCache:
-    """The images of the products in one view. Unreadable ones are left out and reported as faults.
+    """The images of the products in one view, which needs `cut_out` if it is one of the garment. Unreadable ones are
+    left out and reported as faults.
 
     Raises TrainingImpossible if no image can be read, and what `progress` raises.
     """
@@ -48,6 +51,7 @@ def decoded_pictures(
         rules,
         folder=folder,
         view=view,
+        cut_out=cut_out,
         limits=settings.image_limits,
         downloads=catalog.downloads,
         step=lambda done: progress.progress(done, total, eta_s=None, phase="decoding pictures"),

@@ -24,6 +24,7 @@ from vitrine.images.views import AS_IT_IS, VIEW_RULES_VERSION, View
 from vitrine.products import Product
 from vitrine.releases import Preprocessing
 from vitrine.types import Pixels, Rows
+from vitrine.vision.cut_out import GarmentCutter
 from vitrine.vision.preprocess import Preprocessor
 
 # Most images decoded and not yet written, and most bytes of them.
@@ -62,23 +63,25 @@ def cached_pixels(
     folder: Path,
     step: Callable[[int], None],
     view: View = AS_IT_IS,
+    cut_out: GarmentCutter | None = None,
     limits: ImageLimits = DEFAULT_LIMITS,
     downloads: Downloads | None = None,
 ) -> PixelCache:
     """The images of `products` in one view, resized as `rules` say, read from the cache in `folder` if possible.
 
-    Images that are links are those of `downloads`. The cache key covers the products, rules, view, limits, and the
-    sizes and modification times of the image files, or the content of downloads.
+    Images that are links are those of `downloads`. A view of the garment needs `cut_out`. The cache key covers the
+    products, rules, view, parser, limits, and the sizes and modification times of the image files, or the content of
+    downloads.
     `step` is called with the products done, and may raise to stop; nothing is kept then.
     """
-    name = _key(products, root, rules, view, limits, downloads)
+    name = _key(products, root, rules, view, cut_out, limits, downloads)
     data, index = folder / f"{name}.pixels", folder / f"{name}.json"
     shape = (rules.height_px, rules.width_px, 3)
     if not index.exists():
         folder.mkdir(parents=True, exist_ok=True)
         chunk = max(1, min(_CHUNK, _CHUNK_BYTES // math.prod(shape)))
         preprocessor = Preprocessor(rules, limits=limits)
-        read = partial(_read, root, downloads, partial(_decode, preprocessor, view))
+        read = partial(_read, root, downloads, partial(_decode, preprocessor, view, cut_out))
         _build(products, read, data, index, step, chunk=chunk)
     entry: dict[str, Any] = json.loads(index.read_text(encoding="utf-8"))
     rows = np.array(entry["rows"], dtype=np.int64)
@@ -126,8 +129,8 @@ def _read(
         return Unreadable(product.id, "missing_picture", missing.detail)
 
 
-def _decode(preprocessor: Preprocessor, view: View, data: bytes) -> Pixels:
-    return preprocessor.in_views(data, (view,))[0]
+def _decode(preprocessor: Preprocessor, view: View, cut_out: GarmentCutter | None, data: bytes) -> Pixels:
+    return preprocessor.in_views(data, (view,), cut_out=cut_out)[0]
 
 
 def _chunks(products: Sequence[Product], size: int) -> Iterator[list[Product]]:
@@ -140,12 +143,15 @@ def _key(
     root: Path,
     rules: Preprocessing,
     view: View,
+    cut_out: GarmentCutter | None,
     limits: ImageLimits,
     downloads: Downloads | None,
 ) -> str:
     digest = hashlib.sha256(f"{root}\n{rules.model_dump_json()}\n".encode())
     if view != AS_IT_IS:
         digest.update(f"{view} {VIEW_RULES_VERSION}\n".encode())
+    if view.cutout and cut_out is not None:
+        digest.update(f"{cut_out.release_id}\n".encode())
     if limits != DEFAULT_LIMITS:
         digest.update(f"{limits}\n".encode())
     for product in products:

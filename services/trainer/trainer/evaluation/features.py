@@ -18,6 +18,7 @@ from vitrine.images.views import AS_IT_IS, View
 from vitrine.products import Product
 from vitrine.releases import Manifest, ReleaseStore
 from vitrine.types import Rows, Vectors
+from vitrine.vision.cut_out import GarmentCutter
 from vitrine.vision.network import DeviceChoice, load_release
 
 _CHUNK: Final = 2048
@@ -32,14 +33,27 @@ class Pictures:
 
 
 class FeatureCache:
-    """Features by release and pictures. Every call may raise what `progress` raises to stop."""
+    """Features by release and pictures. Every call may raise what `progress` raises to stop.
 
-    def __init__(self, releases: ReleaseStore, settings: Settings, device: DeviceChoice, progress: Progress) -> None:
+    Views of garments are cut out by the release `parser_id`, which is loaded when it is needed.
+    """
+
+    def __init__(
+        self,
+        releases: ReleaseStore,
+        settings: Settings,
+        device: DeviceChoice,
+        progress: Progress,
+        *,
+        parser_id: str | None = None,
+    ) -> None:
         self.releases = releases
         self._settings = settings
         self._device = device
         self._progress = progress
         self._folder = settings.work_dir / "features"
+        self._parser_id = parser_id
+        self._cut_out: GarmentCutter | None = None
 
     def features(self, release_id: str, pictures: Pictures, *, view: View = AS_IT_IS) -> tuple[Vectors, Rows]:
         """Raw features (N, raw_dim) float32 of the pictures that can be read, and their rows (N,) in `pictures`. The
@@ -47,9 +61,17 @@ class FeatureCache:
 
         Raises ReleaseNotFound, ReleaseCorrupt, and TrainingImpossible if no picture can be read.
         """
+        if view.cutout and self._cut_out is None and self._parser_id is not None:
+            self._cut_out = GarmentCutter.load(self.releases, self._parser_id, self._device)
         manifest = self.releases.manifest(release_id)
         cache = decoded_pictures(
-            pictures.catalog, pictures.products, manifest.preprocessing, self._settings, self._progress, view=view
+            pictures.catalog,
+            pictures.products,
+            manifest.preprocessing,
+            self._settings,
+            self._progress,
+            view=view,
+            cut_out=self._cut_out if view.cutout else None,
         )
         file = self._folder / f"{_key(manifest, cache.key)}.npy"
         if not file.exists():

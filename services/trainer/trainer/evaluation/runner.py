@@ -17,7 +17,7 @@ from vitrine.errors import EvaluationImpossible
 from vitrine.evaluation import Comparison, Evaluator, Measured, compare, equal_labels, shared_labels, unequal_labels
 from vitrine.evaluation.plan import EvaluationPlan, Gallery, Way
 from vitrine.evaluation.ranking import blocks
-from vitrine.releases import PROJECTION_FILE
+from vitrine.releases import PARSER_MODEL, PROJECTION_FILE, ReleaseStore
 from vitrine.types import Rows
 from vitrine.vision.pca import ProjectionArrays, fit_projection, project
 
@@ -58,6 +58,23 @@ def compare_rows(first: ResultRow, second: ResultRow, measure: str) -> Compariso
     """Compare two rows on the queries that both have."""
     _, left, right = np.intersect1d(first.query_rows, second.query_rows, return_indices=True)
     return compare(first.measured.values[measure][left], second.measured.values[measure][right])
+
+
+def with_parser(plan: EvaluationPlan, releases: ReleaseStore) -> EvaluationPlan:
+    """The plan with the parser that its ways need: by default the newest one.
+
+    Raises EvaluationImpossible if there is none, ReleaseNotFound and ReleaseOfOtherKind if the named one is none.
+    """
+    way = next((way for way in plan.ways if way.cutout), None)
+    if way is None:
+        return plan
+    parser_id = plan.parser or releases.newest(PARSER_MODEL)
+    if parser_id is None:
+        raise EvaluationImpossible(
+            f"the way {way.name!r} cuts garments out, and no release of {PARSER_MODEL} is stored: train one with "
+            "recipes/parser.toml, or name another one as parser"
+        )
+    return plan.model_copy(update={"parser": releases.parser_manifest(parser_id).release_id})
 
 
 class EvaluationRunner:

@@ -8,7 +8,7 @@ from typing import Any
 from trainer.evaluation.document import evaluation_document, write_evaluation
 from trainer.evaluation.features import FeatureCache
 from trainer.evaluation.protocol import build_evaluation_set
-from trainer.evaluation.runner import EvaluationRunner
+from trainer.evaluation.runner import EvaluationRunner, with_parser
 from trainer.evaluation.strictness import split_lineage
 from trainer.jobs.job import Job
 from trainer.progress import Progress
@@ -76,11 +76,12 @@ def run_evaluation(
 ) -> Document:
     """Run a plan, write its report into `folder` and return the document.
 
-    Raises as `build_evaluation_set` and `EvaluationRunner.run` do.
+    Raises as `with_parser`, `build_evaluation_set` and `EvaluationRunner.run` do.
     """
+    plan = with_parser(plan, releases)
     lineage = split_lineage(plan.releases, catalog.dataset, releases)
     evaluation_set = build_evaluation_set(plan, catalog, photographs, lineage=lineage)
-    features = FeatureCache(releases, settings, device, progress)
+    features = FeatureCache(releases, settings, device, progress, parser_id=plan.parser)
     rows = EvaluationRunner(plan, evaluation_set, features, progress).run()
     progress.phase("writing the report")
     document = evaluation_document(plan, evaluation_set, rows, releases, title=title)
