@@ -13,6 +13,7 @@ import pytest
 
 from benchmarks.calibration import unrelated_pictures
 from harness.releases import TINY_MODEL, build_tiny_release
+from harness.tiny_parser import build_tiny_parser, drawn_person
 from harness.training import drawn_catalog
 from harness.waiting import HUNG_AFTER_S
 from vitrine.releases import Calibration
@@ -116,6 +117,25 @@ def test_calibration_benchmark_prints_the_error_and_what_is_rejected(tmp_path: P
     error = float(figures[0][0])
     assert error == pytest.approx(document["expected_calibration_error"], abs=0.00051), "both are rounded"
     assert (tmp_path / "drawn" / ids[0] / "reliability.png").stat().st_size > 5_000
+
+
+@pytest.mark.slow
+def test_regions_benchmark_prints_each_stage_and_their_sum(tmp_path: Path) -> None:
+    parser_id = build_tiny_parser(tmp_path / "releases")
+    (tmp_path / "photographs").mkdir()
+    for number, worn in enumerate((("dress",), ("upper", "trousers"))):
+        drawn_person(*worn).save(tmp_path / "photographs" / f"{number}.jpg")
+    printed = run_benchmark(
+        "regions", "--store", f"file:{tmp_path / 'releases'}", "--pictures", tmp_path / "photographs",
+        "--size", "240x320", folder=tmp_path,
+    )  # fmt: skip
+    assert parser_id in printed
+    assert "1.5 garments each" in printed
+    (rows,) = tables_of(printed)
+    assert [row["stage"] for row in rows] == [
+        "decode", "fit", "network", "masks", "**regions**", "decode to cut out", "cut out one", "blur faces",
+    ]  # fmt: skip
+    assert all(float(row["ms, median"]) > 0 for row in rows)
 
 
 def test_pictures_without_a_garment_differ_and_are_the_same_in_every_run() -> None:

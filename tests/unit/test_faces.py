@@ -73,6 +73,13 @@ def test_without_a_garment_all_skin_is_blurred() -> None:
     assert inside(box, changed(("skin", box))) == 1.0
 
 
+def test_bare_legs_below_a_skirt_are_left_and_a_bare_torso_above_it_is_not() -> None:
+    legs, torso = (44, 100, 76, 150), (40, 20, 80, 60)
+    points = changed(("skin", torso), ("skirt", (40, 60, 80, 100)), ("skin", legs))
+    assert inside((torso[0], torso[1], torso[2], torso[3] - 1), points) == 1.0
+    assert inside((45, 101, 75, 149), points) == 0.0
+
+
 def test_a_head_that_is_not_certain_is_blurred() -> None:
     picture, probabilities = photograph(480, 640), probabilities_of(PERSON)
     left, top, right, bottom = HEAD
