@@ -51,7 +51,7 @@ def test_a_region_is_a_box_or_the_number_of_a_garment() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("region", ""), ("region", "-1"), ("region", "1.5"), ("region", "99999"), ("region", "1,2"),
+        ("region", ""), ("region", "-1"), ("region", "1.5"), ("region", "123"), ("region", "1,2"),
         ("region", "\u0661"), ("region", "1\n"), ("region", "\0"), ("region", "9" * 201), ("regions", "all"),
         ("regions", "1"), ("regions", ""), ("kindFilters", "perhaps"),
     ],

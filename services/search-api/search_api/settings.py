@@ -8,6 +8,7 @@ from pydantic import Field, SecretStr
 
 from vitrine.errors import SettingsInvalid
 from vitrine.qdrant.filters import DEFAULT_ACORN_EF, DEFAULT_EF, DEFAULT_EXACT_MAX_MATCHES
+from vitrine.releases import PARSER_MODEL
 from vitrine.settings import HttpSettings
 from vitrine.web import is_loopback
 
@@ -79,7 +80,7 @@ class Settings(HttpSettings):
     max_uploads: int = Field(default=2_000, ge=1, description="Query pictures kept at once; the oldest goes first")
     max_uploads_mb: int = Field(default=128, ge=1, description="Megabytes of query pictures kept in Redis at once")
     parser_model: str = Field(
-        default="vitrine-parser", description="The model whose newest release finds the garments in photographs"
+        default=PARSER_MODEL, description="The model whose newest release finds the garments in photographs"
     )
     keep_faces_without_parser: bool = Field(
         default=False,

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from harness.shop import Shop, running_shop
+from harness.tiny_parser import build_tiny_parser
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +15,9 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     """Tests leave the products of `drawn` as they found them."""
     with running_shop(tmp_path_factory.mktemp("shop") / "system") as shop:
         yield shop
+
+
+@pytest.fixture(scope="session")
+def parser(shop: Shop) -> str:
+    """A parser that knows drawn people; from then on it is in the store of the shop. Returns its release's id."""
+    return build_tiny_parser(shop.system.releases)

@@ -141,6 +141,7 @@ def test_the_command_searches_with_a_folder(shop: Shop, tmp_path: Path, capsys: 
     assert "0 pictures searched, 1 failed" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("parser")
 def test_the_examples_of_the_readme_run(shop: Shop, tmp_path: Path) -> None:
     """One after the other, each in a process of its own."""
     # The examples name no dataset, so no other one may be indexed. Uploads alone, of an earlier test, do no harm.

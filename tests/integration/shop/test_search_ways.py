@@ -12,7 +12,7 @@ from harness.pictures import encoded
 from harness.releases import build_tiny_release, store_of
 from harness.shop import DATASET, PRODUCTS, CollectionVectors, Shop, queries
 from harness.system import MODEL
-from harness.tiny_parser import build_tiny_parser, drawn_person
+from harness.tiny_parser import drawn_person
 from vitrine.evaluation.expansion import expand_queries
 from vitrine.images.views import views
 from vitrine.vision.cut_out import GarmentCutter
@@ -74,9 +74,8 @@ def test_a_search_with_closer_cuts_is_one_with_the_mean_of_their_vectors(shop: S
     assert found == pytest.approx({one: scale * total for one, total in summed.items()}, abs=2e-3)
 
 
-def test_a_search_with_the_garment_cut_out_is_one_with_its_cut_out(shop: Shop) -> None:
-    parser_id = build_tiny_parser(shop.system.releases)
-    cut_out = GarmentCutter.load(store_of(shop.system.releases), parser_id, choose_device("cpu", "float32"))
+def test_a_search_with_the_garment_cut_out_is_one_with_its_cut_out(shop: Shop, parser: str) -> None:
+    cut_out = GarmentCutter.load(store_of(shop.system.releases), parser, choose_device("cpu", "float32"))
     photograph = drawn_person("upper", "trousers", size=(480, 640))
 
     def results_of(picture: Image.Image, **options: str) -> list[tuple[int, float]]:

@@ -22,6 +22,9 @@ MEASURE_NAMES: Final = {
     "reciprocal_rank": "MRR",
     "r_precision": "R-precision",
     "accuracy": "Accuracy",
+    "mean_iou": "Mean IoU",
+    "upper_and_outer_iou": "IoU, tops",
+    "shoes_iou": "IoU, shoes",
 }
 # Metric names in a manifest, from its training's own test, without intervals.
 _OWN_METRICS: Final = (
@@ -34,6 +37,8 @@ _OWN_METRICS: Final = (
     ("precision@15", "validation_precision_at_15"),
     ("precision@15", "validation_precision@15"),
 )
+# Of a parser.
+_PARSER_METRICS: Final = ("mean_iou", "upper_and_outer_iou", "shoes_iou")
 _MADE_BY: Final = {
     "classify": "Trained as a classifier",
     "metric": "Trained by metric learning",
@@ -143,6 +148,7 @@ def history_series(content: Any) -> dict[str, dict[str, list[list[float]]]]:
         "validation_accuracy": "accuracy, validation",
         "precision_at_15": "P@15, validation",
         "mean_average_precision": "mAP, validation",
+        "mean_iou": "mean IoU, validation",
     }
     epochs = content.get("epochs") if isinstance(content, dict) else None
     series: dict[str, dict[str, list[list[float]]]] = {}
@@ -181,6 +187,9 @@ def projection_series(tuning: Any, tried: Any) -> dict[str, dict[str, list[list[
 
 
 def _own_figures(manifest: StoredManifest) -> tuple[tuple[Figure, ...], str]:
+    if isinstance(manifest, ParserManifest):
+        measured = [Figure(name, manifest.metrics[name]) for name in _PARSER_METRICS if name in manifest.metrics]
+        return tuple(measured), "on validation photographs"
     figures: list[Figure] = []
     for measure, key in _OWN_METRICS:
         value = manifest.metrics.get(key)

@@ -30,7 +30,7 @@ MAX_FACET_FIELDS: Final = 16
 PICTURE_FIELD: Final = "image"
 UPLOAD_FIELD: Final = "upload"
 _MAX_FAULTS_TOLD: Final = 20
-_GARMENT_NUMBER: Final = re.compile(r"[0-9]{1,4}")
+_GARMENT_NUMBER: Final = re.compile(r"[0-9]{1,2}")
 
 Pairs = list[tuple[str, str]]
 
