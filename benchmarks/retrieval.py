@@ -162,9 +162,18 @@ class FeatureExtractor:
     def features(self, catalog: Catalog, products: Sequence[Product]) -> tuple[Vectors, Rows]:
         """(N, raw_dim) float32 of the products whose picture could be read, and their row numbers."""
         with tempfile.TemporaryDirectory(prefix="vitrine-pixels-") as folder:
-            cache = cached_pixels(products, catalog.root, self.rules, folder=Path(folder), step=lambda _: None)
-            every = np.arange(len(cache.rows), dtype=np.int64)
-            return embed_pixels(self.network, cache.pixels, every, raw=True, batch=self.batch), cache.rows
+            return self._embedded(catalog, products, Path(folder), raw=True)
+
+    def vectors(self, catalog: Catalog, products: Sequence[Product], folder: Path) -> tuple[Vectors, Rows]:
+        """(N, dim) float32 likewise. The decoded pictures are kept in `folder`."""
+        return self._embedded(catalog, products, folder, raw=False)
+
+    def _embedded(
+        self, catalog: Catalog, products: Sequence[Product], folder: Path, *, raw: bool
+    ) -> tuple[Vectors, Rows]:
+        cache = cached_pixels(products, catalog.root, self.rules, folder=folder, step=lambda _: None)
+        every = np.arange(len(cache.rows), dtype=np.int64)
+        return embed_pixels(self.network, cache.pixels, every, raw=raw, batch=self.batch), cache.rows
 
 
 if __name__ == "__main__":

@@ -16,11 +16,13 @@ from tools.pages import DOCS, field_table, write_or_check
 from vitrine.recipes import (
     AugmentRecipe,
     DataRecipe,
+    MapsRecipe,
     ModelRecipe,
     OptimRecipe,
     ProjectionRecipe,
     Recipe,
     SamplerRecipe,
+    StreetRecipe,
     TermRecipe,
     UnlabelledRecipe,
     ValidationRecipe,
@@ -35,6 +37,8 @@ TABLES: Final[dict[str, type[BaseModel]]] = {
     "[sampler]": SamplerRecipe,
     "[augment]": AugmentRecipe,
     "[unlabelled]": UnlabelledRecipe,
+    "[street]": StreetRecipe,
+    "[maps]": MapsRecipe,
     "[validation]": ValidationRecipe,
     "[projection]": ProjectionRecipe,
 }
@@ -66,11 +70,8 @@ def render() -> str:
 
 def _is_table(field: FieldInfo) -> bool:
     kind = field.annotation
-    return (
-        (isinstance(kind, type) and issubclass(kind, BaseModel))
-        or "TermRecipe" in str(kind)
-        or "UnlabelledRecipe" in str(kind)
-    )
+    optional = ("TermRecipe", "UnlabelledRecipe", "StreetRecipe", "MapsRecipe")
+    return (isinstance(kind, type) and issubclass(kind, BaseModel)) or any(name in str(kind) for name in optional)
 
 
 def _name(name: str, _field: FieldInfo) -> str:

@@ -227,6 +227,59 @@ class UnlabelledRecipe(_Part):
     from_epoch: int = Field(default=2, ge=1, le=10_000, description="First epoch with unlabelled pictures")
 
 
+class StreetRecipe(_Part):
+    """Garments of street photographs beside the catalogue's pictures. Each has a set of labels that it may have.
+
+    They come from outlined photographs (`--street`), without those held out for validation.
+    """
+
+    share: float = Field(default=0.5, gt=0, le=4, description="Street garments per batch, as a share of its pictures")
+    weight: float = Field(default=0.5, gt=0, description="Weight of their classification, relative to the catalogue's")
+    paired: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description=(
+            "Share of the street garments whose batch has a product of a label, and colour if there is one, that they "
+            "may have"
+        ),
+    )
+    views: int = Field(
+        default=4, ge=1, le=64, description="Views of each garment, drawn before the first epoch and then augmented"
+    )
+    boxes: float = Field(
+        default=0.3, ge=0, le=1, description="Share of the views in a box with the background; the others are cut out"
+    )
+    occlude: float = Field(
+        default=0.3, ge=0, le=1, description="Probability that a part of a cut-out garment is missing"
+    )
+    coarse: float = Field(default=0.5, ge=0, le=1, description="Probability that a view has less detail")
+    coarse_scale: Range = Field(
+        default=(0.3, 1.0), description="Minimum and maximum detail of such a view, as a share of its height"
+    )
+    least_share: float = Field(
+        default=0.0015, gt=0, lt=1, description="Garments smaller than this share of their photograph are left out"
+    )
+    balance: float = Field(
+        default=0.5, ge=0, le=1, description="0: natural frequencies of the street labels; 1: all equally often"
+    )
+
+    @field_validator("coarse_scale")
+    @classmethod
+    def _scales(cls, scale: Range) -> Range:
+        if not 0 < scale[0] <= scale[1] <= 1:
+            raise ValueError("coarse_scale must be two numbers above 0 and up to 1, the smaller one first")
+        return scale
+
+
+class MapsRecipe(_Part):
+    """Keep the maps of the frozen first modules: they see each picture a few times only, instead of once per epoch."""
+
+    copies: int = Field(
+        default=2, ge=1, le=100, description="Augmented copies of each picture; epoch N trains on copy N modulo copies"
+    )
+
+
 class ValidationRecipe(_Part):
     """Validation, choice of the best epoch, and early stopping."""
 
@@ -274,6 +327,12 @@ class Recipe(_Part):
     unlabelled: UnlabelledRecipe | None = Field(
         default=None, description="Pseudo-labels on pictures of another catalogue; default: none"
     )
+    street: StreetRecipe | None = Field(
+        default=None, description="Garments of street photographs as a second domain; default: none"
+    )
+    maps: MapsRecipe | None = Field(
+        default=None, description="Keep the maps of the frozen first modules; default: compute them in each epoch"
+    )
     validation: ValidationRecipe = ValidationRecipe()
     projection: ProjectionRecipe = ProjectionRecipe()
 
@@ -290,6 +349,10 @@ class Recipe(_Part):
             raise ValueError("only distill has a teacher")
         if self.teacher is not None and self.unlabelled is not None:
             raise ValueError("distill cannot use unlabelled pictures: the teacher knows only the catalogue")
+        if self.maps is not None and not self.model.frozen:
+            raise ValueError("maps are those of frozen modules: set model.frozen to the network's first modules")
+        if self.maps is not None and self.unlabelled is not None:
+            raise ValueError("unlabelled pictures cannot be kept as maps: leave out maps or unlabelled")
         if self.kind == "retrain" and self.model.release is None:
             raise ValueError("retrain starts from a release: set model.release")
         if "validation" in self.data.train_on and self.validation.patience is not None:

@@ -11,6 +11,7 @@ from harness.releases import TINY_MODEL, store_of
 from trainer.settings import Settings
 from trainer.training.run import TrainingRun
 from vitrine.catalogs import Catalog
+from vitrine.catalogs.street_photographs import StreetPhotographs
 from vitrine.jobs import JobFault
 from vitrine.recipes import Recipe, parse_recipe
 from vitrine_local.demo_catalog.generate import generate_catalog
@@ -85,10 +86,13 @@ def training_run(
     listener: Listener | None = None,
     *,
     unlabelled: Catalog | None = None,
+    street: StreetPhotographs | None = None,
     **settings: Any,
 ) -> TrainingRun:
     """A run with its releases, checkpoints and pixels in `folder`."""
     settings = {"trainer_device": "cpu", "trainer_precision": "float32", **settings}
     chosen = Settings(releases_url=f"file:{folder / 'releases'}", work_dir=folder / "work", **settings)
     store = store_of(folder / "releases")
-    return TrainingRun(recipe, catalog, store, chosen, folder / "work" / "run", listener or Listener(), unlabelled)
+    return TrainingRun(
+        recipe, catalog, store, chosen, folder / "work" / "run", listener or Listener(), unlabelled, street
+    )

@@ -841,6 +841,13 @@ class JobsAnswer(Model):
     success: Literal[True]
 
 
+class MapsRecipe(Parameters):
+    """Keep the maps of the frozen first modules: they see each picture a few times only, instead of once per epoch."""
+
+    # Augmented copies of each picture; epoch N trains on copy N modulo copies
+    copies: int = 2
+
+
 class ModelDetail(Model):
     """The release and collection that serve a model in a dataset."""
 
@@ -1022,6 +1029,35 @@ class SamplerRecipe(Parameters):
     per_class: int | None = None
 
 
+class StreetRecipe(Parameters):
+    """Garments of street photographs beside the catalogue's pictures. Each has a set of labels that it may have.
+
+    They come from outlined photographs (`--street`), without those held out for validation.
+    """
+
+    # 0: natural frequencies of the street labels; 1: all equally often
+    balance: float = 0.5
+    # Share of the views in a box with the background; the others are cut out
+    boxes: float = 0.3
+    # Probability that a view has less detail
+    coarse: float = 0.5
+    # Minimum and maximum detail of such a view, as a share of its height
+    coarse_scale: tuple[float, float] = (0.3, 1.0)
+    # Garments smaller than this share of their photograph are left out
+    least_share: float = 0.0015
+    # Probability that a part of a cut-out garment is missing
+    occlude: float = 0.3
+    # Share of the street garments whose batch has a product of a label, and colour if there is one, that they may
+    # have
+    paired: float = 0.5
+    # Street garments per batch, as a share of its pictures
+    share: float = 0.5
+    # Views of each garment, drawn before the first epoch and then augmented
+    views: int = 4
+    # Weight of their classification, relative to the catalogue's
+    weight: float = 0.5
+
+
 class TermRecipe(Parameters):
     """One term of the loss function."""
 
@@ -1083,6 +1119,8 @@ class Recipe(Parameters):
     data: DataRecipe | None = None
     # The kind of training
     kind: Literal["classify", "metric", "retrain", "distill"]
+    # Keep the maps of the frozen first modules; default: compute them in each epoch
+    maps: MapsRecipe | None = None
     model: ModelRecipe
     # The model name in releases, aliases and searches
     name: str
@@ -1091,6 +1129,8 @@ class Recipe(Parameters):
     sampler: SamplerRecipe | None = None
     # Seed of the split, the order of the pictures and the augmentation
     seed: int = 0
+    # Garments of street photographs as a second domain; default: none
+    street: StreetRecipe | None = None
     # distill: the release to learn from
     teacher: str | None = None
     # The terms of the loss; default: those of the kind
@@ -1265,6 +1305,8 @@ class TrainParams(Parameters):
     recipe: Recipe
     # The catalogue's folder, below an allowed root
     root: str
+    # The folder of outlined street photographs, below an allowed root, if the recipe trains on them
+    street: str | None = None
     # The catalogue to learn from without labels, if the recipe does so
     unlabelled: CatalogParams | None = None
 

@@ -33,7 +33,7 @@ from vitrine_local.cli.options import (
     screen_of,
 )
 from vitrine_local.cli.output import Column, Screen, duration
-from vitrine_local.cli.paths import catalog_of, catalog_of_file, second_catalog, weights_path
+from vitrine_local.cli.paths import catalog_of, catalog_of_file, catalog_root, second_catalog, weights_path
 from vitrine_local.cli.releases import find_release
 from vitrine_local.errors import UsageInvalid
 
@@ -72,6 +72,10 @@ def train(
     ] = None,
     unlabelled_root: Annotated[Path | None, typer.Option(metavar="PATH", help="Its folder.")] = None,
     unlabelled_reader: Annotated[str | None, typer.Option(metavar="READER", help="How it is laid out.")] = None,
+    street: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", help="Outlined street photographs, for recipes with street garments."),
+    ] = None,
     no_wait: NoWait = False,
     as_json: AsJson = False,
     url: Url = None,
@@ -112,7 +116,10 @@ def train(
             target, "unlabelled", dataset=unlabelled_dataset, reader=unlabelled_reader, root=unlabelled_root
         )
         trained = _changed(file.recipe, target, **changes)
-        params = job_params(TrainParams, **catalog, recipe=trained.as_json(), unlabelled=unlabelled)
+        photographs = None
+        if street is not None and trained.street is not None:
+            photographs = catalog_root(target, street)
+        params = job_params(TrainParams, **catalog, recipe=trained.as_json(), unlabelled=unlabelled, street=photographs)
         doing = f"training {trained.name}"
         return run_job(
             screen,

@@ -19,6 +19,7 @@ from vitrine.catalogs import read_catalog
 from vitrine.catalogs.downloads import Downloads
 from vitrine.catalogs.mapping import parse_mapping
 from vitrine.catalogs.registry import reader_for
+from vitrine.catalogs.street_photographs import read_street_photographs
 from vitrine.errors import ParameterInvalid, VitrineError
 from vitrine.jobs import JobFault
 from vitrine.recipe_files import RecipeFile, read_chain
@@ -71,6 +72,10 @@ def main() -> int:
     parser.add_argument("--weights", help="instead of the recipe's model.weights")
     parser.add_argument("--release", help="instead of the recipe's model.release or of the recipe that it continues")
     parser.add_argument("--unlabelled", type=Path, help="a folder catalogue of pictures to learn from without labels")
+    parser.add_argument(
+        "--street", type=Path, help="a folder of outlined street photographs, for a recipe with [street]"
+    )
+    parser.add_argument("--teacher", help="instead of the recipe's teacher")
     parser.add_argument("--run", help="the name by which the run continues (default: the model's)")
     arguments = parser.parse_args()
     try:
@@ -91,7 +96,12 @@ def _train(arguments: argparse.Namespace) -> dict[str, object]:
     result: dict[str, object] = {}
     for number, file in enumerate(chain):
         weights = arguments.weights if number == 0 else None
-        recipe = changed(file.recipe, weights=weights, release=release)
+        recipe = changed(
+            file.recipe,
+            weights=weights,
+            release=release,
+            teacher=arguments.teacher if file.recipe.kind == "distill" else None,
+        )
         result = _train_one(file._replace(recipe=recipe), arguments)
         release = str(result["release_id"])
     return result
@@ -119,9 +129,12 @@ def _train_one(file: RecipeFile, arguments: argparse.Namespace) -> dict[str, obj
     unlabelled = None
     if arguments.unlabelled is not None:
         unlabelled = read_catalog("folder", arguments.unlabelled, dataset="unlabelled", downloads=downloads)
+    street = None
+    if arguments.street is not None and recipe.street is not None:
+        street = read_street_photographs(arguments.street)
     store = ReleaseStore(settings.releases_url, cache_dir=settings.releases_cache_dir)
     folder = settings.work_dir / (arguments.run or recipe.name)
-    run = TrainingRun(recipe, read, store, settings, folder, Console(), unlabelled)
+    run = TrainingRun(recipe, read, store, settings, folder, Console(), unlabelled, street)
     result = run.run()
     run.clean()
     return result

@@ -12,6 +12,9 @@ PCA_SEARCH_QUERIES: Final = 602
 CALIBRATION_QUERIES: Final = 603
 VISUALIZED_PRODUCTS: Final = 604
 OOD_SAMPLES: Final = 607
+STREET_COLORS: Final = 608
+STREET_VIEWS: Final = 609
+STREET_BATCHES: Final = 610
 
 
 def generator(*keys: int) -> np.random.Generator:

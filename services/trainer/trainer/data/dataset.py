@@ -72,7 +72,7 @@ class TrainingData:
 
     `codes` (N, columns) are the classes that the losses use, the label's in column 0. `relevance` (N, A) are the
     classes that decide whether a result is relevant. `train` and `validation` are rows. `teacher` (N, D) are the
-    embeddings to distill.
+    embeddings to distill. `colors` (N,) are color codes, if the catalogue has colors.
     """
 
     codes: Codes
@@ -80,6 +80,7 @@ class TrainingData:
     train: Rows
     validation: Rows
     teacher: Vectors | None = None
+    colors: Codes | None = None
 
 
 def combination(product: Product, attributes: Sequence[str]) -> str | None:

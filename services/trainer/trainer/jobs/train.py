@@ -6,6 +6,8 @@ from typing import Any
 
 from trainer.jobs.job import Job
 from trainer.training.run import TrainingRun
+from vitrine.catalogs.roots import allowed_roots, resolve_catalog_root
+from vitrine.catalogs.street_photographs import read_street_photographs
 from vitrine.jobs.params.releases import TrainParams
 
 
@@ -20,8 +22,11 @@ class TrainJob(Job[TrainParams]):
         progress.phase("reading the catalogue")
         catalog = self.read_catalog(params)
         unlabelled = None if params.unlabelled is None else self.read_catalog(params.unlabelled)
+        street = None
+        if params.street is not None:
+            street = read_street_photographs(resolve_catalog_root(params.street, allowed_roots(self.settings)))
         folder = self.settings.work_dir / self.record.id
-        run = TrainingRun(params.recipe, catalog, self.releases, self.settings, folder, progress, unlabelled)
+        run = TrainingRun(params.recipe, catalog, self.releases, self.settings, folder, progress, unlabelled, street)
         result = run.run()
         run.clean()
         return result

@@ -86,6 +86,10 @@ class TrainingCallbacks:
         eta_s = round(elapsed_s / done * max(0, self._total - images), 1) if done else None
         self._progress.progress(images, self._total, eta_s=eta_s, phase=_PHASE)
 
+    def mapped(self, done: int, total: int) -> None:
+        """Called while maps of frozen modules are computed, with the pictures done and their number."""
+        self._progress.progress(done, total, eta_s=None, phase="computing maps of the frozen modules")
+
     def saved(self) -> None:
         """Called after a checkpoint is on disk."""
         self._progress.saved()

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +26,7 @@ from trainer.settings import Settings
 from trainer.training.callbacks import TrainingCallbacks
 from vitrine.catalogs import Catalog, read_catalog
 from vitrine.catalogs.downloads import Downloads
+from vitrine.catalogs.street_photographs import StreetPhotographs, read_street_photographs
 from vitrine.errors import ReleaseError, VitrineError
 from vitrine.recipes import Recipe, parse_recipe
 from vitrine.releases import ReleaseStore
@@ -39,10 +41,17 @@ _EXIT_TIMEOUT_S: Final = 10.0
 _PARENT_POLL_S: Final = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class TrainingSources:
+    """What a run reads its pictures from."""
+
+    catalog: Catalog
+    unlabelled: Catalog | None
+    street: StreetPhotographs | None
+
+
 @contextmanager
-def spawned_ranks(
-    recipe: Recipe, catalog: Catalog, unlabelled: Catalog | None, settings: Settings, folder: Path
-) -> Iterator[None]:
+def spawned_ranks(recipe: Recipe, sources: TrainingSources, settings: Settings, folder: Path) -> Iterator[None]:
     """Start the other ranks, if there are several devices, and end them with the block.
 
     Raises ReleaseError if one of them failed and so the block could not finish.
@@ -53,8 +62,9 @@ def spawned_ranks(
     rendezvous = {"MASTER_ADDR": _HOST, "MASTER_PORT": str(_free_port()), "NODE_RANK": "0"}
     task = {
         "recipe": recipe.as_json(),
-        "catalog": _described(catalog),
-        "unlabelled": None if unlabelled is None else _described(unlabelled),
+        "catalog": _described(sources.catalog),
+        "unlabelled": None if sources.unlabelled is None else _described(sources.unlabelled),
+        "street": None if sources.street is None else str(sources.street.root),
         "settings": settings.model_dump(mode="json", exclude={"qdrant_api_key", "redis_url", "embedder_api_key"}),
         "folder": str(folder),
     }
@@ -109,10 +119,11 @@ def main() -> int:
         recipe = parse_recipe(task["recipe"])
         catalog = _read(task["catalog"], settings)
         unlabelled = None if task["unlabelled"] is None else _read(task["unlabelled"], settings)
+        street = None if task["street"] is None else read_street_photographs(Path(task["street"]))
         choice = choose_device(settings.trainer_device, settings.trainer_precision)
         store = ReleaseStore(settings.releases_url, cache_dir=settings.releases_cache_dir)
         progress = NoProgress()
-        setup = SetupBuilder(recipe, catalog, store, settings, choice, progress, unlabelled).prepare()
+        setup = SetupBuilder(recipe, catalog, store, settings, choice, progress, unlabelled, street).prepare()
         loop = build_loop(
             setup, recipe, settings, choice, CheckpointFolder(Path(task["folder"])), TrainingCallbacks(progress)
         )

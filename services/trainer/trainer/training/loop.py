@@ -17,7 +17,7 @@ from lightning_fabric import Fabric
 from timm.utils.model_ema import ModelEmaV3
 
 from trainer.augmentation.tensors import to_device
-from trainer.data.dataset import TrainingData
+from trainer.data.dataset import UNKNOWN, TrainingData
 from trainer.data.loader import Batch, BatchLoader
 from trainer.data.sampler import epoch_batches
 from trainer.reports.training import EpochRecord
@@ -30,10 +30,12 @@ from trainer.training.checkpoint import (
     restore_optimizer,
     unprefixed,
 )
+from trainer.training.frozen_maps import MapLoader
 from trainer.training.model import Freezing, LossOutput, TrainingModel
 from trainer.training.optim import make_optimizer, make_schedule
 from trainer.training.pseudo_labels import PseudoLabels
 from trainer.training.state import RunningMetrics, TrainState
+from trainer.training.street import StreetBatches
 from trainer.training.validation import ValidationMetrics, validate
 from vitrine.errors import TrainingDiverged
 from vitrine.recipes import Recipe
@@ -51,16 +53,18 @@ class TrainingLoop:
         model: TrainingModel,
         freezing: Freezing,
         data: TrainingData,
-        loader: BatchLoader,
+        loader: BatchLoader | MapLoader,
         recipe: Recipe,
         folder: CheckpointFolder,
         callbacks: TrainingCallbacks,
         *,
         checkpoint_every_s: float,
         unlabelled: PseudoLabels | None = None,
+        street: StreetBatches | None = None,
     ) -> None:
         self._fabric = fabric
         self._unlabelled = unlabelled
+        self._street = street
         self._recipe = recipe
         self._freezing = freezing
         self._data = data
@@ -123,7 +127,7 @@ class TrainingLoop:
 
     def _batches(self, epoch: int) -> list[Rows]:
         recipe = self._recipe
-        return epoch_batches(
+        batches = epoch_batches(
             self._data.train,
             self._data.codes[:, 0],
             recipe.sampler,
@@ -131,6 +135,7 @@ class TrainingLoop:
             seed=recipe.seed,
             epoch=epoch,
         )
+        return batches if self._street is None else self._street.paired(batches, epoch)
 
     def _train_epoch(self) -> None:
         state, accumulate = self.state, self._recipe.optim.accumulate
@@ -142,10 +147,11 @@ class TrainingLoop:
         saved_s = last_s
         loaded = self._loader.epoch(batches, state.epoch, first=state.batch)
         unlabelled_batches = self._unlabelled_batches(len(batches))
+        street_batches = self._street_batches(len(batches))
         try:
-            for batch, unlabelled in zip(loaded, unlabelled_batches, strict=True):
+            for batch, unlabelled, street in zip(loaded, unlabelled_batches, street_batches, strict=True):
                 is_step = (batch.number + 1) % accumulate == 0 or batch.number + 1 == len(batches)
-                self._train_batch(batch, unlabelled, is_step=is_step)
+                self._train_batch(batch, unlabelled, street, is_step=is_step)
                 state.batch = batch.number + 1
                 state.images += len(batch.rows) * world
                 now_s = time.monotonic()
@@ -159,6 +165,7 @@ class TrainingLoop:
         finally:
             loaded.close()
             unlabelled_batches.close()
+            street_batches.close()
         self._flush_metrics()
 
     def _unlabelled_batches(self, batches: int) -> Generator[Batch | None, None, None]:
@@ -168,7 +175,16 @@ class TrainingLoop:
             return (None for _ in range(first, batches))
         return self._unlabelled.epoch(batches, self.state.epoch, first=first)
 
-    def _train_batch(self, batch: Batch, unlabelled: Batch | None, *, is_step: bool) -> None:
+    def _street_batches(self, batches: int) -> Generator[Batch | None, None, None]:
+        """The street garments that go with each batch of the catalogue, or None."""
+        first, epoch = self.state.batch, self.state.epoch
+        if self._street is None:
+            return (None for _ in range(first, batches))
+        world, rank = self._fabric.world_size, self._fabric.global_rank
+        rows = [views[rank::world] for views in self._street.rows(batches, epoch)]
+        return (batch for batch in self._street.epoch(rows, epoch, first=first))
+
+    def _train_batch(self, batch: Batch, unlabelled: Batch | None, street: Batch | None, *, is_step: bool) -> None:
         recipe, data, device = self._recipe, self._data, self._fabric.device
         pixels, labelled = batch.pixels, len(batch.rows)
         codes = to_device(data.codes[batch.rows], device)
@@ -183,8 +199,16 @@ class TrainingLoop:
             )
             self._freezing.train_mode()
             pixels, codes = torch.cat([pixels, unlabelled.pixels]), torch.cat([codes, pseudo_codes])
+        allowed = None
+        if street is not None and self._street is not None and len(street.rows):
+            domain, garments = self._street.domain, self._street.garments(street.rows)
+            allowed = to_device(domain.allowed[garments], device)
+            pixels = torch.cat([pixels, street.pixels])
+            codes = torch.cat([codes, torch.full((len(garments), codes.shape[1]), UNKNOWN, device=device)])
+            if teacher is not None and domain.teacher is not None:
+                teacher = torch.cat([teacher, to_device(domain.teacher[garments], device)])
         with self._fabric.no_backward_sync(self._wrapped, enabled=not is_step):
-            loss = self.forward_backward(pixels, codes, teacher)
+            loss = self.forward_backward(pixels, codes, teacher, allowed)
         scores = None if loss.scores is None else loss.scores[:labelled]
         self._metrics.update(loss.total.detach(), scores, codes[:labelled, 0])
         if device.type == "cpu" or batch.number % _GPU_FLUSH_EVERY == 0:
@@ -201,9 +225,15 @@ class TrainingLoop:
         if self._ema is not None:
             self._ema.update(self.model)
 
-    def forward_backward(self, pixels: torch.Tensor, codes: torch.Tensor, teacher: torch.Tensor | None) -> LossOutput:
-        """A forward and a backward pass. (N, H, W, 3) uint8 and (N, columns) int64 in."""
-        loss: LossOutput = self._wrapped(pixels, codes, teacher)
+    def forward_backward(
+        self,
+        pixels: torch.Tensor,
+        codes: torch.Tensor,
+        teacher: torch.Tensor | None,
+        allowed: torch.Tensor | None = None,
+    ) -> LossOutput:
+        """A forward and a backward pass. (N, H, W, 3) uint8, or maps, and (N, columns) int64 in."""
+        loss: LossOutput = self._wrapped(pixels, codes, teacher, allowed)
         self._fabric.backward(loss.total / self._recipe.optim.accumulate)
         return loss
 

@@ -58,6 +58,18 @@ class MetricLoss(nn.Module):
         self.loss = loss
         self.miner = miner
 
+    @property
+    def compares_pairs(self) -> bool:
+        """Whether the loss compares images with each other, not with weights of classes."""
+        return self._class_weights() is None
+
+    def on_pairs(self, features: torch.Tensor, codes: torch.Tensor, pairs: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        """The loss on given pairs: anchors and positives, anchors and negatives, each (P,) rows of `features`."""
+        if not len(pairs[0]) or not len(pairs[2]):
+            return features.sum() * 0.0
+        value: torch.Tensor = self.loss(features.float(), codes, pairs)
+        return value
+
     def forward(self, features: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
         known = codes != UNKNOWN
         features, codes = features[known].float(), codes[known]

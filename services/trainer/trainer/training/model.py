@@ -13,7 +13,9 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from trainer.data.dataset import UNKNOWN
+from trainer.training.frozen_maps import Divided
 from trainer.training.losses import Classifier, MetricLoss
+from trainer.training.street import matching_pairs, partial_label_loss
 from vitrine.errors import ParameterInvalid
 from vitrine.recipes import TermRecipe
 from vitrine.releases import Preprocessing
@@ -73,6 +75,7 @@ class TrainingModel(nn.Module):
         losses: Sequence[nn.Module],
         *,
         auxiliary: AuxiliaryClassifier | None = None,
+        street_weight: float = 0.0,
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -80,22 +83,38 @@ class TrainingModel(nn.Module):
         self.losses = nn.ModuleList(losses)
         self.auxiliary = auxiliary
         self._weighted = tuple(weighted)
+        self._street_weight = street_weight
+        # In a tuple, because its modules are the backbone's and must not be stored twice.
+        self._divided: tuple[Divided, ...] = ()
 
-    def forward(self, pixels: torch.Tensor, codes: torch.Tensor, teacher: torch.Tensor | None = None) -> LossOutput:
-        """(N, H, W, 3) uint8 and (N, columns) int64; `teacher` (N, D) are the embeddings to distill."""
+    def divide(self, divided: Divided) -> None:
+        """Accept maps of the frozen modules of `divided`, which is of this backbone, instead of pixels."""
+        self._divided = (divided,)
+
+    def forward(
+        self,
+        pixels: torch.Tensor,
+        codes: torch.Tensor,
+        teacher: torch.Tensor | None = None,
+        allowed: torch.Tensor | None = None,
+    ) -> LossOutput:
+        """(N, H, W, 3) uint8, or maps (N, C, h, w) float32, and (N, columns) int64. `teacher` (N, D) are the embeddings
+        to distill. `allowed` (S, classes) bool are the sets of classes of the last S images, whose codes are unknown.
+        """
         feature, embedding = (output.float() for output in self.embed(pixels))
         # Losses need full precision: their exponentials and small differences get lost in bfloat16.
         with torch.autocast(pixels.device.type, enabled=False):
-            return self._loss(feature, embedding, codes, teacher)
+            return self._loss(feature, embedding, codes, teacher, allowed)
 
     def embed(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The feature and the embedding of a batch. They are the same if the model has no embedding layer."""
-        batch = self.normalise(pixels)
-        if isinstance(self.backbone, Embedded):
-            feature = self.backbone.backbone(batch)
-            return feature, self.backbone.embed(feature)
-        feature = self.backbone(batch)
-        return feature, feature
+        is_embedded = isinstance(self.backbone, Embedded)
+        if self._divided and pixels.dtype != torch.uint8:
+            feature = self._divided[0].trained(pixels.contiguous(memory_format=torch.channels_last))
+        else:
+            batch = self.normalise(pixels)
+            feature = self.backbone.backbone(batch) if is_embedded else self.backbone(batch)
+        return (feature, self.backbone.embed(feature)) if is_embedded else (feature, feature)
 
     def scores(self, feature: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor | None:
         """Class scores of the label (N, classes), from the first loss that has them."""
@@ -114,10 +133,15 @@ class TrainingModel(nn.Module):
         return None
 
     def _loss(
-        self, feature: torch.Tensor, embedding: torch.Tensor, codes: torch.Tensor, teacher: torch.Tensor | None
+        self,
+        feature: torch.Tensor,
+        embedding: torch.Tensor,
+        codes: torch.Tensor,
+        teacher: torch.Tensor | None,
+        allowed: torch.Tensor | None,
     ) -> LossOutput:
         values = [
-            module(self._input(weighted, feature, embedding), self._target(weighted, codes, teacher))
+            self._value(weighted, module, self._input(weighted, feature, embedding), codes, teacher, allowed)
             for weighted, module in zip(self._weighted, self.losses, strict=True)
         ]
         total = torch.stack(
@@ -126,6 +150,26 @@ class TrainingModel(nn.Module):
         if self.auxiliary is not None and self.training:
             total = total + self.auxiliary.loss(codes[:, 0])
         return LossOutput(total, self.scores(feature, embedding))
+
+    def _value(
+        self,
+        weighted: WeightedLoss,
+        module: nn.Module,
+        features: torch.Tensor,
+        codes: torch.Tensor,
+        teacher: torch.Tensor | None,
+        allowed: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """One loss. That of the label includes the street garments, whose sets of classes are `allowed`."""
+        is_label = weighted.column == 0 and isinstance(module, Classifier | MetricLoss)
+        if allowed is None or not is_label:
+            value: torch.Tensor = module(features, self._target(weighted, codes, teacher))
+            return value
+        if isinstance(module, MetricLoss) and module.compares_pairs:
+            return module.on_pairs(features, codes[:, 0], matching_pairs(codes[:, 0], allowed))
+        value = module(features, codes[:, 0])
+        scores = module.logits(features[-len(allowed) :])
+        return value if scores is None else value + self._street_weight * partial_label_loss(scores, allowed)
 
     def _label_losses(self) -> Iterator[tuple[WeightedLoss, Classifier | MetricLoss]]:
         for weighted, module in zip(self._weighted, self.losses, strict=True):

@@ -15,12 +15,13 @@ from trainer.progress import Progress
 from trainer.settings import Settings
 from trainer.training.callbacks import TrainingCallbacks, open_tensorboard
 from trainer.training.checkpoint import CheckpointFolder
-from trainer.training.distributed import spawned_ranks
+from trainer.training.distributed import TrainingSources, spawned_ranks
 from trainer.training.model import TrainingModel
 from trainer.training.publish import TrainingResult, publish_release
 from trainer.training.setup import SetupBuilder, TrainingSetup, build_loop
 from trainer.training.state import TrainState
 from vitrine.catalogs import Catalog
+from vitrine.catalogs.street_photographs import StreetPhotographs
 from vitrine.recipes import Recipe
 from vitrine.releases import ReleaseStore
 from vitrine.types import Vectors
@@ -40,6 +41,7 @@ class TrainingRun:
         folder: Path,
         progress: Progress,
         unlabelled: Catalog | None = None,
+        street: StreetPhotographs | None = None,
     ) -> None:
         self._recipe = recipe
         self._catalog = catalog
@@ -48,6 +50,7 @@ class TrainingRun:
         self._folder = CheckpointFolder(folder)
         self._progress = progress
         self._unlabelled = unlabelled
+        self._street = street
         self._choice: DeviceChoice = choose_device(settings.trainer_device, settings.trainer_precision)
 
     def run(self) -> dict[str, Any]:
@@ -59,9 +62,17 @@ class TrainingRun:
         started_s = time.monotonic()
         recipe = self._recipe
         setup = SetupBuilder(
-            recipe, self._catalog, self._store, self._settings, self._choice, self._progress, self._unlabelled
+            recipe,
+            self._catalog,
+            self._store,
+            self._settings,
+            self._choice,
+            self._progress,
+            self._unlabelled,
+            self._street,
         ).prepare()
-        with spawned_ranks(recipe, self._catalog, self._unlabelled, self._settings, self._folder.folder):
+        sources = TrainingSources(self._catalog, self._unlabelled, self._street)
+        with spawned_ranks(recipe, sources, self._settings, self._folder.folder):
             state, model = self._train(setup)
         trained_s = time.monotonic()
         self._progress.phase("choosing the projection")

@@ -18,17 +18,23 @@ from trainer.data.loader import BatchLoader
 from trainer.data.mask_cache import Masks, cached_masks
 from trainer.data.pixel_cache import PixelCache
 from trainer.data.splits import split_rule
+from trainer.data.street import StreetGarment
 from trainer.progress import Progress
 from trainer.settings import Settings
 from trainer.training.callbacks import TrainingCallbacks
 from trainer.training.checkpoint import CheckpointFolder
+from trainer.training.frozen_maps import MapLoader
+from trainer.training.loaders import make_loaders, street_loader
 from trainer.training.loop import TrainingLoop
 from trainer.training.losses import Classifier, DistillationLoss, MetricLoss, make_loss
 from trainer.training.model import AuxiliaryClassifier, Freezing, TrainingModel, WeightedLoss
 from trainer.training.pretrained import InitialModel, check_memory, load_initial_model
 from trainer.training.pseudo_labels import PseudoLabels
+from trainer.training.street import StreetBatches, StreetDomain
+from trainer.training.street_setup import Trained, color_codes, street_domain, street_teacher
 from trainer.weights import checked_weights
 from vitrine.catalogs import Catalog
+from vitrine.catalogs.street_photographs import StreetPhotographs
 from vitrine.errors import ParameterInvalid, TrainingImpossible
 from vitrine.products import Product
 from vitrine.recipes import AugmentRecipe, Recipe, TermRecipe
@@ -37,7 +43,7 @@ from vitrine.releases.ancestry import parent_lineage, weights_lineage
 from vitrine.releases.lineage import Lineage
 from vitrine.types import Codes, Rows, Vectors
 from vitrine.vision.heads import Embedded
-from vitrine.vision.network import DeviceChoice, load_release
+from vitrine.vision.network import DeviceChoice, ReleaseNetwork, load_release
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +60,7 @@ class TrainingKind:
     has_teacher: bool = False
 
 
+_STREET: Final = "street-photographs"  # in the lineage
 _CROSS_ENTROPY: Final = (TermRecipe(kind="cross_entropy", of="feature"),)
 KINDS: Final[dict[str, TrainingKind]] = {
     "classify": TrainingKind(_CROSS_ENTROPY),
@@ -76,6 +83,7 @@ class TrainingSetup:
     lineage: Lineage
     unlabelled: PixelCache | None = None
     masks: Masks | None = None
+    street: StreetDomain | None = None
 
 
 class SetupBuilder:
@@ -90,6 +98,7 @@ class SetupBuilder:
         choice: DeviceChoice,
         progress: Progress,
         unlabelled: Catalog | None = None,
+        street: StreetPhotographs | None = None,
     ) -> None:
         self._recipe = recipe
         self._catalog = catalog
@@ -98,6 +107,7 @@ class SetupBuilder:
         self._choice = choice
         self._progress = progress
         self._unlabelled = unlabelled
+        self._street = street
         self._kind = KINDS[recipe.kind]
 
     def prepare(self) -> TrainingSetup:
@@ -131,12 +141,16 @@ class SetupBuilder:
         losses, codes = self._columns(dataset, classes, class_rows)
         relevance = np.stack([classes_of(dataset, (attribute,)).codes for attribute in recipe.data.relevance], axis=1)
         teacher = self._teacher(dataset) if self._kind.has_teacher else None
-        data = TrainingData(codes, relevance, train, validation, teacher)
+        street = self._street_domain(Trained(dataset, classes, cache, train, initial.rules))
+        colors = None if street is None else color_codes(dataset)
+        data = TrainingData(codes, relevance, train, validation, teacher, colors)
         unlabelled_pixels, masks = self._unlabelled_pixels(initial.rules), self._masks(cache, train)
         if unlabelled_pixels is not None and self._unlabelled is not None:
             ids = [self._unlabelled.products[row].id for row in unlabelled_pixels.rows]
             lineage = lineage.with_products(self._unlabelled.dataset, fitted=ids)
-        return TrainingSetup(initial, dataset, cache, classes, losses, data, lineage, unlabelled_pixels, masks)
+        if street is not None and self._street is not None:
+            lineage = lineage.with_products(_STREET, fitted=self._street.for_training)
+        return TrainingSetup(initial, dataset, cache, classes, losses, data, lineage, unlabelled_pixels, masks, street)
 
     def _lineage(self, initial: InitialModel) -> Lineage:
         """What the initial network and the teacher were trained on."""
@@ -148,6 +162,21 @@ class SetupBuilder:
             if parent is not None:
                 lineage |= parent_lineage(self._store, parent)
         return lineage
+
+    def _street_domain(self, trained: Trained) -> StreetDomain | None:
+        def teacher(garments: list[StreetGarment]) -> Vectors:
+            network, rules = self._load_teacher()
+            return street_teacher(garments, network, rules, self._settings, self._choice)
+
+        return street_domain(
+            self._recipe,
+            self._street,
+            trained,
+            self._settings,
+            self._progress,
+            seed=self._recipe.seed,
+            teacher=teacher if self._kind.has_teacher else None,
+        )
 
     def _masks(self, cache: PixelCache, train: Rows) -> Masks | None:
         """The masks that the augmentation needs, or None."""
@@ -188,17 +217,21 @@ class SetupBuilder:
 
     def _teacher(self, dataset: Dataset) -> Vectors:
         """The teacher's embeddings (N, D) of the dataset, with the preprocessing of its release."""
-        assert self._recipe.teacher is not None
         self._progress.phase("embedding with the teacher")
-        manifest = self._store.manifest(self._recipe.teacher)
-        network = load_release(self._store.local_folder(self._recipe.teacher), manifest, self._choice)
-        cache = self._pixels(self._catalog, dataset.products, manifest.preprocessing)
+        network, rules = self._load_teacher()
+        cache = self._pixels(self._catalog, dataset.products, rules)
         if len(cache.rows) != len(dataset):
             raise TrainingImpossible("pictures became unreadable while the job ran")
         rows = np.arange(len(dataset), dtype=np.int64)
         return embed_pixels(
             network, cache.pixels, rows, raw=False, batch=extraction_batch(self._settings, self._choice)
         )
+
+    def _load_teacher(self) -> tuple[ReleaseNetwork, Preprocessing]:
+        assert self._recipe.teacher is not None
+        manifest = self._store.manifest(self._recipe.teacher)
+        folder = self._store.local_folder(self._recipe.teacher)
+        return load_release(folder, manifest, self._choice), manifest.preprocessing
 
 
 def build_loop(
@@ -220,6 +253,7 @@ def build_loop(
         setup.losses,
         [_loss_module(weighted.recipe, setup) for weighted in setup.losses],
         auxiliary=_auxiliary(recipe, initial, len(setup.classes.names)),
+        street_weight=0.0 if recipe.street is None else recipe.street.weight,
     )
     freezing = Freezing(
         backbone.backbone if isinstance(backbone, Embedded) else backbone,
@@ -235,31 +269,53 @@ def build_loop(
         precision="bf16-mixed" if choice.dtype.itemsize == 2 else "32-true",
     )
     fabric.launch()  # waits for all ranks
+    size = (initial.rules.height_px, initial.rules.width_px)
     augmenter = None
     if recipe.augment != AugmentRecipe():
         unlabelled_images = None if setup.unlabelled is None else setup.unlabelled.pixels
         augmenter = Augmenter(
             recipe.augment,
-            initial.rules.height_px,
-            initial.rules.width_px,
+            *size,
             seed=recipe.seed,
             device=fabric.device,
             backgrounds=unlabelled_images,
             background_share=0.0 if recipe.unlabelled is None else recipe.unlabelled.backgrounds,
         )
     loader = BatchLoader(setup.cache.pixels, augmenter, fabric.device, seed=recipe.seed, masks=setup.masks)
+    loaders = make_loaders(
+        recipe,
+        model,
+        loader,
+        None if setup.street is None else street_loader(setup.street, recipe, *size, fabric.device),
+        train=setup.data.train,
+        weights=f"{initial.loaded.weights_source} {initial.loaded.weights_source_sha256}",
+        pixels=setup.cache.key,
+        folder=folder.folder,
+        device=fabric.device,
+        devices=settings.trainer_devices,
+        step=callbacks.mapped,
+    )
     return TrainingLoop(
         fabric,
         model,
         freezing,
         setup.data,
-        loader,
+        loaders.catalogue,
         recipe,
         folder,
         callbacks,
         checkpoint_every_s=settings.trainer_checkpoint_s,
         unlabelled=_unlabelled(setup, recipe, fabric.device),
+        street=_street_batches(setup, recipe, loaders.street),
     )
+
+
+def _street_batches(
+    setup: TrainingSetup, recipe: Recipe, loader: BatchLoader | MapLoader | None
+) -> StreetBatches | None:
+    if setup.street is None or recipe.street is None or loader is None:
+        return None
+    return StreetBatches(loader, setup.street, recipe.street, setup.data, batch=recipe.optim.batch, seed=recipe.seed)
 
 
 def _unlabelled(setup: TrainingSetup, recipe: Recipe, device: torch.device) -> PseudoLabels | None:

@@ -115,6 +115,12 @@ class TrainParams(CatalogParams):
     unlabelled: CatalogParams | None = Field(
         default=None, description="The catalogue to learn from without labels, if the recipe does so"
     )
+    street: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=4096,
+        description="The folder of outlined street photographs, below an allowed root, if the recipe trains on them",
+    )
 
     def as_record(self) -> dict[str, Any]:
         return {**super().as_record(), "model": self.recipe.name}
@@ -131,10 +137,14 @@ class TrainParams(CatalogParams):
         return recipe
 
     @model_validator(mode="after")
-    def _unlabelled(self) -> Self:
+    def _other_sources(self) -> Self:
         if (self.recipe.unlabelled is None) != (self.unlabelled is None):
             raise ParameterInvalid(
                 "'unlabelled' names a catalogue for a recipe that learns from one: give both or neither"
+            )
+        if (self.recipe.street is None) != (self.street is None):
+            raise ParameterInvalid(
+                "'street' names photographs for a recipe that trains on street garments: give both or neither"
             )
         return self
 
