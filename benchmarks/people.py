@@ -24,7 +24,6 @@ from typing import Final
 
 import numpy as np
 from PIL import Image
-from vitrine.vision.cut_out import GarmentCutter
 
 from benchmarks.retrieval import FeatureExtractor
 from benchmarks.tables import head, row
@@ -44,6 +43,7 @@ from vitrine.products import Product
 from vitrine.releases import ReleaseStore
 from vitrine.settings import load_settings
 from vitrine.types import Flags, Pixels, Rows, Values, Vectors
+from vitrine.vision.cut_out import GarmentCutter
 from vitrine.vision.network import DeviceChoice, ReleaseNetwork, choose_device, load_release
 from vitrine.vision.preprocess import Preprocessor
 

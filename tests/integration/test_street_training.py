@@ -119,7 +119,8 @@ class Skipping(nn.Module):
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         first = self.first(pixels)
-        return (first + self.second(first)).mean(dim=(2, 3))
+        pooled: torch.Tensor = (first + self.second(first)).mean(dim=(2, 3))
+        return pooled
 
 
 @pytest.mark.parametrize(

@@ -108,13 +108,14 @@ class TrainingModel(nn.Module):
 
     def embed(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The feature and the embedding of a batch. They are the same if the model has no embedding layer."""
-        is_embedded = isinstance(self.backbone, Embedded)
+        embedded = self.backbone if isinstance(self.backbone, Embedded) else None
+        feature: torch.Tensor
         if self._divided and pixels.dtype != torch.uint8:
             feature = self._divided[0].trained(pixels.contiguous(memory_format=torch.channels_last))
         else:
             batch = self.normalise(pixels)
-            feature = self.backbone.backbone(batch) if is_embedded else self.backbone(batch)
-        return (feature, self.backbone.embed(feature)) if is_embedded else (feature, feature)
+            feature = self.backbone(batch) if embedded is None else embedded.backbone(batch)
+        return feature, feature if embedded is None else embedded.embed(feature)
 
     def scores(self, feature: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor | None:
         """Class scores of the label (N, classes), from the first loss that has them."""
@@ -161,9 +162,9 @@ class TrainingModel(nn.Module):
         allowed: torch.Tensor | None,
     ) -> torch.Tensor:
         """One loss. That of the label includes the street garments, whose sets of classes are `allowed`."""
-        is_label = weighted.column == 0 and isinstance(module, Classifier | MetricLoss)
-        if allowed is None or not is_label:
-            value: torch.Tensor = module(features, self._target(weighted, codes, teacher))
+        value: torch.Tensor
+        if allowed is None or weighted.column != 0 or not isinstance(module, Classifier | MetricLoss):
+            value = module(features, self._target(weighted, codes, teacher))
             return value
         if isinstance(module, MetricLoss) and module.compares_pairs:
             return module.on_pairs(features, codes[:, 0], matching_pairs(codes[:, 0], allowed))
