@@ -629,7 +629,7 @@ class GarmentRanking(Model):
     # Such as `dress`, `trousers` or `shoes`
     kind: str
     # Of a garment: whether the dataset has nothing like it. Nothing was found, or by the release's calibration even
-    # the best match is less than 20% likely
+    # the best match is less than 10% likely
     nothing_like_this: bool | None = Field(default=None, alias="nothingLikeThis")
     # From 1, the most prominent first; a search takes it as `region`
     number: int
@@ -1250,7 +1250,7 @@ class SearchAnswer(Model):
     hints: list[str] | None = None
     model: str
     # Of a garment: whether the dataset has nothing like it. Nothing was found, or by the release's calibration even
-    # the best match is less than 20% likely
+    # the best match is less than 10% likely
     nothing_like_this: bool | None = Field(default=None, alias="nothingLikeThis")
     # The release that found the garments, in a search with them
     parser: str | None = None

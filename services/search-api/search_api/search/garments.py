@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # By the attribute: the values that a garment may have. Any of the values matches.
 KindFilters = Mapping[str, Sequence[str]]
 # The best match of a garment must be at least this likely of its kind, by the release's calibration.
-LEAST_LIKELY: Final = 0.2
+LEAST_LIKELY: Final = 0.1
 _KEYWORDS: Final = frozenset({AttributeKind.KEYWORD, AttributeKind.KEYWORDS})
 _DIGITS: Final = 4
 
