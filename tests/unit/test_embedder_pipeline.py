@@ -13,11 +13,12 @@ import pytest
 import torch
 from prometheus_client import CollectorRegistry
 
+from embedder.admission import CallCost
 from embedder.batcher import Batcher
-from embedder.call import BatchItem, Call, Result
+from embedder.call import BatchItem, Call, Result, whole_picture
 from embedder.metrics import Metrics
 from embedder.model_cache import LoadedRelease
-from embedder.pipeline import Pipeline
+from embedder.pipeline import DEFAULT_DECODE_BYTES, Pipeline
 from harness.releases import build_tiny_release, picture, store_of
 from harness.waiting import HUNG_AFTER_S, wait_until
 from vitrine.errors import (
@@ -294,5 +295,36 @@ def test_a_closed_pipeline_finishes_what_it_accepted(
         await closing
         with pytest.raises(Draining):
             await ask(pipeline, loaded, picture(0))
+
+    asyncio.run(scenario())
+
+
+def test_what_calls_keep_between_their_steps_is_bounded(pipeline: Pipeline, loaded: LoadedRelease) -> None:
+    cost, half = CallCost(0.01, 0.01, 1), DEFAULT_DECODE_BYTES // 2 + 1
+
+    async def scenario() -> None:
+        deadline_s = time.monotonic() + HUNG_AFTER_S
+        async with pipeline.admitted(cost, deadline_s=deadline_s, held_bytes=half):
+            with pytest.raises(EmbedderOverloaded, match="memory for pictures"):
+                async with pipeline.admitted(cost, deadline_s=deadline_s, held_bytes=half):
+                    pass
+            assert len(await ask(pipeline, loaded, picture(1))) == 1, "a call that keeps nothing is admitted"
+        with pytest.raises(RuntimeError, match="a step failed"):
+            async with pipeline.admitted(cost, deadline_s=deadline_s, held_bytes=half):
+                raise RuntimeError("a step failed")
+        async with pipeline.admitted(cost, deadline_s=deadline_s, held_bytes=2 * DEFAULT_DECODE_BYTES):
+            pass
+
+    asyncio.run(scenario())
+
+
+def test_the_steps_of_a_call_share_their_deadline_and_their_timings(pipeline: Pipeline, loaded: LoadedRelease) -> None:
+    async def scenario() -> None:
+        async with pipeline.admitted(CallCost(0.01, 0.01, 2), deadline_s=time.monotonic() + HUNG_AFTER_S) as steps:
+            first, second = [await steps.run([whole_picture(loaded, picture(number))]) for number in (1, 2)]
+            assert steps.timings_ms["device"] == pytest.approx(first.timings_ms["device"] + second.timings_ms["device"])
+        async with pipeline.admitted(CallCost(0.01, 0.01, 2), deadline_s=time.monotonic() - 1.0) as steps:
+            with pytest.raises(DeadlineExpired):
+                await steps.run([whole_picture(loaded, picture(1))])
 
     asyncio.run(scenario())

@@ -3,7 +3,8 @@
 The parser knows skin and hair, not faces. Of the pieces of skin and hair, those that reach the upper half of the
 garment that a person wears on the upper body contain the head, and are blurred whole. Where only trousers or a skirt
 are beside a piece, it is blurred if it reaches above them, and where nothing is, always. So more is blurred than faces
-when in doubt, and never a garment. What is blurred is first reduced to few cells, so that nothing can be restored.
+when in doubt, and a garment only where it may be skin. What is blurred is first reduced to few cells, so that nothing
+can be restored.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
-"""Cutting garments out of photographs with a parser, for the trainer and for measurements."""
+"""Cutting garments out of photographs with a parser, and blurring faces, for the trainer and for measurements."""
 
 from __future__ import annotations
 
 from PIL import Image
 
 from vitrine.images.cutout import cut_out_garment, is_on_white
-from vitrine.images.garment_masks import Garment, enlarged, find_garments
+from vitrine.images.faces import blur_faces
+from vitrine.images.garment_masks import Garment, Probabilities, enlarged, find_garments
 from vitrine.releases import ReleaseStore
 from vitrine.vision.network import DeviceChoice
 from vitrine.vision.parser import STRIDE, Parser, load_parser
@@ -19,14 +20,19 @@ class GarmentCutter:
         self._parser = parser
 
     @classmethod
-    def load(cls, store: ReleaseStore, release_id: str, choice: DeviceChoice) -> GarmentCutter:
-        """Raises ReleaseNotFound, ReleaseOfOtherKind, ReleaseCorrupt, WeightsUnusable."""
-        return cls(load_parser(store, release_id, choice=choice), release_id)
+    def load(cls, store: ReleaseStore, release_id: str, choice: DeviceChoice, *, fused: bool = True) -> GarmentCutter:
+        """Without `fused` it is loaded faster and works slower. Raises ReleaseNotFound, ReleaseOfOtherKind,
+        ReleaseCorrupt, WeightsUnusable.
+        """
+        return cls(load_parser(store, release_id, choice=choice, fused=fused), release_id)
 
     def garments(self, image: Image.Image) -> tuple[Garment, ...]:
         """The garments of an upright RGB picture, the most prominent first."""
-        pixels, box = self._parser.fit(image)
-        return find_garments(enlarged(box.part(self._parser.probabilities(pixels[None])[0]), STRIDE))
+        return find_garments(self._probabilities(image))
+
+    def without_faces(self, image: Image.Image) -> Image.Image:
+        """The picture with blurred faces; itself if it shows no one."""
+        return blur_faces(image, self._probabilities(image)) or image
 
     def __call__(self, image: Image.Image) -> Image.Image:
         """The garment on white; the picture itself if it has none, or if it stands on white already."""
@@ -34,3 +40,7 @@ class GarmentCutter:
             return image
         garment = next((one for one in self.garments(image) if one.kind.searchable), None)
         return image if garment is None else cut_out_garment(image, garment)
+
+    def _probabilities(self, image: Image.Image) -> Probabilities:
+        pixels, box = self._parser.fit(image)
+        return enlarged(box.part(self._parser.probabilities(pixels[None])[0]), STRIDE)

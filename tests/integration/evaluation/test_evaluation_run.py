@@ -19,6 +19,7 @@ from harness.training import Listener, drawn_catalog
 from trainer.evaluation.document import evaluation_document, write_evaluation
 from trainer.evaluation.protocol import build_evaluation_set
 from trainer.evaluation.runner import compare_rows, with_parser
+from trainer.reports.gallery import data_url
 from vitrine.catalogs import Catalog
 from vitrine.errors import EvaluationImpossible, ParameterInvalid, ReleaseOfOtherKind
 from vitrine.evaluation.plan import parse_plan
@@ -221,3 +222,28 @@ def test_ways_that_cut_out_need_a_parser(releases: tuple[str, str], tmp_path: Pa
     named = plan.model_copy(update={"parser": build_tiny_release(tmp_path / "releases")})
     with pytest.raises(ReleaseOfOtherKind, match="finds no garments"):
         with_parser(named, store_of(tmp_path / "releases"))
+
+
+def test_the_report_shows_photographs_of_people_without_their_faces(
+    folder: Path, catalog: Catalog, releases: tuple[str, str], tmp_path: Path
+) -> None:
+    parser_id = build_tiny_parser(folder / "releases")
+    blur = GarmentCutter.load(store_of(folder / "releases"), parser_id, choose_device("cpu", "float32"), fused=False)
+    photographs = drawn_catalog(tmp_path / "photographs", count=12, seed=9)
+    person = drawn_person("upper", "trousers", size=(480, 640))
+    for product in photographs.products:
+        (photographs.root / product.picture).write_bytes(encoded(person, "PNG"))
+    plan = plan_of(releases[0], galleries=["all"])
+    evaluation_set = build_evaluation_set(plan, catalog, photographs)
+    lines = measured(folder, plan, evaluation_set)
+    document = evaluation_document(plan, evaluation_set, lines, store_of(folder / "releases"), title="People")
+    face = (220, 60, 260, 100)
+    assert np.asarray(blur.without_faces(person).crop(face)).std() < np.asarray(person.crop(face)).std()
+    plain, blurred = tmp_path / "plain", tmp_path / "blurred"
+    write_evaluation(plain, document, lines[0], evaluation_set)
+    write_evaluation(blurred, document, lines[0], evaluation_set, edit_query=blur.without_faces)
+    shown = data_url(photographs, photographs.products[0])
+    edited = data_url(photographs, photographs.products[0], edit=blur.without_faces)
+    pages = [(folder_ / "index.html").read_text() for folder_ in (plain, blurred)]
+    assert [shown in page for page in pages] == [True, False]
+    assert [edited in page for page in pages] == [False, True]

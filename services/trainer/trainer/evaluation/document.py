@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+from PIL import Image
 
 from trainer.evaluation.protocol import EvaluationSet
 from trainer.evaluation.runner import ResultRow, compare_rows
@@ -64,8 +65,17 @@ def evaluation_document(
     }
 
 
-def write_evaluation(folder: Path, document: Document, row: ResultRow, evaluation_set: EvaluationSet) -> list[str]:
-    """Write the report's files and return their names. The page shows the best and the worst queries of `row`."""
+def write_evaluation(
+    folder: Path,
+    document: Document,
+    row: ResultRow,
+    evaluation_set: EvaluationSet,
+    *,
+    edit_query: Callable[[Image.Image], Image.Image] | None = None,
+) -> list[str]:
+    """Write the report's files and return their names. The page shows the best and the worst queries of `row`, their
+    pictures changed by `edit_query`.
+    """
     queries, gallery = evaluation_set.query_pictures, evaluation_set.gallery
     query_products = {product.id: product for product in queries.products}
     gallery_products = {product.id: product for product in gallery.products}
@@ -73,7 +83,7 @@ def write_evaluation(folder: Path, document: Document, row: ResultRow, evaluatio
         folder,
         document,
         _scored_queries(row, evaluation_set, document["plan"]["measures"][0]),
-        query_url=lambda product_id: data_url(queries.catalog, query_products[product_id]),
+        query_url=lambda product_id: data_url(queries.catalog, query_products[product_id], edit=edit_query),
         match_url=lambda product_id: data_url(gallery.catalog, gallery_products[product_id]),
     )
 

@@ -17,7 +17,8 @@ from trainer.settings import Settings
 from vitrine.catalogs import Catalog
 from vitrine.evaluation.plan import EvaluationPlan
 from vitrine.jobs.params.evaluation import EvaluateParams
-from vitrine.releases import ReleaseStore
+from vitrine.releases import PARSER_MODEL, ReleaseStore
+from vitrine.vision.cut_out import GarmentCutter
 from vitrine.vision.network import DeviceChoice
 
 _STRICTNESS_FIELDS = ("strict", "tested", "fitted_on", "chosen_on", "why")
@@ -85,5 +86,8 @@ def run_evaluation(
     rows = EvaluationRunner(plan, evaluation_set, features, progress).run()
     progress.phase("writing the report")
     document = evaluation_document(plan, evaluation_set, rows, releases, title=title)
-    write_evaluation(folder, document, rows[0], evaluation_set)
+    # People's own photographs are shown without their faces.
+    blurring = None if photographs is None else plan.parser or releases.newest(PARSER_MODEL)
+    shown = None if blurring is None else GarmentCutter.load(releases, blurring, device, fused=False).without_faces
+    write_evaluation(folder, document, rows[0], evaluation_set, edit_query=shown)
     return document

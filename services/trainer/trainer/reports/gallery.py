@@ -145,13 +145,22 @@ def write_gallery(
     return [*names, QUERIES_FILE]
 
 
-def data_url(catalog: Catalog, product: Product, *, side_px: int = _THUMBNAIL_PX) -> str:
-    """The product's picture as a small JPEG in a data URL, or an empty string if it cannot be read any more."""
+def data_url(
+    catalog: Catalog,
+    product: Product,
+    *,
+    side_px: int = _THUMBNAIL_PX,
+    edit: Callable[[Image.Image], Image.Image] | None = None,
+) -> str:
+    """The product's picture, changed by `edit`, as a small JPEG in a data URL, or an empty string if it cannot be read
+    any more.
+    """
     try:
         picture = decode_image(catalog.read_picture(product))
     except VitrineError:  # it could be read when it was embedded; a page without one picture is still useful
         return ""
-    small = ImageOps.contain(picture.convert("RGB"), (side_px, side_px))
+    shown = picture.convert("RGB")
+    small = ImageOps.contain(shown if edit is None else edit(shown), (side_px, side_px))
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=_JPEG_QUALITY)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
