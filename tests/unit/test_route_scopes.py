@@ -265,7 +265,7 @@ def test_every_route_of_the_embedder_declares_its_scope() -> None:
     guarded = {f"{m} {r.path}" for r in routes.routes for m in r.methods or () if r.scopes == frozenset({"embed"})}
     assert guarded == {
         "POST /v1/embed", "POST /v1/embed/batch", "POST /v1/explain", "POST /v1/check",
-        "POST /v1/thumbnail", "GET /v1/releases",
+        "POST /v1/thumbnail", "POST /v1/regions", "POST /v1/anonymize", "GET /v1/releases",
     }  # fmt: skip
 
 
