@@ -175,8 +175,8 @@ async def _dropped(
     try:
         kept = await context.uploads.keep(picture, caller=asked.caller)
     except ParserNotFound:
-        shown = await _found(context, state, found, asked, home, picture=picture)
-        return state, {**shown, "unkept": True, "facets": [], "kinds": [], "more": None}
+        shown = await _found(context, state, found, asked, home, picture=picture, seen=Seen())
+        return state, {**shown, "unkept": True, "facets_query": None, "kinds": [], "more": None}
     state = state.having(upload=kept.id)
     state, seen = await _with_first_garment(context, state, found, asked, kept.picture)
     return state, await _found(context, state, found, asked, home, picture=kept.picture, seen=seen)
