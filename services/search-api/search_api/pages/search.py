@@ -16,7 +16,8 @@ from starlette.responses import RedirectResponse, Response
 from search_api.auth import opaque_caller
 from search_api.context import Context, Ctx
 from search_api.pages import search_view as view
-from search_api.pages.search_finding import MOST_FOUND, PAGE_SIZE, Offer, Samples, find, offer
+from search_api.pages.search_dropped import search_dropped
+from search_api.pages.search_finding import MOST_FOUND, PAGE_SIZE, Answers, Offer, Samples, find, find_all, offer
 from search_api.pages.search_garments import filters_of, first_of, garments_of
 from search_api.pages.search_regions import Seen, see_garments
 from search_api.pages.search_state import SearchState
@@ -64,7 +65,9 @@ async def _to_results(
     state = state.without_picture().having(upload=kept.id)
     with contextlib.suppress(VitrineError):  # the page shows it
         found = await offer(context, state)
-        state, _ = await _with_first_garment(context, state, found, asked, kept.picture)
+        seen = await see_garments(context, found, dataclasses.replace(asked, upload=kept.id), kept.picture)
+        if seen.regions is not None and (first := first_of(seen.regions)) is not None:
+            state = state.searching_part(str(first))
     pages: Pages = request.app.state.pages
     return RedirectResponse(pages.url("/") + state.query(), status_code=303)
 
@@ -168,54 +171,29 @@ async def _page(
 async def _dropped(
     context: Context, state: SearchState, found: Offer, asked: Asked, home: str, picture: bytes
 ) -> tuple[SearchState, dict[str, Any]]:
-    """(the state with the stored picture and its first garment, the answer). The picture is stored first, because links
-    need its id. If no parser blurs faces it is not stored: its results are shown once.
-    """
-    state = state.without_picture()
-    try:
-        kept = await context.uploads.keep(picture, caller=asked.caller)
-    except ParserNotFound:
-        shown = await _found(context, state, found, asked, home, picture=picture, seen=Seen())
-        return state, {**shown, "unkept": True, "facets_query": None, "kinds": [], "more": None}
-    state = state.having(upload=kept.id)
-    state, seen = await _with_first_garment(context, state, found, asked, kept.picture)
-    return state, await _found(context, state, found, asked, home, picture=kept.picture, seen=seen)
+    """(the state with the stored picture and its first garment, the answer). Its filters are loaded later."""
+    first = await search_dropped(context, state, found, asked, picture)
+    shown = _shown(first.state, found, home, first.seen, first.answers, deferred=True)
+    if not first.kept:
+        shown |= {"unkept": True, "facets_query": None, "kinds": [], "more": None}
+    return first.state, shown
 
 
-async def _with_first_garment(
-    context: Context, state: SearchState, found: Offer, asked: Asked, picture: bytes
-) -> tuple[SearchState, Seen]:
-    """(the state that searches with the most prominent garment of a new picture, its garments)."""
-    seen = await see_garments(context, found, dataclasses.replace(asked, upload=state.upload), picture)
-    first = first_of(seen.regions) if seen.regions is not None else None
-    return (state if first is None else state.searching_part(str(first))), seen
-
-
-async def _found(
-    context: Context,
-    state: SearchState,
-    found: Offer,
-    asked: Asked,
-    home: str,
-    *,
-    picture: bytes | None = None,
-    seen: Seen | None = None,
-) -> dict[str, Any]:
-    """The template values of an answer, and of the other model's answer in a comparison.
-
-    `seen` are the garments of a picture that was just dropped; its filters are loaded later.
-    """
-    deferred = seen is not None
+async def _found(context: Context, state: SearchState, found: Offer, asked: Asked, home: str) -> dict[str, Any]:
+    """The template values of an answer."""
     asked = dataclasses.replace(asked, upload=state.upload)
-    if picture is None and state.upload is not None:
-        picture = await context.uploads.get(state.upload)
-    if seen is None:
-        seen, answers = await asyncio.gather(
-            see_garments(context, found, asked, picture),
-            _answers(context, state, found, asked, picture, with_facets=True),
-        )
-    else:
-        answers = await _answers(context, state, found, asked, picture, with_facets=False)
+    picture = await context.uploads.get(state.upload) if state.upload is not None else None
+    seen, answers = await asyncio.gather(
+        see_garments(context, found, asked, picture),
+        find_all(context, state, found, asked, picture, with_facets=True),
+    )
+    return _shown(state, found, home, seen, answers)
+
+
+def _shown(
+    state: SearchState, found: Offer, home: str, seen: Seen, answers: Answers, *, deferred: bool = False
+) -> dict[str, Any]:
+    """The template values of an answer, and of the other model's in a comparison. `deferred`: without filters."""
     answer, other = answers
     garments = garments_of(state, seen.regions, home) if seen.regions is not None else None
     kind = filters_of(seen.regions, state) if seen.regions is not None else ()
@@ -236,17 +214,6 @@ async def _found(
         "relaxations": view.relaxations(state, answer, home),
         "more": None if other or state.shows_look else _more(state, answer, 0),
     }
-
-
-async def _answers(
-    context: Context, state: SearchState, found: Offer, asked: Asked, picture: bytes | None, *, with_facets: bool
-) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """(the answer, the other model's answer in a comparison)."""
-    searches = [find(context, state, found, asked, picture=picture, with_facets=with_facets)]
-    if state.compare is not None and state.compare != found.serving.model and not state.shows_look:
-        searches.append(find(context, state, found, asked, picture=picture, model=state.compare, with_facets=False))
-    answer, *others = await asyncio.gather(*searches)
-    return answer, others[0] if others else None
 
 
 def _more(state: SearchState, answer: dict[str, Any], offset: int) -> str | None:

@@ -33,6 +33,9 @@ _SAMPLES_TTL_S: Final = 60.0
 _SAMPLE_FIELDS: Final = ("articleType", "subCategory", "category", "masterCategory")
 
 
+Answers = tuple[dict[str, Any], dict[str, Any] | None]
+
+
 @dataclass(frozen=True, slots=True)
 class Offer:
     """The searchable datasets and models, and the chosen ones."""
@@ -113,6 +116,17 @@ async def find(
     if picture is None:
         picture = (await context.pictures.get(found.serving.dataset, state.id or "")).data
     return await context.search.by_picture(picture, wanted, filters, asked)
+
+
+async def find_all(
+    context: Context, state: SearchState, found: Offer, asked: Asked, picture: bytes | None, *, with_facets: bool
+) -> Answers:
+    """(the answer, the other model's answer in a comparison)."""
+    searches = [find(context, state, found, asked, picture=picture, with_facets=with_facets)]
+    if state.compare is not None and state.compare != found.serving.model and not state.shows_look:
+        searches.append(find(context, state, found, asked, picture=picture, model=state.compare, with_facets=False))
+    answer, *others = await asyncio.gather(*searches)
+    return answer, others[0] if others else None
 
 
 def _examples(state: SearchState, options: dict[str, Any], picture: bytes | None) -> Examples:

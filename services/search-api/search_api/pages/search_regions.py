@@ -15,7 +15,9 @@ from vitrine.errors import VitrineError
 from vitrine.telemetry import get_logger
 
 # If finding the garments takes longer, the results of the whole picture come first.
-PATIENCE_S: Final = 0.8
+PATIENCE_S: Final = 1.0
+# Statuses of an embedder that will have time later.
+LATER: Final = frozenset({429, 503, 504})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +40,18 @@ async def see_garments(
         async with asyncio.timeout(patience_s):
             regions = await asyncio.shield(looking)
     except TimeoutError:
-        looking.add_done_callback(_forget)  # it goes on, so that they are known when they are asked for again
+        looking.add_done_callback(forget)  # it goes on, so that they are known when they are asked for again
         return Seen(late=True)
     except VitrineError as error:
         get_logger("search_page").info("garments_not_found", code=error.code)
-        return Seen(late=error.status in (429, 503, 504))
+        return Seen(late=error.status in LATER)
     except asyncio.CancelledError:
         looking.cancel()
         raise
     return Seen(regions) if any(one["searchable"] for one in regions["garments"]) else Seen()
 
 
-def _forget(looking: asyncio.Future[Any]) -> None:
+def forget(looking: asyncio.Future[Any]) -> None:
+    """Mark the error of a task that nobody waits for as seen."""
     if not looking.cancelled():
         looking.exception()

@@ -72,6 +72,11 @@ class Upload:
 Anonymize = Callable[[bytes, str], Awaitable[bytes]]
 
 
+def new_upload_id() -> str:
+    """An unguessable id."""
+    return secrets.token_urlsafe(_ID_BYTES)
+
+
 class Uploads:
     """Stores query pictures, as `anonymize` returns them. Every call may raise BrokerUnavailable."""
 
@@ -91,14 +96,15 @@ class Uploads:
         self._max_total_bytes = max_total_bytes
         self._add: Any = connection.register_script(_ADD)
 
-    async def keep(self, picture: bytes, *, caller: str = "") -> Upload:
-        """Store a picture file without faces; the original is not stored. Raises ImageRejected and what
-        `anonymize` raises.
+    async def keep(self, picture: bytes, *, caller: str = "", upload_id: str | None = None) -> Upload:
+        """Store a picture file without faces, under a new id if none is given; the original is not stored.
+
+        Raises ImageRejected and what `anonymize` raises.
         """
         check_image(picture)
         picture = await self._anonymize(picture, caller)
         header = check_image(picture)
-        upload_id = secrets.token_urlsafe(_ID_BYTES)
+        upload_id = upload_id or new_upload_id()
         now_s = time.time()
         ttl_ms = int(self._ttl_s * 1000)
         with broker_errors():
