@@ -14,7 +14,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -75,7 +75,7 @@ class Stopwatch(TrainingCallbacks):
         """The next epoch begins."""
         self._last_s = self._clock()
 
-    def epoch(self, record: EpochRecord, metrics: ValidationMetrics | None) -> None:
+    def epoch(self, record: EpochRecord, metrics: ValidationMetrics | Mapping[str, float | None] | None) -> None:
         """The next epoch continues the measurement."""
 
 

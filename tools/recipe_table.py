@@ -13,6 +13,15 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from tools.pages import DOCS, field_table, write_or_check
+from vitrine.parse_recipes import (
+    ParseAugmentRecipe,
+    ParseDataRecipe,
+    ParseLossRecipe,
+    ParseModelRecipe,
+    ParseRecipe,
+    ParseStage,
+    ParseValidationRecipe,
+)
 from vitrine.recipes import (
     AugmentRecipe,
     DataRecipe,
@@ -42,6 +51,22 @@ TABLES: Final[dict[str, type[BaseModel]]] = {
     "[validation]": ValidationRecipe,
     "[projection]": ProjectionRecipe,
 }
+PARSER_TABLES: Final[dict[str, type[BaseModel]]] = {
+    "[data]": ParseDataRecipe,
+    "[model]": ParseModelRecipe,
+    "[loss]": ParseLossRecipe,
+    "[augment]": ParseAugmentRecipe,
+    "[[stages]]": ParseStage,
+    "[validation]": ParseValidationRecipe,
+}
+PARSER_HEAD: Final = """
+# Recipes of parsers
+
+A recipe of the kind `parse` trains a parser of garments. Its catalogue is a folder of outlined photographs: `photos/`,
+`masks/` with one byte a pixel, and `labels.csv` with the name of each value. `[optim]` has the fields above; its
+`train_norm` is about the backbone.
+
+"""
 HEAD: Final = """# Recipes
 
 A recipe is a TOML file that defines a training completely. `vitrine train RECIPE.toml` starts it as a job, and
@@ -61,16 +86,32 @@ release. The other recipe may have an `after` of its own: `vitrine train` trains
 def render() -> str:
     """The page: first the fields of the recipe itself, then those of each table."""
     own = {name: field for name, field in Recipe.model_fields.items() if not _is_table(field)}
-    sections = [HEAD, "## The recipe itself\n\n", field_table(own, COLUMNS)]
-    for name, recipe in TABLES.items():
+    parser = {name: field for name, field in ParseRecipe.model_fields.items() if not _is_table(field)}
+    return "".join(
+        [
+            HEAD,
+            "## The recipe itself\n\n",
+            field_table(own, COLUMNS),
+            *_sections(TABLES),
+            PARSER_HEAD,
+            "## The recipe of a parser\n\n",
+            field_table(parser, COLUMNS),
+            *_sections(PARSER_TABLES, suffix=" of a parser"),
+        ]
+    )
+
+
+def _sections(tables: dict[str, type[BaseModel]], *, suffix: str = "") -> list[str]:
+    sections = []
+    for name, recipe in tables.items():
         meaning = " ".join((recipe.__doc__ or "").split())
-        sections += [f"\n## `{name}`\n\n{meaning}\n\n", field_table(recipe.model_fields, COLUMNS)]
-    return "".join(sections)
+        sections += [f"\n## `{name}`{suffix}\n\n{meaning}\n\n", field_table(recipe.model_fields, COLUMNS)]
+    return sections
 
 
 def _is_table(field: FieldInfo) -> bool:
     kind = field.annotation
-    optional = ("TermRecipe", "UnlabelledRecipe", "StreetRecipe", "MapsRecipe")
+    optional = ("TermRecipe", "UnlabelledRecipe", "StreetRecipe", "MapsRecipe", "ParseStage")
     return (isinstance(kind, type) and issubclass(kind, BaseModel)) or any(name in str(kind) for name in optional)
 
 
@@ -82,7 +123,7 @@ def _takes(_field_name: str, field: FieldInfo) -> str:
     kind = field.annotation
     text = kind.__name__ if isinstance(kind, type) and not hasattr(kind, "__args__") else str(kind)
     text = re.sub(r"(?:Union|Optional)\[(.*)\]$", lambda found: found[1].replace("], ", "] or "), text)
-    text = re.sub(r"typing\.|vitrine\.recipes\.", "", text)
+    text = re.sub(r"typing\.|vitrine\.(?:parse_)?recipes\.", "", text)
     text = re.sub(r"Literal\[([^\]]*)\]", lambda found: found[1].replace(", ", " or "), text)
     text = text.replace("NoneType", "none").replace("None", "none")
     return text.replace("|", "or").replace("tuple", "list").replace("'", "`")

@@ -15,7 +15,7 @@ import numpy as np
 
 from harness.system import System, running_system
 from vitrine.qdrant.naming import collection_name
-from vitrine_local.bundled import install_bundled_release
+from vitrine_local.bundled import install_bundled_releases
 from vitrine_local.data_folder import DataFolder
 
 DATASET = "drawn"
@@ -81,7 +81,7 @@ def running_shop(folder: Path, *, products: int = PRODUCTS, **env: str) -> Itera
 def running_bundled_shop(folder: Path, *, products: int = PRODUCTS, **env: str) -> Iterator[Shop]:
     """The same with the bundled release, which has a classifier: results and confidences are real."""
     with running_system(folder, "embedder", "indexer", "search_api", **env) as system:
-        yield _indexed(system, install_bundled_release(DataFolder.at(folder)), products)
+        yield _indexed(system, install_bundled_releases(DataFolder.at(folder)), products)
 
 
 def _indexed(system: System, release: str, products: int) -> Shop:

@@ -20,7 +20,7 @@ from harness.waiting import HUNG_AFTER_S
 from vitrine.embedding import AsyncEmbedderClient, EmbedderClient, Prediction
 from vitrine.images.regions import Region
 from vitrine.vision.classifier import LabelClassifier
-from vitrine_local.bundled import install_bundled_release
+from vitrine_local.bundled import install_bundled_releases
 from vitrine_local.data_folder import DataFolder
 from vitrine_local.demo_catalog.generate import generate_catalog
 
@@ -37,7 +37,7 @@ def demo(folder: Path) -> str:
     """The id of the bundled release, in the embedder's store."""
     data = DataFolder.at(folder)
     data.create()
-    return install_bundled_release(data)
+    return install_bundled_releases(data)
 
 
 @pytest.fixture(scope="module")

@@ -16,10 +16,9 @@ from trainer.settings import Settings
 from vitrine.catalogs import read_catalog
 from vitrine.evaluation import equal_labels, measure
 from vitrine.evaluation.plan import parse_plan
-from vitrine.releases import ReleaseStore
 from vitrine.vision.network import choose_device
 from vitrine.vision.pca import ProjectionArrays, project
-from vitrine_local.bundled import BUNDLED
+from vitrine_local.bundled import BUNDLED, MODEL, bundled_store
 
 pytestmark = [pytest.mark.slow, pytest.mark.real_data]
 
@@ -40,8 +39,8 @@ def evaluation_set(real_data: Path, tmp_path_factory: pytest.TempPathFactory) ->
 def vectors(evaluation_set: EvaluationSet, tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
     """Those of the bundled release, on a grid, so that no rounding decides which of two products comes first."""
     folder = tmp_path_factory.mktemp("features")
-    releases = ReleaseStore(f"file:{BUNDLED}", cache_dir=folder)
-    (release_id,) = releases.ids()
+    releases = bundled_store()
+    release_id = next(one for one in releases.ids() if one.startswith(f"{MODEL}-"))
     settings = Settings(work_dir=folder / "work", trainer_device="cpu")
     store = FeatureCache(releases, settings, choose_device("cpu"), Listener())
     features, rows = store.features(release_id, evaluation_set.gallery)

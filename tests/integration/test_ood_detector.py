@@ -21,12 +21,12 @@ from trainer.evaluation.ood_samples import ood_samples
 from trainer.settings import Settings
 from vitrine.evaluation.calibration import Boundary
 from vitrine.images.decode import decode_image
-from vitrine.releases import WEIGHTS_FILE, ReleaseStore
+from vitrine.releases import WEIGHTS_FILE
 from vitrine.types import Rows, Vectors
 from vitrine.vision.backbones import restore_backbone
 from vitrine.vision.network import choose_device, load_release
 from vitrine.vision.preprocess import Preprocessor
-from vitrine_local.bundled import BUNDLED
+from vitrine_local.bundled import MODEL, bundled_store
 
 
 def test_the_detector_separates_ood_samples_from_the_catalogues_garments(tmp_path: Path) -> None:
@@ -52,8 +52,8 @@ def test_the_detector_separates_ood_samples_from_the_catalogues_garments(tmp_pat
 def test_garments_on_other_backgrounds_are_in_distribution_and_noise_is_not(tmp_path: Path) -> None:
     """By the network that comes with Vitrine, which knows garments."""
     catalog = drawn_catalog(tmp_path / "shop", count=240)
-    store = ReleaseStore(f"file:{BUNDLED}", cache_dir=tmp_path / "cache")
-    [release_id] = store.ids()
+    store = bundled_store()
+    release_id = next(one for one in store.ids() if one.startswith(f"{MODEL}-"))
     manifest = store.manifest(release_id)
     rules, choice = manifest.preprocessing, choose_device("cpu", "float32")
     settings = Settings(work_dir=tmp_path / "work", trainer_device="cpu", trainer_precision="float32")

@@ -19,7 +19,7 @@ import typer
 
 from vitrine.jobs import JobKind
 from vitrine.jobs.params.catalog import IndexParams
-from vitrine_local.bundled import MODEL, install_bundled_release
+from vitrine_local.bundled import MODEL, install_bundled_releases
 from vitrine_local.cli.api import Api, Target, find_target
 from vitrine_local.cli.following import follow_job, job_params, must_have_succeeded, start_job
 from vitrine_local.cli.jobs import report_job
@@ -98,7 +98,7 @@ class Demo:
         """
         self.data.create()
         with self.data.lock():
-            self._release_id = install_bundled_release(self.data)
+            self._release_id = install_bundled_releases(self.data)
             if self.catalog.exists():
                 self.screen.note(f"the catalogue is there already: {self.catalog}")
                 return

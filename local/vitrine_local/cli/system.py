@@ -38,7 +38,7 @@ def up(
     log_level: Annotated[LogLevel, typer.Option(help="The least level of the log lines shown.")] = LogLevel.INFO,
 ) -> None:
     """Raises DataFolderInUse, DataFolderUnusable, PortTaken, RedisMissing and ServiceFailed."""
-    from vitrine_local.bundled import install_bundled_release
+    from vitrine_local.bundled import install_bundled_releases
     from vitrine_local.supervisor import LocalSystem, SystemOptions
     from vitrine_local.supervisor.logs import SteadyConsole
 
@@ -52,7 +52,7 @@ def up(
     folder = DataFolder.at(data)
     folder.create()
     try:
-        install_bundled_release(folder)
+        install_bundled_releases(folder)
     except (DataFolderUnusable, ReleaseCorrupt) as error:  # the releases that are there can be served all the same
         console.print(f"warning: {error.detail}", soft_wrap=True)
     options = SystemOptions(folder, port=port, log_level=log_level.value)

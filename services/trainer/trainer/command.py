@@ -22,7 +22,8 @@ from vitrine.catalogs.registry import reader_for
 from vitrine.catalogs.street_photographs import read_street_photographs
 from vitrine.errors import ParameterInvalid, VitrineError
 from vitrine.jobs import JobFault
-from vitrine.recipe_files import RecipeFile, read_chain
+from vitrine.parse_recipes import changed_parser
+from vitrine.recipe_files import ParseRecipeFile, RecipeFile, read_chain, read_parser_chain
 from vitrine.recipes import changed
 from vitrine.releases import ReleaseStore
 from vitrine.settings import load_settings
@@ -90,6 +91,9 @@ def main() -> int:
 
 def _train(arguments: argparse.Namespace) -> dict[str, object]:
     """Train the recipe and, without `--release`, the recipes that it continues before it."""
+    parsers = read_parser_chain(arguments.recipe)
+    if parsers is not None:
+        return _train_parsers(parsers, arguments)
     chain, release = read_chain(arguments.recipe), arguments.release
     if release is not None:
         chain = chain[-1:]
@@ -107,16 +111,46 @@ def _train(arguments: argparse.Namespace) -> dict[str, object]:
     return result
 
 
+def _train_parsers(chain: tuple[ParseRecipeFile, ...], arguments: argparse.Namespace) -> dict[str, object]:
+    from trainer.parser.run import ParserRun
+
+    if arguments.unlabelled is not None:
+        raise ParameterInvalid("a parser learns from outlined photographs only: leave out --unlabelled")
+    release: str | None = arguments.release
+    result: dict[str, object] = {}
+    settings = _settings()
+    store = ReleaseStore(settings.releases_url, cache_dir=settings.releases_cache_dir)
+    for number, (given, catalog) in enumerate(chain[-1:] if release is not None else chain):
+        root = _root(arguments, catalog)
+        if root is None:
+            raise ParameterInvalid("name the folder of outlined photographs: --root, or catalog.root in the recipe")
+        recipe = changed_parser(given, weights=arguments.weights if number == 0 else None, release=release)
+        folder = settings.work_dir / (arguments.run or recipe.name)
+        run = ParserRun(recipe, root, store, settings, folder, Console())
+        result = run.run()
+        run.clean()
+        release = str(result["release_id"])
+    return result
+
+
+def _root(arguments: argparse.Namespace, catalog: dict[str, object]) -> Path | None:
+    return arguments.root or (Path(str(catalog["root"])) if "root" in catalog else None)
+
+
+def _settings() -> Settings:
+    # The allowed roots limit requests from the network. The user of this command may read any folder.
+    settings = load_settings(Settings)
+    return settings.model_copy(update={"catalog_roots": (*settings.catalog_roots, Path("/"))})
+
+
 def _train_one(file: RecipeFile, arguments: argparse.Namespace) -> dict[str, object]:
     from trainer.training.run import TrainingRun
 
     recipe, catalog = file
-    root = arguments.root or (Path(catalog["root"]) if "root" in catalog else None)
+    root = _root(arguments, catalog)
     if root is None or "dataset" not in catalog:
         raise ParameterInvalid("name the catalogue: catalog.dataset in the recipe, and --root or catalog.root")
-    settings = load_settings(Settings)
-    # The allowed roots limit requests from the network. The user of this command may read any folder.
-    settings = settings.model_copy(update={"catalog_roots": (*settings.catalog_roots, Path("/"))})
+    settings = _settings()
     downloads = Downloads(settings.downloads_dir)
     read = read_catalog(
         catalog.get("reader", reader_for(catalog["dataset"])),

@@ -48,7 +48,7 @@ _Series = tuple[str, list[float | None]]
 @dataclass(frozen=True, slots=True)
 class EpochRecord:
     """One epoch, counted from 1. A value that was not measured is None. Accuracies, precision and mean average
-    precision are in [0, 1]; the last two are of retrieval on the validation part.
+    precision are in [0, 1]; those two are of retrieval on the validation part. `mean_iou` is that of a parser.
     """
 
     epoch: int
@@ -61,6 +61,7 @@ class EpochRecord:
     mean_average_precision: float | None
     pictures_per_second: float
     seconds: float
+    mean_iou: float | None = None
 
 
 def write_report(
@@ -136,7 +137,12 @@ def _draw_losses(axes: Axes, records: Sequence[EpochRecord]) -> None:
 
 
 def _draw_metrics(axes: Axes, records: Sequence[EpochRecord]) -> None:
-    _title(axes, "Accuracy and retrieval")
+    parses = any(record.mean_iou is not None for record in records)
+    _title(axes, "Overlap of kinds" if parses else "Accuracy and retrieval")
+    if parses:
+        _draw_lines(axes, records, [("mean IoU", [record.mean_iou for record in records])])
+        axes.set_ylim(0, 1.02)
+        return
     _draw_lines(
         axes,
         records,

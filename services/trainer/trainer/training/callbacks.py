@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -23,6 +23,7 @@ _CURVES: Final = {
     "validation_accuracy": ("accuracy, validation", "accuracy/validation"),
     "precision_at_15": ("P@15, validation", "retrieval/precision_at_15"),
     "mean_average_precision": ("mAP, validation", "retrieval/mean_average_precision"),
+    "mean_iou": ("mean IoU, validation", "parser/mean_iou"),
     "learning_rate": ("learning rate", "learning_rate"),
     "pictures_per_second": ("pictures/s", "pictures_per_second"),
 }
@@ -31,6 +32,7 @@ _LABELS: Final = {
     "accuracy": "accuracy",
     "precision_at_15": "P@15",
     "mean_average_precision": "mAP",
+    "mean_iou": "mean IoU",
 }
 _PHASE: Final = "training"
 
@@ -94,11 +96,11 @@ class TrainingCallbacks:
         """Called after a checkpoint is on disk."""
         self._progress.saved()
 
-    def epoch(self, record: EpochRecord, metrics: ValidationMetrics | None) -> None:
+    def epoch(self, record: EpochRecord, metrics: ValidationMetrics | Mapping[str, float | None] | None) -> None:
         """Called after each epoch; `metrics` is None if the epoch was not validated."""
         if self._tensorboard is not None:
             self._tensorboard.epoch(record)
-        measured = {} if metrics is None else asdict(metrics)
+        measured = asdict(metrics) if isinstance(metrics, ValidationMetrics) else dict(metrics or {})
         text = "".join(f", {_LABELS[name]} {value:.3f}" for name, value in measured.items() if value is not None)
         self._progress.note(
             f"epoch {record.epoch}: loss {record.train_loss:.4f}{text}, {record.pictures_per_second:.0f} pictures/s"

@@ -84,6 +84,11 @@ class CheckpointFolder:
     def remove(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def remove_checkpoints(self) -> None:
+        """Remove the checkpoints, and keep the best weights and whatever else is in the folder."""
+        for folder in self._checkpoints():
+            shutil.rmtree(folder, ignore_errors=True)
+
     def _checkpoints(self) -> list[Path]:
         return sorted(self.folder.glob(f"{_PREFIX}*"))
 

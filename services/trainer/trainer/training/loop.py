@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Generator
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
@@ -32,7 +32,7 @@ from trainer.training.checkpoint import (
 )
 from trainer.training.frozen_maps import MapLoader
 from trainer.training.model import Freezing, LossOutput, TrainingModel
-from trainer.training.optim import make_optimizer, make_schedule
+from trainer.training.optim import make_optimizer, make_schedule, schedule_state
 from trainer.training.pseudo_labels import PseudoLabels
 from trainer.training.state import RunningMetrics, TrainState
 from trainer.training.street import StreetBatches
@@ -318,13 +318,7 @@ class TrainingLoop:
             "recipe": self._recipe.as_json(),
             "train": self.state.as_json(),
             "optimizer": optimizer,
-            "schedule": _schedule_state(self._schedule),
+            "schedule": schedule_state(self._schedule),
         }
         self._folder.save(self.state.epoch * 1_000_000 + self.state.batch, tensors, state)
         self._callbacks.saved()
-
-
-def _schedule_state(schedule: torch.optim.lr_scheduler.LambdaLR) -> dict[str, Any]:
-    """The state of a schedule without its function, which the recipe determines."""
-    state = {name: value for name, value in schedule.state_dict().items() if name != "lr_lambdas"}
-    return {**state, "lr_lambdas": [None] * len(schedule.lr_lambdas)}

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Iterator
+from typing import Any, Final, Protocol
 
 import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from trainer.training.model import TrainingModel
 from vitrine.recipes import OptimRecipe
 from vitrine.vision.heads import Embedded
 
@@ -18,7 +17,16 @@ _FINAL_SHARE: Final = 1e-3  # of the highest rate, at the end of a schedule
 _ONE_CYCLE_START: Final = 0.04  # of the highest rate
 
 
-def make_optimizer(model: TrainingModel, recipe: OptimRecipe) -> torch.optim.Optimizer:
+class HasBackbone(Protocol):
+    """A network whose `backbone` is pretrained."""
+
+    @property
+    def backbone(self) -> nn.Module: ...
+
+    def parameters(self) -> Iterator[nn.Parameter]: ...
+
+
+def make_optimizer(model: HasBackbone, recipe: OptimRecipe) -> torch.optim.Optimizer:
     """SGD or AdamW. Pretrained parameters learn at `backbone_rate` of the rate. Biases and the parameters of
     normalization have no weight decay.
     """
@@ -64,3 +72,9 @@ def rate_at(recipe: OptimRecipe, steps: int) -> Callable[[int], float]:
 
 def make_schedule(optimizer: torch.optim.Optimizer, recipe: OptimRecipe, steps: int) -> LambdaLR:
     return LambdaLR(optimizer, rate_at(recipe, steps))
+
+
+def schedule_state(schedule: LambdaLR) -> dict[str, Any]:
+    """The state of a schedule without its function, which the recipe determines."""
+    state = {name: value for name, value in schedule.state_dict().items() if name != "lr_lambdas"}
+    return {**state, "lr_lambdas": [None] * len(schedule.lr_lambdas)}

@@ -1,0 +1,1 @@
+"""Training of a parser of garments from outlined photographs."""
