@@ -1,9 +1,10 @@
 """Street garments as queries against a whole catalogue, for releases and a parser.
 
 The queries are the garments of the held-out outlined photographs that cover 1 % of their photograph or more. A match
-is right if its article type is one that the garment's label may be (`vitrine.garments`). Each garment is searched cut out by
-its true outline, cut out as the parser finds it in the whole photograph (a garment that is not found counts as 0), and
-as a box with its background; against all products, and against those that the search API's filter for its kind keeps.
+is right if its article type is one that the garment's label may be (`vitrine.garments`). Each garment is searched cut
+out by its true outline, cut out as the parser finds it in the whole photograph (a garment that is not found counts as
+0), and as a box with its background; against all products, and against those that the search API's filter for its kind
+keeps.
 
     python -m benchmarks.people --root PATH --street PATH --store URL [--parser ID] [--sharp PATH] [--work PATH] \\
         [NAME=]RELEASE [...]

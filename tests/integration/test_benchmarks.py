@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.calibration import unrelated_pictures
+from harness.drawn_street import drawn_street
 from harness.releases import TINY_MODEL, build_tiny_release
 from harness.tiny_parser import build_tiny_parser, drawn_person
 from harness.training import drawn_catalog
@@ -95,6 +96,32 @@ def test_retrieval_benchmark_measures_a_release_with_every_projection(tmp_path: 
         # The photographs are the catalogue's own pictures, so each has its own picture in the gallery.
         assert float(row["P@15, photographs"]) > float(row["P@15"]) > 0
         assert 0 < float(row["mAP, unseen"]) <= 1
+
+
+@pytest.mark.slow
+def test_people_benchmark_measures_street_garments_in_every_way_and_gallery(tmp_path: Path) -> None:
+    catalog = drawn_catalog(tmp_path / "shop", count=90)
+    street = drawn_street(tmp_path / "people", count=10)
+    (tmp_path / "sharp" / "images").mkdir(parents=True)
+    for product in catalog.products[:7]:
+        picture = (catalog.root / product.picture).read_bytes()
+        (tmp_path / "sharp" / "images" / f"{product.id}.jpg").write_bytes(picture)
+    release_id = build_tiny_release(tmp_path / "releases")
+    printed = run_benchmark(
+        "people", "--root", catalog.root, "--dataset", "synthetic", "--store", f"file:{tmp_path / 'releases'}",
+        "--street", street.root, "--parser", build_tiny_parser(tmp_path / "releases"), "--sharp", tmp_path / "sharp",
+        f"tiny={release_id}", folder=tmp_path,
+    )  # fmt: skip
+    assert printed.startswith(f"8 street garments, {len(catalog.products)} products; P@15")
+    rows = tables_of(printed)[0]
+    ways = ["true outline", "box", "as the parser finds it"]
+    assert [(row["gallery"], row["shown"]) for row in rows] == [
+        (gallery, way) for gallery in ("as it is", "7 sharp") for way in ways
+    ]
+    for row in rows[:2]:
+        assert 0 < float(row["of all"]) < float(row["of its kind"]) <= 1
+    # The same pictures as "sharp" ones change nothing.
+    assert [list(row.values())[3:] for row in rows[:3]] == [list(row.values())[3:] for row in rows[3:]]
 
 
 @pytest.mark.slow

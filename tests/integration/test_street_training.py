@@ -110,6 +110,19 @@ def test_a_network_is_divided_at_its_last_frozen_module() -> None:
     assert {id(one) for one in divided.parameters()} == {id(one) for one in backbone.parameters()}
 
 
+def test_an_embedding_is_trained_alone_if_the_whole_network_is_frozen(
+    catalog: Catalog, street: StreetPhotographs, tmp_path: Path
+) -> None:
+    whole = ["conv_stem", "bn1", "blocks", "conv_head", "bn2", "global_pool", "classifier"]
+    recipe = street_recipe(model={"frozen": whole, "embedding": 8}, maps={"copies": 1})
+    before = load_backbone(model_entry(TINY_MODEL), weights="seed:0", options={}).network.state_dict()
+    after = weights_of(tmp_path, training_run(recipe, catalog, tmp_path, street=street).run())
+    backbone = {name.removeprefix("backbone."): tensor for name, tensor in after.items() if "backbone." in name}
+    assert set(backbone) == set(before)
+    assert all(torch.equal(backbone[name], before[name]) for name in before)
+    assert after["embedding.weight"].shape[0] == 8
+
+
 class Skipping(nn.Module):
     """A network whose modules do not run one after another."""
 
@@ -127,8 +140,7 @@ class Skipping(nn.Module):
     ("backbone", "frozen", "says"),
     [
         (Skipping(), ["first"], "do not run one after another"),
-        (Skipping(), ["second"], "has none or all of them; it has first, second"),
-        (Skipping(), ["first", "second"], "has none or all of them"),
+        (Skipping(), ["second"], "model.frozen lacks the first one: first"),
     ],
 )
 def test_a_network_that_cannot_be_divided_is_refused(backbone: nn.Module, frozen: list[str], says: str) -> None:

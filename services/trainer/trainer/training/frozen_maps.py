@@ -34,7 +34,8 @@ _SIDE_PX: Final = 64
 
 
 class Divided(nn.Module):
-    """A backbone as two chains of its own modules: the `frozen` first ones and the `trained` rest.
+    """A backbone as two chains of its own modules: the `frozen` first ones and the `trained` rest, which may be empty:
+    then only the embedding and the losses are trained.
 
     Raises ParameterInvalid if the modules do not run one after another, or if the first one is not frozen.
     """
@@ -45,10 +46,9 @@ class Divided(nn.Module):
         first = 0
         while first < len(chain) and _covered(chain[first][0], frozen):
             first += 1
-        if not 0 < first < len(chain):
-            names = ", ".join(name for name, _ in chain)
+        if not first:
             raise ParameterInvalid(
-                f"maps are those of the first modules, and model.frozen has none or all of them; it has {names}"
+                f"maps are those of the network's first modules, and model.frozen lacks the first one: {chain[0][0]}"
             )
         self.frozen = nn.Sequential(*(module for _, module in chain[:first]))
         self.trained = nn.Sequential(*(module for _, module in chain[first:]))
@@ -73,7 +73,8 @@ class Divided(nn.Module):
 
 
 class MapLoader:
-    """Batches of maps instead of pixels, as (N, C, H, W) float32 tensors. `pixels` are those of `loader`.
+    """Batches of maps, or of pooled features, instead of pixels: (N, C, H, W) or (N, C) float32. `pixels` are those of
+    `loader`.
 
     The maps of `rows` are computed at the first use and kept in `path`; a run that is resumed reads them again if `key`
     is the same.
@@ -115,7 +116,7 @@ class MapLoader:
             yield Batch(number, batches[number], to_device(copy[places], self._device).float())
 
     def _kept(self) -> Maps:
-        """(copies, rows, C, H, W), memory-mapped."""
+        """(copies, rows, C, H, W) or (copies, rows, C), memory-mapped."""
         index = self._path.with_suffix(".json")
         if not index.exists() or json.loads(index.read_text("utf-8"))["key"] != self._key:
             shape = self._compute()

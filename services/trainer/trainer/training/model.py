@@ -111,7 +111,9 @@ class TrainingModel(nn.Module):
         embedded = self.backbone if isinstance(self.backbone, Embedded) else None
         feature: torch.Tensor
         if self._divided and pixels.dtype != torch.uint8:
-            feature = self._divided[0].trained(pixels.contiguous(memory_format=torch.channels_last))
+            is_map = pixels.dim() == 4  # otherwise features that are pooled already
+            maps = pixels.contiguous(memory_format=torch.channels_last) if is_map else pixels
+            feature = self._divided[0].trained(maps)
         else:
             batch = self.normalise(pixels)
             feature = self.backbone(batch) if embedded is None else embedded.backbone(batch)
