@@ -105,6 +105,8 @@ def test_a_record_that_is_not_valid_names_the_field() -> None:
         (JobKind.PROJECT, {"weights": "weights.safetensors"}, WeightsUnusable),
         (JobKind.TRAIN, {"recipe": {**RECIPE, "model": {"model": "net", "weights": "/w.pt"}}}, WeightsUnusable),
         (JobKind.TRAIN, {"unlabelled": CATALOG}, ParameterInvalid),
+        (JobKind.TRAIN, {"street": "/data/people"}, ParameterInvalid),
+        (JobKind.TRAIN, {"recipe": {**RECIPE, "street": {}}}, ParameterInvalid),
         (JobKind.TUNE, {"name": "a b"}, ParameterInvalid),
         (JobKind.TUNE, {"sizes": [0]}, ValidationError),
         (JobKind.TUNE, {"objective": {"average_precision": 0}}, ValidationError),

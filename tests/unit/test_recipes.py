@@ -40,6 +40,10 @@ def test_a_field_that_a_recipe_omits_is_recorded_with_its_default() -> None:
         ({"data": {"relevance": ["no-such name"]}}, "no-such name"),
         ({"augment": {"flip": 2}}, "augment.flip"),
         ({"augment": {"undress": 0.5}}, "background"),
+        ({"street": {"share": 0}}, "street.share"),
+        ({"street": {"coarse_scale": [0.9, 0.2]}}, "coarse_scale must be two numbers above 0"),
+        ({"maps": {"copies": 2}}, "set model.frozen"),
+        ({"maps": {}, "unlabelled": {}, "model": {"model": "resnet50", "frozen": ["conv1"]}}, "cannot be kept as maps"),
     ],
 )
 def test_an_invalid_recipe_is_refused_with_the_name_of_the_field(changes: dict[str, Any], message: str) -> None:

@@ -71,6 +71,10 @@ def test_a_recipe_that_is_none_is_refused_with_the_field_that_is_wrong(system: S
     refused(post("/api/jobs/train", json=body(system, model={"release": "gone-0123456789"})), 404, "gone-0123456789")
     refused(post("/api/jobs/train", json={**body(system), "root": "/etc"}), 422, "VITRINE_CATALOG_ROOTS")
     refused(post("/api/jobs/train", json=body(system, unlabelled={"share": 0.5})), 400, "unlabelled")
+    refused(post("/api/jobs/train", json=body(system, street={"share": 0.5})), 400, "street")
+    with_street = body(system, street={"share": 0.5})
+    refused(post("/api/jobs/train", json={**with_street, "street": "/etc"}), 422, "VITRINE_CATALOG_ROOTS")
+    refused(post("/api/jobs/train", json={**with_street, "street": "people"}), 422, "not an absolute path")
     weights = {"model": TINY_MODEL, "weights": "../../secret.safetensors"}
     refused(post("/api/jobs/train", json=body(system, model=weights)), 422, "safetensors")
 

@@ -80,6 +80,8 @@ async def resolved(params: P, settings: Settings, releases: ReleaseStore) -> P:
             found[name] = catalog.model_copy(update=await asyncio.to_thread(_located, catalog, settings))
     if isinstance(params, IndexParams):
         found["release_id"] = await asyncio.to_thread(_release_of, params, releases)
+    if isinstance(params, TrainParams) and params.street is not None:
+        found["street"] = str(await asyncio.to_thread(_located_folder, params.street, settings))
     return params.model_copy(update=found)
 
 
@@ -96,10 +98,13 @@ def check_may_change(scopes: Collection[str], record: JobRecord) -> None:
 
 
 def _located(catalog: CatalogParams, settings: Settings) -> dict[str, str]:
-    if not Path(catalog.root).is_absolute():
-        raise CatalogRootRefused(f"the catalogue folder {catalog.root[:200]!r} is not an absolute path")
-    root = resolve_catalog_root(catalog.root, allowed_roots(settings))
-    return {"reader": catalog.reader_name, "root": str(root)}
+    return {"reader": catalog.reader_name, "root": str(_located_folder(catalog.root, settings))}
+
+
+def _located_folder(root: str, settings: Settings) -> Path:
+    if not Path(root).is_absolute():
+        raise CatalogRootRefused(f"the catalogue folder {root[:200]!r} is not an absolute path")
+    return resolve_catalog_root(root, allowed_roots(settings))
 
 
 def _release_of(params: IndexParams, releases: ReleaseStore) -> str:
