@@ -210,7 +210,8 @@ def _shown(
         "other_tiles": view.tiles(state, other, home, other=answer["ranking"]) if other else [],
         "facets": [] if deferred else view.facets(state, answer, attribute_kinds),
         "facets_query": state.query() if deferred else None,
-        "kinds": [] if look else view.kinds(state, answer, attribute_kinds, home),
+        # A predicted kind outside the garment's own would find nothing.
+        "kinds": [] if look or kind else view.kinds(state, answer, attribute_kinds, home),
         "relaxations": view.relaxations(state, answer, home),
         "more": None if other or state.shows_look else _more(state, answer, 0),
     }
