@@ -11,7 +11,8 @@ import typer
 from vitrine.errors import ParameterInvalid
 from vitrine.jobs import JobKind, JobRecord
 from vitrine.jobs.params.releases import AdaptParams, TrainParams, TuneParams
-from vitrine.recipe_files import RecipeFile, read_chain
+from vitrine.parse_recipes import ParseRecipe, changed_parser
+from vitrine.recipe_files import ParseRecipeFile, RecipeFile, read_chain, read_parser_chain
 from vitrine.recipes import Recipe, changed
 from vitrine_local.cli.api import Target, find_target
 from vitrine_local.cli.following import job_params, run_job
@@ -43,6 +44,8 @@ _FIGURES = (
     ("unseen_precision_at_15", "P@15, unseen products only"),
     ("unseen_mean_average_precision", "mAP, unseen products only"),
     ("test_accuracy", "accuracy of the classifier"),
+    ("mean_iou", "mean IoU of all kinds, photographs held out"),
+    ("upper_and_outer_iou", "IoU of upper and outer garments as one"),
 )
 NewName = Annotated[str, typer.Option(metavar="NAME", help="The model name of the new release.")]
 
@@ -85,7 +88,8 @@ def train(
 
     Raises ParameterInvalid for a recipe that is not valid, and CommandFailed if a job does not succeed.
     """
-    screen, chain, target = screen_of(context), read_chain(recipe), find_target(url, data)
+    screen, target = screen_of(context), find_target(url, data)
+    chain: tuple[RecipeFile | ParseRecipeFile, ...] = read_parser_chain(recipe) or read_chain(recipe)
     if release is not None:
         chain = chain[-1:]
     *before, last = chain
@@ -96,7 +100,7 @@ def train(
         )
 
     def run(
-        file: RecipeFile,
+        file: RecipeFile | ParseRecipeFile,
         report: Callable[[Screen, JobRecord], None],
         *,
         print_json: bool = False,
@@ -117,7 +121,7 @@ def train(
         )
         trained = _changed(file.recipe, target, **changes)
         photographs = None
-        if street is not None and trained.street is not None:
+        if street is not None and isinstance(trained, Recipe) and trained.street is not None:
             photographs = catalog_root(target, street)
         params = job_params(TrainParams, **catalog, recipe=trained.as_json(), unlabelled=unlabelled, street=photographs)
         doing = f"training {trained.name}"
@@ -262,15 +266,21 @@ def tune(
 
 
 def _changed(
-    recipe: Recipe,
+    recipe: Recipe | ParseRecipe,
     target: Target,
     *,
     weights: str | None = None,
     release: str | None = None,
     teacher: str | None = None,
-) -> Recipe:
+) -> Recipe | ParseRecipe:
     """The recipe with the given changes. Raises ParameterInvalid if they do not fit it."""
     path = None if weights is None else weights_path(target, weights)
+    if isinstance(recipe, ParseRecipe):
+        if teacher is not None:
+            raise ParameterInvalid("a parser has no teacher: leave out --teacher")
+        if release is None and recipe.model.release is None and path is None:
+            path = weights_path(target, recipe.model.weights)
+        return changed_parser(recipe, weights=path, release=release)
     recipe = changed(recipe, weights=path, release=release, teacher=teacher)
     if recipe.model.release is not None or path is not None:
         return recipe
@@ -296,7 +306,7 @@ def _report(screen: Screen, record: JobRecord) -> None:
         return
     figures = [(name, f"{result[key]:.3f}") for key, name in _FIGURES if key in result]
     if figures:
-        screen.table([Column("on the test part"), Column("", right=True)], figures)
+        screen.table([Column("measured"), Column("", right=True)], figures)
     seconds = result.get("training_seconds", result.get("seconds"))
     took = f" in {duration(seconds)}" if isinstance(seconds, int | float) else ""
     screen.say(f"release: {result.get('release_id')}{took}")

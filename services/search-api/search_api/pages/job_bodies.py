@@ -25,9 +25,9 @@ from vitrine.errors import (
 )
 from vitrine.jobs import JobKind
 from vitrine.jobs.params.catalog import JobParams
+from vitrine.parse_recipes import parse_any_recipe
 from vitrine.parsing import without_catalog
 from vitrine.qdrant.naming import model_of_release
-from vitrine.recipes import parse_recipe
 
 WHOLE_FORM: Final = ""
 Values = Mapping[str, Value]
@@ -179,6 +179,6 @@ def _recipe(text: str, release: Any) -> dict[str, Any]:
         kept = {name: value for name, value in model.items() if name != "model"} if isinstance(model, dict) else {}
         content["model"] = {**kept, "release": release}
     try:
-        return parse_recipe(content).as_json()
+        return parse_any_recipe(content).as_json()
     except ParameterInvalid as error:
         raise FormInvalid({"recipe": error.detail[:1].upper() + error.detail[1:]}) from error

@@ -28,7 +28,7 @@ _COLORS: Final = (
 )  # fmt: skip
 _VEIL: Final = 0.6  # of a kind's colour over the photograph
 _COLUMNS: Final = 4
-_CELL_IN: Final = (3.1, 2.6)
+_CELL_IN: Final = (3.1, 1.8)
 _BLOCKS: Final = 6  # across a face
 
 

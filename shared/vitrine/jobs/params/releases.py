@@ -10,10 +10,11 @@ from typing import Any, Final, Self
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from vitrine.architectures import Options, check_network_name
+from vitrine.architectures import Options, check_network_name, check_timm_name
 from vitrine.errors import ParameterInvalid, WeightsUnusable
 from vitrine.evaluation.evaluate import Metric
 from vitrine.jobs.params.catalog import CatalogParams
+from vitrine.parse_recipes import AnyRecipe, ParseRecipe
 from vitrine.products import check_model_name
 from vitrine.recipes import Components, DataRecipe, Recipe
 from vitrine.types import Name
@@ -111,7 +112,7 @@ class TrainParams(CatalogParams):
         },
     )
 
-    recipe: Recipe = Field(description="What is trained, from where, and how; the same fields as a recipe file")
+    recipe: AnyRecipe = Field(description="What is trained, from where, and how; the same fields as a recipe file")
     unlabelled: CatalogParams | None = Field(
         default=None, description="The catalogue to learn from without labels, if the recipe does so"
     )
@@ -126,18 +127,29 @@ class TrainParams(CatalogParams):
         return {**super().as_record(), "model": self.recipe.name}
 
     def release_ids(self) -> Iterator[str]:
-        yield from (one for one in (self.recipe.model.release, self.recipe.teacher) if one is not None)
+        recipe = self.recipe
+        teacher = None if isinstance(recipe, ParseRecipe) else recipe.teacher
+        yield from (one for one in (recipe.model.release, teacher) if one is not None)
 
     @field_validator("recipe")
     @classmethod
-    def _start(cls, recipe: Recipe) -> Recipe:
-        if recipe.model.model is not None:
+    def _start(cls, recipe: Recipe | ParseRecipe) -> Recipe | ParseRecipe:
+        if isinstance(recipe, ParseRecipe):
+            check_timm_name(recipe.model.timm)
+            check_weights(recipe.model.weights)
+        elif recipe.model.model is not None:
             check_network_name(recipe.model.model)
             check_weights(recipe.model.weights)
         return recipe
 
     @model_validator(mode="after")
     def _other_sources(self) -> Self:
+        if isinstance(self.recipe, ParseRecipe):
+            if self.unlabelled is not None or self.street is not None:
+                raise ParameterInvalid(
+                    "a parser is trained on the photographs of 'root' only: leave out 'unlabelled' and 'street'"
+                )
+            return self
         if (self.recipe.unlabelled is None) != (self.unlabelled is None):
             raise ParameterInvalid(
                 "'unlabelled' names a catalogue for a recipe that learns from one: give both or neither"
