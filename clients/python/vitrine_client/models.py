@@ -929,6 +929,119 @@ class OptimRecipe(Parameters):
     weight_decay: float = 0.01
 
 
+class ParseAugmentRecipe(Parameters):
+    """Changes of training photographs; their masks follow. 0 turns one off."""
+
+    # Probability that the background is replaced by a plain or a drawn one
+    background: float = 0.0
+    # Probability of blur
+    blur: float = 0.2
+    # Maximum deviation of the factor from 1
+    brightness: float = 0.3
+    # Maximum deviation of the factor from 1
+    contrast: float = 0.3
+    # Probability of mirroring
+    flip: float = 0.5
+    # Probability of conversion to grey
+    grey: float = 0.03
+    # Maximum hue shift; 0.5 is half the colour circle
+    hue: float = 0.06
+    # Probability that a garment of a rare kind of another photograph is pasted
+    paste: float = 0.3
+    # Maximum change of the aspect ratio
+    ratio: float = 0.1
+    # Maximum rotation in either direction
+    rotate_degrees: float = 8.0
+    # Maximum deviation of the factor from 1
+    saturation: float = 0.4
+    # Minimum and maximum scale of the photograph in the input
+    scale: tuple[float, float] = (0.75, 1.6)
+    # Maximum shift, as a share of a side
+    shift: float = 0.1
+    # Maximum scaling of a channel, as by coloured light
+    tint: float = 0.08
+
+
+class ParseDataRecipe(Parameters):
+    """How often each photograph is trained on."""
+
+    # 0: each photograph equally often; 1: those with a rare class as often as the class is rare
+    balance: float = 0.5
+
+
+class ParseLossRecipe(Parameters):
+    """Cross-entropy, weighted by class, and the Lovasz-softmax loss."""
+
+    # The weight of a class is its rarity to this power: 0 for none, 1 for all
+    balance: float = 0.3
+    # Label smoothing of the cross-entropy
+    label_smoothing: float = 0.0
+    # Weight of the Lovasz-softmax loss
+    lovasz: float = 1.0
+
+
+class ParseModelRecipe(Parameters):
+    """The network, its input and its initial weights."""
+
+    # Modules of the backbone that stay frozen, by timm's names, e.g. blocks.0
+    frozen: list[str] = []
+    # Store the release's weights in half precision
+    half: bool = True
+    # Height of the input, a multiple of 32
+    height_px: int = 384
+    # Options of the backbone, e.g. pad_type
+    options: dict[str, str | int | float | bool] = {}
+    # The parser to start from, of the same network, instead of weights
+    release: str | None = None
+    # timm's name of the backbone
+    timm: str = "mobilenetv2_100"
+    # Of the backbone: pretrained, seed:N or a safetensors file
+    weights: str = "pretrained"
+    # What the weights file was trained on, as free text, e.g. ImageNet
+    weights_trained_on: str | None = None
+    # Channels of the feature pyramid
+    width: int = 64
+    # Width of the input, a multiple of 32
+    width_px: int = 256
+
+
+class ParseStage(Parameters):
+    """A stage on smaller pictures before those of full size: its epochs, and the size of its input."""
+
+    # Number of passes over the photographs at this size
+    epochs: int
+    # Height of the input, a multiple of 32
+    height_px: int
+    # Width of the input, a multiple of 32
+    width_px: int
+
+
+class ParseValidationRecipe(Parameters):
+    """Validation, and choice of the best epoch by the mean IoU."""
+
+    # Epochs between validations; the last epoch is always validated
+    every: int = 1
+
+
+class ParseRecipe(Parameters):
+    """A complete recipe of a parser. `optim.epochs` counts the stages too."""
+
+    augment: ParseAugmentRecipe | None = None
+    data: ParseDataRecipe | None = None
+    # The kind of training
+    kind: Literal["parse"]
+    loss: ParseLossRecipe | None = None
+    model: ParseModelRecipe | None = None
+    # The model name in releases
+    name: str
+    optim: OptimRecipe | None = None
+    # Seed of the weights, the order of the photographs and their changes
+    seed: int = 0
+    # Stages on smaller pictures, before the full size
+    stages: list[ParseStage] = []
+    validation: ParseValidationRecipe | None = None
+
+
 class Product(AttributesModel):
     """A product. Its attributes are further members, under their own names."""
 
@@ -1302,7 +1415,7 @@ class TrainParams(Parameters):
     # dataset's name
     reader: str | None = None
     # What is trained, from where, and how; the same fields as a recipe file
-    recipe: Recipe
+    recipe: Recipe | ParseRecipe
     # The catalogue's folder, below an allowed root
     root: str
     # The folder of outlined street photographs, below an allowed root, if the recipe trains on them
