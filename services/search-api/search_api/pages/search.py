@@ -135,6 +135,7 @@ async def _page(
         "answer": None,
         "garments": None,
         "garments_query": None,
+        "look": [],
         "trouble": None,
         "retry_s": None,
         "chips": view.chips(state, home),
