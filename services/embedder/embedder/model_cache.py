@@ -87,9 +87,9 @@ class LoadedParser(_Usage):
         """A parser knows no domain."""
         return None
 
-    def submit(self, pixels: Pixels, *, alone: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    def submit(self, pixels: Pixels, *, alone: bool) -> tuple[torch.Tensor, torch.Tensor]:  # noqa: ARG002 - one core is enough
         """Start a batch: (N, H, W, 3) uint8 in, the probabilities (N, classes, h, w) out, twice."""
-        probabilities = self.parser.submit(pixels, alone=alone)
+        probabilities = self.parser.submit(pixels)
         return probabilities, probabilities
 
 
@@ -210,7 +210,7 @@ class ModelCache:
                 f"release {manifest.release_id!r} finds other kinds of garments than this Vitrine knows: train it again"
             )
         parser = load_parser(self._store, manifest.release_id, choice=self.choice)
-        parser.warm_up(self._largest_batch)
+        parser.warm_up()
         return LoadedParser(manifest.release_id, parser)
 
     def _make_room(self, manifest: Manifest | ParserManifest) -> None:

@@ -11,7 +11,7 @@ import platform
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -24,7 +24,6 @@ from vitrine.telemetry import get_logger
 # own half precision.
 _TOLERANCE: Final = 1e-3
 _HALF_PRECISION_SLACK: Final = 2.0
-_TRACED_BATCH: Final = 2
 _BATCH_SIZES_FUSED: Final = 64
 _COMPILING_PASSES: Final = 2
 # A pass that takes one core less than this is not divided among all cores.
@@ -32,7 +31,8 @@ _WORTH_DIVIDING_S: Final = 0.010
 _TIMED_PASSES: Final = 3
 # Every core that this process may use, read before `on_cores` limits it.
 CORES: Final = torch.get_num_threads()
-_PROBE_BATCHES: Final = (_TRACED_BATCH, 1, 3)
+# A graph is traced with the first of these batch sizes, and compared with the network at each.
+PROBED_SIZES: Final = (2, 1, 3)
 # Only PyTorch's builds for these processors have oneDNN's graph compiler.
 _FUSING_MACHINES: Final = frozenset({"x86_64", "amd64"})
 
@@ -96,16 +96,19 @@ class FullPrecision(nn.Module):
 Noise = Callable[[int], torch.Tensor]
 
 
-def prepare_for_cpu(network: nn.Module, dtype: torch.dtype, noise: Noise) -> nn.Module:
+def prepare_for_cpu(
+    network: nn.Module, dtype: torch.dtype, noise: Noise, *, sizes: Sequence[int] = PROBED_SIZES
+) -> nn.Module:
     """The fused graph of `network` for one core, or the network itself if it cannot be traced or the graph differs.
 
     Two passes on one core each are faster than one pass on both, and suffer less from other processes. `network` is in
     evaluation mode and float32; `noise(n)` returns a normalised (n, 3, H, W) float32 batch. The first pass of each
-    batch size takes longer, because it compiles. Processors other than x86-64 use the plain network.
+    batch size takes longer, because it compiles; the graph is compared with the network at `sizes`. Processors other
+    than x86-64 use the plain network.
     """
     if not can_fuse():
         return _plain(network, dtype)
-    return _best_fused(network, dtype, noise, cores=1) or _plain(network, dtype)
+    return _best_fused(network, dtype, noise, cores=1, sizes=sizes) or _plain(network, dtype)
 
 
 def prepare_for_all_cores(network: nn.Module, on_one: nn.Module, dtype: torch.dtype, noise: Noise) -> nn.Module | None:
@@ -137,18 +140,20 @@ def _plain(network: nn.Module, dtype: torch.dtype) -> nn.Module:
     return network if dtype == torch.float32 else Autocast(network, dtype)
 
 
-def _best_fused(network: nn.Module, dtype: torch.dtype, noise: Noise, *, cores: int) -> nn.Module | None:
+def _best_fused(
+    network: nn.Module, dtype: torch.dtype, noise: Noise, *, cores: int, sizes: Sequence[int] = PROBED_SIZES
+) -> nn.Module | None:
     """The fastest graph that works, or None.
 
     Tried in order: the given precision; with the last convolution in float32, because the compiler fails on one after
     the pooling (MobileNetV4's head); float32, which fused is twice as fast as half precision unfused.
     """
-    fused = _fused(network, dtype, noise, cores=cores)
+    fused = _fused(network, dtype, noise, cores=cores, sizes=sizes)
     if fused is None and dtype != torch.float32:
         with _last_convolution_in_full(network):
-            fused = _fused(network, dtype, noise, cores=cores)
+            fused = _fused(network, dtype, noise, cores=cores, sizes=sizes)
         if fused is None:
-            fused = _fused(network, torch.float32, noise, cores=cores)
+            fused = _fused(network, torch.float32, noise, cores=cores, sizes=sizes)
     if fused is None:
         get_logger("vision").warning("graph_absence", effect="the network runs as it is, at a third of the speed")
     return fused
@@ -169,18 +174,20 @@ def _last_convolution_in_full(network: nn.Module) -> Iterator[None]:
         setattr(parent, own, layer)
 
 
-def _fused(network: nn.Module, dtype: torch.dtype, noise: Noise, *, cores: int) -> nn.Module | None:
+def _fused(
+    network: nn.Module, dtype: torch.dtype, noise: Noise, *, cores: int, sizes: Sequence[int]
+) -> nn.Module | None:
     """The graph; None if it cannot be made or its results differ from the network's."""
     plain = _plain(network, dtype)
     allowed = _TOLERANCE
     try:
-        fused = _fuse(plain, noise(_TRACED_BATCH), cores=cores)
-        distance = max(_distance(network, fused, noise(count)) for count in _PROBE_BATCHES)
+        fused = _fuse(plain, noise(sizes[0]), cores=cores)
+        distance = max(_distance(network, fused, noise(count)) for count in sizes)
     except Exception as error:  # the tracer raises anything; the plain network still works
         get_logger("vision").info("graph_refusal", reason=f"{type(error).__name__}: {error}"[:300])
         return None
     if plain is not network:
-        allowed = max(allowed, _HALF_PRECISION_SLACK * _distance(network, plain, noise(max(_PROBE_BATCHES))))
+        allowed = max(allowed, _HALF_PRECISION_SLACK * _distance(network, plain, noise(max(sizes))))
     if not distance <= allowed:
         get_logger("vision").info(
             "graph_refusal", reason="it differs from the network", distance=distance, allowed=allowed

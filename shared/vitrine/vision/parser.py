@@ -24,7 +24,7 @@ from vitrine.releases import WEIGHTS_FILE, ParserManifest, Preprocessing, Releas
 from vitrine.releases import ParserNetwork as NetworkSpec
 from vitrine.types import Pixels, Vectors
 from vitrine.vision.backbones import load_backbone, load_weights
-from vitrine.vision.cpu_graph import prepare_for_all_cores, prepare_for_cpu, unprepared
+from vitrine.vision.cpu_graph import prepare_for_cpu
 from vitrine.vision.models import ModelEntry
 from vitrine.vision.network import DeviceChoice, choose_device, passes_at_once
 from vitrine.vision.preprocess import Normalise
@@ -128,7 +128,7 @@ class Parser:
     def __init__(
         self, network: nn.Module, manifest: ParserManifest, *, choice: DeviceChoice, fused: bool = True
     ) -> None:
-        """Without `fused` a CPU runs the plain network, which is faster for few pictures: fusing takes time."""
+        """Without `fused` a CPU runs the plain network, which is faster for few pictures: fusing takes seconds."""
         self._rules = rules = manifest.preprocessing
         self.classes = manifest.classes
         self.height_px, self.width_px = rules.height_px, rules.width_px
@@ -140,10 +140,12 @@ class Parser:
         dtype = torch.float32 if on_cpu else choice.dtype
         self._normalise = Normalise(rules, dtype=dtype).to(choice.device)
         plain = network.eval().to(choice.device, dtype).to(memory_format=torch.channels_last)
-        self._forward, self._divided = plain, None
-        if on_cpu:
-            self._forward = (prepare_for_cpu if fused else unprepared)(plain, choice.dtype, self._noise)
-            self._divided = prepare_for_all_cores(plain, self._forward, choice.dtype, self._noise) if fused else None
+        self._forward = plain
+        self._one_by_one = on_cpu and fused
+        if self._one_by_one:
+            # A batch is not faster than its pictures one by one, and each size compiles for seconds, while somebody
+            # waits for the first garments.
+            self._forward = prepare_for_cpu(plain, choice.dtype, self._noise, sizes=(1,))
         tensors = [*network.parameters(), *network.buffers()]
         self.size_bytes = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
@@ -151,18 +153,18 @@ class Parser:
         """`letterboxed` by the rules of the release."""
         return letterboxed(image, self._rules)
 
-    def submit(self, pixels: Pixels, *, alone: bool = False) -> torch.Tensor:
+    def submit(self, pixels: Pixels) -> torch.Tensor:
         """Start a batch: (N, H, W, 3) uint8 in, probabilities (N, classes, H / 4, W / 4) float32 on the device out.
 
-        On a GPU they are not computed yet; moving them to the CPU waits. `alone`: nothing else runs, so a single
-        picture may use all cores.
+        On a GPU they are not computed yet; moving them to the CPU waits.
         """
-        forward = self._divided if alone and self._divided is not None and len(pixels) == 1 else self._forward
         with torch.inference_mode():
             batch = torch.from_numpy(pixels)
             if self.choice.device.type == "cuda":
                 batch = batch.pin_memory().to(self.choice.device, non_blocking=True)
-            logits: torch.Tensor = forward(self._normalise(batch))
+            given = self._normalise(batch)
+            parts = given.split(1) if self._one_by_one else (given,)
+            logits = torch.cat([self._forward(part) for part in parts])
             return logits.float().softmax(dim=1)
 
     def probabilities(self, pixels: Pixels) -> Vectors:
@@ -170,12 +172,9 @@ class Parser:
         found: Vectors = self.submit(pixels).cpu().numpy()
         return found
 
-    def warm_up(self, largest_batch: int) -> None:
-        """On a CPU, run every batch size up to `largest_batch` once: the first pass of a size compiles."""
-        if self.choice.device.type != "cpu":
-            return
-        for count in range(1, largest_batch + 1):
-            self.submit(np.zeros((count, self.height_px, self.width_px, 3), dtype=np.uint8))
+    def warm_up(self) -> None:
+        """Compile what the first picture would."""
+        self.submit(np.zeros((1, self.height_px, self.width_px, 3), dtype=np.uint8))
 
     def _noise(self, count: int) -> torch.Tensor:
         generator = torch.Generator().manual_seed(0)
