@@ -297,6 +297,29 @@ def test_without_a_parser_a_call_that_needs_one_says_how_to_get_one(
     assert ask("search", region="0.1,0.1,0.5,0.5").status_code == 200
 
 
+@pytest.mark.parametrize("script", [{}, {"HX-Request": "true"}], ids=["form", "script"])
+def test_a_cut_out_on_the_page_without_a_parser_says_what_is_missing(
+    parser: str, without_parser: httpx.Client, script: dict[str, str]
+) -> None:
+    answer = without_parser.post(
+        "/", files={"image": LOOK}, data={"dataset": DATASET, "cutout": "true"}, headers=script
+    )
+    assert answer.status_code == 404, answer.text
+    assert "recipes/parser.toml" in answer.text
+
+
+def test_a_wrong_parser_costs_the_page_its_garments_alone(shop: Shop, parser: str) -> None:
+    model = shop.release.rpartition("-")[0]
+    with (
+        shop.system.another_api(VITRINE_PARSER_MODEL=model, VITRINE_KEEP_FACES_WITHOUT_PARSER="false") as url,
+        httpx.Client(base_url=url, timeout=60, trust_env=False) as client,
+    ):
+        assert client.get("/", params={"dataset": DATASET}).status_code == 200
+        answer = client.post("/", files={"image": LOOK}, data={"dataset": DATASET}, headers={"HX-Request": "true"})
+        assert answer.status_code == 200, answer.text
+        assert "data-result" in answer.text
+
+
 def test_the_client_searches_each_garment(shop: Shop, parser: str) -> None:
     with Vitrine(shop.system.url("search_api")) as vitrine:
         regions = vitrine.regions(LOOK, dataset=DATASET)

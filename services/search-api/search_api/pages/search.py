@@ -24,6 +24,7 @@ from search_api.pages.search_state import SearchState
 from search_api.pages.templating import Pages, is_fragment_request, render
 from search_api.search.query_embedding import Asked
 from vitrine.errors import DatasetNotFound, ImageRejected, ParameterInvalid, ParserNotFound, VitrineError
+from vitrine.telemetry import get_logger
 from vitrine.web import read_form, requires
 
 router = APIRouter(include_in_schema=False)
@@ -140,7 +141,7 @@ async def _page(
         "retry_s": None,
         "chips": view.chips(state, home),
         "max_bytes": context.settings.max_body_bytes,
-        "can_parse": await context.search.parser() is not None,
+        "can_parse": await _can_parse(context),
         "unkept": False,
     }
     status = 200
@@ -167,6 +168,15 @@ async def _page(
     return render(
         request, "search/_view.html" if fragment else "search/page.html", status=status, headers=headers, **values
     )
+
+
+async def _can_parse(context: Context) -> bool:
+    """Whether garments are found, and faces blurred. A damaged parser costs the page both, and nothing else."""
+    try:
+        return await context.search.parser() is not None
+    except VitrineError as error:
+        get_logger("search_page").warning("parser_unusable", code=error.code, detail=error.detail)
+        return False
 
 
 async def _dropped(

@@ -39,9 +39,10 @@ async def search_dropped(context: Context, state: SearchState, found: Offer, ask
     keeping = asyncio.create_task(context.uploads.keep(picture, caller=asked.caller, upload_id=upload_id))
     try:
         first = await _first_results(context, state, found, dataclasses.replace(asked, upload=upload_id), picture)
-        await keeping
-    except ParserNotFound:
-        return Dropped(state.having(upload=None), Seen(), first.answers, kept=False)
+        try:
+            await keeping
+        except ParserNotFound:
+            return Dropped(state.having(upload=None), Seen(), first.answers, kept=False)
     finally:
         keeping.cancel()
         keeping.add_done_callback(forget)
