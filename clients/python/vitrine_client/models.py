@@ -1269,7 +1269,7 @@ class TookMs(Model):
 class RegionsAnswer(Model):
     """The garments in a picture."""
 
-    # The most prominent first; empty if there is none
+    # The most prominent first; empty if no garment is found
     garments: list[Garment]
     height: int
     # The release that found them

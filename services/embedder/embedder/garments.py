@@ -64,7 +64,7 @@ def parse_garments(text: str) -> tuple[int, ...] | None:
     if text == ALL_GARMENTS:
         return None
     parts = text.split(",")
-    # Two digits, so that a number that no picture has is told as such.
+    # Two digits, so that a number too large for any picture gets the error that names how many there are.
     if not all(part.isascii() and part.isdecimal() and len(part) <= 2 for part in parts):
         raise ParameterInvalid(f"garments {text[:60]!r}: give {ALL_GARMENTS}, or numbers as 1,3")
     numbers = tuple(map(int, parts))
@@ -104,8 +104,8 @@ class GarmentFinder:
         keep_features: bool = False,
     ) -> Answer:
         """One vector for each view, release by release. The views of the garment are those of the most prominent one,
-        or of the one that covers most of `region`; of the picture or its region if there is none, or if the picture
-        stands on white already. Raises as `regions` does.
+        or of the one that covers most of `region`. Without a garment, or if the picture stands on white already, they
+        are those of the picture or its region. Raises as `regions` does.
         """
         picture = _Picture(self._parser, data, self._limits, least_px=GARMENTS_SHORT_SIDE_PX, region=region)
         extra_s = _MASKS_S + _CUT_OUT_S + _VIEW_S * len(views)

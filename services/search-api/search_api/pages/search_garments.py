@@ -58,7 +58,7 @@ class Garments:
 
 
 def garments_of(state: SearchState, regions: Mapping[str, Any], home: str) -> Garments | None:
-    """The searchable garments of an answer of `/api/regions`; None if there are none."""
+    """The searchable garments of an answer of `/api/regions`; None if no garment is searchable."""
     found = [one for one in regions["garments"] if one["searchable"]][:_MOST_SHOWN]
     if not found:
         return None

@@ -22,7 +22,7 @@ LATER: Final = frozenset({429, 503, 504})
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The garments as `/api/regions` answers them. None if there are none, or if they are not known yet (`late`)."""
+    """The garments as `/api/regions` answers them. None without a garment, or if they are not known yet (`late`)."""
 
     regions: Mapping[str, Any] | None = None
     late: bool = False

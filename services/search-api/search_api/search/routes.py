@@ -103,7 +103,7 @@ async def search(request: Request, context: Ctx) -> Response:
         "A form with the picture as `image`, or with the id of a kept one as `upload`; the picture may also be the "
         "whole body. A parser finds the garments: the box, the outline and the kind of each, the most prominent first. "
         "The number of a garment is a search's `region`. `filters` are those of the `dataset` and `model`; where these "
-        "are left out and several are served, there are none."
+        "are left out and several are served, `filters` is empty."
     ),
     response_model=RegionsAnswer,
     responses=problem_responses(*SEARCH_ERRORS, *PARSER_ERRORS, UploadNotFound),

@@ -90,7 +90,7 @@ class RegionsAnswer(BaseModel):
     parser: str = Field(description="The release that found them")
     width: int = Field(description="Pixels of the upright picture")
     height: int
-    garments: list[GarmentOut] = Field(description="The most prominent first; empty if there is none")
+    garments: list[GarmentOut] = Field(description="The most prominent first; empty if no garment is found")
     tookMs: TookMs  # noqa: N815
 
 
@@ -128,7 +128,7 @@ class FacetBucket(BaseModel):
 
 
 class Ranked(BaseModel):
-    """Products in the order of their similarity, and what is told beside them."""
+    """Products in the order of their similarity, and the rest of the answer."""
 
     ranking: list[PublicId] = Field(description="The products' ids, best first")
     results: list[ScoredProduct] = Field(description="The same products with their attributes")

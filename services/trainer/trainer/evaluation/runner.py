@@ -63,7 +63,8 @@ def compare_rows(first: ResultRow, second: ResultRow, measure: str) -> Compariso
 def with_parser(plan: EvaluationPlan, releases: ReleaseStore) -> EvaluationPlan:
     """The plan with the parser that its ways need: by default the newest one.
 
-    Raises EvaluationImpossible if there is none, ReleaseNotFound and ReleaseOfOtherKind if the named one is none.
+    Raises EvaluationImpossible if no parser is stored, ReleaseNotFound, and ReleaseOfOtherKind if the named release
+    is not a parser.
     """
     way = next((way for way in plan.ways if way.cutout), None)
     if way is None:
