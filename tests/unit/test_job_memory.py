@@ -19,13 +19,14 @@ from harness.training import OPTIONS, Listener, drawn_catalog, tiny_recipe, trai
 from trainer.jobs.project import ProjectJob
 from trainer.memory import admitted_batch, check_training, free_bytes, memory_limit_bytes
 from trainer.network_cost import LiveBytes, network_cost
+from trainer.parser.run import check_memory as check_parser_memory
 from trainer.settings import Settings
 from trainer.tasks import build_dependencies, run_job
 from trainer.training.pretrained import check_memory
 from vitrine.errors import JobTooLarge
 from vitrine.jobs import JobKind, JobState
 from vitrine.jobs.celery import Task
-from vitrine.recipe_files import read_chain
+from vitrine.recipe_files import read_chain, read_parser_chain
 from vitrine.recipes import OptimRecipe
 from vitrine.releases import Architecture, Preprocessing, ReleaseStore
 from vitrine.vision.models import model_entry, resolve_options
@@ -44,6 +45,13 @@ def rules(px: int) -> Preprocessing:
 
 def train_all(network: nn.Module) -> None:
     network.train()
+
+
+def check_resnet(batch: int, settings: Settings) -> None:
+    size = rules(224)
+    cost = network_cost(RESNET, size, freeze=train_all)
+    check_training(cost, (224, 224), OptimRecipe(batch=batch), settings, network_option="model.model",
+                   input_option="model.options.input_px")  # fmt: skip
 
 
 def limited(gib: float, **settings: int) -> Settings:
@@ -99,13 +107,12 @@ def test_the_option_that_makes_a_job_too_large_is_named() -> None:
 
 
 def test_the_error_names_a_batch_that_fits() -> None:
-    optim = OptimRecipe(batch=512)
     with pytest.raises(JobTooLarge, match=r"lower optim\.batch, which is 512") as refused:
-        check_training(RESNET, rules(224), optim, limited(4), CPU, freeze=train_all)
+        check_resnet(512, limited(4))
     fitting = int(re.findall(r"to (\d+), and raise optim\.accumulate", refused.value.detail)[0])
-    check_training(RESNET, rules(224), OptimRecipe(batch=fitting), limited(4), CPU, freeze=train_all)
+    check_resnet(fitting, limited(4))
     with pytest.raises(JobTooLarge):
-        check_training(RESNET, rules(224), OptimRecipe(batch=fitting + 2), limited(4), CPU, freeze=train_all)
+        check_resnet(fitting + 2, limited(4))
 
 
 # VmHWM, because a child inherits ru_maxrss from its parent, here a test process that may have used far more.
@@ -123,7 +130,7 @@ for pictures in (2, 2, 32, 32):
 
 def estimated_bytes(batch: int) -> float:
     with pytest.raises(JobTooLarge) as refused:
-        check_training(RESNET, rules(224), OptimRecipe(batch=batch), limited(0.1), CPU, freeze=train_all)
+        check_resnet(batch, limited(0.1))
     return float(re.findall(r"about ([\d.]+) GiB", refused.value.detail)[0]) * GIB
 
 
@@ -137,6 +144,15 @@ def test_a_training_uses_about_the_estimated_memory() -> None:
 
 @pytest.mark.parametrize("file", RECIPES, ids=lambda file: file.stem)
 def test_each_recipe_fits_where_16_gib_are_free(file: Path, tmp_path: Path) -> None:
+    settings = limited(SHARE_OF_FREE * 16)
+    parsers = read_parser_chain(file)
+    if parsers is not None:
+        parser = parsers[-1].recipe
+        check_parser_memory(parser, settings, CPU)
+        large = parser.model.model_copy(update={"height_px": 1024, "width_px": 1024})
+        with pytest.raises(JobTooLarge, match=r"lower optim\.batch, which is 16, to \d"):
+            check_parser_memory(parser.model_copy(update={"model": large}), limited(4), CPU)
+        return
     chain = [one.recipe for one in read_chain(file)]
     # Estimated with the first model of the chain, at the size of the last recipe, instead of a release of it.
     options = {name: value for recipe in chain for name, value in recipe.model.options.items()}
@@ -145,10 +161,27 @@ def test_each_recipe_fits_where_16_gib_are_free(file: Path, tmp_path: Path) -> N
     )
     recipe = chain[-1].model_copy(update={"model": model})
     store = ReleaseStore(f"file:{tmp_path}", cache_dir=tmp_path)
-    check_memory(recipe, store, limited(SHARE_OF_FREE * 16), CPU)
+    check_memory(recipe, store, settings, CPU)
+    if recipe.maps is not None:  # its batches are of maps, whatever the size of the pictures
+        recipe = recipe.model_copy(update={"maps": None})
     huge = model.model_copy(update={"options": {"input_px": 2048, "resize_px": 2048, "input_width_px": 2048}})
     with pytest.raises(JobTooLarge):
-        check_memory(recipe.model_copy(update={"model": huge}), store, limited(SHARE_OF_FREE * 16), CPU)
+        check_memory(recipe.model_copy(update={"model": huge}), store, settings, CPU)
+
+
+def test_maps_of_frozen_modules_need_less_memory_than_passes_through_them(tmp_path: Path) -> None:
+    store = ReleaseStore(f"file:{tmp_path}", cache_dir=tmp_path)
+    recipe = read_chain(RECIPES[0].with_name("people.toml"))[-1].recipe
+    with pytest.raises(JobTooLarge, match=r"optim\.batch, which is 384"):
+        check_memory(recipe.model_copy(update={"maps": None}), store, limited(3), CPU)
+    check_memory(recipe, store, limited(3), CPU)
+
+
+def test_a_network_with_an_embedding_is_measured_and_not_assumed() -> None:
+    architecture = Architecture(timm_name="resnet18", raw_dim=64, embedding=64)
+    plain, embedded = (network_cost(one, rules(128), freeze=train_all) for one in (RESNET, architecture))
+    assert embedded.training_bytes == pytest.approx(plain.training_bytes, rel=0.05)
+    assert embedded.raw_dim == 64
 
 
 def test_free_memory_is_that_of_the_machine_or_the_control_group(tmp_path: Path) -> None:

@@ -7,12 +7,9 @@ smaller ones first. GPU memory is not estimated: a full GPU raises an error of i
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-
-from torch import nn
 
 from trainer.network_cost import NetworkCost, network_cost
 from trainer.settings import Settings
@@ -136,38 +133,35 @@ def admitted_batch(
 
 
 def check_training(
-    architecture: Architecture,
-    rules: Preprocessing,
+    cost: NetworkCost,
+    loaded: tuple[int, int],
     optim: OptimRecipe,
     settings: Settings,
-    choice: DeviceChoice,
     *,
-    freeze: Callable[[nn.Module], None],
+    network_option: str,
+    input_option: str,
 ) -> None:
-    """Raise JobTooLarge if a training does not fit. `freeze` puts the network into training mode."""
-    if choice.device.type != "cpu":
-        return
-    cost = network_cost(architecture, rules, freeze=freeze)
+    """Raise JobTooLarge if a training on the CPU does not fit.
+
+    `loaded` is the height and width of the pictures that are loaded ahead, (0, 0) where none are. `network_option` and
+    `input_option` name the network and the height of its input.
+    """
     limit = memory_limit_bytes(settings)
     copies = _TRAINING_COPIES + _COPIES_PER_MOMENT * _MOMENTS[optim.optimizer] + (2 if optim.ema is not None else 0)
-    one = _training_pass_bytes(cost, rules)
+    one = int(_TRAINING_FACTOR * max(cost.training_bytes, cost.pass_bytes if any(loaded) else 0))
+    one += _BATCHES_AHEAD * _BYTES_PER_LOADED_VALUE * 3 * loaded[0] * loaded[1]
     need = _Need(network=copies * cost.weights_bytes, passes=optim.batch * one)
     if need.total <= limit:
         return
     room = limit - _BASE_BYTES - need.network
     fits = max(0, room) // max(1, one)
     if room <= 0:
-        option = "choose a smaller network (model.model)"
+        option = f"choose a smaller network ({network_option})"
     elif fits >= 2:
         option = f"lower optim.batch, which is {optim.batch}, to {fits}, and raise optim.accumulate in its place"
     else:
-        option = f"lower model.options.input_px, which is {rules.height_px}"
+        option = f"lower {input_option}, which is {loaded[0]}"
     raise _too_large(need, limit, option)
-
-
-def _training_pass_bytes(cost: NetworkCost, rules: Preprocessing) -> int:
-    loaded = _BATCHES_AHEAD * _BYTES_PER_LOADED_VALUE * 3 * rules.height_px * rules.width_px
-    return int(_TRAINING_FACTOR * max(cost.training_bytes, cost.pass_bytes)) + loaded
 
 
 def _extraction_option(need: _Need, limit: int, rules: Preprocessing, settings_batch: int) -> str:

@@ -19,6 +19,7 @@ from vitrine.errors import VitrineError
 from vitrine.releases import Architecture, Preprocessing
 from vitrine.telemetry import get_logger
 from vitrine.vision.backbones import build_architecture
+from vitrine.vision.heads import Embedded
 
 # In training mode batch normalization needs more than one value per channel.
 _TRAINED_PICTURES: Final = 2
@@ -40,50 +41,81 @@ class NetworkCost:
     raw_dim: int | None
 
 
+# Puts a network into training mode and switches gradients off for frozen weights.
+Freeze = Callable[[nn.Module], None]
+# The first modules of a backbone, whose maps are kept, and the rest, which is trained on these maps.
+Divide = Callable[[nn.Module], tuple[nn.Module, nn.Module]]
+
+
 def network_cost(
-    architecture: Architecture, rules: Preprocessing, *, freeze: Callable[[nn.Module], None] | None = None
+    architecture: Architecture, rules: Preprocessing, *, freeze: Freeze | None = None, divide: Divide | None = None
 ) -> NetworkCost:
     """The cost of a network at the input size of `rules`.
 
-    `freeze` puts a network into training mode and switches gradients off for frozen weights. Without it the training
-    bytes are 0. Raises ParameterInvalid if timm cannot build the network.
+    Without `freeze` the training bytes are 0. With `divide` they are those of the rest. Raises ParameterInvalid if timm
+    cannot build the network.
     """
     if freeze is None:
         return _pass_cost(architecture.model_dump_json(), rules.height_px, rules.width_px)
-    return _cost(architecture, rules.height_px, rules.width_px, freeze)
+    size = (rules.height_px, rules.width_px)
+    return cost_of(lambda: build_architecture(architecture), architecture.timm_name, size, freeze=freeze, divide=divide)
 
 
 @lru_cache(maxsize=16)
 def _pass_cost(architecture: str, height_px: int, width_px: int) -> NetworkCost:
-    return _cost(Architecture.model_validate_json(architecture), height_px, width_px, None)
+    read = Architecture.model_validate_json(architecture)
+    return cost_of(lambda: build_architecture(read), read.timm_name, (height_px, width_px))
 
 
-def _cost(
-    architecture: Architecture, height: int, width: int, freeze: Callable[[nn.Module], None] | None
+def cost_of(
+    build: Callable[[], nn.Module],
+    name: str,
+    size: tuple[int, int],
+    *,
+    freeze: Freeze | None = None,
+    divide: Divide | None = None,
 ) -> NetworkCost:
-    network = _on_meta(architecture)
-    if network is None:
-        return _assumed(0, height * width, freeze is not None)
-    parts = [*network.parameters(), *network.buffers()]
-    weights_bytes = sum(part.numel() * part.element_size() for part in parts)
+    """The cost of the network that `build` makes, at an input of `size` (height, width); `name` is for the log."""
+    height, width = size
+    weights_bytes = 0
     try:
-        network.eval()
+        with torch.device("meta"):
+            network = build()
+        parts = [*network.parameters(), *network.buffers()]
+        weights_bytes = sum(part.numel() * part.element_size() for part in parts)
+        # An embedding costs next to nothing, and needs what the meta device lacks: autocast.
+        measured = network.backbone if isinstance(network, Embedded) else network
+        assert isinstance(measured, nn.Module)
+        measured.eval()
         with torch.no_grad(), LiveBytes(parts) as live:
-            features = network(_pictures(1, height, width))
-        raw_dim = int(features.shape[1])
+            features = measured(_pictures(1, height, width))
+        raw_dim = network.embedding.out_features if isinstance(network, Embedded) else int(features.shape[1])
         training_bytes = 0
         if freeze is not None:
             freeze(network)
-            with LiveBytes(parts) as trained:
-                network(_pictures(_TRAINED_PICTURES, height, width)).sum().backward()
-            gradients = sum(one.numel() * one.element_size() for one in network.parameters() if one.requires_grad)
-            training_bytes = max(0, trained.peak - gradients) // _TRAINED_PICTURES
+            training_bytes = _training_bytes(measured, parts, _pictures(_TRAINED_PICTURES, height, width), divide)
     except VitrineError:
         raise
     except Exception as error:  # anything that a network does with values
-        get_logger("trainer").info("cost_assumed", network=architecture.timm_name, reason=f"{error}"[:200])
+        get_logger("trainer").info("cost_assumed", network=name, reason=f"{error}"[:200])
         return _assumed(weights_bytes, height * width, freeze is not None)
     return NetworkCost(weights_bytes, live.peak, training_bytes, raw_dim)
+
+
+def _training_bytes(network: nn.Module, parts: list[torch.Tensor], given: torch.Tensor, divide: Divide | None) -> int:
+    """What each picture adds to a training pass."""
+    if divide is not None:
+        first, network = divide(network)
+        with torch.no_grad():
+            given = first(given)
+    with LiveBytes(parts) as trained:
+        output = network(given)
+        if output.requires_grad:
+            output.sum().backward()
+    gradients = sum(one.numel() * one.element_size() for one in network.parameters() if one.requires_grad)
+    maps = given.numel() * given.element_size() if divide is not None else 0
+    added_bytes: int = max(0, trained.peak + maps - gradients)
+    return added_bytes // len(given)
 
 
 class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own subclassing hook
@@ -117,17 +149,6 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's 
     def _drop(self, key: int, size_bytes: int) -> None:
         self._known.discard(key)
         self._live -= size_bytes
-
-
-def _on_meta(architecture: Architecture) -> nn.Module | None:
-    try:
-        with torch.device("meta"):
-            return build_architecture(architecture)
-    except VitrineError:
-        raise
-    except Exception as error:
-        get_logger("trainer").info("cost_assumed", network=architecture.timm_name, reason=f"{error}"[:200])
-        return None
 
 
 def _pictures(count: int, height_px: int, width_px: int) -> torch.Tensor:

@@ -66,6 +66,11 @@ class ParserState:
         return cls(**fields, history=history)
 
 
+def freezing_of(network: GarmentNetwork, recipe: ParseRecipe) -> Freezing:
+    """What the recipe freezes. Raises ParameterInvalid if the backbone has no such module."""
+    return Freezing(network.backbone, trainable=None, frozen=recipe.model.frozen, train_norm=recipe.optim.train_norm)
+
+
 class ParserLoop:
     """Trains one recipe. `images` is the number trained on in all epochs; photographs are drawn by `weights` (N,)."""
 
@@ -90,9 +95,7 @@ class ParserLoop:
         self._validate, self._augmenter, self._weights = validate, augmenter, weights
         self.network = network.to(choice.device).to(memory_format=torch.channels_last)
         self._loss, self._normalise = loss.to(choice.device), normalise.to(choice.device)
-        self._freezing = Freezing(
-            network.backbone, trainable=None, frozen=recipe.model.frozen, train_norm=recipe.optim.train_norm
-        )
+        self._freezing = freezing_of(network, recipe)
         self._optimizer = make_optimizer(network, recipe.optim)
         self._batches = max(1, len(weights) // recipe.optim.batch)
         self._batch = min(recipe.optim.batch, len(weights))

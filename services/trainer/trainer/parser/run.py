@@ -12,8 +12,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from trainer.memory import check_training
+from trainer.network_cost import cost_of
 from trainer.parser.augmentation import Person, PhotographAugmenter
-from trainer.parser.loop import ParserLoop, ParserState
+from trainer.parser.loop import ParserLoop, ParserState, freezing_of
 from trainer.parser.losses import ParserLoss, class_weights
 from trainer.parser.photographs import donors, drawing_weights, outlined_photographs
 from trainer.parser.report import write_report, write_sheet
@@ -66,20 +68,19 @@ class ParserRun:
         self._progress = progress
         self._choice: DeviceChoice = choose_device(settings.trainer_device, settings.trainer_precision)
         self._rules = preprocessing_of(recipe)
-        self._spec = NetworkSpec(
-            timm_name=recipe.model.timm, options=recipe.model.options, levels=LEVELS, channels=recipe.model.width
-        )
+        self._spec = network_of(recipe)
 
     def run(self) -> dict[str, Any]:
         """Train and publish. Returns the result of the job.
 
-        Raises ParameterInvalid, WeightsUnusable, CatalogError, TrainingImpossible, TrainingDiverged, and what
-        `progress` raises.
+        Raises ParameterInvalid, JobTooLarge, WeightsUnusable, CatalogError, TrainingImpossible, TrainingDiverged, and
+        what `progress` raises.
         """
         started_s = time.monotonic()
         recipe, progress = self._recipe, self._progress
         progress.phase("reading the photographs")
         photographs = read_street_photographs(self._root)
+        check_memory(recipe, self._settings, self._choice)
         torch.manual_seed(recipe.seed)
         network = GarmentNetwork(self._spec, len(KIND_NAMES))
         origin = self._initial(network)
@@ -229,6 +230,29 @@ class ParserRun:
                 parent=self._recipe.model.release,
             )
             return self._store.publish(manifest, weights=weights, training=reports)
+
+
+def network_of(recipe: ParseRecipe) -> NetworkSpec:
+    """The network of the recipe."""
+    model = recipe.model
+    return NetworkSpec(timm_name=model.timm, options=model.options, levels=LEVELS, channels=model.width)
+
+
+def check_memory(recipe: ParseRecipe, settings: Settings, choice: DeviceChoice) -> None:
+    """Raise JobTooLarge if training on the CPU needs more memory than there is, before the network is built."""
+    if choice.device.type != "cpu":
+        return
+    spec = network_of(recipe)
+    sizes = [recipe.size_of(epoch) for epoch in range(recipe.optim.epochs)]
+    largest = max(sizes, key=lambda size: size[0] * size[1])
+
+    def freeze(network: nn.Module) -> None:
+        assert isinstance(network, GarmentNetwork)
+        network.train()
+        freezing_of(network, recipe).train_mode()
+
+    cost = cost_of(lambda: GarmentNetwork(spec, len(KIND_NAMES)), spec.timm_name, largest, freeze=freeze)
+    check_training(cost, largest, recipe.optim, settings, network_option="model.timm", input_option="model.height_px")
 
 
 def preprocessing_of(recipe: ParseRecipe) -> Preprocessing:

@@ -42,16 +42,7 @@ class Divided(nn.Module):
 
     def __init__(self, backbone: nn.Module, frozen: Sequence[str]) -> None:
         super().__init__()
-        chain = _chain(backbone)
-        first = 0
-        while first < len(chain) and _covered(chain[first][0], frozen):
-            first += 1
-        if not first:
-            raise ParameterInvalid(
-                f"maps are those of the network's first modules, and model.frozen lacks the first one: {chain[0][0]}"
-            )
-        self.frozen = nn.Sequential(*(module for _, module in chain[:first]))
-        self.trained = nn.Sequential(*(module for _, module in chain[first:]))
+        self.frozen, self.trained = chains(backbone, frozen)
         self._check(backbone)
 
     def _check(self, backbone: nn.Module) -> None:
@@ -141,6 +132,20 @@ class MapLoader:
                     done += len(batch.rows)
                     self._step(done, total)
         return shape
+
+
+def chains(backbone: nn.Module, frozen: Sequence[str]) -> tuple[nn.Sequential, nn.Sequential]:
+    """The first modules of a backbone, those that are `frozen`, and the rest. Raises ParameterInvalid as `Divided`."""
+    chain = _chain(backbone)
+    first = 0
+    while first < len(chain) and _covered(chain[first][0], frozen):
+        first += 1
+    if not first:
+        raise ParameterInvalid(
+            f"maps are those of the network's first modules, and model.frozen lacks the first one: {chain[0][0]}"
+        )
+    parts = [nn.Sequential(*(module for _, module in part)) for part in (chain[:first], chain[first:])]
+    return parts[0], parts[1]
 
 
 def _chain(backbone: nn.Module) -> list[tuple[str, nn.Module]]:

@@ -12,7 +12,9 @@ from safetensors.torch import load_file
 from torch import nn
 
 from trainer.memory import check_training
+from trainer.network_cost import network_cost
 from trainer.settings import Settings
+from trainer.training.frozen_maps import chains
 from trainer.training.model import Freezing
 from vitrine.errors import ParameterInvalid, ReleaseCorrupt
 from vitrine.recipes import ModelRecipe, Recipe
@@ -57,8 +59,10 @@ def load_initial_model(
 def check_memory(recipe: Recipe, store: ReleaseStore, settings: Settings, choice: DeviceChoice) -> None:
     """Raise JobTooLarge if training needs more memory than there is, before any weights are loaded.
 
-    Raises what `load_initial_model` raises too.
+    Memory of a GPU is not estimated. Raises what `load_initial_model` raises too.
     """
+    if choice.device.type != "cpu":
+        return
     model = recipe.model
     if model.release is not None:
         manifest = store.manifest(model.release)
@@ -83,7 +87,18 @@ def check_memory(recipe: Recipe, store: ReleaseStore, settings: Settings, choice
         rule = Freezing(backbone, trainable=trainable, frozen=model.frozen, train_norm=recipe.optim.train_norm)
         rule.train_mode()
 
-    check_training(architecture, rules, recipe.optim, settings, choice, freeze=freeze)
+    def divide(backbone: nn.Module) -> tuple[nn.Module, nn.Module]:
+        return chains(backbone, model.frozen)
+
+    cost = network_cost(architecture, rules, freeze=freeze, divide=None if recipe.maps is None else divide)
+    check_training(
+        cost,
+        (rules.height_px, rules.width_px) if recipe.maps is None else (0, 0),
+        recipe.optim,
+        settings,
+        network_option="model.model",
+        input_option="model.options.input_px",
+    )
 
 
 def _from_release(recipe: ModelRecipe, release_id: str, seed: int, store: ReleaseStore) -> InitialModel:
