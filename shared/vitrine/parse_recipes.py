@@ -31,6 +31,9 @@ class ParseDataRecipe(_Part):
         le=1,
         description="0: each photograph equally often; 1: those with a rare class as often as the class is rare",
     )
+    outlined_share: float = Field(
+        default=0.3, gt=0, lt=1, description="Share of the draws from the second folder, if there is one (`--outlined`)"
+    )
 
 
 class ParseModelRecipe(_Part):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from harness.people import draw_person, drawn_people
 from harness.releases import store_of
@@ -38,12 +38,38 @@ def recipe(**changes: Any) -> ParseRecipe:
 
 
 def parser_run(
-    recipe: ParseRecipe, people: Path, folder: Path, listener: Listener | None = None, **settings: Any
+    recipe: ParseRecipe,
+    people: Path,
+    folder: Path,
+    listener: Listener | None = None,
+    outlined: Path | None = None,
+    **settings: Any,
 ) -> ParserRun:
     settings = {"trainer_device": "cpu", "trainer_precision": "float32", **settings}
     chosen = Settings(releases_url=f"file:{folder / 'releases'}", work_dir=folder / "work", **settings)
     store = store_of(folder / "releases")
-    return ParserRun(recipe, people, store, chosen, folder / "work" / "run", listener or Listener())
+    return ParserRun(recipe, people, store, chosen, folder / "work" / "run", listener or Listener(), outlined)
+
+
+def draw_scarf(random: np.random.Generator) -> tuple[Image.Image, Image.Image]:
+    """A scarf on the floor, which no drawn person wears, and its mask."""
+    photograph, mask = Image.new("RGB", (64, 96), (120, 90, 60)), Image.new("L", (64, 96), 0)
+    left, top = (int(value) for value in random.integers(4, 24, 2))
+    for image, fill in ((photograph, (250, 120, 20)), (mask, 1)):
+        ImageDraw.Draw(image).rectangle((left, top, left + 30, top + 60), fill=fill)
+    return photograph, mask
+
+
+def drawn_scarves(folder: Path) -> Path:
+    random = np.random.default_rng(3)
+    for name in ("photos", "masks"):
+        (folder / name).mkdir(parents=True)
+    (folder / "labels.csv").write_text("index,label\n0,null\n1,scarf\n")
+    for number in range(12):
+        photograph, mask = draw_scarf(random)
+        photograph.save(folder / "photos" / f"s{number}.jpg")
+        mask.save(folder / "masks" / f"s{number}.png")
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -54,10 +80,11 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_parser_learns_drawn_people_and_its_release_finds_their_garments(people: Path, tmp_path: Path) -> None:
+    scarves = drawn_scarves(tmp_path / "scarves")
     listener = Listener()
     optim = {"epochs": 30, "learning_rate": 1e-2, "train_norm": True}
     longer = recipe(optim=optim, stages=[], validation={"every": 15})
-    run = parser_run(longer, people, tmp_path, listener)
+    run = parser_run(longer, people, tmp_path, listener, scarves)
     result = run.run()
     assert result["mean_iou"] > 0.3
     assert result["trousers_iou"] > 0.5
@@ -76,7 +103,7 @@ def test_a_parser_learns_drawn_people_and_its_release_finds_their_garments(peopl
         "kinds.json", "parts.json", "recipe.json", "sheet.png",
     }  # fmt: skip
     parts = json.loads((training / "parts.json").read_text())
-    assert (len(parts["train"]), len(parts["validation"])) == (24, 6)
+    assert [len(parts[name]) for name in ("train", "validation", "outlined")] == [24, 6, 12]
 
     parser = load_parser(store, release_id, choice=choose_device("cpu", "float32"), fused=False)
     photograph, mask = draw_person(2, np.random.default_rng(7))
@@ -85,6 +112,12 @@ def test_a_parser_learns_drawn_people_and_its_release_finds_their_garments(peopl
     outlined = np.asarray(mask.resize((box.width, box.height), Image.Resampling.NEAREST))
     jeans = BY_NAME["trousers"].number
     assert (found[outlined == 6] == jeans).mean() > 0.7
+
+    photograph, mask = draw_scarf(np.random.default_rng(9))
+    pixels, box = parser.fit(photograph)
+    found = box.part(parser.probabilities(pixels[None]))[0].argmax(axis=0)
+    outlined = np.asarray(mask.resize((box.width, box.height), Image.Resampling.NEAREST))
+    assert (found[outlined == 1] == BY_NAME["scarf"].number).mean() > 0.7, "only the second folder has scarves"
 
 
 def test_a_run_that_is_stopped_in_an_epoch_ends_as_one_that_was_not(people: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from harness.people import draw_person, drawn_people
 from trainer.parser.augmentation import Person, PhotographAugmenter
 from trainer.parser.losses import class_weights, lovasz_softmax
 from trainer.parser.metrics import boundary_f, boundary_hits, confusion, intersection_over_union, joined
-from trainer.parser.photographs import donors, drawing_weights, label_numbers, outlined_photographs
+from trainer.parser.photographs import donors, drawing_weights, drawn_together, label_numbers, outlined_photographs
 from trainer.parser.report import blurred
 from vitrine.errors import ParameterInvalid
 from vitrine.garments import BY_NAME
@@ -99,7 +99,7 @@ def test_the_class_map_follows_its_photograph(tmp_path: Path) -> None:
     plain = {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0, "tint": 0.0, "grey": 0.0, "blur": 0.0}
     recipe = ParseAugmentRecipe(paste=1.0, **plain)
     people = [Person.of(mask) for mask in masks]
-    augmenter = PhotographAugmenter(recipe, pixels, masks, {9: np.array([1])}, people)
+    augmenter = PhotographAugmenter(recipe, list(pixels), list(masks), {9: np.array([1])}, people)
     random = np.random.default_rng(0)
     kinds = set()
     for _ in range(20):
@@ -115,7 +115,10 @@ def test_the_class_map_follows_its_photograph(tmp_path: Path) -> None:
 
 def test_photographs_become_kinds_and_rare_ones_are_drawn_more_often(tmp_path: Path) -> None:
     photographs = drawn_people(tmp_path / "people", count=30)
-    outlined = outlined_photographs(photographs, 96, 64, folder=tmp_path / "cache", step=lambda _done, _total: None)
+    names = photographs.for_training
+    outlined = outlined_photographs(
+        photographs, names, 96, 64, folder=tmp_path / "cache", step=lambda _done, _total: None
+    )
     assert outlined.pixels.shape == (24, 128, 85, 3)
     assert label_numbers(photographs.labels)[6] == BY_NAME["trousers"].number
     shares = outlined.shares()
@@ -123,13 +126,16 @@ def test_photographs_become_kinds_and_rare_ones_are_drawn_more_often(tmp_path: P
     drawn = drawing_weights(shares, 1.0)
     assert drawn[hats].mean() > drawn[~hats].mean()
     assert drawing_weights(shares, 0.0) == pytest.approx(np.full(24, 1 / 24))
+    both = drawn_together(drawn, np.array([0.5, 0.5]), 0.25)
+    assert both[24:].tolist() == [0.125, 0.125]
+    assert both.sum() == pytest.approx(1)
     assert BY_NAME["hat"].number in donors(shares, rarer_than=0.3)
     assert BY_NAME["skin"].number not in donors(shares, rarer_than=0.3)
 
     def refuse(_done: int, _total: int) -> None:
         raise AssertionError("they are decoded again")
 
-    again = outlined_photographs(photographs, 96, 64, folder=tmp_path / "cache", step=refuse)
+    again = outlined_photographs(photographs, names, 96, 64, folder=tmp_path / "cache", step=refuse)
     assert np.array_equal(again.masks, outlined.masks)
 
 

@@ -967,6 +967,8 @@ class ParseDataRecipe(Parameters):
 
     # 0: each photograph equally often; 1: those with a rare class as often as the class is rare
     balance: float = 0.5
+    # Share of the draws from the second folder, if there is one (`--outlined`)
+    outlined_share: float = 0.3
 
 
 class ParseLossRecipe(Parameters):
@@ -1410,6 +1412,9 @@ class TrainParams(Parameters):
     # "Handle", "price": "Variant Price"}`; an index job takes by default those of the last indexing, other jobs the
     # usual names; empty: the usual names
     mapping: dict[str, str] | None = None
+    # A second folder of outlined photographs, below an allowed root, that a parser is trained on and never
+    # validated on, e.g. of single garments
+    outlined: str | None = None
     # How the folder is laid out: deepfashion-category, deepfashion-inshop, fashion-product, folder, google-
     # merchant, hm, imagefolder, pictures, shopify, synthetic, table, woocommerce; by default the reader of the
     # dataset's name

@@ -79,6 +79,10 @@ def train(
         Path | None,
         typer.Option(metavar="PATH", help="Outlined street photographs, for recipes with street garments."),
     ] = None,
+    outlined: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", help="More outlined photographs, for a parser: it is trained on all of them."),
+    ] = None,
     no_wait: NoWait = False,
     as_json: AsJson = False,
     url: Url = None,
@@ -120,10 +124,12 @@ def train(
             target, "unlabelled", dataset=unlabelled_dataset, reader=unlabelled_reader, root=unlabelled_root
         )
         trained = _changed(file.recipe, target, **changes)
-        photographs = None
+        folders: dict[str, str] = {}
         if street is not None and isinstance(trained, Recipe) and trained.street is not None:
-            photographs = catalog_root(target, street)
-        params = job_params(TrainParams, **catalog, recipe=trained.as_json(), unlabelled=unlabelled, street=photographs)
+            folders["street"] = catalog_root(target, street)
+        if outlined is not None and isinstance(trained, ParseRecipe):
+            folders["outlined"] = catalog_root(target, outlined)
+        params = job_params(TrainParams, **catalog, recipe=trained.as_json(), unlabelled=unlabelled, **folders)
         doing = f"training {trained.name}"
         return run_job(
             screen,

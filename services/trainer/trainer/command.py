@@ -76,6 +76,11 @@ def main() -> int:
     parser.add_argument(
         "--street", type=Path, help="a folder of outlined street photographs, for a recipe with [street]"
     )
+    parser.add_argument(
+        "--outlined",
+        type=Path,
+        help="a second folder of outlined photographs, for a parser: it is trained on all of them",
+    )
     parser.add_argument("--teacher", help="instead of the recipe's teacher")
     parser.add_argument("--run", help="the name by which the run continues (default: the model's)")
     arguments = parser.parse_args()
@@ -126,7 +131,7 @@ def _train_parsers(chain: tuple[ParseRecipeFile, ...], arguments: argparse.Names
             raise ParameterInvalid("name the folder of outlined photographs: --root, or catalog.root in the recipe")
         recipe = changed_parser(given, weights=arguments.weights if number == 0 else None, release=release)
         folder = settings.work_dir / (arguments.run or recipe.name)
-        run = ParserRun(recipe, root, store, settings, folder, Console())
+        run = ParserRun(recipe, root, store, settings, folder, Console(), arguments.outlined)
         result = run.run()
         run.clean()
         release = str(result["release_id"])

@@ -80,8 +80,10 @@ async def resolved(params: P, settings: Settings, releases: ReleaseStore) -> P:
             found[name] = catalog.model_copy(update=await asyncio.to_thread(_located, catalog, settings))
     if isinstance(params, IndexParams):
         found["release_id"] = await asyncio.to_thread(_release_of, params, releases)
-    if isinstance(params, TrainParams) and params.street is not None:
-        found["street"] = str(await asyncio.to_thread(_located_folder, params.street, settings))
+    if isinstance(params, TrainParams):
+        for name, folder in (("street", params.street), ("outlined", params.outlined)):
+            if folder is not None:
+                found[name] = str(await asyncio.to_thread(_located_folder, folder, settings))
     return params.model_copy(update=found)
 
 

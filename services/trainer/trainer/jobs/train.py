@@ -23,8 +23,10 @@ class TrainJob(Job[TrainParams]):
         progress.note(f"attempt {self.record.attempt} begins")
         folder = self.settings.work_dir / self.record.id
         if isinstance(params.recipe, ParseRecipe):
-            root = resolve_catalog_root(params.root, allowed_roots(self.settings))
-            return _finished(ParserRun(params.recipe, root, self.releases, self.settings, folder, progress))
+            allowed = allowed_roots(self.settings)
+            root = resolve_catalog_root(params.root, allowed)
+            outlined = None if params.outlined is None else resolve_catalog_root(params.outlined, allowed)
+            return _finished(ParserRun(params.recipe, root, self.releases, self.settings, folder, progress, outlined))
         progress.phase("reading the catalogue")
         catalog = self.read_catalog(params)
         unlabelled = None if params.unlabelled is None else self.read_catalog(params.unlabelled)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -42,16 +43,17 @@ class Person:
 
 
 class PhotographAugmenter:
-    """Changes photographs (N, H, W, 3) and their class maps (N, H, W).
+    """Changes N photographs (H, W, 3) and their class maps (H, W).
 
-    Garments of the classes of `rare` are pasted from the photographs `donors[k]` that show them.
+    Garments of a rare class k are pasted from the photographs `donors[k]` that show them, into photographs of which
+    `people` names the person.
     """
 
     def __init__(
         self,
         recipe: ParseAugmentRecipe,
-        pixels: Pixels,
-        masks: Pixels,
+        pixels: Sequence[Pixels],
+        masks: Sequence[Pixels],
         donors: dict[int, Rows],
         people: list[Person | None],
     ) -> None:

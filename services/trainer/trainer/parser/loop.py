@@ -72,7 +72,9 @@ def freezing_of(network: GarmentNetwork, recipe: ParseRecipe) -> Freezing:
 
 
 class ParserLoop:
-    """Trains one recipe. `images` is the number trained on in all epochs; photographs are drawn by `weights` (N,)."""
+    """Trains one recipe. `images` is the number trained on in all epochs; of N photographs `per_epoch` are drawn for
+    each, by `weights` (N,).
+    """
 
     def __init__(
         self,
@@ -86,6 +88,7 @@ class ParserLoop:
         callbacks: TrainingCallbacks,
         validate: Callable[[nn.Module], ParserMetrics],
         *,
+        per_epoch: int,
         choice: DeviceChoice,
         checkpoint_every_s: float,
     ) -> None:
@@ -97,8 +100,8 @@ class ParserLoop:
         self._loss, self._normalise = loss.to(choice.device), normalise.to(choice.device)
         self._freezing = freezing_of(network, recipe)
         self._optimizer = make_optimizer(network, recipe.optim)
-        self._batches = max(1, len(weights) // recipe.optim.batch)
-        self._batch = min(recipe.optim.batch, len(weights))
+        self._batches = max(1, per_epoch // recipe.optim.batch)
+        self._batch = min(recipe.optim.batch, per_epoch)
         self.images = self._batches * self._batch * recipe.optim.epochs
         self._schedule = make_schedule(self._optimizer, recipe.optim, self._steps * recipe.optim.epochs)
         self._ema = None if recipe.optim.ema is None else ModelEmaV3(network, decay=recipe.optim.ema, use_warmup=True)

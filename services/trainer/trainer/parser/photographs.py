@@ -48,19 +48,19 @@ def label_numbers(labels: tuple[str, ...]) -> Pixels:
 
 def outlined_photographs(
     photographs: StreetPhotographs,
+    names: tuple[str, ...],
     height_px: int,
     width_px: int,
     *,
     folder: Path,
     step: Callable[[int, int], None],
 ) -> Outlined:
-    """The photographs for training, from the cache in `folder` or decoded into it.
+    """The photographs `names`, from the cache in `folder` or decoded into it.
 
     `height_px` and `width_px` are those of the network's input. `step` is called with the photographs done and their
     number, and may raise to stop; nothing is kept then. Raises CatalogMalformed, and TrainingImpossible if too few
     photographs are left.
     """
-    names = photographs.for_training
     if len(names) < 2:
         raise TrainingImpossible(f"{photographs.root} has too few outlined photographs to train a parser on")
     height, width = round(height_px * _STORED_SCALE), round(width_px * _STORED_SCALE)
@@ -96,6 +96,14 @@ def drawing_weights(shares: Values, balance: float) -> Values:
     weights = np.where(shown, rarity**balance, 1.0).max(axis=1)
     drawn: Values = weights / weights.sum()
     return drawn
+
+
+def drawn_together(weights: Values, others: Values, share: float) -> Values:
+    """(N + M,) how often to draw each photograph of two sets, sum 1, where this share of the draws is from the second.
+
+    `weights` (N,) and `others` (M,) have the sum 1 each.
+    """
+    return np.concatenate([(1 - share) * weights, share * others])
 
 
 def donors(shares: Values, *, rarer_than: float) -> dict[int, Rows]:

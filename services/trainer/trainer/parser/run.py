@@ -17,7 +17,7 @@ from trainer.network_cost import cost_of
 from trainer.parser.augmentation import Person, PhotographAugmenter
 from trainer.parser.loop import ParserLoop, ParserState, freezing_of
 from trainer.parser.losses import ParserLoss, class_weights
-from trainer.parser.photographs import donors, drawing_weights, outlined_photographs
+from trainer.parser.photographs import Outlined, donors, drawing_weights, drawn_together, outlined_photographs
 from trainer.parser.report import write_report, write_sheet
 from trainer.parser.validation import ParserMetrics, parsed_photographs, validate
 from trainer.progress import Progress
@@ -61,8 +61,10 @@ class ParserRun:
         settings: Settings,
         folder: Path,
         progress: Progress,
+        outlined: Path | None = None,
     ) -> None:
-        """`root` is the folder of the outlined photographs."""
+        """`root` is the folder of the outlined photographs, `outlined` that of others, which are all trained on."""
+        self._outlined = outlined
         self._recipe, self._root, self._store, self._settings = recipe, root, store, settings
         self._folder = CheckpointFolder(folder)
         self._progress = progress
@@ -80,11 +82,12 @@ class ParserRun:
         recipe, progress = self._recipe, self._progress
         progress.phase("reading the photographs")
         photographs = read_street_photographs(self._root)
+        others = None if self._outlined is None else read_street_photographs(self._outlined)
         check_memory(recipe, self._settings, self._choice)
         torch.manual_seed(recipe.seed)
         network = GarmentNetwork(self._spec, len(KIND_NAMES))
         origin = self._initial(network)
-        state, loop = self._train(network, photographs)
+        state, loop = self._train(network, photographs, others)
         progress.phase("evaluating")
         best = loop.averaged()
         best.load_state_dict(self._folder.load_best())
@@ -93,7 +96,10 @@ class ParserRun:
             round_weights(best)
         metrics = self._validate(best, photographs, boundaries=True)
         progress.phase("publishing")
-        release_id = self._publish(best, photographs, state, metrics, origin)
+        parts = {"train": list(photographs.for_training), "validation": sorted(photographs.held_out)}
+        if others is not None:
+            parts["outlined"] = list(others.names)
+        release_id = self._publish(best, photographs, parts, state, metrics, origin)
         return {
             "release_id": release_id,
             "model": recipe.name,
@@ -129,20 +135,29 @@ class ParserRun:
         load_weights(network, self._store.local_folder(model.release) / WEIGHTS_FILE)
         return f"release:{model.release}", parent.weights.sha256
 
-    def _train(self, network: GarmentNetwork, photographs: StreetPhotographs) -> tuple[ParserState, ParserLoop]:
+    def _decoded(self, photographs: StreetPhotographs, names: tuple[str, ...], folder: Path) -> Outlined:
+        def step(done: int, total: int) -> None:
+            self._progress.progress(done, total, eta_s=None, phase="decoding the photographs")
+
+        rules = self._rules
+        return outlined_photographs(photographs, names, rules.height_px, rules.width_px, folder=folder, step=step)
+
+    def _train(
+        self, network: GarmentNetwork, photographs: StreetPhotographs, others: StreetPhotographs | None
+    ) -> tuple[ParserState, ParserLoop]:
         recipe, progress = self._recipe, self._progress
-
-        def decoded(done: int, total: int) -> None:
-            progress.progress(done, total, eta_s=None, phase="decoding the photographs")
-
-        outlined = outlined_photographs(
-            photographs, self._rules.height_px, self._rules.width_px, folder=self._folder.folder, step=decoded
-        )
+        outlined = self._decoded(photographs, photographs.for_training, self._folder.folder)
         shares = outlined.shares()
-        people = [Person.of(mask) for mask in outlined.masks]
-        augmenter = PhotographAugmenter(
-            recipe.augment, outlined.pixels, outlined.masks, donors(shares, rarer_than=_RARE), people
-        )
+        weights = drawing_weights(shares, recipe.data.balance)
+        pixels, masks = list(outlined.pixels), list(outlined.masks)
+        people = [Person.of(mask) for mask in masks]
+        if others is not None:
+            more = self._decoded(others, others.names, self._folder.folder / "outlined")
+            pixels, masks = pixels + list(more.pixels), masks + list(more.masks)
+            people += [None] * len(more.masks)  # nothing is pasted beside a garment that nobody wears
+            other_weights = drawing_weights(more.shares(), recipe.data.balance)
+            weights = drawn_together(weights, other_weights, recipe.data.outlined_share)
+        augmenter = PhotographAugmenter(recipe.augment, pixels, masks, donors(shares, rarer_than=_RARE), people)
         loss = ParserLoss(
             class_weights(shares.mean(axis=0), recipe.loss.balance),
             lovasz=recipe.loss.lovasz,
@@ -154,11 +169,12 @@ class ParserRun:
             loss,
             Normalise(self._rules),
             augmenter,
-            drawing_weights(shares, recipe.data.balance),
+            weights,
             recipe,
             self._folder,
             callbacks,
             partial(self._validate, photographs=photographs),
+            per_epoch=len(outlined.masks),
             choice=self._choice,
             checkpoint_every_s=self._settings.trainer_checkpoint_s,
         )
@@ -193,6 +209,7 @@ class ParserRun:
         self,
         network: nn.Module,
         photographs: StreetPhotographs,
+        parts: dict[str, list[str]],
         state: ParserState,
         metrics: ParserMetrics,
         origin: tuple[str, str | None],
@@ -202,7 +219,6 @@ class ParserRun:
             save_weights(network, weights, half=self._recipe.model.half)
             write_report(reports, state.history, metrics, best_epoch=state.best_epoch)
             write_json(reports / "recipe.json", self._recipe.as_json())
-            parts = {"train": list(photographs.for_training), "validation": sorted(photographs.held_out)}
             write_json(reports / "parts.json", parts)
             shown = parsed_photographs(
                 network,

@@ -123,6 +123,16 @@ class TrainParams(CatalogParams):
         description="The folder of outlined street photographs, below an allowed root, if the recipe trains on them",
     )
 
+    outlined: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=4096,
+        description=(
+            "A second folder of outlined photographs, below an allowed root, that a parser is trained on and never "
+            "validated on, e.g. of single garments"
+        ),
+    )
+
     def as_record(self) -> dict[str, Any]:
         return {**super().as_record(), "model": self.recipe.name}
 
@@ -147,9 +157,12 @@ class TrainParams(CatalogParams):
         if isinstance(self.recipe, ParseRecipe):
             if self.unlabelled is not None or self.street is not None:
                 raise ParameterInvalid(
-                    "a parser is trained on the photographs of 'root' only: leave out 'unlabelled' and 'street'"
+                    "a parser is trained on outlined photographs only, those of 'root' and 'outlined': leave out "
+                    "'unlabelled' and 'street'"
                 )
             return self
+        if self.outlined is not None:
+            raise ParameterInvalid("'outlined' names photographs for a parser: leave it out for this kind of recipe")
         if (self.recipe.unlabelled is None) != (self.unlabelled is None):
             raise ParameterInvalid(
                 "'unlabelled' names a catalogue for a recipe that learns from one: give both or neither"
