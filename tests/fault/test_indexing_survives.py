@@ -9,7 +9,6 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -222,8 +221,7 @@ def test_a_picture_that_crashes_the_embedder_is_found_and_the_others_are_indexed
     The indexer is killed during the search for it, which then continues.
     """
     system.services["embedder"].kill()
-    tests = str(Path(__file__).parents[1])
-    system.start("embedder", package="harness.aborting_embedder", PYTHONPATH=tests)
+    system.start("embedder", package="harness.aborting_embedder")
     root = system.catalog("crashing", count=24)
     ids = sorted(path.stem for path in (root / "images").iterdir())
     (root / "images" / f"{ids[10]}.jpg").write_bytes(magenta_picture())

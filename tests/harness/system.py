@@ -25,6 +25,9 @@ from vitrine_local.demo_catalog.generate import generate_catalog
 
 MODEL = TINY_MODEL.removeprefix("timm:")
 _HEALTH = {"embedder": "readyz", "search_api": "livez"}
+_TESTS = Path(__file__).parents[1]
+# What runs in place of a service's own package, unless a test asks for that.
+_PACKAGE = {"trainer": "harness.warm_trainer"}
 
 
 class System:
@@ -65,13 +68,17 @@ class System:
     def start(self, *names: str, package: str | None = None, **env: str) -> None:
         """Start services by the names of their packages, or one service from another `package`.
 
+        The trainer keeps its process from job to job (`harness.warm_trainer`); `package="trainer"` is the real one.
         Waits for the HTTP services.
         """
         for name in names:
             # The search API's readiness includes the embedder, which a test may not have started.
             ready_url = f"{self.url(name)}/{_HEALTH[name]}" if name in self._ports else None
+            chosen = package or _PACKAGE.get(name, name)
+            if chosen.startswith("harness."):
+                env = {"PYTHONPATH": str(_TESTS), **env}
             self.services[name] = Service(
-                package or name, folder=self.folder / "logs", env={**self.env, **env}, ready_url=ready_url, wait=False
+                chosen, folder=self.folder / "logs", env={**self.env, **env}, ready_url=ready_url, wait=False
             )
         for name in names:
             self.services[name].wait_ready()

@@ -150,6 +150,8 @@ def test_a_killed_job_continues_after_its_last_chunk(system: System) -> None:
 
 
 def test_the_process_of_a_job_ends_with_it_and_an_idle_trainer_uses_little_memory(system: System) -> None:
+    system.services["trainer"].kill()
+    system.start("trainer", package="trainer", **SMALL_CHUNKS)
     trainer = system.services["trainer"].pid
 
     def is_small() -> bool:
@@ -164,6 +166,8 @@ def test_the_process_of_a_job_ends_with_it_and_an_idle_trainer_uses_little_memor
         assert not done & jobs_unacknowledged(system)
         done.add(record.id)
         wait_until(is_small, what="a new process that has not imported torch")
+    system.services["trainer"].kill()
+    system.start("trainer", **SMALL_CHUNKS)
 
 
 def jobs_unacknowledged(system: System) -> set[str]:
