@@ -7,6 +7,7 @@ not be a 5xx.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import schemathesis
@@ -41,7 +42,7 @@ def check_operation(
 
     `amend` may remove from a case the inputs whose answer is not fixed.
     """
-    schema = schemathesis.openapi.from_url(f"{url}/openapi.json", headers=dict(headers or {}))
+    schema = _schema(url, tuple((headers or {}).items()))
     method, _, path = operation.partition(" ")
 
     @given(case=schema[path][method].as_strategy())
@@ -57,3 +58,9 @@ def check_operation(
         case.call_and_validate(excluded_checks=[*_EXCLUDED, *excluded], headers=dict(headers or {}))
 
     check()
+
+
+@cache
+def _schema(url: str, headers: tuple[tuple[str, str], ...]) -> Any:
+    """The document of a running service. Reading it and resolving its references takes longer than most calls."""
+    return schemathesis.openapi.from_url(f"{url}/openapi.json", headers=dict(headers))

@@ -23,9 +23,21 @@ _LONGEST: Final = (
     "tests/browser",
     "tests/integration/shop",
     "tests/integration/test_demo.py",
-    "tests/integration/test_six_backbones.py",
+    "tests/integration/trainer",
+    "tests/integration/test_training_run.py",
     "tests/integration/test_indexer.py",
+    "tests/contract/test_search_api_openapi.py",
     "tests/fault/test_indexing_survives.py",
+    "tests/fault/test_indexing_crash_points.py",
+    "tests/integration/test_six_backbones.py",
+    "tests/integration/test_trainer.py",
+    "tests/integration/test_training_jobs.py",
+    "tests/integration/test_street_training.py",
+    "tests/integration/test_benchmarks.py",
+    "tests/integration/test_parser_training.py",
+    "tests/integration/embedder",
+    "tests/fault/test_random_kills.py",
+    "tests/fault/test_local_qdrant_durability.py",
 )
 _THREAD_VARIABLES: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +14,7 @@ from harness.embedder import Embedder
 from harness.openapi import check_operation, operations
 from vitrine.embedding.wire import DEADLINE_HEADER
 
-PAGE = Path(__file__).parents[2] / "docs" / "openapi" / "embedder.json"
-
-
-@pytest.fixture(scope="module")
-def embedder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedder]:
-    embedder = Embedder(tmp_path_factory.mktemp("embedder-openapi"))
-    yield embedder
-    embedder.kill()
+PAGE = Path(__file__).parents[3] / "docs" / "openapi" / "embedder.json"
 
 
 def test_the_page_in_docs_matches_the_code() -> None:
