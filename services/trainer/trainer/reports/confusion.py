@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from trainer.reports.rendering import (
     BLANK,
     FAINT_INK,
+    FONT,
     INK,
     LABEL_PT,
     PAPER,
@@ -42,7 +43,9 @@ _NUMBERED_CELL_IN: Final = 0.3
 _MIN_LABEL_PT: Final = 4.5
 _MAX_LABEL_IN: Final = 2.2
 _AXIS_IN: Final = 0.45
-_COLORBAR_IN: Final = 1.0
+_COLORBAR_IN: Final = 1.0  # with its numbers
+_BAR_WIDTH_IN: Final = 0.2
+_MAX_BAR_IN: Final = 4.0
 _MARGIN_IN: Final = 0.12
 
 
@@ -126,9 +129,9 @@ def _draw(
     shown = [fitted(label, label_pt, _MAX_LABEL_IN) for label in labels]
     label_in = max(width_in(label, label_pt) for label in shown) + _AXIS_IN
     total_in = max(label_in + side_in + _COLORBAR_IN, width_in(title, TITLE_PT, bold=True) + 2 * _MARGIN_IN)
-    figure = new_figure(total_in, label_in + side_in + _AXIS_IN)
-    figure.set_layout_engine("constrained", w_pad=_MARGIN_IN, h_pad=_MARGIN_IN)
-    axes = figure.add_subplot()
+    height_in = label_in + side_in + _AXIS_IN
+    figure = new_figure(total_in, height_in)
+    axes = figure.add_axes((label_in / total_in, label_in / height_in, side_in / total_in, side_in / height_in))
     numbered = cell_in >= _NUMBERED_CELL_IN
     colors = matplotlib.colormaps["Blues"].with_extremes(bad=blank)
     display = ConfusionMatrixDisplay(values, display_labels=shown).plot(
@@ -147,11 +150,19 @@ def _draw(
         label.set(fontproperties=font(label_pt), color=INK, parse_math=False)
     axes.set_xlabel("predicted", fontproperties=font(LABEL_PT), color=FAINT_INK)
     axes.set_ylabel("true", fontproperties=font(LABEL_PT), color=FAINT_INK)
-    figure.suptitle(title, x=_MARGIN_IN / total_in, ha="left", fontproperties=font(TITLE_PT, bold=True), color=INK)
-    bar = figure.colorbar(display.im_, ax=axes, shrink=min(1.0, 4.0 / side_in), anchor=(0.0, 1.0))
-    bar.ax.tick_params(colors=FAINT_INK, length=2)
-    for label in bar.ax.get_yticklabels():
-        label.set_fontproperties(font(LABEL_PT - 1))
+    figure.text(
+        _MARGIN_IN / total_in,
+        1 - _MARGIN_IN / height_in,
+        title,
+        va="top",
+        fontproperties=font(TITLE_PT, bold=True),
+        color=INK,
+    )
+    bar_in = min(side_in, _MAX_BAR_IN)
+    bar_left_in, bar_bottom_in = label_in + side_in + _MARGIN_IN, label_in + side_in - bar_in
+    place = (bar_left_in / total_in, bar_bottom_in / height_in, _BAR_WIDTH_IN / total_in, bar_in / height_in)
+    bar = figure.colorbar(display.im_, cax=figure.add_axes(place))
+    bar.ax.tick_params(colors=FAINT_INK, length=2, labelsize=LABEL_PT - 1, labelfontfamily=FONT)
     return figure
 
 

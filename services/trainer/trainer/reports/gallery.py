@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from trainer.reports.rendering import write_png
+from trainer.reports.rendering import write_image
 from trainer.reports.sheet import SheetRow, Tile, draw_sheet
 from vitrine.atomic_write import write_json
 from vitrine.catalogs import Catalog
@@ -129,7 +129,7 @@ def write_gallery(
     for file, title, cases in ((BEST_FILE, "Best queries", best), (WORST_FILE, "Worst queries", worst)):
         if cases:
             heading = f"{title} by {score_name}, at most {per_caption} of a kind"
-            write_png(folder / file, draw_sheet(heading, [tiles.row(case) for case in cases]))
+            write_image(folder / file, draw_sheet(heading, [tiles.row(case) for case in cases]))
             names.append(file)
     scored = int(np.isfinite(queries.scores).sum())
     document = {
