@@ -1,13 +1,17 @@
-"""For all tests: a clean environment, a share of the cores, the order of the run, and the real catalogue."""
+"""For all tests: a clean environment, a share of the cores, the order of the run, one TLS context, and the real
+catalogue.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from httpx._transports import default as httpx_transports
 
 from harness.scheduling import SystemScheduling, rank_of, share_cores
 from vitrine.vision.process import configure_process
@@ -16,6 +20,10 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 configure_process()  # tests run networks, as the embedder and the trainer do
 share_cores()
+
+# Every httpx client reads the certificates of the machine, which takes a hundred times as long as a call to this
+# machine. Tests make thousands of clients, and none of them uses TLS.
+httpx_transports.create_ssl_context = cache(httpx_transports.create_ssl_context)  # type: ignore[attr-defined]
 
 # A shell that runs the tests in the background has them and their processes ignore Ctrl-C, which some tests send.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

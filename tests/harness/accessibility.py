@@ -20,7 +20,8 @@ def accessibility_findings(page: Page, *, exclude: Sequence[str] = ()) -> list[s
 
     `exclude`: CSS selectors of third-party elements.
     """
-    page.evaluate(f"() => {{ {AXE_SCRIPT} }}")
+    if not page.evaluate("() => 'axe' in window"):  # half a megabyte of script, once in a document
+        page.evaluate(f"() => {{ {AXE_SCRIPT} }}")
     context = {"exclude": [[selector] for selector in exclude]} if exclude else {"include": [["html"]]}
     violations: list[dict[str, Any]] = page.evaluate(_RUN, [context, _OPTIONS])
     return [_described(violation) for violation in violations if violation["impact"] in _FAILING]

@@ -120,17 +120,20 @@ class Process:
     def wait_http(self, url: str, *, deadline_s: float = HUNG_AFTER_S) -> None:
         """Wait until `url` answers 200. If the process ends before, the test fails at once with its log."""
 
-        def answers() -> bool:
-            if not self.running():
-                raise SystemExit(f"{self.command} ended with {self.popen.returncode}\n{self.tail()}")
-            return httpx.get(url, timeout=30.0).status_code == 200
+        # One client for all polls: each call of `httpx.get` makes one, which would take the CPU from what starts.
+        with httpx.Client(timeout=30.0, trust_env=False) as client:
 
-        try:
-            wait_until(answers, deadline_s=deadline_s, what=url)
-        except SystemExit as ended:
-            raise AssertionError(str(ended)) from None
-        except AssertionError as late:
-            raise AssertionError(f"{late}\n{self.tail()}") from None
+            def answers() -> bool:
+                if not self.running():
+                    raise SystemExit(f"{self.command} ended with {self.popen.returncode}\n{self.tail()}")
+                return client.get(url).status_code == 200
+
+            try:
+                wait_until(answers, deadline_s=deadline_s, what=url)
+            except SystemExit as ended:
+                raise AssertionError(str(ended)) from None
+            except AssertionError as late:
+                raise AssertionError(f"{late}\n{self.tail()}") from None
 
     def _signal(self, number: int) -> None:
         try:
