@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from vitrine.errors import SettingsInvalid
 from vitrine.images.checks import DEFAULT_LIMITS, ImageLimits
+from vitrine.qdrant.nodes import parse_nodes
 
 EXIT_SETTINGS: Final = 2  # exit code of a service with invalid settings
 
@@ -32,7 +33,13 @@ class CommonSettings(BaseSettings):
     qdrant_url: str = Field(
         default="http://127.0.0.1:6333",
         validation_alias=AliasChoices("VITRINE_QDRANT_URL", "QDRANT_URL"),
-        description="Qdrant's REST address",
+        description=(
+            "Qdrant's REST address; of a cluster the addresses of several nodes, separated by commas: the first that "
+            "answers is used"
+        ),
+    )
+    qdrant_grpc_port: int = Field(
+        default=0, ge=0, le=65535, description="Qdrant's gRPC port, the same on every node; 0: REST alone"
     )
     qdrant_api_key: SecretStr | None = Field(
         default=None,
@@ -89,6 +96,15 @@ class CommonSettings(BaseSettings):
     @property
     def image_limits(self) -> ImageLimits:
         return dataclasses.replace(DEFAULT_LIMITS, max_pixels=self.max_pixels)
+
+    @field_validator("qdrant_url")
+    @classmethod
+    def _valid_nodes(cls, value: str) -> str:
+        try:
+            parse_nodes(value)
+        except SettingsInvalid as error:
+            raise ValueError(error.detail) from None
+        return value
 
     @field_validator("max_pixels")
     @classmethod

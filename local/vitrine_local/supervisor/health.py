@@ -56,6 +56,17 @@ class HttpProbe:
 
 
 @dataclass(frozen=True, slots=True)
+class AnyProbe:
+    """Passes if one of these passes, as a cluster works while one node does."""
+
+    probes: tuple[HttpProbe, ...]
+
+    async def __call__(self, pid: int | None) -> str | None:
+        reasons = await asyncio.gather(*(probe(pid) for probe in self.probes))
+        return None if None in reasons else reasons[0]
+
+
+@dataclass(frozen=True, slots=True)
 class RedisProbe:
     """Ready if Redis answers a ping, which it does only after it has loaded its append-only file."""
 

@@ -16,11 +16,19 @@ from functools import partial
 from pathlib import Path
 
 from vitrine.errors import SettingsInvalid
+from vitrine.qdrant.nodes import parse_nodes
 from vitrine_local.data_folder import DataFolder
 from vitrine_local.redis_repair import repair_append_only_file
 from vitrine_local.redis_server import find_redis_server, redis_command, redis_configuration
 from vitrine_local.secrets import LocalSecrets
-from vitrine_local.supervisor.health import HttpProbe, RedisLiveness, RedisProbe, WorkerLiveness, WorkerProbe
+from vitrine_local.supervisor.health import (
+    AnyProbe,
+    HttpProbe,
+    RedisLiveness,
+    RedisProbe,
+    WorkerLiveness,
+    WorkerProbe,
+)
 from vitrine_local.supervisor.spec import LOOPBACK, PortReservation, Repair, ServiceSpec
 
 REDIS = "redis"
@@ -104,8 +112,8 @@ def make_plan(data: DataFolder, *, port: int, environment: Mapping[str, str]) ->
                 name=QDRANT,
                 command=qdrant.command,
                 environment=_inherited(environment) | qdrant.settings,
-                probe=HttpProbe(f"{qdrant.url}/readyz", api_key=_given(qdrant.settings, _QDRANT_KEY_VARIABLES)),
-                liveness=HttpProbe(f"{qdrant.url}/livez"),
+                probe=_each_node(qdrant, "readyz", api_key=_given(qdrant.settings, _QDRANT_KEY_VARIABLES)),
+                liveness=_each_node(qdrant, "livez"),
                 hung_after_s=_STORE_HUNG_AFTER_S,
                 reservation=qdrant.reservation,
                 stop_grace_s=_SERVICE_STOP_GRACE_S,
@@ -236,17 +244,26 @@ def _qdrant(
 ) -> _Store:
     given, given_key = _given(environment, _QDRANT_VARIABLES), _given(environment, _QDRANT_KEY_VARIABLES)
     if given is not None:
-        url = given.rstrip("/")
+        url = ",".join(node.url for node in parse_nodes(given))
         return _Store(url, {"VITRINE_QDRANT_URL": url} | ({_QDRANT_KEY: given_key} if given_key else {}))
     reservation = undo.enter_context(PortReservation())
     options = ("--storage", str(data.qdrant), "--host", LOOPBACK, "--port", str(reservation.port))
     url = f"http://{LOOPBACK}:{reservation.port}"
     return _Store(
         url,
-        {"VITRINE_QDRANT_URL": url, _QDRANT_KEY: given_key or secrets.qdrant_api_key.get_secret_value()},
+        {
+            "VITRINE_QDRANT_URL": url,
+            "VITRINE_QDRANT_GRPC_PORT": "0",  # the local Qdrant has no gRPC
+            _QDRANT_KEY: given_key or secrets.qdrant_api_key.get_secret_value(),
+        },
         command=(*_PYTHON, "vitrine_local.qdrant", *options),
         reservation=reservation,
     )
+
+
+def _each_node(qdrant: _Store, path: str, *, api_key: str | None = None) -> AnyProbe:
+    """Passes if one node of the Qdrant passes."""
+    return AnyProbe(tuple(HttpProbe(f"{node.url}/{path}", api_key=api_key) for node in parse_nodes(qdrant.url)))
 
 
 def _inherited(environment: Mapping[str, str]) -> dict[str, str]:

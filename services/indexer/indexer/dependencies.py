@@ -53,7 +53,12 @@ class Dependencies:
 
 def build_dependencies(settings: Settings, client: redis.Redis) -> Dependencies:
     """Create the dependencies. None of them connects before its first call."""
-    qdrant = open_qdrant(settings.qdrant_url, api_key=settings.qdrant_api_key, timeout_s=settings.qdrant_timeout_s)
+    qdrant = open_qdrant(
+        settings.qdrant_url,
+        api_key=settings.qdrant_api_key,
+        timeout_s=settings.qdrant_timeout_s,
+        grpc_port=settings.qdrant_grpc_port,
+    )
     steps = StepStore(client)
     downloads = Downloads(settings.downloads_dir)
     limits = FetchLimits.of(settings)

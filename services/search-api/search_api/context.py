@@ -38,6 +38,7 @@ from vitrine.jobs.schedules import AsyncScheduleStore
 from vitrine.qdrant.aliases import CHANGES_CHANNEL, announce_change_async
 from vitrine.qdrant.client import open_async_qdrant
 from vitrine.qdrant.filters import Planner
+from vitrine.qdrant.nodes import Nodes
 from vitrine.releases import ReleaseStore
 from vitrine.telemetry import get_logger
 from vitrine.uploads.store import UploadStore
@@ -76,6 +77,7 @@ class Context:
     writes: ProductWrites
     redis: redis.asyncio.Redis
     probe: httpx.AsyncClient
+    qdrant_nodes: Nodes
     dependencies: Dependencies
 
     async def announce_change(self, dataset: str) -> None:
@@ -99,8 +101,12 @@ class Context:
 
 def build_context(settings: Settings) -> Context:
     """Create the clients. None connects before its first use."""
+    nodes = Nodes(settings.qdrant_url)
     qdrant = open_async_qdrant(
-        settings.qdrant_url, api_key=settings.qdrant_api_key, timeout_s=settings.qdrant_timeout_s
+        nodes,
+        api_key=settings.qdrant_api_key,
+        timeout_s=settings.qdrant_timeout_s,
+        grpc_port=settings.qdrant_grpc_port,
     )
     store = VectorStore(
         qdrant,
@@ -180,13 +186,14 @@ def build_context(settings: Settings) -> Context:
         ),
         redis=connection,
         probe=probe,
+        qdrant_nodes=nodes,
         dependencies=Dependencies(
             embedder=Dependency(
                 "embedder",
                 ask_embedder(probe, settings.embedder_url, embedder.answered_within),
                 silent=embedder_is_silent,
             ),
-            qdrant=Dependency("qdrant", ask_qdrant(probe, settings.qdrant_url)),
+            qdrant=Dependency("qdrant", ask_qdrant(probe, nodes)),
             redis=Dependency("redis", ask_redis(connection)),
         ),
     )

@@ -19,7 +19,10 @@ from qdrant_client import AsyncQdrantClient, QdrantClient, models
 
 from vitrine.products import VARIANT_FIELD, AttributeKind
 from vitrine.qdrant.errors import unless_exists
+from vitrine.qdrant.failover import AsyncFailoverTransport, FailoverTransport
+from vitrine.qdrant.grpc_channel import use_async_failover, use_failover
 from vitrine.qdrant.naming import collection_name
+from vitrine.qdrant.nodes import Nodes
 from vitrine.qdrant.schema import (
     SYSTEM_FIELDS,
     CollectionInfo,
@@ -37,6 +40,7 @@ MAX_QUERY_LIMIT: Final = 1_000
 # Products are counted by their variants' shared ids, in one request.
 MAX_PRODUCTS_COUNTED: Final = 100_000
 _CONNECTIONS: Final = 128
+_LIMITS: Final = httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS)
 _CLIENT: Final = version("qdrant-client")
 _SCHEMA_TYPES: Final[Mapping[FieldType, models.PayloadSchemaType]] = {
     "keyword": models.PayloadSchemaType.KEYWORD,
@@ -45,38 +49,65 @@ _SCHEMA_TYPES: Final[Mapping[FieldType, models.PayloadSchemaType]] = {
     "bool": models.PayloadSchemaType.BOOL,
     "datetime": models.PayloadSchemaType.DATETIME,
 }
+
 # The graph is built by the sum over a product's pictures, and searched by the best one. More links make up for that.
 _SEVERAL_PICTURES_GRAPH: Final = models.HnswConfigDiff(m=32, ef_construct=200)
 
 
 def open_qdrant(
-    url: str, *, api_key: SecretStr | str | None = None, timeout_s: int = DEFAULT_TIMEOUT_S
+    url: str | Nodes, *, api_key: SecretStr | str | None = None, timeout_s: int = DEFAULT_TIMEOUT_S, grpc_port: int = 0
 ) -> QdrantClient:
-    """A client that connects on first use. Close it after use."""
-    return QdrantClient(**_options(url, api_key, timeout_s))
+    """A client that connects on first use. Close it after use.
+
+    `url` may name several nodes of a cluster, separated by commas: a request that one does not answer goes to the next.
+    With `grpc_port` most calls use gRPC on that port of each node. Raises SettingsInvalid.
+    """
+    nodes, key = _nodes(url), _text(api_key)
+    options = _options(nodes, key, timeout_s, grpc_port)
+    if nodes.are_several:
+        options["transport"] = FailoverTransport(nodes, limits=_LIMITS)
+    client = QdrantClient(**options)
+    if grpc_port:
+        use_failover(client, nodes, port=grpc_port, api_key=key)
+    return client
 
 
 def open_async_qdrant(
-    url: str, *, api_key: SecretStr | str | None = None, timeout_s: int = DEFAULT_TIMEOUT_S
+    url: str | Nodes, *, api_key: SecretStr | str | None = None, timeout_s: int = DEFAULT_TIMEOUT_S, grpc_port: int = 0
 ) -> AsyncQdrantClient:
     """`open_qdrant` for asyncio."""
-    return AsyncQdrantClient(**_options(url, api_key, timeout_s))
+    nodes, key = _nodes(url), _text(api_key)
+    options = _options(nodes, key, timeout_s, grpc_port)
+    if nodes.are_several:
+        options["transport"] = AsyncFailoverTransport(nodes, limits=_LIMITS)
+    client = AsyncQdrantClient(**options)
+    if grpc_port:
+        use_async_failover(client, nodes, port=grpc_port, api_key=key)
+    return client
 
 
-def _options(url: str, api_key: SecretStr | str | None, timeout_s: int) -> dict[str, Any]:
+def _nodes(url: str | Nodes) -> Nodes:
+    return url if isinstance(url, Nodes) else Nodes(url)
+
+
+def _text(api_key: SecretStr | str | None) -> str | None:
+    return api_key.get_secret_value() if isinstance(api_key, SecretStr) else api_key
+
+
+def _options(nodes: Nodes, api_key: str | None, timeout_s: int, grpc_port: int) -> dict[str, Any]:
     headers = {"Accept-Encoding": "identity"}
-    key = api_key.get_secret_value() if isinstance(api_key, SecretStr) else api_key
-    if key:
+    if api_key:
         # As a header: given as `api_key`, the client warns about plain HTTP every time, even on loopback.
-        headers["api-key"] = key
+        headers["api-key"] = api_key
     return {
-        "url": url,
+        "url": nodes.first.url,
         "timeout": timeout_s,
         "headers": headers,
         # The client would warn at each start; `VersionLog` does so once, in the log.
         "check_compatibility": False,
         # The client's default for a local address is a new connection for each call.
-        "limits": httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS),
+        "limits": _LIMITS,
+        "prefer_grpc": bool(grpc_port),
     }
 
 

@@ -176,6 +176,7 @@ def _qdrant_facts(facts: SystemFacts) -> list[tuple[str, str]]:
         ("Version", str(told["version"])),
         ("Collections", number(told["collections"])),
         ("Vectors", number(points)),
+        *((f"Node {node['url']}", "up" if node["up"] else f"down: {node['reason']}") for node in told.get("nodes", ())),
     ]
 
 

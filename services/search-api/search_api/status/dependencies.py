@@ -14,11 +14,13 @@ from typing import Any, Final
 import httpx
 import redis.asyncio
 
+from vitrine.qdrant.nodes import Node, Nodes
 from vitrine.telemetry import get_logger
 
 INTERVAL_S: Final = 1.5
 ASK_TIMEOUT_S: Final = 4.0
 _EMBEDDER_TIMEOUT_S: Final = 2.0
+_NODE_TIMEOUT_S: Final = 3.0
 _RECENTLY_S: Final = 5.0
 FAILURES_TO_BE_AWAY: Final = 3
 
@@ -141,12 +143,27 @@ def ask_embedder(client: httpx.AsyncClient, url: str, answered_within: Callable[
     return ask
 
 
-def ask_qdrant(client: httpx.AsyncClient, url: str) -> Ask:
-    """Check its readiness. A refusal by a proxy in front of it also shows that it is reachable."""
+def ask_qdrant(client: httpx.AsyncClient, nodes: Nodes) -> Ask:
+    """Check the readiness of every node; one is enough. The clients of `nodes` leave out the others, also one that
+    accepts connections and does not answer. A refusal by a proxy in front of a node also shows that it is reachable.
+    """
+
+    async def ask_node(node: Node) -> str | None:
+        try:
+            answer = await client.get(f"{node.url}/readyz", timeout=_NODE_TIMEOUT_S)
+        except httpx.HTTPError as error:
+            reason: str | None = type(error).__name__
+        else:
+            reason = f"not ready, status {answer.status_code}" if answer.is_server_error else None
+        if reason is None:
+            nodes.answered(node)
+        else:
+            nodes.failed(node, reason)
+        return reason
 
     async def ask() -> str | None:
-        answer = await client.get(f"{url.rstrip('/')}/readyz")
-        return f"not ready, status {answer.status_code}" if answer.is_server_error else None
+        reasons = await asyncio.gather(*map(ask_node, nodes.all))
+        return None if None in reasons else reasons[0]
 
     return ask
 

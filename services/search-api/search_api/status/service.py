@@ -103,6 +103,8 @@ async def _qdrant(context: Context) -> VectorStoreFacts:
     except TimeoutError:
         return VectorStoreFacts(_down(f"no answer within {_TIMEOUT_S:g} s"))
     facts = _up(collections=len({info.name for info in collections}), version=server.version)
+    if context.qdrant_nodes.are_several:
+        facts["nodes"] = context.qdrant_nodes.facts()
     notices = [*([server.notice] if server.notice else []), *issues]
     return VectorStoreFacts({**facts, "notices": notices} if notices else facts, tuple(servings), tuple(collections))
 

@@ -52,7 +52,12 @@ class HealthJob(Job[HealthParams]):
 
     def work(self) -> dict[str, Any]:
         params, progress, settings = self.params, self.progress, self.settings
-        client = open_qdrant(settings.qdrant_url, api_key=settings.qdrant_api_key, timeout_s=settings.qdrant_timeout_s)
+        client = open_qdrant(
+            settings.qdrant_url,
+            api_key=settings.qdrant_api_key,
+            timeout_s=settings.qdrant_timeout_s,
+            grpc_port=settings.qdrant_grpc_port,
+        )
         with closing(client):
             info = _serving_collection(client, params.dataset, params.model)
             kinds = info.kinds
