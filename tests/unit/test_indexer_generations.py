@@ -17,6 +17,7 @@ from indexer.vectors import Vectors
 from indexer.verify import payload_digest
 from vitrine.products import VARIANT_FIELD, AttributeKind
 from vitrine.qdrant.naming import Serving, collection_name
+from vitrine.qdrant.profiles import Layout, Profile
 from vitrine.qdrant.schema import CollectionInfo, CollectionMetadata, FieldType
 
 RELEASE = "net-0123456789"
@@ -51,10 +52,19 @@ def test_a_collection_with_the_same_configuration_is_changed_in_place() -> None:
         with_metadata(READY, root="/elsewhere"),
         with_metadata(READY, catalog="fashion-product"),
         replace(READY, metadata=replace(READY.metadata, mapping={"id": "Handle"})),
+        with_metadata(READY, profile="memory"),
+        replace(READY, metadata=replace(READY.metadata, replicas=2)),
     ],
 )
 def test_any_difference_requires_another_generation(facts: CollectionInfo) -> None:
     assert not fits_in_place(facts, TARGET, dim=8, kinds=KINDS)
+
+
+def test_a_collection_is_changed_in_place_only_with_the_layout_that_is_set() -> None:
+    stored_on_disk = with_metadata(READY, profile="disk")
+    assert fits_in_place(stored_on_disk, TARGET, dim=8, kinds=KINDS, layout=Layout(Profile.DISK))
+    assert not fits_in_place(stored_on_disk, TARGET, dim=8, kinds=KINDS, layout=Layout(Profile.DISK, shards=3))
+    assert not fits_in_place(READY, TARGET, dim=8, kinds=KINDS, layout=Layout(Profile.MEMORY))
 
 
 def test_the_first_product_with_several_pictures_requires_another_generation() -> None:

@@ -17,6 +17,7 @@ from indexer.slices import slices_by_size
 from indexer.vectors import Vectors
 from indexer.verify import TOP, verify
 from vitrine.errors import VerificationFailed
+from vitrine.qdrant.schema import CollectionInfo
 from vitrine.types import Vectors as EmbeddingRows
 
 
@@ -56,7 +57,7 @@ class Answers(Vectors):
         *,
         limit: int,
         exact: bool,
-        several_pictures: bool = False,
+        info: CollectionInfo | None = None,
         with_vectors: bool = False,
     ) -> list[list[models.ScoredPoint]]:
         answer = self.truth if exact else self.ranked

@@ -15,9 +15,18 @@ from indexer.vectors import Point, Vectors
 from indexer.verify import verify
 from vitrine.errors import PictureNotFound, VerificationFailed
 from vitrine.products import Product
+from vitrine.qdrant.schema import CollectionInfo, CollectionMetadata
 from vitrine.types import Vectors as Rows
 
 PRODUCT = Product("shop", "p1", "a.jpg", {"colour": "red"}, ("b.jpg", "c.jpg"), "group")
+SEVERAL = CollectionInfo(
+    name="c",
+    dim=2,
+    points=2,
+    schema={},
+    metadata=CollectionMetadata("shop", "net", "net-0123456789", "folder", "/shop", "building"),
+    several_pictures=True,
+)
 FILES = {"a.jpg": b"A", "b.jpg": b"B", "c.jpg": b"C"}
 
 
@@ -167,10 +176,10 @@ class Stored(Vectors):
         *,
         limit: int,
         exact: bool,
-        several_pictures: bool = False,
+        info: CollectionInfo | None = None,
         with_vectors: bool = False,
     ) -> list[list[models.ScoredPoint]]:
-        assert several_pictures or exact
+        assert info is SEVERAL or exact
         stored = self.vectors(collection, ["one", "two"])
         answers = []
         for query in vectors:
@@ -183,6 +192,6 @@ class Stored(Vectors):
 
 def test_a_sampled_product_must_find_itself_by_each_of_its_pictures() -> None:
     expected = ["one", "two"]
-    assert verify(Stored(blind=False), "c", expected, sample=9, min_recall=0.9, several_pictures=True) == 1.0
+    assert verify(Stored(blind=False), "c", expected, sample=9, min_recall=0.9, info=SEVERAL) == 1.0
     with pytest.raises(VerificationFailed, match="does not find itself first: point one"):
-        verify(Stored(blind=True), "c", expected, sample=9, min_recall=0.9, several_pictures=True)
+        verify(Stored(blind=True), "c", expected, sample=9, min_recall=0.9, info=SEVERAL)

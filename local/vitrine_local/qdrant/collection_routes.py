@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +20,12 @@ _UPDATE = TypeAdapter(models.UpdateCollection)
 _INDEX = TypeAdapter(models.CreateFieldIndex)
 _ALIASES = TypeAdapter(models.ChangeAliasesOperation)
 _INDEX_TYPES: Final = frozenset({"keyword", "integer", "float", "bool", "datetime", "uuid", "text"})
+_ON_DISK_INDEXES: Final[Mapping[str, Callable[..., Any]]] = {
+    "keyword": edge.KeywordIndexParams,
+    "integer": edge.IntegerIndexParams,
+    "float": edge.FloatIndexParams,
+    "datetime": edge.DatetimeIndexParams,
+}
 _WAL_CAPACITY_MB: Final = 32
 
 
@@ -117,13 +123,16 @@ async def _change_index(collection: Collection, build: Callable[[], Change]) -> 
 
 
 def _index_schema(requested: models.PayloadFieldSchema | None) -> Any:
-    """The engine's index type. Raises Unsupported for other types and for index options."""
+    """The engine's index type. Raises Unsupported for other types, and for index options other than `on_disk`."""
     if requested is None:
         raise WrongInput("field_schema is required")
     if isinstance(requested, models.PayloadSchemaType):
         name, options = requested.value, []
     else:
         name, options = requested.type.value, sorted(requested.model_dump(exclude_none=True, exclude={"type"}))
+        on_disk = _ON_DISK_INDEXES.get(name)
+        if options == ["on_disk"] and on_disk is not None:
+            return on_disk(on_disk=requested.on_disk)
     if name not in _INDEX_TYPES:
         raise Unsupported(f"{name} indexes")
     if options:
@@ -150,6 +159,7 @@ def _config(record: CollectionRecord) -> dict[str, Any]:
             **optimizers,
             "indexing_threshold": record.indexing_threshold_kb,
         },
+        "quantization_config": record.quantization(),
         "wal_config": {"wal_capacity_mb": _WAL_CAPACITY_MB, "wal_segments_ahead": 0},
     }
     if record.strict_mode_config is not None:

@@ -31,6 +31,7 @@ class EngineOptions(TypedDict):
     """What the engine needs to know about a collection, in JSON types."""
 
     vectors: dict[str, Any]  # size, distance, on_disk, datatype, multivector_config
+    quantization: dict[str, Any] | None  # scalar or turbo
     hnsw: dict[str, Any]
     optimizers: dict[str, Any]
     on_disk_payload: bool
@@ -48,10 +49,30 @@ def engine_config(options: EngineOptions) -> qdrant_edge.EdgeConfig:
             multivector_config=qdrant_edge.MultiVectorConfig(_COMPARATORS[several["comparator"]]) if several else None,
             datatype=getattr(qdrant_edge.VectorStorageDatatype, datatype.capitalize()) if datatype else None,
         ),
+        quantization_config=_quantization(options["quantization"]),
         on_disk_payload=options["on_disk_payload"],
         hnsw_config=qdrant_edge.HnswIndexConfig(**options["hnsw"]),
         optimizers=qdrant_edge.EdgeOptimizersConfig(**options["optimizers"]),
     )
+
+
+def _quantization(config: dict[str, Any] | None) -> Any:
+    """The engine's quantization of vectors, from Qdrant's JSON."""
+    match config:
+        case None:
+            return None
+        case {"scalar": scalar}:
+            return qdrant_edge.ScalarQuantizationConfig(
+                qdrant_edge.ScalarType.Int8, scalar.get("quantile"), scalar.get("always_ram")
+            )
+        case {"turbo": turbo}:
+            bits = turbo.get("bits")
+            return qdrant_edge.TurboQuantQuantizationConfig(
+                always_ram=turbo.get("always_ram"),
+                bits=getattr(qdrant_edge.TurboQuantBitSize, bits.capitalize()) if bits else None,
+            )
+        case _:
+            raise ValueError(f"unknown quantization: {config}")
 
 
 def is_engine_failure(error: BaseException) -> bool:

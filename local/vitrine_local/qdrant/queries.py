@@ -121,15 +121,19 @@ def search_params(params: models.SearchParams | None) -> edge.SearchParams | Non
     """The engine's search parameters."""
     if params is None:
         return None
-    for option in ("idf", "quantization"):
-        if getattr(params, option) is not None:
-            raise Unsupported(f"params.{option}")
-    acorn = params.acorn
+    if params.idf is not None:
+        raise Unsupported("params.idf")
+    acorn, quantization = params.acorn, params.quantization
     with engine_errors():
         return edge.SearchParams(
             hnsw_ef=params.hnsw_ef,
             exact=bool(params.exact),
             indexed_only=bool(params.indexed_only),
+            quantization=edge.QuantizationSearchParams(
+                bool(quantization.ignore), quantization.rescore, quantization.oversampling
+            )
+            if quantization
+            else None,
             acorn=edge.AcornSearchParams(bool(acorn.enable), acorn.max_selectivity) if acorn else None,
         )
 

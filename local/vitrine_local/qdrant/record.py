@@ -65,6 +65,7 @@ class CollectionRecord(BaseModel):
     hnsw_config: models.HnswConfigDiff | None = None
     optimizers_config: models.OptimizersConfigDiff | None = None
     strict_mode_config: models.StrictModeConfig | None = None
+    quantization_config: models.ScalarQuantization | models.TurboQuantization | None = None
     on_disk_payload: bool = True
     metadata: dict[str, Any] | None = None
 
@@ -97,12 +98,18 @@ class CollectionRecord(BaseModel):
                 wanted |= diff.model_dump(exclude_none=True)
         return wanted
 
+    def quantization(self) -> dict[str, Any] | None:
+        """The quantization of vectors, in Qdrant's JSON."""
+        config = self.quantization_config
+        return None if config is None else config.model_dump(mode="json", exclude_none=True)
+
     def engine_options(self) -> EngineOptions:
         """The options in the engine's terms."""
         wanted = {"size", "distance", "on_disk", "datatype", "multivector_config"}
         vectors = self.vectors.model_dump(mode="json", include=wanted)
         return EngineOptions(
             vectors=vectors,
+            quantization=self.quantization(),
             hnsw=self.hnsw(),
             optimizers=self.optimizers_config.model_dump(exclude_none=True) if self.optimizers_config else {},
             on_disk_payload=self.on_disk_payload,
@@ -124,9 +131,7 @@ def new_record(name: str, request: models.CreateCollection, *, shard: str) -> Co
         raise Unsupported("vectors.memory")
     if not 1 <= vectors.size <= MAX_VECTOR_SIZE:
         raise ValidationFailed(f"[vectors.size: value {vectors.size} invalid, must be from 1 to {MAX_VECTOR_SIZE}]")
-    quantization = vectors.quantization_config or request.quantization_config
-    if quantization is not None:
-        raise Unsupported(type(quantization).__name__)
+    quantization = check_quantization(vectors.quantization_config or request.quantization_config)
     for diff in (request.hnsw_config, vectors.hnsw_config):
         if diff is not None and diff.memory is not None:
             raise Unsupported("hnsw_config.memory")
@@ -137,6 +142,7 @@ def new_record(name: str, request: models.CreateCollection, *, shard: str) -> Co
         hnsw_config=request.hnsw_config,
         optimizers_config=check_optimizers(request.optimizers_config),
         strict_mode_config=check_strict_mode(request.strict_mode_config),
+        quantization_config=quantization,
         on_disk_payload=request.on_disk_payload is not False,
         metadata=request.metadata,
     )
@@ -161,6 +167,21 @@ def changed_record(record: CollectionRecord, request: models.UpdateCollection) -
     if request.optimizers_config is not None:
         changes["optimizers_config"] = _merged(record.optimizers_config, check_optimizers(request.optimizers_config))
     return record.model_copy(update=changes)
+
+
+def check_quantization(
+    config: models.QuantizationConfig | None,
+) -> models.ScalarQuantization | models.TurboQuantization | None:
+    """Raises Unsupported for other kinds, and for the placement in memory that replaces `always_ram`."""
+    match config:
+        case None:
+            return None
+        case models.ScalarQuantization(scalar=options) | models.TurboQuantization(turbo=options):
+            if options.memory is not None:
+                raise Unsupported("quantization_config.memory")
+            return config
+        case _:
+            raise Unsupported(type(config).__name__)
 
 
 def check_strict_mode(config: models.StrictModeConfig | None) -> models.StrictModeConfig | None:

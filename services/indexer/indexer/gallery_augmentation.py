@@ -18,6 +18,7 @@ from indexer.vectors import Point, Vectors
 from vitrine.errors import Conflict
 from vitrine.evaluation.ranking import unit_rows
 from vitrine.qdrant.client import picture_vectors
+from vitrine.qdrant.schema import CollectionInfo
 from vitrine.releases import Augmentation, Manifest
 
 # With their vectors, in one answer of Qdrant.
@@ -26,11 +27,10 @@ _MAX_NEIGHBOURS_PER_QUERY: Final = 4_000
 
 @dataclass(frozen=True, slots=True)
 class GalleryAugmentation:
-    """`collection` is the plain collection that has the neighbours, with `several_pictures` a product or one."""
+    """`collection` is the plain collection that has the neighbours."""
 
-    collection: str
+    collection: CollectionInfo
     augmentation: Augmentation
-    several_pictures: bool = False
 
     @classmethod
     def of(cls, dataset: str, manifest: Manifest, vectors: Vectors) -> Self | None:
@@ -44,7 +44,7 @@ class GalleryAugmentation:
                 f"the release takes its neighbours from the vectors of {manifest.parent!r}, with which this dataset is "
                 f"not indexed: index it with that release first"
             )
-        return cls(collection, manifest.augmentation, described[collection].several_pictures)
+        return cls(described[collection], manifest.augmentation)
 
     def apply(self, vectors: Vectors, points: Sequence[Point]) -> list[Point]:
         """The points with augmented vectors, each moved towards the best pictures of its own neighbours.
@@ -63,12 +63,12 @@ class GalleryAugmentation:
         # One more, because the product itself may be stored already, with this picture or an earlier one.
         found = iter(
             vectors.neighbours(
-                self.collection,
+                self.collection.name,
                 queries,
                 limit=count + 1,
                 exact=False,
                 with_vectors=True,
-                several_pictures=self.several_pictures,
+                info=self.collection,
             )
         )
         augmented = []

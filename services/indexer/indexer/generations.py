@@ -1,8 +1,8 @@
 """The collections of a dataset and release: which one an indexing fills, and which ones are removed.
 
 A serving collection is changed in place only if this indexing would create it the same: with attributes of the same
-kinds, dimensions, reader and folder. Otherwise a new generation is built beside it, and serves once it is complete and
-verified.
+kinds, dimensions, reader, folder and layout. Otherwise a new generation is built beside it, and serves once it is
+complete and verified.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from vitrine.jobs import JobKind
 from vitrine.kinds import filterable, widened
 from vitrine.products import AttributeKind
 from vitrine.qdrant.naming import collection_name, generation_of, parse_collection_name
+from vitrine.qdrant.profiles import DEFAULT_LAYOUT, Layout
 from vitrine.qdrant.schema import CollectionInfo
 from vitrine.telemetry import get_logger
 
@@ -59,7 +60,15 @@ def choose_generation(
     preferred = sorted(own, key=lambda name: (name == source, generation_of(name)), reverse=True)
     for name in preferred:
         facts = own[name]
-        if fits_in_place(facts, target, dim=dim, kinds=kinds, several_pictures=several_pictures, variants=variants):
+        if fits_in_place(
+            facts,
+            target,
+            dim=dim,
+            kinds=kinds,
+            several_pictures=several_pictures,
+            variants=variants,
+            layout=deps.settings.layout,
+        ):
             return Generation(name, kinds, None if source == name else source, facts.several_pictures, facts.variants)
     number = 1 + max(map(generation_of, (*own, *_planned_by_others(deps, target))), default=0)
     name = collection_name(target.dataset, target.release_id, number)
@@ -74,6 +83,7 @@ def fits_in_place(
     kinds: Mapping[str, AttributeKind],
     several_pictures: bool = False,
     variants: bool = False,
+    layout: Layout = DEFAULT_LAYOUT,
 ) -> bool:
     """Whether the target's indexing would create the collection the same, so that it can be changed in place.
 
@@ -81,6 +91,7 @@ def fits_in_place(
     """
     same = (
         facts.dim == dim
+        and facts.layout == layout
         and (facts.several_pictures or not several_pictures)
         and (facts.variants or not variants)
         and facts.metadata.model == target.model

@@ -24,6 +24,7 @@ from vitrine.kinds import convert_attributes, paths_member
 from vitrine.products import PATHS_FIELD, PAYLOAD_NAMES, VARIANT_FIELD, AttributeValue, group_of, point_id
 from vitrine.qdrant.aliases import announce_change
 from vitrine.qdrant.naming import parse_collection_name
+from vitrine.qdrant.profiles import DEFAULT_LAYOUT
 from vitrine.qdrant.schema import CollectionInfo
 
 _MAX_GREEN_WAIT_S: Final = 20.0
@@ -58,7 +59,7 @@ def finish_indexing(deps: Dependencies, record: JobRecord) -> dict[str, Any] | N
                 expected,
                 sample=deps.settings.verify_sample,
                 min_recall=deps.settings.verify_recall,
-                several_pictures=facts is not None and facts.several_pictures,
+                info=facts,
             )
             break
         except VerificationFailed:
@@ -68,7 +69,8 @@ def finish_indexing(deps: Dependencies, record: JobRecord) -> dict[str, Any] | N
     # Products put meanwhile may have added attributes.
     current = deps.vectors.metadata(target.collection)
     kinds = {**(current.kinds if current is not None else {}), **target.metadata.kinds}
-    ready = replace(target.metadata, kinds=kinds)
+    layout = DEFAULT_LAYOUT if facts is None else facts.layout
+    ready = replace(target.metadata, kinds=kinds, **layout.as_dict())
     deps.vectors.mark_ready(ready, collection=target.collection, expected=len(expected))
     previous = deps.vectors.switch(target.serving)
     announce_change(deps.redis, target.dataset)
@@ -178,7 +180,7 @@ def _neighbour_collections(deps: Dependencies, serving: set[str]) -> set[str]:
         except (ReleaseNotFound, Conflict):  # the release or its plain collection was removed while this one serves
             continue
         if augmentation is not None:
-            found.add(augmentation.collection)
+            found.add(augmentation.collection.name)
     return found
 
 

@@ -9,6 +9,7 @@ from pydantic import Field, field_validator
 from pydantic_settings import NoDecode
 
 from vitrine.images.checks import DEFAULT_LIMITS
+from vitrine.qdrant.profiles import Layout, Profile
 from vitrine.settings import WorkerSettings
 
 
@@ -32,6 +33,19 @@ class Settings(WorkerSettings):
     verify_sample: int = Field(default=100, ge=50, le=1000, description="Products a new collection is checked with")
     verify_recall: float = Field(
         default=0.99, ge=0, le=1, description="Least recall@10 against exact search that a new collection must have"
+    )
+    collection_profile: Profile = Field(
+        default=Profile.EXACT,
+        description=(
+            "How a collection is stored: exact (vectors of full precision in memory), memory (quantized vectors in "
+            "memory, originals on disk), disk (everything on disk). A change is applied by the next indexing"
+        ),
+    )
+    collection_shards: int = Field(
+        default=1, ge=1, le=256, description="Parts of a collection, for several nodes; the local Qdrant has one"
+    )
+    collection_replicas: int = Field(
+        default=1, ge=1, le=16, description="Copies of each part, on different nodes; the local Qdrant has one"
     )
     removal_max_share: float = Field(
         default=0.2,
@@ -69,6 +83,11 @@ class Settings(WorkerSettings):
     indexer_metrics_port: int = Field(
         default=0, ge=0, le=65535, description="Port of the worker's Prometheus metrics; 0: none"
     )
+
+    @property
+    def layout(self) -> Layout:
+        """How new collections are stored."""
+        return Layout(self.collection_profile, self.collection_shards, self.collection_replicas)
 
     @field_validator("download_hosts", "download_networks", mode="before")
     @classmethod

@@ -100,6 +100,7 @@ def _plan(deps: Dependencies, target: IndexTarget) -> JobRecord:
         kinds=generation.kinds,
         several_pictures=generation.several_pictures,
         variants=generation.variants,
+        layout=deps.settings.layout,
     )
     batches = deps.plans.write(target.job_id, planned, batch_size=deps.settings.index_batch)
     deps.plans.write_served(target.job_id, served)

@@ -27,6 +27,7 @@ from vitrine.qdrant.client import (
 from vitrine.qdrant.errors import qdrant_errors
 from vitrine.qdrant.filters import Plan, Planner
 from vitrine.qdrant.naming import Serving, parse_collection_name
+from vitrine.qdrant.profiles import DEFAULT_LAYOUT, Layout
 from vitrine.qdrant.schema import CollectionInfo, CollectionMetadata
 
 _PAGE: Final = 1_000
@@ -64,6 +65,7 @@ class Vectors:
         kinds: Mapping[str, AttributeKind],
         several_pictures: bool = False,
         variants: bool = False,
+        layout: Layout = DEFAULT_LAYOUT,
     ) -> str:
         with qdrant_errors():
             return create_collection(
@@ -74,6 +76,7 @@ class Vectors:
                 collection=collection,
                 several_pictures=several_pictures,
                 variants=variants,
+                layout=layout,
             )
 
     def add_attributes(self, collection: str, kinds: Mapping[str, AttributeKind]) -> None:
@@ -211,15 +214,15 @@ class Vectors:
         *,
         limit: int,
         exact: bool,
-        several_pictures: bool = False,
+        info: CollectionInfo | None = None,
         with_vectors: bool = False,
     ) -> list[list[models.ScoredPoint]]:
         """The nearest points of each vector, best first, by their best picture, found as a search finds them.
 
-        `several_pictures` is of the collection.
+        `info` describes the collection.
         """
         plan = Plan.EXACT if exact else Plan.GRAPH
-        params = Planner().params(plan, top_k=limit, several_pictures=several_pictures)
+        params = Planner().params(plan, top_k=limit, info=info)
         requests = [
             models.QueryRequest(query=vector, limit=limit, params=params, with_vector=with_vectors)
             for vector in vectors

@@ -21,6 +21,7 @@ from vitrine.errors import RemovalRefused, VerificationFailed
 from vitrine.jobs.schedules import Change
 from vitrine.kinds import text_of
 from vitrine.products import ADDED_AT_FIELD, FILES_FIELD, PATHS_FIELD, VARIANT_FIELD, point_id
+from vitrine.qdrant.schema import CollectionInfo
 
 TOP: Final = 10
 # Products with the same picture have the same score, in any order.
@@ -40,10 +41,10 @@ def verify(
     *,
     sample: int,
     min_recall: float,
-    several_pictures: bool = False,
+    info: CollectionInfo | None = None,
 ) -> float:
     """Check that the collection's points are exactly `expected`. Returns recall@10 against exact search, on a sample of
-    products with all of their pictures. `several_pictures` is of the collection.
+    products with all of their pictures. `info` describes the collection.
 
     Raises VerificationFailed.
     """
@@ -63,7 +64,7 @@ def verify(
         queries = [(point, vector.tolist()) for point in part for vector in stored[point]]
         for first in range(0, len(queries), _QUERIES):
             owners, pictures = zip(*queries[first : first + _QUERIES], strict=True)
-            found = vectors.neighbours(collection, pictures, limit=TOP, exact=False, several_pictures=several_pictures)
+            found = vectors.neighbours(collection, pictures, limit=TOP, exact=False, info=info)
             exact = vectors.neighbours(collection, pictures, limit=TOP, exact=True)
             for point, approximate, truth in zip(owners, found, exact, strict=True):
                 if not _finds_itself(point, approximate):

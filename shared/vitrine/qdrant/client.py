@@ -23,6 +23,7 @@ from vitrine.qdrant.failover import AsyncFailoverTransport, FailoverTransport
 from vitrine.qdrant.grpc_channel import use_async_failover, use_failover
 from vitrine.qdrant.naming import collection_name
 from vitrine.qdrant.nodes import Nodes
+from vitrine.qdrant.profiles import DEFAULT_LAYOUT, Layout
 from vitrine.qdrant.schema import (
     SYSTEM_FIELDS,
     CollectionInfo,
@@ -49,9 +50,6 @@ _SCHEMA_TYPES: Final[Mapping[FieldType, models.PayloadSchemaType]] = {
     "bool": models.PayloadSchemaType.BOOL,
     "datetime": models.PayloadSchemaType.DATETIME,
 }
-
-# The graph is built by the sum over a product's pictures, and searched by the best one. More links make up for that.
-_SEVERAL_PICTURES_GRAPH: Final = models.HnswConfigDiff(m=32, ef_construct=200)
 
 
 def open_qdrant(
@@ -120,6 +118,7 @@ def create_collection(
     collection: str | None = None,
     several_pictures: bool = False,
     variants: bool = False,
+    layout: Layout = DEFAULT_LAYOUT,
 ) -> str:
     """Create a collection with its payload indexes, or complete one that a crash left incomplete. Returns its name.
 
@@ -132,28 +131,22 @@ def create_collection(
     """
     name = collection or collection_name(metadata.dataset, metadata.release_id)
     if not client.collection_exists(name):
-        several = models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM)
         with unless_exists():  # another job may create it at the same moment
             client.create_collection(
                 name,
-                vectors_config=models.VectorParams(
-                    size=dim,
-                    distance=models.Distance.COSINE,
-                    multivector_config=several if several_pictures else None,
-                ),
-                hnsw_config=_SEVERAL_PICTURES_GRAPH if several_pictures else None,
+                **layout.options(dim=dim, several_pictures=several_pictures),
                 strict_mode_config=models.StrictModeConfig(
                     enabled=True,
                     max_query_limit=MAX_PRODUCTS_COUNTED if variants else MAX_QUERY_LIMIT,
                     unindexed_filtering_retrieve=False,
                     filter_max_conditions=200,
                 ),
-                metadata=replace(metadata, kinds=dict(kinds)).as_dict(),
+                metadata=replace(metadata, kinds=dict(kinds), **layout.as_dict()).as_dict(),
             )
     fields = index_fields(kinds)
     if variants:
         fields[VARIANT_FIELD] = "keyword"
-    _add_indexes(client, name, client.get_collection(name), fields)
+    _add_indexes(client, name, client.get_collection(name), fields, layout)
     return name
 
 
@@ -170,23 +163,27 @@ def add_attributes(client: QdrantClient, collection: str, kinds: Mapping[str, At
         for name, kind in kinds.items()
         if kind is AttributeKind.KEYWORDS and known.get(name) is AttributeKind.KEYWORD
     }
-    _add_indexes(client, collection, described, index_fields(new))
+    layout = DEFAULT_LAYOUT if info is None else info.layout
+    _add_indexes(client, collection, described, index_fields(new), layout)
     if info is not None and (new or lists):
         changed = replace(info.metadata, kinds={**info.metadata.kinds, **new, **lists})
         client.update_collection(collection, metadata=changed.as_dict())
 
 
 def _add_indexes(
-    client: QdrantClient, collection: str, described: models.CollectionInfo, fields: Mapping[str, FieldType]
+    client: QdrantClient,
+    collection: str,
+    described: models.CollectionInfo,
+    fields: Mapping[str, FieldType],
+    layout: Layout,
 ) -> None:
     """Create the missing payload indexes of `fields` and of the system fields. Existing ones keep their type."""
     indexed = schema_of(described.payload_schema)
     for key, field_type in {**SYSTEM_FIELDS, **fields}.items():
         if key not in indexed:
             with unless_exists():
-                client.create_payload_index(
-                    collection, json_path(key), field_schema=_SCHEMA_TYPES[field_type], wait=True
-                )
+                schema = layout.index_schema(_SCHEMA_TYPES[field_type])
+                client.create_payload_index(collection, json_path(key), field_schema=schema, wait=True)
 
 
 def read_metadata(client: QdrantClient, collection: str) -> CollectionMetadata | None:

@@ -32,7 +32,8 @@ from qdrant_client import models
 from vitrine.errors import FilterInvalid
 from vitrine.kinds import FALSE_WORDS, TRUE_WORDS, UNKNOWN_WORDS, DateSpan, filterable, path_text
 from vitrine.products import COMPOSITE_FIELD, HIDDEN_FIELDS, RANGE_SUFFIXES, AttributeKind, composite_value
-from vitrine.qdrant.schema import field_key, json_path
+from vitrine.qdrant.profiles import OVERSAMPLING
+from vitrine.qdrant.schema import CollectionInfo, field_key, json_path
 
 MAX_CONDITIONS: Final = 32
 MAX_VALUES_PER_FIELD: Final = 64
@@ -331,16 +332,17 @@ class Planner:
             return Plan.EXACT if points <= _UNFILTERED_EXACT_MAX_POINTS else Plan.GRAPH
         return Plan.EXACT if expected_matches <= self.exact_max_matches else Plan.ACORN
 
-    def params(self, plan: Plan, *, top_k: int, several_pictures: bool = False) -> models.SearchParams:
-        """Qdrant's search parameters for a plan. The beam is at least twice as wide as the answer.
-
-        `several_pictures` is of the collection.
+    def params(self, plan: Plan, *, top_k: int, info: CollectionInfo | None = None) -> models.SearchParams:
+        """Qdrant's search parameters for a plan in the collection `info`, by default one of full precision with one
+        picture a product. The beam is at least twice as wide as the answer.
         """
+        quantized = info is not None and info.quantized
         if plan is Plan.EXACT:
-            return models.SearchParams(exact=True)
+            return models.SearchParams(exact=True)  # by the originals
+        rescored = models.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING) if quantized else None
         if plan is Plan.ACORN:
             # 1 makes Qdrant always use ACORN: `choose` has decided already.
             acorn = models.AcornSearchParams(enable=True, max_selectivity=1.0)
-            return models.SearchParams(hnsw_ef=max(self.acorn_ef, 2 * top_k), acorn=acorn)
-        wider = SEVERAL_PICTURES_EF_FACTOR if several_pictures else 1
-        return models.SearchParams(hnsw_ef=max(self.hnsw_ef * wider, 2 * top_k))
+            return models.SearchParams(hnsw_ef=max(self.acorn_ef, 2 * top_k), acorn=acorn, quantization=rescored)
+        wider = SEVERAL_PICTURES_EF_FACTOR if info is not None and info.several_pictures else 1
+        return models.SearchParams(hnsw_ef=max(self.hnsw_ef * wider, 2 * top_k), quantization=rescored)

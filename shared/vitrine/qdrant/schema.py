@@ -21,6 +21,7 @@ from vitrine.products import (
     VARIANT_FIELD,
     AttributeKind,
 )
+from vitrine.qdrant.profiles import Layout
 
 FieldType = Literal["keyword", "integer", "float", "bool", "datetime"]
 CollectionState = Literal["building", "ready"]
@@ -60,7 +61,8 @@ class CollectionMetadata:
     """The metadata that Vitrine stores with a collection. `ready`: it passed verification at least once.
 
     `kinds` has the kind of each attribute; collections of older versions have none. `mapping` has the column that each
-    role (`id`, `picture`) or attribute is read from, where that was chosen.
+    role (`id`, `picture`) or attribute is read from, where that was chosen. `profile`, `shards` and `replicas` are the
+    layout that the collection was made with.
     """
 
     dataset: str
@@ -73,6 +75,9 @@ class CollectionMetadata:
     published_at: str | None = None
     kinds: Mapping[str, str] = field(default_factory=dict)
     mapping: Mapping[str, str] = field(default_factory=dict)
+    profile: str = "exact"
+    shards: int = 1
+    replicas: int = 1
 
     @classmethod
     def parse(cls, metadata: Mapping[str, Any] | None) -> CollectionMetadata | None:
@@ -92,7 +97,7 @@ class CollectionInfo:
 
     `schema` has the types of the payload indexes. The index of a category path is named `paths_.NAME`. `points` is
     approximate and does not count in comparisons. `several_pictures`: a point has a list of vectors, one for each
-    picture of its product.
+    picture of its product. `quantized`: vectors are also kept in fewer bits, which a search reads first.
     """
 
     name: str
@@ -101,6 +106,7 @@ class CollectionInfo:
     schema: Mapping[str, FieldType]
     metadata: CollectionMetadata
     several_pictures: bool = False
+    quantized: bool = False
 
     @classmethod
     def parse(cls, name: str, info: models.CollectionInfo) -> CollectionInfo | None:
@@ -117,7 +123,13 @@ class CollectionInfo:
             schema=schema_of(info.payload_schema),
             metadata=metadata,
             several_pictures=unnamed is not None and unnamed.multivector_config is not None,
+            quantized=info.config.quantization_config is not None,
         )
+
+    @property
+    def layout(self) -> Layout:
+        """How the collection is stored."""
+        return Layout.of({name: getattr(self.metadata, name) for name in ("profile", "shards", "replicas")})
 
     @property
     def variants(self) -> bool:

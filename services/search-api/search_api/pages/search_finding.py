@@ -163,7 +163,7 @@ class Samples:
         field = next((name for name in _SAMPLE_FIELDS if info.kinds.get(name) is AttributeKind.KEYWORD), None)
         planner = Planner()
         plan = planner.choose(FilterSpec(), expected_matches=info.points, points=info.points)
-        params = planner.params(plan, top_k=SAMPLES, several_pictures=info.several_pictures)
+        params = planner.params(plan, top_k=SAMPLES, info=info)
         if field is None:
             points = await context.store.nearest(info.name, direction, condition=None, params=params, limit=SAMPLES)
         else:

@@ -288,4 +288,4 @@ class Retrieval:
         ]
 
     def _params(self, prepared: Prepared, plan: Plan, top_k: int) -> models.SearchParams:
-        return self._planner.params(plan, top_k=top_k, several_pictures=prepared.info.several_pictures)
+        return self._planner.params(plan, top_k=top_k, info=prepared.info)
