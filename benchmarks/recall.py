@@ -30,7 +30,7 @@ from search_api.search.options import Pairs
 from search_api.search.retrieval import Prepared, Retrieval, Wanted
 from search_api.vector_store import VectorStore
 from vitrine.qdrant.client import open_async_qdrant
-from vitrine.qdrant.filters import Planner
+from vitrine.qdrant.planner import Planner
 from vitrine_local.data_folder import DataFolder
 
 MIN_PRODUCTS = 50

@@ -30,7 +30,7 @@ import qdrant_edge as edge
 
 from benchmarks.processes import own_resident_mb, run_module
 from benchmarks.tables import head, quantile, row
-from vitrine.qdrant.filters import DEFAULT_ACORN_EF, DEFAULT_EF
+from vitrine.qdrant.planner import DEFAULT_ACORN_EF, DEFAULT_EF
 
 DIM = 128
 PER_PRODUCT = 3

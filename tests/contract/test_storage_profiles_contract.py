@@ -15,7 +15,8 @@ from vitrine.errors import VectorStoreRefused
 from vitrine.products import AttributeKind as K
 from vitrine.qdrant.client import add_attributes, create_collection
 from vitrine.qdrant.errors import qdrant_errors
-from vitrine.qdrant.filters import Plan, Planner
+from vitrine.qdrant.planner import Planner
+from vitrine.qdrant.plans import Plan
 from vitrine.qdrant.profiles import Layout, Profile
 from vitrine.qdrant.schema import CollectionInfo, CollectionMetadata
 

@@ -16,8 +16,10 @@ from search_api.ties import with_ties
 from search_api.vector_store import Query, VectorStore
 from vitrine.products import AttributeKind, Product
 from vitrine.qdrant.client import create_collection, open_async_qdrant, open_qdrant
-from vitrine.qdrant.filters import FilterSpec, Plan, Planner
+from vitrine.qdrant.filters import FilterSpec
 from vitrine.qdrant.naming import Serving
+from vitrine.qdrant.planner import Planner
+from vitrine.qdrant.plans import Plan
 from vitrine.qdrant.schema import CollectionMetadata
 
 DIM = 4

@@ -22,8 +22,8 @@ from vitrine.errors import ParserNotFound
 from vitrine.evaluation.calibration import Curve
 from vitrine.products import AttributeKind, AttributeValue, Product
 from vitrine.qdrant.client import create_collection, open_async_qdrant, open_qdrant
-from vitrine.qdrant.filters import Planner
 from vitrine.qdrant.naming import Serving
+from vitrine.qdrant.planner import Planner
 from vitrine.qdrant.schema import CollectionMetadata
 
 WITH_KINDS: Final = "tiny-0000000001"

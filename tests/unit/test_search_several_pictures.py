@@ -19,8 +19,10 @@ from search_api.vector_store import VectorStore
 from vitrine.errors import ProductNotFound
 from vitrine.products import AttributeKind, Product, point_id
 from vitrine.qdrant.client import create_collection, open_async_qdrant, open_qdrant
-from vitrine.qdrant.filters import FilterSpec, Plan, Planner
+from vitrine.qdrant.filters import FilterSpec
 from vitrine.qdrant.naming import Serving
+from vitrine.qdrant.planner import Planner
+from vitrine.qdrant.plans import Plan
 from vitrine.qdrant.schema import CollectionMetadata
 
 DIM = 5

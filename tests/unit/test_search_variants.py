@@ -23,8 +23,10 @@ from search_api.vector_store import VectorStore
 from vitrine.evaluation.ranking import unit_rows
 from vitrine.products import VARIANT_FIELD, AttributeKind, AttributeValue, Product, group_of, point_id, public_id
 from vitrine.qdrant.client import create_collection, open_async_qdrant, open_qdrant
-from vitrine.qdrant.filters import FilterSpec, Plan, Planner, parse_filters
+from vitrine.qdrant.filters import FilterSpec, parse_filters
 from vitrine.qdrant.naming import Serving
+from vitrine.qdrant.planner import Planner
+from vitrine.qdrant.plans import Plan
 from vitrine.qdrant.schema import CollectionMetadata
 
 DIM = 16

@@ -6,6 +6,7 @@ be repeated.
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
@@ -15,6 +16,7 @@ from typing import Any, Final
 from indexer.dependencies import Dependencies
 from indexer.gallery_augmentation import GalleryAugmentation
 from indexer.generations import remove_old
+from indexer.measure import QUERIES, measure_plans
 from indexer.plan import IndexTarget, PlannedProduct
 from indexer.reconcile import Reconciled, note_damaged, reconcile
 from indexer.verify import changes_since, check_removal, verify
@@ -52,6 +54,7 @@ def finish_indexing(deps: Dependencies, record: JobRecord) -> dict[str, Any] | N
         expected = _remove_stale(deps, target, expected, rejected, served)
         if not _is_optimised(deps, target.collection):
             return None
+        facts = _measured(deps, facts, expected)
         try:
             recall = verify(
                 deps.vectors,
@@ -70,7 +73,8 @@ def finish_indexing(deps: Dependencies, record: JobRecord) -> dict[str, Any] | N
     current = deps.vectors.metadata(target.collection)
     kinds = {**(current.kinds if current is not None else {}), **target.metadata.kinds}
     layout = DEFAULT_LAYOUT if facts is None else facts.layout
-    ready = replace(target.metadata, kinds=kinds, **layout.as_dict())
+    plans = {} if facts is None or facts.measured is None else facts.measured.as_dict()
+    ready = replace(target.metadata, kinds=kinds, plans=plans, **layout.as_dict())
     deps.vectors.mark_ready(ready, collection=target.collection, expected=len(expected))
     previous = deps.vectors.switch(target.serving)
     announce_change(deps.redis, target.dataset)
@@ -93,6 +97,14 @@ def finish_indexing(deps: Dependencies, record: JobRecord) -> dict[str, Any] | N
         **_speed(deps, target.job_id, sum(outcome.pictures for outcome in outcomes)),
         "notices": _notices(deps, target.job_id),
     }
+
+
+def _measured(deps: Dependencies, facts: CollectionInfo | None, expected: Collection[str]) -> CollectionInfo | None:
+    """The collection with what searches in it cost and find. Its check uses them, as searches will."""
+    if facts is None:
+        return None
+    queries = random.Random(0).sample(sorted(expected), min(QUERIES, len(expected)))  # noqa: S311 - a sample, no secret
+    return replace(facts, measured=measure_plans(deps.vectors, facts, queries))
 
 
 def _copy_unplanned(deps: Dependencies, target: IndexTarget, planned: Iterable[PlannedProduct]) -> None:

@@ -25,10 +25,11 @@ from vitrine.qdrant.client import (
     vectors_of,
 )
 from vitrine.qdrant.errors import qdrant_errors
-from vitrine.qdrant.filters import Plan, Planner
 from vitrine.qdrant.naming import Serving, parse_collection_name
+from vitrine.qdrant.planner import Planner
+from vitrine.qdrant.plans import Plan
 from vitrine.qdrant.profiles import DEFAULT_LAYOUT, Layout
-from vitrine.qdrant.schema import CollectionInfo, CollectionMetadata
+from vitrine.qdrant.schema import CollectionInfo, CollectionMetadata, json_path
 
 _PAGE: Final = 1_000
 _DELETED_AT_ONCE: Final = 1_000
@@ -192,9 +193,37 @@ class Vectors:
             if offset is None:
                 return
 
-    def count(self, collection: str) -> int:
+    def count(self, collection: str, condition: models.Filter | None = None) -> int:
+        """How many points match, exactly."""
         with qdrant_errors(collection):
-            return self._client.count(collection, exact=True).count
+            return self._client.count(collection, condition, exact=True).count
+
+    def frequent_values(self, collection: str, field: str, *, limit: int) -> list[tuple[str, int]]:
+        """The most frequent values of a keyword field, and how many points have each."""
+        with qdrant_errors(collection):
+            hits = self._client.facet(collection, json_path(field), limit=limit, exact=True).hits
+        return [(str(hit.value), hit.count) for hit in hits]
+
+    def search(
+        self,
+        collection: str,
+        vector: list[float],
+        *,
+        limit: int,
+        params: models.SearchParams,
+        condition: models.Filter | None,
+    ) -> list[tuple[str, float]]:
+        """The ids and scores of the nearest points, best first."""
+        with qdrant_errors(collection):
+            answer = self._client.query_points(
+                collection,
+                query=vector,
+                query_filter=condition,
+                search_params=params,
+                limit=limit,
+                with_payload=False,
+            )
+        return [(str(point.id), point.score) for point in answer.points]
 
     def is_green(self, collection: str) -> bool:
         """Whether Qdrant has finished optimising the collection."""

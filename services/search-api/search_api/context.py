@@ -37,8 +37,8 @@ from vitrine.jobs import AsyncJobStore, open_async_redis
 from vitrine.jobs.schedules import AsyncScheduleStore
 from vitrine.qdrant.aliases import CHANGES_CHANNEL, announce_change_async
 from vitrine.qdrant.client import open_async_qdrant
-from vitrine.qdrant.filters import Planner
 from vitrine.qdrant.nodes import Nodes
+from vitrine.qdrant.planner import Planner
 from vitrine.releases import ReleaseStore
 from vitrine.telemetry import get_logger
 from vitrine.uploads.store import UploadStore

@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import Field, SecretStr
 
 from vitrine.errors import SettingsInvalid
-from vitrine.qdrant.filters import DEFAULT_ACORN_EF, DEFAULT_EF, DEFAULT_EXACT_MAX_MATCHES
+from vitrine.qdrant.planner import DEFAULT_ACORN_EF, DEFAULT_EF, DEFAULT_EXACT_MAX_MATCHES
 from vitrine.releases import PARSER_MODEL
 from vitrine.settings import HttpSettings
 from vitrine.web import is_loopback
@@ -72,7 +72,10 @@ class Settings(HttpSettings):
     exact_max_matches: int = Field(
         default=DEFAULT_EXACT_MAX_MATCHES,
         ge=0,
-        description="Search exactly where at most so many products match a filter, with ACORN where more do",
+        description=(
+            "Search exactly where at most so many products match a filter, with ACORN where more do. This and the two "
+            "below apply to collections whose searches were not measured when they were published"
+        ),
     )
     hnsw_ef: int = Field(default=DEFAULT_EF, ge=1, description="Width of the graph search's beam without a filter")
     acorn_ef: int = Field(default=DEFAULT_ACORN_EF, ge=1, description="Width of the beam with a filter")

@@ -1,4 +1,4 @@
-"""Filters (`gender=Women`, `yearMin=2012`): parsing, compilation for Qdrant, and the plan of a filtered search.
+"""Filters (`gender=Women`, `yearMin=2012`): parsing, and compilation for Qdrant.
 
 Filters are checked against the indexed fields of the collection. No text of the user is passed through unchecked.
 
@@ -11,11 +11,6 @@ A word for an unknown value, such as `NA` or `None`, also matches products witho
 take it as one, unless the column shows that it is a value.
 
 A value of a list matches if the list contains it, and a category path matches at each of its levels.
-
-Qdrant searches a graph of neighbours. A filter without links of its own in the graph splits it, and recall falls: to
-0.14 for the conjunction of a common and a mid-sized value, on 200,000 vectors; to 0.87 even if half of the products
-match, when they are close together. The remedies are an exact scan, which is cheap for few matches, and ACORN with a
-wide beam, which also visits neighbours of neighbours that do not match.
 """
 
 from __future__ import annotations
@@ -24,7 +19,6 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from typing import Final
 
 from qdrant_client import models
@@ -32,8 +26,7 @@ from qdrant_client import models
 from vitrine.errors import FilterInvalid
 from vitrine.kinds import FALSE_WORDS, TRUE_WORDS, UNKNOWN_WORDS, DateSpan, filterable, path_text
 from vitrine.products import COMPOSITE_FIELD, HIDDEN_FIELDS, RANGE_SUFFIXES, AttributeKind, composite_value
-from vitrine.qdrant.profiles import OVERSAMPLING
-from vitrine.qdrant.schema import CollectionInfo, field_key, json_path
+from vitrine.qdrant.schema import field_key, json_path
 
 MAX_CONDITIONS: Final = 32
 MAX_VALUES_PER_FIELD: Final = 64
@@ -53,16 +46,6 @@ _NAMED: Final[Mapping[AttributeKind, str]] = {
     AttributeKind.PATH: "a category path",
     AttributeKind.TEXT: "free text",
 }
-
-# Scoring this many 128-d vectors takes about five milliseconds on one core; below it ACORN saves little.
-DEFAULT_EXACT_MAX_MATCHES: Final = 50_000
-DEFAULT_EF: Final = 128
-DEFAULT_ACORN_EF: Final = 256
-# The graph of products with several pictures is built by another measure than it is searched by: a wider beam finds
-# as much.
-SEVERAL_PICTURES_EF_FACTOR: Final = 4
-# Without a filter the graph finds nearly everything, so it is used from the size at which Qdrant builds one.
-_UNFILTERED_EXACT_MAX_POINTS: Final = 20_000
 
 FilterValue = str | int | float | bool | DateSpan
 Bound = float | DateSpan
@@ -143,6 +126,11 @@ class FilterSpec:
         if composite is not None:
             must.insert(0, models.FieldCondition(key=COMPOSITE_FIELD, match=models.MatchValue(value=composite)))
         return models.Filter(must=must or None, must_not=must_not or None)
+
+    @property
+    def uses_composite(self) -> bool:
+        """Whether it is one gender together with one article type, beside any other conditions."""
+        return self._composite() is not None
 
     def _composite(self) -> str | None:
         pair = [self.fields.get("gender"), self.fields.get("articleType")]
@@ -308,41 +296,3 @@ def _between(key: str, least: Bound | None, greatest: Bound | None) -> models.Fi
         )
         return models.FieldCondition(key=key, range=span)
     return models.FieldCondition(key=key, range=models.Range(gte=least, lte=greatest))
-
-
-class Plan(StrEnum):
-    """How a search runs in Qdrant."""
-
-    EXACT = "exact"
-    ACORN = "acorn"
-    GRAPH = "graph"
-
-
-@dataclass(frozen=True, slots=True)
-class Planner:
-    """Chooses a plan by the expected number of matches."""
-
-    exact_max_matches: int = DEFAULT_EXACT_MAX_MATCHES
-    hnsw_ef: int = DEFAULT_EF
-    acorn_ef: int = DEFAULT_ACORN_EF
-
-    def choose(self, spec: FilterSpec, *, expected_matches: int, points: int) -> Plan:
-        """The plan for `spec` in a collection of `points` points, about `expected_matches` of which match."""
-        if not spec:
-            return Plan.EXACT if points <= _UNFILTERED_EXACT_MAX_POINTS else Plan.GRAPH
-        return Plan.EXACT if expected_matches <= self.exact_max_matches else Plan.ACORN
-
-    def params(self, plan: Plan, *, top_k: int, info: CollectionInfo | None = None) -> models.SearchParams:
-        """Qdrant's search parameters for a plan in the collection `info`, by default one of full precision with one
-        picture a product. The beam is at least twice as wide as the answer.
-        """
-        quantized = info is not None and info.quantized
-        if plan is Plan.EXACT:
-            return models.SearchParams(exact=True)  # by the originals
-        rescored = models.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING) if quantized else None
-        if plan is Plan.ACORN:
-            # 1 makes Qdrant always use ACORN: `choose` has decided already.
-            acorn = models.AcornSearchParams(enable=True, max_selectivity=1.0)
-            return models.SearchParams(hnsw_ef=max(self.acorn_ef, 2 * top_k), acorn=acorn, quantization=rescored)
-        wider = SEVERAL_PICTURES_EF_FACTOR if info is not None and info.several_pictures else 1
-        return models.SearchParams(hnsw_ef=max(self.hnsw_ef * wider, 2 * top_k), quantization=rescored)

@@ -21,6 +21,7 @@ from vitrine.products import (
     VARIANT_FIELD,
     AttributeKind,
 )
+from vitrine.qdrant.plans import MeasuredPlans
 from vitrine.qdrant.profiles import Layout
 
 FieldType = Literal["keyword", "integer", "float", "bool", "datetime"]
@@ -62,7 +63,7 @@ class CollectionMetadata:
 
     `kinds` has the kind of each attribute; collections of older versions have none. `mapping` has the column that each
     role (`id`, `picture`) or attribute is read from, where that was chosen. `profile`, `shards` and `replicas` are the
-    layout that the collection was made with.
+    layout that the collection was made with, `plans` what searches in it were measured to cost and find.
     """
 
     dataset: str
@@ -78,6 +79,7 @@ class CollectionMetadata:
     profile: str = "exact"
     shards: int = 1
     replicas: int = 1
+    plans: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, metadata: Mapping[str, Any] | None) -> CollectionMetadata | None:
@@ -98,6 +100,7 @@ class CollectionInfo:
     `schema` has the types of the payload indexes. The index of a category path is named `paths_.NAME`. `points` is
     approximate and does not count in comparisons. `several_pictures`: a point has a list of vectors, one for each
     picture of its product. `quantized`: vectors are also kept in fewer bits, which a search reads first.
+    `measured` does not count in comparisons either.
     """
 
     name: str
@@ -107,6 +110,7 @@ class CollectionInfo:
     metadata: CollectionMetadata
     several_pictures: bool = False
     quantized: bool = False
+    measured: MeasuredPlans | None = field(default=None, compare=False)
 
     @classmethod
     def parse(cls, name: str, info: models.CollectionInfo) -> CollectionInfo | None:
@@ -124,6 +128,7 @@ class CollectionInfo:
             metadata=metadata,
             several_pictures=unnamed is not None and unnamed.multivector_config is not None,
             quantized=info.config.quantization_config is not None,
+            measured=MeasuredPlans.parse(metadata.plans),
         )
 
     @property

@@ -21,8 +21,9 @@ from search_api.search.options import ListOptions, SearchOptions, parameter_inva
 from search_api.search.query_embedding import Asked
 from vitrine.errors import CollectionNotFound, DatasetNotFound, ModelUnknown
 from vitrine.products import AttributeKind
-from vitrine.qdrant.filters import FilterSpec, Planner
+from vitrine.qdrant.filters import FilterSpec
 from vitrine.qdrant.naming import Serving
+from vitrine.qdrant.planner import Planner
 from vitrine.qdrant.schema import CollectionInfo
 
 PAGE_SIZE: Final = 20
@@ -162,7 +163,7 @@ class Samples:
         direction: list[float] = (vector / np.linalg.norm(vector)).tolist()
         field = next((name for name in _SAMPLE_FIELDS if info.kinds.get(name) is AttributeKind.KEYWORD), None)
         planner = Planner()
-        plan = planner.choose(FilterSpec(), expected_matches=info.points, points=info.points)
+        plan = planner.choose(FilterSpec(), expected_matches=info.points, points=info.points, measured=info.measured)
         params = planner.params(plan, top_k=SAMPLES, info=info)
         if field is None:
             points = await context.store.nearest(info.name, direction, condition=None, params=params, limit=SAMPLES)

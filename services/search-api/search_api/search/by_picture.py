@@ -17,7 +17,7 @@ from search_api.search.query_embedding import Asked, QueryEmbedder
 from search_api.search.rerank import Refinement, fused_search
 from search_api.search.retrieval import Prepared, Retrieval, Wanted
 from vitrine.embedding import Embedding
-from vitrine.qdrant.filters import Plan
+from vitrine.qdrant.plans import Plan
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from search_api.search.variants import best_of_each
 from search_api.ties import by_score_and_id
 from vitrine.evaluation.rerank import reciprocal_distance
 from vitrine.qdrant.client import picture_vectors
-from vitrine.qdrant.filters import Plan
+from vitrine.qdrant.plans import Plan
 from vitrine.types import Vectors
 
 if TYPE_CHECKING:

@@ -27,8 +27,10 @@ from vitrine.errors import (
     ReleaseNotFound,
 )
 from vitrine.products import check_dataset_name
-from vitrine.qdrant.filters import FilterSpec, Plan, Planner, parse_filters
+from vitrine.qdrant.filters import FilterSpec, parse_filters
 from vitrine.qdrant.naming import Serving
+from vitrine.qdrant.planner import Planner
+from vitrine.qdrant.plans import Plan
 from vitrine.qdrant.schema import CollectionInfo
 
 T = TypeVar("T")
@@ -175,7 +177,8 @@ class Retrieval:
     async def plan(self, prepared: Prepared) -> Plan:
         """The search plan for the number of matches."""
         matches = await self.matches(prepared)
-        return self._planner.choose(prepared.spec, expected_matches=matches, points=prepared.info.points)
+        info = prepared.info
+        return self._planner.choose(prepared.spec, expected_matches=matches, points=info.points, measured=info.measured)
 
     async def nearest(
         self, prepared: Prepared, query: Query, wanted: Wanted, *, plan: Plan, refine: Refinement = PLAIN
@@ -288,4 +291,4 @@ class Retrieval:
         ]
 
     def _params(self, prepared: Prepared, plan: Plan, top_k: int) -> models.SearchParams:
-        return self._planner.params(plan, top_k=top_k, info=prepared.info)
+        return self._planner.params(plan, top_k=top_k, info=prepared.info, spec=prepared.spec)
