@@ -52,12 +52,12 @@ def own_peak_mb() -> float:
 
     From /proc, because the peak that getrusage reports includes the parent's memory at the start of the process.
     """
-    return _memory_mb(os.getpid(), "VmHWM")
+    return memory_mb(os.getpid(), "VmHWM")
 
 
 def own_resident_mb() -> float:
     """Resident memory of this process, in MB. It includes the pages of mapped files that are in memory."""
-    return _memory_mb(os.getpid(), "VmRSS")
+    return memory_mb(os.getpid(), "VmRSS")
 
 
 def session_cpu_s(session: int) -> float | None:
@@ -95,11 +95,11 @@ class ServiceProcesses:
             Path(f"/proc/{pid}/clear_refs").write_text("5")
 
     def resident_mb(self) -> dict[str, float]:
-        return {name: _memory_mb(pid, "VmRSS") for name, pid in self.pids.items()}
+        return {name: memory_mb(pid, "VmRSS") for name, pid in self.pids.items()}
 
     def peak_mb(self) -> dict[str, float]:
         """The peak of resident memory since `reset_peaks`."""
-        return {name: _memory_mb(pid, "VmHWM") for name, pid in self.pids.items()}
+        return {name: memory_mb(pid, "VmHWM") for name, pid in self.pids.items()}
 
     def alive(self) -> bool:
         return all(Path(f"/proc/{pid}").exists() for pid in self.pids.values())
@@ -109,7 +109,8 @@ def _stat(file: Path) -> list[str]:
     return file.read_text(errors="replace").rpartition(")")[2].split()
 
 
-def _memory_mb(pid: int, name: str) -> float:
+def memory_mb(pid: int, name: str) -> float:
+    """Memory of a process, in MB: `VmRSS` (resident), `VmHWM` (its peak) or `RssAnon` (without mapped files)."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith(f"{name}:"):
             return int(line.split()[1]) / 1024

@@ -9,14 +9,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks.calibration import unrelated_pictures
+from benchmarks.scale_catalogue import Catalogue
 from harness.drawn_street import drawn_street
 from harness.releases import TINY_MODEL, build_tiny_release
 from harness.tiny_parser import build_tiny_parser, drawn_person
 from harness.training import drawn_catalog
 from harness.waiting import HUNG_AFTER_S
+from vitrine.products import AttributeKind
 from vitrine.releases import Calibration
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -169,6 +172,48 @@ def test_pictures_without_a_garment_differ_and_are_the_same_in_every_run() -> No
     pictures = unrelated_pictures(40)
     assert len({picture.tobytes() for picture in pictures}) == 40
     assert [picture.tobytes() for picture in unrelated_pictures(40)] == [picture.tobytes() for picture in pictures]
+
+
+def test_scale_benchmark_prints_rates_recall_and_memory(tmp_path: Path) -> None:
+    random = np.random.default_rng(5)
+    vectors = random.normal(size=(40, 8)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    kinds = dict.fromkeys(("gender", "masterCategory", "articleType"), AttributeKind.KEYWORD)
+    payloads = [
+        {
+            "product_id": str(number),
+            "gender": ("Men", "Women")[number % 2],
+            "masterCategory": "Apparel",
+            "articleType": f"type {number % 10}",
+        }
+        for number in range(40)
+    ]
+    Catalogue(vectors, payloads, kinds).save(tmp_path / "catalogue.npz")
+    options = (
+        "--points",
+        1_000,
+        "--profile",
+        "memory",
+        "--catalogue",
+        "catalogue.npz",
+        "--queries",
+        3,
+        "--least",
+        0.99,
+    )
+    printed = run_benchmark("scale", *options, folder=tmp_path)
+    rates, searches, memory = tables_of(printed)
+    assert int(rates[0]["products/s"].replace(",", "")) > 0
+    found = {row["filter"]: (row["products"], float(row["recall@10"])) for row in searches}
+    assert found == {
+        "none": ("1,000", 1.0),
+        "Men": ("500", 1.0),
+        "Women": ("500", 1.0),
+        "Men, Apparel": ("500", 1.0),
+        "Women, Apparel": ("500", 1.0),
+        "type 0 or type 1": ("200", 1.0),
+    }
+    assert [row["memory"] for row in memory] == ["resident", "of it, not mapped files"]
 
 
 def tables_of(text: str) -> list[Rows]:
