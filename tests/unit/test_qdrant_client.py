@@ -113,6 +113,7 @@ def answered(status: int, error: str = "Wrong input: no") -> Exception:
         (answered(404), CollectionNotFound, False),
         (answered(400), FilterInvalid, False),
         (answered(403), VectorStoreRefused, False),
+        (answered(501), VectorStoreRefused, False),
         (answered(429), VectorStoreUnavailable, True),
         (answered(500), VectorStoreUnavailable, True),
         (answered(500, "Service internal error: No space left on device: /q is full"), VectorStoreFull, True),

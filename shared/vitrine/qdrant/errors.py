@@ -101,7 +101,8 @@ def _refusal(status: int | None, reason: str, collection: str | None, *, filtere
         start = reason.index(_FULL)
         message = reason[start:].split('"', 1)[0]
         return VectorStoreFull(f"Qdrant's disk is full: {message}", retry_after_s=_RETRY_AFTER_S)
-    if status is None or status >= 500 or status == 429:
+    # 501: the local Qdrant does not support what was asked for, and never will.
+    if status is None or (status >= 500 and status != 501) or status == 429:
         return VectorStoreUnavailable(f"Qdrant answered {status}", retry_after_s=_RETRY_AFTER_S)
     if filtered and status in (400, 422):
         return FilterInvalid("Qdrant does not accept this filter: a value is out of range")
