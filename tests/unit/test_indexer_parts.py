@@ -44,7 +44,7 @@ class Answers(Vectors):
     truth: Sequence[tuple[str, float]]
     ids_there: list[str] = field(default_factory=lambda: [f"p{number}" for number in range(12)])
 
-    def count(self, collection: str) -> int:
+    def count(self, collection: str, condition: models.Filter | None = None) -> int:
         return len(self.ids_there)
 
     def vectors(self, collection: str, point_ids: Sequence[str]) -> dict[str, EmbeddingRows]:

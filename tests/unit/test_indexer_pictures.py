@@ -162,7 +162,7 @@ class Stored(Vectors):
     def __init__(self, *, blind: bool) -> None:
         self._blind = blind
 
-    def count(self, collection: str) -> int:
+    def count(self, collection: str, condition: models.Filter | None = None) -> int:
         return 2
 
     def vectors(self, collection: str, point_ids: Sequence[str]) -> dict[str, Rows]:
