@@ -22,6 +22,7 @@ from search_api.settings import Settings
 from search_api.status.dependencies import FAILURES_TO_BE_AWAY, Dependency, ask_embedder, ask_qdrant
 from vitrine.embedding import AsyncEmbedderClient
 from vitrine.errors import EmbedderSilent
+from vitrine.qdrant.nodes import Nodes
 
 NOWHERE = "http://127.0.0.1:9"  # no server listens there
 
@@ -81,7 +82,7 @@ def test_a_slow_embedder_that_just_answered_a_search_is_busy_and_not_hung() -> N
 @pytest.mark.parametrize(("status", "missing"), [(200, None), (403, None), (500, "not ready, status 500")])
 def test_a_qdrant_that_answers_can_be_reached(status: int, missing: str | None) -> None:
     with answering(status) as url:
-        assert asked(lambda client: ask_qdrant(client, url)) == missing
+        assert asked(lambda client: ask_qdrant(client, Nodes(url))) == missing
 
 
 def test_a_dependency_is_unavailable_after_three_failures_in_a_row_and_back_with_one_answer() -> None:
