@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from vitrine.errors import SettingsInvalid
 from vitrine.images.checks import DEFAULT_LIMITS, ImageLimits
-from vitrine.qdrant.nodes import parse_nodes
+from vitrine.node_addresses import parse_nodes
 
 EXIT_SETTINGS: Final = 2  # exit code of a service with invalid settings
 

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from vitrine.errors import SettingsInvalid
-from vitrine.qdrant.nodes import parse_nodes
+from vitrine.node_addresses import parse_nodes
 from vitrine_local.data_folder import DataFolder
 from vitrine_local.redis_repair import repair_append_only_file
 from vitrine_local.redis_server import find_redis_server, redis_command, redis_configuration

@@ -13,7 +13,8 @@ from typing import Any, Final
 
 import httpx
 
-from vitrine.qdrant.nodes import Attempt, Node, Nodes
+from vitrine.node_addresses import Node
+from vitrine.qdrant.nodes import Attempt, Nodes
 
 CHECK_TIMEOUT_S: Final = 1.0
 _CONNECT_TIMEOUT_S: Final = 2.0

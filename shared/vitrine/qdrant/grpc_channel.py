@@ -15,8 +15,9 @@ from qdrant_client import AsyncQdrantClient, QdrantClient
 from qdrant_client.connection import get_async_channel, get_channel
 from qdrant_client.qdrant_remote import QdrantRemote
 
+from vitrine.node_addresses import Node
 from vitrine.qdrant.failover import CHECK_TIMEOUT_S
-from vitrine.qdrant.nodes import Node, Nodes
+from vitrine.qdrant.nodes import Nodes
 
 _NODE_FAILURES: Final = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 _DEFAULT_TIMEOUT_S: Final = 30.0

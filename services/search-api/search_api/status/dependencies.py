@@ -14,7 +14,8 @@ from typing import Any, Final
 import httpx
 import redis.asyncio
 
-from vitrine.qdrant.nodes import Node, Nodes
+from vitrine.node_addresses import Node
+from vitrine.qdrant.nodes import Nodes
 from vitrine.telemetry import get_logger
 
 INTERVAL_S: Final = 1.5
