@@ -12,7 +12,22 @@ from vitrine.architectures import Options
 from vitrine.errors import ParameterInvalid
 from vitrine.parsing import parse_as
 from vitrine.products import check_model_name
-from vitrine.recipes import AugmentRecipe, ModuleNames, OptimRecipe, Range, Recipe, parse_recipe
+from vitrine.recipes import (
+    Blur,
+    Factor,
+    Flip,
+    Grey,
+    Hue,
+    ModuleNames,
+    OptimRecipe,
+    PictureChanges,
+    Range,
+    Recipe,
+    Rotation,
+    Shift,
+    Tint,
+    parse_recipe,
+)
 
 # A multiple of the stride of the backbone's last map.
 Side = Annotated[int, Field(ge=64, le=1024, multiple_of=32)]
@@ -69,14 +84,21 @@ class ParseLossRecipe(_Part):
     label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="Label smoothing of the cross-entropy")
 
 
-class ParseAugmentRecipe(_Part):
+class ParseAugmentRecipe(PictureChanges):
     """Changes of training photographs; their masks follow. 0 turns one off."""
 
-    flip: float = Field(default=0.5, ge=0, le=1, description="Probability of mirroring")
+    flip: Flip = 0.5
+    shift: Shift = 0.1
+    rotate_degrees: Rotation = 8.0
+    brightness: Factor = 0.3
+    contrast: Factor = 0.3
+    saturation: Factor = 0.4
+    hue: Hue = 0.06
+    tint: Tint = 0.08
+    grey: Grey = 0.03
+    blur: Blur = 0.2
     scale: Range = Field(default=(0.75, 1.6), description="Minimum and maximum scale of the photograph in the input")
     ratio: float = Field(default=0.1, ge=0, lt=1, description="Maximum change of the aspect ratio")
-    shift: float = Field(default=0.1, ge=0, le=0.5, description="Maximum shift, as a share of a side")
-    rotate_degrees: float = Field(default=8.0, ge=0, le=180, description="Maximum rotation in either direction")
     paste: float = Field(
         default=0.3,
         ge=0,
@@ -86,19 +108,6 @@ class ParseAugmentRecipe(_Part):
     background: float = Field(
         default=0.0, ge=0, le=1, description="Probability that the background is replaced by a plain or a drawn one"
     )
-    brightness: float = Field(default=0.3, ge=0, lt=1, description="Maximum deviation of the factor from 1")
-    contrast: float = Field(default=0.3, ge=0, lt=1, description="Maximum deviation of the factor from 1")
-    saturation: float = Field(default=0.4, ge=0, lt=1, description="Maximum deviation of the factor from 1")
-    hue: float = Field(default=0.06, ge=0, le=0.5, description="Maximum hue shift; 0.5 is half the colour circle")
-    tint: float = Field(default=0.08, ge=0, lt=1, description="Maximum scaling of a channel, as by coloured light")
-    grey: float = Field(default=0.03, ge=0, le=1, description="Probability of conversion to grey")
-    blur: float = Field(default=0.2, ge=0, le=1, description="Probability of blur")
-
-    @property
-    def color(self) -> AugmentRecipe:
-        """The changes of color, as the other recipes name them."""
-        names = ("brightness", "contrast", "saturation", "hue", "tint", "grey")
-        return AugmentRecipe(**{name: getattr(self, name) for name in names})
 
     @model_validator(mode="after")
     def _scale_rises(self) -> ParseAugmentRecipe:

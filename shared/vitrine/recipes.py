@@ -163,27 +163,43 @@ class SamplerRecipe(_Part):
         return self
 
 
-class AugmentRecipe(_Part):
+# Changes of training pictures, as every kind of training has them; 0 turns one off.
+Flip = Annotated[float, Field(ge=0, le=1, description="Probability of mirroring")]
+Shift = Annotated[float, Field(ge=0, le=0.5, description="Maximum shift, as a share of a side")]
+Rotation = Annotated[float, Field(ge=0, le=180, description="Maximum rotation in either direction")]
+Factor = Annotated[float, Field(ge=0, lt=1, description="Maximum deviation of the factor from 1")]
+Hue = Annotated[float, Field(ge=0, le=0.5, description="Maximum hue shift; 0.5 is half the colour circle")]
+Tint = Annotated[float, Field(ge=0, lt=1, description="Maximum scaling of a channel, as by coloured light")]
+Grey = Annotated[float, Field(ge=0, le=1, description="Probability of conversion to grey")]
+Blur = Annotated[float, Field(ge=0, le=1, description="Probability of blur")]
+
+
+class PictureChanges(_Part):
+    """Augmentation of the training pictures of any kind of training. 0 turns an operation off."""
+
+    flip: Flip = 0.0
+    shift: Shift = 0.0
+    rotate_degrees: Rotation = 0.0
+    brightness: Factor = 0.0
+    contrast: Factor = 0.0
+    saturation: Factor = 0.0
+    hue: Hue = 0.0
+    tint: Tint = 0.0
+    grey: Grey = 0.0
+    blur: Blur = 0.0
+
+
+class AugmentRecipe(PictureChanges):
     """Augmentation of training pictures. 0 turns an operation off."""
 
     crop: Range | None = Field(default=None, description="Random crop: minimum and maximum share of the area")
     crop_ratio: Range = Field(
         default=(0.8, 1.25), description="Random crop: minimum and maximum of its aspect ratio relative to the input's"
     )
-    flip: float = Field(default=0.0, ge=0, le=1, description="Probability of mirroring")
     shrink: float = Field(default=1.0, gt=0, le=1, description="Minimum scale of the garment in its frame")
-    shift: float = Field(default=0.0, ge=0, le=0.5, description="Maximum shift, as a share of a side")
-    rotate_degrees: float = Field(default=0.0, ge=0, le=180, description="Maximum rotation in either direction")
     perspective: float = Field(
         default=0.0, ge=0, lt=1, description="Maximum shift of the corners, as a share of half a side"
     )
-    brightness: float = Field(default=0.0, ge=0, lt=1, description="Maximum deviation of the factor from 1")
-    contrast: float = Field(default=0.0, ge=0, lt=1, description="Maximum deviation of the factor from 1")
-    saturation: float = Field(default=0.0, ge=0, lt=1, description="Maximum deviation of the factor from 1")
-    hue: float = Field(default=0.0, ge=0, le=0.5, description="Maximum hue shift; 0.5 is half the colour circle")
-    tint: float = Field(default=0.0, ge=0, lt=1, description="Maximum scaling of a channel, as by coloured light")
-    grey: float = Field(default=0.0, ge=0, le=1, description="Probability of conversion to grey")
-    blur: float = Field(default=0.0, ge=0, le=1, description="Probability of blur")
     noise: float = Field(default=0.0, ge=0, le=1, description="Maximum standard deviation of added noise")
     erase: float = Field(default=0.0, ge=0, le=1, description="Probability of erasing a rectangle")
     erase_area: Range = Field(default=(0.02, 0.2), description="Minimum and maximum share of the erased area")

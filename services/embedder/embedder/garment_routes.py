@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from embedder.dependencies import CallerOf, Ctx, DeadlineS, ParserId, ReleaseId
-from embedder.garments import ANONYMOUS_MEDIA_TYPE
+from embedder.parsed_picture import ANONYMOUS_MEDIA_TYPE
 from embedder.routes import FAILURES, PICTURE_BODY, picture_of
 from embedder.schemas import RegionsResponse
 from vitrine.embedding.wire import VECTOR_MEDIA_TYPE, server_timing

@@ -6,7 +6,6 @@ those that are embedded go through the network. It is admitted once, with the co
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -17,27 +16,19 @@ from PIL import Image
 from embedder.admission import CallCost
 from embedder.call import Answer, Caller, Space, Upload
 from embedder.model_cache import LoadedParser, LoadedRelease
+from embedder.parsed_picture import ANONYMOUS_SHORT_SIDE_PX, GARMENTS_SHORT_SIDE_PX, PictureToParse
 from embedder.pipeline import Pipeline, Steps, is_heavy
 from vitrine.embedding.found_garments import ALL_GARMENTS, FoundGarment, RegionsFound
 from vitrine.errors import GarmentUnknown, ParameterInvalid
-from vitrine.images.checks import DecodeCost, ImageLimits, check_image, decode_cost, jpeg_least_scale, jpeg_scale
+from vitrine.images.checks import DecodeCost, ImageLimits
 from vitrine.images.cutout import cut_out_garment, is_on_white
-from vitrine.images.decode import MAX_DECODED_PIXELS, decode_image
-from vitrine.images.faces import blur_faces
-from vitrine.images.garment_masks import MAX_GARMENTS, Garment, Probabilities, covering, enlarged, find_garments
-from vitrine.images.regions import Region, check_region, region_decode_px
+from vitrine.images.garment_masks import MAX_GARMENTS, Garment, covering
+from vitrine.images.regions import Region
 from vitrine.images.views import View
 from vitrine.types import Pixels
-from vitrine.vision.parser import STRIDE, Letterbox
 
 T = TypeVar("T")
 
-# The short side to which a picture is decoded at least, so that small garments are sharp when they are cut out.
-GARMENTS_SHORT_SIDE_PX: Final = 768
-# And for a copy with blurred faces, which is searched and shown later.
-ANONYMOUS_SHORT_SIDE_PX: Final = 1024
-ANONYMOUS_MEDIA_TYPE: Final = "image/jpeg"
-_QUALITY: Final = 90
 # CPU seconds, beside the decoding: of finding the garments, of cutting one out, of each view, and of blurring and
 # encoding a pixel.
 _MASKS_S: Final = 0.015
@@ -47,7 +38,6 @@ _BLURRED_PIXEL_S: Final = 60e-9
 # Vectors of an ordinary call for all garments. One for more is a heavy call.
 _ORDINARY_VECTORS: Final = MAX_GARMENTS
 _EXPECTED_GARMENTS: Final = 4
-_PIXEL_BYTES: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +77,7 @@ class GarmentFinder:
 
     async def regions(self, data: bytes) -> RegionsFound:
         """The garments of a picture. Raises ImageRejected, and as `Pipeline.run` does."""
-        picture = _Picture(self._parser, data, self._limits)
+        picture = PictureToParse(self._parser, data, self._limits)
         async with self._admitted(picture, extra_s=_MASKS_S) as steps:
             parsed = await picture.parsed(steps)
             garments = await _made(steps, parsed.garments, cost_s=_MASKS_S)
@@ -107,7 +97,7 @@ class GarmentFinder:
         or of the one that covers most of `region`. Without a garment, or if the picture stands on white already, they
         are those of the picture or its region. Raises as `regions` does.
         """
-        picture = _Picture(self._parser, data, self._limits, least_px=GARMENTS_SHORT_SIDE_PX, region=region)
+        picture = PictureToParse(self._parser, data, self._limits, least_px=GARMENTS_SHORT_SIDE_PX, region=region)
         extra_s = _MASKS_S + _CUT_OUT_S + _VIEW_S * len(views)
         async with self._admitted(picture, releases, vectors=len(views), extra_s=extra_s) as steps:
             parsed = await picture.parsed(steps)
@@ -140,7 +130,7 @@ class GarmentFinder:
 
         Raises GarmentUnknown, and as `regions` does.
         """
-        picture = _Picture(self._parser, data, self._limits, least_px=GARMENTS_SHORT_SIDE_PX)
+        picture = PictureToParse(self._parser, data, self._limits, least_px=GARMENTS_SHORT_SIDE_PX)
         expected = _EXPECTED_GARMENTS if numbers is None else len(numbers)
         extra_s = _MASKS_S + (_CUT_OUT_S + _VIEW_S * len(views)) * expected
         async with self._admitted(picture, [release], vectors=expected * len(views), extra_s=extra_s) as steps:
@@ -165,21 +155,21 @@ class GarmentFinder:
 
         Raises as `regions` does.
         """
-        picture = _Picture(self._parser, data, self._limits, least_px=ANONYMOUS_SHORT_SIDE_PX)
-        extra_s = _MASKS_S + _BLURRED_PIXEL_S * picture.held_bytes / _PIXEL_BYTES
+        picture = PictureToParse(self._parser, data, self._limits, least_px=ANONYMOUS_SHORT_SIDE_PX)
+        extra_s = _MASKS_S + _BLURRED_PIXEL_S * picture.held_pixels
         async with self._admitted(picture, extra_s=extra_s) as steps:
             parsed = await picture.parsed(steps)
             blurred = await _made(steps, parsed.without_faces, cost_s=extra_s)
             return blurred, steps.timings_ms
 
-    def _regions(self, picture: _Picture, garments: Sequence[Garment], steps: Steps) -> RegionsFound:
+    def _regions(self, picture: PictureToParse, garments: Sequence[Garment], steps: Steps) -> RegionsFound:
         self._pipeline.metrics.garments.observe(len(garments))
         width_px, height_px = picture.size
         found = tuple(map(_found, garments))
         return RegionsFound(self._parser.release_id, width_px, height_px, found, steps.timings_ms)
 
     def _admitted(
-        self, picture: _Picture, releases: Sequence[LoadedRelease] = (), *, vectors: int = 0, extra_s: float
+        self, picture: PictureToParse, releases: Sequence[LoadedRelease] = (), *, vectors: int = 0, extra_s: float
     ) -> AbstractAsyncContextManager[Steps]:
         decode_s = picture.cost.cpu_s + extra_s
         networks_s = self._parser.picture_s + vectors * sum(release.picture_s for release in releases)
@@ -188,74 +178,6 @@ class GarmentFinder:
         return self._pipeline.admitted(
             cost, deadline_s=self._deadline_s, caller=self._caller, held_bytes=picture.held_bytes
         )
-
-
-class _Picture:
-    """A picture file on its way through a parser."""
-
-    def __init__(
-        self,
-        parser: LoadedParser,
-        data: bytes,
-        limits: ImageLimits,
-        *,
-        least_px: int = 0,
-        region: Region | None = None,
-    ) -> None:
-        """`least_px` is the short side that the decoded picture has at least, or its `region`.
-
-        Raises ImageRejected if the header shows that the picture or the region cannot be used.
-        """
-        self._parser = parser
-        self._data = data
-        self._limits = limits
-        header = check_image(data, limits=limits)
-        self._target_px = max(least_px, parser.parser.decode_px)
-        if region is not None:
-            check_region(header, region, limits=limits)
-            self._target_px = region_decode_px(header, len(data), region, target_px=self._target_px, limits=limits)
-        self.size = header.upright_size
-        self.cost = decode_cost(header, len(data), short_side_px=self._target_px)
-        scale = 1
-        if header.format == "JPEG":
-            scale = max(jpeg_least_scale(header, limits), jpeg_scale(header, self._target_px))
-        # Of the decoded picture, which is kept from step to step.
-        self.held_bytes = _PIXEL_BYTES * min(header.width * header.height // scale**2, MAX_DECODED_PIXELS)
-
-    async def parsed(self, steps: Steps) -> _Parsed:
-        """Decode and parse it."""
-        kept: list[tuple[Image.Image, Letterbox]] = []
-
-        def prepare() -> list[Pixels]:
-            image = decode_image(self._data, target_px=self._target_px, limits=self._limits)
-            pixels, box = self._parser.parser.fit(image)
-            kept.append((image, box))
-            return [pixels]
-
-        answer = await steps.run([Upload((self._parser,), prepare, self.cost)])
-        (maps,) = answer.all_results()
-        image, box = kept[0]
-        return _Parsed(image, box.part(maps))
-
-
-@dataclass(frozen=True, slots=True)
-class _Parsed:
-    """A decoded picture and its class probabilities (classes, h, w), of the picture alone."""
-
-    image: Image.Image
-    probabilities: Probabilities
-
-    def garments(self) -> tuple[Garment, ...]:
-        return find_garments(enlarged(self.probabilities, STRIDE))
-
-    def without_faces(self) -> bytes | None:
-        """A JPEG file without metadata; None if the picture shows no one."""
-        blurred = blur_faces(self.image, enlarged(self.probabilities, STRIDE))
-        if blurred is None:
-            return None
-        with io.BytesIO() as file:
-            blurred.save(file, "JPEG", quality=_QUALITY)
-            return file.getvalue()
 
 
 async def _made(steps: Steps, make: Callable[[], T], *, cost_s: float) -> T:

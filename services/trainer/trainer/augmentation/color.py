@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from trainer.augmentation.tensors import to_device
-from vitrine.recipes import AugmentRecipe
+from vitrine.recipes import PictureChanges
 from vitrine.types import Pixels, Values
 
 _LUMA: Final = np.array([0.299, 0.587, 0.114])  # BT.601
@@ -30,11 +30,11 @@ class ColorMatrices:
     of_mean: Values
 
 
-def has_color(recipe: AugmentRecipe) -> bool:
+def has_color(recipe: PictureChanges) -> bool:
     return bool(recipe.brightness or recipe.contrast or recipe.saturation or recipe.hue or recipe.tint or recipe.grey)
 
 
-def draw_color_matrices(recipe: AugmentRecipe, count: int, random: np.random.Generator) -> ColorMatrices:
+def draw_color_matrices(recipe: PictureChanges, count: int, random: np.random.Generator) -> ColorMatrices:
     """Random color changes of `count` images."""
     identity = np.eye(3)
     to_gray = np.tile(_LUMA, (3, 1))

@@ -82,8 +82,8 @@ class PhotographAugmenter:
         if random.random() < recipe.blur:
             warped = cv2.GaussianBlur(warped, (0, 0), random.uniform(*_BLUR_PX))
         changed = np.asarray(warped, dtype=np.uint8)
-        if has_color(recipe.color):
-            changed = color_image(changed, draw_color_matrices(recipe.color, 1, random), 0)
+        if has_color(recipe):
+            changed = color_image(changed, draw_color_matrices(recipe, 1, random), 0)
         return changed, np.asarray(classes, dtype=np.uint8)
 
     def _matrix(self, height: int, width: int, size: tuple[int, int], random: np.random.Generator) -> Values:
