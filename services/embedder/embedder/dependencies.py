@@ -1,4 +1,4 @@
-"""Dependencies shared by the routes, and the parameters and headers that every call takes."""
+"""Shared by the routes: their dependencies, the parameters, headers and bodies that they take, and their errors."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 from fastapi import Depends, Header, Query, Request
 
@@ -25,8 +25,49 @@ from vitrine.embedding.wire import (
     VECTOR_MEDIA_TYPE,
     WORK_HEADER,
 )
-from vitrine.errors import DeadlineExpired
+from vitrine.errors import (
+    BodyTooLarge,
+    DeadlineExpired,
+    Draining,
+    EmbedderBusyWithHeavyWork,
+    EmbedderOverloaded,
+    EmbedderUnavailable,
+    EmbeddingFailed,
+    ImageMissing,
+    MediaTypeUnsupported,
+    ParameterInvalid,
+    ReleaseCorrupt,
+    ReleaseError,
+    ReleaseNotFound,
+    ReleaseOfOtherKind,
+    WeightsUnusable,
+    WorkTooLarge,
+)
 from vitrine.releases import ReleaseStore
+
+# Errors that every call with a picture may answer.
+FAILURES: Final = (
+    ParameterInvalid,
+    ImageMissing,
+    ReleaseNotFound,
+    BodyTooLarge,
+    WorkTooLarge,
+    MediaTypeUnsupported,
+    ReleaseError,
+    WeightsUnusable,
+    ReleaseCorrupt,
+    ReleaseOfOtherKind,
+    EmbeddingFailed,
+    EmbedderOverloaded,
+    EmbedderBusyWithHeavyWork,
+    EmbedderUnavailable,
+    Draining,
+    DeadlineExpired,
+)
+PART_NAME: Final = "image"
+_PICTURE_TYPES: Final = ("image/", VECTOR_MEDIA_TYPE)
+BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
+PICTURE_BODY: Final = {"requestBody": {"required": True, "content": {"image/*": BINARY, VECTOR_MEDIA_TYPE: BINARY}}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,3 +154,21 @@ SpaceName = Annotated[Space, Query(description="The projected vector, or the net
 
 def wants_bytes(request: Request) -> bool:
     return VECTOR_MEDIA_TYPE in request.headers.get("accept", "")
+
+
+async def picture_of(request: Request) -> bytes:
+    """The body, a picture file. Raises MediaTypeUnsupported, ImageMissing."""
+    kind = request.headers.get("content-type", VECTOR_MEDIA_TYPE).lower()
+    if not kind.startswith(_PICTURE_TYPES):
+        raise MediaTypeUnsupported("send the picture itself as the body, with its media type, e.g. image/jpeg")
+    data = await request.body()
+    if not data:
+        raise ImageMissing("the body is empty: send the picture itself as the body")
+    return data
+
+
+def form_of_pictures(least: int, most: int) -> dict[str, Any]:
+    """The OpenAPI description of a form with `least` to `most` picture files."""
+    files = {"type": "array", "minItems": least, "maxItems": most, "items": BINARY["schema"]}
+    form = {"type": "object", "required": [PART_NAME], "properties": {PART_NAME: files}}
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}}}

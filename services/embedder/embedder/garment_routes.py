@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
-from embedder.dependencies import CallerOf, Ctx, DeadlineS, ParserId, ReleaseId
+from embedder.dependencies import (
+    BINARY,
+    FAILURES,
+    PICTURE_BODY,
+    CallerOf,
+    Ctx,
+    DeadlineS,
+    ParserId,
+    ReleaseId,
+    picture_of,
+)
 from embedder.parsed_picture import ANONYMOUS_MEDIA_TYPE
-from embedder.routes import FAILURES, PICTURE_BODY, picture_of
 from embedder.schemas import RegionsResponse
 from vitrine.embedding.wire import VECTOR_MEDIA_TYPE, server_timing
 from vitrine.images.checks import picture_header
@@ -17,7 +24,6 @@ from vitrine.images.formats import MEDIA_TYPES
 from vitrine.web import problem_responses, requires
 
 router = APIRouter()
-_FILE: Final = {"schema": {"type": "string", "format": "binary"}}
 
 
 @router.post(
@@ -46,7 +52,7 @@ async def regions(
     response_class=Response,
     responses={
         200: {
-            "content": {ANONYMOUS_MEDIA_TYPE: _FILE, VECTOR_MEDIA_TYPE: _FILE},
+            "content": {ANONYMOUS_MEDIA_TYPE: BINARY, VECTOR_MEDIA_TYPE: BINARY},
             "description": "A JPEG, upright and without metadata; the file as it was sent if it shows no one",
         },
         **problem_responses(*FAILURES),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from typing import Annotated, Final
+from typing import Annotated
 
 import numpy as np
 from fastapi import APIRouter, Query, Request
@@ -12,9 +12,19 @@ from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse, Response
 
 from embedder.call import Upload
-from embedder.dependencies import CallerOf, Ctx, DeadlineS, ReleaseId
+from embedder.dependencies import (
+    BINARY,
+    FAILURES,
+    PART_NAME,
+    PICTURE_BODY,
+    CallerOf,
+    Ctx,
+    DeadlineS,
+    ReleaseId,
+    form_of_pictures,
+    picture_of,
+)
 from embedder.explanation import OccludedPicture, explanation_of
-from embedder.routes import FAILURES, PART_NAME, PICTURE_BODY, form_of_pictures, picture_of
 from vitrine.embedding.wire import MAX_BATCH, server_timing
 from vitrine.errors import ParameterInvalid
 from vitrine.images.checks import check_image, decode_cost
@@ -32,7 +42,6 @@ from vitrine.web import problem_responses, read_form, requires
 router = APIRouter()
 _PICTURES = 2
 _SMALL_PX = 512
-_WEBP: Final = {"schema": {"type": "string", "format": "binary"}}
 
 
 class ExplainResponse(BaseModel):
@@ -105,7 +114,10 @@ async def check(request: Request, context: Ctx, caller: CallerOf, deadline_s: De
     tags=["pictures"],
     response_class=Response,
     responses={
-        200: {"content": {THUMBNAIL_MEDIA_TYPE: _WEBP}, "description": "The same bytes for the same picture and width"},
+        200: {
+            "content": {THUMBNAIL_MEDIA_TYPE: BINARY},
+            "description": "The same bytes for the same picture and width",
+        },
         **problem_responses(*FAILURES),
     },
     openapi_extra=PICTURE_BODY,

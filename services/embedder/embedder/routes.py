@@ -5,14 +5,27 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import numpy as np
 from fastapi import APIRouter, Query, Request
 from starlette.responses import JSONResponse, Response
 
 from embedder.call import Caller, Result, picture_views
-from embedder.dependencies import CallerOf, Ctx, DeadlineS, ReleaseId, SpaceName, wants_bytes
+from embedder.dependencies import (
+    BINARY,
+    FAILURES,
+    PART_NAME,
+    PICTURE_BODY,
+    CallerOf,
+    Ctx,
+    DeadlineS,
+    ReleaseId,
+    SpaceName,
+    form_of_pictures,
+    picture_of,
+    wants_bytes,
+)
 from embedder.garments import parse_garments
 from embedder.schemas import BatchResponse, EmbedResponse, GarmentsResponse, ReleaseInfo, ReleasesResponse
 from vitrine.embedding.found_garments import GARMENTS_HEADER, annotation, encode_garments
@@ -33,25 +46,11 @@ from vitrine.embedding.wire import (
     server_timing,
 )
 from vitrine.errors import (
-    BodyTooLarge,
-    DeadlineExpired,
-    Draining,
-    EmbedderBusyWithHeavyWork,
-    EmbedderOverloaded,
-    EmbedderUnavailable,
     EmbeddingFailed,
     GarmentUnknown,
-    ImageMissing,
     ImageRejected,
-    MediaTypeUnsupported,
     ParameterInvalid,
-    ReleaseCorrupt,
-    ReleaseError,
-    ReleaseNotFound,
-    ReleaseOfOtherKind,
     VitrineError,
-    WeightsUnusable,
-    WorkTooLarge,
 )
 from vitrine.images.regions import parse_region
 from vitrine.images.views import View, parse_views
@@ -61,36 +60,6 @@ from vitrine.web import problem_responses, read_form, requires
 
 router = APIRouter()
 
-FAILURES: Final = (
-    ParameterInvalid,
-    ImageMissing,
-    ReleaseNotFound,
-    BodyTooLarge,
-    WorkTooLarge,
-    MediaTypeUnsupported,
-    ReleaseError,
-    WeightsUnusable,
-    ReleaseCorrupt,
-    ReleaseOfOtherKind,
-    EmbeddingFailed,
-    EmbedderOverloaded,
-    EmbedderBusyWithHeavyWork,
-    EmbedderUnavailable,
-    Draining,
-    DeadlineExpired,
-)
-PART_NAME: Final = "image"
-_PICTURE_TYPES: Final = ("image/", VECTOR_MEDIA_TYPE)
-_BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
-PICTURE_BODY: Final = {"requestBody": {"required": True, "content": {"image/*": _BINARY, VECTOR_MEDIA_TYPE: _BINARY}}}
-
-
-def form_of_pictures(least: int, most: int) -> dict[str, Any]:
-    """The OpenAPI description of a form with `least` to `most` picture files."""
-    files = {"type": "array", "minItems": least, "maxItems": most, "items": _BINARY["schema"]}
-    form = {"type": "object", "required": [PART_NAME], "properties": {PART_NAME: files}}
-    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}}}
-
 
 @router.post(
     "/v1/embed",
@@ -99,7 +68,7 @@ def form_of_pictures(least: int, most: int) -> dict[str, Any]:
     tags=["embed"],
     responses={
         200: {
-            "content": {VECTOR_MEDIA_TYPE: _BINARY},
+            "content": {VECTOR_MEDIA_TYPE: BINARY},
             "description": (
                 "The vector. As float32 little-endian on request: one row; of several views their mean and a row for "
                 f"each; then the same by the second release. `{SHAPES_HEADER}` lists `ROWSxDIM` of each. With "
@@ -235,7 +204,7 @@ async def embed(
     tags=["embed"],
     responses={
         200: {
-            "content": {VECTOR_MEDIA_TYPE: _BINARY},
+            "content": {VECTOR_MEDIA_TYPE: BINARY},
             "description": (
                 "One result a picture, in order. As float32 little-endian a rejected picture's row is NaN, and "
                 f"`{REJECTED_HEADER}` lists `row:code:detail`."
@@ -281,17 +250,6 @@ async def releases(context: Ctx) -> ReleasesResponse:
     return ReleasesResponse(
         releases=[ReleaseInfo(release=one, loaded=one in sizes, bytes=sizes.get(one)) for one in ids]
     )
-
-
-async def picture_of(request: Request) -> bytes:
-    """The body, a picture file. Raises MediaTypeUnsupported, ImageMissing."""
-    kind = request.headers.get("content-type", VECTOR_MEDIA_TYPE).lower()
-    if not kind.startswith(_PICTURE_TYPES):
-        raise MediaTypeUnsupported("send the picture itself as the body, with its media type, e.g. image/jpeg")
-    data = await request.body()
-    if not data:
-        raise ImageMissing("the body is empty: send the picture itself as the body")
-    return data
 
 
 async def _embed_garments(
