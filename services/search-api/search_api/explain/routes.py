@@ -12,9 +12,10 @@ from search_api.answers import JsonAnswer
 from search_api.auth import opaque_caller
 from search_api.context import Ctx
 from search_api.explain.schemas import ExplainAnswer
-from search_api.openapi import PICTURE_ERRORS, SEARCH_ERRORS, UPLOAD_SCHEMA, filter_form, picture_schema
-from search_api.search.options import PICTURE_FIELD, UPLOAD_FIELD, Target, read_picture, split_options
+from search_api.openapi import PICTURE_ERRORS, SEARCH_ERRORS
+from search_api.search.options import Target, only_options
 from search_api.search.query_embedding import Asked
+from search_api.search.query_picture import picture_call, read_picture
 from vitrine.errors import ParameterInvalid, PictureNotFound, ProductNotFound, UploadNotFound
 from vitrine.web import problem_responses, requires
 
@@ -33,22 +34,9 @@ router = APIRouter(tags=["search"])
     ),
     response_model=ExplainAnswer,
     responses=problem_responses(*SEARCH_ERRORS, *PICTURE_ERRORS, ProductNotFound, PictureNotFound, UploadNotFound),
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {
-                "multipart/form-data": filter_form(
-                    {
-                        PICTURE_FIELD: picture_schema("The query."),
-                        UPLOAD_FIELD: UPLOAD_SCHEMA,
-                        _ID_FIELD: {"type": "string", "description": "Id of the product"},
-                    },
-                    required=[_ID_FIELD],
-                    options=Target,
-                )
-            },
-        },
-    },
+    openapi_extra=picture_call(
+        "The query.", options=Target, more={_ID_FIELD: {"type": "string", "description": "Id of the product"}}
+    ),
 )
 @requires("search", work="query")
 async def explain(request: Request, context: Ctx) -> Response:
@@ -57,8 +45,6 @@ async def explain(request: Request, context: Ctx) -> Response:
     ids = [value for name, value in pairs if name == _ID_FIELD]
     if len(ids) != 1:
         raise ParameterInvalid(f"the form names {len(ids)} products: give one 'id'")
-    options, rest = split_options([pair for pair in pairs if pair[0] != _ID_FIELD], Target)
-    if rest:
-        raise ParameterInvalid(f"{rest[0][0][:80]!r} is not a field of this call: an explanation has no filters")
+    options = only_options([pair for pair in pairs if pair[0] != _ID_FIELD], Target)
     asked = Asked(opaque_caller(request.scope), started_s)
     return JsonAnswer(await context.explanations.explain(picture, ids[0], options, asked))

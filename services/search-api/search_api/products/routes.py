@@ -17,7 +17,8 @@ from search_api.products.attributes import MAX_ATTRIBUTES, VARIANT_OF
 from search_api.products.schemas import Dataset, DeletedAnswer, ProductAnswer, ProductId, RestoredAnswer
 from search_api.products.service import StoredProduct
 from search_api.products.writes import VariantChange
-from search_api.search.options import PICTURE_FIELD, body_invalid, read_picture
+from search_api.search.options import body_invalid
+from search_api.search.query_picture import PICTURE_FIELD, read_picture
 from search_api.search.variants import count_more
 from vitrine.errors import (
     BodyInvalid,

@@ -1,5 +1,5 @@
-"""Parse the options and inputs of searches from forms and queries. Any other name is a filter, which is checked later
-against the fields of the collection.
+"""Parse the options of searches from forms and queries. Any other name is a filter, which is checked later against the
+fields of the collection.
 """
 
 from __future__ import annotations
@@ -11,11 +11,9 @@ from typing import Final, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from starlette.requests import Request
 
-from search_api.search.uploads import Uploads
-from vitrine.errors import BodyInvalid, ImageRejected, ParameterInvalid
+from vitrine.errors import BodyInvalid, ParameterInvalid
 from vitrine.images.regions import Region, parse_region
 from vitrine.images.views import MAX_CROPS, views_text
-from vitrine.web import is_picture, read_form, read_picture_body
 from vitrine.web.problems import MAX_FAULT_CHARS
 
 MAX_REACH: Final = 1_000  # of offset + topK: the limit of a collection's strict mode
@@ -27,8 +25,6 @@ MAX_FACETS: Final = 8
 MAX_EXPAND: Final = 50
 MAX_RERANK: Final = 500
 MAX_FACET_FIELDS: Final = 16
-PICTURE_FIELD: Final = "image"
-UPLOAD_FIELD: Final = "upload"
 _MAX_FAULTS_TOLD: Final = 20
 _GARMENT_NUMBER: Final = re.compile(r"[0-9]{1,2}")
 
@@ -314,36 +310,20 @@ def split_options(pairs: Iterable[tuple[str, str]], kind: type[OptionsT]) -> tup
     return options, rest
 
 
+def only_options(pairs: Iterable[tuple[str, str]], kind: type[OptionsT]) -> OptionsT:
+    """The options of `kind`, of a call that takes no filters. Raises ParameterInvalid, also for any other name."""
+    options, rest = split_options(pairs, kind)
+    if rest:
+        raise ParameterInvalid(f"{rest[0][0][:80]!r} is not a field of this call, which has no filters")
+    return options
+
+
 def _option_meant(name: str, names: Collection[str]) -> str | None:
     """The option that differs from the name only in upper and lower case. No filter has such a name."""
     lowered = name.lower()
     if lowered == "limit" and "topK" in names:
         return "topK"
     return next((option for option in names if option.lower() == lowered), None)
-
-
-async def read_picture(
-    request: Request, uploads: Uploads, *, with_query: bool = True
-) -> tuple[bytes, list[tuple[str, str]]]:
-    """(the picture, query parameters and other form fields). The picture is the file `image`, the upload `upload`, or
-    with the query's parameters alone the whole body.
-
-    Raises ImageMissing, ImageRejected for an empty file, UploadNotFound, MediaTypeUnsupported and ParameterInvalid.
-    """
-    given = request.query_params.multi_items() if with_query else []
-    if with_query and is_picture(request) and not any(name == UPLOAD_FIELD for name, _ in given):
-        return await read_picture_body(request), given
-    form = await read_form(request, may_be_absent=any(name == UPLOAD_FIELD for name, _ in given))
-    pairs = [*given, *form.fields(except_for=frozenset({PICTURE_FIELD}))]
-    ids = [value for name, value in pairs if name == UPLOAD_FIELD]
-    if ids:
-        if len(ids) > 1 or form.pictures(PICTURE_FIELD):
-            raise ParameterInvalid(f"give one picture, as the file {PICTURE_FIELD!r} or as {UPLOAD_FIELD!r}")
-        return await uploads.get(ids[0]), [pair for pair in pairs if pair[0] != UPLOAD_FIELD]
-    picture = form.one_picture(PICTURE_FIELD)
-    if not picture:
-        raise ImageRejected("empty", "the picture file is empty")
-    return picture, pairs
 
 
 def read_facets(request: Request) -> tuple[list[str], FacetOptions, Pairs]:

@@ -27,18 +27,17 @@ from search_api.products.schemas import ProductId
 from search_api.search.examples import MAX_EXAMPLE_PICTURES, MAX_EXAMPLES, RecommendBody, read_examples
 from search_api.search.options import (
     MAX_FACET_FIELDS,
-    PICTURE_FIELD,
-    UPLOAD_FIELD,
     FacetOptions,
     ListOptions,
     MatchOptions,
     SearchOptions,
     Target,
+    only_options,
     read_facets,
-    read_picture,
     split_options,
 )
 from search_api.search.query_embedding import Asked
+from search_api.search.query_picture import PICTURE_FIELD, picture_call, read_picture
 from search_api.search.schemas import FacetsAnswer, RegionsAnswer, SearchAnswer, UploadAnswer
 from search_api.search.uploads import Upload
 from vitrine.errors import (
@@ -70,22 +69,7 @@ router = APIRouter(tags=["search"])
     ),
     response_model=SearchAnswer,
     responses=problem_responses(*SEARCH_ERRORS, *PARSER_ERRORS, UploadNotFound),
-    openapi_extra={
-        "parameters": [*query_parameters(SearchOptions), FILTER_PARAMETER],
-        "requestBody": {
-            "required": True,
-            "content": {
-                "multipart/form-data": filter_form(
-                    {
-                        PICTURE_FIELD: picture_schema("The picture to search with."),
-                        UPLOAD_FIELD: UPLOAD_SCHEMA,
-                    },
-                    required=[],
-                    options=SearchOptions,
-                )
-            },
-        },
-    },
+    openapi_extra=picture_call("The picture to search with.", options=SearchOptions, filters=True),
 )
 @requires("search", work="query")
 async def search(request: Request, context: Ctx) -> Response:
@@ -107,32 +91,14 @@ async def search(request: Request, context: Ctx) -> Response:
     ),
     response_model=RegionsAnswer,
     responses=problem_responses(*SEARCH_ERRORS, *PARSER_ERRORS, UploadNotFound),
-    openapi_extra={
-        "parameters": query_parameters(Target),
-        "requestBody": {
-            "required": True,
-            "content": {
-                "multipart/form-data": form_body(
-                    {
-                        PICTURE_FIELD: picture_schema("The picture."),
-                        UPLOAD_FIELD: UPLOAD_SCHEMA,
-                    },
-                    required=[],
-                    options=Target,
-                )
-            },
-        },
-    },
+    openapi_extra=picture_call("The picture.", options=Target),
 )
 @requires("search", work="query")
 async def regions(request: Request, context: Ctx) -> Response:
     started_s = time.perf_counter()
     picture, pairs = await read_picture(request, context.uploads)
-    target, rest = split_options(pairs, Target)
-    if rest:
-        raise ParameterInvalid(f"{rest[0][0][:80]!r} is not a field of this call")
     asked = Asked(opaque_caller(request.scope), started_s)
-    return JsonAnswer(await context.search.regions(picture, target, asked))
+    return JsonAnswer(await context.search.regions(picture, only_options(pairs, Target), asked))
 
 
 @router.get(
