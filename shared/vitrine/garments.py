@@ -18,17 +18,23 @@ SKIN: Final = "skin"
 @dataclass(frozen=True, slots=True)
 class GarmentKind:
     """`number` is the value in a mask. `fields` maps an attribute to the values that a garment of the kind may have;
-    empty for background and skin, which are not searched.
+    empty for background and skin, which are not searched. `body` has the parts of the body that it covers, `upper` and
+    `lower`; empty for what is no clothing.
     """
 
     name: str
     number: int
     title: str
     fields: Mapping[str, tuple[str, ...]]
+    body: frozenset[str] = frozenset()
 
     @property
     def searchable(self) -> bool:
         return bool(self.fields)
+
+    def rivals(self, other: GarmentKind) -> bool:
+        """Whether it is another kind for the same part of the body, so that one may be taken for the other."""
+        return self != other and bool(self.body & other.body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +49,11 @@ class StreetLabel:
 def _read_kinds(table: dict[str, Any]) -> tuple[GarmentKind, ...]:
     return tuple(
         GarmentKind(
-            row["name"], number, row["title"], {name: tuple(values) for name, values in row.get("fields", {}).items()}
+            row["name"],
+            number,
+            row["title"],
+            {name: tuple(values) for name, values in row.get("fields", {}).items()},
+            frozenset(row.get("body", ())),
         )
         for number, row in enumerate(table["kinds"])
     )

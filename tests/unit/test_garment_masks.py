@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.garment_maps import PERSON, Drawn, beside, probabilities_of
-from vitrine.garments import KINDS
-from vitrine.images.garment_masks import MAX_GARMENTS, covering, enlarged, find_garments
+from vitrine.garments import BY_NAME, KINDS
+from vitrine.images.garment_masks import MAX_GARMENTS, Probabilities, covering, enlarged, find_garments
 from vitrine.images.regions import Region
 
 
@@ -68,6 +68,55 @@ def test_the_garments_of_two_persons_who_stand_apart_are_separate() -> None:
 
 def test_specks_are_left_out() -> None:
     assert kinds(("dress", (40, 30, 80, 130)), ("bag", (5, 5, 12, 12)), ("dress", (2, 150, 12, 160))) == ["dress"]
+
+
+def _with_probability(drawn: tuple[Drawn, ...], kind: str, probability: float) -> Probabilities:
+    """The map of the rectangles, less certain where the kind is: what is taken from it goes to the background."""
+    probabilities = probabilities_of(drawn)
+    number = BY_NAME[kind].number
+    where = probabilities[number] > 0.5
+    probabilities[0][where] += probabilities[number][where] - probability
+    probabilities[number][where] = probability
+    return probabilities
+
+
+DRESS: Drawn = ("dress", (30, 30, 90, 140))
+# On the dress, at its side: a twelfth of it.
+SLEEVE: tuple[int, int, int, int] = (30, 40, 46, 74)
+
+
+@pytest.mark.parametrize("kind", ["upper", "outer", "skirt", "trousers", "shorts"])
+def test_a_part_of_a_dress_that_was_taken_for_another_kind_is_left_out(kind: str) -> None:
+    probabilities = _with_probability((DRESS, (kind, SLEEVE)), kind, 0.55)
+    assert [one.kind.name for one in find_garments(probabilities)] == ["dress"]
+    assert [one.kind.name for one in find_garments(probabilities, with_parts=True)] == ["dress", kind]
+
+
+@pytest.mark.parametrize(
+    ("kind", "box", "probability"),
+    [
+        ("upper", SLEEVE, 0.65),  # sure enough
+        ("upper", (30, 30, 90, 56), 0.55),  # too large for a part
+        ("upper", (100, 40, 112, 84), 0.55),  # apart from the dress
+        ("upper", (90, 60, 118, 68), 0.55),  # touches it with one end
+        ("bag", SLEEVE, 0.55),  # a bag is for no part of the body
+        ("shoes", SLEEVE, 0.55),
+    ],
+)
+def test_a_garment_beside_a_larger_one_is_found(kind: str, box: tuple[int, int, int, int], probability: float) -> None:
+    found = find_garments(_with_probability((DRESS, (kind, box)), kind, probability))
+    assert {one.kind.name for one in found} == {"dress", kind}
+
+
+def test_a_small_top_above_trousers_is_no_part_of_them() -> None:
+    drawn: tuple[Drawn, ...] = (("trousers", (30, 50, 90, 150)), ("upper", (40, 34, 80, 50)))
+    assert {one.kind.name for one in find_garments(_with_probability(drawn, "upper", 0.5))} == {"trousers", "upper"}
+
+
+def test_what_is_left_out_takes_no_number() -> None:
+    drawn: tuple[Drawn, ...] = (DRESS, ("skirt", SLEEVE), ("shoes", (50, 142, 70, 152)))
+    probabilities = _with_probability(drawn, "skirt", 0.55)
+    assert [(one.number, one.kind.name) for one in find_garments(probabilities)] == [(1, "dress"), (2, "shoes")]
 
 
 def test_skin_and_background_are_no_garments() -> None:

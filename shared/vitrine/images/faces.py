@@ -16,14 +16,14 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from vitrine.garments import BY_NAME, SKIN
+from vitrine.garments import BY_NAME, KINDS, SKIN
 from vitrine.images.garment_masks import Mask, Probabilities
 from vitrine.types import Flags, Pixels
 
 _SKIN: Final = BY_NAME[SKIN].number
-_BODY: Final = tuple(BY_NAME[name].number for name in ("upper", "outer", "dress"))
-_LEGS: Final = tuple(BY_NAME[name].number for name in ("trousers", "skirt", "shorts"))
-_GARMENTS: Final = tuple(kind.number for kind in BY_NAME.values() if kind.searchable)
+_BODY: Final = tuple(kind.number for kind in KINDS if "upper" in kind.body)
+_LEGS: Final = tuple(kind.number for kind in KINDS if kind.body == {"lower"})
+_GARMENTS: Final = tuple(kind.number for kind in KINDS if kind.searchable)
 # Skin from this probability on: a face that is missed weighs more than a hand that is blurred.
 _SKIN_FROM: Final = 0.25
 _MIN_SHARE: Final = 0.0004  # of the picture: a smaller piece shows no one

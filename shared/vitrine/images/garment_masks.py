@@ -1,8 +1,9 @@
 """Garments in a picture, from the class probabilities of a parser: which there are, where, and their masks.
 
 A garment is what one person wears of one kind: pieces of a kind that belong together are joined, such as both shoes,
-or a coat that is open; pieces that are far apart and both large are worn by different persons. Every step is
-deterministic. A change of the results raises `vitrine.images.views.VIEW_RULES_VERSION`.
+or a coat that is open; pieces that are far apart and both large are worn by different persons. A part of a garment that
+was taken for a small garment of another kind is left out. Every step is deterministic. A change of the results raises
+`vitrine.images.views.VIEW_RULES_VERSION`.
 """
 
 from __future__ import annotations
@@ -37,6 +38,12 @@ _REACH_BETWEEN: Final = 0.2
 # Shoes are small, and stand apart.
 _SHOES_REACH_ON_ONE: Final = 3.0
 _SHOES_REACH_BETWEEN: Final = 1.5
+# A garment is taken for a part of a larger one, of another kind for the same part of the body, if it covers less than
+# this share of it, adjoins it along this share of its own border, and is less probable than this.
+_PART_SHARE: Final = 0.2
+_PART_BORDER: Final = 0.2
+_PART_PROBABILITY: Final = 0.6
+_ADJOINING: Final = 0.01  # of the longest side: as close as this they adjoin
 _PERSON_GAP: Final = 0.01  # of the longest side: a smaller gap of background does not divide a person
 _MAX_POLYGONS: Final = 4
 _MAX_POINTS: Final = 60
@@ -79,6 +86,16 @@ class _Piece:
         return max(self.right - self.left, self.bottom - self.top)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Found:
+    """What may be a garment. `area` is in pixels."""
+
+    kind: GarmentKind
+    probability: float
+    mask: Mask
+    area: int
+
+
 def enlarged(probabilities: Probabilities, factor: int) -> Probabilities:
     """The probabilities (classes, h, w) at `factor` times the resolution, so that borders are smooth."""
     _, height, width = probabilities.shape
@@ -86,13 +103,15 @@ def enlarged(probabilities: Probabilities, factor: int) -> Probabilities:
     return np.stack([cv2.resize(plane, size, interpolation=cv2.INTER_LINEAR) for plane in probabilities])
 
 
-def find_garments(probabilities: Probabilities) -> tuple[Garment, ...]:
-    """The garments of a picture, at most 8, the most prominent first. Specks are left out."""
+def find_garments(probabilities: Probabilities, *, with_parts: bool = False) -> tuple[Garment, ...]:
+    """The garments of a picture, at most 8, the most prominent first. Specks are left out, and what is only a part of a
+    larger garment: `with_parts` keeps these, for measurements.
+    """
     classes = _likeliest(probabilities)
     height, width = classes.shape
     persons = _persons(classes)
     areas = np.bincount(classes.ravel(), minlength=len(KINDS))
-    found: list[tuple[float, GarmentKind, float, Mask]] = []
+    found: list[_Found] = []
     for kind in KINDS:
         if kind.name in (BACKGROUND, SKIN) or areas[kind.number] < _MIN_SHARE * height * width:
             continue
@@ -104,19 +123,20 @@ def find_garments(probabilities: Probabilities) -> tuple[Garment, ...]:
                 continue
             probability = float(cv2.mean(probabilities[kind.number], mask)[0])
             if probability >= _MIN_PROBABILITY:
-                found.append((area * probability, kind, probability, mask))
-    found.sort(key=lambda one: -one[0])  # stable: by kind, then from left to right
+                found.append(_Found(kind, probability, mask, area))
+    found.sort(key=lambda one: -one.area * one.probability)  # stable: by kind, then from left to right
+    kept = found if with_parts else [one for one in found if not any(_is_part(one, other) for other in found)]
     return tuple(
         Garment(
             number,
-            kind,
-            round(min(1.0, probability), _DIGITS),
-            _box(mask),
-            _outline(mask),
-            round(cv2.countNonZero(mask) / (height * width), _DIGITS),
-            mask,
+            one.kind,
+            round(min(1.0, one.probability), _DIGITS),
+            _box(one.mask),
+            _outline(one.mask),
+            round(one.area / (height * width), _DIGITS),
+            one.mask,
         )
-        for number, (_, kind, probability, mask) in enumerate(found[:MAX_GARMENTS], start=1)
+        for number, one in enumerate(kept[:MAX_GARMENTS], start=1)
     )
 
 
@@ -130,6 +150,18 @@ def covering(garments: tuple[Garment, ...], region: Region) -> Garment | None:
 
     best = max((one for one in garments if one.kind.searchable), key=covered, default=None)
     return best if best is not None and covered(best) else None
+
+
+def _is_part(one: _Found, larger: _Found) -> bool:
+    """Whether a garment is only a part of a larger one, such as the sleeve of a dress that was taken for a top."""
+    if one.probability >= _PART_PROBABILITY or not one.kind.rivals(larger.kind):
+        return False
+    if one.area >= _PART_SHARE * larger.area:
+        return False
+    reach = 1 + 2 * max(1, round(_ADJOINING * max(one.mask.shape)))
+    border = one.mask - cv2.erode(one.mask, np.ones((3, 3), np.uint8))
+    beside = cv2.bitwise_and(border, cv2.dilate(larger.mask, np.ones((reach, reach), np.uint8)))
+    return cv2.countNonZero(beside) >= _PART_BORDER * cv2.countNonZero(border)
 
 
 def _likeliest(probabilities: Probabilities) -> Mask:

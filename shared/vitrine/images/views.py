@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 # Version of the crop and cut-out rules. A change invalidates cached results of such views.
-VIEW_RULES_VERSION: Final = 3
+VIEW_RULES_VERSION: Final = 4
 # For views, a picture is decoded to at least this short side, and reduced to less than twice as much before it is
 # cropped and mirrored: no network has a larger input.
 VIEWED_SHORT_SIDE_PX: Final = 512
