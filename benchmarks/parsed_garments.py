@@ -35,7 +35,7 @@ OUTCOMES: Final = ("a garment", "of another kind", "a part", "none")
 _SAME_KIND: Final = 0.25
 _OTHER_KIND: Final = 0.5
 _ON_GARMENTS: Final = 0.5
-# The probability from which the page shows a garment.
+# The probability from which the search page shows a garment.
 _SHOWN_FROM: Final = 0.5
 _WORN: Final = [kind.number for kind in KINDS if kind.searchable]
 
@@ -72,7 +72,7 @@ def main() -> int:
     print(f"{parser_id}, {len(names)} photographs, {counted['all'].true_garments} garments\n")
     print(head("regions", "found", *OUTCOMES, "true garments found"))
     for which, counts in counted.items():
-        print(row(which, *(str(counts.outcomes[name]) for name in OUTCOMES), str(counts.found)))
+        print(row(which, counts.outcomes.total(), *(counts.outcomes[name] for name in OUTCOMES), counts.found))
     return 0
 
 

@@ -15,13 +15,19 @@ UPLOAD = SearchState(upload="abc", filters=(("gender", "Women"),))
 
 
 def found(
-    number: int, title: str, *, left: float = 0.1, searchable: bool = True, **filters: list[str]
+    number: int,
+    title: str,
+    *,
+    left: float = 0.1,
+    searchable: bool = True,
+    probability: float = 0.934,
+    **filters: list[str],
 ) -> dict[str, Any]:
     return {
         "number": number,
         "kind": title.lower(),
         "title": title,
-        "probability": 0.934,
+        "probability": probability,
         "box": {"x": left, "y": 0.2, "width": 0.2, "height": 0.5},
         "outline": [[[left, 0.2], [left + 0.2, 0.2], [left + 0.2, 0.7], [left, 0.7]]],
         "share": 0.1,
@@ -75,6 +81,49 @@ def test_garments_of_the_same_kind_have_different_names() -> None:
     garments = garments_of(UPLOAD, two, "/")
     assert garments is not None
     assert [one.title for one in garments.all] == ["Dress", "Shoes", "Dress 2"]
+
+
+UNSURE: dict[str, Any] = {
+    **REGIONS,
+    "garments": [
+        found(1, "Top", probability=0.49),
+        found(2, "Dress"),
+        found(3, "Bag", left=0.6, probability=0.41),
+        found(4, "Shoes", probability=0.5),
+    ],
+}
+
+
+def shown(state: SearchState, regions: dict[str, Any]) -> tuple[list[str], int, dict[str, list[str]]]:
+    """(the titles that are shown, how many are uncertain, the state that the control for them leads to)."""
+    garments = garments_of(state, regions, "/")
+    assert garments is not None
+    return [one.title for one in garments.all], garments.uncertain, query(garments.uncertain_href or "")
+
+
+def test_garments_that_the_parser_is_not_sure_of_are_shown_on_request() -> None:
+    titles, uncertain, leads_to = shown(UPLOAD.having(region="2"), UNSURE)
+    assert (titles, uncertain) == (["Dress", "Shoes"], 2)
+    assert leads_to == {"upload": ["abc"], "region": ["2"], "uncertain": ["true"], "gender": ["Women"]}
+    titles, uncertain, leads_to = shown(UPLOAD.having(region="2", uncertain=True), UNSURE)
+    assert (titles, uncertain) == (["Top", "Dress", "Bag", "Shoes"], 2)
+    assert "uncertain" not in leads_to
+    assert first_of(UNSURE) == 2
+
+
+def test_an_uncertain_garment_that_is_searched_with_is_shown() -> None:
+    titles, _, leads_to = shown(UPLOAD.having(region="3"), UNSURE)
+    assert titles == ["Dress", "Bag", "Shoes"]
+    assert leads_to["uncertain"] == ["true"]
+
+
+def test_uncertain_garments_are_shown_where_there_are_no_others() -> None:
+    unsure = {**UNSURE, "garments": [one for one in UNSURE["garments"] if one["probability"] < 0.5]}
+    assert shown(UPLOAD, unsure) == (["Top", "Bag"], 0, {})
+    assert first_of(unsure) == 1
+    garments = garments_of(UPLOAD, unsure, "/")
+    assert garments is not None
+    assert query(garments.look_href or "")["uncertain"] == ["true"], "the look needs them"
 
 
 def test_the_filters_of_the_kind_are_a_chip_that_removes_them() -> None:

@@ -489,6 +489,15 @@ class MatchedPicture(Model):
     index: int
 
 
+class QueryHeat(Model):
+    """The heatmap of the query."""
+
+    # By row and column, how much the likeness falls without that part
+    heat: list[list[float]]
+    # What was searched with, small, as a data address of a PNG: with `region` the part or the garment
+    picture: str
+
+
 class ExplainAnswer(Model):
     """The heatmaps of a picture and a product that it is compared with."""
 
@@ -500,7 +509,7 @@ class ExplainAnswer(Model):
     # Both pictures with their heat, as a data address of a PNG
     picture: str
     product: Heat
-    query: Heat
+    query: QueryHeat
     release: str
     # Cosine similarity of the two
     score: float

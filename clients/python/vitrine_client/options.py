@@ -66,6 +66,10 @@ class SearchOptions(TypedDict, total=False):
     model: str | None
     # The dataset; may be left out where one is configured or only one is served
     dataset: str | None
+    # A part of the picture in place of all of it: x,y,width,height, as fractions of the upright picture from its
+    # top left; or the number of a garment as POST /api/regions counts them, which is cut out along its outline; a
+    # search filters by its kind
+    region: str | int | tuple[float, float, float, float] | None
     # How many products
     top_k: int | None
     # Leave out the first so many. With topK at most 1,000; 500 with groupBy
@@ -85,13 +89,12 @@ class SearchOptions(TypedDict, total=False):
     # Leave out products that are less likely of the query's kind, by the release's calibration; where none is left,
     # the answer has no results, as for a picture that shows nothing of the catalogue's kind
     min_confidence: float | None
-    # Search with a part of the picture: x,y,width,height, as fractions of the upright picture from its top left; or
-    # the number of a garment as POST /api/regions counts them, which is cut out along its outline and searched with
-    # the filters of its kind
-    region: str | int | tuple[float, float, float, float] | None
     # `auto` searches with each garment that is found in the picture, up to 8: `garments` has a ranking for each,
     # with the filters of its kind. Where no garment is found, the whole picture is searched
     regions: str | None
+    # With `regions=auto`: leave out garments that the parser is less sure of. POST /api/regions answers all of them
+    # with their `probability`
+    min_probability: float | None
     # Whether a garment finds products of its kind only, such as shoes, where the dataset has the attribute. A
     # filter by the same attribute replaces it
     kind_filters: bool | None

@@ -34,6 +34,13 @@ _BATCH_RETRIES: Final = 5
 _OUTPUTS: Final = ".jsonl or .csv"
 
 Image = Annotated[Path, typer.Argument(metavar="IMAGE", help="The picture.")]
+Region = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N|X,Y,WIDTH,HEIGHT",
+        help="Only one garment, by its number, or a part of the picture in fractions of its sides.",
+    ),
+]
 Images = Annotated[Path, typer.Argument(metavar="IMAGE", help="The picture, or with --output a folder of pictures.")]
 
 
@@ -69,13 +76,11 @@ def search(
         str | None,
         typer.Option(metavar="auto", help="Search with each garment in the picture, such as a photograph of a person."),
     ] = None,
-    region: Annotated[
-        str | None,
-        typer.Option(
-            metavar="N|X,Y,WIDTH,HEIGHT",
-            help="Search with one garment, by its number, or with a part of the picture in fractions of its sides.",
-        ),
+    min_probability: Annotated[
+        float | None,
+        typer.Option(metavar="P", help="With --regions: leave out garments less probable than P (0 to 1)."),
     ] = None,
+    region: Region = None,
     cutout: Annotated[
         bool, typer.Option("--cutout", help="Cut the garment out of its background: for your own photographs.")
     ] = False,
@@ -110,6 +115,7 @@ def search(
         cutout="true" if cutout else None,
         region=region,
         regions=regions,
+        minProbability=min_probability,
     )
     if output is not None or image.expanduser().is_dir():
         options = SearchOptions(
@@ -188,6 +194,7 @@ def explain(
     product_id: Annotated[str, typer.Argument(metavar="ID", help="The product.")],
     model: Model,
     dataset: OneDataset = None,
+    region: Region = None,
     out: Annotated[Path, typer.Option(metavar="FILE.png", help="The file to write.")] = Path("why.png"),
     as_json: AsJson = False,
     url: Url = None,
@@ -195,7 +202,7 @@ def explain(
 ) -> None:
     """Raises CommandFailed if the picture cannot be written."""
     screen, picture = screen_of(context), read_query(image)
-    fields = search_fields([("id", product_id)], model=model_name(model), dataset=dataset)
+    fields = search_fields([("id", product_id)], model=model_name(model), dataset=dataset, region=region)
     with Api(find_target(url, data)) as api:
         answer = api.post_picture("/api/explain", picture, fields)
     if as_json:

@@ -19,11 +19,11 @@ from embedder.dependencies import Context
 from embedder.metrics import Metrics
 from embedder.model_cache import ModelCache
 from embedder.pipeline import Pipeline
+from embedder.preload import Preload
 from embedder.readiness import Readiness
 from embedder.settings import Settings
-from vitrine.errors import VitrineError
 from vitrine.releases import ReleaseStore
-from vitrine.telemetry import HttpMetrics, get_logger
+from vitrine.telemetry import HttpMetrics
 from vitrine.vision.network import choose_device, passes_at_once
 from vitrine.web import (
     KeyRing,
@@ -75,20 +75,22 @@ def create_app(settings: Settings) -> FastAPI:
         held_bytes=settings.regions_bytes,
         short_batch=_SHORT_BATCH_ON_CPU if choice.device.type == "cpu" else None,
     )
-    readiness = Readiness(pipeline, models, interval_s=settings.self_check_interval_s)
+    preload = Preload(store, models, releases=settings.preload, parser_model=settings.parser_model)
+    readiness = Readiness(pipeline, models, preload, interval_s=settings.self_check_interval_s)
     context = Context(settings, store, models, pipeline, readiness)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         pipeline.start()
-        await _preload(context)
-        checking = asyncio.create_task(readiness.keep_checking())
+        await preload.load_releases()
+        background = [asyncio.create_task(readiness.keep_checking()), asyncio.create_task(preload.load_parser())]
         try:
             yield
         finally:
-            checking.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await checking
+            for task in background:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
             await asyncio.to_thread(pipeline.close)
             models.close()
 
@@ -129,12 +131,3 @@ def create_app(settings: Settings) -> FastAPI:
         before_body=[Middleware(EarlyAdmission, wanted=declared.is_query, check=pipeline.check_capacity)],
     )
     return app
-
-
-async def _preload(context: Context) -> None:
-    """Load the releases of the setting. One that cannot be loaded is logged, and the others still serve."""
-    for release_id in filter(None, (part.strip() for part in context.settings.preload.split(","))):
-        try:
-            context.models.release(await context.models.acquire_any(release_id))
-        except VitrineError as error:
-            get_logger("embedder").error("preload_failure", release=release_id, code=error.code, detail=error.detail)

@@ -149,6 +149,17 @@ CallerOf = Annotated[Caller, Depends(_caller_of)]
 DeadlineS = Annotated[float, Depends(_deadline_of)]
 ReleaseId = Annotated[str, Query(alias="release", min_length=1, max_length=140, description="The release's id")]
 ParserId = Annotated[str, Query(alias="parser", min_length=1, max_length=140, description="The parser's id")]
+RegionText = Annotated[
+    str,
+    Query(
+        alias="region",
+        max_length=120,
+        description=(
+            "The part of the picture to look at, `x,y,width,height` in fractions of the upright picture; views are of "
+            "this part. Empty: the whole picture"
+        ),
+    ),
+]
 SpaceName = Annotated[Space, Query(description="The projected vector, or the network's raw feature")]
 
 

@@ -6,8 +6,9 @@ only vectors of the network, so it works for every release.
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -17,10 +18,13 @@ from embedder.call import Upload
 from embedder.model_cache import LoadedRelease
 from vitrine.images.checks import DecodeCost, check_image, decode_cost
 from vitrine.images.decode import decode_image
+from vitrine.images.regions import Region, check_region, region_decode_px
 from vitrine.types import Pixels, Values, Vectors
 
 ROWS: Final = 8
 COLUMNS: Final = 6
+VECTORS: Final = 1 + ROWS * COLUMNS  # of each picture
+COVERING_S: Final = 0.1  # CPU seconds of covering a picture, beside the decoding
 # A cover is a little wider than two cells, so that a detail on the border of two cells is fully covered by one cover.
 _COVER_CELLS: Final = 2.2
 _SHORT_SIDE_PX: Final = 192
@@ -28,27 +32,43 @@ _SHOWN_HEIGHT_PX: Final = 480
 _GAP_PX: Final = 16
 _GLOW: Final = np.array([255.0, 64.0, 32.0])
 _MAX_GLOW: Final = 0.65
-_COVERING_S: Final = 0.1  # CPU seconds, beside the decoding
 
 
 class OccludedPicture:
-    """`upload` gives the picture's vector, and one for each copy with a covered part."""
+    """`upload` gives the picture's vector, and one for each copy with a covered part. Once it is prepared, `picture` is
+    what was seen, small.
+    """
 
-    def __init__(self, release: LoadedRelease, data: bytes) -> None:
-        """Raises ImageRejected if the header shows that the picture cannot be used."""
-        cost = decode_cost(check_image(data, limits=release.preprocessor.limits), len(data))
+    def __init__(self, release: LoadedRelease, seen: Callable[[], Image.Image], cost: DecodeCost) -> None:
+        """`cost` is that of calling `seen`, which returns an upright RGB picture."""
         self.picture = Image.new("RGB", (1, 1))
         self.upload = Upload(
-            (release,) * (1 + ROWS * COLUMNS),
-            lambda: self._prepare(release, data),
-            DecodeCost(cost.cpu_s + _COVERING_S, cost.memory_bytes),
+            (release,) * VECTORS,
+            lambda: self._prepare(release, seen()),
+            DecodeCost(cost.cpu_s + COVERING_S, cost.memory_bytes),
         )
 
-    def _prepare(self, release: LoadedRelease, data: bytes) -> list[Pixels]:
+    @classmethod
+    def of_file(cls, release: LoadedRelease, data: bytes, region: Region | None = None) -> Self:
+        """A picture file, or a region of it. Raises ImageRejected if the header shows that it cannot be used."""
         preprocessor = release.preprocessor
-        fit = preprocessor.fit
+        limits = preprocessor.limits
+        header = check_image(data, limits=limits)
         target_px = max(_SHORT_SIDE_PX, preprocessor.decode_px)
-        whole = decode_image(data, target_px=target_px, limits=preprocessor.limits)
+        cost = decode_cost(header, len(data))
+        if region is not None:
+            check_region(header, region, limits=limits)
+            short_px = region_decode_px(header, len(data), region, target_px=target_px, limits=limits)
+            cost = decode_cost(header, len(data), short_side_px=short_px)
+        return cls(release, lambda: decode_image(data, target_px=target_px, limits=limits, region=region), cost)
+
+    @classmethod
+    def of_image(cls, release: LoadedRelease, image: Image.Image) -> Self:
+        """A picture that is decoded already."""
+        return cls(release, lambda: image, DecodeCost(0.0, 0))
+
+    def _prepare(self, release: LoadedRelease, whole: Image.Image) -> list[Pixels]:
+        fit = release.preprocessor.fit
         covered = cover(whole)
         self.picture = covered.picture
         return [fit(whole), *map(fit, covered.copies)]
@@ -74,22 +94,26 @@ def cover(picture: Image.Image) -> Covered:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """The cosine similarity of two pictures, by how much it falls per covered part of each, and a PNG of both."""
+    """The cosine similarity of two pictures, by how much it falls per covered part of each, a PNG of both, and one of
+    the first alone, without its heat.
+    """
 
     score: float
     heats: tuple[Values, Values]
     png: bytes
+    first_png: bytes
 
 
 def explanation_of(first: OccludedPicture, second: OccludedPicture, vectors: Vectors) -> Explanation:
-    """`vectors` (2 * (1 + ROWS * COLUMNS), dim) are those of the first upload, then those of the second."""
+    """`vectors` (2 * VECTORS, dim) are those of the first upload, then those of the second."""
     one, other = vectors[: len(vectors) // 2], vectors[len(vectors) // 2 :]
     score = float(one[0] @ other[0])
     heats = (
         heat_map(score, (one[1:] @ other[0]).astype(np.float64)),
         heat_map(score, (other[1:] @ one[0]).astype(np.float64)),
     )
-    return Explanation(score, heats, draw([(first.picture, heats[0]), (second.picture, heats[1])]))
+    drawn = draw([(first.picture, heats[0]), (second.picture, heats[1])])
+    return Explanation(score, heats, drawn, _png(first.picture))
 
 
 def heat_map(whole: float, covered: npt.NDArray[np.float64]) -> Values:

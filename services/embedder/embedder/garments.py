@@ -15,6 +15,7 @@ from PIL import Image
 
 from embedder.admission import CallCost
 from embedder.call import Answer, Caller, Space, Upload
+from embedder.explanation import COVERING_S, VECTORS, OccludedPicture
 from embedder.model_cache import LoadedParser, LoadedRelease
 from embedder.parsed_picture import ANONYMOUS_SHORT_SIDE_PX, GARMENTS_SHORT_SIDE_PX, PictureToParse
 from embedder.pipeline import Pipeline, Steps, is_heavy
@@ -139,16 +140,37 @@ class GarmentFinder:
             def fit() -> tuple[tuple[Garment, ...], tuple[int, ...], list[Pixels]]:
                 garments = parsed.garments()
                 wanted = _chosen(garments, numbers)
-                is_product = len(garments) == 1 and is_on_white(parsed.image)
                 pixels: list[Pixels] = []
                 for garment in wanted:
-                    own = parsed.image if is_product else cut_out_garment(parsed.image, garment)
+                    own = parsed.cut_out(garment, of=len(garments))
                     pixels += release.preprocessor.fit_views(own, views, cut_out=_as_it_is)
                 return garments, tuple(garment.number for garment in wanted), pixels
 
             garments, embedded, pixels = await _made(steps, fit, cost_s=extra_s)
             answer = await _embedded(steps, [release] * len(pixels), pixels, keep_features=keep_features)
             return EmbeddedGarments(self._regions(picture, garments, steps), embedded, answer)
+
+    async def explain(
+        self, release: LoadedRelease, data: bytes, number: int, product: OccludedPicture
+    ) -> tuple[OccludedPicture, Answer]:
+        """(the garment of this number, the vectors of it and of the product, with covered parts).
+
+        Raises GarmentUnknown, and as `regions` does.
+        """
+        picture = PictureToParse(self._parser, data, self._limits, least_px=GARMENTS_SHORT_SIDE_PX)
+        extra_s = _MASKS_S + _CUT_OUT_S + COVERING_S + product.upload.cost.cpu_s
+        async with self._admitted(picture, [release], vectors=2 * VECTORS, extra_s=extra_s) as steps:
+            parsed = await picture.parsed(steps)
+
+            def cut_out() -> Image.Image:
+                garments = parsed.garments()
+                (garment,) = _chosen(garments, (number,))
+                return parsed.cut_out(garment, of=len(garments))
+
+            cut = await _made(steps, cut_out, cost_s=_MASKS_S + _CUT_OUT_S)
+            garment = OccludedPicture.of_image(release, cut)
+            answer = await steps.run([garment.upload, product.upload])
+            return garment, Answer(answer.results, answer.familiar, steps.timings_ms, answer.features)
 
     async def anonymous(self, data: bytes) -> tuple[bytes | None, dict[str, float]]:
         """(a JPEG of the picture with blurred faces, or None if it shows no one; the milliseconds of each stage).

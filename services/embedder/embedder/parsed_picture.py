@@ -12,6 +12,7 @@ from embedder.call import Upload
 from embedder.model_cache import LoadedParser
 from embedder.pipeline import Steps
 from vitrine.images.checks import ImageLimits, check_image, decode_cost, jpeg_least_scale, jpeg_scale
+from vitrine.images.cutout import cut_out_garment, is_on_white
 from vitrine.images.decode import MAX_DECODED_PIXELS, decode_image
 from vitrine.images.faces import blur_faces
 from vitrine.images.garment_masks import Garment, Probabilities, enlarged, find_garments
@@ -89,6 +90,11 @@ class ParsedPicture:
 
     def garments(self) -> tuple[Garment, ...]:
         return find_garments(enlarged(self.probabilities, STRIDE))
+
+    def cut_out(self, garment: Garment, *, of: int) -> Image.Image:
+        """One garment of the `of` garments of the picture, on white. The picture itself if it shows a product so."""
+        is_product = of == 1 and is_on_white(self.image)
+        return self.image if is_product else cut_out_garment(self.image, garment)
 
     def without_faces(self) -> bytes | None:
         """A JPEG file without metadata; None if the picture shows no one."""

@@ -20,15 +20,17 @@ from embedder.dependencies import (
     CallerOf,
     Ctx,
     DeadlineS,
+    RegionText,
     ReleaseId,
     form_of_pictures,
     picture_of,
 )
 from embedder.explanation import OccludedPicture, explanation_of
 from vitrine.embedding.wire import MAX_BATCH, server_timing
-from vitrine.errors import ParameterInvalid
+from vitrine.errors import GarmentUnknown, ParameterInvalid
 from vitrine.images.checks import check_image, decode_cost
 from vitrine.images.decode import decode_image
+from vitrine.images.regions import parse_region
 from vitrine.images.thumbnails import (
     THUMBNAIL_MEDIA_TYPE,
     THUMBNAIL_WIDTHS_PX,
@@ -51,6 +53,7 @@ class ExplainResponse(BaseModel):
     score: float = Field(description="Cosine similarity of the two")
     heats: list[list[list[float]]] = Field(description="By picture, row and column: the fall without that part")
     picture: str = Field(description="Both pictures with their heat: a PNG, in base64")
+    query: str = Field(description="What was seen of the first picture: a PNG, in base64")
 
 
 @router.post(
@@ -58,28 +61,51 @@ class ExplainResponse(BaseModel):
     summary="Show where two pictures are alike",
     response_model=ExplainResponse,
     tags=["embed"],
-    responses=problem_responses(*FAILURES),
+    responses=problem_responses(*FAILURES, GarmentUnknown),
     openapi_extra=form_of_pictures(_PICTURES, _PICTURES),
 )
 @requires("embed", work="query")
 async def explain(
-    request: Request, context: Ctx, caller: CallerOf, deadline_s: DeadlineS, release: ReleaseId
+    request: Request,
+    context: Ctx,
+    caller: CallerOf,
+    deadline_s: DeadlineS,
+    release: ReleaseId,
+    region: RegionText = "",
+    parser: Annotated[
+        str | None, Query(min_length=1, max_length=140, description="The parser that finds `garment`")
+    ] = None,
+    garment: Annotated[
+        int | None, Query(ge=0, le=99, description="The garment of the first picture to look at, cut out: its number")
+    ] = None,
 ) -> Response:
-    """Two parts named `image`. Parts of each picture are covered in turn; it takes about a hundred vectors."""
+    """Two parts named `image`. Parts of each picture are covered in turn; it takes about a hundred vectors.
+
+    `region` and `garment` are of the first picture.
+    """
+    if (garment is None) != (parser is None) or (garment is not None and region):
+        raise ParameterInvalid("garment needs a parser, and cannot be combined with region: give parser=ID&garment=N")
+    part = parse_region(region) if region else None
     pictures = (await read_form(request)).all_pictures(PART_NAME, most=MAX_BATCH)
     if len(pictures) != _PICTURES:
         raise ParameterInvalid(f"send two pictures, not {len(pictures)}")
     async with context.loaded([release], deadline_s=deadline_s) as (loaded,):
-        query, product = (OccludedPicture(loaded, data) for data in pictures)
-        answer = await context.pipeline.run(
-            [query.upload, product.upload], space="projected", deadline_s=deadline_s, caller=caller
-        )
+        product = OccludedPicture.of_file(loaded, pictures[1])
+        if garment is not None and parser is not None:
+            async with context.garment_finder(parser, deadline_s=deadline_s, caller=caller) as finder:
+                query, answer = await finder.explain(loaded, pictures[0], garment, product)
+        else:
+            query = OccludedPicture.of_file(loaded, pictures[0], part)
+            answer = await context.pipeline.run(
+                [query.upload, product.upload], space="projected", deadline_s=deadline_s, caller=caller
+            )
     found = await asyncio.to_thread(explanation_of, query, product, np.stack(answer.all_results()))
     explained = {
         "release": release,
         "score": found.score,
         "heats": [heat.tolist() for heat in found.heats],
         "picture": base64.b64encode(found.png).decode(),
+        "query": base64.b64encode(found.first_png).decode(),
     }
     return JSONResponse(explained, headers={"Server-Timing": server_timing(answer.timings_ms)})
 

@@ -15,6 +15,7 @@ from PIL import Image
 
 from embedder.model_cache import LoadedRelease, ModelCache
 from embedder.pipeline import Pipeline
+from embedder.preload import Preload
 from vitrine.errors import VitrineError
 from vitrine.telemetry import get_logger
 
@@ -25,10 +26,11 @@ _CHECK_SIDE_PX: Final = 64
 class Readiness:
     """Checks in the background. `facts` returns the current state."""
 
-    def __init__(self, pipeline: Pipeline, models: ModelCache, *, interval_s: float) -> None:
+    def __init__(self, pipeline: Pipeline, models: ModelCache, preload: Preload, *, interval_s: float) -> None:
         self.draining = False
         self._pipeline = pipeline
         self._models = models
+        self._preload = preload
         self._interval_s = interval_s
         self._failure: str | None = None
         self._picture = _grey_picture()
@@ -46,6 +48,7 @@ class Readiness:
             "last_failure": self._failure,
             "device": str(self._models.choice.device),
             "precision": str(self._models.choice.dtype).removeprefix("torch."),
+            "parser": self._preload.parser,
             "releases": [release.release_id for release in self._models.loaded()],
         }
 

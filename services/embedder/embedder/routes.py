@@ -20,6 +20,7 @@ from embedder.dependencies import (
     CallerOf,
     Ctx,
     DeadlineS,
+    RegionText,
     ReleaseId,
     SpaceName,
     form_of_pictures,
@@ -94,16 +95,7 @@ async def embed(
             description="Other ways to look at it, as `cutout,flip,crops:5`: the garment cut out, mirrored, cut closer",
         ),
     ] = "",
-    region: Annotated[
-        str,
-        Query(
-            max_length=120,
-            description=(
-                "The part of the picture to look at, `x,y,width,height` in fractions of the upright picture; views "
-                "are of this part. Empty: the whole picture"
-            ),
-        ),
-    ] = "",
+    region: RegionText = "",
     also: Annotated[
         str | None, Query(min_length=1, max_length=140, description="A second release, from the same decoding")
     ] = None,

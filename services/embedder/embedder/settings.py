@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from vitrine.releases import PARSER_MODEL
 from vitrine.settings import HttpSettings
 
 
@@ -56,6 +57,10 @@ class Settings(HttpSettings):
         default=4_000_000_000, ge=1, description="Memory for loaded releases; the least recently used are unloaded"
     )
     preload: str = Field(default="", description="Releases to load at start, separated by commas")
+    parser_model: str = Field(
+        default=PARSER_MODEL,
+        description="The model whose newest release is loaded in the background at start, to find garments at once",
+    )
     max_request_bytes: int = Field(default=128_000_000, ge=1, description="Largest request body, a whole batch")
     max_requests: int = Field(default=1024, ge=1, description="Concurrent requests")
     embed_timeout_s: float = Field(

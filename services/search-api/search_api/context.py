@@ -151,7 +151,7 @@ def build_context(settings: Settings) -> Context:
             max_uploads=settings.max_uploads,
             max_total_bytes=settings.max_uploads_mb * MIB,
         ),
-        explanations=Explanations(retrieval, pictures, embedder, timeout_s=timeout_s),
+        explanations=Explanations(retrieval, pictures, embedder, parsers, timeout_s=timeout_s),
         embedder=embedder,
         jobs=jobs,
         schedules=AsyncScheduleStore(connection),

@@ -242,10 +242,22 @@ class AsyncEmbedderClient:
         return results, parse_server_timing(answer.headers.get("server-timing"))
 
     async def explain(
-        self, pictures: tuple[bytes, bytes], *, release_id: str, caller: str = "", deadline_s: float | None = None
+        self,
+        pictures: tuple[bytes, bytes],
+        *,
+        release_id: str,
+        region: Region | None = None,
+        parser_id: str | None = None,
+        garment: int | None = None,
+        caller: str = "",
+        deadline_s: float | None = None,
     ) -> dict[str, Any]:
-        """Why two pictures are similar: the embedder's answer to `/v1/explain`. Raises as `embed` does."""
-        parameters = embed_parameters(release_id)
+        """Why two pictures are similar: the embedder's answer to `/v1/explain`. With a `region`, or a parser and the
+        number of a `garment`, only that part of the first. Raises as `embed` does, and GarmentUnknown.
+        """
+        parameters = embed_parameters(release_id, region=region, parser_id=parser_id or "")
+        if garment is not None:
+            parameters["garment"] = str(garment)
         answer = await self._post("/v1/explain", parameters, caller, deadline_s, files=picture_parts(pictures))
         found: dict[str, Any] = answer.json()
         return found

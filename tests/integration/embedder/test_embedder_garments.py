@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
@@ -15,8 +16,8 @@ from PIL import Image
 from harness.embedder import Embedder
 from harness.pictures import encoded
 from harness.releases import picture
-from harness.tiny_parser import drawn_people, drawn_person
-from harness.waiting import HUNG_AFTER_S
+from harness.tiny_parser import build_tiny_parser, drawn_people, drawn_person
+from harness.waiting import HUNG_AFTER_S, wait_until
 from vitrine.embedding import AsyncEmbedderClient, EmbedderClient, RegionsFound
 from vitrine.errors import GarmentUnknown, ImageRejected, ReleaseNotFound, ReleaseOfOtherKind
 from vitrine.images.decode import decode_image
@@ -49,6 +50,49 @@ def worn(*kinds: str, **drawn: Any) -> bytes:
 
 def post(embedder: Embedder, path: str, data: bytes, **parameters: str) -> httpx.Response:
     return httpx.post(f"{embedder.url}{path}", params=parameters, content=data, timeout=HUNG_AFTER_S)
+
+
+def test_the_parser_of_the_store_loads_in_the_background_and_health_reports_it(tmp_path: Path) -> None:
+    parser = build_tiny_parser(tmp_path / "releases")
+    service = Embedder(tmp_path)
+    try:
+
+        def facts() -> dict[str, Any]:
+            ready = httpx.get(f"{service.url}/readyz")
+            assert ready.status_code == 200, "it is ready before the parser is loaded"
+            told: dict[str, Any] = ready.json()
+            assert told["parser"] in ("loading", "loaded")
+            return told
+
+        wait_until(lambda: facts()["parser"] == "loaded", what="the loading of the parser")
+        assert facts()["releases"] == [parser]
+        answer = httpx.post(
+            f"{service.url}/v1/regions", params={"release": parser}, content=worn("upper"), timeout=HUNG_AFTER_S
+        )
+        assert answer.status_code == 200
+    finally:
+        service.kill()
+
+
+def explain(embedder: Embedder, **parameters: str) -> httpx.Response:
+    """The likeness of a photograph and a product, or of a part of the photograph."""
+    files = [("image", worn("upper", "trousers")), ("image", picture(3))]
+    parameters = {"release": embedder.release, **parameters}
+    return httpx.post(f"{embedder.url}/v1/explain", params=parameters, files=files, timeout=HUNG_AFTER_S)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [{"garment": "1"}, {"parser": "PARSER"}, {"parser": "PARSER", "garment": "1", "region": "0,0,0.5,0.5"}],
+)
+def test_a_garment_is_explained_with_a_parser_and_without_a_region(
+    embedder: Embedder, parser: str, parameters: dict[str, str]
+) -> None:
+    given = {name: parser if value == "PARSER" else value for name, value in parameters.items()}
+    answer = explain(embedder, **given)
+    assert (answer.status_code, answer.json()["code"]) == (400, "parameter_invalid")
+    unknown = explain(embedder, parser=parser, garment="9")
+    assert (unknown.status_code, unknown.json()["code"]) == (400, "garment_unknown")
 
 
 def test_garments_are_found_with_their_place_and_outline(embedder: Embedder, parser: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 from collections.abc import Iterator
@@ -147,6 +148,22 @@ def test_a_picture_without_garments_is_searched_whole(shop: Shop, parser: str) -
     assert "no garment was found" in look["hints"][0]
 
 
+def test_a_look_leaves_out_garments_that_are_less_probable_than_asked_for(shop: Shop, parser: str) -> None:
+    garments = found(shop, LOOK, "regions")["garments"]
+    least = min(one["probability"] for one in garments) + 0.001
+    sure = [one["number"] for one in garments if one["probability"] >= least]
+    assert len(sure) == len(garments) - 1
+    look = found(shop, LOOK, regions="auto", minProbability=least, topK=3)
+    assert [one["number"] for one in look["garments"]] == sure
+    assert look["ranking"] == look["garments"][0]["ranking"]
+    none = found(shop, LOOK, regions="auto", minProbability=1, topK=3)
+    assert none["garments"] == []
+    assert none["ranking"] == found(shop, LOOK, topK=3)["ranking"]
+    assert "minProbability" in none["hints"][0]
+    left_out = next(one["number"] for one in garments if one["probability"] < least)
+    assert found(shop, LOOK, region=str(left_out), minProbability=1)["garment"]["number"] == left_out
+
+
 @pytest.mark.parametrize("number", ["0", "9", "99", "07"])
 def test_a_number_that_no_garment_has_is_refused_with_how_many_there_are(shop: Shop, parser: str, number: str) -> None:
     answer = post(shop, "search", LOOK, region=number)
@@ -162,6 +179,7 @@ def test_a_number_that_no_garment_has_is_refused_with_how_many_there_are(shop: S
         {"region": "1\x1b[2J"}, {"region": "\u0661"}, {"region": ["1", "2"]}, {"regions": "all"}, {"regions": "\0"},
         {"regions": ["auto", "auto"]}, {"regions": "auto", "region": "1"}, {"regions": "auto", "cutout": "true"},
         {"regions": "auto", "topK": "101"}, {"regions": "auto", "offset": "1"}, {"regions": "auto", "fuse": "x"},
+        {"minProbability": "1.1"}, {"minProbability": "-0.1"}, {"minProbability": "nan"}, {"minProbability": "likely"},
         {"kindFilters": "perhaps"}, {"region": "1", "fuse": "x"}, {"Regions": "auto"}, {"kindfilters": "true"},
     ],
 )  # fmt: skip
@@ -206,6 +224,24 @@ def test_the_garment_of_a_cut_out_is_the_most_prominent_one(shop: Shop, parser: 
     assert found(shop, product, cutout="true", topK=5)["ranking"] == found(shop, product, topK=5)["ranking"], (
         "what stands on white already stays as it is"
     )
+
+
+@pytest.mark.parametrize("region", ["1", "2", "0.2,0.1,0.6,0.5"])
+def test_a_match_of_a_garment_or_a_box_is_explained_as_it_was_searched(shop: Shop, parser: str, region: str) -> None:
+    best = found(shop, LOOK, region=region, topK=1)["results"][0]
+    told = found(shop, LOOK, "explain", region=region, id=best["id"])
+    assert told["score"] == pytest.approx(best["score"], abs=2e-3)
+    assert np.max(told["query"]["heat"]) > 0
+    seen = Image.open(io.BytesIO(base64.b64decode(told["query"]["picture"].partition(",")[2])))
+    whole = found(shop, LOOK, "explain", id=best["id"])
+    assert whole["query"]["heat"] != told["query"]["heat"]
+    corner = np.asarray(seen.convert("RGB"))[0, 0]
+    assert (corner.min() >= 250) == region.isdigit(), "a garment is on white, a box keeps its ground"
+
+
+@pytest.mark.parametrize(("region", "code"), [("9", "garment_unknown"), ("1.5", "parameter_invalid")])
+def test_a_part_that_cannot_be_is_not_explained(shop: Shop, parser: str, region: str, code: str) -> None:
+    assert problem(post(shop, "explain", LOOK, region=region, id=queries(shop)[0])) == (400, code)
 
 
 def person_with_a_face() -> bytes:
@@ -288,7 +324,8 @@ def test_without_a_parser_a_call_that_needs_one_says_how_to_get_one(
     before = stored_pictures(shop)
     uploaded = without_parser.post("/api/uploads", files={"image": LOOK})
     searches = [ask("search", **fields) for fields in ({"regions": "auto"}, {"region": "1"}, {"cutout": "true"})]
-    for answer in (ask("regions"), *searches, uploaded):
+    explained = ask("explain", region="1", id=queries(shop)[0])
+    for answer in (ask("regions"), *searches, explained, uploaded):
         assert problem(answer) == (404, "parser_not_found")
         assert "recipes/parser.toml" in answer.json()["detail"]
     assert "VITRINE_KEEP_FACES_WITHOUT_PARSER" in uploaded.json()["detail"]
@@ -334,6 +371,8 @@ def test_the_client_searches_each_garment(shop: Shop, parser: str) -> None:
         assert one.garment.filters == look.garments[1].filters
         kept = Upload(vitrine.upload(LOOK).upload)
         assert vitrine.regions(kept).garments[0].kind == regions.garments[0].kind
+        why = vitrine.explain(LOOK, one.ranking[0], dataset=DATASET, region=regions.garments[1].number)
+        assert why.score == pytest.approx(one.results[0].score, abs=2e-3)
         with pytest.raises(api_errors.GarmentUnknown):
             vitrine.search(LOOK, dataset=DATASET, region=9)
 
@@ -351,8 +390,14 @@ def test_the_command_prints_a_table_for_each_garment(
     for garment in garments:
         assert f"{garment['number']}. {garment['title']} (" in shown.out
     assert f"{len(garments)} garments found by {parser}" in shown.err
+    assert main([*line, "--regions", "auto", "--min-probability", "1"]) == 0
+    assert "minProbability" in capsys.readouterr().err
     assert main([*line, "--region", "1"]) == 0
     assert "garment 1: " in capsys.readouterr().err
+    best = str(found(shop, LOOK, region="1", topK=1)["results"][0]["id"])
+    why = ["explain", str(picture), best, *line[2:6], *line[8:], "--out", str(tmp_path / "why.png")]
+    assert main([*why, "--region", "1"]) == 0
+    assert f"right product {best}" in capsys.readouterr().out
     assert main([*line, "--regions", "auto", "--sheet", str(tmp_path / "out.png")]) == 2
     empty = tmp_path / "empty.png"
     empty.write_bytes(encoded(gradient(120, 90), "PNG"))

@@ -118,10 +118,19 @@ class AsyncVitrine:
         return parse(SearchAnswer, content, "a recommendation")
 
     async def explain(
-        self, picture: Picture, product_id: str | int, *, model: str | None = None, dataset: str | None = None
+        self,
+        picture: Picture,
+        product_id: str | int,
+        *,
+        region: str | int | None = None,
+        model: str | None = None,
+        dataset: str | None = None,
     ) -> ExplainAnswer:
-        """Where a picture and a product look alike, as a picture of both."""
-        pairs = [("id", str(product_id)), *option_pairs({"model": model, "dataset": dataset})]
+        """Where a picture and a product look alike, as a picture of both. `region` is that of a search: a garment's
+        number or a box.
+        """
+        options = {"region": region, "model": model, "dataset": dataset}
+        pairs = [("id", str(product_id)), *option_pairs(options)]
         return parse(ExplainAnswer, await self._post_picture("explain", picture, pairs), "an explanation")
 
     async def facets(

@@ -16,6 +16,14 @@ class HeatOut(BaseModel):
     heat: list[list[float]] = Field(description="By row and column, how much the likeness falls without that part")
 
 
+class QueryHeatOut(HeatOut):
+    """The heatmap of the query."""
+
+    picture: str = Field(
+        description="What was searched with, small, as a data address of a PNG: with `region` the part or the garment"
+    )
+
+
 class ExplainAnswer(BaseModel):
     """The heatmaps of a picture and a product that it is compared with."""
 
@@ -25,7 +33,7 @@ class ExplainAnswer(BaseModel):
     model: str
     release: str
     score: float = Field(description="Cosine similarity of the two")
-    query: HeatOut
+    query: QueryHeatOut
     product: HeatOut
     matchedPicture: MatchedPicture | None = Field(  # noqa: N815 - the member's name in the answer
         default=None, description="The picture of the product that is explained: the nearest; absent if it has only one"

@@ -9,6 +9,7 @@ from typing import Final
 
 from search_api.context import Context
 from search_api.pages.search_finding import Answers, Offer, find_all
+from search_api.pages.search_garments import first_of
 from search_api.pages.search_regions import LATER, PATIENCE_S, Seen, forget, see_garments
 from search_api.pages.search_state import SearchState
 from search_api.search.query_embedding import Asked
@@ -30,7 +31,7 @@ class Dropped:
 
 
 async def search_dropped(context: Context, state: SearchState, found: Offer, asked: Asked, picture: bytes) -> Dropped:
-    """Store the picture and search with its most prominent garment, else with all of it.
+    """Store the picture and search with its most prominent sure garment, else with all of it.
 
     It is not kept if no parser is there to blur faces. Raises the errors of a search and of storing a picture.
     """
@@ -55,7 +56,12 @@ async def _first_results(context: Context, state: SearchState, found: Offer, ask
     try:
         async with asyncio.timeout(PATIENCE_S):
             answers = await asyncio.shield(looking)
-        return Dropped(part, await see_garments(context, found, asked, picture), answers)
+        seen = await see_garments(context, found, asked, picture)
+        first = _FIRST if seen.regions is None else str(first_of(seen.regions))
+        if first != _FIRST:  # the parser is not sure of the most prominent one
+            part = state.searching_part(first)
+            answers = await find_all(context, part, found, asked, picture, with_facets=False)
+        return Dropped(part, seen, answers)
     except TimeoutError:
         looking.add_done_callback(forget)  # it goes on, so that the garments are known when they are asked for
         seen = Seen(late=True)

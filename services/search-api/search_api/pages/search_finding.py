@@ -17,7 +17,7 @@ from search_api.context import Context
 from search_api.pages.search_state import SearchState
 from search_api.pages.search_view import facet_fields
 from search_api.search.examples import Examples
-from search_api.search.options import ListOptions, SearchOptions, parameter_invalid
+from search_api.search.options import LEAST_PROBABILITY, ListOptions, SearchOptions, parameter_invalid
 from search_api.search.query_embedding import Asked
 from vitrine.errors import CollectionNotFound, DatasetNotFound, ModelUnknown
 from vitrine.products import AttributeKind
@@ -107,7 +107,8 @@ async def find(
         if state.from_examples:
             return await context.search.recommend(_examples(state, options, picture), asked)
         if state.shows_look:
-            options |= {"regions": "auto", "topK": LOOK_SIZE, "offset": 0, "facets": ""}
+            least = 0.0 if state.uncertain else LEAST_PROBABILITY
+            options |= {"regions": "auto", "minProbability": least, "topK": LOOK_SIZE, "offset": 0, "facets": ""}
         elif state.region is not None:
             options |= {"region": state.region, "kindFilters": state.kind_filters}
         cutout = state.cutout and state.garment is None and not state.shows_look

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from search_api.pages.formats import percent
 from search_api.pages.search_state import Pair, SearchState
+from search_api.search.options import LEAST_PROBABILITY
 
 _DRAWING_WIDTH: Final = 1000  # units of the drawing; its height follows from the picture
 _GRID: Final = 13
@@ -23,7 +24,7 @@ Points = NDArray[np.float64]
 @dataclass(frozen=True, slots=True)
 class Garment:
     """A garment that can be searched. `path` is an SVG path in the units of the drawing; `x` and `y` are the place of
-    its dot and `box` its box, in fractions of the picture.
+    its dot, in fractions of the picture.
     """
 
     number: int
@@ -34,7 +35,6 @@ class Garment:
     path: str
     x: float
     y: float
-    box: str
     filters: tuple[Pair, ...]
 
     @property
@@ -44,13 +44,19 @@ class Garment:
 
 @dataclass(frozen=True, slots=True)
 class Garments:
-    """The garments in a picture, most prominent first. The drawing is `width` x `height` units."""
+    """The garments in a picture that are shown, most prominent first. The drawing is `width` x `height` units.
+
+    `uncertain` is how many of all the parser is not sure of, where there are others, and `uncertain_href` shows them or
+    leaves them out again.
+    """
 
     width: int
     height: int
     all: tuple[Garment, ...]
     whole_href: str
     look_href: str | None
+    uncertain: int = 0
+    uncertain_href: str | None = None
 
     @property
     def chosen(self) -> Garment | None:
@@ -58,21 +64,36 @@ class Garments:
 
 
 def garments_of(state: SearchState, regions: Mapping[str, Any], home: str) -> Garments | None:
-    """The searchable garments of an answer of `/api/regions`; None if no garment is searchable."""
+    """The searchable garments of an answer of `/api/regions`; None if no garment is searchable.
+
+    Those that the parser is not sure of are shown on request, or if there are no others, or if one is searched with.
+    """
     found = [one for one in regions["garments"] if one["searchable"]][:_MOST_SHOWN]
     if not found:
         return None
     height = max(1, round(_DRAWING_WIDTH * regions["height"] / regions["width"]))
-    titles = _titles(found)
-    shown = tuple(_garment(state, one, home, title, height=height) for one, title in zip(found, titles, strict=True))
-    look = home + state.searching_part(None).having(look=True, compare=None).query() if len(shown) > 1 else None
-    whole = home + state.searching_part(None).query()
-    return Garments(_DRAWING_WIDTH, height, shown, whole, look)
+    titles = dict(zip((one["number"] for one in found), _titles(found), strict=True))
+    uncertain = sum(not _is_sure(one) for one in found)
+    if uncertain == len(found):
+        uncertain, state = 0, state.having(uncertain=True)
+    shown = [one for one in found if state.uncertain or _is_sure(one) or one["number"] == state.garment]
+    whole = state.searching_part(None)
+    look = home + whole.having(look=True, compare=None).query() if len(shown) > 1 else None
+    return Garments(
+        _DRAWING_WIDTH,
+        height,
+        tuple(_garment(state, one, home, titles[one["number"]], height=height) for one in shown),
+        home + whole.query(),
+        look,
+        uncertain,
+        home + state.having(uncertain=not state.uncertain).query() if uncertain else None,
+    )
 
 
 def first_of(regions: Mapping[str, Any]) -> int | None:
-    """The number of the most prominent garment that can be searched."""
-    return next((one["number"] for one in regions["garments"] if one["searchable"]), None)
+    """The number of the most prominent garment that can be searched, of those that the parser is sure of if any is."""
+    found = [one for one in regions["garments"] if one["searchable"]]
+    return next((one["number"] for one in [*filter(_is_sure, found), *found]), None)
 
 
 def filters_of(regions: Mapping[str, Any], state: SearchState) -> tuple[Pair, ...]:
@@ -104,6 +125,10 @@ def dot_of(polygons: Sequence[Sequence[Sequence[float]]]) -> tuple[float, float]
     return float(best[0]), float(best[1])
 
 
+def _is_sure(found: Mapping[str, Any]) -> bool:
+    return bool(found["probability"] >= LEAST_PROBABILITY)
+
+
 def _titles(found: Sequence[Mapping[str, Any]]) -> list[str]:
     """The titles of garments; those of several persons are numbered from the second on."""
     counts: dict[str, int] = {}
@@ -117,7 +142,6 @@ def _titles(found: Sequence[Mapping[str, Any]]) -> list[str]:
 def _garment(state: SearchState, found: Mapping[str, Any], home: str, title: str, *, height: int) -> Garment:
     polygons = [one for one in found["outline"] if len(one) > 2] or [_corners(found["box"])]
     x, y = dot_of(polygons)
-    box = found["box"]
     return Garment(
         number=found["number"],
         title=title,
@@ -127,7 +151,6 @@ def _garment(state: SearchState, found: Mapping[str, Any], home: str, title: str
         path=" ".join(_path(one, height) for one in polygons),
         x=round(x, 4),
         y=round(y, 4),
-        box=",".join(f"{box[side]:.4f}" for side in ("x", "y", "width", "height")),
         filters=_pairs(found),
     )
 

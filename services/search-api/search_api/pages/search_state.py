@@ -11,10 +11,10 @@ from typing import Any, Final, Self
 from urllib.parse import urlencode
 
 Pair = tuple[str, str]
-# Options shared with the API calls; `compare`, `by` and `look` exist only on the page.
+# Options shared with the API calls; `compare`, `by`, `look` and `uncertain` exist only on the page.
 _SINGLE: Final = ("dataset", "model", "upload", "id", "region", "compare")
 _EXAMPLES: Final = ("positive", "negative")
-_OWN_NAMES: Final = frozenset({*_SINGLE, *_EXAMPLES, "cutout", "look", "kindFilters", "by", "offset"})
+_OWN_NAMES: Final = frozenset({*_SINGLE, *_EXAMPLES, "cutout", "look", "uncertain", "kindFilters", "by", "offset"})
 _YES: Final = "true"
 _NO: Final = "false"
 # A search with the whole picture.
@@ -27,7 +27,8 @@ class SearchState:
     """The query is the upload `upload`, or else the picture of the product `id`.
 
     `region` is the number of a garment or a box. `kind_filters`: whether a garment's kind restricts its results. With
-    `look` the results are a few of every garment, with `by_examples` those of the examples.
+    `look` the results are a few of every garment, with `by_examples` those of the examples. `uncertain`: whether
+    garments that the parser is not sure of are shown.
     """
 
     dataset: str | None = None
@@ -39,6 +40,7 @@ class SearchState:
     cutout: bool = False
     kind_filters: bool = True
     look: bool = False
+    uncertain: bool = False
     by_examples: bool = False
     positive: tuple[str, ...] = ()
     negative: tuple[str, ...] = ()
@@ -60,6 +62,7 @@ class SearchState:
             cutout=("cutout", _YES) in given,
             kind_filters=("kindFilters", _NO) not in given,
             look=("look", _YES) in given,
+            uncertain=("uncertain", _YES) in given,
             by_examples=("by", "examples") in given,
             filters=tuple(dict.fromkeys(pair for pair in given if pair[0] not in _OWN_NAMES)),
         )
@@ -103,6 +106,7 @@ class SearchState:
             *[("cutout", _YES)] * self.cutout,
             *[("kindFilters", _NO)] * (not self.kind_filters),
             *[("look", _YES)] * self.look,
+            *[("uncertain", _YES)] * self.uncertain,
             *[("by", "examples")] * self.by_examples,
         ]
         return [*single, *switches, *examples, *self.filters]
@@ -118,7 +122,7 @@ class SearchState:
 
     def searching_with(self, product_id: str) -> Self:
         """A search with a product's picture, under the same filters."""
-        return self.having(id=product_id, upload=None, **_WHOLE)
+        return self.without_picture().having(id=product_id)
 
     def searching_part(self, region: str | None) -> Self:
         """A search with a garment or a box of the picture; None for the whole picture."""
@@ -126,7 +130,7 @@ class SearchState:
 
     def without_picture(self) -> Self:
         """The state without its query, and without what belongs to that."""
-        return self.having(upload=None, id=None, **_WHOLE)
+        return self.having(upload=None, id=None, uncertain=False, **_WHOLE)
 
     def unfiltered(self) -> Self:
         """The state without any filter."""

@@ -21,6 +21,9 @@ from vitrine.errors import DatasetNotFound, ModelUnknown, ParameterInvalid
 from vitrine.qdrant.naming import Serving
 
 NO_GARMENT: Final = "no garment was found in the picture: these are the products most like the whole picture"
+NO_SURE_GARMENT: Final = (
+    "no garment in the picture is as probable as minProbability: these are the products most like the whole picture"
+)
 # Members of an answer that a look has once, not for each garment.
 _OF_THE_LOOK: Final = frozenset({"success", "dataset", "model", "release", "tookMs"})
 
@@ -78,19 +81,21 @@ class GarmentSearch:
     async def each(
         self, picture: bytes, prepared: Prepared, options: SearchOptions, filters: Pairs, asked: Asked
     ) -> dict[str, Any]:
-        """The answer to a search with every garment, whose own ranking is that of the first garment.
+        """The answer to a search with every garment that is probable enough, whose own ranking is that of the first.
 
-        Where none is found, it is that of the whole picture, and `hints` says so. Raises ParserNotFound.
+        Where there is none, it is that of the whole picture, and `hints` says so. Raises ParserNotFound.
         """
         embedding_s = time.perf_counter()
         seen = await self._seen(picture, prepared, options, asked)
         searching_s = time.perf_counter()
         found = seen.regions
         about = {"parser": found.release_id, "width": found.width_px, "height": found.height_px}
-        numbers = list(seen.embeddings)[:MAX_GARMENTS]
+        sure = [one for one in seen.embeddings if seen.garment(one).probability >= options.min_probability]
+        numbers = sure[:MAX_GARMENTS]
         if not numbers:
             answer = await self.pictures.search(picture, prepared, options, filters, asked)
-            return {**answer, **about, "garments": [], "hints": [NO_GARMENT, *answer.get("hints", ())]}
+            hint = NO_SURE_GARMENT if seen.embeddings else NO_GARMENT
+            return {**answer, **about, "garments": [], "hints": [hint, *answer.get("hints", ())]}
         answers = await asyncio.gather(*(self._search(prepared, seen, options, number=number) for number in numbers))
         took = took_ms(asked.started_s, embedding_s, searching_s, timings_ms=found.timings_ms)
         garments = [

@@ -20,6 +20,8 @@ MAX_REACH: Final = 1_000  # of offset + topK: the limit of a collection's strict
 _MAX_GROUPS: Final = 500
 _MAX_FUSED: Final = 200
 MAX_GARMENTS: Final = 8
+# Garments that a parser is less sure of are wrong more often than not (docs/experiments/people.md).
+LEAST_PROBABILITY: Final = 0.5
 _MAX_OF_GARMENT: Final = 100
 MAX_FACETS: Final = 8
 MAX_EXPAND: Final = 50
@@ -131,24 +133,61 @@ class MatchOptions(ListOptions):
     )
 
 
-class SearchOptions(MatchOptions):
-    """The options of a search by picture."""
+class PartOptions(Target):
+    """The options of a call about a picture, or a part of it."""
 
     region: str | None = Field(
         default=None,
         max_length=200,
         description=(
-            "Search with a part of the picture: x,y,width,height, as fractions of the upright picture from its top "
-            "left; or the number of a garment as POST /api/regions counts them, which is cut out along its outline and "
-            "searched with the filters of its kind"
+            "A part of the picture in place of all of it: x,y,width,height, as fractions of the upright picture from "
+            "its top left; or the number of a garment as POST /api/regions counts them, which is cut out along its "
+            "outline; a search filters by its kind"
         ),
         examples=["0.25,0.1,0.5,0.6"],
     )
+
+    @field_validator("region")
+    @classmethod
+    def _region(cls, text: str | None) -> str | None:
+        if text is not None and not _GARMENT_NUMBER.fullmatch(text):
+            try:
+                parse_region(text)
+            except ParameterInvalid as error:
+                raise ValueError(error.detail) from None
+        return text
+
+    @property
+    def picture_region(self) -> Region | None:
+        """The part of the picture to search with; None for the whole, or for a garment."""
+        return None if self.region is None or self.garment is not None else parse_region(self.region)
+
+    @property
+    def garment(self) -> int | None:
+        """The number of the garment to search with."""
+        is_number = self.region is not None and _GARMENT_NUMBER.fullmatch(self.region)
+        return int(self.region or "") if is_number else None
+
+
+class SearchOptions(MatchOptions, PartOptions):
+    """The options of a search by picture."""
+
     regions: Literal["auto"] | None = Field(
         default=None,
         description=(
             f"`auto` searches with each garment that is found in the picture, up to {MAX_GARMENTS}: `garments` has a "
             "ranking for each, with the filters of its kind. Where no garment is found, the whole picture is searched"
+        ),
+    )
+    min_probability: float = Field(
+        default=LEAST_PROBABILITY,
+        ge=0.0,
+        le=1.0,
+        allow_inf_nan=False,
+        alias="minProbability",
+        description=(
+            "With `regions=auto`: leave out garments that the parser is less sure of. POST /api/regions answers all of "
+            "them with their `probability`"
         ),
     )
     kind_filters: bool = Field(
@@ -237,27 +276,6 @@ class SearchOptions(MatchOptions):
         if self.top_k > _MAX_OF_GARMENT:
             raise ValueError(f"topK is at most {_MAX_OF_GARMENT} with regions=auto")
         return self
-
-    @field_validator("region")
-    @classmethod
-    def _region(cls, text: str | None) -> str | None:
-        if text is not None and not _GARMENT_NUMBER.fullmatch(text):
-            try:
-                parse_region(text)
-            except ParameterInvalid as error:
-                raise ValueError(error.detail) from None
-        return text
-
-    @property
-    def picture_region(self) -> Region | None:
-        """The part of the picture to search with; None for the whole, or for a garment."""
-        return None if self.region is None or self.garment is not None else parse_region(self.region)
-
-    @property
-    def garment(self) -> int | None:
-        """The number of the garment to search with."""
-        is_number = self.region is not None and _GARMENT_NUMBER.fullmatch(self.region)
-        return int(self.region or "") if is_number else None
 
     @property
     def views(self) -> str:

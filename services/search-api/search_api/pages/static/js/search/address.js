@@ -57,7 +57,7 @@ export function addressOfForm(form) {
  * @param {URLSearchParams} params
  */
 function forgetDataset(params) {
-  const kept = new Set(["dataset", "upload", "region", "look", "cutout"]);
+  const kept = new Set(["dataset", "upload", "region", "look", "uncertain", "cutout"]);
   for (const name of new Set(params.keys())) if (!kept.has(name)) params.delete(name);
 }
 
@@ -67,7 +67,7 @@ function forgetDataset(params) {
  */
 export function forNewPicture() {
   const params = present();
-  for (const name of ["upload", "id"]) params.delete(name);
+  for (const name of ["upload", "id", "uncertain"]) params.delete(name);
   forgetPart(params);
   return params;
 }

@@ -37,19 +37,20 @@ export async function explainResult(result) {
   pair.setAttribute("aria-busy", "true");
   const [queryFrame, productFrame] = [part("query", HTMLElement), part("product", HTMLElement)];
   for (const frame of [queryFrame, productFrame]) clear(frame);
-  const seen = await seenPart(query, regionOf(result, query));
-  fit(queryFrame, seen.url);
+  fit(queryFrame, query.src);
   fit(productFrame, (result.querySelector("img")?.src ?? "").replace(/([?&])width=\d+/, "$1width=512"));
   showDialog("why");
   try {
     const answer = await fetch(`${home}api/explain`, {
       method: "POST",
-      body: await formOf(result, query, seen.blob),
+      body: await formOf(result, query),
       signal: controller.signal,
     });
     const found = await answer.json();
     if (controller.signal.aborted) return;
     if (!answer.ok) throw new TypeError(found.detail);
+    const region = regionOf(result, query);
+    if (region) fit(queryFrame, found.query.picture);
     paint(queryFrame, found.query.heat);
     paint(productFrame, found.product.heat);
     part("score", HTMLElement).textContent = Number(found.score).toFixed(4);
@@ -66,9 +67,8 @@ export async function explainResult(result) {
 /**
  * @param {HTMLElement} result
  * @param {HTMLImageElement} query
- * @param {Blob | undefined} blob the part that is searched with, where it is not the whole picture
  */
-async function formOf(result, query, blob) {
+async function formOf(result, query) {
   const view = host().querySelector("[data-view]");
   const params = present();
   const body = new FormData();
@@ -77,40 +77,21 @@ async function formOf(result, query, blob) {
   const model = params.get("model") ?? view?.getAttribute("data-model");
   if (dataset) body.append("dataset", dataset);
   if (model) body.append("model", model);
+  const region = regionOf(result, query);
+  if (region) body.append("region", region);
   const upload = params.get("upload");
-  if (blob) body.append("image", blob, "picture");
-  else if (upload) body.append("upload", upload);
+  if (upload) body.append("upload", upload);
   else body.append("image", await (await fetch(query.src.replace(/[?&]width=\d+/, ""))).blob(), "picture");
   return body;
 }
 
 /**
- * The box of the part that the result was found with; empty for the whole picture.
+ * The box, or the number of the garment, that the result was found with; empty for the whole picture.
  * @param {HTMLElement} result
  * @param {HTMLImageElement} query
  */
 function regionOf(result, query) {
   return (result.closest("[data-seen-region]") ?? query.closest("[data-seen-region]"))?.getAttribute("data-seen-region");
-}
-
-/**
- * The picture as it is searched with: all of it, or the part in the box.
- * @param {HTMLImageElement} query
- * @param {string | null | undefined} region
- * @returns {Promise<{url: string, blob?: Blob}>}
- */
-async function seenPart(query, region) {
-  if (!region) return { url: query.src };
-  const [x, y, width, height] = region.split(",").map(Number);
-  const [wide, high] = [query.naturalWidth, query.naturalHeight];
-  const canvas = document.createElement("canvas");
-  canvas.width = Math.max(1, Math.round(width * wide));
-  canvas.height = Math.max(1, Math.round(height * high));
-  canvas
-    .getContext("2d")
-    ?.drawImage(query, x * wide, y * high, width * wide, height * high, 0, 0, canvas.width, canvas.height);
-  const blob = await new Promise((/** @type {(made: Blob | null) => void} */ made) => canvas.toBlob(made, "image/png"));
-  return blob ? { url: canvas.toDataURL("image/png"), blob } : { url: query.src };
 }
 
 /**
