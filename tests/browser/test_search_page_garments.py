@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Iterator
 
+import httpx
 import numpy as np
 import pytest
 from PIL import Image
@@ -15,7 +16,8 @@ from playwright.sync_api import FilePayload, Locator, Page, expect
 from harness.browser import OpenVisit, Visit
 from harness.search_page import DESK, both_looks, searched, state
 from harness.shop import Shop
-from harness.tiny_parser import build_tiny_parser, drawn_person
+from harness.tiny_parser import COLOURS, build_tiny_parser, drawn_person
+from harness.waiting import HUNG_AFTER_S
 from tools.chromium import Look
 
 pytestmark = pytest.mark.slow
@@ -43,6 +45,21 @@ def file_of(image: Image.Image) -> FilePayload:
 def person() -> FilePayload:
     """Wears a top, which is the most prominent garment, and trousers."""
     return file_of(drawn_person("upper", "trousers", size=(320, 480)))
+
+
+@pytest.fixture(scope="module")
+def unsure(boutique: str) -> FilePayload:
+    """The same person beside something whose colour is between those of two kinds, so that the parser is not sure."""
+    for share in np.linspace(0.2, 0.8, 25):
+        image = drawn_person("upper", "trousers", size=(320, 480))
+        color = share * np.array(COLOURS["bag"]) + (1 - share) * np.array(COLOURS["hat"])
+        image.paste(tuple(int(value) for value in color), (236, 250, 300, 340))
+        file = file_of(image)
+        answer = httpx.post(f"{boutique}/api/regions", files={"image": file["buffer"]}, timeout=HUNG_AFTER_S).json()
+        probabilities = [one["probability"] for one in answer["garments"]]
+        if sum(one < 0.5 for one in probabilities) == 1 and len(probabilities) == 3:
+            return file
+    raise AssertionError("the parser is sure of every colour")
 
 
 def seen(visited: Visit, person: FilePayload) -> Page:
@@ -149,6 +166,42 @@ def test_the_dots_are_reached_and_chosen_by_the_keyboard(visit: OpenVisit, bouti
     page.keyboard.press("Enter")
     page.wait_for_url("**region=1**")
     expect(chip(page, "Top")).to_be_focused()
+
+
+def test_a_garment_that_the_parser_is_not_sure_of_is_shown_on_request(
+    visit: OpenVisit, boutique: str, unsure: FilePayload
+) -> None:
+    visited = visit(boutique, DESK)
+    page = seen(visited, unsure)
+    expect(page.locator("[data-dot]")).to_have_count(2)
+    control = page.get_by_role("switch", name=re.compile("uncertain$"))
+    expect(control).to_have_text("Show 1 uncertain")
+    chip(page, "Whole picture").focus()
+    page.keyboard.press("Tab")
+    expect(control).to_be_focused()
+    page.keyboard.press("Enter")
+    page.wait_for_url("**uncertain=true**")
+    expect(page.locator("[data-dot]")).to_have_count(3)
+    expect(control).to_have_text("Hide 1 uncertain")
+    expect(control).to_be_focused()
+    visited.settle()
+    visited.check_accessible()
+    chip(page, "Shop the look").click()
+    expect(page.locator(".look-row")).to_have_count(3)
+    control.click()
+    expect(page.locator(".look-row")).to_have_count(2)
+    expect(page.locator("[data-dot]")).to_have_count(2)
+
+
+def test_why_shows_the_garment_as_it_was_searched(visit: OpenVisit, boutique: str, person: FilePayload) -> None:
+    page = seen(visit(boutique, DESK), person)
+    result = page.locator("[data-result]").first
+    result.hover()
+    result.locator("[data-why]").click()
+    picture = page.locator("[data-why-query] img")
+    expect(picture).to_have_attribute("src", re.compile("^data:image/png"))
+    expect(page.locator("[data-why-fault]")).to_be_hidden()
+    expect(page.locator("[data-why-pair]")).not_to_have_attribute("aria-busy", "true")
 
 
 def test_a_drawn_box_takes_the_place_of_the_garments_and_goes_again(
