@@ -9,14 +9,27 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from harness.garment_maps import Drawn, probabilities_of
-from harness.photographs import photographed
 from vitrine.images.cutout import cut_out_garment, is_on_white
 from vitrine.images.garment_masks import Garment, enlarged, find_garments
 from vitrine.images.regions import Region
 from vitrine.images.views import View, views
 
 RED = (190, 30, 40)
+_CARPET = (90, 130, 110)
+_WHITE_FROM = 240
 DRESS: tuple[Drawn, ...] = (("dress", (40, 30, 80, 130)),)
+
+
+def photographed(picture: Image.Image, *, seed: int = 0) -> Image.Image:
+    """The picture with its white background replaced by a wide grainy carpet."""
+    rng = np.random.default_rng(seed)
+    wide = Image.new("RGB", (round(picture.width * 1.5), round(picture.height * 1.5)), "white")
+    wide.paste(picture, (picture.width // 4, picture.height // 4))
+    wide = wide.resize(picture.size)
+    pixels = np.asarray(wide).astype(np.float64)
+    carpet = np.array(_CARPET) + rng.normal(0, 10, (*pixels.shape[:2], 1))
+    white = (pixels.min(axis=2) >= _WHITE_FROM)[..., None]
+    return Image.fromarray(np.clip(np.where(white, carpet, pixels), 0, 255).astype(np.uint8))
 
 
 def dress(width: int = 480, height: int = 640) -> Image.Image:

@@ -20,12 +20,11 @@ from search_api.products.thumbnail_cache import ThumbnailCache
 from search_api.products.thumbnails import Thumbnails
 from search_api.products.writes import ProductWrites
 from search_api.redis_feed import RedisFeed
-from search_api.search.faces import FaceBlur
 from search_api.search.parsers import Parsers
 from search_api.search.query_embedding import QueryEmbedder
 from search_api.search.retrieval import Retrieval
 from search_api.search.service import SearchService
-from search_api.search.uploads import Uploads
+from search_api.search.uploads import FaceBlur, Uploads
 from search_api.settings import Settings
 from search_api.status.dependencies import Dependencies, Dependency, ask_embedder, ask_qdrant, ask_redis
 from search_api.streams import StreamPlaces

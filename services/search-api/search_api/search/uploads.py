@@ -14,7 +14,9 @@ from typing import Any, Final
 
 import redis.asyncio
 
-from vitrine.errors import UploadNotFound
+from search_api.search.parsers import Parsers
+from vitrine.embedding import AsyncEmbedderClient
+from vitrine.errors import ParserNotFound, UploadNotFound
 from vitrine.images.checks import check_image
 from vitrine.images.formats import MEDIA_TYPES
 from vitrine.jobs.redis import broker_errors
@@ -70,6 +72,36 @@ class Upload:
 
 # (a picture, its caller) -> the picture as it may be kept.
 Anonymize = Callable[[bytes, str], Awaitable[bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class FaceBlur:
+    """Blurs faces by the embedder, with the skin and hair that the parser finds. `keep_without_parser`: without a
+    parser, pictures are kept as they are, instead of refused.
+    """
+
+    client: AsyncEmbedderClient
+    parsers: Parsers
+    keep_without_parser: bool
+    timeout_s: float
+
+    async def __call__(self, picture: bytes, caller: str) -> bytes:
+        """The picture as it may be kept: unchanged if nobody's face is in it.
+
+        Raises ParserNotFound, ImageRejected, Unavailable.
+        """
+        started_s = time.perf_counter()
+        try:
+            parser_id = await self.parsers.newest()
+        except ParserNotFound as error:
+            if self.keep_without_parser:
+                return picture
+            raise ParserNotFound(
+                f"the picture cannot be kept, because nothing blurs people's faces: {error.detail}; or set "
+                "VITRINE_KEEP_FACES_WITHOUT_PARSER=true"
+            ) from None
+        left_s = self.timeout_s - (time.perf_counter() - started_s)
+        return await self.client.anonymize(picture, parser_id=parser_id, caller=caller, deadline_s=left_s)
 
 
 def new_upload_id() -> str:
