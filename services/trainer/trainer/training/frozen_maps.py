@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final
 
@@ -82,6 +83,7 @@ class MapLoader:
         path: Path,
         key: str,
         device: torch.device,
+        precision: Callable[[], AbstractContextManager[object]],
         step: Callable[[int, int], None],
     ) -> None:
         self._loader = loader
@@ -92,6 +94,7 @@ class MapLoader:
         self._path = path
         self._key = hashlib.sha256(f"{key} {copies} {len(self._rows)}".encode() + self._rows.tobytes()).hexdigest()
         self._device = device
+        self._precision = precision
         self._step = step
         self._maps = self._kept()
 
@@ -125,7 +128,7 @@ class MapLoader:
         with atomic_open(self._path) as file:
             for copy in range(self._copies):
                 for batch in self._loader.epoch(parts, copy):
-                    with torch.inference_mode():
+                    with torch.inference_mode(), self._precision():
                         maps = frozen(self._normalise(batch.pixels.to(self._device)))
                     shape = tuple(maps.shape[1:])
                     file.write(maps.cpu().half().contiguous().numpy().tobytes())

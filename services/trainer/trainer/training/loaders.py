@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -54,6 +55,7 @@ def make_loaders(
     pixels: str,
     folder: Path,
     device: torch.device,
+    precision: Callable[[], AbstractContextManager[object]],
     devices: int,
     step: Callable[[int, int], None],
 ) -> Loaders:
@@ -85,6 +87,7 @@ def make_loaders(
             path=folder / f"{name}.maps",
             key=f"{changing} {weights} {pixels} {loader.pixels.shape}",
             device=device,
+            precision=precision,
             step=step,
         )
 

@@ -292,6 +292,7 @@ def build_loop(
         pixels=setup.cache.key,
         folder=folder.folder,
         device=fabric.device,
+        precision=fabric.autocast,
         devices=settings.trainer_devices,
         step=callbacks.mapped,
     )
