@@ -62,6 +62,12 @@ class ParseModelRecipe(_Part):
     release: str | None = Field(
         default=None, max_length=140, description="The parser to start from, of the same network, instead of weights"
     )
+    keep: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Share of the weights of `release` in those that are published; the rest are the trained ones",
+    )
     weights_trained_on: str | None = Field(
         default=None, max_length=200, description="What the weights file was trained on, as free text, e.g. ImageNet"
     )

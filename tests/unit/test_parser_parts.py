@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 from harness.people import draw_person, drawn_people
 from trainer.parser.augmentation import Person, PhotographAugmenter
@@ -16,6 +17,7 @@ from trainer.parser.losses import class_weights, lovasz_softmax
 from trainer.parser.metrics import boundary_f, boundary_hits, confusion, intersection_over_union, joined
 from trainer.parser.photographs import donors, drawing_weights, drawn_together, label_numbers, outlined_photographs
 from trainer.parser.report import blurred
+from trainer.parser.run import interpolate
 from vitrine.errors import ParameterInvalid
 from vitrine.garments import BY_NAME
 from vitrine.jobs.params.releases import TrainParams
@@ -137,6 +139,20 @@ def test_photographs_become_kinds_and_rare_ones_are_drawn_more_often(tmp_path: P
 
     again = outlined_photographs(photographs, names, 96, 64, folder=tmp_path / "cache", step=refuse)
     assert np.array_equal(again.masks, outlined.masks)
+
+
+def test_published_weights_lie_between_those_of_the_start_and_the_trained_ones() -> None:
+    trained, start = nn.BatchNorm1d(2), nn.BatchNorm1d(2)
+    for network, value in ((trained, 1.0), (start, 5.0)):
+        nn.init.constant_(network.weight, value)
+        network.running_mean = torch.full((2,), value)
+        network.num_batches_tracked = torch.tensor(int(value))
+    interpolate(trained, start, keep=0.25)
+    assert trained.weight.tolist() == [2.0, 2.0]
+    assert trained.running_mean is not None
+    assert trained.running_mean.tolist() == [2.0, 2.0]
+    assert trained.num_batches_tracked is not None
+    assert int(trained.num_batches_tracked) == 1, "a count is no weight"
 
 
 def test_faces_in_a_report_cannot_be_recognised() -> None:
