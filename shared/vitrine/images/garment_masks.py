@@ -25,6 +25,8 @@ Mask = npt.NDArray[np.uint8]  # (height, width), 0 or 1
 Polygon = tuple[tuple[float, float], ...]
 
 MAX_GARMENTS: Final = 8
+_BACKGROUND: Final = BY_NAME[BACKGROUND].number
+_SKIN: Final = BY_NAME[SKIN].number
 _SHOES: Final = BY_NAME["shoes"].number
 _MIN_SHARE: Final = 0.004  # of the picture; less is a speck
 _MIN_PIECE: Final = 0.03  # of the largest piece of the kind; less is a speck of its own
@@ -44,6 +46,10 @@ _PART_SHARE: Final = 0.2
 _PART_BORDER: Final = 0.2
 _PART_PROBABILITY: Final = 0.6
 _ADJOINING: Final = 0.01  # of the longest side: as close as this they adjoin
+# What has less skin than this share of it is worn by nobody. There a piece below this share of the largest kind is a
+# part of that garment.
+_WORN_SKIN: Final = 0.01
+_UNWORN_PIECE: Final = 0.3
 _PERSON_GAP: Final = 0.01  # of the longest side: a smaller gap of background does not divide a person
 _MAX_POLYGONS: Final = 4
 _MAX_POINTS: Final = 60
@@ -110,6 +116,7 @@ def find_garments(probabilities: Probabilities, *, with_parts: bool = False) -> 
     classes = _likeliest(probabilities)
     height, width = classes.shape
     persons = _persons(classes)
+    unworn = _join_unworn(classes, persons)
     areas = np.bincount(classes.ravel(), minlength=len(KINDS))
     found: list[_Found] = []
     for kind in KINDS:
@@ -122,7 +129,9 @@ def find_garments(probabilities: Probabilities, *, with_parts: bool = False) -> 
             if area < _MIN_SHARE * height * width or area < _MIN_RELATIVE * largest:
                 continue
             probability = float(cv2.mean(probabilities[kind.number], mask)[0])
-            if probability >= _MIN_PROBABILITY:
+            # On a floor it may be sure that it is a garment, but not of which kind.
+            sure = _of_any_kind(probabilities, mask) if cv2.countNonZero(mask & unworn) > area / 2 else probability
+            if sure >= _MIN_PROBABILITY:
                 found.append(_Found(kind, probability, mask, area))
     found.sort(key=lambda one: -one.area * one.probability)  # stable: by kind, then from left to right
     kept = found if with_parts else [one for one in found if not any(_is_part(one, other) for other in found)]
@@ -181,6 +190,38 @@ def _persons(classes: Mask) -> npt.NDArray[np.int32]:
     brush = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
     _, persons = cv2.connectedComponents(cv2.dilate((classes > 0).astype(np.uint8), brush))
     return np.asarray(persons, dtype=np.int32)
+
+
+def _join_unworn(classes: Mask, persons: npt.NDArray[np.int32]) -> Mask:
+    """Where nobody is, give the kinds of what is one garment the number of the largest, in place. Returns where (H, W).
+
+    A garment on a floor is often taken for one kind here and another there. Kinds for the same part of the body are
+    one garment, and small pieces of any kind belong to it.
+    """
+    kinds = len(KINDS)
+    count = int(persons.max(initial=0)) + 1
+    pairs = np.bincount(persons.ravel() * kinds + classes.ravel(), minlength=count * kinds).reshape(count, kinds)
+    unworn = np.zeros_like(classes)
+    for person, areas in enumerate(pairs):
+        areas[_BACKGROUND] = 0
+        if areas.sum() < _MIN_SHARE * classes.size or areas[_SKIN] >= _WORN_SKIN * areas.sum():
+            continue
+        areas[_SKIN] = 0
+        largest = KINDS[int(areas.argmax())]
+        joined = np.arange(kinds, dtype=np.uint8)
+        for kind in KINDS:
+            if 0 < areas[kind.number] < _UNWORN_PIECE * areas[largest.number] or kind.rivals(largest):
+                joined[kind.number] = largest.number
+        inside = persons == person
+        classes[inside] = joined[classes[inside]]
+        unworn[inside] = 1
+    return unworn
+
+
+def _of_any_kind(probabilities: Probabilities, mask: Mask) -> float:
+    """The mean probability of a garment, of whatever kind, on a mask."""
+    rest = sum(float(cv2.mean(probabilities[number], mask)[0]) for number in (_BACKGROUND, _SKIN))
+    return 1.0 - rest
 
 
 def _garments_of_kind(mask: Mask, persons: npt.NDArray[np.int32], kind: GarmentKind) -> Iterator[Mask]:
