@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from vitrine.qdrant.naming import model_of_release
-from vitrine.releases import CLASSIFIER_FILE, PROJECTION_FILE, TRAINING_FOLDER, WEIGHTS_FILE, ReleaseStore
+from vitrine.releases import CLASSIFIER_FILE, PROJECTION_FILE, SPLIT_FILE, TRAINING_FOLDER, WEIGHTS_FILE, ReleaseStore
 from vitrine_local.data_folder import DataFolder
 from vitrine_local.errors import DataFolderUnusable
 
@@ -38,14 +38,18 @@ def _install(data: DataFolder, release_id: str) -> None:
     bundled = bundled_store()
     folder = bundled.local_folder(release_id)  # checks the files against the manifest's hashes
     own = ReleaseStore(f"file:{data.releases}", cache_dir=data.cache / "releases")
-    projection, classifier, training = (folder / name for name in (PROJECTION_FILE, CLASSIFIER_FILE, TRAINING_FOLDER))
+
+    def file(name: str) -> Path | None:
+        return folder / name if (folder / name).exists() else None
+
     try:
         own.publish(
             bundled.any_manifest(release_id),
             weights=folder / WEIGHTS_FILE,
-            projection=projection if projection.exists() else None,
-            classifier=classifier if classifier.exists() else None,
-            training=training if training.exists() else None,
+            projection=file(PROJECTION_FILE),
+            classifier=file(CLASSIFIER_FILE),
+            split=file(SPLIT_FILE),
+            training=file(TRAINING_FOLDER),
         )
     except OSError as error:
         raise DataFolderUnusable(f"the bundled release cannot be written to {data.releases}: {error}") from error

@@ -9,6 +9,9 @@ from vitrine.images.garment_masks import Probabilities
 
 Drawn = tuple[str, tuple[int, int, int, int]]  # a kind, and (left, top, right, bottom)
 
+# The head of a person, whose garments are worn.
+HEAD: Drawn = ("skin", (50, 4, 70, 34))
+
 # A person with two arms and legs in 120 x 160 points: a head, a top, trousers, and a pair of shoes.
 PERSON: tuple[Drawn, ...] = (
     ("skin", (50, 10, 70, 34)),

@@ -130,7 +130,7 @@ def test_every_format_of_a_picture_finds_what_its_original_finds(tmp_path: Path)
     base = vectors([files["png"]])[0]
     neighbours = np.argsort(-others @ base)[:3]
     for name, vector in zip(files, vectors(files.values()), strict=True):
-        assert base @ vector > 0.98, name
+        assert base @ vector > 0.95, name
         assert base @ vector > (others @ vector).max(), name
         assert np.argmax(others @ vector) in neighbours, name
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.garment_maps import PERSON, Drawn, beside, probabilities_of
+from harness.garment_maps import HEAD, PERSON, Drawn, beside, probabilities_of
 from vitrine.garments import BY_NAME, KINDS
 from vitrine.images.garment_masks import MAX_GARMENTS, Probabilities, covering, enlarged, find_garments
 from vitrine.images.regions import Region
@@ -50,7 +50,34 @@ def test_both_shoes_are_one_garment_and_its_outline_has_two_parts() -> None:
 
 def test_the_sides_of_an_open_coat_are_one_garment() -> None:
     coat: list[Drawn] = [("outer", (30, 34, 46, 110)), ("outer", (74, 34, 90, 110)), ("upper", (46, 34, 74, 100))]
-    assert sorted(kinds(*coat)) == ["outer", "upper"]
+    assert sorted(kinds(HEAD, *coat)) == ["outer", "upper"]
+
+
+def test_a_garment_that_nobody_wears_has_one_kind_whatever_its_parts_are_taken_for() -> None:
+    lying: list[Drawn] = [("upper", (30, 30, 90, 80)), ("outer", (30, 80, 90, 110)), ("bag", (84, 100, 100, 116))]
+    [garment] = find_garments(probabilities_of(tuple(lying)))
+    assert garment.kind.name == "upper"
+    assert int(garment.mask.sum()) == 60 * 80 + 16 * 16 - 6 * 10
+    assert sorted(kinds(HEAD, *lying)) == ["bag", "outer", "upper"], "on a person they are three"
+
+
+def test_garments_that_lie_together_are_as_many_as_there_are_parts_of_the_body() -> None:
+    assert sorted(kinds(("upper", (30, 20, 90, 80)), ("trousers", (40, 80, 80, 140)))) == ["trousers", "upper"]
+
+
+def test_a_garment_that_nobody_wears_is_found_although_its_kind_is_not_sure() -> None:
+    probabilities = probabilities_of((("upper", (30, 30, 90, 110)),))
+    number, other = BY_NAME["upper"].number, BY_NAME["outer"].number
+    where = probabilities[number] > 0.5
+    probabilities[number][where], probabilities[other][where] = 0.36, 0.35
+    probabilities[0][where] = 0.2
+    [garment] = find_garments(probabilities)
+    assert (garment.kind.name, garment.probability) == ("upper", pytest.approx(0.36, abs=1e-3))
+    probabilities[0][where], probabilities[other][where] = 0.35, 0.2
+    probabilities[1 + other][where] = 0.0
+    assert len(find_garments(probabilities)) == 1
+    probabilities[0][where] = 0.7
+    assert find_garments(probabilities) == (), "next to nothing says that it is a garment"
 
 
 def test_a_garment_that_an_arm_divides_is_one() -> None:
@@ -87,7 +114,7 @@ SLEEVE: tuple[int, int, int, int] = (30, 40, 46, 74)
 
 @pytest.mark.parametrize("kind", ["upper", "outer", "skirt", "trousers", "shorts"])
 def test_a_part_of_a_dress_that_was_taken_for_another_kind_is_left_out(kind: str) -> None:
-    probabilities = _with_probability((DRESS, (kind, SLEEVE)), kind, 0.55)
+    probabilities = _with_probability((HEAD, DRESS, (kind, SLEEVE)), kind, 0.55)
     assert [one.kind.name for one in find_garments(probabilities)] == ["dress"]
     assert [one.kind.name for one in find_garments(probabilities, with_parts=True)] == ["dress", kind]
 
@@ -104,17 +131,17 @@ def test_a_part_of_a_dress_that_was_taken_for_another_kind_is_left_out(kind: str
     ],
 )
 def test_a_garment_beside_a_larger_one_is_found(kind: str, box: tuple[int, int, int, int], probability: float) -> None:
-    found = find_garments(_with_probability((DRESS, (kind, box)), kind, probability))
+    found = find_garments(_with_probability((HEAD, DRESS, (kind, box)), kind, probability))
     assert {one.kind.name for one in found} == {"dress", kind}
 
 
 def test_a_small_top_above_trousers_is_no_part_of_them() -> None:
-    drawn: tuple[Drawn, ...] = (("trousers", (30, 50, 90, 150)), ("upper", (40, 34, 80, 50)))
+    drawn: tuple[Drawn, ...] = (HEAD, ("trousers", (30, 50, 90, 150)), ("upper", (40, 34, 80, 50)))
     assert {one.kind.name for one in find_garments(_with_probability(drawn, "upper", 0.5))} == {"trousers", "upper"}
 
 
 def test_what_is_left_out_takes_no_number() -> None:
-    drawn: tuple[Drawn, ...] = (DRESS, ("skirt", SLEEVE), ("shoes", (50, 142, 70, 152)))
+    drawn: tuple[Drawn, ...] = (HEAD, DRESS, ("skirt", SLEEVE), ("shoes", (50, 142, 70, 152)))
     probabilities = _with_probability(drawn, "skirt", 0.55)
     assert [(one.number, one.kind.name) for one in find_garments(probabilities)] == [(1, "dress"), (2, "shoes")]
 
