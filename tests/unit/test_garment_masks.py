@@ -72,7 +72,8 @@ def test_a_garment_that_nobody_wears_is_found_although_its_kind_is_not_sure() ->
     probabilities[number][where], probabilities[other][where] = 0.36, 0.35
     probabilities[0][where] = 0.2
     [garment] = find_garments(probabilities)
-    assert (garment.kind.name, garment.probability) == ("upper", pytest.approx(0.36, abs=1e-3))
+    assert garment.kind.name == "upper"
+    assert garment.probability == pytest.approx(0.36, abs=1e-3)
     probabilities[0][where], probabilities[other][where] = 0.35, 0.2
     probabilities[1 + other][where] = 0.0
     assert len(find_garments(probabilities)) == 1

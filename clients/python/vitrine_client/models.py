@@ -1000,6 +1000,8 @@ class ParseModelRecipe(Parameters):
     half: bool = True
     # Height of the input, a multiple of 32
     height_px: int = 384
+    # Share of the weights of `release` in those that are published; the rest are the trained ones
+    keep: float = 0.0
     # Options of the backbone, e.g. pad_type
     options: dict[str, str | int | float | bool] = {}
     # The parser to start from, of the same network, instead of weights
