@@ -35,6 +35,7 @@ from vitrine.evaluation.calibration import Curve, calibration_error
 from vitrine.recipes import DataRecipe
 from vitrine.releases import PROJECTION_FILE, Calibration, ReleaseStore
 from vitrine.settings import load_settings
+from vitrine.telemetry import configure_logging
 from vitrine.types import Rows, Vectors
 from vitrine.vision.network import choose_device, load_release
 from vitrine.vision.pca import ProjectionArrays, project
@@ -50,6 +51,7 @@ HEADS = (
 
 
 def main() -> int:
+    configure_logging(service="benchmark")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("releases", nargs="+", metavar="RELEASE", help="a release's id, or NAME=ID to call it NAME")
     parser.add_argument("--root", type=Path, required=True, help="the catalogue's folder")

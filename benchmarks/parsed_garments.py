@@ -26,6 +26,7 @@ from vitrine.catalogs.street_photographs import StreetPhotographs, read_street_p
 from vitrine.garments import BY_NAME, KINDS, kind_of_label
 from vitrine.images.garment_masks import Garment, enlarged, find_garments
 from vitrine.releases import PARSER_MODEL, ReleaseStore
+from vitrine.telemetry import configure_logging
 from vitrine.types import Flags, Pixels
 from vitrine.vision.network import choose_device
 from vitrine.vision.parser import STRIDE, Parser, load_parser
@@ -56,6 +57,7 @@ class Counts:
 
 
 def main() -> int:
+    configure_logging(service="benchmark")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--street", type=Path, required=True, help="the folder of outlined photographs")
     parser.add_argument("--store", default="file:.vitrine/releases", help="URL of the release store")

@@ -43,6 +43,7 @@ from vitrine.images.garment_masks import Garment
 from vitrine.products import Product
 from vitrine.releases import ReleaseStore
 from vitrine.settings import load_settings
+from vitrine.telemetry import configure_logging
 from vitrine.types import Flags, Pixels, Rows, Values, Vectors
 from vitrine.vision.cut_out import GarmentCutter
 from vitrine.vision.network import DeviceChoice, ReleaseNetwork, choose_device, load_release
@@ -82,6 +83,7 @@ class Gallery:
 
 
 def main() -> int:
+    configure_logging(service="benchmark")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("releases", nargs="+", metavar="RELEASE", help="a release's id, or NAME=ID to call it NAME")
     parser.add_argument("--root", type=Path, required=True, help="the catalogue's folder")

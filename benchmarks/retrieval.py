@@ -35,6 +35,7 @@ from vitrine.products import Product
 from vitrine.recipes import DataRecipe, ProjectionRecipe
 from vitrine.releases import Preprocessing, ReleaseStore
 from vitrine.settings import load_settings
+from vitrine.telemetry import configure_logging
 from vitrine.types import Codes, Rows, Vectors
 from vitrine.vision.network import ReleaseNetwork, choose_device, load_release
 from vitrine.vision.pca import project
@@ -59,6 +60,7 @@ class TestData:
 
 
 def main() -> int:
+    configure_logging(service="benchmark")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("releases", nargs="+", metavar="RELEASE", help="a release's id, or NAME=ID to call it NAME")
     parser.add_argument("--root", type=Path, required=True, help="the catalogue's folder")

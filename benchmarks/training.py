@@ -34,6 +34,7 @@ from vitrine.recipe_files import read_recipe
 from vitrine.recipes import Recipe
 from vitrine.releases import ReleaseStore
 from vitrine.settings import load_settings
+from vitrine.telemetry import configure_logging
 from vitrine.vision.network import DeviceChoice, choose_device
 
 WARM_UP_STEPS = 8
@@ -80,6 +81,7 @@ class Stopwatch(TrainingCallbacks):
 
 
 def main() -> int:
+    configure_logging(service="benchmark")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipes", type=Path, nargs="+", metavar="RECIPE.toml")
     parser.add_argument("--root", type=Path, required=True, help="the catalogue's folder")
