@@ -205,9 +205,9 @@ HIDDEN_FIELDS: Final = frozenset({COMPOSITE_FIELD, ADDED_AT_FIELD, VARIANT_FIELD
 OPTION_NAMES: Final = frozenset(
     {
         "crops", "cursor", "cutout", "dataset", "expand", "expandAlpha", "facets", "field", "flip", "fuse",
-        "fuseWeight", "groupBy", "id", "image", "kindFilters", "limit", "minConfidence", "minScore", "model",
-        "negative", "negativeImage", "negativeUpload", "offset", "positive", "positiveImage", "positiveUpload",
-        "region", "regions", "rerank", "sort", "topK", "under", "upload", "variantOf", "variants",
+        "fuseWeight", "groupBy", "image", "kindFilters", "limit", "minConfidence", "minProbability", "minScore",
+        "model", "negative", "negativeImage", "negativeUpload", "offset", "positive", "positiveImage",
+        "positiveUpload", "region", "regions", "rerank", "sort", "topK", "under", "upload", "variantOf", "variants",
     }
 )  # fmt: skip
 # Members of a product in a response.
