@@ -174,6 +174,14 @@ def test_a_thread_that_leaves_a_picture_wakes_the_next(loaded: LoadedRelease) ->
     assert taken == [1, 1]
 
 
+def test_a_result_for_a_caller_that_has_gone_harms_nobody() -> None:
+    loop = asyncio.new_event_loop()
+    call = Call(count=1, space="projected", deadline_s=time.monotonic() + HUNG_AFTER_S, loop=loop)
+    loop.close()
+    assert call.resolve(0, DeadlineExpired("too late"))
+    assert not call.resolve(0, DeadlineExpired("again")), "only the first result counts"
+
+
 def test_the_network_knows_if_a_picture_is_alone_on_the_device(
     wide_pipeline: Pipeline, loaded: LoadedRelease, network: Fragile
 ) -> None:

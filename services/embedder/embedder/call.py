@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -176,7 +177,9 @@ class Call:
             self._left -= 1
             last = self._left == 0
         if last:
-            self._loop.call_soon_threadsafe(self._wake)
+            # The caller's loop may have ended, and nobody waits: the thread that brings the result goes on to others.
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._wake)
         return True
 
     def answer(self) -> Answer:
