@@ -31,7 +31,7 @@ from trainer.augmentation.background import Backgrounds
 from trainer.augmentation.segmentation import foreground_mask, skinless_mask
 from vitrine.catalogs import read_catalog
 from vitrine.catalogs.registry import reader_for
-from vitrine.errors import ImageRejected
+from vitrine.errors import ImageRejected, VitrineError, WeightsUnusable
 from vitrine.garments import STREET_LABELS, kind_of_label
 from vitrine.images.decode import decode_image
 from vitrine.types import Pixels
@@ -71,7 +71,11 @@ def main() -> int:
     for way in (outline, compose):
         way.add_argument("--to", type=Path, required=True)
     arguments = parser.parse_args()
-    kept = write(arguments.to, arguments.make(arguments))
+    try:
+        kept = write(arguments.to, arguments.make(arguments))
+    except (VitrineError, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
     sys.stdout.write(f"{kept} outlined photographs in {arguments.to}\n")
     return 0
 
@@ -94,7 +98,12 @@ def write(folder: Path, photographs: Iterator[Outlined]) -> int:
 
 def outlined(pictures: Path, network_file: Path) -> Iterator[Outlined]:
     """Photographs of single garments, each with what is salient in it."""
-    network = cv2.dnn.readNetFromONNX(str(network_file))
+    try:
+        network = cv2.dnn.readNetFromONNX(str(network_file))
+    except cv2.error as error:
+        raise WeightsUnusable(
+            f"{network_file} cannot be read as an ONNX network: name another with --network"
+        ) from error
     with (pictures / "images.csv").open(encoding="utf-8", newline="") as file:
         rows = [(row["image"], label_of(row["articleType"])) for row in csv.DictReader(file)]
     for image, label in rows:

@@ -50,6 +50,26 @@ def test_composed_photographs_can_be_trained_on(tmp_path: Path, monkeypatch: pyt
         assert made.labels.index(label) > 0
 
 
+@pytest.mark.parametrize(
+    ("way", "given", "says"),
+    [
+        ("compose", ("--root", "nowhere"), "no catalogue folder"),
+        ("outline", ("--pictures", "nowhere", "--network", "none.onnx"), "none.onnx cannot be read"),
+    ],
+)
+def test_what_is_missing_is_named(
+    way: str,
+    given: tuple[str, ...],
+    says: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["outlined_photographs", way, *given, "--to", str(tmp_path / "made")])
+    assert outlined_photographs.main() == 1
+    assert says in capsys.readouterr().err
+
+
 def test_only_article_types_of_garments_have_a_label() -> None:
     assert label_of("Caps") == "hat"
     assert label_of("Trousers") == "pants"
