@@ -26,6 +26,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -101,7 +102,7 @@ def fill(vectors: Vectors, catalogue: Catalogue, arguments: argparse.Namespace) 
     vectors.create(metadata, collection=name, dim=catalogue.dim, kinds=catalogue.kinds, layout=layout)
     started_s = time.perf_counter()
     for points in catalogue.batches(arguments.points, size=_BATCH, noise=arguments.noise):
-        _patiently(lambda points=points: vectors.upsert(name, points, several_pictures=False))  # type: ignore[misc]
+        _patiently(partial(vectors.upsert, name, points, several_pictures=False))
     filled_s = time.perf_counter() - started_s
     while not vectors.is_green(name):
         time.sleep(_POLL_S)
