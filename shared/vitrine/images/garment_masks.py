@@ -2,7 +2,8 @@
 
 A garment is what one person wears of one kind: pieces of a kind that belong together are joined, such as both shoes,
 or a coat that is open; pieces that are far apart and both large are worn by different persons. A part of a garment that
-was taken for a small garment of another kind is left out. Every step is deterministic. A change of the results raises
+was taken for a small garment of another kind is left out, and what nobody wears, for want of skin, is one garment for
+each part of the body. Every step is deterministic. A change of the results raises
 `vitrine.images.views.VIEW_RULES_VERSION`.
 """
 

@@ -83,7 +83,7 @@ class GarmentSearch:
     ) -> dict[str, Any]:
         """The answer to a search with every garment that is probable enough, whose own ranking is that of the first.
 
-        Where there is none, it is that of the whole picture, and `hints` says so. Raises ParserNotFound.
+        Without any, it is that of the whole picture, and `hints` says so. Raises ParserNotFound.
         """
         embedding_s = time.perf_counter()
         seen = await self._seen(picture, prepared, options, asked)
