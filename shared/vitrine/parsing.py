@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -14,6 +15,11 @@ M = TypeVar("M", bound=BaseModel)
 _MAX_SHOWN_ERRORS: Final = 5
 
 
+def message_of(fault: Mapping[str, Any]) -> str:
+    """What a pydantic error says, without pydantic's own prefix for an error that a validator raised."""
+    return str(fault["msg"]).removeprefix("Value error, ")
+
+
 def parse_as(kind: type[M], content: object, *, what: str) -> M:
     """Validate parsed TOML or JSON as a model. `what` names it in messages, e.g. recipe.
 
@@ -23,7 +29,7 @@ def parse_as(kind: type[M], content: object, *, what: str) -> M:
         return kind.model_validate(content)
     except ValidationError as error:
         errors = "; ".join(
-            f"{'.'.join(map(str, one['loc'])) or what}: {one['msg']}" for one in error.errors()[:_MAX_SHOWN_ERRORS]
+            f"{'.'.join(map(str, one['loc'])) or what}: {message_of(one)}" for one in error.errors()[:_MAX_SHOWN_ERRORS]
         )
         raise ParameterInvalid(f"the {what} is not valid: {errors}") from error
 

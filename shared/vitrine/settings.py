@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from vitrine.errors import SettingsInvalid
 from vitrine.images.checks import DEFAULT_LIMITS, ImageLimits
 from vitrine.node_addresses import parse_nodes
+from vitrine.parsing import message_of
 
 EXIT_SETTINGS: Final = 2  # exit code of a service with invalid settings
 
@@ -222,5 +223,5 @@ def load_settings(kind: type[S]) -> S:
     try:
         return kind()
     except ValidationError as error:
-        errors = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        errors = "; ".join(f"{'.'.join(map(str, one['loc']))}: {message_of(one)}" for one in error.errors())
         raise SettingsInvalid(f"the settings are not valid: {errors}") from None

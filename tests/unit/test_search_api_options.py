@@ -132,3 +132,10 @@ def test_attributes_are_changed_individually() -> None:
 def test_the_number_of_attributes_is_limited() -> None:
     with pytest.raises(ParameterInvalid, match="at most 2"):
         typed_attributes([("a", "1"), ("b", "2"), ("c", "3")], {}, max_attributes=2)
+
+
+def test_a_region_that_is_none_is_answered_with_both_that_can_be_given() -> None:
+    with pytest.raises(ParameterInvalid) as refused:
+        split_options([("region", "left")], SearchOptions)
+    assert refused.value.detail.startswith("region: region 'left': give four numbers"), "without pydantic's own words"
+    assert "the number of a garment" in refused.value.detail

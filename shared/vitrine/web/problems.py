@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.types import Send
 
 from vitrine.errors import BodyInvalid, MediaTypeUnsupported, ParameterInvalid, VitrineError
+from vitrine.parsing import message_of
 from vitrine.telemetry import get_logger
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -136,7 +137,7 @@ def _validation_problem(request: Request, error: RequestValidationError) -> Vitr
     faults = [
         {
             "where": ".".join(str(part) for part in fault["loc"])[:MAX_FAULT_CHARS],
-            "message": str(fault["msg"])[:MAX_FAULT_CHARS],
+            "message": message_of(fault)[:MAX_FAULT_CHARS],
         }
         for fault in error.errors()[:20]
     ]

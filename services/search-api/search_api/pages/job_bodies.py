@@ -26,7 +26,7 @@ from vitrine.errors import (
 from vitrine.jobs import JobKind
 from vitrine.jobs.params.catalog import JobParams
 from vitrine.parse_recipes import parse_any_recipe
-from vitrine.parsing import without_catalog
+from vitrine.parsing import message_of, without_catalog
 from vitrine.qdrant.naming import model_of_release
 
 WHOLE_FORM: Final = ""
@@ -120,7 +120,7 @@ def _faults_of(form: Form, error: ValidationError) -> Faults:
     for fault in error.errors():
         names = [str(part) for part in fault["loc"]]
         name = next((name for name in names if form.named(name) is not None), WHOLE_FORM)
-        said = _SENTENCES.get(fault["type"], fault["msg"].removeprefix("Value error, ")).format(
+        said = _SENTENCES.get(fault["type"], message_of(fault)).format(
             **{"ge": "", "le": "", "max_length": "", **fault.get("ctx", {})}
         )
         said = said[:1].upper() + said[1:]

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from vitrine.errors import BodyInvalid, ParameterInvalid
 from vitrine.images.regions import Region, parse_region
 from vitrine.images.views import MAX_CROPS, views_text
+from vitrine.parsing import message_of
 from vitrine.web.problems import MAX_FAULT_CHARS
 
 MAX_REACH: Final = 1_000  # of offset + topK: the limit of a collection's strict mode
@@ -154,7 +155,7 @@ class PartOptions(Target):
             try:
                 parse_region(text)
             except ParameterInvalid as error:
-                raise ValueError(error.detail) from None
+                raise ValueError(f"{error.detail}; or give the number of a garment") from None
         return text
 
     @property
@@ -368,7 +369,10 @@ def body_invalid(error: ValidationError) -> BodyInvalid:
 
 def _faults(error: ValidationError) -> list[dict[str, str]]:
     return [
-        {"where": (".".join(str(part) for part in fault["loc"]) or "body")[:MAX_FAULT_CHARS], "message": fault["msg"]}
+        {
+            "where": (".".join(str(part) for part in fault["loc"]) or "body")[:MAX_FAULT_CHARS],
+            "message": message_of(fault),
+        }
         for fault in error.errors()[:_MAX_FAULTS_TOLD]
     ]
 
